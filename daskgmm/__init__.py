@@ -1,0 +1,34 @@
+"""Gaussian mixtures fitted by EM on data larger than memory, with Dask, over Zarr.
+
+Names are resolved when first used (PEP 562), so that ``import daskgmm.kernel`` does
+not import Dask.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from daskgmm._version import __version__
+
+if TYPE_CHECKING:
+    from daskgmm.estimator import GaussianMixture, load_model
+    from daskgmm.inputs import open_rows
+
+__all__ = ["GaussianMixture", "__version__", "load_model", "open_rows"]
+
+_HOME = {
+    "GaussianMixture": "daskgmm.estimator",
+    "load_model": "daskgmm.estimator",
+    "open_rows": "daskgmm.inputs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,323 @@
+"""The command line: thin click commands over :mod:`daskgmm.job`.
+
+Progress, notes and errors go to standard error; results go to standard output, as
+one JSON document with ``--json``. Exit status: 0 done; 1 a clear one-line error; 2
+wrong usage.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from dask.utils import format_bytes
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import InvalidParameterError
+
+from daskgmm import job
+from daskgmm._version import __version__
+from daskgmm.demo import run_demo
+from daskgmm.em import INITIALISERS, STOP_RULES
+from daskgmm.errors import DaskGMMError, DaskGMMWarning, ParameterError
+from daskgmm.estimator import GaussianMixture
+from daskgmm.execution import duration
+from daskgmm.execution.clusters import open_cluster
+from daskgmm.inputs import open_rows
+from daskgmm.kernel import FAMILIES
+from daskgmm.storage import plain_json
+
+__all__ = ["main"]
+
+Command = Callable[..., Any]
+
+_DEFAULTS = GaussianMixture().get_params()
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Errors as one line and an exit status, warnings as one-line notes."""
+
+    def note(message: Warning | str, *_: Any, **__: Any) -> None:
+        click.echo(f"note: {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for category in (DaskGMMWarning, ConvergenceWarning):
+            warnings.simplefilter("always", category)
+        warnings.showwarning = note
+        try:
+            yield
+        except (ParameterError, InvalidParameterError) as error:
+            raise click.UsageError(_one_line(error)) from None
+        except DaskGMMError as error:
+            raise click.ClickException(_one_line(error)) from None
+        except KeyboardInterrupt:
+            raise click.ClickException("interrupted; nothing was written") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _command(function: Command) -> Command:
+    """Common to all commands: report errors; print the result as text or as JSON."""
+
+    @functools.wraps(function)
+    def reported(*args: Any, as_json: bool, **kwargs: Any) -> None:
+        with _reported():
+            result, text = function(*args, **kwargs)
+        if as_json:
+            click.echo(json.dumps(plain_json(result), indent=2))
+        else:
+            click.echo(text)
+        if result.get("damage"):
+            sys.exit(1)
+
+    option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+    return option(reported)
+
+
+def _data_options(function: Command) -> Command:
+    """Options of commands that read rows; the function is given an opened source."""
+
+    @functools.wraps(function)
+    def opened(
+        data: str, member: str | None, missing_chunks: Any, cluster: str | None, **kwargs: Any
+    ) -> Any:
+        with open_cluster(cluster):
+            source = open_rows(data, member=member, missing_chunks=missing_chunks)
+            return function(source, **kwargs)
+
+    for decorate in (
+        click.argument("data"),
+        click.option("--member", help="Which array, where DATA is a group of several."),
+        click.option(
+            "--missing-chunks",
+            type=click.Choice(["error", "fill"]),
+            default="error",
+            show_default=True,
+            help="What a chunk that is not stored means: damage, or the fill value.",
+        ),
+        click.option(
+            "--cluster",
+            metavar="FILE|ADDRESS",
+            help="YAML file of a cluster to start, or address of a scheduler (tcp://...). "
+            "Default: the threads of this process.",
+        ),
+        click.option(
+            "--memory-limit", metavar="SIZE", help="Most memory of a process, such as 2GiB."
+        ),
+    ):
+        opened = decorate(opened)
+    return opened
+
+
+_output = click.option("--output", required=True, metavar="PATH", help="Where to write.")
+_overwrite = click.option("--overwrite", is_flag=True, help="Replace a Zarr node that is there.")
+_model = click.option("--model", required=True, metavar="PATH", help="A model that fit wrote.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="daskgmm")
+def main() -> None:
+    """Gaussian mixtures on data larger than memory.
+
+    \b
+    Example:
+      daskgmm fit data.zarr --components 8 --output model.zarr
+      daskgmm predict data.zarr --model model.zarr --output labels.zarr
+    """  # noqa: D301 (\b is click's mark for text that must not be wrapped)
+
+
+@main.command("fit")
+@_data_options
+@click.option("--components", type=click.IntRange(1), required=True, help="How many, K.")
+@click.option(
+    "--covariance",
+    type=click.Choice(list(FAMILIES)),
+    default=_DEFAULTS["covariance_type"],
+    show_default=True,
+)
+@click.option("--restarts", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option("--max-iter", type=click.IntRange(1), default=100, show_default=True)
+@click.option(
+    "--tol",
+    type=click.FloatRange(0),
+    default=_DEFAULTS["tol"],
+    show_default=True,
+    help="What the stop rule compares with, nats per row.",
+)
+@click.option(
+    "--stopping",
+    type=click.Choice(list(STOP_RULES)),
+    default=_DEFAULTS["stopping"],
+    show_default=True,
+    help="Stop at the estimated remaining gain, the last gain, or the means' movement.",
+)
+@click.option(
+    "--reg-covar",
+    type=click.FloatRange(0),
+    default=_DEFAULTS["reg_covar"],
+    show_default=True,
+    help="Added to each variance, squared units of the data.",
+)
+@click.option(
+    "--init-params",
+    type=click.Choice(list(INITIALISERS)),
+    default=_DEFAULTS["init_params"],
+    show_default=True,
+)
+@_output
+@_overwrite
+@_command
+def _fit(
+    source: Any,
+    components: int,
+    covariance: str,
+    restarts: int,
+    seed: int,
+    output: str,
+    overwrite: bool,
+    **settings: Any,
+) -> tuple[dict[str, Any], str]:
+    """Fit a mixture to the rows of DATA and save it.
+
+    \b
+    Example:
+      daskgmm fit data.zarr --components 8 --output model.zarr
+    """  # noqa: D301
+    model = GaussianMixture(
+        components,
+        covariance_type=covariance,
+        n_init=restarts,
+        random_state=seed,
+        verbose=1,
+        **settings,
+    )
+    result = job.fit(source, output, model, overwrite=overwrite)
+    return result, (
+        f"{result['n_components']} {result['covariance_type']} components on "
+        f"{result['n_rows']:,} rows x {result['n_features']} features\n"
+        f"log-likelihood per row  {result['log_likelihood_per_row']:.9g}\n"
+        f"stopped                 {result['stop_reason']}, after {result['n_iter']} iterations and "
+        f"{result['n_passes']} passes, {duration(result['seconds'])}\n"
+        f"peak memory             {format_bytes(result['peak_memory_bytes'])}\n"
+        f"weights                 {' '.join(f'{w:.4g}' for w in result['weights'])}\n"
+        f"model                   {output}"
+    )
+
+
+@main.command("predict")
+@_data_options
+@_model
+@_output
+@click.option("--probabilities", metavar="PATH", help="Also write (rows, K) probabilities.")
+@click.option("--log-density", metavar="PATH", help="Also write each row's log density.")
+@_overwrite
+@_command
+def _predict(
+    source: Any,
+    model: str,
+    output: str,
+    probabilities: str | None,
+    log_density: str | None,
+    **options: Any,
+) -> tuple[dict[str, Any], str]:
+    """Write the most probable component of each row of DATA, as a Zarr array.
+
+    \b
+    Example:
+      daskgmm predict data.zarr --model model.zarr --output labels.zarr
+    """  # noqa: D301
+    asked = {"labels": output, "probabilities": probabilities, "log_density": log_density}
+    outputs = {name: path for name, path in asked.items() if path is not None}
+    result = job.predict(source, model, outputs, **options)
+    written = "\n".join(f"{name:<24}{path}" for name, path in outputs.items())
+    return result, (
+        f"{result['n_rows']:,} rows in {duration(result['seconds'])}, "
+        f"{result['n_rows'] / result['seconds']:,.0f} rows/s, "
+        f"peak memory {format_bytes(result['peak_memory_bytes'])}\n{written}"
+    )
+
+
+@main.command("score")
+@_data_options
+@_model
+@_command
+def _score(source: Any, model: str, **options: Any) -> tuple[dict[str, Any], str]:
+    """Log-likelihood, AIC, BIC and ICL of the rows of DATA under a model.
+
+    \b
+    Example:
+      daskgmm score data.zarr --model model.zarr --json
+    """  # noqa: D301
+    result = job.score(source, model, **options)
+    return result, "\n".join(
+        f"{name:<24}{result[name]:.10g}"
+        for name in ("n_rows", "log_likelihood_per_row", "aic", "bic", "icl")
+    )
+
+
+@main.command("info")
+@click.argument("path", metavar="MODEL_OR_DATA")
+@_command
+def _info(path: str) -> tuple[dict[str, Any], str]:
+    """Describe a saved model, or stored rows, without reading the rows.
+
+    \b
+    Example:
+      daskgmm info model.zarr
+    """  # noqa: D301
+    result = job.info(path)
+    return result, _table(result)
+
+
+@main.command("check")
+@click.argument("data")
+@_command
+def _check(data: str) -> tuple[dict[str, Any], str]:
+    """Look for missing, empty and truncated chunks of DATA, without reading the rows.
+
+    \b
+    Example:
+      daskgmm check data.zarr
+    """  # noqa: D301
+    result = job.check(data)
+    return result, _table(result)
+
+
+@main.command("demo")
+@click.option(
+    "--size", default="2GB", show_default=True, metavar="SIZE", help="Bytes of rows to make."
+)
+@click.option(
+    "--memory-limit", default="512MiB", show_default=True, metavar="SIZE", help="Most memory."
+)
+@click.option(
+    "--keep", metavar="FOLDER", help="Keep data and model there, instead of a temporary folder."
+)
+@_command
+def _demo(size: str, memory_limit: str, keep: str | None) -> tuple[dict[str, Any], str]:
+    """Make a Zarr store larger than the memory limit, fit it, compare with the truth.
+
+    \b
+    Example:
+      daskgmm demo --size 500MB
+    """  # noqa: D301
+    return run_demo(size=size, memory_limit=memory_limit, folder=keep)
+
+
+def _table(result: dict[str, Any]) -> str:
+    """Facts a line each; long lists are for --json."""
+    lines = []
+    for name, value in result.items():
+        text = json.dumps(plain_json(value))
+        lines.append(f"{name:<24}{text if len(text) <= 200 else text[:197] + '...'}")
+    return "\n".join(lines)

@@ -1,0 +1,163 @@
+"""Demo: a store larger than the memory limit, made, fitted and held against the truth."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dask.system import CPU_COUNT
+from dask.utils import format_bytes
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from daskgmm import job
+from daskgmm.errors import ParameterError, StorageError
+from daskgmm.estimator import GaussianMixture, load_model
+from daskgmm.execution import bytes_of, duration
+from daskgmm.kernel import Mixture
+from daskgmm.storage import RowOutput, RowWriter
+
+__all__ = ["run_demo"]
+
+_K, _D = 5, 8
+_BLOCK_ROWS = 1 << 18
+_SEED = 20
+
+
+def run_demo(*, size: str, memory_limit: str, folder: str | None) -> tuple[dict[str, Any], str]:
+    """Make a store, fit it within the limit, and compare.
+
+    Parameters
+    ----------
+    size : str
+        Bytes of rows to make, float32.
+    memory_limit : str
+        What a process may use; best well below ``size``.
+    folder : str or None
+        Where data and model stay; by default a temporary folder in which only the
+        model is left.
+
+    Returns
+    -------
+    result : dict
+        As :func:`daskgmm.job.fit`, with ``truth`` and ``largest_error``: of the means,
+        in units of each component's standard deviations.
+    text : str
+        The same for people.
+    """
+    n_bytes = bytes_of(size)
+    bytes_of(memory_limit)
+    assert n_bytes is not None
+    n_rows = n_bytes // (4 * _D)
+    if n_rows < 1000:
+        raise ParameterError(f"size must be at least {4 * _D * 1000} bytes; got {size!r}")
+    place = _make_folder(folder)
+    try:
+        _check_free(place, n_bytes)
+        truth = _truth()
+        data, model = str(place / "data.zarr"), str(place / "model.zarr")
+        print(
+            f"making {n_rows:,} rows x {_D} float32 ({format_bytes(n_bytes)}) in {data}",
+            file=sys.stderr,
+        )
+        _write_rows(data, truth, n_rows)
+        print(f"fitting {_K} components within {memory_limit}", file=sys.stderr)
+        fitting = GaussianMixture(_K, random_state=0, memory_limit=memory_limit, verbose=1)
+        result = job.fit(data, model, fitting)
+    except BaseException:
+        if folder is None:
+            shutil.rmtree(place, ignore_errors=True)
+        raise
+    if folder is None:
+        shutil.rmtree(data)
+    return _compared(result, truth, load_model(model))
+
+
+def _make_folder(folder: str | None) -> Path:
+    if folder is None:
+        return Path(tempfile.mkdtemp(prefix="daskgmm-demo-"))
+    place = Path(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be made: {error.strerror}") from error
+    return place
+
+
+def _check_free(place: Path, n_bytes: int) -> None:
+    free = shutil.disk_usage(place).free
+    if free < 1.2 * n_bytes:
+        raise StorageError(
+            f"the demo needs {format_bytes(int(1.2 * n_bytes))} in {place}, where "
+            f"{format_bytes(free)} are free; choose a smaller --size or another --keep folder"
+        )
+
+
+def _truth() -> Mixture:
+    """A mixture whose components overlap a little."""
+    rng = np.random.default_rng(_SEED)
+    roots = rng.normal(size=(_K, _D, _D)) * 0.5 + np.eye(_D)
+    covariances = roots @ np.swapaxes(roots, 1, 2) + 0.1 * np.eye(_D)
+    weights = np.arange(_K, 0, -1.0)
+    return Mixture(weights / weights.sum(), rng.normal(size=(_K, _D)) * 3, covariances, "full")
+
+
+def _write_rows(path: str, truth: Mixture, n_rows: int) -> None:
+    with (
+        RowOutput.create(
+            path, n_rows=n_rows, columns=_D, dtype=np.float32, partition_rows=_BLOCK_ROWS
+        ) as output,
+        ThreadPoolExecutor(CPU_COUNT) as pool,
+    ):
+        starts = range(0, n_rows, _BLOCK_ROWS)
+        for _ in pool.map(lambda start: _write_block(output.writer, truth, start, n_rows), starts):
+            pass
+
+
+def _write_block(writer: RowWriter, truth: Mixture, start: int, n_rows: int) -> None:
+    writer.write(start, _draw(truth, start, min(_BLOCK_ROWS, n_rows - start)))
+
+
+def _draw(truth: Mixture, start: int, n_rows: int) -> NDArray[np.float32]:
+    rng = np.random.default_rng([_SEED, start])
+    z = rng.standard_normal((n_rows, _D), dtype=np.float32)
+    component = rng.choice(_K, size=n_rows, p=truth.weights)
+    x = np.empty_like(z)
+    for k, root in enumerate(np.linalg.cholesky(truth.covariances).astype(np.float32)):
+        rows = np.flatnonzero(component == k)
+        x[rows] = z[rows] @ root.T + truth.means[k].astype(np.float32)
+    return x
+
+
+def _compared(
+    result: dict[str, Any], truth: Mixture, found: GaussianMixture
+) -> tuple[dict[str, Any], str]:
+    sigma = np.sqrt(np.diagonal(truth.covariances, axis1=1, axis2=2))
+    errors = np.abs(found.means_[None] - truth.means[:, None]) / sigma[:, None]
+    of_truth, of_found = linear_sum_assignment(errors.max(axis=2))
+    lines = ["component  weight true   found    largest error of the mean, in sigma"]
+    for k, j in zip(of_truth, of_found, strict=True):
+        lines.append(
+            f"{k:>9}  {truth.weights[k]:>11.5f}  {found.weights_[j]:.5f}  {errors[k, j].max():.5f}"
+        )
+    read = result["rows_read"] / result["seconds"]
+    lines += [
+        "",
+        f"log-likelihood per row  {result['log_likelihood_per_row']:.6f}",
+        f"stopped                 {result['stop_reason']} after {result['n_passes']} passes, "
+        f"{duration(result['seconds'])}",
+        f"rows per second         {read:,.0f}, each pass counted",
+        f"peak memory             {format_bytes(result['peak_memory_bytes'])}",
+        f"model                   {result['model']}",
+        f"next                    daskgmm info {result['model']}",
+    ]
+    facts = {
+        "truth": {"weights": truth.weights.tolist(), "means": truth.means.tolist()},
+        "largest_error": float(errors[of_truth, of_found].max()),
+    }
+    return {**result, **facts}, "\n".join(lines)

@@ -1,0 +1,89 @@
+"""Evaluate: what a fitted mixture says of rows, row by row or in all.
+
+Every function here refuses NaN and infinity, naming the place: a label of a row
+that has no density would be silent damage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.em.rows import Rows
+from daskgmm.em.scan import check_finite
+from daskgmm.kernel import Mixture, labels, log_density, log_density_sums, responsibilities
+from daskgmm.kernel.families.base import Float64Array
+
+__all__ = ["Score", "label_rows", "log_densities", "probabilities", "score_rows"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Log-likelihood of rows and the criteria that follow from it. Additive.
+
+    Criteria are in nats times two and lower is better.
+    """
+
+    n_rows: int
+    log_likelihood: float
+    log_decided: float
+    n_parameters: int
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            self.n_rows + other.n_rows,
+            self.log_likelihood + other.log_likelihood,
+            self.log_decided + other.log_decided,
+            self.n_parameters,
+        )
+
+    @property
+    def log_likelihood_per_row(self) -> float:
+        """Mean log density, in nats."""
+        return self.log_likelihood / self.n_rows
+
+    @property
+    def aic(self) -> float:
+        """Akaike's information criterion, ``-2 l + 2 p``."""
+        return -2.0 * self.log_likelihood + 2.0 * self.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """Bayesian information criterion, ``-2 l + p log N`` (Schwarz 1978)."""
+        return -2.0 * self.log_likelihood + self.n_parameters * float(np.log(self.n_rows))
+
+    @property
+    def icl(self) -> float:
+        """Integrated completed likelihood, ``BIC - 2 sum log r_MAP`` (Biernacki et al. 2000)."""
+        return self.bic - 2.0 * self.log_decided
+
+
+def label_rows(x: NDArray[Any], start: int, mixture: Mixture) -> NDArray[np.int64]:
+    """Most probable component of each row of a block, shape (n_rows,)."""
+    check_finite(x, start)
+    return labels(x, mixture)
+
+
+def probabilities(x: NDArray[Any], start: int, mixture: Mixture) -> Float64Array:
+    """Probability of each component given each row of a block, shape (n_rows, K)."""
+    check_finite(x, start)
+    return responsibilities(x, mixture)
+
+
+def log_densities(x: NDArray[Any], start: int, mixture: Mixture) -> Float64Array:
+    """Log density of each row of a block, in nats, shape (n_rows,)."""
+    check_finite(x, start)
+    return log_density(x, mixture)
+
+
+def _score_of_grain(x: NDArray[Any], start: int, mixture: Mixture) -> Score:
+    check_finite(x, start)
+    return Score(len(x), *log_density_sums(x, mixture), mixture.n_parameters)
+
+
+def score_rows(rows: Rows, mixture: Mixture) -> Score:
+    """Score all rows in one pass; raises as :func:`daskgmm.kernel.e_step`."""
+    return rows.fold(_score_of_grain, mixture)

@@ -1,0 +1,46 @@
+"""History: what each iteration of EM left, for stop rules, progress and records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Iteration", "ScanDone"]
+
+
+@dataclass(frozen=True)
+class ScanDone:
+    """Event: the first pass has ended."""
+
+    n_rows: int
+    n_sampled: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """Event and record: one E-step over all rows and the M-step after it.
+
+    Attributes
+    ----------
+    n_iter : int
+        From 1.
+    log_likelihood : float
+        Per row, in nats, of the parameters that the pass was made at.
+    gain : float
+        Of the log-likelihood per row over the iteration before; infinite in the first.
+    remaining_gain : float
+        Estimate of what further iterations would gain per row; infinite while unknown.
+    means_moved : float
+        Squared distance that the means moved in the M-step, summed over components.
+    n_rows : int
+    seconds : float
+        Wall time of the pass.
+    """
+
+    n_iter: int
+    log_likelihood: float
+    gain: float
+    remaining_gain: float
+    means_moved: float
+    n_rows: int
+    seconds: float

@@ -1,0 +1,213 @@
+"""Rows: what EM needs of data, wherever they are.
+
+EM never indexes data. It folds a function over blocks of rows and sums what comes
+back. The sum is a binary tree over the position of *grains*, runs of a fixed number
+of rows, so that it has the same bits however many grains a partition holds, whoever
+computed the parts, and in whatever order they finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.kernel.blas import single_threaded_blas
+
+__all__ = ["Additive", "InMemoryRows", "Rows", "Source", "fold_block", "grain_rows", "tree_sum"]
+
+_GRAIN_ROWS, _GRAIN_BYTES = 1 << 15, 1 << 22
+
+
+class Additive(Protocol):
+    """Anything with a sum: statistics, a scan."""
+
+    def __add__(self, other: Self, /) -> Self: ...
+
+
+T = TypeVar("T", bound=Additive)
+
+
+class Source(Protocol):
+    """Stored rows that can be read by range: a Zarr array, a memory map.
+
+    Sources are small to pickle: a path and metadata, never data.
+    """
+
+    name: str
+    """What messages call it; secrets in URLs are removed."""
+    shape: tuple[int, int]
+    """``(n_rows, n_features)``."""
+    dtype: np.dtype[Any]
+    """As stored: boolean, integer or floating."""
+    unit_rows: int
+    """Rows that are decoded together (of a chunk or a shard); reads should align to it."""
+    unit_overhead: int
+    """Bytes that reading needs beside the rows returned: decoded and encoded chunks in flight."""
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows ``start:stop`` as an ndarray of shape (stop - start, n_features)."""
+        ...
+
+
+class Rows(Protocol):
+    """Rows over which functions can be folded."""
+
+    @property
+    def n_rows(self) -> int:
+        """N."""
+        ...
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one value as stored."""
+        ...
+
+    def fold(self, function: Callable[..., T], *args: Any) -> T:
+        """Sum of ``function(block, start, *args)`` over all grains, by :func:`tree_sum`.
+
+        One fold is one pass. ``block`` is an ndarray of shape (rows of the grain,
+        n_features) and ``start`` the index of its first row among all rows.
+        """
+        ...
+
+    def map(
+        self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
+    ) -> Any:
+        """Array of ``function(block, start, *args)``, a row of the result for each row.
+
+        Parameters
+        ----------
+        function : callable
+            Returns shape (rows of the block,), or (rows, columns) where that is given.
+        dtype : dtype
+        columns : int or None
+
+        Returns
+        -------
+        ndarray, or a lazy array where the rows are lazy
+        """
+        ...
+
+
+def grain_rows(n_features: int, unit_rows: int = 1) -> int:
+    """Rows of a grain: of the data's shape and chunks alone, so that bits depend on nothing else.
+
+    The least power of two of ``unit_rows`` that reaches 32,768 rows, or 4 MiB of
+    float64: enough that a term of the sum costs nothing beside its rows.
+    """
+    enough = max(1, min(_GRAIN_ROWS, _GRAIN_BYTES // (8 * n_features)))
+    rows = unit_rows
+    while rows < enough:
+        rows *= 2
+    return rows
+
+
+def tree_sum(terms: Iterable[T]) -> T:
+    """Sum by a binary tree over positions, holding at most log2 of the terms at a time.
+
+    The tree is the same for any grouping of the terms into runs of a power of two:
+    ``tree_sum([tree_sum(t[:4]), tree_sum(t[4:8]), ...])`` has the bits of
+    ``tree_sum(t)``. Every implementation of :meth:`Rows.fold` sums by it.
+
+    Raises
+    ------
+    ValueError
+        If there are no terms.
+    """
+    # A binary counter: stack[i] holds the sum of 2 ** level terms, levels falling.
+    stack: list[tuple[int, T]] = []
+    for term in terms:
+        level, total = 0, term
+        while stack and stack[-1][0] == level:
+            level, total = level + 1, stack.pop()[1] + total
+        stack.append((level, total))
+    if not stack:
+        raise ValueError("a sum of no terms: the rows have no block")
+    total = stack.pop()[1]
+    while stack:
+        total = stack.pop()[1] + total
+    return total
+
+
+def fold_block(
+    block: NDArray[Any],
+    start: int,
+    grain: int,
+    function: Callable[..., T],
+    args: tuple[Any, ...],
+) -> T:
+    """Sum of ``function(grain, start of the grain, *args)`` over the grains of one block.
+
+    A block without rows is one empty grain, so that its term exists.
+    """
+    return tree_sum(
+        function(block[i : i + grain], start + i, *args)
+        for i in range(0, max(len(block), 1), grain)
+    )
+
+
+class InMemoryRows:
+    """Rows of an ndarray, folded on a pool of threads.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_rows, n_features)
+    grain : int, optional
+        Rows of a grain. It decides the bits of a sum; the number of threads does not.
+    n_threads : int
+    """
+
+    def __init__(self, x: NDArray[Any], grain: int | None = None, n_threads: int = 1) -> None:
+        self._x = x
+        self._grain = grain or grain_rows(x.shape[1])
+        self._n_threads = n_threads
+
+    @property
+    def n_rows(self) -> int:
+        """N."""
+        return int(self._x.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return int(self._x.shape[1])
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one value."""
+        return int(self._x.dtype.itemsize)
+
+    def fold(self, function: Callable[..., T], *args: Any) -> T:
+        """Sum of ``function(block, start, *args)`` over all grains, by :func:`tree_sum`."""
+        grain = self._grain
+
+        def term(start: int) -> T:
+            return function(self._x[start : start + grain], start, *args)
+
+        with single_threaded_blas():
+            if self._n_threads == 1 or self.n_rows <= grain:
+                return fold_block(self._x, 0, grain, function, args)
+            with ThreadPoolExecutor(self._n_threads) as pool:
+                return tree_sum(pool.map(term, range(0, self.n_rows, grain)))
+
+    def map(
+        self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
+    ) -> NDArray[Any]:
+        """Array of ``function(block, start, *args)``: see :meth:`Rows.map`."""
+        out = np.empty((self.n_rows,) if columns is None else (self.n_rows, columns), dtype)
+
+        def fill(block: NDArray[Any], start: int) -> int:
+            out[start : start + len(block)] = function(block, start, *args)
+            return len(block)
+
+        self.fold(fill)
+        return out

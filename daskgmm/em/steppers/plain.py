@@ -1,0 +1,20 @@
+"""Plain EM: each M-step is the next point. It cannot lower the likelihood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daskgmm.kernel import Mixture, Statistics, m_step
+
+__all__ = ["PlainEM"]
+
+
+@dataclass
+class PlainEM:
+    """The EM algorithm of Dempster, Laird and Rubin (1977)."""
+
+    reg_covar: float
+
+    def next(self, mixture: Mixture, statistics: Statistics) -> Mixture:
+        """The M-step."""
+        return m_step(statistics, self.reg_covar)

@@ -1,0 +1,84 @@
+"""Stop rules: pure functions of the history.
+
+To add one, write a function of the history that returns what must fall to ``tol``
+and add a row to :data:`STOP_RULES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from daskgmm.em.history import Iteration
+from daskgmm.errors import ParameterError
+
+__all__ = ["STOP_RULES", "StopRule", "estimated_remaining_gain", "stop_rule_named"]
+
+History = Sequence[Iteration]
+
+
+def estimated_remaining_gain(log_likelihoods: Sequence[float]) -> float:
+    """Aitken's estimate of the limit of log-likelihoods per row, less the last of them.
+
+    EM converges linearly at the end: gains shrink by a rate a, so that what is left
+    after a gain g is ``g a / (1 - a)``. A small gain is not a small remaining gain.
+    Infinite while the rate is unknown (fewer than three values) or not below 1.
+
+    References
+    ----------
+    Boehning et al. (1994), The distribution of the likelihood ratio for mixtures of
+    densities from the one-parameter exponential family.
+    """
+    if len(log_likelihoods) < 3:
+        return np.inf
+    before, last, now = log_likelihoods[-3:]
+    # reg_covar can make the likelihood fall a little near the end, hence sizes.
+    gain, gain_before = abs(now - last), abs(last - before)
+    if gain <= 4 * np.finfo(np.float64).eps * max(abs(now), 1.0):
+        return 0.0
+    if gain >= gain_before:
+        return np.inf
+    rate = gain / gain_before
+    return gain * rate / (1.0 - rate)
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """When to stop: ``holds(history, tol)``, and what to say then."""
+
+    name: str
+    holds: Callable[[History, float], bool]
+    message: str
+
+
+def _gap(history: History, tol: float) -> bool:
+    return history[-1].remaining_gain < tol
+
+
+def _increment(history: History, tol: float) -> bool:
+    return abs(history[-1].gain) < tol
+
+
+def _means(history: History, tol: float) -> bool:
+    return history[-1].means_moved <= tol
+
+
+STOP_RULES: dict[str, StopRule] = {
+    rule.name: rule
+    for rule in (
+        StopRule("gap", _gap, "the estimated remaining gain per row fell below tol"),
+        StopRule("increment", _increment, "the last gain per row fell below tol"),
+        StopRule("means", _means, "the squared movement of the means fell to tol"),
+    )
+}
+
+
+def stop_rule_named(name: str) -> StopRule:
+    """Look a stop rule up; raises ParameterError with the known names."""
+    try:
+        return STOP_RULES[name]
+    except (KeyError, TypeError):
+        known = ", ".join(STOP_RULES)
+        raise ParameterError(f"stopping must be one of {known}; got {name!r}") from None

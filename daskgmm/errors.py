@@ -1,0 +1,104 @@
+"""Every exception and warning of daskgmm.
+
+Each message says what was wrong, where, and the way out. All exceptions derive
+from :class:`DaskGMMError` and from the built-in that a caller would expect, and
+all survive pickling, because they travel from workers to the driver.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ClusterError",
+    "ConversionWarning",
+    "DamagedDataError",
+    "DaskGMMError",
+    "DaskGMMWarning",
+    "DataError",
+    "IntegrityWarning",
+    "MemoryLimitError",
+    "MissingDependencyError",
+    "ModelFormatError",
+    "NonFiniteError",
+    "NotFoundError",
+    "OutputExistsError",
+    "ParameterError",
+    "SingularComponentError",
+    "StorageError",
+]
+
+
+class DaskGMMError(Exception):
+    """Base of every error that daskgmm raises on purpose."""
+
+
+class ParameterError(DaskGMMError, ValueError):
+    """An option or argument has a value that cannot be used."""
+
+
+class DataError(DaskGMMError, ValueError):
+    """The data cannot be used as rows of a mixture: shape, dtype or content."""
+
+
+class NonFiniteError(DataError):
+    """The data hold NaN or infinity."""
+
+
+class DamagedDataError(DataError):
+    """Stored data are missing, empty, truncated or do not decode."""
+
+
+class NotFoundError(DaskGMMError, FileNotFoundError):
+    """A path or URL names nothing that can be opened."""
+
+
+class StorageError(DaskGMMError, OSError):
+    """A store could not be read or written."""
+
+
+class OutputExistsError(DaskGMMError, FileExistsError):
+    """The output is there already and overwriting was not asked for."""
+
+
+class ModelFormatError(DaskGMMError, ValueError):
+    """A file is not a model that this version can read."""
+
+
+class MemoryLimitError(DaskGMMError, MemoryError):
+    """The work cannot be done within the memory limit."""
+
+
+class ClusterError(DaskGMMError, RuntimeError):
+    """A cluster configuration is wrong, or the cluster cannot be reached."""
+
+
+class MissingDependencyError(DaskGMMError, ImportError):
+    """An optional library is needed; the message names the extra to install."""
+
+
+class SingularComponentError(DaskGMMError, ValueError):
+    """The covariance of a component is not positive definite.
+
+    Attributes
+    ----------
+    component : int
+        Index of the component, 0-based; -1 where all components share it (tied).
+    """
+
+    def __init__(self, message: str, component: int = -1) -> None:
+        super().__init__(message, component)
+        self.component = component
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class DaskGMMWarning(UserWarning):
+    """Base of every warning of daskgmm."""
+
+
+class ConversionWarning(DaskGMMWarning):
+    """The data are used in another dtype than they are stored in."""
+
+
+class IntegrityWarning(DaskGMMWarning):
+    """Damage to the stored data could go unseen."""

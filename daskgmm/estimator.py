@@ -1,0 +1,520 @@
+"""GaussianMixture: the scikit-learn face of daskgmm."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from daskgmm._version import __version__
+from daskgmm.em import (
+    INITIALISERS,
+    STOP_RULES,
+    FitResult,
+    GivenStart,
+    Iteration,
+    PlainEM,
+    ScanDone,
+    Score,
+    label_rows,
+    log_densities,
+    probabilities,
+    run,
+    scan_rows,
+    score_rows,
+    start_mixture,
+    stop_rule_named,
+)
+from daskgmm.errors import DataError, ParameterError
+from daskgmm.execution import ProgressLines, peak_memory_bytes
+from daskgmm.inputs import OpenedRows, is_lazy, open_input
+from daskgmm.kernel import (
+    FAMILIES,
+    Mixture,
+    family_named,
+)
+from daskgmm.storage import read_model, save_model
+
+__all__ = ["GaussianMixture", "load_model"]
+
+
+class GaussianMixture(DensityMixin, BaseEstimator):
+    """Gaussian mixture fitted by EM on data of any size.
+
+    Parameters and fitted attributes are those of
+    :class:`sklearn.mixture.GaussianMixture` and mean the same; what is added, or
+    differs, is said below.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
+    tol : float, default=1e-3
+        What ``stopping`` compares with; in nats per row for ``"gap"`` and
+        ``"increment"``.
+    reg_covar : float, default=1e-6
+        Added to each variance, in squared units of the data.
+    max_iter : int, default=100
+    n_init : int, default=1
+        Starts to fit from; the result of the highest log-likelihood is kept.
+    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
+        Works on a uniform sample of at most 100,000 rows, in which features are
+        brought to one scale (except for spherical covariances). ``"k-means++"`` and
+        ``"random_from_data"`` assign each sampled row to its nearest seed.
+    weights_init : array of shape (K,), optional
+    means_init : array of shape (K, D), optional
+        Given means also decide which sampled rows start a component's weight and
+        covariance.
+    precisions_init : array, optional
+        Inverse covariances, of the shape that belongs to ``covariance_type``.
+    random_state : int, RandomState or None, default=None
+    warm_start : bool, default=False
+        Whether to start from the last fit's parameters.
+    verbose : int, default=0
+        Above 0, a line for each ``verbose_interval``-th pass on standard error.
+    verbose_interval : int, default=1
+    stopping : {"gap", "increment", "means"}, default="gap"
+        ``"gap"``: Aitken's estimate of the remaining gain per row is below ``tol``;
+        ``"increment"``: the last gain per row is (scikit-learn's rule); ``"means"``:
+        the squared movement of the means is at most ``tol``.
+    memory_limit : int or str, optional
+        Bytes that this process may use in all, such as ``"2GiB"``; half of what is
+        free by default. Decides how stored rows are cut, never the result.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (K,)
+    means_ : ndarray of shape (K, D)
+    covariances_, precisions_, precisions_cholesky_ : ndarray
+        Full (K, D, D), tied (D, D), diag (K, D), spherical (K,).
+    converged_ : bool
+        Whether the stop rule held within ``max_iter``.
+    n_iter_ : int
+        Iterations of the best start.
+    lower_bound_ : float
+        Log-likelihood per row at the last pass of the best start.
+    lower_bounds_ : list of float
+        The same at each pass.
+    n_features_in_ : int
+    stop_reason_ : str
+        The stop rule that held, or ``"max_iter"``.
+    n_passes_ : int
+        Reads of all rows, by whatever part of the fit.
+    n_rows_, rows_read_ : int
+        Rows of the data; rows read over all passes.
+    history_ : tuple of Iteration
+        Of the best start.
+    seconds_ : float
+        Wall time of the fit.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from daskgmm import GaussianMixture
+    >>> x = da.random.default_rng(0).normal(size=(10_000, 2), chunks=(2_500, 2))
+    >>> x = da.concatenate([x, x + 10])
+    >>> gm = GaussianMixture(n_components=2, random_state=0).fit(x)
+    >>> sorted(gm.means_.round(0).tolist())
+    [[-0.0, -0.0], [10.0, 10.0]]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "covariance_type": [StrOptions(set(FAMILIES))],
+        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "init_params": [StrOptions(set(INITIALISERS))],
+        "weights_init": ["array-like", None],
+        "means_init": ["array-like", None],
+        "precisions_init": ["array-like", None],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+        "stopping": [StrOptions(set(STOP_RULES))],
+        "memory_limit": [Interval(Integral, 1, None, closed="left"), str, None],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: str = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: str = "kmeans",
+        weights_init: Any = None,
+        means_init: Any = None,
+        precisions_init: Any = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 1,
+        stopping: str = "gap",
+        memory_limit: int | str | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.stopping = stopping
+        self.memory_limit = memory_limit
+
+    # -- fitting ---------------------------------------------------------------
+
+    def fit(self, X: Any, y: None = None) -> Self:
+        """Estimate the parameters by EM.
+
+        Parameters
+        ----------
+        X : array of shape (n_rows, n_features)
+            NumPy array, Dask array or DataFrame, xarray.DataArray, zarr.Array, the
+            result of :func:`daskgmm.open_rows`, or a path or URL of a Zarr array or a
+            ``.npy`` file.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If the data cannot be used; nothing is fitted then.
+        MemoryLimitError
+            If the data cannot be processed within ``memory_limit``.
+        SingularComponentError
+            If a covariance stops being positive definite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If no start converged within ``max_iter``.
+        """
+        began = time.perf_counter()
+        self._validate_params()
+        opened = self._open(X, reset=True)
+        rows, given = opened.rows, self._given(opened.rows.n_features)
+        if rows.n_rows < self.n_components:
+            raise DataError(
+                f"n_components={self.n_components} must be <= n_samples={rows.n_rows}: "
+                "lower n_components"
+            )
+        rng = check_random_state(self.random_state)
+        tell = self._progress()
+        scan_began = time.perf_counter()
+        scan = scan_rows(rows, opened.n_sampled, seed=int(rng.randint(2**31 - 1)))
+        tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - scan_began))
+
+        n_passes, best = opened.passes + 1, None
+        warm = self.warm_start and hasattr(self, "weights_")
+        for _ in range(1 if warm or given.complete else self.n_init):
+            start = (
+                self._mixture
+                if warm
+                else start_mixture(
+                    scan,
+                    n_components=self.n_components,
+                    covariance_type=self.covariance_type,
+                    init_params=self.init_params,
+                    reg_covar=self.reg_covar,
+                    rng=rng,
+                    given=given,
+                )
+            )
+            result = run(
+                rows,
+                start,
+                stepper=PlainEM(self.reg_covar),
+                stop=stop_rule_named(self.stopping),
+                tol=self.tol,
+                max_iter=self.max_iter,
+                on_iteration=tell,
+            )
+            n_passes += len(result.history)
+            if best is None or result.log_likelihood > best.log_likelihood:
+                best = result
+        assert best is not None
+        self._set_fitted(best, n_passes, rows.n_rows, time.perf_counter() - began)
+        if not best.converged:
+            warnings.warn(
+                f"not converged: {self.max_iter} iterations did not bring the "
+                f"{self.stopping!r} rule to tol={self.tol:g} (estimated remaining gain per row "
+                f"{best.history[-1].remaining_gain:.3g}); raise max_iter or tol",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def fit_predict(self, X: Any, y: None = None) -> Any:
+        """Fit, then label the same rows; see :meth:`predict`."""
+        return self.fit(X).predict(X)
+
+    def _progress(self) -> Callable[[ScanDone | Iteration], None]:
+        if not self.verbose:
+            return lambda event: None
+        return ProgressLines(self.tol, self.max_iter, self.verbose_interval)
+
+    def _given(self, n_features: int) -> GivenStart:
+        """Given parts of the start, with shapes checked before anything is read."""
+        family = family_named(self.covariance_type)
+        k, d = self.n_components, n_features
+        shapes = {"weights": (k,), "means": (k, d), "precisions": family.shape(k, d)}
+        parts: dict[str, NDArray[np.float64] | None] = {}
+        for name, shape in shapes.items():
+            value = getattr(self, f"{name}_init")
+            if value is not None:
+                value = np.asarray(value, dtype=np.float64)
+                if value.shape != shape:
+                    raise ParameterError(
+                        f"{name}_init must have shape {shape} for {k} components, {d} features "
+                        f"and {family.name} covariances; got {value.shape}"
+                    )
+                if not np.isfinite(value).all():
+                    raise ParameterError(f"{name}_init must be finite")
+            parts[name] = value
+        weights, precisions = parts["weights"], parts["precisions"]
+        if weights is not None and (np.any(weights < 0) or not np.isclose(weights.sum(), 1.0)):
+            raise ParameterError(
+                f"weights_init must be at least 0 and sum to 1; they sum to {weights.sum():g}"
+            )
+        covariances = None if precisions is None else family.invert(precisions)
+        return GivenStart(weights, parts["means"], covariances)
+
+    def _set_fitted(self, result: FitResult, n_passes: int, n_rows: int, seconds: float) -> None:
+        self._set_mixture(result.mixture)
+        self.history_ = result.history
+        self.lower_bounds_: list[float | None] = [i.log_likelihood for i in result.history]
+        self.lower_bound_: float | None = result.log_likelihood
+        self.n_iter_ = len(result.history)
+        self.converged_ = result.converged
+        self.stop_reason_ = result.stop_reason
+        self.n_passes_ = n_passes
+        self.n_rows_ = n_rows
+        self.rows_read_ = n_passes * n_rows
+        self.seconds_ = seconds
+
+    def _set_mixture(self, mixture: Mixture) -> None:
+        family = mixture.family
+        self.weights_ = np.array(mixture.weights)
+        self.means_ = np.array(mixture.means)
+        self.covariances_ = np.array(mixture.covariances)
+        self.precisions_cholesky_ = family.factor(mixture.covariances)
+        self.precisions_ = family.precisions(self.precisions_cholesky_)
+        self.n_features_in_ = mixture.n_features
+
+    @property
+    def _mixture(self) -> Mixture:
+        check_is_fitted(self)
+        return Mixture(self.weights_, self.means_, self.covariances_, self.covariance_type)
+
+    # -- what the mixture says of rows -----------------------------------------
+
+    def predict(self, X: Any) -> Any:
+        """Most probable component of each row, shape (n_rows,), int64.
+
+        A NumPy array for data in memory; a lazy Dask array for data that are lazy.
+        """
+        return self._of_rows(X, label_rows, np.int64, None)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Probability of each component given each row, (n_rows, K); lazy as :meth:`predict`."""
+        return self._of_rows(X, probabilities, np.float64, self.n_components)
+
+    def score_samples(self, X: Any) -> Any:
+        """Log density of each row, in nats, shape (n_rows,); lazy as :meth:`predict`."""
+        return self._of_rows(X, log_densities, np.float64, None)
+
+    def score(self, X: Any, y: None = None) -> float:
+        """Mean log density of the rows, in nats; one pass."""
+        return self.criteria(X).log_likelihood_per_row
+
+    def aic(self, X: Any) -> float:
+        """Akaike's information criterion of the rows; lower is better; one pass."""
+        return self.criteria(X).aic
+
+    def bic(self, X: Any) -> float:
+        """Bayesian information criterion of the rows; lower is better; one pass."""
+        return self.criteria(X).bic
+
+    def criteria(self, X: Any) -> Score:
+        """Log-likelihood, AIC, BIC and ICL of the rows, all from one pass."""
+        mixture = self._mixture
+        return score_rows(self._open(X, reset=False).rows, mixture)
+
+    def _of_rows(
+        self, x: Any, function: Callable[..., Any], dtype: Any, columns: int | None
+    ) -> Any:
+        mixture = self._mixture
+        rows = self._open(x, reset=False).rows
+        return rows.map(function, mixture, dtype=dtype, columns=columns)
+
+    def _open(self, x: Any, *, reset: bool) -> OpenedRows:
+        if not is_lazy(x):
+            # Finiteness is checked where rows are read: it names the first bad one.
+            x = validate_data(
+                self, x, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False
+            )
+        opened = open_input(
+            x,
+            n_components=self.n_components,
+            memory_limit=self.memory_limit,
+            sampled=reset,
+        )
+        n_features = opened.rows.n_features
+        if reset:
+            self.n_features_in_ = n_features
+        elif n_features != self.n_features_in_:
+            raise DataError(
+                f"{opened.name} has {n_features} features, but {type(self).__name__} is "
+                f"expecting {self.n_features_in_} features as input"
+            )
+        return opened
+
+    def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Draw rows from the mixture.
+
+        Parameters
+        ----------
+        n_samples : int
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Grouped by component, as in scikit-learn.
+        y : ndarray of shape (n_samples,)
+            Component of each row.
+        """
+        mixture = self._mixture
+        if n_samples < 1:
+            raise ParameterError(f"n_samples must be at least 1; got {n_samples}")
+        rng = check_random_state(self.random_state)
+        counts = rng.multinomial(n_samples, mixture.weights / mixture.weights.sum())
+        generator = np.random.default_rng(rng.randint(2**31 - 1))
+        drawn = [
+            mean + mixture.family.sample(generator, mixture.covariances, k, (n, mixture.n_features))
+            for k, (mean, n) in enumerate(zip(mixture.means, counts, strict=True))
+        ]
+        return np.vstack(drawn), np.repeat(np.arange(len(counts)), counts)
+
+    # -- in and out ------------------------------------------------------------
+
+    def save(self, path: Any, *, overwrite: bool = False) -> None:
+        """Write the fitted model as a small Zarr group; :func:`load_model` reads it.
+
+        Raises
+        ------
+        OutputExistsError
+            If there is something at ``path`` and ``overwrite`` is not set.
+        """
+        save_model(path, self._mixture, self.record(), overwrite=overwrite)
+
+    def record(self) -> dict[str, Any]:
+        """Facts of the fit as plain values: what is saved beside the parameters."""
+        check_is_fitted(self)
+        settings = ("tol", "reg_covar", "max_iter", "n_init", "init_params", "stopping")
+        return {
+            "daskgmm_version": __version__,
+            "n_components": self.n_components,
+            "n_features": self.n_features_in_,
+            "n_rows": self.n_rows_,
+            "log_likelihood_per_row": self.lower_bound_,
+            "n_iter": self.n_iter_,
+            "n_passes": self.n_passes_,
+            "rows_read": self.rows_read_,
+            "seconds": self.seconds_,
+            "peak_memory_bytes": peak_memory_bytes(),
+            "stop_reason": self.stop_reason_,
+            "converged": self.converged_,
+            "settings": {name: getattr(self, name) for name in settings},
+            "history": [
+                {name: getattr(i, name) for name in ("log_likelihood", "gain", "seconds")}
+                for i in self.history_
+            ],
+        }
+
+    def to_sklearn(self) -> InMemoryGaussianMixture:
+        """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``."""
+        mixture = self._mixture
+        shared = InMemoryGaussianMixture().get_params()
+        model = InMemoryGaussianMixture(
+            **{name: value for name, value in self.get_params().items() if name in shared}
+        )
+        model.weights_, model.means_ = np.array(mixture.weights), np.array(mixture.means)
+        model.covariances_ = np.array(mixture.covariances)
+        model.precisions_cholesky_ = self.precisions_cholesky_
+        model.precisions_ = self.precisions_
+        model.converged_, model.n_iter_ = self.converged_, self.n_iter_
+        model.lower_bound_, model.lower_bounds_ = self.lower_bound_, list(self.lower_bounds_)
+        model.n_features_in_ = self.n_features_in_
+        return model
+
+
+def load_model(path: Any) -> GaussianMixture:
+    """Read a model that :meth:`GaussianMixture.save` or the command line wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        Path or URL of the model's Zarr group.
+
+    Returns
+    -------
+    GaussianMixture
+        Fitted; ready to predict, score and sample.
+
+    Raises
+    ------
+    NotFoundError, ModelFormatError
+    """
+    mixture, record = read_model(path)
+    settings = record.get("settings") or {}
+    known = GaussianMixture().get_params()
+    model = GaussianMixture(
+        n_components=mixture.n_components,
+        covariance_type=mixture.covariance_type,
+        **{
+            name: value
+            for name, value in settings.items()
+            if name in known and name not in ("n_components", "covariance_type")
+        },
+    )
+    model._set_mixture(mixture)
+    model.lower_bounds_ = [i["log_likelihood"] for i in record.get("history") or []]
+    model.lower_bound_ = record.get("log_likelihood_per_row")
+    for name in (
+        "n_iter",
+        "converged",
+        "stop_reason",
+        "n_passes",
+        "n_rows",
+        "rows_read",
+        "seconds",
+    ):
+        setattr(model, f"{name}_", record.get(name))
+    return model

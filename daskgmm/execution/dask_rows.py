@@ -1,0 +1,193 @@
+"""DaskRows: the rows of a Dask array, folded partition by partition.
+
+One fold is one graph: a task for each partition, which reads, cuts into grains and
+folds; above them the tree that :func:`daskgmm.em.rows.tree_sum` defines. What the
+function is given travels as one key of a name never used before. The scheduler is
+the one in force: a distributed client if there is one, else threads.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.delayed import Delayed
+from numpy.typing import NDArray
+
+from daskgmm.em.rows import Additive, Source, fold_block, grain_rows, tree_sum
+from daskgmm.errors import DataError
+from daskgmm.execution.memory import TARGET_BYTES
+from daskgmm.execution.scheduler import in_force
+from daskgmm.kernel.blas import single_threaded_blas, single_threaded_blas_for_good
+
+__all__ = ["DaskRows", "array_of_source", "coalesced"]
+
+_FAN_IN = 16  # a power of two, so that the tree of trees is the tree
+_RETRIES = 3
+
+T = TypeVar("T", bound=Additive)
+
+
+class _Sliceable:
+    """A source as Dask wants it: something with a shape that can be sliced."""
+
+    ndim = 2
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.shape = source.shape
+        self.dtype = source.dtype
+
+    def __getitem__(self, index: tuple[slice, slice]) -> NDArray[Any]:
+        rows, columns = index
+        block = self.source.read(*rows.indices(self.shape[0])[:2])
+        return block[:, columns]
+
+
+def array_of_source(source: Source, partition_rows: int) -> da.Array:
+    """A lazy Dask array over a source, cut into partitions."""
+    return da.from_array(
+        _Sliceable(source),
+        chunks=(partition_rows, source.shape[1]),
+        name=f"rows-{uuid.uuid4().hex}",
+        asarray=False,
+        fancy=False,
+        inline_array=True,
+        meta=np.empty((0, 0), source.dtype),
+    )
+
+
+def coalesced(array: da.Array) -> tuple[da.Array, int]:
+    """An equal array in row partitions worth a task each, and the passes that it took.
+
+    Chunks across features are merged; unknown chunk sizes are counted, which is a
+    pass; runs of small chunks become one partition. The cut depends on the chunks
+    alone, so that bits do not depend on the machine.
+
+    Raises
+    ------
+    DataError
+        If the array is not 2-D.
+    """
+    if array.ndim != 2:
+        raise DataError(
+            f"Expected 2D array, got {array.ndim}D Dask array of shape {array.shape}: rows must "
+            "be (n_rows, n_features). Reshape your data with array[:, None] if it has one feature"
+        )
+    passes = 0
+    if any(np.isnan(size) for sizes in array.chunks for size in sizes):
+        # On a copy: it would change the caller's array in place.
+        array = da.Array(array.dask, array.name, array.chunks, meta=array._meta)
+        array.compute_chunk_sizes()
+        passes = 1
+    if array.numblocks[1] > 1:
+        array = array.rechunk({1: -1})
+    rows_wanted = max(1, TARGET_BYTES // 2 // max(1, array.shape[1] * array.dtype.itemsize))
+    sizes: list[int] = []
+    for size in array.chunks[0]:
+        if sizes and sizes[-1] + size <= rows_wanted:
+            sizes[-1] += size
+        else:
+            sizes.append(int(size))
+    if len(sizes) < array.numblocks[0]:
+        array = array.rechunk({0: tuple(sizes)})
+    return array, passes
+
+
+class DaskRows:
+    """Rows of a Dask array.
+
+    Parameters
+    ----------
+    array : dask.array.Array of shape (n_rows, n_features)
+        Known chunk sizes, one chunk across features.
+    grain : int, optional
+        Rows of a grain; partitions should hold a power of two of them.
+    n_threads : int, optional
+        Partitions in flight on the threaded scheduler; all threads by default.
+    """
+
+    def __init__(
+        self, array: da.Array, grain: int | None = None, n_threads: int | None = None
+    ) -> None:
+        self.array = array
+        self._grain = grain or grain_rows(array.shape[1])
+        self._n_threads = n_threads
+        self._starts = np.concatenate([[0], np.cumsum(array.chunks[0])[:-1]]).astype(np.int64)
+
+    @property
+    def n_rows(self) -> int:
+        """N."""
+        return int(self.array.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return int(self.array.shape[1])
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one value as stored."""
+        return int(self.array.dtype.itemsize)
+
+    def fold(self, function: Callable[..., T], *args: Any) -> T:
+        """Sum of ``function(block, start, *args)`` over all grains, by ``tree_sum``."""
+        scheduler = in_force()
+        token = uuid.uuid4().hex
+        work = (function, args, self._grain, self._starts, scheduler.has_workers)
+        partials = self.array.map_blocks(
+            _fold_partition,
+            dask.delayed(work, name=f"work-{token}", traverse=False),
+            name=f"fold-{token}",
+            dtype=object,
+            chunks=(1, 1),
+            meta=np.empty((0, 0), object),
+        )
+        level: list[Delayed] = partials.to_delayed().ravel().tolist()
+        depth = 0
+        while len(level) > 1:
+            level = [
+                dask.delayed(tree_sum, pure=False)(
+                    level[i : i + _FAN_IN], dask_key_name=f"sum-{depth}-{i // _FAN_IN}-{token}"
+                )
+                for i in range(0, len(level), _FAN_IN)
+            ]
+            depth += 1
+        options: dict[str, Any] = {"retries": _RETRIES} if scheduler.has_workers else {}
+        if self._n_threads is not None and not scheduler.has_workers:
+            options["num_workers"] = self._n_threads
+        with single_threaded_blas():
+            return level[0].compute(optimize_graph=False, **options)
+
+    def map(
+        self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
+    ) -> da.Array:
+        """Lazy array of ``function(block, start, *args)``: see :meth:`Rows.map`."""
+        shape = {"drop_axis": 1} if columns is None else {"chunks": (self.array.chunks[0], columns)}
+        return self.array.map_blocks(
+            _map_partition,
+            dask.delayed(
+                (function, args, self._starts), name=f"work-{uuid.uuid4().hex}", traverse=False
+            ),
+            dtype=dtype,
+            meta=np.empty((0,) if columns is None else (0, 0), dtype),
+            name=f"map-{uuid.uuid4().hex}",
+            **shape,
+        )
+
+
+def _fold_partition(block: NDArray[Any], work: Any, block_id: tuple[int, int]) -> Any:
+    function, args, grain, starts, on_worker = work
+    if on_worker:
+        single_threaded_blas_for_good()
+    return fold_block(np.asarray(block), int(starts[block_id[0]]), grain, function, args)
+
+
+def _map_partition(block: NDArray[Any], work: Any, block_id: tuple[int, int]) -> NDArray[Any]:
+    function, args, starts = work
+    result: NDArray[Any] = function(np.asarray(block), int(starts[block_id[0]]), *args)
+    return result

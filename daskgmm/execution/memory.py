@@ -1,0 +1,194 @@
+"""Memory: what this process uses, and the plan that keeps a pass within its limit."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from dask.utils import format_bytes, parse_bytes
+from distributed.system import MEMORY_LIMIT
+
+from daskgmm.em.rows import grain_rows
+from daskgmm.errors import MemoryLimitError, ParameterError
+from daskgmm.kernel import sub_block_bytes
+
+__all__ = [
+    "MemoryPlan",
+    "bytes_of",
+    "default_limit",
+    "peak_memory_bytes",
+    "plan_memory",
+    "sample_rows",
+]
+
+TARGET_BYTES = 64 * 2**20
+"""Bytes of a partition, where memory allows: long beside the cost of a task."""
+_SHARE_OF_FREE = 0.5
+_SAMPLE_BYTES = 256 * 2**20
+_SAMPLE_ROWS = 100_000
+_RESERVE_BYTES = 48 * 2**20  # libraries still to be imported, the allocator's slack
+
+
+def peak_memory_bytes() -> int:
+    """Most resident memory that this process ever had."""
+    # ru_maxrss would do, but Linux hands it down from the parent through exec.
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def default_limit() -> int:
+    """Half of the memory that is free now, within the container's limit if there is one."""
+    free = min(psutil.virtual_memory().available, MEMORY_LIMIT - resident_bytes())
+    return resident_bytes() + int(_SHARE_OF_FREE * free)
+
+
+def bytes_of(memory_limit: int | str | None) -> int | None:
+    """Bytes of a limit given as a number or as text such as ``"512MiB"``.
+
+    Raises
+    ------
+    ParameterError
+        If it is not an amount of memory above zero.
+    """
+    if memory_limit is None:
+        return None
+    try:
+        n_bytes = parse_bytes(memory_limit)
+    except (ValueError, TypeError):
+        n_bytes = 0
+    if n_bytes <= 0:
+        raise ParameterError(
+            f"memory_limit must be bytes or text such as '512MiB' or '4GB'; got {memory_limit!r}"
+        )
+    return int(n_bytes)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How rows are cut so that a process stays within its limit.
+
+    Attributes
+    ----------
+    limit : int
+        Bytes that the process may have resident, all included.
+    n_threads : int
+        Partitions in flight at once in the process.
+    grain : int
+        Rows of a grain; of the data alone (see :func:`daskgmm.em.rows.grain_rows`).
+    partition_rows : int
+        A power of two of grains.
+    n_sampled : int
+        Rows that the scan's sample is to hold.
+    peak : int
+        Bytes that the plan expects at most.
+    """
+
+    limit: int
+    n_threads: int
+    grain: int
+    partition_rows: int
+    n_sampled: int
+    peak: int
+
+
+def plan_memory(
+    *,
+    n_rows: int,
+    n_features: int,
+    itemsize: int,
+    n_components: int,
+    unit_rows: int,
+    unit_overhead: int,
+    n_threads: int,
+    limit: int | None = None,
+    sampled: bool = True,
+    output_row_bytes: int = 0,
+) -> MemoryPlan:
+    """Cut rows into partitions that fit.
+
+    Parameters
+    ----------
+    n_rows, n_features, n_components : int
+    itemsize : int
+        Bytes of a value as stored.
+    unit_rows, unit_overhead : int
+        As of :class:`daskgmm.em.rows.Source`.
+    n_threads : int
+        Threads at hand; the plan may use fewer where not all fit.
+    limit : int, optional
+        Bytes for the whole process; :func:`default_limit` if not given.
+    sampled : bool
+        Whether a scan will keep a sample.
+    output_row_bytes : int
+        Bytes that each row leaves as a result, where results are written.
+
+    Raises
+    ------
+    MemoryLimitError
+        If not even one grain at a time fits, with the figures.
+    """
+    limit = default_limit() if limit is None else limit
+    grain = grain_rows(n_features, unit_rows)
+    if output_row_bytes:  # a grain's results are written as one run of chunks
+        while 2 * grain * output_row_bytes <= 2**22:
+            grain *= 2
+    k, d = n_components, n_features
+    row_bytes = d * itemsize
+    n_sampled = sample_rows(n_rows, k, d, limit) if sampled else 0
+    statistics = 8 * k * (d * d + d + 1)
+    fixed = resident_bytes() + _RESERVE_BYTES + n_sampled * _sample_row(k, d) + 16 * statistics
+    # Beside its partition a thread holds: chunks being decoded, temporaries of a
+    # sub-block, hashes of a grain, the partial sums of a tree, results of a grain.
+    per_thread = (
+        unit_overhead
+        + sub_block_bytes(k, d)
+        + 24 * grain
+        + 20 * statistics
+        + 2 * grain * output_row_bytes
+    )
+
+    def peak(threads: int, rows: int) -> int:
+        return fixed + threads * (per_thread + 2 * rows * row_bytes)
+
+    threads = n_threads
+    while threads > 1 and peak(threads, grain) > limit:
+        threads -= 1
+    if peak(threads, grain) > limit:
+        raise MemoryLimitError(
+            f"memory_limit {format_bytes(limit)} is too small: {format_bytes(fixed)} are in use or "
+            f"reserved and one thread needs {format_bytes(peak(1, grain) - fixed)} to read and "
+            f"process {grain} rows x {d} features at a time (chunks of {unit_rows} rows); raise it "
+            f"to {format_bytes(int(1.05 * peak(1, grain)))}, or store the data in smaller chunks"
+        )
+    rows = grain
+    while (
+        2 * rows * row_bytes <= TARGET_BYTES
+        and peak(threads, 2 * rows) <= limit
+        and 2 * rows * threads * 2 <= n_rows  # leave every thread a share
+    ):
+        rows *= 2
+    return MemoryPlan(limit, threads, grain, rows, n_sampled, peak(threads, rows))
+
+
+def sample_rows(n_rows: int, k: int, d: int, limit: int) -> int:
+    """Rows of the scan's sample: as many as a start is worth, within an eighth of the limit."""
+    allowed = min(_SAMPLE_BYTES, limit // 8) // _sample_row(k, d)
+    return min(n_rows, _SAMPLE_ROWS, max(allowed, 10 * k))
+
+
+def _sample_row(k: int, d: int) -> int:
+    """Bytes that a sampled row costs while a start is sought: copies, responsibilities."""
+    return 8 * (4 * d + 3 * k)

@@ -1,0 +1,75 @@
+"""Progress: events of a fit as lines of text."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TextIO
+
+from daskgmm.em import Iteration, ScanDone
+
+__all__ = ["ProgressLines", "duration"]
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``0.42 s``, ``12 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds < 10:
+        return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.1f} s"
+    minutes, whole = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole} s" if minutes else f"{whole} s"
+
+
+class ProgressLines:
+    """Prints a line for the scan and one for every ``interval``-th pass.
+
+    Parameters
+    ----------
+    tol : float
+        What the fit stops at, to estimate what remains.
+    max_iter : int
+    interval : int
+    stream : text stream, optional
+        Standard error by default.
+    """
+
+    def __init__(
+        self, tol: float, max_iter: int, interval: int = 1, stream: TextIO | None = None
+    ) -> None:
+        self._tol, self._max_iter, self._interval = tol, max_iter, interval
+        self._stream = stream or sys.stderr
+        self._last: Iteration | None = None
+
+    def __call__(self, event: ScanDone | Iteration) -> None:
+        """Print the event."""
+        if isinstance(event, ScanDone):
+            self._print(
+                f"scan: {event.n_rows:,} rows, {event.n_sampled:,} sampled, "
+                f"{event.n_rows / event.seconds:,.0f} rows/s, {duration(event.seconds)}"
+            )
+            return
+        before, self._last = self._last, event
+        if event.n_iter % self._interval:
+            return
+        gain = "" if math.isinf(event.gain) else f"  gain {event.gain:.3g}"
+        remaining = self._remaining_passes(before, event)
+        left = "" if remaining is None else f"  about {duration(remaining * event.seconds)} left"
+        self._print(
+            f"pass {event.n_iter}: log-likelihood per row {event.log_likelihood:.9g}{gain}"
+            f"  {event.n_rows / event.seconds:,.0f} rows/s{left}"
+        )
+
+    def _remaining_passes(self, before: Iteration | None, now: Iteration) -> int | None:
+        """Passes until the remaining gain is below tol, if gains go on shrinking as they do."""
+        most = self._max_iter - now.n_iter
+        if before is None or math.isinf(now.remaining_gain) or now.remaining_gain <= self._tol:
+            return None
+        rate = abs(now.gain / before.gain)
+        if self._tol <= 0 or not 0 < rate < 1:
+            return most
+        return min(most, math.ceil(math.log(self._tol / now.remaining_gain) / math.log(rate)))
+
+    def _print(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)

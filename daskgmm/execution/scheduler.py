@@ -1,0 +1,64 @@
+"""The Dask scheduler in force, and what it has to offer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dask
+from dask.system import CPU_COUNT
+from distributed import Client, get_client
+
+__all__ = ["Scheduler", "in_force"]
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """Where tasks will run.
+
+    Attributes
+    ----------
+    has_workers : bool
+        Whether tasks run on the workers of a distributed cluster.
+    n_threads : int
+        Tasks at once in one process.
+    n_workers : int
+        Processes.
+    worker_memory : int or None
+        Bytes that the smallest worker may use before Dask interferes; None if unbounded.
+    """
+
+    has_workers: bool
+    n_threads: int
+    n_workers: int = 1
+    worker_memory: int | None = None
+
+
+# Of its limit a worker spills at 60% and pauses at 80%: stay below the first.
+_SHARE_BEFORE_SPILLING = 0.6
+
+
+def in_force() -> Scheduler:
+    """The distributed client in force if there is one, else threads of this process."""
+    client = _client()
+    if client is None:
+        chosen = dask.config.get("scheduler", None)
+        if chosen in ("synchronous", "sync", "single-threaded"):
+            return Scheduler(False, 1)
+        return Scheduler(False, int(dask.config.get("num_workers", None) or CPU_COUNT))
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    limits = [w["memory_limit"] for w in workers if w["memory_limit"]]
+    return Scheduler(
+        True,
+        max((int(w["nthreads"]) for w in workers), default=1),
+        max(len(workers), 1),
+        int(_SHARE_BEFORE_SPILLING * min(limits)) if limits else None,
+    )
+
+
+def _client() -> Client | None:
+    if dask.config.get("scheduler", None) not in (None, "dask.distributed", "distributed"):
+        return None
+    try:
+        return get_client()
+    except ValueError:
+        return None

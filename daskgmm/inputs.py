@@ -1,0 +1,205 @@
+"""Inputs: the one place that turns what users have into rows.
+
+To accept another kind of data in memory or on Dask, add a row to ``_KINDS``; to
+accept another file format, add it to :mod:`daskgmm.storage`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import dask.array as da
+import zarr
+from dask.utils import format_bytes
+
+from daskgmm.em import InMemoryRows, Rows
+from daskgmm.errors import MemoryLimitError
+from daskgmm.execution import (
+    DaskRows,
+    array_of_source,
+    bytes_of,
+    coalesced,
+    default_limit,
+    in_force,
+    plan_memory,
+    sample_rows,
+)
+from daskgmm.storage import StoredSource, open_source, preflight, rows_dtype, rows_shape
+
+__all__ = ["OpenedRows", "is_lazy", "open_input", "open_rows"]
+
+
+@dataclass(frozen=True)
+class OpenedRows:
+    """Rows and what is known of them before any pass.
+
+    Attributes
+    ----------
+    rows : Rows
+    name : str
+        For messages and records; secrets are removed.
+    n_sampled : int
+        Rows that the scan's sample should hold.
+    passes : int
+        Passes already spent (counting the rows of a Dask array).
+    grain : int
+        Rows of a grain.
+    """
+
+    rows: Rows
+    name: str
+    n_sampled: int
+    passes: int = 0
+    grain: int = 1
+
+
+def open_rows(
+    data: Any, *, member: str | None = None, missing_chunks: Literal["error", "fill"] = "error"
+) -> StoredSource:
+    """Open stored rows for :class:`daskgmm.GaussianMixture`.
+
+    Parameters
+    ----------
+    data : str, Path, zarr.Array or zarr.Group
+        Path or URL of a Zarr array, of a group with a single array, or of a ``.npy``
+        file; or one already open.
+    member : str, optional
+        Name of the array within a group of several.
+    missing_chunks : {"error", "fill"}
+        What a chunk that is not in the store means: damage, or rows of the array's
+        fill value, which Zarr does not store by default.
+
+    Returns
+    -------
+    Source
+        Small, picklable, nothing read yet.
+
+    Raises
+    ------
+    NotFoundError, DataError, DamagedDataError
+    """
+    return open_source(data, member=member, missing_chunks=missing_chunks)
+
+
+def is_lazy(x: Any) -> bool:
+    """Whether data are on Dask or in a store, rather than in memory."""
+    return any(kind.matches(x) for kind in _KINDS)
+
+
+def open_input(
+    x: Any,
+    *,
+    n_components: int,
+    memory_limit: int | str | None = None,
+    sampled: bool = False,
+    output_row_bytes: int = 0,
+) -> OpenedRows:
+    """Rows over any accepted kind of data.
+
+    Parameters
+    ----------
+    x : ndarray, Dask array or DataFrame, xarray.DataArray, zarr.Array, Source, path or URL
+    n_components : int
+    memory_limit : int or str, optional
+        Bytes that a process may use; decides how stored rows are cut.
+    sampled : bool
+        Whether a scan will keep a sample, for a fit.
+    output_row_bytes : int
+        Bytes that each row leaves as a result, where results are written.
+
+    Raises
+    ------
+    DataError
+        If the shape or dtype cannot be rows.
+    MemoryLimitError
+        If the data cannot be processed within the limit.
+    """
+    request = _Request(n_components, bytes_of(memory_limit), sampled, output_row_bytes)
+    for kind in _KINDS:
+        if kind.matches(x):
+            return kind.open(x, request)
+    limit = request.limit or default_limit()
+    rows = InMemoryRows(x, n_threads=in_force().n_threads)
+    n_sampled = sample_rows(*_sizes(x, request), limit)
+    return OpenedRows(rows, f"array of shape {x.shape}", n_sampled)
+
+
+@dataclass(frozen=True)
+class _Request:
+    n_components: int
+    limit: int | None
+    sampled: bool
+    output_row_bytes: int
+
+
+@dataclass(frozen=True)
+class _Kind:
+    matches: Callable[[Any], bool]
+    open: Callable[[Any, _Request], OpenedRows]
+
+
+def _open_stored(x: Any, request: _Request) -> OpenedRows:
+    source = x if _is_source(x) else open_source(x)
+    preflight(source).raise_for_damage(source.missing_chunks)
+    scheduler = in_force()
+    limits = [n for n in (request.limit, scheduler.worker_memory) if n is not None]
+    plan = plan_memory(
+        n_rows=source.shape[0],
+        n_features=source.shape[1],
+        itemsize=source.dtype.itemsize,
+        n_components=request.n_components,
+        unit_rows=source.unit_rows,
+        unit_overhead=source.unit_overhead,
+        n_threads=scheduler.n_threads,
+        limit=min(limits) if limits else None,
+        sampled=request.sampled,
+        output_row_bytes=request.output_row_bytes,
+    )
+    rows = DaskRows(array_of_source(source, plan.partition_rows), plan.grain, plan.n_threads)
+    return OpenedRows(rows, source.name, plan.n_sampled, grain=plan.grain)
+
+
+def _open_dask(x: da.Array, request: _Request) -> OpenedRows:
+    rows_dtype("the Dask array", x.dtype)
+    array, passes = coalesced(x)
+    _, n_features = rows_shape("the Dask array", array.shape)
+    limit = default_limit() if request.limit is None else request.limit
+    threads = in_force().n_threads
+    largest = max(array.chunks[0]) * n_features * array.dtype.itemsize
+    if 2 * largest > limit:
+        raise MemoryLimitError(
+            f"memory_limit {format_bytes(limit)} is too small: the largest row chunk of the Dask "
+            f"array takes {format_bytes(largest)} across all {n_features} features and is held "
+            "twice while it is processed; rechunk the array to fewer rows, or raise it"
+        )
+    rows = DaskRows(array, n_threads=max(1, min(threads, limit // (2 * largest))))
+    n_sampled = sample_rows(*_sizes(array, request), limit)
+    return OpenedRows(rows, f"Dask array of shape {array.shape}", n_sampled, passes)
+
+
+def _open_dataframe(x: Any, request: _Request) -> OpenedRows:
+    return _open_dask(x.to_dask_array(), request)
+
+
+def _open_dataarray(x: Any, request: _Request) -> OpenedRows:
+    return _open_dask(x.data, request)
+
+
+def _sizes(x: Any, request: _Request) -> tuple[int, int, int]:
+    return x.shape[0], request.n_components, x.shape[1]
+
+
+def _is_source(x: Any) -> bool:
+    return hasattr(x, "unit_rows") and hasattr(x, "read")
+
+
+_KINDS = (
+    _Kind(lambda x: isinstance(x, str | os.PathLike | zarr.Array | zarr.Group), _open_stored),
+    _Kind(_is_source, _open_stored),
+    _Kind(lambda x: isinstance(x, da.Array), _open_dask),
+    _Kind(lambda x: hasattr(x, "to_dask_array"), _open_dataframe),
+    _Kind(lambda x: isinstance(getattr(x, "data", None), da.Array), _open_dataarray),
+)

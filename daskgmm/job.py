@@ -1,0 +1,240 @@
+"""Jobs: one command each, from stored rows to files, with what to report.
+
+Every function returns plain values, ready for JSON, and writes its outputs whole or
+not at all. All that can be refused is refused before the first pass.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.em import Rows, label_rows, log_densities, probabilities
+from daskgmm.errors import DamagedDataError, DataError, ModelFormatError, ParameterError
+from daskgmm.estimator import GaussianMixture, load_model
+from daskgmm.execution import peak_memory_bytes
+from daskgmm.inputs import open_input, open_rows
+from daskgmm.kernel import Mixture
+from daskgmm.storage import RowOutput, RowWriter, check_output, preflight, read_model
+
+__all__ = ["check", "fit", "info", "predict", "score"]
+
+
+def fit(
+    data: Any, output: str, model: GaussianMixture, *, overwrite: bool = False
+) -> dict[str, Any]:
+    """Fit ``model`` to stored rows and save it.
+
+    Parameters
+    ----------
+    data : path, URL or Source
+    output : str
+        Path or URL of the model to write.
+    model : GaussianMixture
+        Unfitted; fitted in place.
+    overwrite : bool
+        Whether a Zarr node at ``output`` may be replaced.
+
+    Returns
+    -------
+    dict
+        The model's record, and ``model``, where it lies.
+    """
+    _check_apart(data, [output])
+    check_output(output, overwrite=overwrite)
+    model.fit(data)
+    model.save(output, overwrite=overwrite)
+    return {
+        **model.record(),
+        "covariance_type": model.covariance_type,
+        "weights": model.weights_.tolist(),
+        "model": output,
+    }
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A result per row: its function, dtype and columns (None: one-dimensional)."""
+
+    function: Callable[..., NDArray[Any]]
+    dtype: np.dtype[Any]
+    columns: Callable[[int], int | None]
+
+    def row_bytes(self, n_components: int) -> int:
+        return int(self.dtype.itemsize * (self.columns(n_components) or 1))
+
+
+RESULTS = {
+    "labels": _Result(label_rows, np.dtype(np.int32), lambda k: None),
+    "probabilities": _Result(probabilities, np.dtype(np.float64), lambda k: k),
+    "log_density": _Result(log_densities, np.dtype(np.float64), lambda k: None),
+}
+"""What :func:`predict` can write."""
+
+
+def predict(
+    data: Any,
+    model: str,
+    outputs: dict[str, str],
+    *,
+    memory_limit: int | str | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write results for each stored row, in one pass.
+
+    Parameters
+    ----------
+    data : path, URL or Source
+    model : str
+        Path or URL of a saved model.
+    outputs : dict
+        Keys of :data:`RESULTS` and the path or URL to write each to: a Zarr array with
+        a row for each row of the data.
+    memory_limit : int or str, optional
+    overwrite : bool
+
+    Returns
+    -------
+    dict
+        ``n_rows n_components seconds peak_memory_bytes`` and the outputs.
+    """
+    began = time.perf_counter()
+    mixture, _ = read_model(model)
+    k = mixture.n_components
+    _check_apart(data, [*outputs.values(), model])
+    wanted = {name: RESULTS[name] for name in outputs}
+    opened = open_input(
+        data,
+        n_components=k,
+        memory_limit=memory_limit,
+        output_row_bytes=sum(result.row_bytes(k) for result in wanted.values()),
+    )
+    rows = opened.rows
+    _check_features(rows, mixture, opened.name, model)
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(
+                RowOutput.create(
+                    outputs[name],
+                    n_rows=rows.n_rows,
+                    columns=result.columns(k),
+                    dtype=result.dtype,
+                    partition_rows=opened.grain,
+                    overwrite=overwrite,
+                )
+            ).writer
+            for name, result in wanted.items()
+        }
+        n_written = rows.fold(_write_grain, mixture, writers)
+        if n_written != rows.n_rows:
+            raise DamagedDataError(
+                f"{opened.name}: {n_written} rows came where {rows.n_rows} were expected"
+            )
+    return {
+        "n_rows": rows.n_rows,
+        "n_components": k,
+        "seconds": time.perf_counter() - began,
+        "peak_memory_bytes": peak_memory_bytes(),
+        **outputs,
+    }
+
+
+def _write_grain(
+    x: NDArray[Any], start: int, mixture: Mixture, writers: dict[str, RowWriter]
+) -> int:
+    for name, writer in writers.items():
+        result = RESULTS[name]
+        writer.write(start, result.function(x, start, mixture).astype(result.dtype, copy=False))
+    return len(x)
+
+
+def score(data: Any, model: str, *, memory_limit: int | str | None = None) -> dict[str, Any]:
+    """Log-likelihood and criteria of stored rows under a saved model, in one pass.
+
+    Returns
+    -------
+    dict
+        ``n_rows log_likelihood_per_row aic bic icl n_parameters``.
+    """
+    fitted = load_model(model).set_params(memory_limit=memory_limit)
+    found = fitted.criteria(data)
+    return {
+        "n_rows": found.n_rows,
+        "log_likelihood_per_row": found.log_likelihood_per_row,
+        "aic": found.aic,
+        "bic": found.bic,
+        "icl": found.icl,
+        "n_parameters": found.n_parameters,
+        "model": model,
+    }
+
+
+def check(data: Any) -> dict[str, Any]:
+    """What a listing of a store tells of its rows, without reading them.
+
+    Returns
+    -------
+    dict
+        See :class:`daskgmm.storage.Preflight`; and ``damage``, the error's text or None.
+    """
+    source = open_rows(data)
+    found = preflight(source)
+    try:
+        found.raise_for_damage(source.missing_chunks)
+    except DamagedDataError as error:
+        return {**found.as_dict(), "damage": str(error)}
+    return {**found.as_dict(), "damage": None}
+
+
+def info(path: str) -> dict[str, Any]:
+    """Facts of a saved model, or of stored rows.
+
+    Returns
+    -------
+    dict
+        ``kind`` is ``"model"`` or ``"data"``.
+    """
+    try:
+        model = load_model(path)
+    except ModelFormatError as not_a_model:
+        try:
+            return {"kind": "data", **open_rows(path).survey().as_dict()}
+        except DataError:
+            raise not_a_model from None
+    return {
+        "kind": "model",
+        "covariance_type": model.covariance_type,
+        **model.record(),
+        "weights": model.weights_.tolist(),
+        "means": model.means_.tolist(),
+        "covariances": model.covariances_.tolist(),
+    }
+
+
+def _check_features(rows: Rows, mixture: Mixture, data: str, model: str) -> None:
+    if rows.n_features != mixture.n_features:
+        raise DataError(
+            f"{data} has {rows.n_features} features, but the model {model} is for "
+            f"{mixture.n_features}; give the data that it was fitted on, or others of its columns"
+        )
+
+
+def _check_apart(data: Any, outputs: list[str]) -> None:
+    """Refuse outputs that would replace the data or each other."""
+    source = data if isinstance(data, str | os.PathLike) else data.name
+    paths = [os.fspath(path) for path in (source, *outputs)]
+    resolved = [p if "://" in p else str(Path(p).resolve()) for p in paths]
+    for i, one in enumerate(resolved):
+        for other in resolved[i + 1 :]:
+            if one == other or Path(one) in Path(other).parents or Path(other) in Path(one).parents:
+                raise ParameterError(
+                    f"{paths[i]} and {other} overlap; data, model and outputs must lie apart"
+                )

@@ -1,0 +1,34 @@
+"""NumPy and SciPy on one block in memory: no Dask, no input or output, no state."""
+
+from daskgmm.kernel.e_step import (
+    e_step,
+    labels,
+    log_density,
+    log_density_sums,
+    responsibilities,
+    weighted_statistics,
+)
+from daskgmm.kernel.families import FAMILIES, Family, family_named
+from daskgmm.kernel.m_step import m_step
+from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.moments import Moments, moments
+from daskgmm.kernel.statistics import Statistics
+from daskgmm.kernel.sub_blocks import sub_block_bytes
+
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Mixture",
+    "Moments",
+    "Statistics",
+    "e_step",
+    "family_named",
+    "labels",
+    "log_density",
+    "log_density_sums",
+    "m_step",
+    "moments",
+    "responsibilities",
+    "sub_block_bytes",
+    "weighted_statistics",
+]

@@ -1,0 +1,126 @@
+"""Family: what a covariance family must know of itself.
+
+Symbols, here and in the families: K components, D features, n rows of a
+sub-block. Deviations are feature-major, shape (D, n), because n is long: sums over
+features and over components then run along contiguous memory. ``r`` are the
+responsibilities of one component, shape (n,).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Family", "Float64Array", "shrink_to_mean"]
+
+Float64Array = NDArray[np.float64]
+
+
+class Family(Protocol):
+    """One way to constrain the covariances of K components.
+
+    *Covariances*, *precisions*, *factors* and *second moments* all have the
+    family's shape, except that spherical ones are scalars per component. *Factors*
+    are scikit-learn's ``precisions_cholesky_``: upper triangular P with
+    ``inv(Sigma) = P @ P.T`` (full, tied), or ``1 / sqrt(variance)``.
+    """
+
+    @property
+    def name(self) -> str:
+        """Key in the table, and scikit-learn's ``covariance_type``."""
+        ...
+
+    @property
+    def scale_equivariant(self) -> bool:
+        """Whether rescaling single features maps the family onto itself."""
+        ...
+
+    def shape(self, k: int, d: int) -> tuple[int, ...]:
+        """Shape of the covariances."""
+        ...
+
+    def n_parameters(self, k: int, d: int) -> int:
+        """Free parameters of the covariances."""
+        ...
+
+    def factor(self, covariances: Float64Array) -> Float64Array:
+        """Factors of the precisions.
+
+        Raises
+        ------
+        SingularComponentError
+            ``error.component`` is the first that is not positive definite.
+        """
+        ...
+
+    def precisions(self, factors: Float64Array) -> Float64Array:
+        """Inverse covariances, from the factors."""
+        ...
+
+    def invert(self, precisions: Float64Array) -> Float64Array:
+        """Covariances with these precisions; raises as :meth:`factor`."""
+        ...
+
+    def log_det(self, factors: Float64Array, k: int, d: int) -> Float64Array:
+        """``log |Sigma_k|^(-1/2)`` of every component, shape (K,)."""
+        ...
+
+    def whiten(
+        self, factors: Float64Array, k: int, deviations: Float64Array, out: Float64Array
+    ) -> Float64Array:
+        """``P_k^T (x - mu_k)``, shape (D, n): unit covariance under component k."""
+        ...
+
+    def add_scatter(
+        self, second: Float64Array, k: int, deviations: Float64Array, r: Float64Array
+    ) -> None:
+        """Add ``sum_i r_i d_i d_i^T`` of component k to ``second``, in place."""
+        ...
+
+    def recentre(
+        self,
+        second: Float64Array,
+        n_k: Float64Array,
+        first: Float64Array,
+        shift: Float64Array,
+    ) -> Float64Array:
+        """Second moments about centres moved by ``shift`` (K, D).
+
+        ``sum r (d - s)(d - s)^T = second - first s^T - s first^T + n_k s s^T``,
+        where ``first`` (K, D) is about the old centres.
+        """
+        ...
+
+    def covariances(
+        self, second: Float64Array, n_k: Float64Array, reg_covar: float, d: int
+    ) -> Float64Array:
+        """Maximum-likelihood covariances from second moments about the means."""
+        ...
+
+    def shrink(
+        self, covariances: Float64Array, weights: Float64Array, share: Float64Array
+    ) -> Float64Array:
+        """Covariances moved by ``share`` (K,) of the way to their weighted mean."""
+        ...
+
+    def dense(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
+        """The same covariances as K full matrices, shape (K, D, D)."""
+        ...
+
+    def sample(
+        self, rng: np.random.Generator, covariances: Float64Array, k: int, size: tuple[int, int]
+    ) -> Float64Array:
+        """Draw ``size`` = (n, D) deviations from component k."""
+        ...
+
+
+def shrink_to_mean(
+    covariances: Float64Array, weights: Float64Array, share: Float64Array
+) -> Float64Array:
+    """:meth:`Family.shrink` where the first axis is the component."""
+    mean = np.tensordot(weights, covariances, 1)
+    share = share.reshape(-1, *(1,) * (covariances.ndim - 1))
+    moved: Float64Array = covariances + share * (mean - covariances)
+    return moved

@@ -1,0 +1,79 @@
+"""Diag: each component has a variance per feature, shape (K, D)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from daskgmm.kernel.families.base import Family, Float64Array, shrink_to_mean
+from daskgmm.kernel.linalg import positive_roots
+
+__all__ = ["DIAG"]
+
+
+@dataclass(frozen=True)
+class _Diag:
+    name: str = "diag"
+    scale_equivariant: bool = True
+
+    def shape(self, k: int, d: int) -> tuple[int, ...]:
+        return (k, d)
+
+    def n_parameters(self, k: int, d: int) -> int:
+        return k * d
+
+    def factor(self, covariances: Float64Array) -> Float64Array:
+        return np.stack([1.0 / positive_roots(c, k) for k, c in enumerate(covariances)])
+
+    def precisions(self, factors: Float64Array) -> Float64Array:
+        precisions: Float64Array = np.square(factors)
+        return precisions
+
+    def invert(self, precisions: Float64Array) -> Float64Array:
+        return self.precisions(self.factor(precisions))
+
+    def log_det(self, factors: Float64Array, k: int, d: int) -> Float64Array:
+        total: Float64Array = np.log(factors).sum(axis=1)
+        return total
+
+    def whiten(
+        self, factors: Float64Array, k: int, deviations: Float64Array, out: Float64Array
+    ) -> Float64Array:
+        np.multiply(factors[k][:, None], deviations, out=out)
+        return out
+
+    def add_scatter(
+        self, second: Float64Array, k: int, deviations: Float64Array, r: Float64Array
+    ) -> None:
+        second[k] += np.square(deviations) @ r
+
+    def recentre(
+        self, second: Float64Array, n_k: Float64Array, first: Float64Array, shift: Float64Array
+    ) -> Float64Array:
+        moved: Float64Array = second - (2.0 * first - n_k[:, None] * shift) * shift
+        return moved
+
+    def covariances(
+        self, second: Float64Array, n_k: Float64Array, reg_covar: float, d: int
+    ) -> Float64Array:
+        variances: Float64Array = second / n_k[:, None] + reg_covar
+        return variances
+
+    def shrink(
+        self, covariances: Float64Array, weights: Float64Array, share: Float64Array
+    ) -> Float64Array:
+        return shrink_to_mean(covariances, weights, share)
+
+    def dense(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
+        matrices: Float64Array = covariances[:, :, None] * np.eye(d)
+        return matrices
+
+    def sample(
+        self, rng: np.random.Generator, covariances: Float64Array, k: int, size: tuple[int, int]
+    ) -> Float64Array:
+        deviations: Float64Array = rng.standard_normal(size) * np.sqrt(covariances[k])
+        return deviations
+
+
+DIAG: Family = _Diag()

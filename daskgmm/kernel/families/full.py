@@ -1,0 +1,91 @@
+"""Full: each component has its own covariance matrix, shape (K, D, D)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from daskgmm.kernel.families.base import Family, Float64Array, shrink_to_mean
+from daskgmm.kernel.linalg import precision_factor, scatter_matrix
+
+__all__ = ["FULL", "outer", "symmetric"]
+
+
+def outer(a: Float64Array, b: Float64Array) -> Float64Array:
+    """``a_k b_k^T`` of every component, shape (K, D, D)."""
+    product: Float64Array = a[:, :, None] * b[:, None, :]
+    return product
+
+
+def symmetric(matrices: Float64Array) -> Float64Array:
+    """The symmetric part, over the last two axes."""
+    mean: Float64Array = 0.5 * (matrices + np.swapaxes(matrices, -1, -2))
+    return mean
+
+
+@dataclass(frozen=True)
+class _Full:
+    name: str = "full"
+    scale_equivariant: bool = True
+
+    def shape(self, k: int, d: int) -> tuple[int, ...]:
+        return (k, d, d)
+
+    def n_parameters(self, k: int, d: int) -> int:
+        return k * d * (d + 1) // 2
+
+    def factor(self, covariances: Float64Array) -> Float64Array:
+        return np.stack([precision_factor(c, k) for k, c in enumerate(covariances)])
+
+    def precisions(self, factors: Float64Array) -> Float64Array:
+        product: Float64Array = factors @ np.swapaxes(factors, 1, 2)
+        return product
+
+    def invert(self, precisions: Float64Array) -> Float64Array:
+        return self.precisions(self.factor(precisions))
+
+    def log_det(self, factors: Float64Array, k: int, d: int) -> Float64Array:
+        total: Float64Array = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
+        return total
+
+    def whiten(
+        self, factors: Float64Array, k: int, deviations: Float64Array, out: Float64Array
+    ) -> Float64Array:
+        return np.matmul(factors[k].T, deviations, out=out)
+
+    def add_scatter(
+        self, second: Float64Array, k: int, deviations: Float64Array, r: Float64Array
+    ) -> None:
+        second[k] += scatter_matrix(deviations, r)
+
+    def recentre(
+        self, second: Float64Array, n_k: Float64Array, first: Float64Array, shift: Float64Array
+    ) -> Float64Array:
+        crossed = outer(first, shift)
+        moved = second - crossed - np.swapaxes(crossed, 1, 2)
+        return symmetric(moved + n_k[:, None, None] * outer(shift, shift))
+
+    def covariances(
+        self, second: Float64Array, n_k: Float64Array, reg_covar: float, d: int
+    ) -> Float64Array:
+        covariances: Float64Array = second / n_k[:, None, None] + reg_covar * np.eye(d)
+        return covariances
+
+    def shrink(
+        self, covariances: Float64Array, weights: Float64Array, share: Float64Array
+    ) -> Float64Array:
+        return shrink_to_mean(covariances, weights, share)
+
+    def dense(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
+        return covariances
+
+    def sample(
+        self, rng: np.random.Generator, covariances: Float64Array, k: int, size: tuple[int, int]
+    ) -> Float64Array:
+        lower = np.linalg.cholesky(covariances[k])
+        deviations: Float64Array = rng.standard_normal(size) @ lower.T
+        return deviations
+
+
+FULL: Family = _Full()

@@ -1,0 +1,77 @@
+"""Tied: all components share one covariance matrix, shape (D, D)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from daskgmm.kernel.families.base import Family, Float64Array
+from daskgmm.kernel.families.full import symmetric
+from daskgmm.kernel.linalg import precision_factor, scatter_matrix
+
+__all__ = ["TIED"]
+
+
+@dataclass(frozen=True)
+class _Tied:
+    name: str = "tied"
+    scale_equivariant: bool = True
+
+    def shape(self, k: int, d: int) -> tuple[int, ...]:
+        return (d, d)
+
+    def n_parameters(self, k: int, d: int) -> int:
+        return d * (d + 1) // 2
+
+    def factor(self, covariances: Float64Array) -> Float64Array:
+        return precision_factor(covariances)
+
+    def precisions(self, factors: Float64Array) -> Float64Array:
+        product: Float64Array = factors @ factors.T
+        return product
+
+    def invert(self, precisions: Float64Array) -> Float64Array:
+        return self.precisions(self.factor(precisions))
+
+    def log_det(self, factors: Float64Array, k: int, d: int) -> Float64Array:
+        return np.full(k, np.log(np.diagonal(factors)).sum())
+
+    def whiten(
+        self, factors: Float64Array, k: int, deviations: Float64Array, out: Float64Array
+    ) -> Float64Array:
+        return np.matmul(factors.T, deviations, out=out)
+
+    def add_scatter(
+        self, second: Float64Array, k: int, deviations: Float64Array, r: Float64Array
+    ) -> None:
+        second += scatter_matrix(deviations, r)
+
+    def recentre(
+        self, second: Float64Array, n_k: Float64Array, first: Float64Array, shift: Float64Array
+    ) -> Float64Array:
+        crossed = first.T @ shift
+        return symmetric(second - crossed - crossed.T + (n_k * shift.T) @ shift)
+
+    def covariances(
+        self, second: Float64Array, n_k: Float64Array, reg_covar: float, d: int
+    ) -> Float64Array:
+        covariance: Float64Array = second / n_k.sum() + reg_covar * np.eye(d)
+        return covariance
+
+    def shrink(
+        self, covariances: Float64Array, weights: Float64Array, share: Float64Array
+    ) -> Float64Array:
+        return covariances
+
+    def dense(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
+        return np.broadcast_to(covariances, (k, d, d))
+
+    def sample(
+        self, rng: np.random.Generator, covariances: Float64Array, k: int, size: tuple[int, int]
+    ) -> Float64Array:
+        deviations: Float64Array = rng.standard_normal(size) @ np.linalg.cholesky(covariances).T
+        return deviations
+
+
+TIED: Family = _Tied()

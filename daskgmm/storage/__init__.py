@@ -1,0 +1,27 @@
+"""Stored rows, row outputs and models, in Zarr and NumPy files."""
+
+from daskgmm.storage.atomic_output import check_output
+from daskgmm.storage.models import read_model, save_model
+from daskgmm.storage.outputs import RowOutput, RowWriter
+from daskgmm.storage.plain_json import plain_json
+from daskgmm.storage.preflight import Preflight, StoredSource, preflight
+from daskgmm.storage.redaction import redacted
+from daskgmm.storage.row_layout import rows_dtype, rows_shape
+from daskgmm.storage.sources import FORMATS, open_source
+
+__all__ = [
+    "FORMATS",
+    "Preflight",
+    "RowOutput",
+    "RowWriter",
+    "StoredSource",
+    "check_output",
+    "open_source",
+    "plain_json",
+    "preflight",
+    "read_model",
+    "redacted",
+    "rows_dtype",
+    "rows_shape",
+    "save_model",
+]

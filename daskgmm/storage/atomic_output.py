@@ -1,0 +1,251 @@
+"""Atomic output: a Zarr node appears under its name complete, or not at all.
+
+It is written under a temporary name beside its own, and renamed when it is done. A
+killed process can leave only names that start with a dot: ``.NAME.partial-*`` is
+rubbish; ``.NAME.replaced-*`` is the old output, if the process died in the instant
+between the two renames of an overwrite.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Self
+
+from daskgmm.errors import DaskGMMError, NotFoundError, OutputExistsError, StorageError
+from daskgmm.storage.locations import Location
+from daskgmm.storage.redaction import cause_to_show, one_line
+
+__all__ = ["AtomicOutput", "atomic_output", "check_output"]
+
+_MARKERS = ("zarr.json", ".zarray", ".zgroup")
+"""A folder with one of these in it is a Zarr array or group."""
+
+
+class AtomicOutput(ABC):
+    """A place to write a Zarr node to, and the promise to show it whole.
+
+    As a context manager it commits on success and aborts on anything else,
+    KeyboardInterrupt included.
+
+    Attributes
+    ----------
+    target : Location
+        Where the node will be.
+    staging : Location
+        Where it is to be written.
+    """
+
+    def __init__(self, target: Location, *, overwrite: bool) -> None:
+        self.target = target
+        token = secrets.token_hex(4)
+        self.staging = target.sibling(".", f".partial-{token}")
+        self._old = target.sibling(".", f".replaced-{token}")
+        self._overwrite = overwrite
+        try:
+            self._check_parent()
+            self._check_target()
+            self._prepare()
+        except DaskGMMError:
+            raise
+        except Exception as error:
+            raise self._failure("written", error) from cause_to_show(error)
+
+    def _failure(self, what: str, error: Exception) -> StorageError:
+        return StorageError(
+            f"{self.target.name} cannot be {what}: {one_line(error)}; check permissions and space"
+        )
+
+    def _check_target(self) -> None:
+        if not self._exists():
+            return
+        if not self._is_zarr():
+            raise OutputExistsError(
+                f"{self.target.name} exists and is not a Zarr array or group, so it is never "
+                "replaced; choose another name"
+            )
+        if not self._overwrite:
+            raise OutputExistsError(
+                f"{self.target.name} exists; choose another name, or replace it with "
+                "overwrite=True (--overwrite)"
+            )
+
+    def commit(self) -> None:
+        """Show the output under its name; what was there before goes.
+
+        Raises
+        ------
+        OutputExistsError
+            If another process has put something there meanwhile.
+        StorageError
+            If it cannot be renamed. The old output, if any, is still there.
+        """
+        try:
+            self._check_target()
+            self._replace()
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, DaskGMMError) or not isinstance(error, Exception):
+                raise
+            raise self._failure("put in place", error) from cause_to_show(error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.commit()
+        else:
+            self.abort()
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Remove what was written; what was there before stays."""
+
+    @abstractmethod
+    def _check_parent(self) -> None: ...
+
+    @abstractmethod
+    def _exists(self) -> bool: ...
+
+    @abstractmethod
+    def _is_zarr(self) -> bool: ...
+
+    @abstractmethod
+    def _prepare(self) -> None: ...
+
+    @abstractmethod
+    def _replace(self) -> None: ...
+
+
+class _LocalOutput(AtomicOutput):
+    """On a local disk: two renames."""
+
+    def _check_parent(self) -> None:
+        if not self.target.path.parent.is_dir():
+            raise NotFoundError(
+                f"the folder of {self.target.name} does not exist; create "
+                f"{self.target.path.parent} first"
+            )
+
+    def _exists(self) -> bool:
+        # A dangling link is something, too.
+        return self.target.path.exists() or self.target.path.is_symlink()
+
+    def _is_zarr(self) -> bool:
+        path = self.target.path
+        return not path.is_symlink() and any((path / marker).is_file() for marker in _MARKERS)
+
+    def _prepare(self) -> None:
+        self.staging.path.mkdir()
+
+    def _replace(self) -> None:
+        if not self._exists():
+            self.staging.path.rename(self.target.path)
+            return
+        self.target.path.rename(self._old.path)
+        try:
+            self.staging.path.rename(self.target.path)
+        except BaseException:
+            self._old.path.rename(self.target.path)
+            raise
+        shutil.rmtree(self._old.path)
+
+    def abort(self) -> None:
+        """Remove the staging folder."""
+        shutil.rmtree(self.staging.path, ignore_errors=True)
+
+
+class _RemoteOutput(AtomicOutput):
+    """Behind a URL, where nothing is renamed: copies, the root's metadata last.
+
+    A reader sees no node until ``zarr.json`` is there. While an overwrite is under
+    way there is for some seconds neither the old nor the new one.
+    """
+
+    def _check_parent(self) -> None:
+        self._fs, self._target = self.target.filesystem()
+        _, self._staging = self.staging.filesystem()
+        _, self._aside = self._old.filesystem()
+
+    def _exists(self) -> bool:
+        self._fs.invalidate_cache()
+        return bool(self._fs.exists(self._target))
+
+    def _is_zarr(self) -> bool:
+        return any(self._fs.exists(f"{self._target}/{marker}") for marker in _MARKERS)
+
+    def _prepare(self) -> None:
+        """Nothing: object stores have no folders."""
+
+    def _copy(self, source: str, target: str) -> None:
+        self._fs.invalidate_cache()
+        keys = [key[len(source) :] for key in self._fs.find(source)]
+        for key in sorted(keys, key=lambda key: key.strip("/") in _MARKERS):
+            parent = (target + key).rpartition("/")[0]
+            self._fs.makedirs(parent, exist_ok=True)
+            self._fs.copy(source + key, target + key)
+
+    def _remove(self, path: str) -> None:
+        self._fs.invalidate_cache()
+        if self._fs.exists(path):
+            self._fs.rm(path, recursive=True)
+
+    def _replace(self) -> None:
+        had_old = self._exists()
+        if had_old:
+            self._copy(self._target, self._aside)
+        try:
+            self._remove(self._target)
+            self._copy(self._staging, self._target)
+        except BaseException:
+            self._remove(self._target)
+            if had_old:
+                self._copy(self._aside, self._target)
+                self._remove(self._aside)
+            raise
+        self._remove(self._aside)
+        self._remove(self._staging)
+
+    def abort(self) -> None:
+        """Remove the staging prefix."""
+        self._remove(self._staging)
+
+
+def atomic_output(target: Location, *, overwrite: bool) -> AtomicOutput:
+    """Prepare to write a Zarr node.
+
+    Parameters
+    ----------
+    target : Location
+    overwrite : bool
+        Whether a Zarr array or group that is there may be replaced. Anything else
+        never is.
+
+    Raises
+    ------
+    OutputExistsError
+        If something is there that must not be replaced; nothing was written.
+    NotFoundError
+        If the parent folder does not exist.
+    StorageError
+        If nothing can be written there.
+    """
+    kind = _LocalOutput if target.is_local else _RemoteOutput
+    return kind(target, overwrite=overwrite)
+
+
+def check_output(path: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Refuse an output that could not be written later, before work starts.
+
+    Raises as :func:`atomic_output`.
+    """
+    atomic_output(Location.parse(path), overwrite=overwrite).abort()

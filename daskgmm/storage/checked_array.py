@@ -1,0 +1,104 @@
+"""CheckedArray: reads that give what was stored, or name the chunk that is damaged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.buffer.cpu import NDBuffer
+from zarr.core.sync import sync
+
+from daskgmm.errors import DamagedDataError, StorageError
+from daskgmm.storage.checked_store import RESTORE_REMEDY, CheckedStore, MissingChunks
+from daskgmm.storage.codecs import CodecChain
+from daskgmm.storage.redaction import cause_to_show, one_line
+from daskgmm.storage.stored_grid import StoredGrid
+
+__all__ = ["CheckedArray"]
+
+
+class CheckedArray:
+    """A Zarr array read through a :class:`CheckedStore`; pickles as path and metadata.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    name : str
+        What messages call it.
+    missing_chunks : {"error", "fill"}
+    """
+
+    def __init__(
+        self, array: zarr.Array[Any], name: str, missing_chunks: MissingChunks = "error"
+    ) -> None:
+        store = array.store
+        if isinstance(store, CheckedStore):
+            store = store.wrapped
+        self.name = name
+        self.array: zarr.Array[Any] = zarr.open_array(
+            store=CheckedStore(store, missing_chunks, CodecChain(array).is_whole),
+            path=array.path,
+            mode="r",
+            zarr_format=array.metadata.zarr_format,
+        )
+        self.grid = StoredGrid.of(self.array, name)
+
+    def read(self, selection: tuple[slice, ...]) -> NDArray[Any]:
+        """The elements of ``selection``, one slice with start and stop per axis."""
+        out = np.empty([s.stop - s.start for s in selection], dtype=self.array.dtype)
+        self.read_into(out, selection)
+        return out
+
+    def read_into(self, out: NDArray[Any], selection: tuple[slice, ...]) -> None:
+        """Fill ``out`` with the elements of ``selection``.
+
+        Raises
+        ------
+        DamagedDataError
+            If a chunk is missing, empty, or does not decode; names the first.
+        StorageError
+            If the store itself fails: no permission, no connection.
+        """
+        try:
+            self.array.get_basic_selection(selection, out=NDBuffer.from_numpy_array(out))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise self._diagnosis(selection, error) from cause_to_show(error)
+
+    def _diagnosis(
+        self, selection: tuple[slice, ...], error: Exception
+    ) -> DamagedDataError | StorageError:
+        """What is wrong, found by reading chunk after chunk.
+
+        Chunks are read concurrently, so which one failed first is a matter of luck;
+        this names the first by position.
+        """
+        for coords in self.grid.meeting(selection):
+            region = self.grid.region(coords)
+            key = self.grid.key(coords)
+            where = f"array {self.name}: chunk {key!r} (rows {region[0].start}:{region[0].stop})"
+            try:
+                self.array.get_basic_selection(region)
+            except MemoryError:
+                raise
+            except DamagedDataError as damage:
+                return DamagedDataError(f"{where} {damage}")
+            except Exception as cause:
+                try:
+                    sync((self.array.store_path / key).get())
+                except Exception as fault:
+                    return StorageError(f"{where} cannot be fetched: {one_line(fault)}")
+                return DamagedDataError(
+                    f"{where} does not decode: {one_line(cause)}; {RESTORE_REMEDY}"
+                )
+        return StorageError(
+            f"array {self.name}: reading {_bounds(selection)} failed once ({one_line(error)}) and "
+            "then worked; the storage is unreliable, try again"
+        )
+
+
+def _bounds(selection: tuple[slice, ...]) -> str:
+    return ", ".join(f"{s.start}:{s.stop}" for s in selection)

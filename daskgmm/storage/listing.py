@@ -1,0 +1,74 @@
+"""What a store holds: the size of every object below a path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from zarr.abc.store import Store
+from zarr.core.sync import sync
+from zarr.storage import FsspecStore, LocalStore
+
+__all__ = ["stored_sizes"]
+
+Sizes = dict[str, int]
+
+
+def _walk(top: Path) -> Sizes:
+    sizes: Sizes = {}
+    pending = [("", str(top))]
+    while pending:
+        prefix, folder = pending.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    pending.append((f"{prefix}{entry.name}/", entry.path))
+                else:
+                    sizes[prefix + entry.name] = entry.stat().st_size
+    return sizes
+
+
+def _of_local(store: LocalStore, path: str) -> Sizes:
+    return _walk(store.root / path)
+
+
+def _of_fsspec(store: FsspecStore, path: str) -> Sizes:
+    root = f"{store.path}/{path}".strip("/")
+    # Another instance, or process, may have written since this one last listed.
+    store.fs.invalidate_cache()
+    found: dict[str, dict[str, Any]] = sync(
+        store.fs._find(f"{store.path.rstrip('/')}/{path}".rstrip("/"), detail=True)
+    )
+    return {
+        key.strip("/").removeprefix(root).lstrip("/"): int(info["size"] or 0)
+        for key, info in found.items()
+        if info.get("type") != "directory"
+    }
+
+
+def _of_any(store: Store, path: str) -> Sizes:
+    prefix = f"{path}/" if path else ""
+
+    async def sizes() -> Sizes:
+        return {
+            key.removeprefix(prefix): await store.getsize(key)
+            async for key in store.list_prefix(prefix)
+        }
+
+    return sync(sizes())
+
+
+_LISTERS: tuple[tuple[type[Store], Callable[[Any, str], Sizes]], ...] = (
+    (LocalStore, _of_local),
+    (FsspecStore, _of_fsspec),
+    (Store, _of_any),
+)
+"""The first whose class matches lists; one call for all sizes where the store can."""
+
+
+def stored_sizes(store: Store, path: str) -> Sizes:
+    """Bytes of every object below ``path``, by key relative to it."""
+    lister = next(lister for kind, lister in _LISTERS if isinstance(store, kind))
+    return lister(store, path)

@@ -1,0 +1,105 @@
+"""Location: where a store is, locally or behind a URL."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import fsspec
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore, ZipStore
+
+from daskgmm.errors import MissingDependencyError, ParameterError, StorageError
+from daskgmm.storage.redaction import cause_to_show, one_line, redacted
+
+__all__ = ["Location"]
+
+_LOCAL_SCHEMES = ("file://", "local://")
+
+
+@dataclass(frozen=True)
+class Location:
+    """A local path or a URL.
+
+    Parameters
+    ----------
+    address : str
+        Absolute path, so that a worker in another folder finds it, or the URL with
+        whatever secrets it holds.
+    name : str
+        What messages call it: as the user wrote it, secrets removed.
+    is_local : bool
+    """
+
+    address: str = field(repr=False)
+    name: str
+    is_local: bool
+
+    @classmethod
+    def parse(cls, where: str | os.PathLike[str]) -> Location:
+        """The location that a user's path or URL means."""
+        text = os.fspath(where)
+        if not isinstance(text, str) or not text:
+            raise ParameterError(f"expected a path or a URL; got {text!r}")
+        for scheme in _LOCAL_SCHEMES:
+            if text.startswith(scheme):
+                text = unquote(text.removeprefix(scheme))
+        if "://" in text or "::" in text:
+            return cls(text.rstrip("/"), redacted(text.rstrip("/")), is_local=False)
+        path = Path(text).expanduser()
+        return cls(os.path.abspath(path), str(path), is_local=True)
+
+    @property
+    def path(self) -> Path:
+        """The local path."""
+        return Path(self.address)
+
+    def sibling(self, prefix: str, suffix: str) -> Location:
+        """The location beside this one whose last part is ``prefix + last part + suffix``."""
+
+        def beside(address: str) -> str:
+            parent, slash, last = address.rpartition("/")
+            return f"{parent}{slash}{prefix}{last}{suffix}"
+
+        return Location(beside(self.address), beside(self.name), self.is_local)
+
+    def filesystem(self) -> tuple[Any, str]:
+        """The fsspec file system of a URL and the path in it."""
+        with _Translated(self.name):
+            return fsspec.core.url_to_fs(self.address)  # type: ignore[no-any-return]
+
+    def store(self, *, read_only: bool = True) -> Store:
+        """A Zarr store rooted here; a local file that ends in .zip is one."""
+        if not self.is_local:
+            with _Translated(self.name):
+                return FsspecStore.from_url(self.address, read_only=read_only)
+        if read_only and self.path.suffix == ".zip":
+            return ZipStore(self.path, mode="r", read_only=True)
+        return LocalStore(self.path, read_only=read_only)
+
+
+class _Translated:
+    """Errors of fsspec about a URL as ours."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, ImportError):
+            raise MissingDependencyError(
+                f"{self._name} needs a library that is not installed: {one_line(error)}"
+            ) from cause_to_show(error)
+        if isinstance(error, ValueError):
+            raise ParameterError(
+                f"{self._name} is not a URL that fsspec knows: {one_line(error)}"
+            ) from cause_to_show(error)
+        if isinstance(error, Exception):
+            raise StorageError(
+                f"{self._name} cannot be reached: {one_line(error)}"
+            ) from cause_to_show(error)

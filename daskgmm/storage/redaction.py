@@ -1,0 +1,51 @@
+"""Names that can be shown: addresses without the secrets in them."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["cause_to_show", "one_line", "redacted"]
+
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://(?P<rest>[^\s'\"<>]+)")
+_PORT = re.compile(r"[^:]*:\d+")
+_LONGEST = 300
+
+
+def _without_secrets(match: re.Match[str]) -> str:
+    rest, query, _ = match["rest"].partition("?")
+    authority, slash, path = rest.partition("/")
+    if "@" in authority:
+        rest = "***@" + authority.rpartition("@")[2] + slash + path
+    elif ":" in authority and "@" in path and not _PORT.fullmatch(authority):
+        # A secret key may hold a slash: user:se/cret@host.
+        rest = "***@" + rest.rpartition("@")[2]
+    return f"{match['scheme']}://{rest}" + ("?***" if query else "")
+
+
+def redacted(text: str) -> str:
+    """``text`` with user, password and query removed from every URL in it.
+
+    Parameters
+    ----------
+    text : str
+        A URL, a chain of URLs (``simplecache::s3://...``), or a message that holds some.
+
+    Examples
+    --------
+    >>> redacted("s3://key:secret@bucket/data.zarr?token=1")
+    's3://***@bucket/data.zarr?***'
+    """
+    return "::".join(_URL.sub(_without_secrets, link) for link in text.split("::"))
+
+
+def one_line(error: BaseException) -> str:
+    """Class and message of an error: redacted, on one line, at most some 300 characters."""
+    message = " ".join(redacted(str(error)).split())
+    if len(message) > _LONGEST:
+        message = message[:_LONGEST] + "..."
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def cause_to_show(error: BaseException) -> BaseException | None:
+    """What to chain with ``raise ... from``: the error, or None if its message holds a secret."""
+    return error if redacted(str(error)) == str(error) else None

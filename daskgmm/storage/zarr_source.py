@@ -1,0 +1,234 @@
+"""Rows in a Zarr array: version 2 or 3, sharded or not, on disk or behind a URL."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.storage import FsspecStore, LocalStore
+
+from daskgmm.errors import DataError, ParameterError
+from daskgmm.storage.checked_array import CheckedArray
+from daskgmm.storage.checked_store import CheckedStore, MissingChunks
+from daskgmm.storage.codecs import CodecChain
+from daskgmm.storage.fingerprint import fingerprint_of
+from daskgmm.storage.listing import stored_sizes
+from daskgmm.storage.locations import Location
+from daskgmm.storage.preflight import Preflight
+from daskgmm.storage.redaction import redacted
+from daskgmm.storage.row_layout import rows_dtype, rows_shape
+from daskgmm.storage.zarr_nodes import only_array, open_node
+
+__all__ = ["OpenZarrFormat", "ZarrFormat", "ZarrSource"]
+
+_SHARDS_AT_ONCE_BYTES = 64 * 2**20
+_CHUNKS_AT_ONCE = 1024
+_BOOKS_BYTES = 4096
+"""Measured: what zarr and asyncio allocate per chunk of a read, beside its contents."""
+_FIRST_KEYS = 5
+
+
+class ZarrSource:
+    """Rows of a two-dimensional Zarr array.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    name : str
+        What messages call it.
+    missing_chunks : {"error", "fill"}
+        Whether a chunk that is not in the store is damage or stands for fill values.
+
+    Raises
+    ------
+    DataError
+        If shape, dtype or codecs cannot be used.
+    """
+
+    def __init__(
+        self, array: zarr.Array[Any], name: str, missing_chunks: MissingChunks = "error"
+    ) -> None:
+        self.name = name
+        self.shape = rows_shape(name, array.shape)
+        self.dtype = rows_dtype(name, np.dtype(array.dtype))
+        if CodecChain(array).runs_code:
+            raise DataError(
+                f"{name} is encoded with pickle, which can run code when it is read; "
+                "rewrite it with another codec"
+            )
+        self.missing_chunks = missing_chunks
+        self._array = CheckedArray(array, name, missing_chunks)
+        self._plan_reads()
+
+    def _plan_reads(self) -> None:
+        n_rows, n_features = self.shape
+        array, cell = self._array.array, self._array.grid.cell
+        concurrency = int(zarr.config.get("async.concurrency"))
+        cell_bytes = math.prod(cell) * array.dtype.itemsize
+        beside = math.ceil(n_features / cell[1])
+        self.unit_rows = min(cell[0], n_rows)
+        if array.shards is None:
+            # Zarr fetches and decodes few chunks at a time, but keeps books of all.
+            units, inner = max(1, _CHUNKS_AT_ONCE // beside), 0
+        else:
+            # Each shard is fetched and decoded whole, then the chunks in it side by side.
+            # Shards are large, so ask for few at a time rather than for all of a read.
+            units = max(
+                1, min(concurrency // beside, _SHARDS_AT_ONCE_BYTES // (beside * cell_bytes))
+            )
+            inner_bytes = math.prod(array.chunks) * array.dtype.itemsize
+            inner = min(cell_bytes, concurrency * inner_bytes)
+        units = min(units, math.ceil(n_rows / cell[0]))
+        self._rows_at_once = units * cell[0]
+        # Twice: once encoded, hardly ever larger than decoded, and once decoded.
+        self.unit_overhead = (
+            2 * min(concurrency, units * beside) * (cell_bytes + inner)
+            + units * beside * _BOOKS_BYTES
+        )
+
+    def __repr__(self) -> str:
+        return f"<ZarrSource {self.name} {self.shape} {self.dtype}>"
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows ``start:stop``, in this machine's byte order.
+
+        Raises
+        ------
+        DamagedDataError
+            If a chunk is missing, empty or does not decode; names the first.
+        StorageError
+            If the store fails.
+        """
+        n_rows, n_features = self.shape
+        if not 0 <= start <= stop <= n_rows:
+            raise IndexError(f"{self.name}: rows {start}:{stop} asked for, there are {n_rows}")
+        block = np.empty((stop - start, n_features), dtype=self._array.array.dtype)
+        step = self._rows_at_once
+        edges = [start, *range((start // step + 1) * step, stop, step), stop]
+        for first, last in itertools.pairwise(edges):
+            if first < last:
+                out = block[first - start : last - start]
+                self._array.read_into(out, (slice(first, last), slice(0, n_features)))
+        return block.astype(self.dtype, copy=False)
+
+    def _sizes(self) -> dict[str, int]:
+        store = self._array.array.store
+        return stored_sizes(
+            store.wrapped if isinstance(store, CheckedStore) else store, self._array.array.path
+        )
+
+    def survey(self) -> Preflight:
+        """What a listing of the store tells: see :class:`Preflight`."""
+        array, grid = self._array.array, self._array.grid
+        codecs = CodecChain(array)
+        expected = codecs.fixed_size(grid.cell, array.dtype.itemsize)
+        sizes = self._sizes()
+        missing, empty, wrong_size = _Keys(), _Keys(), _Keys()
+        stored_bytes = 0
+        for key in grid.object_keys():
+            size = sizes.get(key)
+            stored_bytes += size or 0
+            if size is None:
+                missing.add(key)
+            elif size == 0:
+                empty.add(key)
+            elif expected is not None and size != expected:
+                wrong_size.add(key)
+        return Preflight(
+            name=self.name,
+            format=f"zarr v{array.metadata.zarr_format}",
+            shape=self.shape,
+            dtype=str(array.dtype),
+            chunks=array.chunks,
+            shards=array.shards,
+            codecs=codecs.names,
+            n_chunks=grid.n_objects,
+            stored_bytes=stored_bytes,
+            n_missing=missing.count,
+            missing=tuple(missing.first),
+            n_empty=empty.count,
+            empty=tuple(empty.first),
+            n_wrong_size=wrong_size.count,
+            wrong_size=tuple(wrong_size.first),
+            has_checksum=codecs.has_checksum,
+        )
+
+    def fingerprint(self) -> str:
+        """Hash of shape, dtype, chunking, codecs, chunk sizes and a few rows."""
+        array, grid = self._array.array, self._array.grid
+        sizes = self._sizes()
+        chunks = [(key, sizes.get(key)) for key in grid.object_keys()]
+        layout = [array.chunks, array.shards, CodecChain(array).names, chunks]
+        return fingerprint_of(self, layout)
+
+
+class _Keys:
+    """How many keys, and the first few of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[str] = []
+
+    def add(self, key: str) -> None:
+        self.count += 1
+        if len(self.first) < _FIRST_KEYS:
+            self.first.append(key)
+
+
+def _array_of(node: zarr.Array[Any] | zarr.Group, name: str) -> tuple[zarr.Array[Any], str]:
+    return (node, name) if isinstance(node, zarr.Array) else only_array(node, name)
+
+
+class ZarrFormat:
+    """Paths and URLs of Zarr arrays, and of groups that hold one."""
+
+    name = "zarr"
+
+    def matches(self, data: object) -> bool:
+        """Whether ``data`` is a path or URL."""
+        return isinstance(data, str | os.PathLike)
+
+    def open(self, data: Any, member: str | None, missing_chunks: MissingChunks) -> ZarrSource:
+        """Open what is there."""
+        location = Location.parse(data)
+        name = f"{location.name}/{member}" if member else location.name
+        array, name = _array_of(open_node(location, member), name)
+        return ZarrSource(array, name, missing_chunks)
+
+
+class OpenZarrFormat:
+    """Arrays and groups that the caller opened."""
+
+    name = "open zarr"
+
+    def matches(self, data: object) -> bool:
+        """Whether ``data`` is a Zarr array or group."""
+        return isinstance(data, zarr.Array | zarr.Group)
+
+    def open(self, data: Any, member: str | None, missing_chunks: MissingChunks) -> ZarrSource:
+        """Take the array as rows."""
+        name = _name_of(data)
+        if member is not None:
+            if not isinstance(data, zarr.Group):
+                raise ParameterError(f"{name} is an array; member={member!r} needs a group")
+            if member not in data:
+                known = ", ".join(sorted(data.keys()))
+                raise DataError(f"group {name} has no member {member!r}; it has: {known}")
+            data, name = data[member], f"{name}/{member}"
+        return ZarrSource(*_array_of(data, name), missing_chunks)
+
+
+def _name_of(node: zarr.Array[Any] | zarr.Group) -> str:
+    store = node.store
+    if isinstance(store, LocalStore):
+        root = str(store.root)
+    elif isinstance(store, FsspecStore):
+        root = redacted(store.fs.unstrip_protocol(store.path))
+    else:
+        root = f"<{type(store).__name__}>"
+    return f"{root}/{node.path}" if node.path else root

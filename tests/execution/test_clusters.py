@@ -1,0 +1,297 @@
+"""Clusters: every configuration is valid, errors name the place, nothing is left running."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dask
+import pytest
+from dask import delayed
+from distributed import Client, default_client
+
+from daskgmm.errors import (
+    ClusterError,
+    DaskGMMWarning,
+    MissingDependencyError,
+    NotFoundError,
+)
+from daskgmm.execution import clusters
+from daskgmm.execution.clusters import KINDS, open_cluster, read_config
+
+CONFIGS = Path(__file__).parents[2] / "cluster_configs"
+LOCAL = "cluster: local\nworkers: 1\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a configuration and return its path."""
+
+    def write(text, name="cluster.yaml"):
+        path = tmp_path / name
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def assert_no_client():
+    with pytest.raises(ValueError, match="No client"):
+        default_client()
+
+
+# Configurations
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_configuration_is_valid_and_shows_its_command(path):
+    config = read_config(str(path))
+    assert config.values["cluster"] == path.stem
+    assert f"--cluster cluster_configs/{path.name}" in path.read_text()
+
+
+def test_every_kind_has_a_configuration():
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cluster: local\nworker: 2\n", r"line 2: worker is unknown; did you mean workers\?"),
+        (LOCAL + "options:\n  thread: 1\n", "line 4: options.thread is unknown"),
+        (LOCAL + "zzz: 1\n", "line 3: zzz is unknown; known are cluster, workers"),
+        ("cluster: local\nworkers: two\n", "line 2: workers must be a whole number.*'two'"),
+        ("cluster: local\nworkers: true\n", "line 2: workers must be a whole number.*True"),
+        ("cluster: local\nworkers: 0\n", "line 2: workers must be a whole number of 1 or more"),
+        (LOCAL + "options: 3\n", "line 3: options must hold keys"),
+        (LOCAL + "client:\n  wait_seconds: -1\n", "line 4: client.wait_seconds must be"),
+        (LOCAL + "options:\n  memory_limit: much\n", "line 4: options.memory_limit must be"),
+        (LOCAL + "options:\n  host: 0.0.0.0\n", "line 4: options.host is unknown"),
+        ("workers: 1\ncluster: yarn\n", "line 2: cluster must be one of local, slurm.*'yarn'"),
+        ("workers: 1\n", "line 1: cluster must be one of local"),
+        ("cluster: [local]\n", "line 1: cluster must be one of local"),
+        ("cluster: local\n", "workers or adaptive: give exactly one"),
+        (LOCAL + "adaptive: {minimum: 1, maximum: 2}\n", "line 2: workers or adaptive: give"),
+        ("cluster: local\nadaptive:\n  minimum: 1\n", "line 2: adaptive.maximum is missing"),
+        (
+            "cluster: local\nadaptive:\n  maximum: 1\n  minimum: 3\n",
+            "line 4: adaptive.minimum 3 exceeds maximum 1",
+        ),
+        (LOCAL + "workers: 2\n", "line 2: workers is there again on line 3"),
+        # YAML 1.1 reads an unquoted 12:00:00 as the number 43200.
+        (
+            "cluster: slurm\nworkers: 1\noptions:\n  walltime: 12:00:00\n",
+            r"line 4: options.walltime must be text \(in quotes\), got 43200",
+        ),
+        ("cluster: scheduler\n", "address is missing; it must be an address such as tls"),
+        ("cluster: scheduler\naddress: host:1\n", "line 2: address must be an address such as"),
+        (
+            "cluster: scheduler\naddress: tls://h:1\ntls: {ca: a, cert: b}\n",
+            "line 3: tls.key is missing",
+        ),
+        (
+            "cluster: scheduler\naddress: tls://h:1\ntls:\n  ca: a\n  cert: b\n  key: c\n",
+            "line 4: tls.ca names .*a, which is no file",
+        ),
+        (
+            "cluster: scheduler\naddress: tcp://h:1\ntls: {ca: a, cert: b, key: c}\n",
+            "line 2: address tcp://h:1 does not encrypt",
+        ),
+        ("a: &a [x, x]\nb: [*a, *a]\n", "line 1: anchors and aliases .* are refused"),
+        ("[" * 2000, "line 1: nested deeper than"),
+        ("cluster: local\n  workers: 1\n", "line 2: not YAML"),
+        ("cluster: !!python/object/apply:os.getcwd []\n", "line 1: not YAML"),
+        ("cluster: 2020-13-45\n", "not YAML"),
+        ("", "must hold keys such as 'cluster: local', got None"),
+        ("- local\n", "must hold keys"),
+        ("#" * (clusters.MAX_BYTES + 1), "exceeds 1048576 bytes"),
+    ],
+)
+def test_error_names_file_line_and_key(write, text, message):
+    path = write(text)
+    with pytest.raises(ClusterError, match=message) as caught, open_cluster(path):
+        pass
+    assert str(caught.value).startswith(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_alias_bomb_is_refused_before_it_grows(write):
+    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    levels += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)]
+    with pytest.raises(ClusterError, match="anchors and aliases"):
+        read_config(write("\n".join(levels)))
+
+
+def test_what_cannot_be_read(tmp_path):
+    with pytest.raises(NotFoundError, match=r"nowhere\.yaml: no such file; give an address"):
+        read_config(str(tmp_path / "nowhere.yaml"))
+    with pytest.raises(ClusterError, match="cannot be read"):
+        read_config(str(tmp_path))
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ClusterError, match="is not UTF-8 text"):
+        read_config(str(tmp_path / "binary"))
+
+
+# Libraries and programs that a kind needs
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "package"),
+    [
+        ("slurm", "dask_jobqueue", "dask-jobqueue"),
+        ("kubernetes", "dask_kubernetes", "dask-kubernetes"),
+    ],
+)
+def test_missing_library_names_the_package(monkeypatch, name, module, package):
+    monkeypatch.setitem(sys.modules, module, None)
+    path = str(CONFIGS / f"{name}.yaml")
+    with pytest.raises(MissingDependencyError, match=f"pip install {package}"), open_cluster(path):
+        pass
+
+
+def test_cluster_beyond_loopback_needs_tls_or_warns(monkeypatch, write):
+    """A row as a newcomer would add it, of the one class that is always there."""
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    remote = dataclasses.replace(KINDS["local"], beyond_loopback=True)
+    monkeypatch.setitem(KINDS, "remote", remote)
+    path = write("cluster: remote\nworkers: 1\n")
+    with (
+        pytest.raises(MissingDependencyError, match="pip install cryptography"),
+        open_cluster(path),
+    ):
+        pass
+    monkeypatch.setitem(KINDS, "remote", dataclasses.replace(remote, takes_security=False))
+    with pytest.warns(DaskGMMWarning, match="whoever reaches"), open_cluster(path):
+        pass
+
+
+def test_missing_program_is_found_before_waiting(monkeypatch, write):
+    batch = dataclasses.replace(KINDS["local"], command="no-such-sbatch")
+    monkeypatch.setitem(KINDS, "batch", batch)
+    path = write("cluster: batch\nworkers: 1\n")
+    with pytest.raises(ClusterError, match="no-such-sbatch, which is not on PATH"):
+        open_cluster(path).__enter__()
+
+
+# Clusters that we start
+
+
+def test_none_is_the_threads_of_this_process():
+    with open_cluster(None) as client:
+        assert client is None
+        assert_no_client()
+
+
+def test_local_cluster_computes_in_other_processes_and_is_closed():
+    with open_cluster(str(CONFIGS / "local.yaml")) as client:
+        address = client.scheduler.address
+        assert address.startswith("tcp://127.0.0.1:")
+        assert client.cluster.scheduler.allowed_failures == clusters.ALLOWED_FAILURES
+        assert client.nthreads().keys() == client.run(os.getpid).keys()
+        assert list(client.nthreads().values()) == [1, 1]
+        assert delayed(os.getpid)().compute() != os.getpid()
+        assert delayed(sum)([delayed(abs)(-i) for i in range(4)]).compute() == 6
+        cluster = client.cluster
+    assert client.status == "closed"
+    assert cluster.status.name == "closed"
+    assert_no_client()
+    # The setting was ours only while the cluster started.
+    assert dask.config.get("distributed.scheduler.allowed-failures") == 3
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_cluster_is_closed_when_the_fit_fails(write, error):
+    path = write(
+        "cluster: local\nadaptive: {minimum: 1, maximum: 2}\noptions: {processes: false}\n"
+    )
+    with pytest.raises(error), open_cluster(path) as client:
+        _compute_and_raise(error)
+    assert client.status == "closed"
+    assert client.cluster.status.name == "closed"
+    assert_no_client()
+
+
+def _compute_and_raise(error):
+    assert delayed(abs)(-1).compute() == 1
+    raise error
+
+
+def test_error_of_the_library_is_one_line_with_the_file(write, tmp_path):
+    (tmp_path / "file").touch()
+    path = write(LOCAL + f"options: {{processes: false, local_directory: {tmp_path}/file}}\n")
+    with pytest.raises(ClusterError, match="LocalCluster did not start") as caught:
+        open_cluster(path).__enter__()
+    assert str(caught.value).startswith(path)
+    assert "\n" not in str(caught.value)
+    assert_no_client()
+
+
+# Schedulers that run already
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """Address of a scheduler without workers, in a process of its own."""
+    file = tmp_path / "scheduler.json"
+    command = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file)]
+    with _dask(*command, "--dashboard-address", "127.0.0.1:0", "--no-dashboard"):
+        with Client(scheduler_file=str(file), set_as_default=False) as client:
+            address = client.scheduler.address
+        yield address
+
+
+def _dask(*arguments):
+    return _Process([sys.executable, "-m", "dask", *arguments])
+
+
+class _Process(subprocess.Popen):
+    """A process that ends with the ``with`` block."""
+
+    def __init__(self, command):
+        super().__init__(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def __exit__(self, *error):
+        self.terminate()
+        super().__exit__(*error)
+
+
+def test_running_scheduler_is_used_and_left_running(scheduler, write):
+    path = write(f"cluster: scheduler\naddress: {scheduler}\nclient: {{wait_seconds: 0.2}}\n")
+    with pytest.raises(ClusterError, match=r"no worker within 0\.2 s; look at the workers"):
+        open_cluster(path).__enter__()
+    assert_no_client()
+    with _dask("worker", scheduler, "--nthreads", "1", "--no-nanny", "--no-dashboard"):
+        for _ in range(2):  # the first exit must not have closed the scheduler
+            with open_cluster(scheduler) as client:
+                assert client.scheduler.address == scheduler
+                assert delayed(os.getpid)().compute() != os.getpid()
+            assert_no_client()
+
+
+def test_unreachable_scheduler(write):
+    path = write("cluster: scheduler\naddress: tcp://127.0.0.1:1\nclient: {timeout: 0.5}\n")
+    with pytest.raises(ClusterError, match=r"no connection to tcp://127.0.0.1:1 within 0\.5 s"):
+        open_cluster(path).__enter__()
+    assert_no_client()
+
+
+def test_tls_address_without_files_says_where_to_name_them():
+    with pytest.raises(ClusterError, match=r"cluster_configs/scheduler\.yaml names them"):
+        open_cluster("tls://127.0.0.1:1").__enter__()
+
+
+@pytest.mark.parametrize("address", ["tcp://", "tcp://host", "tcp://host:x", "http://host:1"])
+def test_malformed_address(address):
+    with pytest.raises(ClusterError, match="must be an address such as tls://host:8786"):
+        open_cluster(address).__enter__()
+
+
+def test_plain_tcp_beyond_loopback_warns(write):
+    # 192.0.2.1 is reserved for documentation: nobody answers there.
+    path = write("cluster: scheduler\naddress: tcp://192.0.2.1:1\nclient: {timeout: 0.5}\n")
+    with (
+        pytest.warns(DaskGMMWarning, match=r"192\.0\.2\.1:1: plain tcp beyond this machine"),
+        pytest.raises(ClusterError, match="no connection"),
+    ):
+        open_cluster(path).__enter__()

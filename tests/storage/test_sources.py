@@ -1,0 +1,337 @@
+"""Conformance of every kind of stored rows.
+
+Asserted: rows come back once, in order, in their dtype; sources travel; what cannot
+be rows is refused with its name. Damage has its own file.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import shutil
+import tracemalloc
+
+import cloudpickle
+import numpy as np
+import pytest
+import zarr
+from numcodecs import Pickle
+
+from daskgmm.errors import (
+    ConversionWarning,
+    DamagedDataError,
+    DataError,
+    IntegrityWarning,
+    MissingDependencyError,
+    NotFoundError,
+    ParameterError,
+    StorageError,
+)
+from daskgmm.storage import open_source, preflight
+from conftest import write_chunked
+
+
+def test_partitions_by_unit_cover_the_rows_once(kind, tmp_path, x):
+    source = open_source(kind.write(tmp_path / "x", x))
+    assert source.shape == x.shape
+    assert source.dtype == x.dtype
+    assert 1 <= source.unit_rows <= len(x)
+    for step in {source.unit_rows, 3 * source.unit_rows, len(x)}:
+        parts = [source.read(a, min(a + step, len(x))) for a in range(0, len(x), step)]
+        assert all(part.shape[1] == x.shape[1] for part in parts)
+        np.testing.assert_array_equal(np.concatenate(parts), x)
+
+
+def test_any_range_reads_as_a_slice(kind, tmp_path, x):
+    source = open_source(kind.write(tmp_path / "x", x))
+    edges = np.random.default_rng(1).integers(0, len(x) + 1, size=(20, 2))
+    for start, stop in [*np.sort(edges, axis=1).tolist(), (0, 0), (len(x), len(x))]:
+        np.testing.assert_array_equal(source.read(start, stop), x[start:stop])
+
+
+def test_ranges_outside_are_refused(kind, tmp_path, x):
+    source = open_source(kind.write(tmp_path / "x", x))
+    for start, stop in [(-1, 5), (5, len(x) + 1), (6, 5)]:
+        with pytest.raises(IndexError, match=f"{start}:{stop}"):
+            source.read(start, stop)
+
+
+def test_a_block_is_the_callers_own(kind, tmp_path, x):
+    source = open_source(kind.write(tmp_path / "x", x))
+    source.read(0, 20)[:] = -1
+    np.testing.assert_array_equal(source.read(0, 20), x[:20])
+
+
+def test_a_source_travels_small_and_reads_there(kind, tmp_path, monkeypatch, x):
+    source = open_source(kind.write(tmp_path / "x", x))
+    travelled = cloudpickle.dumps(source)
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(pickle.loads(travelled).read(3, 40), x[3:40])
+    if kind.name != "in-memory":
+        assert len(travelled) < 4096
+
+
+def test_a_relative_path_is_resolved_when_opened(tmp_path, monkeypatch, x):
+    write_chunked(tmp_path / "x.zarr", x, "v3")
+    monkeypatch.chdir(tmp_path)
+    source = open_source("x.zarr")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert source.name == "x.zarr"
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).read(0, 5), x[:5])
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", ">f8"])
+@pytest.mark.parametrize("layout", ["v3", "v2", "npy"])
+def test_floating_dtypes_are_kept_in_native_byte_order(tmp_path, x, layout, dtype):
+    stored = x.astype(dtype)
+    path = tmp_path / "x.npy"
+    if layout == "npy":
+        np.save(path, stored)
+    else:
+        write_chunked(path, stored, layout)
+    block = open_source(path).read(0, len(x))
+    assert block.dtype == open_source(path).dtype
+    assert block.dtype.isnative
+    np.testing.assert_array_equal(block, stored)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "i1", "u2", "i8", "u8"])
+@pytest.mark.parametrize("layout", ["v3", "v2", "npy"])
+def test_integers_are_kept_and_said_to_be_converted(tmp_path, layout, dtype):
+    stored = np.arange(40).reshape(20, 2).astype(dtype)
+    path = tmp_path / "x.npy"
+    if layout == "npy":
+        np.save(path, stored)
+    else:
+        write_chunked(path, stored, layout)
+    with pytest.warns(ConversionWarning, match=rf"x.npy has dtype {stored.dtype}") as caught:
+        source = open_source(path)
+    assert len(caught) == 1
+    block = source.read(0, 20)
+    assert block.dtype == stored.dtype
+    np.testing.assert_array_equal(block, stored)
+
+
+@pytest.mark.parametrize("dtype", ["c8", "c16", "M8[s]", "S4", "U4"])
+@pytest.mark.parametrize("layout", ["v2", "npy"])
+def test_other_dtypes_are_refused_with_those_allowed(tmp_path, layout, dtype):
+    stored = np.zeros((20, 2), dtype)
+    path = tmp_path / "x.npy"
+    if layout == "npy":
+        np.save(path, stored)
+    else:
+        zarr.create_array(path, shape=stored.shape, dtype=dtype, zarr_format=2)
+    with pytest.raises(DataError, match=r"x.npy has dtype .*float64"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("shape", [(10,), (0, 3), (3, 0), (2, 3, 4), ()])
+@pytest.mark.parametrize("layout", ["v3", "npy"])
+def test_other_shapes_are_refused(tmp_path, layout, shape):
+    path = tmp_path / "x.npy"
+    if layout == "npy":
+        np.save(path, np.zeros(shape))
+    else:
+        zarr.create_array(path, shape=shape, dtype="f8", chunks=(1,) * len(shape))
+    with pytest.raises(DataError, match=r"x\.npy has .*shape") as caught:
+        open_source(path)
+    assert str(shape) in str(caught.value)
+
+
+class Trap:
+    """Says so if it is unpickled."""
+
+    sprung = False
+
+    def __reduce__(self):
+        return setattr, (Trap, "sprung", True)
+
+
+def test_pickles_are_never_loaded_from_npy(tmp_path):
+    np.save(tmp_path / "x.npy", np.full((3, 2), Trap(), dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="dtype object"):
+        open_source(tmp_path / "x.npy")
+    assert not Trap.sprung
+
+
+def test_pickles_are_never_loaded_from_a_zarr_codec(tmp_path):
+    path = tmp_path / "x.zarr"
+    zarr.create_array(path, shape=(3, 2), dtype="f8", chunks=(3, 2), zarr_format=2)
+    metadata = (path / ".zarray").read_text()
+    assert '"filters": null' in metadata
+    (path / ".zarray").write_text(
+        metadata.replace('"filters": null', '"filters": [{"id": "pickle", "protocol": 5}]')
+    )
+    (path / "0.0").write_bytes(Pickle().encode(np.array([Trap()], dtype=object)))
+    with pytest.raises((DataError, DamagedDataError), match="x.zarr"):
+        open_source(path).read(0, 3)
+    assert not Trap.sprung
+
+
+def test_a_group_of_several_arrays_lists_them(tmp_path, x):
+    group = zarr.create_group(tmp_path / "g.zarr")
+    group.create_array("rows", data=x)
+    group.create_array("labels", data=x[:, 0])
+    (tmp_path / "g.zarr" / "README.txt").write_text("not Zarr's")
+    for data in (tmp_path / "g.zarr", group):
+        with pytest.raises(DataError, match=r"labels \(103,\) float64, rows \(103, 5\) float64"):
+            open_source(data)
+        np.testing.assert_array_equal(open_source(data, member="rows").read(0, 9), x[:9])
+    np.testing.assert_array_equal(open_source(tmp_path / "g.zarr/rows").read(0, 9), x[:9])
+
+
+def test_a_group_without_arrays_is_refused(tmp_path):
+    zarr.create_group(tmp_path / "g.zarr").create_group("inner")
+    with pytest.raises(DataError, match=r"g.zarr holds no array; open one of its groups: inner"):
+        open_source(tmp_path / "g.zarr")
+
+
+@pytest.mark.parametrize("where", ["none.zarr", "g.zarr/none", "none.npy", "no/folder/x.zarr"])
+def test_what_is_not_there_is_not_found(tmp_path, where):
+    zarr.create_group(tmp_path / "g.zarr")
+    with pytest.raises(NotFoundError, match=where):
+        open_source(tmp_path / where)
+    assert not (tmp_path / where).exists()
+
+
+def test_a_member_or_url_that_is_not_there_is_not_found(tmp_path):
+    zarr.create_group(tmp_path / "g.zarr")
+    with pytest.raises(NotFoundError, match="g.zarr/none"):
+        open_source(tmp_path / "g.zarr", member="none")
+    with pytest.raises(NotFoundError, match="memory://none/x.zarr"):
+        open_source("memory://none/x.zarr")
+
+
+def test_what_is_not_zarr_is_named(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "x.csv").write_text("1,2")
+    (tmp_path / "x.npy").write_text("1,2")
+    with pytest.raises(DataError, match="folder is there but is not a Zarr array"):
+        open_source(tmp_path / "folder")
+    with pytest.raises(DataError, match=r"x.csv is a file of no known kind"):
+        open_source(tmp_path / "x.csv")
+    with pytest.raises(DamagedDataError, match=r"x.npy has no valid .npy header"):
+        open_source(tmp_path / "x.npy")
+    with pytest.raises(DataError, match="cannot open int"):
+        open_source(3)
+
+
+@pytest.mark.parametrize(("layout", "document"), [("v3", "zarr.json"), ("v2", ".zarray")])
+@pytest.mark.parametrize("text", ["{", "{}", '{"shape": 3}', "[]"])
+def test_broken_metadata_are_damage(tmp_path, x, layout, document, text):
+    path = write_chunked(tmp_path / "x.zarr", x, layout)
+    (path / document).write_text(text)
+    with pytest.raises((DamagedDataError, DataError), match="x.zarr"):
+        open_source(path)
+
+
+def test_options_are_checked(tmp_path, x):
+    write_chunked(tmp_path / "x.zarr", x, "v3")
+    np.save(tmp_path / "x.npy", x)
+    with pytest.raises(ParameterError, match="'ignore'"):
+        open_source(tmp_path / "x.zarr", missing_chunks="ignore")
+    with pytest.raises(ParameterError, match="no member 'a'"):
+        open_source(tmp_path / "x.npy", member="a")
+    with pytest.raises(ParameterError, match="foo://x"):
+        open_source("foo://x")
+    with pytest.raises(ParameterError, match="path or a URL"):
+        open_source("")
+
+
+def test_secrets_stay_out_of_names_and_errors():
+    url = "memory://user:hunter2@host/x.zarr?token=hunter2"
+    with pytest.raises((NotFoundError, StorageError, MissingDependencyError)) as caught:
+        open_source(url)
+    text = str(caught.value)
+    assert "hunter2" not in text
+    assert "memory://***@host/x.zarr" in text
+    zarr.create_array(url, data=np.ones((4, 2)))
+    source = open_source(url)
+    assert "hunter2" not in source.name + repr(source)
+    with pytest.warns(IntegrityWarning) as warned:
+        found = preflight(source)
+    assert "hunter2" not in str(warned[0].message) + repr(found.as_dict())
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"chunks": (8192, 32)},
+        {"chunks": (8192, 8)},
+        {"chunks": (65536, 32)},
+        {"chunks": (128, 16)},
+        {"chunks": (2048, 32), "shards": (8192, 32)},
+        {"chunks": (2048, 8), "shards": (16384, 16)},
+        {"chunks": (8192, 32), "zarr_format": 2},
+    ],
+    ids=str,
+)
+def test_a_read_needs_no_more_than_its_block_and_the_overhead(tmp_path, layout):
+    x = np.random.default_rng(0).normal(size=(32768, 32)).astype("f4")
+    array = zarr.create_array(tmp_path / "x.zarr", shape=x.shape, dtype="f4", **layout)
+    array[:] = x
+    source = open_source(tmp_path / "x.zarr")
+    source.read(0, 1)  # what is allocated once: event loop, threads, codecs
+    tracemalloc.start()
+    block = source.read(0, len(x))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # 128 KiB for what a call allocates whatever it reads.
+    assert peak <= block.nbytes + source.unit_overhead + 2**17
+
+
+def test_units_are_what_is_decoded_together(tmp_path, x):
+    def unit(layout):
+        return open_source(write_chunked(tmp_path / layout, x, layout)).unit_rows
+
+    assert unit("v3") == 10
+    assert unit("v3-features") == 7
+    assert unit("v3-sharded") == 20
+    assert unit("v3-one-chunk") == len(x)
+
+
+def test_a_copy_has_the_same_fingerprint_and_other_rows_another(kind, tmp_path, x):
+    first = open_source(kind.write(tmp_path / "a", x)).fingerprint()
+    assert open_source(kind.write(tmp_path / "b", x)).fingerprint() == first
+    assert open_source(kind.write(tmp_path / "c", x + 1)).fingerprint() != first
+    assert open_source(kind.write(tmp_path / "d", x[:-1])).fingerprint() != first
+
+
+def test_a_fingerprint_changes_with_a_chunks_size(tmp_path, x):
+    path = write_chunked(tmp_path / "x.zarr", x, "v3")
+    shutil.copytree(path, tmp_path / "copy.zarr")
+    changed = x.copy()
+    changed[15] = 0
+    zarr.open_array(tmp_path / "copy.zarr")[:] = changed
+    assert open_source(path).fingerprint() != open_source(tmp_path / "copy.zarr").fingerprint()
+
+
+@pytest.mark.parametrize("fortran", [False, True])
+def test_a_truncated_npy_is_damage_before_and_after_opening(tmp_path, x, fortran):
+    path = tmp_path / "x.npy"
+    np.save(path, np.asfortranarray(x) if fortran else x)
+    source = open_source(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(DamagedDataError, match=r"x.npy ends before"):
+        source.read(len(x) - 1, len(x))
+    np.testing.assert_array_equal(source.read(0, 0), x[:0])
+    with pytest.raises(DamagedDataError, match=rf"truncated: {len(whole) - 1} bytes"):
+        open_source(path)
+    with (
+        pytest.warns(IntegrityWarning),
+        pytest.raises(DamagedDataError, match=r"1 of 1 chunks is of the wrong size"),
+    ):
+        preflight(source).raise_for_damage()
+    path.unlink()
+    with pytest.raises(StorageError, match=r"x.npy cannot be read"):
+        source.read(0, 1)
+
+
+def test_npy_of_structured_rows_is_refused(tmp_path):
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((3, 2), dtype=[("length", "f8")]))
+    (tmp_path / "x.npy").write_bytes(buffer.getvalue())
+    with pytest.raises(DataError, match="x.npy"):
+        open_source(tmp_path / "x.npy")
