@@ -66,7 +66,10 @@ def _one_line(error: Exception) -> str:
 
 
 def _command(function: Command) -> Command:
-    """Common to all commands: report errors; print the result as text or as JSON."""
+    """Common to all commands: report errors; print the result as text or as JSON.
+
+    Outermost but for click's own, so that opening the data is reported, too.
+    """
 
     @functools.wraps(function)
     def reported(*args: Any, as_json: bool, **kwargs: Any) -> None:
@@ -136,6 +139,7 @@ def main() -> None:
 
 
 @main.command("fit")
+@_command
 @_data_options
 @click.option("--components", type=click.IntRange(1), required=True, help="How many, K.")
 @click.option(
@@ -176,7 +180,6 @@ def main() -> None:
 )
 @_output
 @_overwrite
-@_command
 def _fit(
     source: Any,
     components: int,
@@ -215,13 +218,13 @@ def _fit(
 
 
 @main.command("predict")
+@_command
 @_data_options
 @_model
 @_output
 @click.option("--probabilities", metavar="PATH", help="Also write (rows, K) probabilities.")
 @click.option("--log-density", metavar="PATH", help="Also write each row's log density.")
 @_overwrite
-@_command
 def _predict(
     source: Any,
     model: str,
@@ -248,9 +251,9 @@ def _predict(
 
 
 @main.command("score")
+@_command
 @_data_options
 @_model
-@_command
 def _score(source: Any, model: str, **options: Any) -> tuple[dict[str, Any], str]:
     """Log-likelihood, AIC, BIC and ICL of the rows of DATA under a model.
 
@@ -266,8 +269,8 @@ def _score(source: Any, model: str, **options: Any) -> tuple[dict[str, Any], str
 
 
 @main.command("info")
-@click.argument("path", metavar="MODEL_OR_DATA")
 @_command
+@click.argument("path", metavar="MODEL_OR_DATA")
 def _info(path: str) -> tuple[dict[str, Any], str]:
     """Describe a saved model, or stored rows, without reading the rows.
 
@@ -280,8 +283,8 @@ def _info(path: str) -> tuple[dict[str, Any], str]:
 
 
 @main.command("check")
-@click.argument("data")
 @_command
+@click.argument("data")
 def _check(data: str) -> tuple[dict[str, Any], str]:
     """Look for missing, empty and truncated chunks of DATA, without reading the rows.
 
@@ -294,6 +297,7 @@ def _check(data: str) -> tuple[dict[str, Any], str]:
 
 
 @main.command("demo")
+@_command
 @click.option(
     "--size", default="2GB", show_default=True, metavar="SIZE", help="Bytes of rows to make."
 )
@@ -303,7 +307,6 @@ def _check(data: str) -> tuple[dict[str, Any], str]:
 @click.option(
     "--keep", metavar="FOLDER", help="Keep data and model there, instead of a temporary folder."
 )
-@_command
 def _demo(size: str, memory_limit: str, keep: str | None) -> tuple[dict[str, Any], str]:
     """Make a Zarr store larger than the memory limit, fit it, compare with the truth.
 

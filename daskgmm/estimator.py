@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from daskgmm._version import __version__
 from daskgmm.em import (
     INITIALISERS,
+    N_STARTS,
     STOP_RULES,
     FitResult,
     GivenStart,
@@ -27,6 +28,7 @@ from daskgmm.em import (
     PlainEM,
     ScanDone,
     Score,
+    best_of_starts,
     label_rows,
     log_densities,
     probabilities,
@@ -37,7 +39,7 @@ from daskgmm.em import (
     stop_rule_named,
 )
 from daskgmm.errors import DataError, ParameterError
-from daskgmm.execution import ProgressLines, peak_memory_bytes
+from daskgmm.execution import ProgressLines, in_force, peak_memory_bytes
 from daskgmm.inputs import OpenedRows, is_lazy, open_input
 from daskgmm.kernel import (
     FAMILIES,
@@ -67,7 +69,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Added to each variance, in squared units of the data.
     max_iter : int, default=100
     n_init : int, default=1
-        Starts to fit from; the result of the highest log-likelihood is kept.
+        Starts to fit from; the result of the highest log-likelihood is kept. With
+        ``progressive``, starts compete on the sample, and there are at least ten.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
         Works on a uniform sample of at most 100,000 rows, in which features are
         brought to one scale (except for spherical covariances). ``"k-means++"`` and
@@ -88,6 +91,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ``"gap"``: Aitken's estimate of the remaining gain per row is below ``tol``;
         ``"increment"``: the last gain per row is (scikit-learn's rule); ``"means"``:
         the squared movement of the means is at most ``tol``.
+    progressive : bool, default=True
+        Whether starts compete, and the best is fitted, on a sample in memory before
+        the first pass over all rows. A start that is given whole is used as it is.
     memory_limit : int or str, optional
         Bytes that this process may use in all, such as ``"2GiB"``; half of what is
         free by default. Decides how stored rows are cut, never the result.
@@ -145,6 +151,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "stopping": [StrOptions(set(STOP_RULES))],
+        "progressive": ["boolean"],
         "memory_limit": [Interval(Integral, 1, None, closed="left"), str, None],
     }
 
@@ -166,6 +173,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         verbose: int = 0,
         verbose_interval: int = 1,
         stopping: str = "gap",
+        progressive: bool = True,
         memory_limit: int | str | None = None,
     ) -> None:
         self.n_components = n_components
@@ -183,6 +191,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.stopping = stopping
+        self.progressive = progressive
         self.memory_limit = memory_limit
 
     # -- fitting ---------------------------------------------------------------
@@ -231,23 +240,35 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         scan = scan_rows(rows, opened.n_sampled, seed=int(rng.randint(2**31 - 1)))
         tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - scan_began))
 
-        n_passes, best = opened.passes + 1, None
-        warm = self.warm_start and hasattr(self, "weights_")
-        for _ in range(1 if warm or given.complete else self.n_init):
-            start = (
-                self._mixture
-                if warm
-                else start_mixture(
-                    scan,
-                    n_components=self.n_components,
-                    covariance_type=self.covariance_type,
-                    init_params=self.init_params,
-                    reg_covar=self.reg_covar,
-                    rng=rng,
-                    given=given,
-                )
+        def next_start() -> Mixture:
+            return start_mixture(
+                scan,
+                n_components=self.n_components,
+                covariance_type=self.covariance_type,
+                init_params=self.init_params,
+                reg_covar=self.reg_covar,
+                rng=rng,
+                given=given,
             )
-            result = run(
+
+        if self.warm_start and hasattr(self, "weights_"):
+            starts = [self._mixture]
+        elif given.complete:
+            starts = [next_start()]
+        elif self.progressive:
+            starts = [
+                best_of_starts(
+                    scan.sample,
+                    next_start,
+                    n_starts=1 if given.means is not None else max(self.n_init, N_STARTS),
+                    reg_covar=self.reg_covar,
+                    n_threads=in_force().n_threads,
+                )
+            ]
+        else:
+            starts = [next_start() for _ in range(self.n_init)]
+        results = [
+            run(
                 rows,
                 start,
                 stepper=PlainEM(self.reg_covar),
@@ -256,10 +277,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 max_iter=self.max_iter,
                 on_iteration=tell,
             )
-            n_passes += len(result.history)
-            if best is None or result.log_likelihood > best.log_likelihood:
-                best = result
-        assert best is not None
+            for start in starts
+        ]
+        best = max(results, key=lambda result: result.log_likelihood)
+        n_passes = opened.passes + 1 + sum(len(result.history) for result in results)
         self._set_fitted(best, n_passes, rows.n_rows, time.perf_counter() - began)
         if not best.converged:
             warnings.warn(

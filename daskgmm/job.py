@@ -24,6 +24,7 @@ from daskgmm.execution import peak_memory_bytes
 from daskgmm.inputs import open_input, open_rows
 from daskgmm.kernel import Mixture
 from daskgmm.storage import RowOutput, RowWriter, check_output, preflight, read_model
+from daskgmm.storage.locations import Location
 
 __all__ = ["check", "fit", "info", "predict", "score"]
 
@@ -203,19 +204,19 @@ def info(path: str) -> dict[str, Any]:
         ``kind`` is ``"model"`` or ``"data"``.
     """
     try:
-        model = load_model(path)
+        mixture, record = read_model(path)
     except ModelFormatError as not_a_model:
         try:
             return {"kind": "data", **open_rows(path).survey().as_dict()}
         except DataError:
             raise not_a_model from None
     return {
+        **record,
         "kind": "model",
-        "covariance_type": model.covariance_type,
-        **model.record(),
-        "weights": model.weights_.tolist(),
-        "means": model.means_.tolist(),
-        "covariances": model.covariances_.tolist(),
+        "covariance_type": mixture.covariance_type,
+        "weights": mixture.weights.tolist(),
+        "means": mixture.means.tolist(),
+        "covariances": mixture.covariances.tolist(),
     }
 
 
@@ -230,11 +231,16 @@ def _check_features(rows: Rows, mixture: Mixture, data: str, model: str) -> None
 def _check_apart(data: Any, outputs: list[str]) -> None:
     """Refuse outputs that would replace the data or each other."""
     source = data if isinstance(data, str | os.PathLike) else data.name
-    paths = [os.fspath(path) for path in (source, *outputs)]
-    resolved = [p if "://" in p else str(Path(p).resolve()) for p in paths]
-    for i, one in enumerate(resolved):
-        for other in resolved[i + 1 :]:
-            if one == other or Path(one) in Path(other).parents or Path(other) in Path(one).parents:
+    places = [Location.parse(place) for place in (source, *outputs)]
+    for i, one in enumerate(places):
+        for other in places[i + 1 :]:
+            a, b = _resolved(one), _resolved(other)
+            if a == b or a in b.parents or b in a.parents:
                 raise ParameterError(
-                    f"{paths[i]} and {other} overlap; data, model and outputs must lie apart"
+                    f"{one.name} and {other.name} overlap; data, model and outputs must lie apart"
                 )
+
+
+def _resolved(place: Location) -> Path:
+    """One path for each place, however it is written: links followed, file:// taken off."""
+    return place.path.resolve() if place.is_local else Path(place.name)

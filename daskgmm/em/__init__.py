@@ -10,6 +10,7 @@ from daskgmm.em.evaluate import (
 from daskgmm.em.history import Iteration, ScanDone
 from daskgmm.em.initialise import INITIALISERS, GivenStart, start_mixture
 from daskgmm.em.loop import FitResult, run
+from daskgmm.em.progressive import N_STARTS, best_of_starts
 from daskgmm.em.rows import InMemoryRows, Rows, Source
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.steppers import PlainEM, Stepper
@@ -17,6 +18,7 @@ from daskgmm.em.stopping import STOP_RULES, stop_rule_named
 
 __all__ = [
     "INITIALISERS",
+    "N_STARTS",
     "STOP_RULES",
     "FitResult",
     "GivenStart",
@@ -29,6 +31,7 @@ __all__ = [
     "Score",
     "Source",
     "Stepper",
+    "best_of_starts",
     "label_rows",
     "log_densities",
     "probabilities",

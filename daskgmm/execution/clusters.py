@@ -7,14 +7,15 @@ and never names code to import.
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import logging
 import pkgutil
 import reprlib
 import shutil
-import socket
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -26,6 +27,7 @@ import dask
 import yaml
 from dask.utils import parse_bytes
 from distributed import Client, Security
+from distributed.comm import connect
 
 from daskgmm.errors import ClusterError, DaskGMMWarning, MissingDependencyError, NotFoundError
 
@@ -47,8 +49,10 @@ WAIT_SECONDS = 300.0
 """How long the first worker may take, where ``client.wait_seconds`` does not say."""
 ALLOWED_FAILURES = 10
 """How many workers a task may see die before it is blamed for their deaths."""
-MAX_BYTES = 2**20
+MAX_BYTES = 2**16
+"""Of a configuration; parsing takes some seconds at this size."""
 MAX_DEPTH = 16
+"""Of a configuration's levels; the parser recurses."""
 
 ENCRYPTED = {"tcp": False, "tls": True, "ws": False, "wss": True}
 """Schemes of an address, and whether they encrypt and authenticate."""
@@ -268,7 +272,7 @@ class StartedCluster:
         return cluster_class
 
     def _security(self, where: str) -> dict[str, Any]:
-        """Keyword arguments that keep others out, or a warning where there are none."""
+        """Return the arguments that keep others out; warn where there are none."""
         if not self.beyond_loopback:
             return {}
         if not self.takes_security:
@@ -485,7 +489,7 @@ def read_config(path: str) -> ClusterConfig:
     Parameters
     ----------
     path : str
-        A YAML file of at most 1 MiB, without anchors and aliases.
+        A YAML file of at most 64 KiB, without anchors and aliases.
 
     Returns
     -------
@@ -610,11 +614,28 @@ def _connect(
             "check that the scheduler runs and, for TLS, the files under tls: (a YAML file as in "
             "cluster_configs/scheduler.yaml names them)",
         ):
-            # A name that does not resolve is an empty AssertionError to Dask.
-            socket.getaddrinfo(url.hostname, url.port)
+            _probe(address, security or Security(), timeout)
             client = stack.enter_context(Client(address, security=security, timeout=timeout))
         _wait_for_worker(client, where, wait_seconds, "the workers of that scheduler")
         yield client
+
+
+def _probe(address: str, security: Security, timeout: float) -> None:
+    """Connect and part again.
+
+    A Client that cannot connect leaves the thread of its event loop behind, and when it is
+    collected later it can deadlock with one that is just starting. A bare connection, which
+    fails for the same reasons, leaves nothing.
+    """
+
+    async def connect_and_part() -> None:
+        arguments = security.get_connection_args("client")
+        comm = await connect(address, timeout=timeout, **arguments)
+        await comm.close()
+
+    # In a thread of its own, because a notebook's thread has a running event loop.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, connect_and_part()).result()
 
 
 def _wait_for_worker(client: Client, where: str, seconds: float, look_at: str) -> None:
@@ -653,7 +674,8 @@ def _as_cluster_error(problem: str, way_out: str) -> Iterator[None]:
         yield
     except Exception as error:  # libraries and networks raise what they like
         root: BaseException = error
-        while root.__cause__:  # the outer ones say no more than that it failed to start
+        # The outer ones say no more than that it failed to start.
+        while isinstance(root.__cause__, Exception):
             root = root.__cause__
         raise ClusterError(f"{problem} ({_one_line(root)}); {way_out}") from error
 

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel.formulations import formulation_of
 from daskgmm.kernel.mixture import Mixture
-from daskgmm.kernel.statistics import Statistics
+from daskgmm.kernel.statistics import Statistics, add_rows
 from daskgmm.kernel.sub_blocks import sub_blocks
 
 __all__ = [
@@ -30,37 +31,6 @@ __all__ = [
 ]
 
 
-class _Evaluator:
-    """Log densities of sub-blocks under one mixture: its factors, taken once."""
-
-    def __init__(self, mixture: Mixture) -> None:
-        k, d = mixture.means.shape
-        self._mixture = mixture
-        self._family = mixture.family
-        self._factors = self._family.factor(mixture.covariances)
-        with np.errstate(divide="ignore"):  # weight 0 is log density -inf, as it should be
-            log_weights = np.log(mixture.weights)
-        self._log_scale = (
-            log_weights + self._family.log_det(self._factors, k, d) - 0.5 * d * np.log(2.0 * np.pi)
-        )
-
-    def joint(self, x_t: Float64Array) -> Float64Array:
-        """``log w_k + log N(x_i | mu_k, Sigma_k)``, shape (K, n), of rows (D, n)."""
-        mixture = self._mixture
-        joint = np.empty((mixture.n_components, x_t.shape[1]))
-        deviations, white = np.empty_like(x_t), np.empty_like(x_t)
-        for k in range(mixture.n_components):
-            # Subtract before multiplying: P^T x - P^T mu would cancel where a
-            # component is far from the origin for its width.
-            np.subtract(x_t, mixture.means[k][:, None], out=deviations)
-            self._family.whiten(self._factors, k, deviations, white)
-            np.square(white, out=white)
-            np.sum(white, axis=0, out=joint[k])
-        joint *= -0.5
-        joint += self._log_scale[:, None]
-        return joint
-
-
 def _normalise(joint: Float64Array) -> Float64Array:
     """Turn joint log densities (K, n) into responsibilities in place; return log densities (n,).
 
@@ -70,8 +40,8 @@ def _normalise(joint: Float64Array) -> Float64Array:
     np.subtract(joint, largest, out=joint)
     np.exp(joint, out=joint)
     total = joint.sum(axis=0)
-    np.divide(joint, total, out=joint)
     log_density: Float64Array = largest + np.log(total)
+    np.multiply(joint, np.reciprocal(total, out=total), out=joint)
     return log_density
 
 
@@ -99,14 +69,13 @@ def e_step(x: NDArray[Any], mixture: Mixture) -> Statistics:
     Xu and Jordan (1996), On convergence properties of the EM algorithm for
     Gaussian mixtures.
     """
-    evaluator = _Evaluator(mixture)
-    total = Statistics.zero(mixture.means, mixture.covariance_type)
+    formulation = formulation_of(mixture)
     log_likelihood = 0.0
     for _, x_t in sub_blocks(x, mixture.n_components):
-        resp = evaluator.joint(x_t)
+        resp = formulation.joint(x_t)
         log_likelihood += float(_normalise(resp).sum())
-        _accumulate(total, x_t, resp)
-    return replace(total, n_rows=len(x), log_likelihood=log_likelihood)
+        formulation.add(resp)
+    return formulation.statistics(len(x), log_likelihood)
 
 
 def weighted_statistics(
@@ -124,26 +93,16 @@ def weighted_statistics(
     """
     total = Statistics.zero(centres, covariance_type)
     for span, x_t in sub_blocks(x, len(centres)):
-        _accumulate(total, x_t, np.ascontiguousarray(resp[span].T))
+        add_rows(total, x_t, np.ascontiguousarray(resp[span].T))
     return replace(total, n_rows=len(x))
-
-
-def _accumulate(total: Statistics, x_t: Float64Array, resp: Float64Array) -> None:
-    """Add the moments of rows (D, n) with responsibilities (K, n) to fresh arrays, in place."""
-    total.n_k[:] += resp.sum(axis=1)
-    deviations = np.empty_like(x_t)
-    for k, r in enumerate(resp):
-        np.subtract(x_t, total.centres[k][:, None], out=deviations)
-        total.first[k] += deviations @ r
-        total.family.add_scatter(total.second, k, deviations, r)
 
 
 def log_density(x: NDArray[Any], mixture: Mixture) -> Float64Array:
     """Log density of each row, in nats, shape (n_rows,), float64; raises as :func:`e_step`."""
-    evaluator = _Evaluator(mixture)
+    formulation = formulation_of(mixture)
     out = np.empty(len(x))
     for span, x_t in sub_blocks(x, mixture.n_components):
-        out[span] = _normalise(evaluator.joint(x_t))
+        out[span] = _normalise(formulation.joint(x_t))
     return out
 
 
@@ -152,10 +111,10 @@ def responsibilities(x: NDArray[Any], mixture: Mixture) -> Float64Array:
 
     Rows sum to 1 up to rounding. Raises as :func:`e_step`.
     """
-    evaluator = _Evaluator(mixture)
+    formulation = formulation_of(mixture)
     out = np.empty((len(x), mixture.n_components))
     for span, x_t in sub_blocks(x, mixture.n_components):
-        joint = evaluator.joint(x_t)
+        joint = formulation.joint(x_t)
         _normalise(joint)
         out[span] = joint.T
     return out
@@ -163,10 +122,10 @@ def responsibilities(x: NDArray[Any], mixture: Mixture) -> Float64Array:
 
 def labels(x: NDArray[Any], mixture: Mixture) -> NDArray[np.int64]:
     """Most probable component of each row, shape (n_rows,); raises as :func:`e_step`."""
-    evaluator = _Evaluator(mixture)
+    formulation = formulation_of(mixture)
     out = np.empty(len(x), dtype=np.int64)
     for span, x_t in sub_blocks(x, mixture.n_components):
-        np.argmax(evaluator.joint(x_t), axis=0, out=out[span])
+        np.argmax(formulation.joint(x_t), axis=0, out=out[span])
     return out
 
 
@@ -176,10 +135,10 @@ def log_density_sums(x: NDArray[Any], mixture: Mixture) -> tuple[float, float]:
     The first is the log-likelihood; the second, at most 0, is how decided the
     assignment is: ``ICL = BIC - 2 * second``. Raises as :func:`e_step`.
     """
-    evaluator = _Evaluator(mixture)
+    formulation = formulation_of(mixture)
     log_likelihood, log_decided = 0.0, 0.0
     for _, x_t in sub_blocks(x, mixture.n_components):
-        joint = evaluator.joint(x_t)
+        joint = formulation.joint(x_t)
         largest = joint.max(axis=0)
         density = _normalise(joint)
         log_likelihood += float(density.sum())

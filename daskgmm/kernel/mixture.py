@@ -93,6 +93,13 @@ class Mixture:
         return int(self.means.shape[1])
 
     @property
+    def log_weights(self) -> Float64Array:
+        """Logarithms of the weights, shape (K,); a weight of 0 is -inf, as it should be."""
+        with np.errstate(divide="ignore"):
+            logarithms: Float64Array = np.log(self.weights)
+        return logarithms
+
+    @property
     def n_parameters(self) -> int:
         """Free parameters: K - 1 weights, K D means and the family's covariances."""
         k, d = self.n_components, self.n_features

@@ -10,7 +10,7 @@ import numpy as np
 from daskgmm.kernel.families import Family, family_named
 from daskgmm.kernel.families.base import Float64Array
 
-__all__ = ["Statistics"]
+__all__ = ["Statistics", "add_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,3 +95,17 @@ class Statistics:
             centres,
             self.covariance_type,
         )
+
+
+def add_rows(total: Statistics, x_t: Float64Array, resp: Float64Array) -> None:
+    """Add to the moments in ``total``, in place, rows (D, n) of responsibilities (K, n).
+
+    For arrays that the caller has made and nobody else sees; rows and log-likelihood
+    are the caller's to count.
+    """
+    total.n_k[:] += resp.sum(axis=1)
+    deviations = np.empty_like(x_t)
+    for k, r in enumerate(resp):
+        np.subtract(x_t, total.centres[k][:, None], out=deviations)
+        total.first[k] += deviations @ r
+        total.family.add_scatter(total.second, k, deviations, r)

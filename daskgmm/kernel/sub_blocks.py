@@ -12,19 +12,27 @@ from daskgmm.kernel.families.base import Float64Array
 
 __all__ = ["sub_block_bytes", "sub_blocks"]
 
-_CACHE_BYTES = 512 * 1024
-_MIN_ROWS, _MAX_ROWS = 256, 8192
+_CACHE_BYTES = 768 * 1024
+_MIN_ROWS, _MAX_ROWS = 512, 8192
+_PRODUCTS = 160
 
 
 def _sub_block_rows(k: int, d: int) -> int:
-    """Rows whose temporaries, (K + 4 D) float64 each, fit in the cache."""
-    rows = _CACHE_BYTES // (8 * (k + 4 * d))
-    return min(max(rows, _MIN_ROWS), _MAX_ROWS)
+    """Rows, a power of two, whose temporaries fit in the second-level cache."""
+    rows = _MIN_ROWS
+    while rows < _MAX_ROWS and 2 * rows * _row_bytes(k, d) <= _CACHE_BYTES:
+        rows *= 2
+    return rows
+
+
+def _row_bytes(k: int, d: int) -> int:
+    """Bytes that a row needs at once: joint densities twice, itself twice, a tile of products."""
+    return 8 * (2 * k + 2 * d + min(d * (d + 1) // 2, max(d, _PRODUCTS)))
 
 
 def sub_block_bytes(k: int, d: int) -> int:
     """Most bytes that one thread needs for the temporaries of a sub-block."""
-    return 8 * (2 * k + 5 * d) * _sub_block_rows(k, d)
+    return 2 * _row_bytes(k, d) * _sub_block_rows(k, d)
 
 
 def sub_blocks(x: NDArray[Any], k: int) -> Iterator[tuple[slice, Float64Array]]:

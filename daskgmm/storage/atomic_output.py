@@ -151,13 +151,15 @@ class _LocalOutput(AtomicOutput):
         if not self._exists():
             self.staging.path.rename(self.target.path)
             return
-        self.target.path.rename(self._old.path)
         try:
+            self.target.path.rename(self._old.path)
             self.staging.path.rename(self.target.path)
         except BaseException:
-            self._old.path.rename(self.target.path)
+            if self._old.path.exists() and not self._exists():
+                self._old.path.rename(self.target.path)
             raise
-        shutil.rmtree(self._old.path)
+        # The output is in place, whether or not all of the old one can be removed.
+        shutil.rmtree(self._old.path, ignore_errors=True)
 
     def abort(self) -> None:
         """Remove the staging folder."""

@@ -37,13 +37,13 @@ class CheckedArray:
         if isinstance(store, CheckedStore):
             store = store.wrapped
         self.name = name
+        self.grid = StoredGrid.of(array, name)
         self.array: zarr.Array[Any] = zarr.open_array(
             store=CheckedStore(store, missing_chunks, CodecChain(array).is_whole),
             path=array.path,
             mode="r",
             zarr_format=array.metadata.zarr_format,
         )
-        self.grid = StoredGrid.of(self.array, name)
 
     def read(self, selection: tuple[slice, ...]) -> NDArray[Any]:
         """The elements of ``selection``, one slice with start and stop per axis."""

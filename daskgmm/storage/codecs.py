@@ -82,7 +82,7 @@ class CodecChain:
         else:
             specs = stored["codecs"]
         self._codecs = tuple(_walk(specs))
-        self._n_inner = math.prod(array.shards or ()) // math.prod(array.chunks)
+        self._array = array
         self.names = tuple(name for name, _ in self._codecs)
 
     @property
@@ -98,7 +98,8 @@ class CodecChain:
         outer, configuration = self._codecs[0]
         if outer == "sharding_indexed":
             index_first = configuration.get("index_location") == "start"
-            return partial(_shard_is_whole, self._n_inner) if index_first else None
+            n_inner = math.prod(self._array.shards or ()) // math.prod(self._array.chunks)
+            return partial(_shard_is_whole, n_inner) if index_first else None
         return _WHOLE_CHECKS.get(self.names[-1])
 
     @property

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import zarr
 from zarr.abc.store import Store
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore
@@ -14,6 +17,8 @@ from zarr.storage import FsspecStore, LocalStore
 __all__ = ["stored_sizes"]
 
 Sizes = dict[str, int]
+
+_METADATA = frozenset({"zarr.json", ".zarray"})
 
 
 def _walk(top: Path) -> Sizes:
@@ -68,7 +73,47 @@ _LISTERS: tuple[tuple[type[Store], Callable[[Any, str], Sizes]], ...] = (
 """The first whose class matches lists; one call for all sizes where the store can."""
 
 
-def stored_sizes(store: Store, path: str) -> Sizes:
-    """Bytes of every object below ``path``, by key relative to it."""
+async def _size(store: Store, key: str) -> int | None:
+    try:
+        return await store.getsize(key)
+    except FileNotFoundError:
+        return None
+
+
+def _one_by_one(store: Store, path: str, keys: Iterable[str]) -> Sizes:
+    """Sizes of the keys that are there, for stores that do not list (plain HTTP)."""
+    prefix = f"{path}/" if path else ""
+
+    async def sizes() -> Sizes:
+        found: Sizes = {}
+        for some in _batches(keys, zarr.config.get("async.concurrency")):
+            got = await asyncio.gather(*(_size(store, prefix + key) for key in some))
+            found |= {key: size for key, size in zip(some, got, strict=True) if size is not None}
+        return found
+
+    return sync(sizes())
+
+
+def _batches(keys: Iterable[str], n: int) -> Iterator[list[str]]:
+    rest = iter(keys)
+    while batch := list(itertools.islice(rest, n)):
+        yield batch
+
+
+def stored_sizes(store: Store, path: str, keys: Callable[[], Iterable[str]]) -> Sizes:
+    """Bytes of the objects of an array, by key relative to it.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+    path : str
+        Of the array in the store.
+    keys : callable
+        Gives the keys of all its chunks, for a store that cannot list.
+    """
     lister = next(lister for kind, lister in _LISTERS if isinstance(store, kind))
-    return lister(store, path)
+    sizes = lister(store, path)
+    # The array was opened, so its metadata are there: a listing without them is none.
+    if _METADATA.isdisjoint(sizes):
+        return _one_by_one(store, path, keys())
+    return sizes

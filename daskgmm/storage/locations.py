@@ -69,7 +69,7 @@ class Location:
     def filesystem(self) -> tuple[Any, str]:
         """The fsspec file system of a URL and the path in it."""
         with _Translated(self.name):
-            return fsspec.core.url_to_fs(self.address)  # type: ignore[no-any-return]
+            return fsspec.core.url_to_fs(self.address)
 
     def store(self, *, read_only: bool = True) -> Store:
         """A Zarr store rooted here; a local file that ends in .zip is one."""

@@ -202,7 +202,7 @@ class RowOutput:
     def _check_complete(self) -> None:
         grid = StoredGrid.of(self._array, self.name)
         try:
-            sizes = stored_sizes(self._array.store, self._array.path)
+            sizes = stored_sizes(self._array.store, self._array.path, grid.object_keys)
         except OSError as error:
             raise StorageError(
                 f"{self.name} cannot be listed: {one_line(error)}"

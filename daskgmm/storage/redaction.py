@@ -6,8 +6,11 @@ import re
 
 __all__ = ["cause_to_show", "one_line", "redacted"]
 
-_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://(?P<rest>[^\s'\"<>]+)")
-_PORT = re.compile(r"[^:]*:\d+")
+# Whole words only: looking for a scheme from every letter on takes quadratic time.
+_SCHEME = r"(?<![A-Za-z0-9+.\-])[A-Za-z0-9+.\-]+"
+# A URL ends at a blank or quote, or where the next one of a chain begins.
+_URL = re.compile(rf"(?P<scheme>{_SCHEME})://(?P<rest>(?:(?!::{_SCHEME}://)[^\s'\"<>])+)")
+_HOST_AND_PORT = re.compile(r"[^:]*:\d{1,5}")
 _LONGEST = 300
 
 
@@ -16,7 +19,7 @@ def _without_secrets(match: re.Match[str]) -> str:
     authority, slash, path = rest.partition("/")
     if "@" in authority:
         rest = "***@" + authority.rpartition("@")[2] + slash + path
-    elif ":" in authority and "@" in path and not _PORT.fullmatch(authority):
+    elif ":" in authority and "@" in path and not _HOST_AND_PORT.fullmatch(authority):
         # A secret key may hold a slash: user:se/cret@host.
         rest = "***@" + rest.rpartition("@")[2]
     return f"{match['scheme']}://{rest}" + ("?***" if query else "")
@@ -35,7 +38,7 @@ def redacted(text: str) -> str:
     >>> redacted("s3://key:secret@bucket/data.zarr?token=1")
     's3://***@bucket/data.zarr?***'
     """
-    return "::".join(_URL.sub(_without_secrets, link) for link in text.split("::"))
+    return _URL.sub(_without_secrets, text)
 
 
 def one_line(error: BaseException) -> str:

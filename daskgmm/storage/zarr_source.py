@@ -117,10 +117,10 @@ class ZarrSource:
         return block.astype(self.dtype, copy=False)
 
     def _sizes(self) -> dict[str, int]:
-        store = self._array.array.store
-        return stored_sizes(
-            store.wrapped if isinstance(store, CheckedStore) else store, self._array.array.path
-        )
+        array, store = self._array.array, self._array.array.store
+        if isinstance(store, CheckedStore):
+            store = store.wrapped
+        return stored_sizes(store, array.path, self._array.grid.object_keys)
 
     def survey(self) -> Preflight:
         """What a listing of the store tells: see :class:`Preflight`."""

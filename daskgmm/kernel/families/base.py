@@ -8,14 +8,19 @@ responsibilities of one component, shape (n,).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Family", "Float64Array", "shrink_to_mean"]
+__all__ = ["Family", "Float64Array", "Tile", "shrink_to_mean"]
 
 Float64Array = NDArray[np.float64]
+
+
+Tile = tuple[int, Callable[[Float64Array, Float64Array], Float64Array]]
+"""Some of the products of features z (D, n): how many, and ``fill(z, out)`` that computes them."""
 
 
 class Family(Protocol):
@@ -97,6 +102,34 @@ class Family(Protocol):
         self, second: Float64Array, n_k: Float64Array, reg_covar: float, d: int
     ) -> Float64Array:
         """Maximum-likelihood covariances from second moments about the means."""
+        ...
+
+    def variances(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
+        """Variance of each feature in each component, shape (K, D)."""
+        ...
+
+    def rescale(self, matrices: Float64Array, scale: Float64Array) -> Float64Array:
+        """``S A S`` with S = diag(scale): precisions of x / scale from those of x.
+
+        And second moments of x from those of x / scale. ``scale`` has shape (D,), or
+        (1,) where the family is not ``scale_equivariant``.
+        """
+        ...
+
+    def multiply(self, matrices: Float64Array, vectors: Float64Array) -> Float64Array:
+        """``A_k v_k`` for vectors (K, D)."""
+        ...
+
+    def tiles(self, d: int) -> tuple[Tile, ...]:
+        """The products of features that the family's second moments need, P of them in all."""
+        ...
+
+    def quadratic(self, precisions: Float64Array, k: int, d: int) -> Float64Array:
+        """Coefficients (K, P) such that ``-z^T A_k z / 2 = quadratic_k . products(z)``."""
+        ...
+
+    def from_products(self, sums: Float64Array, d: int) -> Float64Array:
+        """Second moments from sums of the products, shape (K, P)."""
         ...
 
     def shrink(

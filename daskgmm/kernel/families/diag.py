@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daskgmm.kernel.families.base import Family, Float64Array, shrink_to_mean
+from daskgmm.kernel.families.base import Family, Float64Array, Tile, shrink_to_mean
 from daskgmm.kernel.linalg import positive_roots
 
 __all__ = ["DIAG"]
@@ -59,6 +59,27 @@ class _Diag:
     ) -> Float64Array:
         variances: Float64Array = second / n_k[:, None] + reg_covar
         return variances
+
+    def variances(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
+        return covariances
+
+    def rescale(self, matrices: Float64Array, scale: Float64Array) -> Float64Array:
+        rescaled: Float64Array = matrices * np.square(scale)
+        return rescaled
+
+    def multiply(self, matrices: Float64Array, vectors: Float64Array) -> Float64Array:
+        products: Float64Array = matrices * vectors
+        return products
+
+    def tiles(self, d: int) -> tuple[Tile, ...]:
+        return ((d, lambda z, out: np.square(z, out=out)),)
+
+    def quadratic(self, precisions: Float64Array, k: int, d: int) -> Float64Array:
+        coefficients: Float64Array = -0.5 * precisions
+        return coefficients
+
+    def from_products(self, sums: Float64Array, d: int) -> Float64Array:
+        return sums
 
     def shrink(
         self, covariances: Float64Array, weights: Float64Array, share: Float64Array

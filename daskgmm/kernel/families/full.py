@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 
-from daskgmm.kernel.families.base import Family, Float64Array, shrink_to_mean
+from daskgmm.kernel.families.base import Family, Float64Array, Tile, shrink_to_mean
 from daskgmm.kernel.linalg import precision_factor, scatter_matrix
 
-__all__ = ["FULL", "outer", "symmetric"]
+__all__ = ["FULL", "outer", "symmetric", "triangle", "triangle_tiles"]
+
+_TILE_ROWS = 160  # that many products of 1,024 rows stay in the second-level cache
 
 
 def outer(a: Float64Array, b: Float64Array) -> Float64Array:
@@ -22,6 +25,36 @@ def symmetric(matrices: Float64Array) -> Float64Array:
     """The symmetric part, over the last two axes."""
     mean: Float64Array = 0.5 * (matrices + np.swapaxes(matrices, -1, -2))
     return mean
+
+
+def triangle(precisions: Float64Array) -> Float64Array:
+    """``-A_ii / 2`` and ``-A_ij`` for i < j, row by row of the upper triangle, shape (K, P)."""
+    i, j = np.triu_indices(precisions.shape[1])
+    coefficients: Float64Array = -precisions[:, i, j] * np.where(i == j, 0.5, 1.0)
+    return coefficients
+
+
+@cache
+def triangle_tiles(d: int) -> tuple[Tile, ...]:
+    """The products ``z_i z_j``, i <= j, row by row, in tiles of few enough to stay in cache."""
+    tiles: list[Tile] = []
+    first = 0
+    while first < d:
+        last, rows = first, 0
+        while last < d and (rows == 0 or rows + d - last <= _TILE_ROWS):
+            rows += d - last
+            last += 1
+        tiles.append((rows, partial(_fill_triangle, first, last)))
+        first = last
+    return tuple(tiles)
+
+
+def _fill_triangle(first: int, last: int, z: Float64Array, out: Float64Array) -> Float64Array:
+    row = 0
+    for i in range(first, last):
+        np.multiply(z[i], z[i:], out=out[row : row + len(z) - i])
+        row += len(z) - i
+    return out
 
 
 @dataclass(frozen=True)
@@ -71,6 +104,30 @@ class _Full:
     ) -> Float64Array:
         covariances: Float64Array = second / n_k[:, None, None] + reg_covar * np.eye(d)
         return covariances
+
+    def variances(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
+        return np.diagonal(covariances, axis1=1, axis2=2)
+
+    def rescale(self, matrices: Float64Array, scale: Float64Array) -> Float64Array:
+        rescaled: Float64Array = matrices * scale[:, None] * scale
+        return rescaled
+
+    def multiply(self, matrices: Float64Array, vectors: Float64Array) -> Float64Array:
+        products: Float64Array = (matrices @ vectors[:, :, None])[:, :, 0]
+        return products
+
+    def tiles(self, d: int) -> tuple[Tile, ...]:
+        return triangle_tiles(d)
+
+    def quadratic(self, precisions: Float64Array, k: int, d: int) -> Float64Array:
+        return triangle(precisions)
+
+    def from_products(self, sums: Float64Array, d: int) -> Float64Array:
+        i, j = np.triu_indices(d)
+        second = np.empty((len(sums), d, d))
+        second[:, i, j] = sums
+        second[:, j, i] = sums
+        return second
 
     def shrink(
         self, covariances: Float64Array, weights: Float64Array, share: Float64Array

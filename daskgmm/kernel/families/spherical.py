@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daskgmm.kernel.families.base import Family, Float64Array, shrink_to_mean
+from daskgmm.kernel.families.base import Family, Float64Array, Tile, shrink_to_mean
 from daskgmm.kernel.linalg import positive_roots
 
 __all__ = ["SPHERICAL"]
@@ -60,6 +60,27 @@ class _Spherical:
     ) -> Float64Array:
         variances: Float64Array = second / (n_k * d) + reg_covar
         return variances
+
+    def variances(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
+        return np.broadcast_to(covariances[:, None], (k, d))
+
+    def rescale(self, matrices: Float64Array, scale: Float64Array) -> Float64Array:
+        rescaled: Float64Array = matrices * np.square(scale)
+        return rescaled
+
+    def multiply(self, matrices: Float64Array, vectors: Float64Array) -> Float64Array:
+        products: Float64Array = matrices[:, None] * vectors
+        return products
+
+    def tiles(self, d: int) -> tuple[Tile, ...]:
+        return ((1, lambda z, out: np.einsum("dn,dn->n", z, z, out=out[0])[None]),)
+
+    def quadratic(self, precisions: Float64Array, k: int, d: int) -> Float64Array:
+        coefficients: Float64Array = -0.5 * precisions[:, None]
+        return coefficients
+
+    def from_products(self, sums: Float64Array, d: int) -> Float64Array:
+        return sums[:, 0]
 
     def shrink(
         self, covariances: Float64Array, weights: Float64Array, share: Float64Array

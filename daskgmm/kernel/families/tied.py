@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daskgmm.kernel.families.base import Family, Float64Array
-from daskgmm.kernel.families.full import symmetric
+from daskgmm.kernel.families.base import Family, Float64Array, Tile
+from daskgmm.kernel.families.full import FULL, symmetric, triangle, triangle_tiles
 from daskgmm.kernel.linalg import precision_factor, scatter_matrix
 
 __all__ = ["TIED"]
@@ -58,6 +58,27 @@ class _Tied:
     ) -> Float64Array:
         covariance: Float64Array = second / n_k.sum() + reg_covar * np.eye(d)
         return covariance
+
+    def variances(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
+        return np.broadcast_to(np.diagonal(covariances), (k, d))
+
+    def rescale(self, matrices: Float64Array, scale: Float64Array) -> Float64Array:
+        rescaled: Float64Array = matrices * scale[:, None] * scale
+        return rescaled
+
+    def multiply(self, matrices: Float64Array, vectors: Float64Array) -> Float64Array:
+        products: Float64Array = vectors @ matrices
+        return products
+
+    def tiles(self, d: int) -> tuple[Tile, ...]:
+        return triangle_tiles(d)
+
+    def quadratic(self, precisions: Float64Array, k: int, d: int) -> Float64Array:
+        return np.repeat(triangle(precisions[None]), k, axis=0)
+
+    def from_products(self, sums: Float64Array, d: int) -> Float64Array:
+        second: Float64Array = FULL.from_products(sums.sum(axis=0, keepdims=True), d)[0]
+        return second
 
     def shrink(
         self, covariances: Float64Array, weights: Float64Array, share: Float64Array

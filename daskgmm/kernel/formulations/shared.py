@@ -1,0 +1,91 @@
+"""Shared: one covariance for all components, whitened once.
+
+In y = P^T (x - c), with P the factor that all components share, every component has
+unit covariance and ``|y - m_k|^2 = |y|^2 - 2 m_k . y + |m_k|^2``: the first term is
+the same for all, the second is one matrix product, (K, D) by (D, n). The second
+moments do not depend on the responsibilities, which sum to 1, so one product
+y y^T serves all components: no work of order K D^2 at all.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel.formulations.natural import LARGEST_ERROR
+from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.statistics import Statistics
+
+__all__ = ["Shared"]
+
+
+class Shared:
+    """Tied covariances in the coordinates in which they are the identity."""
+
+    name: ClassVar[str] = "shared"
+
+    def __init__(self, mixture: Mixture) -> None:
+        k, d = mixture.n_components, mixture.n_features
+        self._mixture = mixture
+        self._centre = mixture.weights @ mixture.means
+        self._factor = mixture.family.factor(mixture.covariances)
+        self._means = _white_means(mixture)
+        log_scale = mixture.family.log_det(self._factor, k, d) - 0.5 * d * np.log(2.0 * np.pi)
+        half_square = 0.5 * np.square(self._means).sum(axis=1)
+        self._constant = (mixture.log_weights + log_scale - half_square)[:, None]
+        self._n_k = np.zeros(k)
+        self._first = np.zeros((d, k))
+        self._scatter = np.zeros((d, d))
+
+    @classmethod
+    def cost(cls, mixture: Mixture) -> float:
+        """Fitted to measurements; infinite for other families.
+
+        And where means are so many standard deviations apart that ``|m_k|^2`` would
+        hide what remains of the difference.
+        """
+        k, d = mixture.n_components, mixture.n_features
+        if mixture.covariance_type != "tied":
+            return np.inf
+        size = float(np.square(_white_means(mixture)).sum(axis=1).max()) + d
+        if not size * np.finfo(np.float64).eps <= LARGEST_ERROR:
+            return np.inf
+        return 0.16 * d * d + d * (7.0 + 0.08 * k)
+
+    def joint(self, x_t: Float64Array) -> Float64Array:
+        """See :class:`daskgmm.kernel.formulations.Formulation`."""
+        y = self._y = self._factor.T @ (x_t - self._centre[:, None])
+        joint: Float64Array = self._means @ y
+        joint += self._constant
+        joint -= 0.5 * np.square(y).sum(axis=0)
+        return joint
+
+    def add(self, resp: Float64Array) -> None:
+        """See :class:`daskgmm.kernel.formulations.Formulation`."""
+        self._n_k += resp.sum(axis=1)
+        self._first += self._y @ resp.T
+        self._scatter += self._y @ self._y.T
+
+    def statistics(self, n_rows: int, log_likelihood: float) -> Statistics:
+        """See :class:`daskgmm.kernel.formulations.Formulation`."""
+        mixture = self._mixture
+        root = np.linalg.inv(self._factor).T  # y = P^T (x - c), so x - c = P^-T y
+        about_centre = Statistics(
+            n_rows,
+            log_likelihood,
+            self._n_k,
+            (root @ self._first).T,
+            root @ self._scatter @ root.T,
+            np.broadcast_to(self._centre, mixture.means.shape),
+            mixture.covariance_type,
+        )
+        return about_centre.recentre(mixture.means)
+
+
+def _white_means(mixture: Mixture) -> Float64Array:
+    """``P^T (mu_k - c)``, shape (K, D), c the mean of the mixture."""
+    centre = mixture.weights @ mixture.means
+    white: Float64Array = (mixture.means - centre) @ mixture.family.factor(mixture.covariances)
+    return white

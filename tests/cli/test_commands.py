@@ -1,0 +1,314 @@
+"""What each command promises: its JSON, its progress, its figures beside scikit-learn's.
+
+Asserted: keys and values of the JSON, what goes to which stream, agreement with
+scikit-learn's ``GaussianMixture`` of the same parameters. Not asserted: the wording of
+text for people, and whether a fit finds the truth.
+"""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from commands import daskgmm, forked, write_store
+
+from daskgmm import load_model
+
+FIT_KEYS = {
+    "n_rows",
+    "n_features",
+    "n_components",
+    "covariance_type",
+    "log_likelihood_per_row",
+    "n_iter",
+    "n_passes",
+    "rows_read",
+    "seconds",
+    "peak_memory_bytes",
+    "stop_reason",
+    "converged",
+    "model",
+}
+
+PASS_LINE = re.compile(
+    r"pass \d+: log-likelihood per row -?[\d.e+-]+(  gain -?[\d.e+-]+)?  [\d,]+ rows/s"
+)
+
+
+@pytest.fixture(scope="module")
+def sklearn_model(made):
+    """The fitted model in scikit-learn's arithmetic."""
+    return load_model(made / "model.zarr").to_sklearn()
+
+
+def test_fit_prints_one_json_document_and_progress_elsewhere(folder, x):
+    done = daskgmm(
+        "fit", "data.zarr", "--components", 3, "--output", "new.zarr", "--json", cwd=folder
+    )
+    result = done.json
+    assert set(result) >= FIT_KEYS
+    assert (result["n_rows"], result["n_features"]) == x.shape
+    assert (result["n_components"], result["covariance_type"]) == (3, "full")
+    assert (result["stop_reason"], result["converged"]) == ("gap", True)
+    assert result["n_passes"] == result["n_iter"] + 1  # the scan
+    assert result["rows_read"] == result["n_passes"] * result["n_rows"]
+    assert result["peak_memory_bytes"] > 2**20
+    assert result["seconds"] > 0
+    assert result["model"] == "new.zarr"
+
+    scan, *passes = done.stderr.splitlines()
+    assert scan.startswith(f"scan: {len(x):,} rows")
+    assert len(passes) == result["n_iter"]
+    assert all(PASS_LINE.match(line) for line in passes), passes
+    assert all("gain" in line for line in passes[1:])
+
+    # The log-likelihood is of the parameters that the last pass was made at.
+    shown = re.search(r"per row (-?[\d.e+-]+)", passes[-1])
+    assert float(shown[1]) == pytest.approx(result["log_likelihood_per_row"], rel=1e-8)
+
+
+def test_fit_prints_text_for_people(folder):
+    done = forked("fit", "data.zarr", "--components", 2, "--output", "new.zarr", cwd=folder)
+    assert done.status == 0
+    for words in ("2 full components on 10,000 rows x 3 features", "new.zarr", "peak memory"):
+        assert words in done.stdout
+
+
+def test_fit_reaches_the_same_as_scikit_learn_from_its_parameters(folder, x):
+    """A converged fit is a fixed point: scikit-learn, started there, does not gain."""
+    model = load_model(folder / "model.zarr").to_sklearn()
+    there = model.score(x)
+    model.set_params(
+        weights_init=model.weights_,
+        means_init=model.means_,
+        precisions_init=model.precisions_,
+        max_iter=20,
+        tol=1e-6,
+    )
+    # tol of the fit, nats per row
+    assert model.fit(x.astype(np.float64)).score(x) - there < 1e-3
+
+
+def test_options_reach_the_fit(folder):
+    done = forked(
+        *("fit", "data.zarr", "--components", 2, "--output", "new.zarr", "--json"),
+        *("--covariance", "diag", "--restarts", 2, "--seed", 5, "--max-iter", 7, "--tol", "1e-12"),
+        *("--stopping", "increment", "--reg-covar", "1e-3", "--init-params", "random"),
+        cwd=folder,
+    )
+    result = done.json
+    assert result["covariance_type"] == "diag"
+    assert result["settings"] == {
+        "tol": 1e-12,
+        "reg_covar": 1e-3,
+        "max_iter": 7,
+        "n_init": 2,
+        "init_params": "random",
+        "stopping": "increment",
+    }
+    assert (result["n_iter"], result["stop_reason"], result["converged"]) == (7, "max_iter", False)
+    assert result["n_passes"] == 1 + 2 * 7
+    assert len(done.notes) == 1
+    assert "not converged" in done.notes[0]
+    assert load_model(folder / "new.zarr").covariances_.shape == (2, 3)
+
+
+def test_seed_decides_the_bits(folder):
+    command = ("fit", "data.zarr", "--components", 5, "--init-params", "random", "--max-iter", 2)
+    means = []
+    for seed, name in ((1, "a.zarr"), (1, "b.zarr"), (2, "c.zarr")):
+        assert forked(*command, "--seed", seed, "--output", name, cwd=folder).status == 0
+        means.append(load_model(folder / name).means_)
+    np.testing.assert_array_equal(means[0], means[1])
+    assert not np.array_equal(means[0], means[2])
+
+
+def test_score_agrees_with_scikit_learn(folder, x, sklearn_model):
+    result = forked("score", "data.zarr", "--model", "model.zarr", "--json", cwd=folder).json
+    assert set(result) >= {"n_rows", "log_likelihood_per_row", "aic", "bic", "icl"}
+    x = x.astype(np.float64)
+    responsibilities = sklearn_model.predict_proba(x)
+    expected = {
+        "n_rows": len(x),
+        "log_likelihood_per_row": sklearn_model.score(x),
+        "aic": sklearn_model.aic(x),
+        "bic": sklearn_model.bic(x),
+        # Biernacki et al. (2000), with the most probable component of each row
+        "icl": sklearn_model.bic(x) - 2 * np.log(responsibilities.max(axis=1)).sum(),
+    }
+    # rows are float32: their whitened values round at 1e-7 each
+    assert {key: result[key] for key in expected} == pytest.approx(expected, rel=1e-6)
+
+
+def test_predict_agrees_with_scikit_learn(folder, x, sklearn_model):
+    done = forked(
+        *("predict", "data.zarr", "--model", "model.zarr", "--output", "labels.zarr", "--json"),
+        *("--probabilities", "probabilities.zarr", "--log-density", "density.zarr"),
+        cwd=folder,
+    )
+    assert done.json["n_rows"] == len(x)
+    labels, probabilities, density = (
+        zarr.open_array(folder / name, mode="r")[...]
+        for name in ("labels.zarr", "probabilities.zarr", "density.zarr")
+    )
+    assert labels.dtype.kind == "i"
+    x = x.astype(np.float64)
+    expected = sklearn_model.predict_proba(x)
+    # rows are float32: log densities of some -10 round at 1e-6 absolute
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    np.testing.assert_allclose(density, sklearn_model.score_samples(x), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(labels, probabilities.argmax(axis=1))
+    clear = np.sort(expected, axis=1)[:, -2] < 0.499  # a tie may go either way
+    np.testing.assert_array_equal(labels[clear], sklearn_model.predict(x)[clear])
+
+
+def test_predictions_have_checksums(folder):
+    forked("predict", "data.zarr", "--model", "model.zarr", "--output", "labels.zarr", cwd=folder)
+    codecs = zarr.open_array(folder / "labels.zarr", mode="r").metadata.to_dict()["codecs"]
+    assert "crc32c" in [codec["name"] for codec in codecs]
+
+
+def test_info_of_a_model(folder):
+    result = forked("info", "model.zarr", "--json", cwd=folder).json
+    model = load_model(folder / "model.zarr")
+    assert (result["kind"], result["n_components"], result["n_rows"]) == ("model", 3, 10_000)
+    np.testing.assert_array_equal(result["means"], model.means_)
+    np.testing.assert_array_equal(result["covariances"], model.covariances_)
+    np.testing.assert_array_equal(result["weights"], model.weights_)
+    assert len(result["history"]) == result["n_iter"]
+    assert forked("info", "model.zarr", cwd=folder).status == 0
+
+
+def test_info_of_data(folder):
+    result = forked("info", "data.zarr", "--json", cwd=folder).json
+    assert (result["kind"], result["shape"]) == ("data", [10_000, 3])
+    assert (result["dtype"], result["chunks"]) == ("float32", [1000, 3])
+    assert result["has_checksum"] is True
+
+
+def test_check_of_whole_data(folder):
+    done = forked("check", "data.zarr", "--json", cwd=folder)
+    assert (done.json["damage"], done.json["n_missing"], done.json["n_chunks"]) == (None, 0, 10)
+    assert done.notes == []
+
+
+def test_check_of_damaged_data_reports_and_fails(folder):
+    (folder / "data.zarr" / "c" / "4" / "0").unlink()
+    done = forked("check", "data.zarr", "--json", cwd=folder)
+    assert done.status == 1
+    result = json.loads(done.stdout)
+    assert (result["n_missing"], result["missing"]) == (1, ["c/4/0"])
+    assert "c/4/0" in result["damage"]
+
+
+def test_npy_gives_the_same_parameters(folder, x):
+    """As the Zarr store does, up to the rounding of sums over other blocks."""
+    np.save(folder / "data.npy", x)
+    arguments = ("fit", "data.npy", "--components", 3, "--output", "new.zarr")
+    assert forked(*arguments, cwd=folder).status == 0
+    found, expected = (load_model(folder / name) for name in ("new.zarr", "model.zarr"))
+    np.testing.assert_allclose(found.means_, expected.means_, rtol=1e-5)
+
+
+def test_data_may_be_a_member_of_a_group(folder, x):
+    group = zarr.create_group(folder / "group.zarr")
+    for name, values in (("wanted", x), ("other", x[:, :1])):
+        group.create_array(name, data=values, chunks=(1000, values.shape[1]))
+    command = ("fit", "--components", 3, "--max-iter", 5, "--json")
+    by_option = forked(*command, "group.zarr", "--member", "wanted", "--output", "a", cwd=folder)
+    by_path = forked(*command, "group.zarr/wanted", "--output", "b", cwd=folder)
+    assert by_option.json["n_features"] == by_path.json["n_features"] == 3
+    np.testing.assert_array_equal(load_model(folder / "a").means_, load_model(folder / "b").means_)
+
+
+@pytest.mark.parametrize("command", ["fit", "predict", "score", "info", "check", "demo"])
+def test_help_has_an_example(command, tmp_path):
+    done = forked(command, "--help", cwd=tmp_path)
+    assert done.status == 0
+    assert f"Example:\n    daskgmm {command} " in done.stdout
+
+
+def test_help_lists_every_command(tmp_path):
+    done = daskgmm("--help")
+    assert done.status == 0
+    for command in ("fit", "predict", "score", "info", "check", "demo"):
+        assert re.search(rf"^  {command} +\S", done.stdout, re.MULTILINE), command
+
+
+@pytest.mark.parametrize(
+    "size",
+    ["6MB", pytest.param("2GB", marks=pytest.mark.slow)],
+)
+def test_demo_finds_the_truth(size, tmp_path):
+    result = daskgmm("demo", "--size", size, "--keep", tmp_path / "kept", "--json").json
+    assert result["n_rows"] == {"6MB": 187_500, "2GB": 62_500_000}[size]
+    # The smallest component has n = N / 15 rows, so that its mean errs by about
+    # 1 / sqrt(n) = 9e-3 sigma in each of 8 features; overlap makes that a little more.
+    assert result["largest_error"] < 6 / np.sqrt(result["n_rows"] / 15)
+    np.testing.assert_allclose(
+        load_model(tmp_path / "kept" / "model.zarr").score(tmp_path / "kept" / "data.zarr"),
+        result["log_likelihood_per_row"],
+        atol=result["settings"]["tol"],
+    )
+
+
+def test_demo_leaves_only_the_model(tmp_path):
+    result = forked("demo", "--size", "1MB", "--json", cwd=tmp_path).json
+    model = load_model(result["model"])
+    assert model.n_components == 5
+    folder = Path(result["model"]).parent
+    assert [path.name for path in folder.iterdir()] == ["model.zarr"]
+    shutil.rmtree(folder)
+
+
+def test_integers_are_converted_and_said_so(folder, x):
+    whole = np.round(x * 50).astype(np.int16)
+    write_store(folder / "whole.zarr", whole)
+    write_store(folder / "float.zarr", whole.astype(np.float64))
+    command = ("fit", "--components", 3, "--json")
+    converted = forked(*command, "whole.zarr", "--output", "a.zarr", cwd=folder)
+    plain = forked(*command, "float.zarr", "--output", "b.zarr", cwd=folder)
+    assert plain.notes == []
+    (note,) = converted.notes
+    assert "whole.zarr has dtype int16" in note
+    assert "converted to float64" in note
+    assert converted.json["log_likelihood_per_row"] == plain.json["log_likelihood_per_row"]
+    np.testing.assert_array_equal(
+        load_model(folder / "a.zarr").means_, load_model(folder / "b.zarr").means_
+    )
+
+
+def test_data_without_checksum_are_noted(folder, x):
+    write_store(folder / "plain.zarr", x, checksum=False)
+    done = forked("score", "plain.zarr", "--model", "model.zarr", cwd=folder)
+    assert done.status == 0
+    (note,) = done.notes
+    assert "plain.zarr has no checksum" in note
+
+
+def test_missing_chunks_can_be_fill_values(folder, x):
+    """Chunks of zeros that zarr left out count as rows of zeros."""
+    x = x.copy()
+    x[1000:2000] = 0
+    full = write_store(folder / "full.zarr", x)
+    sparse = write_store(folder / "sparse.zarr", x, config={"write_empty_chunks": False})
+    assert (full / "c" / "1" / "0").exists()
+    assert not (sparse / "c" / "1" / "0").exists()
+    command = ("score", "--model", "model.zarr", "--json")
+    refused = forked(*command, "sparse.zarr", cwd=folder)
+    assert refused.status == 1
+    assert "--missing-chunks fill" in refused.error
+    filled = forked(*command, "sparse.zarr", "--missing-chunks", "fill", cwd=folder).json
+    assert filled == forked(*command, "full.zarr", cwd=folder).json
+
+
+def test_overwrite_replaces(folder):
+    before = load_model(folder / "model.zarr")
+    command = ("fit", "data.zarr", "--components", 2, "--output", "model.zarr")
+    assert forked(*command, "--overwrite", cwd=folder).status == 0
+    assert before.n_components == 3
+    assert load_model(folder / "model.zarr").n_components == 2
+    assert sorted(path.name for path in folder.iterdir()) == ["data.zarr", "model.zarr"]
