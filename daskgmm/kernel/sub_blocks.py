@@ -12,13 +12,13 @@ from daskgmm.kernel.families.base import Float64Array
 
 __all__ = ["sub_block_bytes", "sub_blocks"]
 
-_CACHE_BYTES = 768 * 1024
-_MIN_ROWS, _MAX_ROWS = 512, 8192
+_CACHE_BYTES = 2 * 2**20
+_MIN_ROWS, _MAX_ROWS = 1024, 8192
 _PRODUCTS = 160
 
 
 def _sub_block_rows(k: int, d: int) -> int:
-    """Rows, a power of two, whose temporaries fit in the second-level cache."""
+    """Rows, a power of two, whose temporaries fit in the caches of a core."""
     rows = _MIN_ROWS
     while rows < _MAX_ROWS and 2 * rows * _row_bytes(k, d) <= _CACHE_BYTES:
         rows *= 2

@@ -67,7 +67,7 @@ class Natural:
         if not size * np.finfo(np.float64).eps <= LARGEST_ERROR:
             return np.inf
         p = sum(rows for rows, _ in family.tiles(d)) + d
-        return p * (2.8 + 0.08 * k)
+        return p * (1.1 + 0.1 * k)
 
     def joint(self, x_t: Float64Array) -> Float64Array:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""

@@ -52,7 +52,7 @@ class Shared:
         size = float(np.square(_white_means(mixture)).sum(axis=1).max()) + d
         if not size * np.finfo(np.float64).eps <= LARGEST_ERROR:
             return np.inf
-        return 0.16 * d * d + d * (7.0 + 0.08 * k)
+        return 0.12 * d * d + d * (4.0 + 0.1 * k)
 
     def joint(self, x_t: Float64Array) -> Float64Array:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""

@@ -40,7 +40,7 @@ class Whitened:
     def cost(cls, mixture: Mixture) -> float:
         """Fitted to measurements: passes over the features, and a matrix product if there is one."""
         k, d = mixture.n_components, mixture.n_features
-        return k * (3.0 + 4.5 * d + 0.16 * mixture.family.n_parameters(1, d))
+        return k * (8.0 + 3.0 * d + 0.15 * mixture.family.n_parameters(1, d))
 
     def joint(self, x_t: Float64Array) -> Float64Array:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
