@@ -19,6 +19,7 @@ from daskgmm.errors import (
     NotFoundError,
 )
 from daskgmm.execution import clusters
+from daskgmm.execution.cluster_config import MAX_BYTES
 from daskgmm.execution.clusters import KINDS, open_cluster, read_config
 
 CONFIGS = Path(__file__).parents[2] / "cluster_configs"
@@ -106,7 +107,7 @@ def test_every_kind_has_a_configuration():
         ("cluster: 2020-13-45\n", "not YAML"),
         ("", "must hold keys such as 'cluster: local', got None"),
         ("- local\n", "must hold keys"),
-        ("#" * (clusters.MAX_BYTES + 1), "exceeds 65536 bytes"),
+        ("#" * (MAX_BYTES + 1), "exceeds 65536 bytes"),
     ],
 )
 def test_error_names_file_line_and_key(write, text, message):
