@@ -1,0 +1,155 @@
+"""The loop: its history, its reasons, and the errors that name the pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_data import assert_same_bits, made_mixture, rows_of
+
+from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, run
+from daskgmm.em.loop import MAX_ITER
+from daskgmm.errors import DamagedDataError, DataError, SingularComponentError
+from daskgmm.kernel import FAMILIES, Mixture, e_step, m_step
+
+
+class Counting(InMemoryRows):
+    """Rows that count their passes."""
+
+    passes = 0
+
+    def fold(self, function, *args):
+        self.passes += 1
+        return super().fold(function, *args)
+
+
+def _fit(rows, start, stop="gap", tol=1e-6, max_iter=200, reg_covar=0.0, **kwargs):
+    return run(
+        rows,
+        start,
+        stepper=PlainEM(reg_covar),
+        stop=STOP_RULES[stop],
+        tol=tol,
+        max_iter=max_iter,
+        **kwargs,
+    )
+
+
+def _case(family, n=1000):
+    start = made_mixture(family, 3, 2, separation=6.0)
+    return Counting(rows_of(start, n, seed=1) + 0.2, grain=250), start
+
+
+def test_history_is_what_the_passes_found(family):
+    rows, start = _case(family)
+    told = []
+    result = _fit(rows, start, on_iteration=told.append)
+    history = result.history
+    assert tuple(told) == history
+    assert rows.passes == len(history)
+    assert [i.n_iter for i in history] == list(range(1, len(history) + 1))
+    assert {i.n_rows for i in history} == {1000}
+    assert all(i.seconds >= 0 for i in history)
+    assert history[0].gain == np.inf
+    l = [i.log_likelihood for i in history]
+    np.testing.assert_array_equal([i.gain for i in history[1:]], np.diff(l))
+    assert result.log_likelihood == l[-1]
+    mixture = start
+    for iteration in history:  # the same EM by hand, in the same order of sums
+        statistics = rows.fold(lambda x, start, m: e_step(x, m), mixture)
+        assert iteration.log_likelihood == statistics.log_likelihood / 1000
+        after = m_step(statistics)
+        assert iteration.means_moved == pytest.approx(
+            np.square(after.means - mixture.means).sum(), rel=1e-12
+        )
+        mixture = after
+    assert_same_bits(result.mixture, mixture)
+
+
+@pytest.mark.parametrize("stop", STOP_RULES)
+def test_the_reason_is_the_rule_that_held(family, stop):
+    rows, start = _case(family)
+    result = _fit(rows, start, stop=stop)
+    assert result.converged
+    assert result.stop_reason == stop
+    rule = STOP_RULES[stop]
+    held = [rule.holds(result.history[: n + 1], 1e-6) for n in range(len(result.history))]
+    assert held == [False] * (len(held) - 1) + [True]
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 5])
+def test_max_iter_is_an_outcome(family, max_iter):
+    rows, start = _case(family)
+    result = _fit(rows, start, tol=0.0, max_iter=max_iter)
+    assert not result.converged
+    assert result.stop_reason == MAX_ITER
+    assert len(result.history) == rows.passes == max_iter
+
+
+def test_accepted_likelihood_never_falls(family):
+    rows, start = _case(family)
+    result = _fit(rows, start, tol=1e-12, max_iter=60)
+    gains = [i.gain for i in result.history]
+    # sqrt(n) eps of values of order 10 per row.
+    assert min(gains) > -1e-13
+
+
+def test_a_fixed_point_stays(family):
+    rows, start = _case(family)
+    there = _fit(rows, start, tol=1e-12).mixture
+    again = _fit(rows, there, tol=0.0, max_iter=3).mixture
+    # A gap of 1e-12 in a maximum of curvature about 1 is sqrt(1e-12) in its place, times
+    # a variance of order 1.
+    np.testing.assert_allclose(again.means, there.means, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(again.covariances, there.covariances, rtol=0, atol=1e-5)
+
+
+def test_a_singular_component_is_named_with_its_pass_and_rows(family):
+    # Component 1 owns 20 copies of one row far away: it collapses at the first M-step, or
+    # at the second where rounding about a common centre first leaves it a variance of 1e-13.
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.standard_normal((100, 2)), np.full((20, 2), 50.0)])
+    table = FAMILIES[family]
+    if table.shape(2, 2) == table.shape(3, 2):  # one covariance for all: all must collapse
+        x[:100] = 0.0
+        component, text = -1, "after pass [12], the covariance collapsed"
+    else:
+        component, text = 1, r"after pass [12], .*component 1 .*\(it holds 20 of 120 rows\)"
+    eye = table.covariances(np.zeros(table.shape(2, 2)), np.ones(2), 1.0, 2)
+    start = Mixture([0.5, 0.5], [[0.0, 0.0], [50.0, 50.0]], eye, family)
+    with pytest.raises(SingularComponentError, match=text) as caught:
+        _fit(InMemoryRows(x), start)
+    assert caught.value.component == component
+    assert "reg_covar" in str(caught.value)
+    # The way out that the message names.
+    assert _fit(InMemoryRows(x), start, reg_covar=1e-3).converged
+
+
+def test_a_singular_start_costs_no_pass(family):
+    rows, start = _case(family)
+    zero = Mixture(start.weights, start.means, 0 * start.covariances, family)
+    with pytest.raises(SingularComponentError, match="at the start"):
+        _fit(rows, zero)
+    assert rows.passes == 0
+
+
+class Losing(Counting):
+    """Rows of which one pass loses a grain."""
+
+    def fold(self, function, *args):
+        if self.passes == 2:
+            return InMemoryRows(self._x[:-100], grain=100).fold(function, *args)
+        return super().fold(function, *args)
+
+
+def test_a_pass_that_loses_a_grain_is_damage(family):
+    rows, start = _case(family)
+    losing = Losing(rows._x, grain=100)
+    with pytest.raises(DamagedDataError, match="pass 3 read 900 rows where 1000"):
+        _fit(losing, start, tol=0.0)
+
+
+def test_rows_that_turn_nan_after_the_scan_are_an_error(family):
+    rows, start = _case(family)
+    rows._x[7, 1] = np.nan
+    with pytest.raises(DataError, match="log-likelihood of pass 1"):
+        _fit(rows, start)

@@ -1,0 +1,141 @@
+"""Sums over rows: the tree has the same bits however its terms are grouped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_data import made_mixture, rows_of
+
+from daskgmm.em import InMemoryRows
+from daskgmm.em.rows import fold_block, grain_rows, tree_sum
+from daskgmm.kernel import e_step
+
+TERMS = st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=70)
+
+
+class Text(str):
+    """A sum that shows its brackets."""
+
+    __slots__ = ()
+
+    def __add__(self, other):
+        return Text(f"({str(self)}{str(other)})")
+
+
+@given(terms=TERMS, log2=st.integers(0, 6))
+def test_grouping_by_a_power_of_two_changes_no_bit(terms, log2):
+    size = 2**log2
+    groups = [terms[i : i + size] for i in range(0, len(terms), size)]
+    assert tree_sum(tree_sum(g) for g in groups) == tree_sum(terms)
+
+
+@given(terms=TERMS, log2=st.integers(0, 4), fan_in=st.sampled_from([2, 4, 16]))
+def test_a_tree_of_trees_is_the_tree(terms, log2, fan_in):
+    size = 2**log2
+    level = [tree_sum(terms[i : i + size]) for i in range(0, len(terms), size)]
+    while len(level) > 1:
+        level = [tree_sum(level[i : i + fan_in]) for i in range(0, len(level), fan_in)]
+    assert level[0] == tree_sum(terms)
+
+
+@given(terms=TERMS)
+def test_a_tree_is_a_sum(terms):
+    exact = float(np.sum(np.array(terms, np.longdouble)))
+    # log2(70) roundings of partial sums.
+    assert tree_sum(terms) == pytest.approx(exact, abs=7 * 1e-16 * 70e9, rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("n", "brackets"),
+    [(1, "a"), (2, "(ab)"), (3, "((ab)c)"), (5, "(((ab)(cd))e)"), (7, "(((ab)(cd))((ef)g))")],
+)
+def test_the_tree_is_fixed_by_position(n, brackets):
+    assert tree_sum(Text(c) for c in "abcdefg"[:n]) == brackets
+
+
+def test_some_groupings_do_change_bits():
+    # What the laws above are worth: a chain of the same terms has other bits.
+    terms = np.random.default_rng(0).standard_normal(1000).tolist()
+    assert sum(terms) != tree_sum(terms)
+
+
+def test_no_terms_have_no_sum():
+    with pytest.raises(ValueError, match="no block"):
+        tree_sum([])
+
+
+@given(
+    n_features=st.integers(1, 3000),
+    unit_rows=st.integers(1, 10**6),
+)
+def test_a_grain_is_a_power_of_two_of_units(n_features, unit_rows):
+    grain = grain_rows(n_features, unit_rows)
+    doublings = grain // unit_rows
+    assert grain == unit_rows * doublings
+    assert doublings & (doublings - 1) == 0
+    # No more doublings than it takes to reach 32,768 rows or 4 MiB.
+    if doublings > 1:
+        assert grain // 2 < 2**15
+        assert grain // 2 * 8 * n_features < 2**22
+
+
+def _starts_and_rows(block, start):
+    return [(start, len(block))]
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_every_row_is_folded_once_in_order(n_threads):
+    rows = InMemoryRows(np.zeros((103, 2)), grain=10, n_threads=n_threads)
+    expected = [(i, min(10, 103 - i)) for i in range(0, 103, 10)]
+    assert rows.fold(_starts_and_rows) == expected
+    assert (rows.n_rows, rows.n_features, rows.itemsize) == (103, 2, 8)
+
+
+def test_a_block_without_rows_is_one_empty_grain():
+    assert fold_block(np.zeros((0, 2)), 7, 10, _starts_and_rows, ()) == [(7, 0)]
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 8])
+def test_the_number_of_threads_changes_no_bit(family, n_threads):
+    mixture = made_mixture(family, 3, 3)
+    x = rows_of(mixture, 5003)
+
+    def statistics(threads):
+        return InMemoryRows(x, grain=128, n_threads=threads).fold(
+            lambda block, start: e_step(block, mixture)
+        )
+
+    got, expected = statistics(n_threads), statistics(1)
+    assert got.log_likelihood == expected.log_likelihood
+    for name in ("n_k", "first", "second"):
+        assert getattr(got, name).tobytes() == getattr(expected, name).tobytes()
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("columns", [None, 3])
+def test_map_keeps_every_row_in_its_place(n_threads, columns):
+    x = np.arange(206.0).reshape(103, 2)
+    rows = InMemoryRows(x, grain=10, n_threads=n_threads)
+
+    def function(block, start, factor):
+        first = factor * (block[:, 0] - 2 * start)  # twice the index within the block
+        return first if columns is None else np.column_stack([first] * columns)
+
+    got = rows.map(function, 2, dtype=np.float32, columns=columns)
+    expected = 4.0 * (np.arange(103) % 10)
+    assert got.dtype == np.float32
+    assert got.shape == ((103,) if columns is None else (103, columns))
+    np.testing.assert_array_equal(got if columns is None else got[:, 1], expected)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_an_error_of_a_block_is_raised(n_threads):
+    def refuse(block, start):
+        if start == 20:
+            raise RuntimeError("row 20")
+        return 0
+
+    with pytest.raises(RuntimeError, match="row 20"):
+        InMemoryRows(np.zeros((50, 1)), grain=10, n_threads=n_threads).fold(refuse)

@@ -1,0 +1,134 @@
+"""Stop rules on histories that were made up."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daskgmm.em import STOP_RULES, Iteration, stop_rule_named
+from daskgmm.em.stopping import estimated_remaining_gain
+from daskgmm.errors import ParameterError
+
+
+def _history(log_likelihoods, means_moved=1.0):
+    return [
+        Iteration(
+            n_iter=i + 1,
+            log_likelihood=now,
+            gain=np.inf if i == 0 else now - log_likelihoods[i - 1],
+            remaining_gain=estimated_remaining_gain(log_likelihoods[: i + 1]),
+            means_moved=means_moved,
+            n_rows=100,
+            seconds=0.1,
+        )
+        for i, now in enumerate(log_likelihoods)
+    ]
+
+
+def _geometric(limit, gap, rate, n):
+    return [limit - gap * rate**i for i in range(n)]
+
+
+@given(
+    limit=st.floats(-50, 50),
+    gap=st.floats(1e-2, 10),
+    rate=st.floats(0.05, 0.99),
+    n=st.integers(3, 6),
+)
+def test_aitken_is_exact_on_geometric_sequences(limit, gap, rate, n):
+    l = _geometric(limit, gap, rate, n)
+    left = limit - l[-1]
+    # Gains are differences of values of order |limit| + gap, each rounded at eps; the rate
+    # from them errs by that over the gain, and 1 - rate amplifies it twice over.
+    gain = l[-1] - l[-2]
+    error = 8 * np.finfo(float).eps * (abs(limit) + gap) / gain / (1 - rate)
+    if error < 1e-3:
+        assert estimated_remaining_gain(l) == pytest.approx(left, rel=10 * error / (1 - rate) + 1e-9)
+
+
+@pytest.mark.parametrize("l", [[], [-3.0], [-3.0, -2.0]])
+def test_remaining_gain_is_unknown_before_three_values(l):
+    assert estimated_remaining_gain(l) == np.inf
+
+
+def test_remaining_gain_is_unknown_while_gains_grow():
+    assert estimated_remaining_gain([-5.0, -4.0, -2.0]) == np.inf
+    assert estimated_remaining_gain([-5.0, -4.0, -3.0]) == np.inf
+
+
+def test_nothing_remains_where_nothing_moves():
+    assert estimated_remaining_gain([-5.0, -3.0, -3.0]) == 0.0
+    assert estimated_remaining_gain([-3.0, -3.0, np.nextafter(-3.0, 0)]) == 0.0
+
+
+def test_only_the_last_three_count():
+    l = _geometric(-1.0, 1.0, 0.5, 5)
+    assert estimated_remaining_gain([100.0, *l]) == estimated_remaining_gain(l[-3:])
+
+
+@pytest.mark.parametrize("name", STOP_RULES)
+def test_no_rule_holds_after_one_pass(name):
+    assert not STOP_RULES[name].holds(_history([-3.0], means_moved=1.0), 1e-3)
+
+
+def test_gap_waits_where_increment_stops():
+    # A slow rate: the increment is a hundredth of what is left.
+    l = _geometric(-1.0, 0.05, 0.99, 5)
+    history = _history(l)
+    assert abs(history[-1].gain) < 1e-3 < history[-1].remaining_gain
+    assert STOP_RULES["increment"].holds(history, 1e-3)
+    assert not STOP_RULES["gap"].holds(history, 1e-3)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_gap_stops_at_the_first_pass_with_less_than_tol_left(rate):
+    tol, l = 1e-4, _geometric(-1.0, 1.0, rate, 200)
+    history = _history(l)
+    stopped = next(n for n in itertools.count(1) if STOP_RULES["gap"].holds(history[:n], tol))
+    assert -1.0 - l[stopped - 1] < tol * (1 + 1e-6)
+    assert stopped == 3 or -1.0 - l[stopped - 2] >= tol * (1 - 1e-6)
+
+
+@pytest.mark.parametrize(("gain", "holds"), [(2e-3, False), (5e-4, True), (-5e-4, True)])
+def test_increment_is_scikit_learns_rule(gain, holds):
+    assert STOP_RULES["increment"].holds(_history([-3.0, -3.0 + gain]), 1e-3) is holds
+
+
+@pytest.mark.parametrize(("moved", "holds"), [(2e-3, False), (1e-3, True), (0.0, True)])
+def test_means_looks_at_the_means_alone(moved, holds):
+    assert STOP_RULES["means"].holds(_history([-9.0, -3.0], means_moved=moved), 1e-3) is holds
+
+
+@pytest.mark.parametrize("name", ["gap", "increment"])
+def test_tol_zero_never_stops_while_the_likelihood_moves(name):
+    history = _history(_geometric(-1.0, 1.0, 0.5, 30))
+    assert not any(STOP_RULES[name].holds(history[: n + 1], 0.0) for n in range(30))
+
+
+@given(
+    l=st.lists(st.floats(-100, 0), min_size=1, max_size=8),
+    name=st.sampled_from(list(STOP_RULES)),
+    tols=st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted),
+)
+def test_rules_are_pure_and_a_larger_tol_stops_no_later(l, name, tols):
+    history = _history(l, means_moved=0.5)
+    small, large = (STOP_RULES[name].holds(history, tol) for tol in tols)
+    assert large or not small
+    assert STOP_RULES[name].holds(history, tols[0]) == small
+
+
+def test_rules_are_found_by_name_and_say_why():
+    for name, rule in STOP_RULES.items():
+        assert stop_rule_named(name) is rule
+        assert rule.name == name
+        assert "tol" in rule.message
+
+
+@pytest.mark.parametrize("name", ["Gap", "", None, ["gap"]])
+def test_unknown_rules_list_the_known(name):
+    with pytest.raises(ParameterError, match="gap, increment, means"):
+        stop_rule_named(name)

@@ -1,0 +1,84 @@
+"""Count, mean and scatter of rows, against numpy in longdouble."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_data import BAD_SCALES
+
+from daskgmm.kernel import Moments, moments
+
+
+def _rows(n=30_000, offset=0.0, scales=BAD_SCALES, seed=0):
+    rng = np.random.default_rng(seed)
+    return (offset + rng.standard_normal((n, 4)) @ rng.standard_normal((4, 4))) * scales
+
+
+def _oracle(x):
+    x = x.astype(np.longdouble)
+    mean = x.sum(axis=0) / len(x)
+    return mean.astype(float), ((x - mean).T @ (x - mean)).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset"),
+    [(np.float64, 0.0), (np.float64, 1e3), (np.float64, 1e8), (np.float32, 0.0), (np.float32, 1e3)],
+)
+def test_moments_are_numpys(dtype, offset):
+    x = _rows(offset=offset).astype(dtype)
+    got = moments(x)
+    mean, scatter = _oracle(x)
+    root = np.sqrt(np.diagonal(scatter))
+    assert got.n_rows == len(x)
+    # Sums err by sqrt(n) eps of sqrt(S_ii S_jj). Means of sub-blocks are rounded at eps *
+    # offset, and the update multiplies that by their differences, some 1/100 of a deviation.
+    slack = 1e-12 + 0.02 * offset * np.finfo(np.float64).eps
+    assert (np.abs(got.scatter - scatter) <= slack * np.multiply.outer(root, root)).all()
+    np.testing.assert_array_equal(got.scatter, got.scatter.T)
+    deviation = root / np.sqrt(len(x))
+    assert (np.abs(got.mean - mean) <= 1e-14 * (np.abs(mean) + deviation)).all()
+    # numpy.cov rounds its mean at eps * offset, too, and the deviations from it.
+    covariance = np.cov((x.astype(float) / BAD_SCALES).T, bias=True)
+    rtol = 1e-11 + 4 * offset * np.finfo(np.float64).eps
+    np.testing.assert_allclose(got.variances / BAD_SCALES**2, np.diagonal(covariance), rtol=rtol)
+
+
+@given(cuts=st.lists(st.integers(0, 500), max_size=6).map(sorted), offset=st.floats(-1e6, 1e6))
+def test_moments_of_blocks_add_up(cuts, offset):
+    x = _rows(500, offset, np.ones(4))
+    total = moments(x[:0])
+    for block in np.split(x, cuts):
+        total = total + moments(block)
+    mean, scatter = _oracle(x)
+    assert total.n_rows == 500
+    # Means of blocks are rounded at eps * offset beside a spread of order 1, in each of n terms.
+    atol = 1e-12 + 1e-15 * abs(offset)
+    np.testing.assert_allclose(total.mean, mean, rtol=1e-14, atol=1e-12)
+    np.testing.assert_allclose(total.scatter, scatter, rtol=1e-11, atol=500 * atol)
+
+
+def test_no_rows_add_nothing():
+    zero = Moments(0, np.zeros(2), np.zeros((2, 2)))
+    x = moments(np.array([[1.0, 2.0], [3.0, 5.0]]))
+    for total in (zero + x, x + zero, zero + zero + x):
+        assert total.n_rows == 2
+        np.testing.assert_array_equal(total.mean, [2.0, 3.5])
+        np.testing.assert_array_equal(total.scatter, [[2.0, 3.0], [3.0, 4.5]])
+    assert (zero + zero).n_rows == 0
+    np.testing.assert_array_equal(zero.variances, [0.0, 0.0])
+
+
+def test_constant_columns_have_no_variance():
+    x = np.column_stack([np.full(1000, 0.1), np.arange(1000.0)])
+    # The mean of equal values can be off by an eps; its square is what is left.
+    assert moments(x).variances[0] <= (1e-15) ** 2
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float16, np.bool_])
+def test_other_dtypes_do_not_overflow(dtype):
+    x = (np.random.default_rng(0).integers(0, 120, (5000, 2))).astype(dtype)
+    got, expected = moments(x), moments(x.astype(np.float64))
+    np.testing.assert_array_equal(got.mean, expected.mean)
+    np.testing.assert_array_equal(got.scatter, expected.scatter)

@@ -1,0 +1,106 @@
+"""Mixtures and rows made up from seeds, and stores to put rows in."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import zarr
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from daskgmm.kernel import FAMILIES, Mixture, m_step, weighted_statistics
+
+WORDS_OF_FAMILIES = list(FAMILIES)
+
+BAD_SCALES = np.array([1e-6, 1.0, 1e6, 1e-3])
+"""Units of four columns: twelve orders of magnitude between them."""
+
+
+def made_mixture(
+    family: str, k: int, d: int, seed: int = 0, separation: float = 2.0, offset: float = 0.0
+) -> Mixture:
+    """A mixture of any family, each component from rows of its own: never singular.
+
+    Means spread by ``separation`` standard deviations, correlations of condition
+    below about 100 (6 D + 10 rows for D features).
+    """
+    rng = np.random.default_rng(seed)
+    n = 6 * d + 10
+    centres = offset + separation * rng.standard_normal((k, d))
+    x = np.concatenate(
+        [c + rng.uniform(0.6, 1.4) * rng.standard_normal((n, d)) for c in centres]
+    )
+    resp = np.repeat(np.eye(k), n, axis=0) * rng.uniform(0.5, 1.5, size=k)
+    return m_step(weighted_statistics(x, resp, centres, family))
+
+
+def rows_of(mixture: Mixture, n: int, seed: int = 0) -> np.ndarray:
+    """Rows drawn from a mixture, in random order, by numpy alone, shape (n, D)."""
+    rng = np.random.default_rng(seed)
+    k, d = mixture.means.shape
+    lower = np.linalg.cholesky(mixture.family.dense(mixture.covariances, k, d))
+    z = rng.choice(k, size=n, p=mixture.weights / mixture.weights.sum())
+    return mixture.means[z] + np.einsum("nij,nj->ni", lower[z], rng.standard_normal((n, d)))
+
+
+def rescaled(mixture: Mixture, scales: np.ndarray) -> Mixture:
+    """The mixture of rows whose columns are multiplied by ``scales``; not for spherical."""
+    by = {
+        "full": np.multiply.outer(scales, scales),
+        "tied": np.multiply.outer(scales, scales),
+        "diag": scales**2,
+    }[mixture.covariance_type]
+    return Mixture(
+        mixture.weights, mixture.means * scales, mixture.covariances * by, mixture.covariance_type
+    )
+
+
+def fitted_by_sklearn(
+    x: np.ndarray, start: Mixture, max_iter: int, reg_covar: float = 0.0
+) -> InMemoryGaussianMixture:
+    """scikit-learn after exactly ``max_iter`` iterations from given parameters."""
+    model = InMemoryGaussianMixture(
+        start.n_components,
+        covariance_type=start.covariance_type,
+        tol=0.0,
+        reg_covar=reg_covar,
+        max_iter=max_iter,
+        weights_init=start.weights,
+        means_init=start.means,
+        precisions_init=precisions_of(start),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # tol=0 never converges
+        return model.fit(x)
+
+
+def precisions_of(mixture: Mixture) -> np.ndarray:
+    """Inverse covariances, as scikit-learn wants its start."""
+    return mixture.family.precisions(mixture.family.factor(mixture.covariances))
+
+
+def write_store(
+    path: Path, x: np.ndarray, chunk_rows: int, shard_rows: int | None = None
+) -> Path:
+    """A Zarr array with checksums and nothing left out, so that opening it warns of nothing."""
+    d = x.shape[1]
+    array = zarr.create_array(
+        path,
+        shape=x.shape,
+        dtype=x.dtype,
+        chunks=(chunk_rows, d),
+        shards=None if shard_rows is None else (shard_rows, d),
+        compressors=[ZstdCodec(), Crc32cCodec()],
+        config={"write_empty_chunks": True},
+    )
+    array[:] = x
+    return path
+
+
+def assert_same_bits(left: Mixture, right: Mixture) -> None:
+    for name in ("weights", "means", "covariances"):
+        a, b = getattr(left, name), getattr(right, name)
+        assert a.tobytes() == b.tobytes(), f"{name} differ by {np.abs(a - b).max():.3g}"
