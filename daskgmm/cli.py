@@ -178,6 +178,12 @@ def main() -> None:
     default=_DEFAULTS["init_params"],
     show_default=True,
 )
+@click.option(
+    "--progressive/--no-progressive",
+    default=_DEFAULTS["progressive"],
+    show_default=True,
+    help="Let starts compete on a sample in memory, before the first pass over all rows.",
+)
 @_output
 @_overwrite
 def _fit(

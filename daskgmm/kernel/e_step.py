@@ -31,18 +31,28 @@ __all__ = [
 ]
 
 
-def _normalise(joint: Float64Array) -> Float64Array:
-    """Turn joint log densities (K, n) into responsibilities in place; return log densities (n,).
+_SMALLEST = 1e-280
+"""Sums of densities above it have all their digits."""
 
-    Log-sum-exp about the largest, so that no row under- or overflows.
+
+def _normalise(joint: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Responsibilities (K, n) and log of the sum over components (n,) of log densities (K, n).
+
+    ``joint`` is relative to a bound that no row exceeds, so that exp cannot overflow;
+    only where rows so far from all components come that their densities underflow, the
+    largest of each row is subtracted, which costs two more passes over ``joint``.
     """
-    largest = joint.max(axis=0)
-    np.subtract(joint, largest, out=joint)
-    np.exp(joint, out=joint)
-    total = joint.sum(axis=0)
-    log_density: Float64Array = largest + np.log(total)
-    np.multiply(joint, np.reciprocal(total, out=total), out=joint)
-    return log_density
+    resp = np.exp(joint)
+    total = resp.sum(axis=0)
+    if total.min(initial=np.inf) > _SMALLEST:
+        log_total = np.log(total)
+    else:
+        largest = joint.max(axis=0)
+        np.exp(np.subtract(joint, largest, out=resp), out=resp)
+        np.sum(resp, axis=0, out=total)
+        log_total = largest + np.log(total)
+    np.multiply(resp, np.reciprocal(total, out=total), out=resp)
+    return resp, log_total
 
 
 def e_step(x: NDArray[Any], mixture: Mixture) -> Statistics:
@@ -72,10 +82,10 @@ def e_step(x: NDArray[Any], mixture: Mixture) -> Statistics:
     formulation = formulation_of(mixture)
     log_likelihood = 0.0
     for _, x_t in sub_blocks(x, mixture.n_components):
-        resp = formulation.joint(x_t)
-        log_likelihood += float(_normalise(resp).sum())
+        resp, log_total = _normalise(formulation.joint(x_t))
+        log_likelihood += float(log_total.sum())
         formulation.add(resp)
-    return formulation.statistics(len(x), log_likelihood)
+    return formulation.statistics(len(x), log_likelihood + len(x) * formulation.offset)
 
 
 def weighted_statistics(
@@ -102,7 +112,8 @@ def log_density(x: NDArray[Any], mixture: Mixture) -> Float64Array:
     formulation = formulation_of(mixture)
     out = np.empty(len(x))
     for span, x_t in sub_blocks(x, mixture.n_components):
-        out[span] = _normalise(formulation.joint(x_t))
+        _, log_total = _normalise(formulation.joint(x_t))
+        out[span] = log_total + formulation.offset
     return out
 
 
@@ -114,9 +125,8 @@ def responsibilities(x: NDArray[Any], mixture: Mixture) -> Float64Array:
     formulation = formulation_of(mixture)
     out = np.empty((len(x), mixture.n_components))
     for span, x_t in sub_blocks(x, mixture.n_components):
-        joint = formulation.joint(x_t)
-        _normalise(joint)
-        out[span] = joint.T
+        resp, _ = _normalise(formulation.joint(x_t))
+        out[span] = resp.T
     return out
 
 
@@ -138,9 +148,7 @@ def log_density_sums(x: NDArray[Any], mixture: Mixture) -> tuple[float, float]:
     formulation = formulation_of(mixture)
     log_likelihood, log_decided = 0.0, 0.0
     for _, x_t in sub_blocks(x, mixture.n_components):
-        joint = formulation.joint(x_t)
-        largest = joint.max(axis=0)
-        density = _normalise(joint)
-        log_likelihood += float(density.sum())
-        log_decided += float((largest - density).sum())
-    return log_likelihood, log_decided
+        resp, log_total = _normalise(formulation.joint(x_t))
+        log_likelihood += float(log_total.sum())
+        log_decided += float(np.log(resp.max(axis=0)).sum())
+    return log_likelihood + len(x) * formulation.offset, log_decided

@@ -92,12 +92,18 @@ class Mixture:
         """D."""
         return int(self.means.shape[1])
 
-    @property
-    def log_weights(self) -> Float64Array:
-        """Logarithms of the weights, shape (K,); a weight of 0 is -inf, as it should be."""
+    def log_heights(self, factors: Float64Array) -> Float64Array:
+        """``log w_k + log N(mu_k | mu_k, Sigma_k)``, the weighted densities at the means, (K,).
+
+        ``factors`` are the family's of these covariances. A weight of 0 gives -inf.
+        """
+        k, d = self.n_components, self.n_features
         with np.errstate(divide="ignore"):
-            logarithms: Float64Array = np.log(self.weights)
-        return logarithms
+            log_weights = np.log(self.weights)
+        heights: Float64Array = (
+            log_weights + self.family.log_det(factors, k, d) - 0.5 * d * np.log(2.0 * np.pi)
+        )
+        return heights
 
     @property
     def n_parameters(self) -> int:

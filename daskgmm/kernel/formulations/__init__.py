@@ -26,6 +26,8 @@ class Formulation(Protocol):
     """Log densities and statistics of sub-blocks under one mixture."""
 
     name: ClassVar[str]
+    offset: float
+    """The highest weighted density at a mean, log; no row is above it."""
 
     def __init__(self, mixture: Mixture) -> None: ...
 
@@ -39,9 +41,9 @@ class Formulation(Protocol):
         ...
 
     def joint(self, x_t: Float64Array) -> Float64Array:
-        """``log w_k + log N(x_i | mu_k, Sigma_k)``, shape (K, n), of rows (D, n).
+        """``log w_k + log N(x_i | mu_k, Sigma_k) - offset``, shape (K, n), of rows (D, n).
 
-        The result is scratch: it holds until the next call, and may be written to.
+        The result is scratch: it holds until the next call.
         """
         ...
 

@@ -42,9 +42,10 @@ class Natural:
         means = (mixture.means - self._centre) / self._scale
         self._quadratic = family.quadratic(precisions, k, d)
         self._linear = family.multiply(precisions, means)
-        log_scale = family.log_det(factors, k, d) - 0.5 * d * np.log(2.0 * np.pi)
+        heights = mixture.log_heights(factors)
+        self.offset = float(heights.max())
         half_square = 0.5 * np.einsum("kd,kd->k", means, self._linear)
-        self._constant = (mixture.log_weights + log_scale - half_square)[:, None]
+        self._constant = (heights - self.offset - half_square)[:, None]
         self._tiles = family.tiles(d)
         self._n_k = np.zeros(k)
         self._first = np.zeros((d, k))

@@ -32,9 +32,10 @@ class Shared:
         self._centre = mixture.weights @ mixture.means
         self._factor = mixture.family.factor(mixture.covariances)
         self._means = _white_means(mixture)
-        log_scale = mixture.family.log_det(self._factor, k, d) - 0.5 * d * np.log(2.0 * np.pi)
+        heights = mixture.log_heights(self._factor)
+        self.offset = float(heights.max())
         half_square = 0.5 * np.square(self._means).sum(axis=1)
-        self._constant = (mixture.log_weights + log_scale - half_square)[:, None]
+        self._constant = (heights - self.offset - half_square)[:, None]
         self._n_k = np.zeros(k)
         self._first = np.zeros((d, k))
         self._scatter = np.zeros((d, d))

@@ -25,15 +25,12 @@ class Whitened:
     name: ClassVar[str] = "whitened"
 
     def __init__(self, mixture: Mixture) -> None:
-        k, d = mixture.n_components, mixture.n_features
         self._mixture = mixture
         self._family = mixture.family
         self._factors = self._family.factor(mixture.covariances)
-        self._log_scale = (
-            mixture.log_weights
-            + self._family.log_det(self._factors, k, d)
-            - 0.5 * d * np.log(2.0 * np.pi)
-        )
+        heights = mixture.log_heights(self._factors)
+        self.offset = float(heights.max())
+        self._heights = (heights - self.offset)[:, None]
         self._total = Statistics.zero(mixture.means, mixture.covariance_type)
 
     @classmethod
@@ -53,7 +50,7 @@ class Whitened:
             np.square(white, out=white)
             np.sum(white, axis=0, out=joint[k])
         joint *= -0.5
-        joint += self._log_scale[:, None]
+        joint += self._heights
         self._x_t = x_t
         return joint
 
