@@ -26,6 +26,7 @@ from daskgmm.em import (
     GivenStart,
     Iteration,
     PlainEM,
+    Scan,
     ScanDone,
     Score,
     best_of_starts,
@@ -240,7 +241,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         scan = scan_rows(rows, opened.n_sampled, seed=int(rng.randint(2**31 - 1)))
         tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - scan_began))
 
-        def next_start() -> Mixture:
+        def start_from(scan: Scan) -> Mixture:
             return start_mixture(
                 scan,
                 n_components=self.n_components,
@@ -254,19 +255,20 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         if self.warm_start and hasattr(self, "weights_"):
             starts = [self._mixture]
         elif given.complete:
-            starts = [next_start()]
+            starts = [start_from(scan)]
         elif self.progressive:
             starts = [
                 best_of_starts(
-                    scan.sample,
-                    next_start,
+                    scan,
+                    start_from,
+                    n_components=self.n_components,
                     n_starts=1 if given.means is not None else max(self.n_init, N_STARTS),
                     reg_covar=self.reg_covar,
                     n_threads=in_force().n_threads,
                 )
             ]
         else:
-            starts = [next_start() for _ in range(self.n_init)]
+            starts = [start_from(scan) for _ in range(self.n_init)]
         results = [
             run(
                 rows,

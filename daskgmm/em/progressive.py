@@ -9,11 +9,13 @@ from bad ones is far larger than that on a fraction of it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from daskgmm.em.loop import FitResult, run
 from daskgmm.em.rows import InMemoryRows
+from daskgmm.em.scan import Scan
 from daskgmm.em.steppers import PlainEM
 from daskgmm.em.stopping import stop_rule_named
 from daskgmm.errors import SingularComponentError
@@ -30,21 +32,22 @@ _MAX_ITER = 200
 
 
 def best_of_starts(
-    sample: Float64Array,
-    starts: Callable[[], Mixture],
+    scan: Scan,
+    start_from: Callable[[Scan], Mixture],
     *,
+    n_components: int,
     n_starts: int,
     reg_covar: float,
     n_threads: int,
 ) -> Mixture:
-    """Fit many starts to a thinned sample, and the best of them to ever more of it.
+    """Make and fit many starts on a thinned sample, and fit the best of them to ever more.
 
     Parameters
     ----------
-    sample : array of shape (n, D)
-        Uniform rows; every 16th and every 4th of them are uniform too.
-    starts : callable
-        Makes another start each time.
+    scan : Scan
+    start_from : callable
+        Makes another start each time, from a scan whose sample is thinned.
+    n_components : int
     n_starts : int
         How many compete; the highest log-likelihood goes on.
     reg_covar : float
@@ -53,25 +56,31 @@ def best_of_starts(
     Returns
     -------
     Mixture
-        The best start as it was, where no fit to the sample succeeds.
+        The first start as it was, where no fit to the sample succeeds.
 
     References
     ----------
     Biernacki, Celeux and Govaert (2003), Choosing starting values for the EM
     algorithm for getting the highest likelihood in multivariate Gaussian mixture models.
     """
-    candidates = [starts() for _ in range(n_starts)]
-    enough = _ROWS_PER_PARAMETER * candidates[0].n_parameters
-    thinned = [sample[::step] for step in _THINNINGS if step == 1 or len(sample) // step >= enough]
-    rows = [InMemoryRows(np.ascontiguousarray(x), n_threads=n_threads) for x in thinned]
+    scans = [replace(scan, sample=np.ascontiguousarray(scan.sample[::t])) for t in _THINNINGS]
+    first = start_from(scan)
+    enough = _ROWS_PER_PARAMETER * first.n_parameters
+    scans = [s for s in scans[:-1] if _is_enough(s.sample, enough, n_components)] + scans[-1:]
+    candidates = [first, *(start_from(scans[0]) for _ in range(n_starts - 1))]
+    rows = [InMemoryRows(s.sample, n_threads=n_threads) for s in scans]
     fits = [fit for start in candidates if (fit := _fit(rows[0], start, reg_covar)) is not None]
     if not fits:
-        return candidates[0]
+        return first
     best = max(fits, key=lambda fit: fit.log_likelihood).mixture
     for more in rows[1:]:
         fit = _fit(more, best, reg_covar)
         best = best if fit is None else fit.mixture
     return best
+
+
+def _is_enough(sample: Float64Array, n_rows: int, n_components: int) -> bool:
+    return len(sample) >= n_rows and len(np.unique(sample, axis=0)) > 2 * n_components
 
 
 def _fit(rows: InMemoryRows, start: Mixture, reg_covar: float) -> FitResult | None:
