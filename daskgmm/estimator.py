@@ -347,7 +347,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.weights_ = np.array(mixture.weights)
         self.means_ = np.array(mixture.means)
         self.covariances_ = np.array(mixture.covariances)
-        self.precisions_cholesky_ = family.factor(mixture.covariances)
+        self.precisions_cholesky_ = np.array(mixture.factors)
         self.precisions_ = family.precisions(self.precisions_cholesky_)
         self.n_features_in_ = mixture.n_features
 

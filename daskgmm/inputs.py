@@ -121,9 +121,8 @@ def open_input(
     for kind in _KINDS:
         if kind.matches(x):
             return kind.open(x, request)
-    limit = request.limit or default_limit()
     rows = InMemoryRows(x, n_threads=in_force().n_threads)
-    n_sampled = sample_rows(*_sizes(x, request), limit)
+    n_sampled = sample_rows(*_sizes(x, request))
     return OpenedRows(rows, f"array of shape {x.shape}", n_sampled)
 
 
@@ -176,7 +175,7 @@ def _open_dask(x: da.Array, request: _Request) -> OpenedRows:
             "twice while it is processed; rechunk the array to fewer rows, or raise it"
         )
     rows = DaskRows(array, n_threads=max(1, min(threads, limit // (2 * largest))))
-    n_sampled = sample_rows(*_sizes(array, request), limit)
+    n_sampled = sample_rows(*_sizes(array, request))
     return OpenedRows(rows, f"Dask array of shape {array.shape}", n_sampled, passes)
 
 

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from made_data import WORDS_OF_FAMILIES
 
+from daskgmm.kernel.blas import single_thread
+
 # No deadline: no test depends on timing. Derandomised: the same examples every run.
 settings.register_profile(
     "here",
@@ -16,6 +18,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("here")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_blas_thread():
+    """As in every pass: threads that spin on small products cost more than all tests."""
+    with single_thread():
+        yield
 
 
 @pytest.fixture(params=WORDS_OF_FAMILIES)

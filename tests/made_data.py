@@ -30,9 +30,7 @@ def made_mixture(
     rng = np.random.default_rng(seed)
     n = 6 * d + 10
     centres = offset + separation * rng.standard_normal((k, d))
-    x = np.concatenate(
-        [c + rng.uniform(0.6, 1.4) * rng.standard_normal((n, d)) for c in centres]
-    )
+    x = np.concatenate([c + rng.uniform(0.6, 1.4) * rng.standard_normal((n, d)) for c in centres])
     resp = np.repeat(np.eye(k), n, axis=0) * rng.uniform(0.5, 1.5, size=k)
     return m_step(weighted_statistics(x, resp, centres, family))
 
@@ -82,9 +80,7 @@ def precisions_of(mixture: Mixture) -> np.ndarray:
     return mixture.family.precisions(mixture.family.factor(mixture.covariances))
 
 
-def write_store(
-    path: Path, x: np.ndarray, chunk_rows: int, shard_rows: int | None = None
-) -> Path:
+def write_store(path: Path, x: np.ndarray, chunk_rows: int, shard_rows: int | None = None) -> Path:
     """A Zarr array with checksums and nothing left out, so that opening it warns of nothing."""
     d = x.shape[1]
     array = zarr.create_array(

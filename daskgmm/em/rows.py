@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel.blas import single_threaded_blas
+from daskgmm.kernel.blas import single_thread
 
 __all__ = ["Additive", "InMemoryRows", "Rows", "Source", "fold_block", "grain_rows", "tree_sum"]
 
@@ -193,7 +193,7 @@ class InMemoryRows:
         def term(start: int) -> T:
             return function(self._x[start : start + grain], start, *args)
 
-        with single_threaded_blas():
+        with single_thread():
             if self._n_threads == 1 or self.n_rows <= grain:
                 return fold_block(self._x, 0, grain, function, args)
             with ThreadPoolExecutor(self._n_threads) as pool:

@@ -22,7 +22,7 @@ from daskgmm.em.rows import Additive, Source, fold_block, grain_rows, tree_sum
 from daskgmm.errors import DataError
 from daskgmm.execution.memory import TARGET_BYTES
 from daskgmm.execution.scheduler import in_force
-from daskgmm.kernel.blas import single_threaded_blas, single_threaded_blas_for_good
+from daskgmm.kernel.blas import single_thread, single_threaded_blas_for_good
 
 __all__ = ["DaskRows", "array_of_source", "coalesced"]
 
@@ -160,7 +160,7 @@ class DaskRows:
         options: dict[str, Any] = {"retries": _RETRIES} if scheduler.has_workers else {}
         if self._n_threads is not None and not scheduler.has_workers:
             options["num_workers"] = self._n_threads
-        with single_threaded_blas():
+        with single_thread():
             return level[0].compute(optimize_graph=False, **options)
 
     def map(

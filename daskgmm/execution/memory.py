@@ -27,7 +27,7 @@ __all__ = [
 TARGET_BYTES = 64 * 2**20
 """Bytes of a partition, where memory allows: long beside the cost of a task."""
 _SHARE_OF_FREE = 0.5
-_SAMPLE_BYTES = 256 * 2**20
+_SAMPLE_BYTES = 128 * 2**20
 _SAMPLE_ROWS = 100_000
 _RESERVE_BYTES = 48 * 2**20  # libraries still to be imported, the allocator's slack
 
@@ -66,7 +66,7 @@ def bytes_of(memory_limit: int | str | None) -> int | None:
     if memory_limit is None:
         return None
     try:
-        n_bytes = parse_bytes(memory_limit)
+        n_bytes = parse_bytes(memory_limit or 0)  # it would take "" for one byte
     except (ValueError, TypeError):
         n_bytes = 0
     if n_bytes <= 0:
@@ -147,7 +147,7 @@ def plan_memory(
             grain *= 2
     k, d = n_components, n_features
     row_bytes = d * itemsize
-    n_sampled = sample_rows(n_rows, k, d, limit) if sampled else 0
+    n_sampled = sample_rows(n_rows, k, d) if sampled else 0
     statistics = 8 * k * (d * d + d + 1)
     fixed = resident_bytes() + _RESERVE_BYTES + n_sampled * _sample_row(k, d) + 16 * statistics
     # Beside its partition a thread holds: chunks being decoded, temporaries of a
@@ -183,10 +183,12 @@ def plan_memory(
     return MemoryPlan(limit, threads, grain, rows, n_sampled, peak(threads, rows))
 
 
-def sample_rows(n_rows: int, k: int, d: int, limit: int) -> int:
-    """Rows of the scan's sample: as many as a start is worth, within an eighth of the limit."""
-    allowed = min(_SAMPLE_BYTES, limit // 8) // _sample_row(k, d)
-    return min(n_rows, _SAMPLE_ROWS, max(allowed, 10 * k))
+def sample_rows(n_rows: int, k: int, d: int) -> int:
+    """Rows of the scan's sample: as many as a start is worth.
+
+    Of the problem's shape alone: the start, and so the result, depends on the sample.
+    """
+    return min(n_rows, _SAMPLE_ROWS, max(_SAMPLE_BYTES // _sample_row(k, d), 10 * k))
 
 
 def _sample_row(k: int, d: int) -> int:

@@ -9,21 +9,24 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from functools import cache
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
-__all__ = ["single_threaded_blas", "single_threaded_blas_for_good"]
+__all__ = ["single_thread", "single_threaded_blas_for_good"]
 
 
-def single_threaded_blas() -> AbstractContextManager[object]:
-    """Hold BLAS at one thread in this process while the context lasts.
+@cache
+def _controller() -> ThreadpoolController:
+    """The thread pools of this process; finding them takes milliseconds, so once."""
+    return ThreadpoolController()
 
-    Enter it once per pass: finding the libraries takes milliseconds.
-    """
-    context: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+
+def single_thread(user_api: str | None = "blas") -> AbstractContextManager[object]:
+    """Hold BLAS, or with None every thread pool, at one thread while the context lasts."""
+    context: AbstractContextManager[object] = _controller().limit(limits=1, user_api=user_api)
     return context
 
 
 @cache
 def single_threaded_blas_for_good() -> None:
     """Hold BLAS at one thread in this process until it ends: for worker processes."""
-    threadpool_limits(1, user_api="blas")
+    single_thread().__enter__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -92,16 +93,28 @@ class Mixture:
         """D."""
         return int(self.means.shape[1])
 
-    def log_heights(self, factors: Float64Array) -> Float64Array:
+    @cached_property
+    def factors(self) -> Float64Array:
+        """Factors of the precisions, of the family's shape; see :class:`Family`.
+
+        Raises
+        ------
+        SingularComponentError
+            If a covariance is not positive definite.
+        """
+        return self.family.factor(self.covariances)
+
+    @cached_property
+    def log_heights(self) -> Float64Array:
         """``log w_k + log N(mu_k | mu_k, Sigma_k)``, the weighted densities at the means, (K,).
 
-        ``factors`` are the family's of these covariances. A weight of 0 gives -inf.
+        A weight of 0 gives -inf. Raises as :attr:`factors`.
         """
         k, d = self.n_components, self.n_features
         with np.errstate(divide="ignore"):
             log_weights = np.log(self.weights)
         heights: Float64Array = (
-            log_weights + self.family.log_det(factors, k, d) - 0.5 * d * np.log(2.0 * np.pi)
+            log_weights + self.family.log_det(self.factors, k, d) - 0.5 * d * np.log(2.0 * np.pi)
         )
         return heights
 

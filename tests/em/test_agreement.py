@@ -156,7 +156,6 @@ def _optimum(data, family, k):
         reg_covar=0.0,
         tol=1e-12,
         max_iter=2000,
-        n_init=5,
         init_params="kmeans",
         random_state=0,
     ).fit(x)

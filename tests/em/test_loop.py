@@ -50,9 +50,9 @@ def test_history_is_what_the_passes_found(family):
     assert {i.n_rows for i in history} == {1000}
     assert all(i.seconds >= 0 for i in history)
     assert history[0].gain == np.inf
-    l = [i.log_likelihood for i in history]
-    np.testing.assert_array_equal([i.gain for i in history[1:]], np.diff(l))
-    assert result.log_likelihood == l[-1]
+    values = [i.log_likelihood for i in history]
+    np.testing.assert_array_equal([i.gain for i in history[1:]], np.diff(values))
+    assert result.log_likelihood == values[-1]
     mixture = start
     for iteration in history:  # the same EM by hand, in the same order of sums
         statistics = rows.fold(lambda x, start, m: e_step(x, m), mixture)

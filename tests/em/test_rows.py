@@ -21,7 +21,7 @@ class Text(str):
     __slots__ = ()
 
     def __add__(self, other):
-        return Text(f"({str(self)}{str(other)})")
+        return Text(f"({self!s}{other!s})")
 
 
 @given(terms=TERMS, log2=st.integers(0, 6))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,7 +64,7 @@ def test_samples_are_nested_uniform_and_in_order():
     samples = [_sample(x, n) for n in (20, 200, 2000, 20_000, 10**9)]
     for n, sample in zip((20, 200, 2000), samples, strict=False):
         assert abs(len(sample) - n) < 5 * np.sqrt(n)  # binomial: five deviations
-    for small, large in zip(samples, samples[1:], strict=False):
+    for small, large in itertools.pairwise(samples):
         assert _contains(large, small)
     for sample in samples[3:]:
         np.testing.assert_array_equal(sample, x)

@@ -40,19 +40,21 @@ def _geometric(limit, gap, rate, n):
     n=st.integers(3, 6),
 )
 def test_aitken_is_exact_on_geometric_sequences(limit, gap, rate, n):
-    l = _geometric(limit, gap, rate, n)
-    left = limit - l[-1]
+    values = _geometric(limit, gap, rate, n)
+    left = limit - values[-1]
     # Gains are differences of values of order |limit| + gap, each rounded at eps; the rate
     # from them errs by that over the gain, and 1 - rate amplifies it twice over.
-    gain = l[-1] - l[-2]
+    gain = values[-1] - values[-2]
     error = 8 * np.finfo(float).eps * (abs(limit) + gap) / gain / (1 - rate)
     if error < 1e-3:
-        assert estimated_remaining_gain(l) == pytest.approx(left, rel=10 * error / (1 - rate) + 1e-9)
+        assert estimated_remaining_gain(values) == pytest.approx(
+            left, rel=10 * error / (1 - rate) + 1e-9
+        )
 
 
-@pytest.mark.parametrize("l", [[], [-3.0], [-3.0, -2.0]])
-def test_remaining_gain_is_unknown_before_three_values(l):
-    assert estimated_remaining_gain(l) == np.inf
+@pytest.mark.parametrize("values", [[], [-3.0], [-3.0, -2.0]])
+def test_remaining_gain_is_unknown_before_three_values(values):
+    assert estimated_remaining_gain(values) == np.inf
 
 
 def test_remaining_gain_is_unknown_while_gains_grow():
@@ -66,8 +68,8 @@ def test_nothing_remains_where_nothing_moves():
 
 
 def test_only_the_last_three_count():
-    l = _geometric(-1.0, 1.0, 0.5, 5)
-    assert estimated_remaining_gain([100.0, *l]) == estimated_remaining_gain(l[-3:])
+    values = _geometric(-1.0, 1.0, 0.5, 5)
+    assert estimated_remaining_gain([100.0, *values]) == estimated_remaining_gain(values[-3:])
 
 
 @pytest.mark.parametrize("name", STOP_RULES)
@@ -77,8 +79,8 @@ def test_no_rule_holds_after_one_pass(name):
 
 def test_gap_waits_where_increment_stops():
     # A slow rate: the increment is a hundredth of what is left.
-    l = _geometric(-1.0, 0.05, 0.99, 5)
-    history = _history(l)
+    values = _geometric(-1.0, 0.05, 0.99, 5)
+    history = _history(values)
     assert abs(history[-1].gain) < 1e-3 < history[-1].remaining_gain
     assert STOP_RULES["increment"].holds(history, 1e-3)
     assert not STOP_RULES["gap"].holds(history, 1e-3)
@@ -86,11 +88,11 @@ def test_gap_waits_where_increment_stops():
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_gap_stops_at_the_first_pass_with_less_than_tol_left(rate):
-    tol, l = 1e-4, _geometric(-1.0, 1.0, rate, 200)
-    history = _history(l)
+    tol, values = 1e-4, _geometric(-1.0, 1.0, rate, 200)
+    history = _history(values)
     stopped = next(n for n in itertools.count(1) if STOP_RULES["gap"].holds(history[:n], tol))
-    assert -1.0 - l[stopped - 1] < tol * (1 + 1e-6)
-    assert stopped == 3 or -1.0 - l[stopped - 2] >= tol * (1 - 1e-6)
+    assert -1.0 - values[stopped - 1] < tol * (1 + 1e-6)
+    assert stopped == 3 or -1.0 - values[stopped - 2] >= tol * (1 - 1e-6)
 
 
 @pytest.mark.parametrize(("gain", "holds"), [(2e-3, False), (5e-4, True), (-5e-4, True)])
@@ -110,12 +112,12 @@ def test_tol_zero_never_stops_while_the_likelihood_moves(name):
 
 
 @given(
-    l=st.lists(st.floats(-100, 0), min_size=1, max_size=8),
+    values=st.lists(st.floats(-100, 0), min_size=1, max_size=8),
     name=st.sampled_from(list(STOP_RULES)),
     tols=st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted),
 )
-def test_rules_are_pure_and_a_larger_tol_stops_no_later(l, name, tols):
-    history = _history(l, means_moved=0.5)
+def test_rules_are_pure_and_a_larger_tol_stops_no_later(values, name, tols):
+    history = _history(values, means_moved=0.5)
     small, large = (STOP_RULES[name].holds(history, tol) for tol in tols)
     assert large or not small
     assert STOP_RULES[name].holds(history, tols[0]) == small

@@ -57,9 +57,7 @@ def test_log_density_of_other_units_is_the_jacobians(family):
     if not FAMILIES[family].scale_equivariant:
         scales = np.full(4, 1e-6)
         mixture = made_mixture(family, 3, 4)
-        other = Mixture(
-            mixture.weights, mixture.means * 1e-6, mixture.covariances * 1e-12, family
-        )
+        other = Mixture(mixture.weights, mixture.means * 1e-6, mixture.covariances * 1e-12, family)
     else:
         scales = BAD_SCALES
         mixture = made_mixture(family, 3, 4)
@@ -109,7 +107,9 @@ def test_precisions_are_inverses_and_invert_inverts(family, k, d):
     product = table.dense(precisions, k, d) @ table.dense(mixture.covariances, k, d)
     # eps * condition, which made_mixture keeps below 1e3.
     np.testing.assert_allclose(product, np.broadcast_to(np.eye(d), (k, d, d)), atol=1e-11)
-    np.testing.assert_allclose(table.invert(precisions), mixture.covariances, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(
+        table.invert(precisions), mixture.covariances, rtol=1e-10, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", ["full", "tied", "diag"])

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from made_data import made_mixture, rows_of
 
-from daskgmm.kernel import Mixture, e_step, log_density, m_step, responsibilities, weighted_statistics
+from daskgmm.kernel import (
+    Mixture,
+    e_step,
+    log_density,
+    m_step,
+    responsibilities,
+    weighted_statistics,
+)
 
 
 def test_parameters_are_weighted_moments(family):
@@ -50,9 +57,7 @@ def test_families_are_averages_of_the_full_one():
 def test_reg_covar_is_added_to_each_variance(family):
     mixture = made_mixture(family, 3, 3)
     statistics = e_step(rows_of(mixture, 500), mixture)
-    dense = [
-        mixture.family.dense(m_step(statistics, reg).covariances, 3, 3) for reg in (0.0, 0.25)
-    ]
+    dense = [mixture.family.dense(m_step(statistics, reg).covariances, 3, 3) for reg in (0.0, 0.25)]
     np.testing.assert_allclose(
         dense[1], dense[0] + 0.25 * np.eye(3), rtol=1e-14, atol=1e-15
     )  # one rounding
@@ -89,13 +94,13 @@ def test_the_step_of_a_mean_is_a_scaled_gradient(family):
     gradient = np.empty((k, d))
     for j in range(k):
         for i in range(d):
-            l = []
+            sides = []
             for sign in (1, -1):
                 means = np.array(mixture.means)
                 means[j, i] += sign * h
                 moved = Mixture(mixture.weights, means, mixture.covariances, family)
-                l.append(log_density(x, moved).sum())
-            gradient[j, i] = (l[0] - l[1]) / (2 * h)
+                sides.append(log_density(x, moved).sum())
+            gradient[j, i] = (sides[0] - sides[1]) / (2 * h)
     expected = np.einsum("kij,kj->ki", dense, gradient) / statistics.n_k[:, None]
     # Central differences: h^2 l'''/6 and eps l / h, both near 1e-8 of a gradient of order 100.
     np.testing.assert_allclose(step, expected, rtol=1e-5, atol=1e-7)

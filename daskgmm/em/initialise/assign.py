@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.metrics import pairwise_distances_argmin
-from threadpoolctl import threadpool_limits
 
+from daskgmm.kernel.blas import single_thread
 from daskgmm.kernel.families.base import Float64Array
 
 __all__ = ["INITIALISERS", "nearest"]
@@ -31,7 +31,7 @@ def _one_hot(labels: NDArray[np.integer[Any]], k: int) -> Float64Array:
 
 def _kmeans(z: Float64Array, k: int, rng: np.random.RandomState) -> Float64Array:
     # On several threads Lloyd's sums depend on which thread ends first.
-    with threadpool_limits(1):
+    with single_thread(user_api=None):
         fitted = KMeans(n_clusters=k, n_init=1, random_state=rng).fit(z)
     return _one_hot(fitted.labels_, k)
 

@@ -8,6 +8,7 @@ add one, write a class with :class:`Formulation`'s methods and a row in
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -67,5 +68,10 @@ def formulation_of(mixture: Mixture) -> Formulation:
     SingularComponentError
         If a covariance cannot be factored.
     """
+    return _cheapest(mixture)(mixture)
+
+
+@lru_cache(maxsize=16)  # a mixture is asked about once for every grain
+def _cheapest(mixture: Mixture) -> type[Formulation]:
     costs = [candidate.cost(mixture) for candidate in CANDIDATES]
-    return CANDIDATES[int(np.argmin(costs))](mixture)
+    return CANDIDATES[int(np.argmin(costs))]

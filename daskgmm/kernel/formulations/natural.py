@@ -37,12 +37,11 @@ class Natural:
         family = mixture.family
         self._mixture = mixture
         self._centre, self._scale = _coordinates(mixture)
-        factors = family.factor(mixture.covariances)
-        precisions = family.rescale(family.precisions(factors), self._scale)
+        precisions = family.rescale(family.precisions(mixture.factors), self._scale)
         means = (mixture.means - self._centre) / self._scale
         self._quadratic = family.quadratic(precisions, k, d)
         self._linear = family.multiply(precisions, means)
-        heights = mixture.log_heights(factors)
+        heights = mixture.log_heights
         self.offset = float(heights.max())
         half_square = 0.5 * np.einsum("kd,kd->k", means, self._linear)
         self._constant = (heights - self.offset - half_square)[:, None]
@@ -63,7 +62,7 @@ class Natural:
         family = mixture.family
         k, d = mixture.n_components, mixture.n_features
         _, scale = _coordinates(mixture)
-        precisions = family.rescale(family.precisions(family.factor(mixture.covariances)), scale)
+        precisions = family.rescale(family.precisions(mixture.factors), scale)
         size = 2.0 * np.abs(family.quadratic(precisions, k, d)).sum(axis=1).max()
         if not size * np.finfo(np.float64).eps <= LARGEST_ERROR:
             return np.inf

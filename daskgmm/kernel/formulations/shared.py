@@ -30,9 +30,9 @@ class Shared:
         k, d = mixture.n_components, mixture.n_features
         self._mixture = mixture
         self._centre = mixture.weights @ mixture.means
-        self._factor = mixture.family.factor(mixture.covariances)
+        self._factor = mixture.factors
         self._means = _white_means(mixture)
-        heights = mixture.log_heights(self._factor)
+        heights = mixture.log_heights
         self.offset = float(heights.max())
         half_square = 0.5 * np.square(self._means).sum(axis=1)
         self._constant = (heights - self.offset - half_square)[:, None]
@@ -88,5 +88,5 @@ class Shared:
 def _white_means(mixture: Mixture) -> Float64Array:
     """``P^T (mu_k - c)``, shape (K, D), c the mean of the mixture."""
     centre = mixture.weights @ mixture.means
-    white: Float64Array = (mixture.means - centre) @ mixture.family.factor(mixture.covariances)
+    white: Float64Array = (mixture.means - centre) @ mixture.factors
     return white

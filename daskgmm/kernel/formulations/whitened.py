@@ -27,8 +27,8 @@ class Whitened:
     def __init__(self, mixture: Mixture) -> None:
         self._mixture = mixture
         self._family = mixture.family
-        self._factors = self._family.factor(mixture.covariances)
-        heights = mixture.log_heights(self._factors)
+        self._factors = mixture.factors
+        heights = mixture.log_heights
         self.offset = float(heights.max())
         self._heights = (heights - self.offset)[:, None]
         self._total = Statistics.zero(mixture.means, mixture.covariance_type)

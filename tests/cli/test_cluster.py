@@ -1,0 +1,77 @@
+"""The same bits, and the same errors, wherever the tasks run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import forked, mixture_rows, tree, write_store
+from distributed import LocalCluster
+
+from daskgmm import load_model
+
+LOCAL = Path(__file__).parents[2] / "cluster_configs" / "local.yaml"
+FIT = ("fit", "data.zarr", "--components", 4, "--max-iter", 8, "--tol", 0, "--no-progressive")
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """A folder with data of several partitions, and a model fitted with threads."""
+    folder = tmp_path_factory.mktemp("cluster")
+    write_store(folder / "data.zarr", mixture_rows(400_000, 4, 4, spread=1.0), rows=10_000)
+    assert forked(*FIT, "--output", "threads.zarr", cwd=folder).status == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """The address of a running scheduler with two worker processes, which must survive."""
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+    ) as cluster:
+        workers = set(cluster.scheduler.workers)
+        yield cluster.scheduler_address
+        assert set(cluster.scheduler.workers) == workers
+
+
+def assert_same_model(one, other):
+    one, other = load_model(one), load_model(other)
+    for name in ("weights_", "means_", "covariances_"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.lower_bounds_ == other.lower_bounds_
+
+
+def test_local_cluster_gives_the_bits_of_threads(rows):
+    done = forked(*FIT, "--json", "--output", "local.zarr", "--cluster", LOCAL, cwd=rows)
+    assert done.json["n_iter"] == 8
+    assert_same_model(rows / "local.zarr", rows / "threads.zarr")
+
+
+def test_existing_scheduler_gives_the_bits_of_threads(rows, scheduler):
+    assert scheduler.startswith("tcp://127.0.0.1:")
+    done = forked(*FIT, "--json", "--output", "there.zarr", "--cluster", scheduler, cwd=rows)
+    assert done.json["n_rows"] == 400_000
+    assert_same_model(rows / "there.zarr", rows / "threads.zarr")
+
+
+def test_existing_scheduler_predicts_the_same_bits(rows, scheduler):
+    written = []
+    for where, name in ((("--cluster", scheduler), "far.zarr"), ((), "near.zarr")):
+        predict = ("predict", "data.zarr", "--model", "threads.zarr", "--output", name, "--json")
+        assert forked(*predict, *where, cwd=rows).json["n_rows"] == 400_000
+        chunks = tree(rows / name)
+        written.append({key: value for key, value in chunks.items() if key != "zarr.json"})
+    # Where memory differs, partitions do; chunks of the output are of the data alone.
+    assert written[0] == written[1]
+
+
+def test_bad_data_on_a_scheduler_is_the_same_error(rows, scheduler, tmp_path):
+    """It crosses a process border and still is one line that names the place."""
+    x = mixture_rows(400_000, 4, 4)
+    x[123_456, 1] = np.nan
+    bad = write_store(tmp_path / "bad.zarr", x, rows=10_000)
+    before = tree(rows)
+    command = ("predict", bad, "--model", "threads.zarr", "--output", "x.zarr")
+    errors = [forked(*command, *w, cwd=rows).error for w in ((), ("--cluster", scheduler))]
+    assert "row 123456, column 1" in errors[0]
+    assert errors[0] == errors[1]
+    assert tree(rows) == before

@@ -1,0 +1,118 @@
+"""Ctrl-C, as a real SIGINT to the real process, at a moment that its own doings tell.
+
+Asserted: exit status 1, one line of error, and a folder in which every byte is as it was
+before. The moment is never a matter of sleeping: of a fit it is a line of progress, of a
+predict the first chunk of its unfinished output.
+"""
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from commands import DASKGMM, PROGRESS, forked, mixture_rows, tree, write_store
+
+
+@contextmanager
+def started(*arguments: object, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [DASKGMM, *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_line(process: subprocess.Popen[str], beginning: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(beginning):
+            return
+    pytest.fail(f"no line began with {beginning!r}")
+
+
+def wait_for_file(process: subprocess.Popen[str], found: Callable[[], object]) -> None:
+    while process.poll() is None:
+        if found():
+            return
+    pytest.fail(f"ended before it could be interrupted: {process.stderr and process.stderr.read()}")
+
+
+def interrupted(process: subprocess.Popen[str]) -> None:
+    """Send SIGINT and hold what follows to the promise."""
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 1, stderr
+    assert stdout == ""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    (error,) = [line for line in lines if not line.startswith(PROGRESS)]
+    assert error.startswith("Error: interrupted"), stderr
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)], ids=["new", "overwrite"])
+@pytest.mark.parametrize("line", ["scan: ", "pass 3: "])
+def test_interrupted_fit_leaves_everything_as_it_was(folder, line, overwrite):
+    output = "model.zarr" if overwrite else "new.zarr"
+    before = tree(folder)
+    with started(
+        *("fit", "data.zarr", "--components", 3, "--output", output, *overwrite),
+        *("--tol", 0, "--max-iter", 10**6),
+        cwd=folder,
+    ) as process:
+        wait_for_line(process, line)
+        interrupted(process)
+    assert tree(folder) == before
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A folder whose data take a predict some seconds to label."""
+    folder = tmp_path_factory.mktemp("large")
+    write_store(folder / "data.zarr", mixture_rows(1_000_000, 8, 5), rows=50_000)
+    write_store(folder / "some.zarr", mixture_rows(20_000, 8, 5))
+    fitted = forked(
+        *("fit", "some.zarr", "--components", 20, "--max-iter", 1, "--output", "model.zarr"),
+        "--no-progressive",
+        cwd=folder,
+    )
+    assert fitted.status == 0, fitted.stderr
+    return folder
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)], ids=["new", "overwrite"])
+def test_interrupted_predict_leaves_everything_as_it_was(large, overwrite):
+    predict = ("predict", "--model", "model.zarr", "--output", "labels.zarr")
+    if overwrite:
+        assert forked(*predict, "some.zarr", cwd=large).status == 0
+    before = tree(large)
+    with started(
+        *(*predict, "data.zarr", *overwrite),
+        *("--probabilities", "probabilities.zarr", "--log-density", "density.zarr"),
+        cwd=large,
+    ) as process:
+        wait_for_file(process, lambda: list(large.glob(".density.zarr.partial-*/c/*")))
+        interrupted(process)
+    assert tree(large) == before
+
+
+def test_error_in_one_task_leaves_nothing_of_the_others(large, tmp_path):
+    """While one task meets NaN, others are writing: they end before the output goes."""
+    x = mixture_rows(1_000_000, 8, 5)
+    x[500_000, 2] = float("nan")
+    bad = write_store(tmp_path / "bad.zarr", x, rows=50_000)
+    before = tree(large)
+    for _ in range(3):
+        done = forked(
+            *("predict", bad, "--model", "model.zarr", "--output", "l.zarr"),
+            *("--probabilities", "p.zarr", "--log-density", "d.zarr"),
+            cwd=large,
+        )
+        assert "row 500000, column 2" in done.error
+        assert tree(large) == before

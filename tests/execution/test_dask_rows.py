@@ -1,0 +1,323 @@
+"""The same data, chunks and seed give the same bits, whoever computes them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from dask.callbacks import Callback
+from distributed import Client, LocalCluster
+from hypothesis import given
+from hypothesis import strategies as st
+from made_data import assert_same_bits, made_mixture, precisions_of, rows_of, write_store
+from sklearn.exceptions import ConvergenceWarning
+
+from daskgmm import GaussianMixture
+from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, run, scan_rows
+from daskgmm.em.rows import grain_rows
+from daskgmm.errors import DataError, NonFiniteError
+from daskgmm.execution import DaskRows, array_of_source, coalesced
+from daskgmm.kernel import Mixture, e_step
+from daskgmm.storage import open_source
+
+N, D, K = 80_000, 32, 3
+CHUNK = 1024
+GRAIN = grain_rows(D, CHUNK)
+"""16,384 rows: five grains, in three partitions on one thread and five on two."""
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return made_mixture("full", K, D, separation=1.0)
+
+
+@pytest.fixture(scope="module")
+def x(truth):
+    return rows_of(truth, N).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def store(x, tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("rows") / "x.zarr", x, CHUNK)
+
+
+def _fit_rows(rows, start, max_iter=3):
+    return run(
+        rows,
+        start,
+        stepper=PlainEM(1e-6),
+        stop=STOP_RULES["gap"],
+        tol=0.0,
+        max_iter=max_iter,
+    ).mixture
+
+
+def _fit_store(store, **settings):
+    """A fit from a seed: scan, sample, start, passes."""
+    gm = GaussianMixture(
+        K,
+        tol=0.0,
+        max_iter=3,
+        random_state=0,
+        init_params="random_from_data",
+        progressive=False,
+        **settings,
+    )
+    with pytest.warns(ConvergenceWarning):
+        return gm.fit(store)._mixture
+
+
+@pytest.fixture(scope="module")
+def expected(store):
+    with dask.config.set(scheduler="synchronous"):
+        return _fit_store(store)
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
+def cluster(request):
+    with LocalCluster(
+        n_workers=request.param,
+        threads_per_worker=2,
+        processes=True,
+        dashboard_address=None,
+        memory_limit="2GiB",
+    ) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 5])
+def test_threads_change_no_bit(store, expected, num_workers):
+    with dask.config.set(scheduler="threads", num_workers=num_workers):
+        assert_same_bits(_fit_store(store), expected)
+
+
+@pytest.mark.parametrize("memory_limit", ["800MiB", "1GiB", "100GiB"])
+def test_the_memory_limit_changes_no_bit(store, expected, memory_limit):
+    with dask.config.set(scheduler="threads", num_workers=2):
+        assert_same_bits(_fit_store(store, memory_limit=memory_limit), expected)
+
+
+def test_worker_processes_change_no_bit(store, expected, cluster):
+    with Client(cluster):
+        assert_same_bits(_fit_store(store), expected)
+
+
+def test_competing_starts_change_no_bit():
+    x = rows_of(made_mixture("full", 2, 2, separation=8.0), 1000)
+    small = da.from_array(x, chunks=(100, 2))
+
+    def fit(**config):
+        with dask.config.set(**config):
+            return GaussianMixture(2, tol=1e-4, random_state=0).fit(small)._mixture
+
+    expected = fit(scheduler="synchronous")
+    assert_same_bits(fit(scheduler="threads", num_workers=2), expected)
+
+
+@pytest.mark.parametrize("log2", [0, 1, 5])
+def test_the_size_of_partitions_changes_no_bit(store, x, family, log2):
+    start = made_mixture(family, K, D, separation=1.0)
+    rows = DaskRows(array_of_source(open_source(store), 2048 << log2), grain=2048)
+    in_memory = InMemoryRows(x, grain=2048)
+    assert_same_bits(_fit_rows(rows, start, 2), _fit_rows(in_memory, start, 2))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_rows_in_memory_with_the_same_grain_have_the_same_bits(store, x, truth, n_threads):
+    rows = DaskRows(array_of_source(open_source(store), 2 * GRAIN), grain=GRAIN)
+    in_memory = InMemoryRows(x, grain=GRAIN, n_threads=n_threads)
+    assert_same_bits(_fit_rows(rows, truth), _fit_rows(in_memory, truth))
+
+
+class FailsOnce:
+    """A source whose second partition cannot be read the first time, by whomever."""
+
+    def __init__(self, source, flag: Path):
+        self.source, self.flag = source, flag
+        self.name, self.shape, self.dtype = source.name, source.shape, source.dtype
+        self.unit_rows, self.unit_overhead = source.unit_rows, source.unit_overhead
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        if start > 0:
+            try:
+                os.close(os.open(self.flag, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                pass
+            else:
+                raise OSError("the network was away")
+        return self.source.read(start, stop)
+
+
+def test_a_task_that_fails_and_is_tried_again_changes_no_bit(store, x, truth, cluster, tmp_path):
+    source = FailsOnce(open_source(store), tmp_path / "failed")
+    rows = DaskRows(array_of_source(source, 2 * GRAIN), grain=GRAIN)
+    assert rows.array.numblocks[0] == 3
+    with Client(cluster):
+        got = _fit_rows(rows, truth)
+    assert source.flag.exists()
+    assert_same_bits(got, _fit_rows(InMemoryRows(x, grain=GRAIN), truth))
+
+
+def test_errors_of_workers_arrive_as_they_are(x, cluster):
+    bad = x[:3000].copy()
+    bad[2500, 1] = np.nan
+    with Client(cluster), pytest.raises(NonFiniteError, match="row 2500, column 1"):
+        scan_rows(DaskRows(da.from_array(bad, chunks=(1000, D))), 100, 0)
+
+
+FOUR = made_mixture("full", 3, 4)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 1500), min_size=1, max_size=8).filter(sum),
+    grain=st.sampled_from([64, 500, 4096]),
+)
+def test_any_chunks_give_the_same_sums_to_rounding(x, sizes, grain):
+    x, truth = x[: sum(sizes), :4], FOUR
+    array = da.from_array(x, chunks=(tuple(sizes), D))
+    with dask.config.set(scheduler="synchronous"):
+        got = DaskRows(array, grain=grain).fold(lambda b, start, m: e_step(b, m), truth)
+    want = e_step(x, truth)
+    assert got.n_rows == want.n_rows
+    for name in ("log_likelihood", "n_k", "first", "second"):
+        a, b = getattr(got, name), getattr(want, name)
+        # sqrt(n) eps of sums of n terms of order 1 to 10.
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12 * len(x), err_msg=name)
+
+
+class _Union(dict):
+    def __add__(self, other):
+        return _Union(self | other)
+
+
+def _starts(block, start):
+    return _Union({start: block[0, 0] if len(block) else -1})
+
+
+def test_every_grain_is_told_where_it_begins():
+    x = np.arange(206.0).reshape(103, 2)
+    array = da.from_array(x, chunks=((40, 3, 60), 2))
+    got = DaskRows(array, grain=16).fold(_starts)
+    assert sorted(got) == [0, 16, 32, 40, 43, 59, 75, 91]
+    assert all(2 * start == first for start, first in got.items())
+
+
+class Graphs(Callback):
+    """Keeps every graph that is computed on a local scheduler."""
+
+    def __init__(self):
+        super().__init__(start=self._kept)
+        self.graphs = []
+
+    def _kept(self, graph):
+        self.graphs.append(dict(graph))
+
+
+def _names(graph):
+    names = [key if isinstance(key, str) else key[0] for key in graph]
+    return {kind: sum(n.startswith(kind) for n in names) for kind in ("work", "fold", "sum")}
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 16, 17, 70])
+@pytest.mark.parametrize("scaled", [False, True], ids=["as stored", "after arithmetic"])
+def test_a_pass_is_one_task_for_each_partition_and_the_sums(store, partitions, scaled):
+    rows_each = -(-N // partitions)
+    array = array_of_source(open_source(store), rows_each)
+    if scaled:
+        array = 2.0 * array - 1.0
+    rows = DaskRows(array, grain=rows_each)
+    with Graphs() as kept, dask.config.set(scheduler="synchronous"):
+        assert rows.fold(_n_rows) == rows.fold(_n_rows) == N
+    one, two = kept.graphs
+    sums, level = 0, rows.array.numblocks[0]
+    while level > 1:
+        level = -(-level // 16)
+        sums += level
+    # One key of what is to be done. Chunks that are read are no keys: nothing else is there.
+    assert _names(one) == {"work": 1, "fold": rows.array.numblocks[0], "sum": sums}
+    assert len(one) == sum(_names(one).values())
+    assert not set(one) & set(two), "a key used again for other contents can deadlock"
+
+
+def _n_rows(block, start):
+    return len(block)
+
+
+def test_a_source_crosses_to_workers_without_its_data(store):
+    import pickle
+
+    source = open_source(store)
+    assert len(pickle.dumps(source)) < 20_000
+    back = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(back.read(5, 17), source.read(5, 17))
+
+
+def test_map_keeps_rows_in_their_places():
+    x = np.arange(206.0).reshape(103, 2)
+    rows = DaskRows(da.from_array(x, chunks=((40, 3, 60), 2)))
+
+    def function(block, start, columns):
+        index = 2.0 * start + 2 * np.arange(len(block)) - block[:, 0]
+        return index if columns is None else np.column_stack([index] * columns)
+
+    for columns in (None, 4):
+        got = rows.map(function, columns, dtype=np.float32, columns=columns)
+        assert isinstance(got, da.Array)
+        assert got.shape == ((103,) if columns is None else (103, 4))
+        assert not got.compute().any()
+
+
+# -- coalescing --------------------------------------------------------------------
+
+
+@given(sizes=st.lists(st.integers(0, 50), min_size=1, max_size=40))
+def test_coalesced_arrays_are_equal_and_in_large_chunks(sizes):
+    x = np.arange(2.0 * sum(sizes)).reshape(-1, 2)
+    array, passes = coalesced(da.from_array(x, chunks=(tuple(sizes), 1)))
+    assert passes == 0
+    assert array.numblocks == (1, 1)
+    np.testing.assert_array_equal(array.compute(scheduler="synchronous"), x)
+
+
+def test_chunks_that_are_large_already_are_left_alone():
+    array = da.zeros((3_000_000, 4), chunks=(1_000_000, 4))
+    assert coalesced(array)[0] is array
+
+
+def test_large_rows_are_not_merged_beyond_the_target():
+    array = da.zeros((4000, 10_000), chunks=(50, 10_000))
+    got, _ = coalesced(array)
+    assert max(got.chunks[0]) * 10_000 * 8 <= 32 * 2**20
+    assert got.numblocks[0] == 10
+
+
+def test_unknown_chunks_are_counted_in_a_pass():
+    x = da.from_array(np.arange(20.0).reshape(10, 2), chunks=(5, 2))
+    unknown = x[x[:, 0] > 4]
+    array, passes = coalesced(unknown)
+    assert passes == 1
+    assert array.shape == (7, 2)
+    assert np.isnan(unknown.shape[0])
+
+
+def test_rows_have_two_axes():
+    with pytest.raises(DataError, match="Expected 2D array, got 1D Dask array"):
+        coalesced(da.zeros(10))
+
+
+def test_a_given_start_on_dask_is_the_in_memory_fit(x, truth):
+    settings = {
+        "weights_init": truth.weights,
+        "means_init": truth.means,
+        "precisions_init": precisions_of(truth),
+    }
+    small = x[:5000]
+    a = GaussianMixture(K, **settings).fit(da.from_array(small, chunks=(1024, D)))
+    b = GaussianMixture(K, **settings).fit(small)
+    assert isinstance(a._mixture, Mixture)
+    # Chunks of 1024 are merged into one partition of one grain: the same bits.
+    assert_same_bits(a._mixture, b._mixture)

@@ -1,0 +1,127 @@
+"""Imports go downward only, and the kernel and EM stand without Dask."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import daskgmm
+
+ROOT = Path(daskgmm.__file__).parent
+
+FLOORS = (
+    {"_version", "errors"},
+    {"kernel"},
+    {"em"},
+    {"execution", "storage"},
+    {"inputs"},
+    {"estimator"},
+    {"selection"},
+    {"report", "plot"},
+    {"job"},
+    {"demo"},
+    {"cli"},
+)
+"""From the ground up. Rooms of one floor do not import each other."""
+
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+EVERYWHERE = {"_version"}
+BELOW_DASK = {"_version", "errors", "kernel", "em"}
+DASK = {"dask", "distributed", "zarr", "numcodecs", "fsspec"}
+
+FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports_of(source: str) -> list[tuple[int, str]]:
+    """Line and full name of every import, also inside functions and TYPE_CHECKING."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports here are absolute"
+            if node.module == "daskgmm":
+                found += [(node.lineno, f"daskgmm.{alias.name}") for alias in node.names]
+            else:
+                found.append((node.lineno, node.module))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            named = node.args and isinstance(node.args[0], ast.Constant)
+            found.append((node.lineno, node.args[0].value if named else "?"))
+    return found
+
+
+def upward(room: str, source: str) -> list[str]:
+    """Imports that a room may not make."""
+    wrong = []
+    for line, name in imports_of(source):
+        top, *rest = name.split(".")
+        if top in DASK and room in BELOW_DASK:
+            wrong.append(f"line {line}: {name} below execution/ and storage/")
+        if top != "daskgmm":
+            continue
+        other = rest[0] if rest else "(the package)"
+        if other in EVERYWHERE or other == room:
+            continue
+        if other not in FLOOR or FLOOR[other] >= FLOOR[room]:
+            wrong.append(f"line {line}: {name} is not below {room}")
+    return wrong
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_downward(path):
+    room = _room(path)
+    assert room in FLOOR, f"{room} has no floor: add it to FLOORS"
+    assert upward(room, path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [
+        ("kernel", "from daskgmm.em import run"),
+        ("kernel", "def f():\n    import daskgmm.em.loop"),
+        ("em", "import dask.array as da"),
+        ("em", "def f():\n    from zarr import open_array"),
+        ("storage", "from daskgmm.execution import in_force"),
+        ("execution", "from daskgmm import storage"),
+        ("em", "from daskgmm import GaussianMixture"),
+        ("kernel", "import daskgmm"),
+        ("em", "from importlib import import_module\nimport_module('daskgmm.cli')"),
+        ("job", "if TYPE_CHECKING:\n    from daskgmm.cli import main"),
+    ],
+)
+def test_upward_imports_would_be_seen(room, source):
+    assert upward(room, source) != []
+
+
+def test_downward_imports_are_free():
+    source = "import numpy\nfrom daskgmm.errors import DataError\nfrom daskgmm.kernel import e_step"
+    assert upward("em", source) == []
+
+
+@pytest.mark.parametrize("module", ["daskgmm", "daskgmm.errors", "daskgmm.kernel", "daskgmm.em"])
+def test_a_fresh_interpreter_stays_without_dask(module):
+    code = (
+        f"import sys, {module}\n"
+        "heavy = {'dask', 'distributed', 'zarr', 'fsspec'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_are_found_when_asked_for():
+    for name in daskgmm.__all__:
+        assert getattr(daskgmm, name) is not None
+        assert name in dir(daskgmm)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = daskgmm.Nothing
