@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from daskgmm.kernel.families.base import Float64Array
 from daskgmm.kernel.formulations import formulation_of
+from daskgmm.kernel.formulations.sub_blocked import normalise
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics, add_rows
 from daskgmm.kernel.sub_blocks import sub_blocks
@@ -29,30 +30,6 @@ __all__ = [
     "responsibilities",
     "weighted_statistics",
 ]
-
-
-_SMALLEST = 1e-280
-"""Sums of densities above it have all their digits."""
-
-
-def _normalise(joint: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Responsibilities (K, n) and log of the sum over components (n,) of log densities (K, n).
-
-    ``joint`` is relative to a bound that no row exceeds, so that exp cannot overflow;
-    only where rows so far from all components come that their densities underflow, the
-    largest of each row is subtracted, which costs two more passes over ``joint``.
-    """
-    resp = np.exp(joint)
-    total = resp.sum(axis=0)
-    if total.min(initial=np.inf) > _SMALLEST:
-        log_total = np.log(total)
-    else:
-        largest = joint.max(axis=0)
-        np.exp(np.subtract(joint, largest, out=resp), out=resp)
-        np.sum(resp, axis=0, out=total)
-        log_total = largest + np.log(total)
-    np.multiply(resp, np.reciprocal(total, out=total), out=resp)
-    return resp, log_total
 
 
 def e_step(x: NDArray[Any], mixture: Mixture) -> Statistics:
@@ -80,12 +57,8 @@ def e_step(x: NDArray[Any], mixture: Mixture) -> Statistics:
     Gaussian mixtures.
     """
     formulation = formulation_of(mixture)
-    log_likelihood = 0.0
-    for _, x_t in sub_blocks(x, mixture.n_components):
-        resp, log_total = _normalise(formulation.joint(x_t))
-        log_likelihood += float(log_total.sum())
-        formulation.add(resp)
-    return formulation.statistics(len(x), log_likelihood + len(x) * formulation.offset)
+    log_likelihood = formulation.absorb(x)
+    return formulation.statistics(len(x), log_likelihood)
 
 
 def weighted_statistics(
@@ -112,7 +85,7 @@ def log_density(x: NDArray[Any], mixture: Mixture) -> Float64Array:
     formulation = formulation_of(mixture)
     out = np.empty(len(x))
     for span, x_t in sub_blocks(x, mixture.n_components):
-        _, log_total = _normalise(formulation.joint(x_t))
+        _, log_total = normalise(formulation.joint(x_t))
         out[span] = log_total + formulation.offset
     return out
 
@@ -125,7 +98,7 @@ def responsibilities(x: NDArray[Any], mixture: Mixture) -> Float64Array:
     formulation = formulation_of(mixture)
     out = np.empty((len(x), mixture.n_components))
     for span, x_t in sub_blocks(x, mixture.n_components):
-        resp, _ = _normalise(formulation.joint(x_t))
+        resp, _ = normalise(formulation.joint(x_t))
         out[span] = resp.T
     return out
 
@@ -148,7 +121,7 @@ def log_density_sums(x: NDArray[Any], mixture: Mixture) -> tuple[float, float]:
     formulation = formulation_of(mixture)
     log_likelihood, log_decided = 0.0, 0.0
     for _, x_t in sub_blocks(x, mixture.n_components):
-        resp, log_total = _normalise(formulation.joint(x_t))
+        resp, log_total = normalise(formulation.joint(x_t))
         log_likelihood += float(log_total.sum())
         log_decided += float(np.log(resp.max(axis=0)).sum())
     return log_likelihood + len(x) * formulation.offset, log_decided

@@ -8,19 +8,18 @@ responsibilities of one component, shape (n,).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Family", "Float64Array", "Tile", "shrink_to_mean"]
+__all__ = ["Family", "Float64Array", "Run", "shrink_to_mean"]
 
 Float64Array = NDArray[np.float64]
 
 
-Tile = tuple[int, Callable[[Float64Array, Float64Array], Float64Array]]
-"""Some of the products of features z (D, n): how many, and ``fill(z, out)`` that computes them."""
+Run = tuple[slice, slice]
+"""Some products of features z (D, n): ``z[first] * z[second]``, one of length 1 or both equal."""
 
 
 class Family(Protocol):
@@ -120,8 +119,8 @@ class Family(Protocol):
         """``A_k v_k`` for vectors (K, D)."""
         ...
 
-    def tiles(self, d: int) -> tuple[Tile, ...]:
-        """The products of features that the family's second moments need, P of them in all."""
+    def runs(self, d: int) -> tuple[Run, ...]:
+        """The products of features that the second moments need, P of them in all."""
         ...
 
     def quadratic(self, precisions: Float64Array, k: int, d: int) -> Float64Array:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daskgmm.kernel.families.base import Family, Float64Array, Tile, shrink_to_mean
+from daskgmm.kernel.families.base import Family, Float64Array, Run, shrink_to_mean
 from daskgmm.kernel.linalg import positive_roots
 
 __all__ = ["DIAG"]
@@ -71,8 +71,8 @@ class _Diag:
         products: Float64Array = matrices * vectors
         return products
 
-    def tiles(self, d: int) -> tuple[Tile, ...]:
-        return ((d, lambda z, out: np.square(z, out=out)),)
+    def runs(self, d: int) -> tuple[Run, ...]:
+        return ((slice(0, d), slice(0, d)),)
 
     def quadratic(self, precisions: Float64Array, k: int, d: int) -> Float64Array:
         coefficients: Float64Array = -0.5 * precisions

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, partial
 
 import numpy as np
 
-from daskgmm.kernel.families.base import Family, Float64Array, Tile, shrink_to_mean
+from daskgmm.kernel.families.base import Family, Float64Array, Run, shrink_to_mean
 from daskgmm.kernel.linalg import precision_factor, scatter_matrix
 
-__all__ = ["FULL", "outer", "symmetric", "triangle", "triangle_tiles"]
-
-_TILE_ROWS = 160  # that many products of 1,024 rows stay in the second-level cache
+__all__ = ["FULL", "outer", "symmetric", "triangle", "triangle_runs"]
 
 
 def outer(a: Float64Array, b: Float64Array) -> Float64Array:
@@ -34,27 +31,9 @@ def triangle(precisions: Float64Array) -> Float64Array:
     return coefficients
 
 
-@cache
-def triangle_tiles(d: int) -> tuple[Tile, ...]:
-    """The products ``z_i z_j``, i <= j, row by row, in tiles of few enough to stay in cache."""
-    tiles: list[Tile] = []
-    first = 0
-    while first < d:
-        last, rows = first, 0
-        while last < d and (rows == 0 or rows + d - last <= _TILE_ROWS):
-            rows += d - last
-            last += 1
-        tiles.append((rows, partial(_fill_triangle, first, last)))
-        first = last
-    return tuple(tiles)
-
-
-def _fill_triangle(first: int, last: int, z: Float64Array, out: Float64Array) -> Float64Array:
-    row = 0
-    for i in range(first, last):
-        np.multiply(z[i], z[i:], out=out[row : row + len(z) - i])
-        row += len(z) - i
-    return out
+def triangle_runs(d: int) -> tuple[Run, ...]:
+    """The products ``z_i z_j``, i <= j, row by row of the upper triangle."""
+    return tuple((slice(i, i + 1), slice(i, d)) for i in range(d))
 
 
 @dataclass(frozen=True)
@@ -116,8 +95,8 @@ class _Full:
         products: Float64Array = (matrices @ vectors[:, :, None])[:, :, 0]
         return products
 
-    def tiles(self, d: int) -> tuple[Tile, ...]:
-        return triangle_tiles(d)
+    def runs(self, d: int) -> tuple[Run, ...]:
+        return triangle_runs(d)
 
     def quadratic(self, precisions: Float64Array, k: int, d: int) -> Float64Array:
         return triangle(precisions)

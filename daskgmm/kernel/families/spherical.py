@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daskgmm.kernel.families.base import Family, Float64Array, Tile, shrink_to_mean
+from daskgmm.kernel.families.base import Family, Float64Array, Run, shrink_to_mean
 from daskgmm.kernel.linalg import positive_roots
 
 __all__ = ["SPHERICAL"]
@@ -72,15 +72,15 @@ class _Spherical:
         products: Float64Array = matrices[:, None] * vectors
         return products
 
-    def tiles(self, d: int) -> tuple[Tile, ...]:
-        return ((1, lambda z, out: np.einsum("dn,dn->n", z, z, out=out[0])[None]),)
+    def runs(self, d: int) -> tuple[Run, ...]:
+        return ((slice(0, d), slice(0, d)),)
 
     def quadratic(self, precisions: Float64Array, k: int, d: int) -> Float64Array:
-        coefficients: Float64Array = -0.5 * precisions[:, None]
-        return coefficients
+        return np.repeat(-0.5 * precisions[:, None], d, axis=1)
 
     def from_products(self, sums: Float64Array, d: int) -> Float64Array:
-        return sums[:, 0]
+        second: Float64Array = sums.sum(axis=1)
+        return second
 
     def shrink(
         self, covariances: Float64Array, weights: Float64Array, share: Float64Array

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daskgmm.kernel.families.base import Family, Float64Array, Tile
-from daskgmm.kernel.families.full import FULL, symmetric, triangle, triangle_tiles
+from daskgmm.kernel.families.base import Family, Float64Array, Run
+from daskgmm.kernel.families.full import FULL, symmetric, triangle, triangle_runs
 from daskgmm.kernel.linalg import precision_factor, scatter_matrix
 
 __all__ = ["TIED"]
@@ -70,8 +70,8 @@ class _Tied:
         products: Float64Array = vectors @ matrices
         return products
 
-    def tiles(self, d: int) -> tuple[Tile, ...]:
-        return triangle_tiles(d)
+    def runs(self, d: int) -> tuple[Run, ...]:
+        return triangle_runs(d)
 
     def quadratic(self, precisions: Float64Array, k: int, d: int) -> Float64Array:
         return np.repeat(triangle(precisions[None]), k, axis=0)

@@ -9,9 +9,10 @@ add one, write a class with :class:`Formulation`'s methods and a row in
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daskgmm.kernel.families.base import Float64Array
 from daskgmm.kernel.formulations.natural import Natural
@@ -48,8 +49,8 @@ class Formulation(Protocol):
         """
         ...
 
-    def add(self, resp: Float64Array) -> None:
-        """Add to the statistics the rows last given to :meth:`joint`, responsibilities (K, n)."""
+    def absorb(self, x: NDArray[Any]) -> float:
+        """Add rows (n, D) to the statistics; return their log-likelihood."""
         ...
 
     def statistics(self, n_rows: int, log_likelihood: float) -> Statistics:

@@ -17,17 +17,20 @@ from typing import ClassVar
 
 import numpy as np
 
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel.families.base import Float64Array, Run
+from daskgmm.kernel.formulations.sub_blocked import SubBlocked
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
-__all__ = ["LARGEST_ERROR", "Natural"]
+__all__ = ["LARGEST_ERROR", "Natural", "coordinates", "n_products"]
 
 LARGEST_ERROR = 1e-11
 """What a log density of a typical row may be off by, in nats."""
+_TILE_PRODUCTS = 160
+"""That many products of 1,024 rows stay in the second-level cache."""
 
 
-class Natural:
+class Natural(SubBlocked):
     """Densities and statistics as two matrix products over the products of features."""
 
     name: ClassVar[str] = "natural"
@@ -35,8 +38,8 @@ class Natural:
     def __init__(self, mixture: Mixture) -> None:
         k, d = mixture.n_components, mixture.n_features
         family = mixture.family
-        self._mixture = mixture
-        self._centre, self._scale = _coordinates(mixture)
+        self.mixture = mixture
+        self._centre, self._scale = coordinates(mixture)
         precisions = family.rescale(family.precisions(mixture.factors), self._scale)
         means = (mixture.means - self._centre) / self._scale
         self._quadratic = family.quadratic(precisions, k, d)
@@ -45,7 +48,7 @@ class Natural:
         self.offset = float(heights.max())
         half_square = 0.5 * np.einsum("kd,kd->k", means, self._linear)
         self._constant = (heights - self.offset - half_square)[:, None]
-        self._tiles = family.tiles(d)
+        self._tiles = _tiles(family.runs(d))
         self._n_k = np.zeros(k)
         self._first = np.zeros((d, k))
         self._second = np.zeros((self._quadratic.shape[1], k))
@@ -61,12 +64,12 @@ class Natural:
         """
         family = mixture.family
         k, d = mixture.n_components, mixture.n_features
-        _, scale = _coordinates(mixture)
+        _, scale = coordinates(mixture)
         precisions = family.rescale(family.precisions(mixture.factors), scale)
         size = 2.0 * np.abs(family.quadratic(precisions, k, d)).sum(axis=1).max()
         if not size * np.finfo(np.float64).eps <= LARGEST_ERROR:
             return np.inf
-        p = sum(rows for rows, _ in family.tiles(d)) + d
+        p = n_products(family.runs(d)) + d
         return p * (1.1 + 0.1 * k)
 
     def joint(self, x_t: Float64Array) -> Float64Array:
@@ -77,11 +80,12 @@ class Natural:
         joint, begin = self._joint, 0
         np.matmul(self._linear, self._z, out=joint)
         joint += self._constant
-        for rows, fill in self._tiles:
-            products = fill(self._z, self._products[:rows])
-            np.matmul(self._quadratic[:, begin : begin + rows], products, out=self._term)
+        for runs in self._tiles:
+            products = self._fill(runs)
+            end = begin + len(products)
+            np.matmul(self._quadratic[:, begin:end], products, out=self._term)
             joint += self._term
-            begin += rows
+            begin = end
         return joint
 
     def add(self, resp: Float64Array) -> None:
@@ -89,16 +93,26 @@ class Natural:
         self._n_k += resp.sum(axis=1)
         self._first += self._z @ resp.T
         begin = 0
-        for rows, fill in self._tiles:
-            products = self._products[:rows]
-            if len(self._tiles) > 1:  # a single tile still holds what joint() filled in
-                fill(self._z, products)
-            self._second[begin : begin + rows] += products @ resp.T
-            begin += rows
+        for runs in self._tiles:
+            # A single tile still holds what joint() filled in.
+            products = self._products if len(self._tiles) == 1 else self._fill(runs)
+            end = begin + len(products)
+            self._second[begin:end] += products @ resp.T
+            begin = end
+
+    def _fill(self, runs: tuple[Run, ...]) -> Float64Array:
+        """Products of the rows at hand, in scratch."""
+        row = 0
+        for first, second in runs:
+            n_rows = second.stop - second.start
+            out = self._products[row : row + n_rows]
+            np.multiply(self._z[first], self._z[second], out=out)
+            row += n_rows
+        return self._products[:row]
 
     def statistics(self, n_rows: int, log_likelihood: float) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        mixture, family = self._mixture, self._mixture.family
+        mixture, family = self.mixture, self.mixture.family
         second = family.from_products(self._second.T, mixture.n_features)
         about_centre = Statistics(
             n_rows,
@@ -114,14 +128,29 @@ class Natural:
     def _allocate(self, n: int) -> None:
         if n == self._n:
             return
-        k, d = self._mixture.means.shape
+        k, d = self.mixture.means.shape
         self._n = n
         self._z = np.empty((d, n))
         self._joint, self._term = np.empty((k, n)), np.empty((k, n))
-        self._products = np.empty((max(rows for rows, _ in self._tiles), n))
+        self._products = np.empty((max(n_products(runs) for runs in self._tiles), n))
 
 
-def _coordinates(mixture: Mixture) -> tuple[Float64Array, Float64Array]:
+def n_products(runs: tuple[Run, ...]) -> int:
+    """P, how many products the runs have."""
+    return sum(second.stop - second.start for _, second in runs)
+
+
+def _tiles(runs: tuple[Run, ...]) -> tuple[tuple[Run, ...], ...]:
+    """Runs in groups of few enough products to stay in cache."""
+    tiles: list[tuple[Run, ...]] = [()]
+    for run in runs:
+        if tiles[-1] and n_products((*tiles[-1], run)) > _TILE_PRODUCTS:
+            tiles.append(())
+        tiles[-1] = (*tiles[-1], run)
+    return tuple(tiles)
+
+
+def coordinates(mixture: Mixture) -> tuple[Float64Array, Float64Array]:
     """Mean (D,) and standard deviation of the mixture as a whole: z has about unit variance.
 
     The standard deviation has shape (D,), or (1,) where the family allows one scale.

@@ -15,20 +15,21 @@ import numpy as np
 
 from daskgmm.kernel.families.base import Float64Array
 from daskgmm.kernel.formulations.natural import LARGEST_ERROR
+from daskgmm.kernel.formulations.sub_blocked import SubBlocked
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
 __all__ = ["Shared"]
 
 
-class Shared:
+class Shared(SubBlocked):
     """Tied covariances in the coordinates in which they are the identity."""
 
     name: ClassVar[str] = "shared"
 
     def __init__(self, mixture: Mixture) -> None:
         k, d = mixture.n_components, mixture.n_features
-        self._mixture = mixture
+        self.mixture = mixture
         self._centre = mixture.weights @ mixture.means
         self._factor = mixture.factors
         self._means = _white_means(mixture)
@@ -71,7 +72,7 @@ class Shared:
 
     def statistics(self, n_rows: int, log_likelihood: float) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        mixture = self._mixture
+        mixture = self.mixture
         root = np.linalg.inv(self._factor).T  # y = P^T (x - c), so x - c = P^-T y
         about_centre = Statistics(
             n_rows,

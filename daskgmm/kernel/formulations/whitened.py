@@ -8,13 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel.formulations.sub_blocked import SubBlocked
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics, add_rows
 
 __all__ = ["Whitened"]
 
 
-class Whitened:
+class Whitened(SubBlocked):
     """``log N = log |P_k| - |P_k^T (x - mu_k)|^2 / 2 - D log(2 pi) / 2``.
 
     The mean is subtracted before anything is multiplied, so that nothing cancels
@@ -25,7 +26,7 @@ class Whitened:
     name: ClassVar[str] = "whitened"
 
     def __init__(self, mixture: Mixture) -> None:
-        self._mixture = mixture
+        self.mixture = mixture
         self._family = mixture.family
         self._factors = mixture.factors
         heights = mixture.log_heights
@@ -41,7 +42,7 @@ class Whitened:
 
     def joint(self, x_t: Float64Array) -> Float64Array:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        mixture = self._mixture
+        mixture = self.mixture
         joint = np.empty((mixture.n_components, x_t.shape[1]))
         deviations, white = np.empty_like(x_t), np.empty_like(x_t)
         for k in range(mixture.n_components):
