@@ -8,20 +8,21 @@ add one, write a class with :class:`Formulation`'s methods and a row in
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel.formulations.compiled import Compiled
 from daskgmm.kernel.formulations.natural import Natural
 from daskgmm.kernel.formulations.shared import Shared
 from daskgmm.kernel.formulations.whitened import Whitened
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
-__all__ = ["CANDIDATES", "Formulation", "formulation_of"]
+__all__ = ["CANDIDATES", "Formulation", "formulation_of", "warm_up"]
 
 
 class Formulation(Protocol):
@@ -58,7 +59,7 @@ class Formulation(Protocol):
         ...
 
 
-CANDIDATES: tuple[type[Formulation], ...] = (Natural, Shared, Whitened)
+CANDIDATES: tuple[type[Formulation], ...] = (Compiled, Natural, Shared, Whitened)
 
 
 def formulation_of(mixture: Mixture) -> Formulation:
@@ -76,3 +77,12 @@ def formulation_of(mixture: Mixture) -> Formulation:
 def _cheapest(mixture: Mixture) -> type[Formulation]:
     costs = [candidate.cost(mixture) for candidate in CANDIDATES]
     return CANDIDATES[int(np.argmin(costs))]
+
+
+@cache
+def warm_up() -> None:
+    """Have all code compiled that will be, so that its time and memory are spent once, here."""
+    one = Mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)), "full")
+    if np.isfinite(Compiled.cost(one)):
+        for dtype in (np.float32, np.float64):
+            Compiled(one).absorb(np.zeros((1, 1), dtype))

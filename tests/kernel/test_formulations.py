@@ -1,0 +1,121 @@
+"""Formulations: every one gives the E-step that deviations-first whitening gives.
+
+Asserted: equal statistics on every family, block length and dtype; equal log-likelihood
+where all densities underflow; the choice keeps its digits. Not asserted: which is chosen
+where several apply, because that is a matter of speed.
+"""
+
+import numpy as np
+import pytest
+
+from daskgmm.kernel import FAMILIES, Mixture, e_step, log_density
+from daskgmm.kernel.formulations import CANDIDATES, formulation_of
+from daskgmm.kernel.formulations.compiled import Compiled
+from daskgmm.kernel.formulations.whitened import Whitened
+
+EPS = np.finfo(np.float64).eps
+
+
+def made_mixture(family, k, d, spread=3.0, seed=0):
+    rng = np.random.default_rng(seed)
+    roots = rng.normal(size=(k, d, d)) / np.sqrt(d) + np.eye(d)
+    full = roots @ np.swapaxes(roots, 1, 2)
+    covariances = {
+        "full": full,
+        "tied": full[0],
+        "diag": np.diagonal(full, axis1=1, axis2=2),
+        "spherical": np.trace(full, axis1=1, axis2=2) / d,
+    }[family]
+    weights = rng.dirichlet(np.full(k, 5.0))
+    return Mixture(weights, spread * rng.normal(size=(k, d)), covariances, family)
+
+
+def statistics_by(formulation, mixture, x):
+    made = formulation(mixture)
+    return made.statistics(len(x), made.absorb(x))
+
+
+def assert_same(found, expected, n, size):
+    # Rounding of a log density is ``size * eps``; a sum of n terms adds sqrt(n) such.
+    tolerance = 64 * size * EPS
+    np.testing.assert_allclose(found.log_likelihood, expected.log_likelihood, rtol=tolerance)
+    np.testing.assert_allclose(found.n_k, expected.n_k, atol=n * tolerance, rtol=0)
+    scale = max(np.abs(expected.second).max(), 1.0)
+    np.testing.assert_allclose(found.first, expected.first, atol=scale * tolerance * n**0.5)
+    np.testing.assert_allclose(found.second, expected.second, atol=scale * tolerance * n**0.5)
+
+
+def test_the_compiled_formulation_is_under_test():
+    assert np.isfinite(Compiled.cost(made_mixture("full", 2, 2)))
+
+
+@pytest.mark.parametrize("formulation", CANDIDATES, ids=lambda c: c.name)
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("k", "d"), [(1, 1), (3, 2), (5, 7), (8, 20)])
+@pytest.mark.parametrize("n", [1, 127, 128, 1500])
+def test_statistics_equal_those_of_whitening(formulation, family, k, d, n):
+    mixture = made_mixture(family, k, d)
+    if not np.isfinite(formulation.cost(mixture)):
+        assert formulation.name == "shared"
+        assert family != "tied"
+        return
+    x = np.random.default_rng(1).normal(size=(n, d)) * 4
+    # |A| of these mixtures is a few hundred: the size of a log density's terms.
+    assert_same(
+        statistics_by(formulation, mixture, x), statistics_by(Whitened, mixture, x), n, 1000.0
+    )
+
+
+@pytest.mark.parametrize("formulation", CANDIDATES, ids=lambda c: c.name)
+@pytest.mark.parametrize("dtype", [np.float32, np.int16, np.float16, bool])
+def test_other_dtypes_are_float64_from_the_start(formulation, dtype):
+    mixture = made_mixture("tied", 3, 4)
+    x = (np.random.default_rng(2).normal(size=(300, 4)) * 4).astype(dtype)
+    exact = statistics_by(formulation, mixture, x.astype(np.float64))
+    found = statistics_by(formulation, mixture, x)
+    np.testing.assert_array_equal(found.second, exact.second)
+    assert found.log_likelihood == exact.log_likelihood
+
+
+@pytest.mark.parametrize("formulation", CANDIDATES, ids=lambda c: c.name)
+def test_rows_whose_densities_underflow_keep_their_log_likelihood(formulation):
+    mixture = made_mixture("tied", 3, 2)
+    x = np.random.default_rng(3).normal(size=(200, 2))
+    x[[0, 77, 199]] = [[1e4, 0.0], [-300.0, 300.0], [0.0, 90.0]]
+    found = statistics_by(formulation, mixture, x)
+    # Terms reach 1e8 nats: what counts is the error relative to the whole.
+    np.testing.assert_allclose(found.log_likelihood, log_density(x, mixture).sum(), rtol=1e-12)
+    np.testing.assert_allclose(found.n_k.sum(), 200, rtol=1e-12)
+
+
+@pytest.mark.parametrize("formulation", CANDIDATES, ids=lambda c: c.name)
+def test_a_component_of_weight_zero_gets_nothing(formulation):
+    even = made_mixture("tied", 3, 2)
+    mixture = Mixture(np.array([0.5, 0.0, 0.5]), even.means, even.covariances, "tied")
+    found = statistics_by(formulation, mixture, np.random.default_rng(4).normal(size=(500, 2)))
+    assert found.n_k[1] < 1e-250
+    assert np.isfinite(found.log_likelihood)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("distance", [1e2, 1e4, 1e6, 1e8])
+def test_the_choice_keeps_its_digits_however_far_components_are_apart(family, distance):
+    # Widths of 1, means ``distance`` apart: natural forms lose (distance)^2 eps.
+    near = made_mixture(family, 3, 4)
+    mixture = Mixture(near.weights, near.means + distance * np.eye(3, 4), near.covariances, family)
+    rng = np.random.default_rng(5)
+    x = mixture.means[rng.integers(0, 3, 900)] + rng.normal(size=(900, 4))
+    exact = statistics_by(Whitened, mixture, x)
+    found = e_step(x, mixture)
+    # 1e-11 nats is what a formulation may lose in a log density; means of deviations of
+    # width 1 then agree to that, and to the spacing of numbers at ``distance``.
+    tolerance = 1e-10 + 10 * distance * EPS
+    np.testing.assert_allclose(found.first / 900, exact.first / 900, atol=tolerance)
+    np.testing.assert_allclose(found.log_likelihood, exact.log_likelihood, rtol=1e-10)
+
+
+def test_the_choice_is_the_cheapest_that_applies():
+    for family in FAMILIES:
+        mixture = made_mixture(family, 4, 5)
+        costs = {c.name: c.cost(mixture) for c in CANDIDATES}
+        assert formulation_of(mixture).name == min(costs, key=costs.get)
