@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from daskgmm.storage import RowOutput, RowWriter
 __all__ = ["run_demo"]
 
 _K, _D = 5, 8
-_BLOCK_ROWS = 1 << 18
+_BLOCK_ROWS = 1 << 17  # 4 MiB
 _SEED = 20
 
 
@@ -108,18 +110,20 @@ def _truth() -> Mixture:
 
 
 def _write_rows(path: str, truth: Mixture, n_rows: int) -> None:
+    # In processes of their own: what making rows takes is not what fitting them takes.
     with (
         RowOutput.create(
             path, n_rows=n_rows, columns=_D, dtype=np.float32, partition_rows=_BLOCK_ROWS
         ) as output,
-        ThreadPoolExecutor(CPU_COUNT) as pool,
+        ProcessPoolExecutor(CPU_COUNT, mp_context=get_context("spawn")) as pool,
     ):
         starts = range(0, n_rows, _BLOCK_ROWS)
-        for _ in pool.map(lambda start: _write_block(output.writer, truth, start, n_rows), starts):
+        write = partial(_write_block, output.writer, truth, n_rows)
+        for _ in pool.map(write, starts, chunksize=4):
             pass
 
 
-def _write_block(writer: RowWriter, truth: Mixture, start: int, n_rows: int) -> None:
+def _write_block(writer: RowWriter, truth: Mixture, n_rows: int, start: int) -> None:
     writer.write(start, _draw(truth, start, min(_BLOCK_ROWS, n_rows - start)))
 
 

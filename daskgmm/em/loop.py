@@ -16,6 +16,7 @@ from daskgmm.em.steppers import Stepper
 from daskgmm.em.stopping import StopRule, estimated_remaining_gain
 from daskgmm.errors import DamagedDataError, DataError, SingularComponentError
 from daskgmm.kernel import Mixture, Statistics, e_step
+from daskgmm.kernel.blas import single_thread
 
 __all__ = ["MAX_ITER", "FitResult", "run"]
 
@@ -90,35 +91,36 @@ def run(
     DataError
         If the log-likelihood of a pass is not finite.
     """
-    mixture = start
-    _check_factors(mixture, 0, None)
-    history: list[Iteration] = []
-    while len(history) < max_iter:
-        began = time.perf_counter()
-        statistics = rows.fold(_e_step_of_grain, mixture)
-        seconds = time.perf_counter() - began
-        n_iter = len(history) + 1
-        _check_pass(statistics, rows.n_rows, n_iter)
-        proposed = stepper.next(mixture, statistics)
-        _check_factors(proposed, n_iter, statistics)
-        log_likelihood = statistics.log_likelihood / rows.n_rows
-        seen = [i.log_likelihood for i in history[-2:]]
-        history.append(
-            Iteration(
-                n_iter=n_iter,
-                log_likelihood=log_likelihood,
-                gain=log_likelihood - seen[-1] if seen else np.inf,
-                remaining_gain=estimated_remaining_gain([*seen, log_likelihood]),
-                means_moved=float(np.square(proposed.means - mixture.means).sum()),
-                n_rows=rows.n_rows,
-                seconds=seconds,
+    with single_thread():  # also between passes: small factorisations are slower on many
+        mixture = start
+        _check_factors(mixture, 0, None)
+        history: list[Iteration] = []
+        while len(history) < max_iter:
+            began = time.perf_counter()
+            statistics = rows.fold(_e_step_of_grain, mixture)
+            seconds = time.perf_counter() - began
+            n_iter = len(history) + 1
+            _check_pass(statistics, rows.n_rows, n_iter)
+            proposed = stepper.next(mixture, statistics)
+            _check_factors(proposed, n_iter, statistics)
+            log_likelihood = statistics.log_likelihood / rows.n_rows
+            seen = [i.log_likelihood for i in history[-2:]]
+            history.append(
+                Iteration(
+                    n_iter=n_iter,
+                    log_likelihood=log_likelihood,
+                    gain=log_likelihood - seen[-1] if seen else np.inf,
+                    remaining_gain=estimated_remaining_gain([*seen, log_likelihood]),
+                    means_moved=float(np.square(proposed.means - mixture.means).sum()),
+                    n_rows=rows.n_rows,
+                    seconds=seconds,
+                )
             )
-        )
-        mixture = proposed
-        on_iteration(history[-1])
-        if stop.holds(history, tol):
-            return FitResult(mixture, tuple(history), stop.name)
-    return FitResult(mixture, tuple(history), MAX_ITER)
+            mixture = proposed
+            on_iteration(history[-1])
+            if stop.holds(history, tol):
+                return FitResult(mixture, tuple(history), stop.name)
+        return FitResult(mixture, tuple(history), MAX_ITER)
 
 
 def _check_pass(statistics: Statistics, n_rows: int, n_pass: int) -> None:

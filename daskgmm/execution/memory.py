@@ -29,7 +29,7 @@ TARGET_BYTES = 64 * 2**20
 _SHARE_OF_FREE = 0.5
 _SAMPLE_BYTES = 128 * 2**20
 _SAMPLE_ROWS = 100_000
-_RESERVE_BYTES = 48 * 2**20  # libraries still to be imported, the allocator's slack
+_RESERVE_BYTES = 24 * 2**20  # the allocator's slack, the graph
 
 
 def peak_memory_bytes() -> int:

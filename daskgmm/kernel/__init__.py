@@ -9,7 +9,7 @@ from daskgmm.kernel.e_step import (
     weighted_statistics,
 )
 from daskgmm.kernel.families import FAMILIES, Family, family_named
-from daskgmm.kernel.formulations import warm_up
+from daskgmm.kernel.formulations.compiled import warm_up
 from daskgmm.kernel.m_step import m_step
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.moments import Moments, moments

@@ -26,7 +26,8 @@ from daskgmm.storage.zarr_nodes import only_array, open_node
 
 __all__ = ["OpenZarrFormat", "ZarrFormat", "ZarrSource"]
 
-_SHARDS_AT_ONCE_BYTES = 64 * 2**20
+_AT_ONCE_BYTES = 16 * 2**20
+"""What one call to zarr decodes, at least a chunk or shard: it is held beside the rows."""
 _CHUNKS_AT_ONCE = 1024
 _BOOKS_BYTES = 4096
 """Measured: what zarr and asyncio allocate per chunk of a read, beside its contents."""
@@ -74,15 +75,13 @@ class ZarrSource:
         self.unit_rows = min(cell[0], n_rows)
         if array.shards is None:
             # Zarr fetches and decodes few chunks at a time, but keeps books of all.
-            units, inner = max(1, _CHUNKS_AT_ONCE // beside), 0
+            at_once, inner = _CHUNKS_AT_ONCE, 0
         else:
             # Each shard is fetched and decoded whole, then the chunks in it side by side.
-            # Shards are large, so ask for few at a time rather than for all of a read.
-            units = max(
-                1, min(concurrency // beside, _SHARDS_AT_ONCE_BYTES // (beside * cell_bytes))
-            )
+            at_once = concurrency
             inner_bytes = math.prod(array.chunks) * array.dtype.itemsize
             inner = min(cell_bytes, concurrency * inner_bytes)
+        units = max(1, min(at_once, _AT_ONCE_BYTES // cell_bytes) // beside)
         units = min(units, math.ceil(n_rows / cell[0]))
         self._rows_at_once = units * cell[0]
         # Twice: once encoded, hardly ever larger than decoded, and once decoded.

@@ -8,7 +8,7 @@ add one, write a class with :class:`Formulation`'s methods and a row in
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -22,7 +22,7 @@ from daskgmm.kernel.formulations.whitened import Whitened
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
-__all__ = ["CANDIDATES", "Formulation", "formulation_of", "warm_up"]
+__all__ = ["CANDIDATES", "Formulation", "formulation_of"]
 
 
 class Formulation(Protocol):
@@ -77,12 +77,3 @@ def formulation_of(mixture: Mixture) -> Formulation:
 def _cheapest(mixture: Mixture) -> type[Formulation]:
     costs = [candidate.cost(mixture) for candidate in CANDIDATES]
     return CANDIDATES[int(np.argmin(costs))]
-
-
-@cache
-def warm_up() -> None:
-    """Have all code compiled that will be, so that its time and memory are spent once, here."""
-    one = Mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)), "full")
-    if np.isfinite(Compiled.cost(one)):
-        for dtype in (np.float32, np.float64):
-            Compiled(one).absorb(np.zeros((1, 1), dtype))

@@ -9,7 +9,10 @@ NumPy calls. NumPy stays the reference, and what is used where Numba is not ther
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,11 +23,11 @@ from daskgmm.kernel.mixture import Mixture
 
 absorb_rows: Callable[..., Any] | None
 try:
-    from daskgmm.kernel.formulations.fused import absorb_rows
+    from daskgmm.kernel.formulations.fused import absorb_rows, is_kept
 except ImportError:  # Numba is an optional extra
     absorb_rows = None
 
-__all__ = ["Compiled"]
+__all__ = ["Compiled", "warm_up"]
 
 
 class Compiled(Natural):
@@ -74,3 +77,26 @@ class Compiled(Natural):
         self._second += sums[:, :n_second].T
         self._first += sums[:, n_second:].T
         return float(log_likelihood) + len(x) * self.offset
+
+
+@cache
+def warm_up() -> None:
+    """Have the loop compiled, so that its time and memory are spent once, here.
+
+    Compiling takes seconds, and a hundred megabytes that a process does not give back:
+    where no compiled code is kept from an earlier run, another process makes it.
+    """
+    if absorb_rows is None:
+        return
+    if not is_kept():
+        subprocess.run([sys.executable, "-c", _COMPILE], check=False, capture_output=True)
+    _compile()
+
+
+_COMPILE = "from daskgmm.kernel.formulations.compiled import _compile; _compile()"
+
+
+def _compile() -> None:
+    one = Mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)), "full")
+    for dtype in (np.float32, np.float64):
+        Compiled(one).absorb(np.zeros((1, 1), dtype))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from daskgmm.kernel.formulations.sub_blocked import SMALLEST
 
-__all__ = ["absorb_rows"]
+__all__ = ["absorb_rows", "is_kept"]
 
 Array = NDArray[Any]
 
@@ -238,3 +239,9 @@ def absorb_rows(
         _add_sums(phi, resp, partial)
     sums += partial[:, :n_terms]
     return log_likelihood
+
+
+def is_kept() -> bool:
+    """Whether compiled code is kept from an earlier run (of this version or another)."""
+    folder = Path(absorb_rows._cache.cache_path)  # type: ignore[attr-defined]
+    return any(folder.glob("fused.absorb_rows-*.nbc"))

@@ -1,0 +1,295 @@
+"""The commands: ``python -m tests.benchmarks COMMAND``, from the root of the repository."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from dask.utils import parse_bytes
+
+from daskgmm.errors import MemoryLimitError
+
+from .billion import FitFailedError, billion_table
+from .driver import PARTITIONS, SCHEDULERS, driver_table
+from .environments import CACHE, pythons_of
+from .grid import COMPONENTS, COVARIANCES, DTYPES, FEATURES, grid
+from .passes import contestants_of, measured_grid, pass_tables
+from .peers import PEERS, THIS_PROJECT
+from .reading import read_table
+from .stores import CODECS, MadeStore, rows_of
+from .table import Table, write_json
+
+__all__ = ["main"]
+
+
+class _List(click.ParamType):
+    """Values with commas between them; of a known set where one is given."""
+
+    def __init__(self, kind: Callable[[str], Any], known: tuple[Any, ...] | None = None) -> None:
+        self._kind = kind
+        self._known = known
+        self.name = ",".join(str(value) for value in known) if known else "1,2,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> list[Any]:
+        if isinstance(value, list):
+            return value
+        try:
+            values = [self._kind(part) for part in value.split(",") if part]
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        for one in values:
+            if self._known is not None and one not in self._known:
+                self.fail(f"{one!r} is not one of {self.name}", param, ctx)
+        return values
+
+
+class _Size(click.ParamType):
+    """Bytes as a number or as text such as 512MiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        try:
+            return int(parse_bytes(value))
+        except (ValueError, TypeError):
+            self.fail(f"{value!r} is not a size such as 512MiB", param, ctx)
+
+
+_json = click.option(
+    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write there."
+)
+_rounds = click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+_folder = click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=CACHE / "stores",
+    show_default=True,
+    help="Where the store is made, and kept.",
+)
+_codec = click.option("--codec", type=click.Choice(list(CODECS)), default="zstd", show_default=True)
+
+
+def _report(tables: list[Table], json_file: Path | None) -> None:
+    click.echo("\n\n".join(str(table) for table in tables))
+    if json_file is not None:
+        write_json(json_file, tables)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Measure a pass, the read, the driver, and a billion rows.
+
+    \b
+    Examples:
+      python -m tests.benchmarks pass --quick
+      python -m tests.benchmarks pass --covariance full --dtype float64 --peers onedal,sklearn
+      python -m tests.benchmarks pass --threads 1,2 --peers ""
+      python -m tests.benchmarks read --size 4GiB --memory-limit 1GiB
+      python -m tests.benchmarks driver --partitions 100,1000
+      python -m tests.benchmarks billion --rows 10000000 --folder /tmp/rows
+    """
+
+
+@main.command("pass")
+@click.option("--features", type=_List(int), default=list(FEATURES), help="D. Default: 2 to 128.")
+@click.option(
+    "--components", type=_List(int), default=list(COMPONENTS), help="K. Default: 4,16,64."
+)
+@click.option("--covariance", type=_List(str, COVARIANCES), default=list(COVARIANCES))
+@click.option("--dtype", type=_List(str, DTYPES), default=list(DTYPES))
+@click.option("--rows", type=click.IntRange(1000), help="Default: by point, half a second a pass.")
+@click.option(
+    "--peers",
+    type=_List(str, tuple(PEERS)),
+    default=list(PEERS),
+    help='Whom to measure beside this project; "" for nobody. Default: all.',
+)
+@click.option("--here", is_flag=True, help="Peers of the current environment; make no other.")
+@click.option(
+    "--threads", type=_List(int), default=[], help="Compare this project on so many cores."
+)
+@click.option("--quick", is_flag=True, help="A tiny grid of tiny data, to see that all runs.")
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=CACHE,
+    show_default=True,
+    help="Where the environments of peers are made, and kept.",
+)
+@_rounds
+@_json
+def _pass(
+    features: list[int],
+    components: list[int],
+    covariance: list[str],
+    dtype: list[str],
+    rows: int | None,
+    peers: list[str],
+    here: bool,
+    threads: list[int],
+    quick: bool,
+    cache: Path,
+    rounds: int,
+    json_file: Path | None,
+) -> None:
+    """Seconds per pass, beside the peers and the machine's floor.
+
+    Exit status 1 if log-likelihoods disagree after the same iterations.
+
+    \b
+    Examples:
+      python -m tests.benchmarks pass --quick
+      python -m tests.benchmarks pass --features 2,8,32 --covariance full --dtype float64
+      python -m tests.benchmarks pass --threads 1,2 --peers "" --json scaling.json
+    """
+    if quick:
+        features, components, rows, rounds = [2, 8], [4], rows or 20_000, min(rounds, 2)
+    chosen = [PEERS[name] for name in peers]
+    pythons, reasons = pythons_of([THIS_PROJECT, *chosen], cache, here=here)
+    contestants = contestants_of(chosen, pythons, threads)
+    found: list[dict[str, Any]] = []
+
+    def on_row(row: dict[str, Any]) -> None:
+        found.append(row)
+        ratios = " ".join(
+            f"{c.name} {row[f'{c.name}_ratio']:.2f}"
+            for c in contestants
+            if f"{c.name}_ratio" in row
+        )
+        click.echo(
+            f"{row['covariance']} {row['dtype']} D={row['n_features']} K={row['n_components']}: "
+            f"{row.get(f'{THIS_PROJECT.name}_seconds', float('nan')):.3f} s a pass; {ratios}",
+            err=True,
+        )
+        if json_file is not None:  # a grid takes hours: keep what is there
+            write_json(json_file, pass_tables(found, contestants, reasons))
+
+    points = grid(features, components, covariance, dtype, rows)
+    measured_grid(points, contestants, rounds, on_row)
+    _report(pass_tables(found, contestants, reasons), json_file)
+    if any(row["disagree"] for row in found):
+        sys.exit(1)
+
+
+@main.command("read")
+@click.option("--size", type=_Size(), default="4GiB", show_default=True, help="Decoded.")
+@click.option("--memory-limit", type=_Size(), default="1GiB", show_default=True)
+@_codec
+@click.option("--chunk-rows", type=click.IntRange(1), default=16_384, show_default=True)
+@click.option("--features", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--components", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--dtype", type=click.Choice(DTYPES), default="float64", show_default=True)
+@_folder
+@_rounds
+@_json
+def _read(
+    size: int,
+    memory_limit: int,
+    codec: str,
+    chunk_rows: int,
+    features: int,
+    components: int,
+    dtype: str,
+    folder: Path,
+    rounds: int,
+    json_file: Path | None,
+) -> None:
+    """A pass over a Zarr store against decoding alone and arithmetic alone.
+
+    \b
+    Examples:
+      python -m tests.benchmarks read
+      python -m tests.benchmarks read --size 8GiB --codec lz4 --components 32
+    """
+    n_rows = rows_of(size, features, dtype, chunk_rows)
+    store = MadeStore(folder, n_rows, features, components, dtype, codec, chunk_rows)
+    try:
+        table = read_table(store, memory_limit, rounds)
+    except MemoryLimitError as error:
+        raise click.ClickException(str(error)) from None
+    _report([table], json_file)
+
+
+@main.command("driver")
+@click.option(
+    "--partitions", type=_List(int), default=list(PARTITIONS), help="Default: 100 to 10,000."
+)
+@click.option("--schedulers", type=_List(str, tuple(SCHEDULERS)), default=list(SCHEDULERS))
+@click.option("--features", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--components", type=click.IntRange(1), default=8, show_default=True)
+@_rounds
+@_json
+def _driver(
+    partitions: list[int],
+    schedulers: list[str],
+    features: int,
+    components: int,
+    rounds: int,
+    json_file: Path | None,
+) -> None:
+    """What a pass costs beside its rows, by partitions.
+
+    \b
+    Examples:
+      python -m tests.benchmarks driver
+      python -m tests.benchmarks driver --partitions 100,1000 --schedulers threads
+    """
+    if len(set(partitions)) < 2:
+        raise click.UsageError("--partitions needs two numbers at least, for a line through them")
+    table = driver_table(
+        schedulers, partitions, n_features=features, n_components=components, rounds=rounds
+    )
+    _report([table], json_file)
+
+
+@main.command("billion")
+@click.option("--rows", type=click.IntRange(1000), default=10**9, show_default=True)
+@click.option("--memory-limit", type=_Size(), default="2GiB", show_default=True)
+@click.option("--cores", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--components", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--max-iter", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--chunk-rows", type=click.IntRange(1), default=262_144, show_default=True)
+@_codec
+@_folder
+@_json
+def _billion(
+    rows: int,
+    memory_limit: int,
+    cores: int,
+    components: int,
+    max_iter: int,
+    chunk_rows: int,
+    codec: str,
+    folder: Path,
+    json_file: Path | None,
+) -> None:
+    """Fit a billion rows of 4 float32 features, full covariances, within 2 GiB.
+
+    The store takes some 15 GB in --folder. An interrupted run goes on where it was.
+
+    \b
+    Examples:
+      python -m tests.benchmarks billion --folder /data/rows
+      python -m tests.benchmarks billion --rows 20000000
+    """
+    store = MadeStore(folder, rows, 4, components, "float32", codec, chunk_rows)
+    try:
+        table = billion_table(
+            store,
+            memory_limit=memory_limit,
+            cores=cores,
+            options=["--max-iter", str(max_iter)],
+        )
+    except FitFailedError as error:
+        raise click.ClickException(str(error)) from None
+    _report([table], json_file)
+
+
+if __name__ == "__main__":
+    # As an exception, so that the processes of contestants are ended, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    main(prog_name="python -m tests.benchmarks")

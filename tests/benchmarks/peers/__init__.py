@@ -1,0 +1,108 @@
+"""Peers: who is measured, what each can run, and where it lives.
+
+To add one, write a script ``with_NAME.py`` beside this file and a row in ``PEERS``. A
+script runs in the peer's own environment, which has nothing of this project: it
+imports only its peer and :mod:`problem`, and defines
+
+    INCLUDES_SETUP : bool
+        Whether the seconds of a fit count more than its iterations.
+    fit(problem, n_iterations) -> (seconds, (weights, means, covariances))
+        Exactly so many iterations of EM from the problem's start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..grid import Point
+
+__all__ = ["PEERS", "THIS_PROJECT", "Peer"]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library that fits Gaussian mixtures.
+
+    Attributes
+    ----------
+    name : str
+    script : str
+        A module of this folder.
+    families : tuple of str
+        Covariance families that it fits.
+    environment : str or None
+        Of which folder its packages are; None for the environment that runs this.
+    installs : tuple of tuples of str
+        What pip is given to make the environment, in turn.
+    dtype : str or None
+        What it is given, whatever the data's dtype; None for the data's own.
+    data_dtypes : tuple of str
+        Of data that it is worth running on.
+    """
+
+    name: str
+    script: str
+    families: tuple[str, ...]
+    environment: str | None = None
+    installs: tuple[tuple[str, ...], ...] = ()
+    dtype: str | None = None
+    data_dtypes: tuple[str, ...] = ("float64", "float32")
+
+    def runs(self, point: Point) -> bool:
+        """Whether there is something to measure at a point of the grid."""
+        return point.covariance in self.families and point.dtype in self.data_dtypes
+
+    def dtype_of(self, point: Point) -> str:
+        """What it computes in at a point of the grid."""
+        return self.dtype or point.dtype
+
+
+THIS_PROJECT = Peer("daskgmm", "with_daskgmm", ("full", "tied", "diag", "spherical"))
+
+_ONEDAL = ("daal4py", "scikit-learn<1.6", "packaging")
+
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer(
+            "onedal",
+            "with_onedal",
+            ("full", "diag"),
+            "onedal",
+            (_ONEDAL,),
+            dtype="float64",
+        ),
+        Peer(
+            "onedal-float32",
+            "with_onedal",
+            ("full", "diag"),
+            "onedal",
+            (_ONEDAL,),
+            data_dtypes=("float32",),
+        ),
+        Peer(
+            "sklearn",
+            "with_sklearn",
+            ("full", "tied", "diag", "spherical"),
+            "sklearn",
+            (("scikit-learn",),),
+        ),
+        Peer(
+            "pomegranate",
+            "with_pomegranate",
+            ("full", "diag"),
+            "pomegranate",
+            (("torch==2.13.0",), ("pomegranate",)),
+            dtype="float32",
+        ),
+        Peer(
+            "bob",
+            "with_bob",
+            ("diag",),
+            "bob",
+            (("bob.learn.em", "scikit-learn<1.5"),),
+            dtype="float64",
+        ),
+    )
+}
+"""All peers by name. oneDAL runs in float64 on all data, and in float32 on float32 data."""

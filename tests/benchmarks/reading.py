@@ -1,0 +1,99 @@
+"""Reading: a pass over a compressed store against its two parts, decoding and arithmetic.
+
+A pass that overlaps them well takes hardly longer than the longer of the two.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from dask.utils import format_bytes
+from numpy.typing import NDArray
+
+from daskgmm.em import InMemoryRows, PlainEM, Rows, run, stop_rule_named
+from daskgmm.errors import IntegrityWarning
+from daskgmm.execution import in_force
+from daskgmm.inputs import open_input, open_rows
+from daskgmm.kernel import Mixture
+
+from .made import start_of, truth
+from .stores import MadeStore
+from .table import Column, Table
+
+__all__ = ["read_table"]
+
+_SHARE_IN_MEMORY = 0.25  # of the limit
+
+
+def _count(x: NDArray[Any], start: int) -> int:
+    return len(x)
+
+
+def read_table(store: MadeStore, memory_limit: int, rounds: int) -> Table:
+    """Seconds of decoding alone, of arithmetic alone, and of a pass over a store.
+
+    Arithmetic is measured on as many rows as a share of the limit holds, and scaled
+    to all of them.
+    """
+    path = store.made()
+    start = start_of(truth(store.n_features, store.n_components), "full")
+    with warnings.catch_warnings():
+        # Made here, with the codecs that a codec's name stands for and no others.
+        warnings.simplefilter("ignore", IntegrityWarning)
+        rows = open_input(
+            path, n_components=store.n_components, memory_limit=memory_limit, sampled=True
+        ).rows
+    row_bytes = store.n_bytes // store.n_rows
+    n_part = min(store.n_rows, max(1, int(_SHARE_IN_MEMORY * memory_limit) // row_bytes))
+    part = InMemoryRows(open_rows(path).read(0, n_part), n_threads=in_force().n_threads)
+    _one_pass(part, start)  # warms up
+    found = []
+    for number in range(rounds):
+        decode = _seconds(lambda: rows.fold(_count))
+        arithmetic = _seconds(lambda: _one_pass(part, start)) * store.n_rows / n_part
+        whole = _seconds(lambda: _one_pass(rows, start))
+        found.append(
+            {
+                "round": number + 1,
+                "decode_seconds": decode,
+                "arithmetic_seconds": arithmetic,
+                "pass_seconds": whole,
+                "ratio": whole / max(decode, arithmetic),
+            }
+        )
+    found.append({key: median(row[key] for row in found) for key in found[0]} | {"round": "median"})
+    columns = [
+        Column("round", "round"),
+        Column("decode_seconds", "decoding s", "{:.2f}"),
+        Column("arithmetic_seconds", "arithmetic s", "{:.2f}"),
+        Column("pass_seconds", "pass s", "{:.2f}"),
+        Column("ratio", "pass / larger", "{:.2f}"),
+    ]
+    notes = [
+        f"{store.n_rows:,} rows x {store.n_features} {store.dtype} ({format_bytes(store.n_bytes)}, "
+        f"{store.n_bytes / memory_limit:.1f} times the memory limit), codec {store.codec}, chunks "
+        f"of {store.chunk_rows:,} rows; {store.n_components} full components; arithmetic measured "
+        f"on {n_part:,} rows and scaled",
+    ]
+    return Table("A pass over a store", columns, found, notes)
+
+
+def _one_pass(rows: Rows, start: Mixture) -> None:
+    run(
+        rows,
+        start,
+        stepper=PlainEM(reg_covar=0.0),
+        stop=stop_rule_named("increment"),
+        tol=0.0,
+        max_iter=1,
+    )
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began

@@ -1,0 +1,187 @@
+"""The benchmarks run, and a wrong answer is reported. No test looks at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from click.testing import CliRunner, Result
+
+from . import billion, environments, floor, stores
+from .__main__ import main
+from .grid import FEATURES, Point, default_rows, grid
+from .made import start_of, truth, write_start
+from .passes import Contestant, at_work, contestants_of, measured_point, pass_tables
+from .peers import PEERS, THIS_PROJECT
+
+HERE = {name: Path(sys.executable) for name in (THIS_PROJECT.name, "sklearn")}
+POINT = Point("full", "float64", n_features=3, n_components=4, n_rows=5_000)
+
+
+def invoked(*arguments: str) -> Result:
+    """A command's result, its exception raised."""
+    return CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+
+
+def measured(contestants: list[Contestant]) -> dict[str, Any]:
+    """One round at one point."""
+    with at_work(contestants) as field:
+        return measured_point(POINT, field, rounds=1)
+
+
+def tables_of(json_file: Path) -> list[list[dict[str, Any]]]:
+    """Rows of each table that a command wrote."""
+    return [table["rows"] for table in json.loads(json_file.read_text())["tables"]]
+
+
+# -- pass ----------------------------------------------------------------------
+
+
+def test_pass_agrees_with_scikit_learn_in_every_family(tmp_path: Path) -> None:
+    file = tmp_path / "pass.json"
+    command = ["pass", "--quick", "--here", "--peers", "sklearn", "--rounds", "1"]
+    result = invoked(*command, "--rows", "5000", "--dtype", "float64", "--json", str(file))
+    points, summary = tables_of(file)
+    assert result.exit_code == 0, result.output
+    assert {row["covariance"] for row in points} == {"full", "tied", "diag", "spherical"}
+    for row in points:
+        assert row["failed"] == {}
+        assert row["disagree"] == []
+        assert row["differences"]["sklearn"] <= 1e-6
+        assert {*row["rounds"]} == {"daskgmm", "sklearn"}
+        assert row["daskgmm_seconds"] > 0
+        assert "sklearn_ratio" in row
+    assert {row["contestant"] for row in summary} == {"sklearn"}
+    assert "DISAGREES" not in result.output
+
+
+def test_a_wrong_answer_is_reported(tmp_path: Path) -> None:
+    right = start_of(truth(POINT.n_features, POINT.n_components), POINT.covariance)
+    wrong = replace(right, means=right.means + 0.5)
+    write_start(tmp_path / "wrong.npz", wrong)
+    ours, sklearn = contestants_of([PEERS["sklearn"]], HERE)
+    contestants = [ours, replace(sklearn, start=tmp_path / "wrong.npz")]
+    row = measured(contestants)
+    assert row["failed"] == {}
+    assert row["disagree"] == ["sklearn"]
+    assert row["differences"]["sklearn"] > 1e-6
+    shown = str(pass_tables([row], contestants, {})[0])
+    assert "NO: sklearn" in shown
+    assert "sklearn DISAGREES at full float64 D=3 K=4" in shown
+
+
+def test_a_failure_is_reported_and_the_others_go_on() -> None:
+    ours, sklearn = contestants_of([PEERS["sklearn"]], HERE)
+    contestants = [ours, replace(sklearn, start=Path("nowhere.npz"))]
+    row = measured(contestants)
+    assert "nowhere.npz" in row["failed"]["sklearn"]
+    assert row["daskgmm_seconds"] > 0
+    shown = str(pass_tables([row], contestants, {})[0])
+    assert "sklearn failed at full float64 D=3 K=4" in shown
+
+
+def test_threads_hold_this_project_against_itself_on_fewer_cores() -> None:
+    names = [c.name for c in contestants_of([], HERE, threads=[1, 2])]
+    assert names == ["daskgmm", "daskgmm@1"]
+    row = measured(contestants_of([], HERE, threads=[1]))
+    assert row["failed"] == {}
+
+
+def test_a_peer_whose_environment_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    peers = [THIS_PROJECT, PEERS["bob"]]
+    pythons, reasons = environments.pythons_of(peers, tmp_path / "file", here=False)
+    assert set(pythons) == {"daskgmm"}
+    assert "venv" in reasons["bob"]
+    shown = str(pass_tables([], contestants_of(peers[1:], pythons), reasons)[0])
+    assert "bob is left out: -m venv" in shown
+
+
+# -- the grid and its floor ----------------------------------------------------
+
+
+def test_the_floor_counts_what_each_family_needs() -> None:
+    d, k = 7, 3
+    products = sum(1 for i in range(d) for j in range(i, d))
+    numbers = {"full": 1 + d + products, "tied": 1 + d, "diag": 1 + 2 * d, "spherical": 2 + d}
+    assert {name: floor.flops(name, d, k) for name in numbers} == {
+        name: 4 * p * k for name, p in numbers.items()
+    }
+    rates = floor.Rates(gemm=1e9, exp=1e8)
+    assert math.isclose(rates.seconds("full", 1000, d, k), 1000 * (4 * 36 * 3 / 1e9 + 3 / 1e8))
+
+
+def test_every_point_has_rows_that_fit_into_memory() -> None:
+    for point in grid(FEATURES, [4, 64], ["full", "tied"], ["float64"]):
+        assert point.n_rows == default_rows(point.covariance, point.n_features, point.n_components)
+        assert point.n_rows >= 20_000
+        assert point.n_rows * max(point.n_features, point.n_components) <= 2**25
+
+
+# -- read, driver, billion -----------------------------------------------------
+
+
+def test_read_compares_a_pass_with_its_parts(tmp_path: Path) -> None:
+    file = tmp_path / "read.json"
+    result = invoked(
+        *("read", "--size", "8MiB", "--memory-limit", "1GiB", "--rounds", "1"),
+        *("--folder", str(tmp_path), "--json", str(file)),
+    )
+    assert result.exit_code == 0, result.output
+    ((first, medians),) = tables_of(file)
+    assert medians["round"] == "median"
+    larger = max(first["decode_seconds"], first["arithmetic_seconds"])
+    assert math.isclose(first["ratio"], first["pass_seconds"] / larger)
+
+
+def test_driver_reports_every_number_of_partitions(tmp_path: Path) -> None:
+    file = tmp_path / "driver.json"
+    result = invoked("driver", "--partitions", "4,8", "--rounds", "1", "--json", str(file))
+    assert result.exit_code == 0, result.output
+    (rows,) = tables_of(file)
+    assert [(row["scheduler"], row["partitions"]) for row in rows] == [
+        ("threads", 4),
+        ("threads", 8),
+        ("distributed", 4),
+        ("distributed", 8),
+    ]
+
+
+def test_billion_fits_in_a_process_of_its_own(tmp_path: Path) -> None:
+    store = stores.MadeStore(tmp_path, 20_000, 4, 2, "float32", "zstd", 4096)
+    table = billion.billion_table(store, memory_limit=2**31, cores=1, options=["--max-iter", "3"])
+    (row,) = table.rows
+    assert row["n_rows"] == 20_000
+    assert row["n_passes"] >= 2
+    assert 2**20 < row["peak_memory_bytes"] < 2**31
+    assert row["within_limit"]
+
+
+def test_a_store_that_was_interrupted_goes_on_to_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "_BLOCK_ROWS", 100)
+    whole = stores.MadeStore(tmp_path / "whole", 1_000, 2, 2, "float32", "zstd", 100)
+    broken = replace(whole, folder=tmp_path / "broken")
+    draw, drawn = stores.draw, []
+
+    def draw_three(*arguments: Any) -> Any:
+        drawn.append(arguments)
+        if len(drawn) > 3:
+            raise KeyboardInterrupt
+        return draw(*arguments)
+
+    monkeypatch.setattr(stores, "draw", draw_three)
+    with pytest.raises(KeyboardInterrupt):
+        broken.made()
+    assert not broken.path.exists()
+    monkeypatch.setattr(stores, "draw", draw)
+    rows = [zarr.open_array(store.made(), mode="r")[:] for store in (whole, broken)]
+    np.testing.assert_array_equal(*rows)
