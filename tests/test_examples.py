@@ -51,9 +51,9 @@ def test_batch_predict_finds_the_anomalies():
 
 @pytest.fixture
 def data(tmp_path):
-    x = np.random.default_rng(0).normal(size=(5_000, 2)) * [1, 3]
+    x = np.random.default_rng(0).normal(size=(2_000, 2)) * [1, 3]
     path = tmp_path / "data.zarr"
-    zarr.create_array(path, data=x, chunks=(1_000, 2), compressors=[Crc32cCodec()])
+    zarr.create_array(path, data=x, chunks=(500, 2), compressors=[Crc32cCodec()])
     return path
 
 

@@ -27,7 +27,6 @@ from daskgmm.kernel.blas import single_thread, single_threaded_blas_for_good
 __all__ = ["DaskRows", "array_of_source", "coalesced"]
 
 _FAN_IN = 16  # a power of two, so that the tree of trees is the tree
-_RETRIES = 3
 
 T = TypeVar("T", bound=Additive)
 
@@ -157,11 +156,8 @@ class DaskRows:
                 for i in range(0, len(level), _FAN_IN)
             ]
             depth += 1
-        options: dict[str, Any] = {"retries": _RETRIES} if scheduler.has_workers else {}
-        if self._n_threads is not None and not scheduler.has_workers:
-            options["num_workers"] = self._n_threads
         with single_thread():
-            return level[0].compute(optimize_graph=False, **options)
+            return scheduler.compute(level[0], self._n_threads)
 
     def map(
         self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import dask
+from dask.delayed import Delayed
 from dask.system import CPU_COUNT
 from distributed import Client, get_client
 
@@ -32,7 +36,31 @@ class Scheduler:
     n_workers: int = 1
     worker_memory: int | None = None
 
+    def compute(self, task: Delayed, n_threads: int | None = None) -> Any:
+        """The result of a task, computed there; when it is interrupted, nothing runs on.
 
+        Parameters
+        ----------
+        task : Delayed
+        n_threads : int, optional
+            Tasks at once, where they run on threads of this process.
+        """
+        if self.has_workers:
+            try:
+                return task.compute(optimize_graph=False, retries=_RETRIES)
+            except KeyboardInterrupt:
+                _wait_until_idle()
+                raise
+        if dask.config.get("scheduler", None) not in (None, "threads", "threading"):
+            return task.compute(optimize_graph=False)
+        # Dask's own pool would go on with the tasks in hand, and those that write
+        # results would write them into an output that has been removed.
+        with ThreadPoolExecutor(n_threads or self.n_threads) as pool:
+            return task.compute(optimize_graph=False, scheduler="threads", pool=pool)
+
+
+_RETRIES = 3
+_IDLE_SECONDS = 60.0
 # Of its limit a worker spills at 60% and pauses at 80%: stay below the first.
 _SHARE_BEFORE_SPILLING = 0.6
 
@@ -53,6 +81,15 @@ def in_force() -> Scheduler:
         max(len(workers), 1),
         int(_SHARE_BEFORE_SPILLING * min(limits)) if limits else None,
     )
+
+
+def _wait_until_idle() -> None:
+    """Let the tasks in hand on workers end, within a minute; what waits was cancelled."""
+    client, until = _client(), time.monotonic() + _IDLE_SECONDS
+    while client is not None and any(client.processing().values()):
+        if time.monotonic() > until:
+            return
+        time.sleep(0.1)
 
 
 def _client() -> Client | None:
