@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from daskgmm.em.rows import Rows
 from daskgmm.errors import DamagedDataError, DataError, NonFiniteError
-from daskgmm.kernel import Moments, moments
+from daskgmm.kernel import Moments, extremes, moments
 from daskgmm.kernel.families.base import Float64Array
 
 __all__ = ["NonFinite", "Scan", "check_finite", "hash_rows", "sample_threshold", "scan_rows"]
@@ -121,8 +121,7 @@ def _scan_block(x: NDArray[Any], start: int, threshold: int, seed: int) -> Scan:
     if len(x) == 0:
         nothing = Moments(0, np.zeros(d), np.zeros((d, d)))
         return Scan(nothing, np.full(d, np.inf), np.full(d, -np.inf), np.empty((0, d)))
-    minimum = x.min(axis=0).astype(np.float64)
-    maximum = x.max(axis=0).astype(np.float64)
+    minimum, maximum = extremes(x)
     if (bad := find_non_finite(x, start)) is not None:
         nothing = Moments(0, np.zeros(d), np.zeros((d, d)))
         return Scan(nothing, minimum, maximum, np.empty((0, d)), bad)

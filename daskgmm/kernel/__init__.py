@@ -12,7 +12,7 @@ from daskgmm.kernel.families import FAMILIES, Family, family_named
 from daskgmm.kernel.formulations.compiled import warm_up
 from daskgmm.kernel.m_step import m_step
 from daskgmm.kernel.mixture import Mixture
-from daskgmm.kernel.moments import Moments, moments
+from daskgmm.kernel.moments import Moments, extremes, moments
 from daskgmm.kernel.statistics import Statistics
 from daskgmm.kernel.sub_blocks import sub_block_bytes
 
@@ -23,6 +23,7 @@ __all__ = [
     "Moments",
     "Statistics",
     "e_step",
+    "extremes",
     "family_named",
     "labels",
     "log_density",
