@@ -26,7 +26,7 @@ from daskgmm.demo import run_demo
 from daskgmm.em import INITIALISERS, STOP_RULES
 from daskgmm.errors import DaskGMMError, DaskGMMWarning, ParameterError
 from daskgmm.estimator import GaussianMixture
-from daskgmm.execution import duration
+from daskgmm.execution import PassProgress, duration
 from daskgmm.execution.clusters import open_cluster
 from daskgmm.inputs import open_rows
 from daskgmm.kernel import FAMILIES
@@ -58,7 +58,7 @@ def _reported() -> Iterator[None]:
         except DaskGMMError as error:
             raise click.ClickException(_one_line(error)) from None
         except KeyboardInterrupt:
-            raise click.ClickException("interrupted; nothing was written") from None
+            raise click.ClickException("interrupted; no output was left half written") from None
 
 
 def _one_line(error: Exception) -> str:
@@ -86,39 +86,56 @@ def _command(function: Command) -> Command:
     return option(reported)
 
 
-def _data_options(function: Command) -> Command:
-    """Options of commands that read rows; the function is given an opened source."""
+_source_options = (
+    click.argument("data"),
+    click.option("--member", help="Which array, where DATA is a group of several."),
+    click.option(
+        "--missing-chunks",
+        type=click.Choice(["error", "fill"]),
+        default="error",
+        show_default=True,
+        help="What a chunk that is not stored means: damage, or the fill value.",
+    ),
+)
+_pass_options = (
+    click.option(
+        "--cluster",
+        metavar="FILE|ADDRESS",
+        help="YAML file of a cluster to start, or address of a scheduler (tcp://...). "
+        "Default: the threads of this process.",
+    ),
+    click.option(
+        "--memory-limit",
+        metavar="SIZE",
+        help="Most memory of a process, such as 2GiB. Default: half of what is free.",
+    ),
+)
+
+
+def _with_source(function: Command) -> Command:
+    """Give the function the opened rows that the options name."""
 
     @functools.wraps(function)
-    def opened(
-        data: str, member: str | None, missing_chunks: Any, cluster: str | None, **kwargs: Any
-    ) -> Any:
-        with open_cluster(cluster):
-            source = open_rows(data, member=member, missing_chunks=missing_chunks)
-            return function(source, **kwargs)
+    def opened(data: str, member: str | None, missing_chunks: Any, **kwargs: Any) -> Any:
+        return function(open_rows(data, member=member, missing_chunks=missing_chunks), **kwargs)
 
-    for decorate in (
-        click.argument("data"),
-        click.option("--member", help="Which array, where DATA is a group of several."),
-        click.option(
-            "--missing-chunks",
-            type=click.Choice(["error", "fill"]),
-            default="error",
-            show_default=True,
-            help="What a chunk that is not stored means: damage, or the fill value.",
-        ),
-        click.option(
-            "--cluster",
-            metavar="FILE|ADDRESS",
-            help="YAML file of a cluster to start, or address of a scheduler (tcp://...). "
-            "Default: the threads of this process.",
-        ),
-        click.option(
-            "--memory-limit", metavar="SIZE", help="Most memory of a process, such as 2GiB."
-        ),
-    ):
+    for decorate in _source_options:
         opened = decorate(opened)
     return opened
+
+
+def _with_passes(function: Command) -> Command:
+    """Run a function that reads all rows on the cluster asked for, and show how far it is."""
+    with_source = _with_source(function)
+
+    @functools.wraps(with_source)
+    def on_cluster(cluster: str | None, **kwargs: Any) -> Any:
+        with open_cluster(cluster), PassProgress():
+            return with_source(**kwargs)
+
+    for decorate in _pass_options:
+        on_cluster = decorate(on_cluster)
+    return on_cluster
 
 
 _output = click.option("--output", required=True, metavar="PATH", help="Where to write.")
@@ -140,23 +157,36 @@ def main() -> None:
 
 @main.command("fit")
 @_command
-@_data_options
+@_with_passes
 @click.option("--components", type=click.IntRange(1), required=True, help="How many, K.")
 @click.option(
     "--covariance",
     type=click.Choice(list(FAMILIES)),
     default=_DEFAULTS["covariance_type"],
     show_default=True,
+    help="How covariances are constrained.",
 )
-@click.option("--restarts", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option(
+    "--restarts",
+    type=click.IntRange(1),
+    default=_DEFAULTS["n_init"],
+    show_default=True,
+    help="Starts, of which the best is kept; at least ten compete on a sample.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of sample and starts: the same seed gives the same bits.",
+)
 @click.option("--max-iter", type=click.IntRange(1), default=100, show_default=True)
 @click.option(
     "--tol",
     type=click.FloatRange(0),
     default=_DEFAULTS["tol"],
     show_default=True,
-    help="What the stop rule compares with, nats per row.",
+    help="What the stop rule compares with: nats per row, or for means their squared units.",
 )
 @click.option(
     "--stopping",
@@ -215,7 +245,7 @@ def _fit(
         f"{result['n_components']} {result['covariance_type']} components on "
         f"{result['n_rows']:,} rows x {result['n_features']} features\n"
         f"log-likelihood per row  {result['log_likelihood_per_row']:.9g}\n"
-        f"stopped                 {result['stop_reason']}, after {result['n_iter']} iterations and "
+        f"stopped                 {_reason(result['stop_reason'])}, after {result['n_iter']} iterations and "
         f"{result['n_passes']} passes, {duration(result['seconds'])}\n"
         f"peak memory             {format_bytes(result['peak_memory_bytes'])}\n"
         f"weights                 {' '.join(f'{w:.4g}' for w in result['weights'])}\n"
@@ -225,7 +255,7 @@ def _fit(
 
 @main.command("predict")
 @_command
-@_data_options
+@_with_passes
 @_model
 @_output
 @click.option("--probabilities", metavar="PATH", help="Also write (rows, K) probabilities.")
@@ -258,7 +288,7 @@ def _predict(
 
 @main.command("score")
 @_command
-@_data_options
+@_with_passes
 @_model
 def _score(source: Any, model: str, **options: Any) -> tuple[dict[str, Any], str]:
     """Log-likelihood, AIC, BIC and ICL of the rows of DATA under a model.
@@ -290,15 +320,15 @@ def _info(path: str) -> tuple[dict[str, Any], str]:
 
 @main.command("check")
 @_command
-@click.argument("data")
-def _check(data: str) -> tuple[dict[str, Any], str]:
+@_with_source
+def _check(source: Any) -> tuple[dict[str, Any], str]:
     """Look for missing, empty and truncated chunks of DATA, without reading the rows.
 
     \b
     Example:
       daskgmm check data.zarr
     """  # noqa: D301
-    result = job.check(data)
+    result = job.check(source)
     return result, _table(result)
 
 
@@ -321,6 +351,11 @@ def _demo(size: str, memory_limit: str, keep: str | None) -> tuple[dict[str, Any
       daskgmm demo --size 500MB
     """  # noqa: D301
     return run_demo(size=size, memory_limit=memory_limit, folder=keep)
+
+
+def _reason(name: str) -> str:
+    """Why a fit stopped, in words."""
+    return STOP_RULES[name].message if name in STOP_RULES else "max_iter was reached"
 
 
 def _table(result: dict[str, Any]) -> str:

@@ -52,7 +52,7 @@ def run_demo(*, size: str, memory_limit: str, folder: str | None) -> tuple[dict[
     text : str
         The same for people.
     """
-    n_bytes = bytes_of(size)
+    n_bytes = bytes_of(size, "size")
     bytes_of(memory_limit)
     assert n_bytes is not None
     n_rows = n_bytes // (4 * _D)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -39,7 +40,7 @@ from daskgmm.em import (
     start_mixture,
     stop_rule_named,
 )
-from daskgmm.errors import DataError, ParameterError
+from daskgmm.errors import DataError, ModelFormatError, ParameterError, SingularComponentError
 from daskgmm.execution import ProgressLines, in_force, peak_memory_bytes
 from daskgmm.inputs import OpenedRows, is_lazy, open_input
 from daskgmm.kernel import (
@@ -47,7 +48,7 @@ from daskgmm.kernel import (
     Mixture,
     family_named,
 )
-from daskgmm.storage import read_model, save_model
+from daskgmm.storage import read_model, redacted, save_model
 
 __all__ = ["GaussianMixture", "load_model"]
 
@@ -73,7 +74,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Starts to fit from; the result of the highest log-likelihood is kept. With
         ``progressive``, starts compete on the sample, and there are at least ten.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
-        Works on a uniform sample of at most 100,000 rows, in which features are
+        Works on a uniform sample of about 100,000 rows (fewer where D or K is large), in which features are
         brought to one scale (except for spherical covariances). ``"k-means++"`` and
         ``"random_from_data"`` assign each sampled row to its nearest seed.
     weights_init : array of shape (K,), optional
@@ -96,8 +97,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Whether starts compete, and the best is fitted, on a sample in memory before
         the first pass over all rows. A start that is given whole is used as it is.
     memory_limit : int or str, optional
-        Bytes that this process may use in all, such as ``"2GiB"``; half of what is
-        free by default. Decides how stored rows are cut, never the result.
+        Bytes that a process may use in all while it reads stored rows, such as
+        ``"2GiB"``; half of what is free by default. Decides how they are cut, never the
+        result. Data in memory and Dask arrays keep the size that they have.
 
     Attributes
     ----------
@@ -253,7 +255,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
 
         if self.warm_start and hasattr(self, "weights_"):
-            starts = [self._mixture]
+            starts = [self._warm_start(rows.n_features)]
         elif given.complete:
             starts = [start_from(scan)]
         elif self.progressive:
@@ -264,7 +266,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                     n_components=self.n_components,
                     n_starts=1 if given.means is not None else max(self.n_init, N_STARTS),
                     reg_covar=self.reg_covar,
-                    n_threads=in_force().n_threads,
+                    n_threads=in_force().local_threads,
                 )
             ]
         else:
@@ -298,10 +300,23 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """Fit, then label the same rows; see :meth:`predict`."""
         return self.fit(X).predict(X)
 
+    def _warm_start(self, n_features: int) -> Mixture:
+        """The last fit's mixture, if the new fit is of the same problem."""
+        last = self._mixture
+        asked = (self.n_components, n_features, self.covariance_type)
+        had = (last.n_components, last.n_features, last.covariance_type)
+        if asked != had:
+            raise ParameterError(
+                "warm_start: the last fit had (n_components, n_features, covariance_type) = "
+                f"{had}, this one has {asked}; set warm_start=False, or fit a new estimator"
+            )
+        return last
+
     def _progress(self) -> Callable[[ScanDone | Iteration], None]:
         if not self.verbose:
             return lambda event: None
-        return ProgressLines(self.tol, self.max_iter, self.verbose_interval)
+        tol = self.tol if self.stopping == "gap" else None
+        return ProgressLines(tol, self.max_iter, self.verbose_interval)
 
     def _given(self, n_features: int) -> GivenStart:
         """Given parts of the start, with shapes checked before anything is read."""
@@ -322,11 +337,17 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                     raise ParameterError(f"{name}_init must be finite")
             parts[name] = value
         weights, precisions = parts["weights"], parts["precisions"]
-        if weights is not None and (np.any(weights < 0) or not np.isclose(weights.sum(), 1.0)):
+        if weights is not None and (np.any(weights < 0) or abs(weights.sum() - 1.0) > 1e-6):
             raise ParameterError(
                 f"weights_init must be at least 0 and sum to 1; they sum to {weights.sum():g}"
             )
-        covariances = None if precisions is None else family.invert(precisions)
+        try:
+            covariances = None if precisions is None else family.invert(precisions)
+        except SingularComponentError as error:
+            which = "" if error.component < 0 else f"[{error.component}]"
+            raise ParameterError(
+                f"precisions_init{which} is not positive definite; give inverse covariances"
+            ) from error
         return GivenStart(weights, parts["means"], covariances)
 
     def _set_fitted(self, result: FitResult, n_passes: int, n_rows: int, seconds: float) -> None:
@@ -350,11 +371,12 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.precisions_cholesky_ = np.array(mixture.factors)
         self.precisions_ = family.precisions(self.precisions_cholesky_)
         self.n_features_in_ = mixture.n_features
+        self._fitted_type = mixture.covariance_type  # the parameter may be set anew
 
     @property
     def _mixture(self) -> Mixture:
         check_is_fitted(self)
-        return Mixture(self.weights_, self.means_, self.covariances_, self.covariance_type)
+        return Mixture(self.weights_, self.means_, self.covariances_, self._fitted_type)
 
     # -- what the mixture says of rows -----------------------------------------
 
@@ -367,7 +389,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def predict_proba(self, X: Any) -> Any:
         """Probability of each component given each row, (n_rows, K); lazy as :meth:`predict`."""
-        return self._of_rows(X, probabilities, np.float64, self.n_components)
+        return self._of_rows(X, probabilities, np.float64, self._mixture.n_components)
 
     def score_samples(self, X: Any) -> Any:
         """Log density of each row, in nats, shape (n_rows,); lazy as :meth:`predict`."""
@@ -460,7 +482,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def record(self) -> dict[str, Any]:
         """Facts of the fit as plain values: what is saved beside the parameters."""
         check_is_fitted(self)
-        settings = ("tol", "reg_covar", "max_iter", "n_init", "init_params", "stopping")
+        settings = (
+            *("tol", "reg_covar", "max_iter", "n_init", "init_params", "stopping", "progressive"),
+        )
         return {
             "daskgmm_version": __version__,
             "n_components": self.n_components,
@@ -475,10 +499,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             "stop_reason": self.stop_reason_,
             "converged": self.converged_,
             "settings": {name: getattr(self, name) for name in settings},
-            "history": [
-                {name: getattr(i, name) for name in ("log_likelihood", "gain", "seconds")}
-                for i in self.history_
-            ],
+            "history": [asdict(iteration) for iteration in self.history_],
         }
 
     def to_sklearn(self) -> InMemoryGaussianMixture:
@@ -516,7 +537,14 @@ def load_model(path: Any) -> GaussianMixture:
     NotFoundError, ModelFormatError
     """
     mixture, record = read_model(path)
-    settings = record.get("settings") or {}
+    try:
+        settings = dict(record.get("settings") or {})
+        history = tuple(Iteration(**iteration) for iteration in record.get("history") or [])
+    except (TypeError, ValueError) as error:
+        raise ModelFormatError(
+            f"{redacted(str(path))}: its settings or history are not as daskgmm writes them "
+            f"({error}); was it edited?"
+        ) from error
     known = GaussianMixture().get_params()
     model = GaussianMixture(
         n_components=mixture.n_components,
@@ -528,7 +556,8 @@ def load_model(path: Any) -> GaussianMixture:
         },
     )
     model._set_mixture(mixture)
-    model.lower_bounds_ = [i["log_likelihood"] for i in record.get("history") or []]
+    model.history_ = history
+    model.lower_bounds_ = [i.log_likelihood for i in model.history_]
     model.lower_bound_ = record.get("log_likelihood_per_row")
     for name in (
         "n_iter",

@@ -45,15 +45,15 @@ class OpenedRows:
         Rows that the scan's sample should hold.
     passes : int
         Passes already spent (counting the rows of a Dask array).
-    grain : int
-        Rows of a grain.
+    output_rows : int
+        Rows that results should be written by, where the rows are stored.
     """
 
     rows: Rows
     name: str
     n_sampled: int
     passes: int = 0
-    grain: int = 1
+    output_rows: int = 1
 
 
 def open_rows(
@@ -121,7 +121,7 @@ def open_input(
     for kind in _KINDS:
         if kind.matches(x):
             return kind.open(x, request)
-    rows = InMemoryRows(x, n_threads=in_force().n_threads)
+    rows = InMemoryRows(x, n_threads=in_force().local_threads)
     n_sampled = sample_rows(*_sizes(x, request))
     return OpenedRows(rows, f"array of shape {x.shape}", n_sampled)
 
@@ -153,12 +153,14 @@ def _open_stored(x: Any, request: _Request) -> OpenedRows:
         unit_rows=source.unit_rows,
         unit_overhead=source.unit_overhead,
         n_threads=scheduler.n_threads,
+        fewer_threads=not scheduler.has_workers,
         limit=min(limits) if limits else None,
         sampled=request.sampled,
         output_row_bytes=request.output_row_bytes,
     )
-    rows = DaskRows(array_of_source(source, plan.partition_rows), plan.grain, plan.n_threads)
-    return OpenedRows(rows, source.name, plan.n_sampled, grain=plan.grain)
+    array = array_of_source(source, plan.partition_rows)
+    rows = DaskRows(array, plan.grain, plan.n_threads, source)
+    return OpenedRows(rows, source.name, plan.n_sampled, output_rows=plan.grain)
 
 
 def _open_dask(x: da.Array, request: _Request) -> OpenedRows:
@@ -196,8 +198,10 @@ def _is_source(x: Any) -> bool:
 
 
 _KINDS = (
-    _Kind(lambda x: isinstance(x, str | os.PathLike | zarr.Array | zarr.Group), _open_stored),
-    _Kind(_is_source, _open_stored),
+    _Kind(
+        lambda x: isinstance(x, str | os.PathLike | zarr.Array | zarr.Group) or _is_source(x),
+        _open_stored,
+    ),
     _Kind(lambda x: isinstance(x, da.Array), _open_dask),
     _Kind(lambda x: hasattr(x, "to_dask_array"), _open_dataframe),
     _Kind(lambda x: isinstance(getattr(x, "data", None), da.Array), _open_dataarray),

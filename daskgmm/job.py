@@ -23,7 +23,7 @@ from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.execution import peak_memory_bytes
 from daskgmm.inputs import open_input, open_rows
 from daskgmm.kernel import Mixture
-from daskgmm.storage import RowOutput, RowWriter, check_output, preflight, read_model
+from daskgmm.storage import RowOutput, RowWriter, StoredSource, check_output, preflight, read_model
 from daskgmm.storage.locations import Location
 
 __all__ = ["check", "fit", "info", "predict", "score"]
@@ -128,7 +128,7 @@ def predict(
                     n_rows=rows.n_rows,
                     columns=result.columns(k),
                     dtype=result.dtype,
-                    partition_rows=opened.grain,
+                    partition_rows=opened.output_rows,
                     overwrite=overwrite,
                 )
             ).writer
@@ -178,7 +178,7 @@ def score(data: Any, model: str, *, memory_limit: int | str | None = None) -> di
     }
 
 
-def check(data: Any) -> dict[str, Any]:
+def check(source: StoredSource) -> dict[str, Any]:
     """What a listing of a store tells of its rows, without reading them.
 
     Returns
@@ -186,7 +186,6 @@ def check(data: Any) -> dict[str, Any]:
     dict
         See :class:`daskgmm.storage.Preflight`; and ``damage``, the error's text or None.
     """
-    source = open_rows(data)
     found = preflight(source)
     try:
         found.raise_for_damage(source.missing_chunks)

@@ -76,7 +76,7 @@ def run(
     stepper : Stepper
     stop : StopRule
     tol : float
-        What the stop rule compares with; 0 runs to ``max_iter``.
+        What the stop rule compares with.
     max_iter : int
         Most passes, at least 1.
     on_iteration : callable

@@ -66,11 +66,6 @@ class Rows(Protocol):
         """D."""
         ...
 
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one value as stored."""
-        ...
-
     def fold(self, function: Callable[..., T], *args: Any) -> T:
         """Sum of ``function(block, start, *args)`` over all grains, by :func:`tree_sum`.
 
@@ -180,11 +175,6 @@ class InMemoryRows:
     def n_features(self) -> int:
         """D."""
         return int(self._x.shape[1])
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one value."""
-        return int(self._x.dtype.itemsize)
 
     def fold(self, function: Callable[..., T], *args: Any) -> T:
         """Sum of ``function(block, start, *args)`` over all grains, by :func:`tree_sum`."""

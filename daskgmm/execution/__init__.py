@@ -9,12 +9,13 @@ from daskgmm.execution.memory import (
     plan_memory,
     sample_rows,
 )
-from daskgmm.execution.progress import ProgressLines, duration
+from daskgmm.execution.progress import PassProgress, ProgressLines, duration
 from daskgmm.execution.scheduler import Scheduler, in_force
 
 __all__ = [
     "DaskRows",
     "MemoryPlan",
+    "PassProgress",
     "ProgressLines",
     "Scheduler",
     "array_of_source",

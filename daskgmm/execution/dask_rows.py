@@ -3,13 +3,15 @@
 One fold is one graph: a task for each partition, which reads, cuts into grains and
 folds; above them the tree that :func:`daskgmm.em.rows.tree_sum` defines. What the
 function is given travels as one key of a name never used before. The scheduler is
-the one in force: a distributed client if there is one, else threads.
+the one in force: a distributed client if there is one, else threads. A partition of a
+source is never in memory whole: its task reads piece after piece.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import dask
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 
 from daskgmm.em.rows import Additive, Source, fold_block, grain_rows, tree_sum
 from daskgmm.errors import DataError
-from daskgmm.execution.memory import TARGET_BYTES
+from daskgmm.execution.memory import TARGET_BYTES, read_rows
 from daskgmm.execution.scheduler import in_force
 from daskgmm.kernel.blas import single_thread, single_threaded_blas_for_good
 
@@ -97,6 +99,23 @@ def coalesced(array: da.Array) -> tuple[da.Array, int]:
     return array, passes
 
 
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What a pass does with each partition: the one key that its parameters travel as."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    starts: NDArray[np.int64]
+    grain: int
+    on_worker: bool
+    source: Source | None
+
+    def begin(self) -> None:
+        """Make the process that a task finds itself in fit for it."""
+        if self.on_worker:
+            single_threaded_blas_for_good()
+
+
 class DaskRows:
     """Rows of a Dask array.
 
@@ -108,12 +127,19 @@ class DaskRows:
         Rows of a grain; partitions should hold a power of two of them.
     n_threads : int, optional
         Partitions in flight on the threaded scheduler; all threads by default.
+    source : Source, optional
+        Of which the array is, by :func:`array_of_source`; folds read it in pieces.
     """
 
     def __init__(
-        self, array: da.Array, grain: int | None = None, n_threads: int | None = None
+        self,
+        array: da.Array,
+        grain: int | None = None,
+        n_threads: int | None = None,
+        source: Source | None = None,
     ) -> None:
         self.array = array
+        self._source = source
         self._grain = grain or grain_rows(array.shape[1])
         self._n_threads = n_threads
         self._starts = np.concatenate([[0], np.cumsum(array.chunks[0])[:-1]]).astype(np.int64)
@@ -128,25 +154,31 @@ class DaskRows:
         """D."""
         return int(self.array.shape[1])
 
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one value as stored."""
-        return int(self.array.dtype.itemsize)
-
     def fold(self, function: Callable[..., T], *args: Any) -> T:
         """Sum of ``function(block, start, *args)`` over all grains, by ``tree_sum``."""
         scheduler = in_force()
         token = uuid.uuid4().hex
-        work = (function, args, self._grain, self._starts, scheduler.has_workers)
-        partials = self.array.map_blocks(
-            _fold_partition,
-            dask.delayed(work, name=f"work-{token}", traverse=False),
-            name=f"fold-{token}",
-            dtype=object,
-            chunks=(1, 1),
-            meta=np.empty((0, 0), object),
-        )
-        level: list[Delayed] = partials.to_delayed().ravel().tolist()
+        work = self._work(token, function, args)
+        level: list[Delayed]
+        if self._source is None:
+            partials = self.array.map_blocks(
+                _fold_partition,
+                work,
+                name=f"fold-{token}",
+                dtype=object,
+                chunks=(1, 1),
+                meta=np.empty((0, 0), object),
+            )
+            level = partials.to_delayed().ravel().tolist()
+        else:
+            level = [
+                dask.delayed(_fold_stretch, pure=False)(
+                    work, int(start), int(start) + size, dask_key_name=f"fold-{i}-{token}"
+                )
+                for i, (start, size) in enumerate(
+                    zip(self._starts, self.array.chunks[0], strict=True)
+                )
+            ]
         depth = 0
         while len(level) > 1:
             level = [
@@ -159,6 +191,11 @@ class DaskRows:
         with single_thread():
             return scheduler.compute(level[0], self._n_threads)
 
+    def _work(self, token: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Delayed:
+        on_worker = in_force().has_workers
+        work = _Work(function, args, self._starts, self._grain, on_worker, self._source)
+        return dask.delayed(work, name=f"work-{token}", traverse=False)
+
     def map(
         self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
     ) -> da.Array:
@@ -166,9 +203,7 @@ class DaskRows:
         shape = {"drop_axis": 1} if columns is None else {"chunks": (self.array.chunks[0], columns)}
         return self.array.map_blocks(
             _map_partition,
-            dask.delayed(
-                (function, args, self._starts), name=f"work-{uuid.uuid4().hex}", traverse=False
-            ),
+            self._work(uuid.uuid4().hex, function, args),
             dtype=dtype,
             meta=np.empty((0,) if columns is None else (0, 0), dtype),
             name=f"map-{uuid.uuid4().hex}",
@@ -176,14 +211,26 @@ class DaskRows:
         )
 
 
-def _fold_partition(block: NDArray[Any], work: Any, block_id: tuple[int, int]) -> Any:
-    function, args, grain, starts, on_worker = work
-    if on_worker:
-        single_threaded_blas_for_good()
-    return fold_block(np.asarray(block), int(starts[block_id[0]]), grain, function, args)
+def _fold_partition(block: NDArray[Any], work: _Work, block_id: tuple[int, int]) -> Any:
+    work.begin()
+    start = int(work.starts[block_id[0]])
+    return fold_block(np.asarray(block), start, work.grain, work.function, work.args)
 
 
-def _map_partition(block: NDArray[Any], work: Any, block_id: tuple[int, int]) -> NDArray[Any]:
-    function, args, starts = work
-    result: NDArray[Any] = function(np.asarray(block), int(starts[block_id[0]]), *args)
+def _fold_stretch(work: _Work, start: int, stop: int) -> Any:
+    """Rows ``start:stop`` of the source, folded with one piece in memory at a time."""
+    work.begin()
+    source = work.source
+    assert source is not None
+    step = read_rows(work.grain, source.shape[1] * source.dtype.itemsize)
+    return tree_sum(
+        fold_block(source.read(i, min(i + step, stop)), i, work.grain, work.function, work.args)
+        for i in range(start, stop, step)
+    )
+
+
+def _map_partition(block: NDArray[Any], work: _Work, block_id: tuple[int, int]) -> NDArray[Any]:
+    work.begin()
+    start = int(work.starts[block_id[0]])
+    result: NDArray[Any] = work.function(np.asarray(block), start, *work.args)
     return result

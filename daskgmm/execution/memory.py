@@ -21,11 +21,14 @@ __all__ = [
     "default_limit",
     "peak_memory_bytes",
     "plan_memory",
+    "read_rows",
     "sample_rows",
 ]
 
 TARGET_BYTES = 64 * 2**20
-"""Bytes of a partition, where memory allows: long beside the cost of a task."""
+"""Bytes of a partition: long beside the cost of a task. It is read in pieces."""
+_READ_BYTES = 2**20
+_RESULT_BYTES = 4 * 2**20
 _SHARE_OF_FREE = 0.5
 _SAMPLE_BYTES = 128 * 2**20
 _SAMPLE_ROWS = 100_000
@@ -55,8 +58,8 @@ def default_limit() -> int:
     return resident_bytes() + int(_SHARE_OF_FREE * free)
 
 
-def bytes_of(memory_limit: int | str | None) -> int | None:
-    """Bytes of a limit given as a number or as text such as ``"512MiB"``.
+def bytes_of(memory_limit: int | str | None, name: str = "memory_limit") -> int | None:
+    """Bytes of a size given as a number or as text such as ``"512MiB"``; errors call it ``name``.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def bytes_of(memory_limit: int | str | None) -> int | None:
         n_bytes = 0
     if n_bytes <= 0:
         raise ParameterError(
-            f"memory_limit must be bytes or text such as '512MiB' or '4GB'; got {memory_limit!r}"
+            f"{name} must be bytes or text such as '512MiB' or '4GB'; got {memory_limit!r}"
         )
     return int(n_bytes)
 
@@ -87,7 +90,8 @@ class MemoryPlan:
     n_threads : int
         Partitions in flight at once in the process.
     grain : int
-        Rows of a grain; of the data alone (see :func:`daskgmm.em.rows.grain_rows`).
+        Rows of a grain: of the data alone (see :func:`daskgmm.em.rows.grain_rows`), but
+        larger where results are written, a grain's as one run of chunks.
     partition_rows : int
         A power of two of grains.
     n_sampled : int
@@ -114,6 +118,7 @@ def plan_memory(
     unit_overhead: int,
     n_threads: int,
     limit: int | None = None,
+    fewer_threads: bool = True,
     sampled: bool = True,
     output_row_bytes: int = 0,
 ) -> MemoryPlan:
@@ -127,9 +132,11 @@ def plan_memory(
     unit_rows, unit_overhead : int
         As of :class:`daskgmm.em.rows.Source`.
     n_threads : int
-        Threads at hand; the plan may use fewer where not all fit.
+        Threads at hand.
     limit : int, optional
         Bytes for the whole process; :func:`default_limit` if not given.
+    fewer_threads : bool
+        Whether the plan may use fewer threads where not all fit; a worker uses its own.
     sampled : bool
         Whether a scan will keep a sample.
     output_row_bytes : int
@@ -143,45 +150,52 @@ def plan_memory(
     warm_up()  # compiled code takes memory, too
     limit = default_limit() if limit is None else limit
     grain = grain_rows(n_features, unit_rows)
-    if output_row_bytes:  # a grain's results are written as one run of chunks
-        while 2 * grain * output_row_bytes <= 2**22:
-            grain *= 2
     k, d = n_components, n_features
     row_bytes = d * itemsize
+    if output_row_bytes:  # a grain's results are written as one run of chunks
+        while 2 * grain * max(output_row_bytes, row_bytes // 2) <= _RESULT_BYTES:
+            grain *= 2
     n_sampled = sample_rows(n_rows, k, d) if sampled else 0
     statistics = 8 * k * (d * d + d + 1)
     fixed = resident_bytes() + _RESERVE_BYTES + n_sampled * _sample_row(k, d) + 16 * statistics
-    # Beside its partition a thread holds: chunks being decoded, temporaries of a
-    # sub-block, hashes of a grain, the partial sums of a tree, results of a grain.
+    # A thread holds: a piece of its partition and what the allocator keeps of the one
+    # before, chunks being decoded, temporaries of a sub-block, hashes of a grain, the
+    # partial sums of a tree, results of a grain.
     per_thread = (
-        unit_overhead
+        2 * read_rows(grain, row_bytes) * row_bytes
+        + unit_overhead
         + sub_block_bytes(k, d)
         + 24 * grain
         + 20 * statistics
         + 2 * grain * output_row_bytes
     )
 
-    def peak(threads: int, rows: int) -> int:
-        return fixed + threads * (per_thread + 2 * rows * row_bytes)
-
     threads = n_threads
-    while threads > 1 and peak(threads, grain) > limit:
-        threads -= 1
-    if peak(threads, grain) > limit:
+    if fewer_threads:
+        threads = max(1, min(n_threads, (limit - fixed) // per_thread))
+    peak = fixed + threads * per_thread
+    if peak > limit:
         raise MemoryLimitError(
             f"memory_limit {format_bytes(limit)} is too small: {format_bytes(fixed)} are in use or "
-            f"reserved and one thread needs {format_bytes(peak(1, grain) - fixed)} to read and "
+            f"reserved and each of {threads} threads needs {format_bytes(per_thread)} to read and "
             f"process {grain} rows x {d} features at a time (chunks of {unit_rows} rows); raise it "
-            f"to {format_bytes(int(1.05 * peak(1, grain)))}, or store the data in smaller chunks"
+            f"to {format_bytes(int(1.05 * peak))}, or store the data in smaller chunks"
         )
     rows = grain
     while (
         2 * rows * row_bytes <= TARGET_BYTES
-        and peak(threads, 2 * rows) <= limit
         and 2 * rows * threads * 2 <= n_rows  # leave every thread a share
     ):
         rows *= 2
-    return MemoryPlan(limit, threads, grain, rows, n_sampled, peak(threads, rows))
+    return MemoryPlan(limit, threads, grain, rows, n_sampled, peak)
+
+
+def read_rows(grain: int, row_bytes: int) -> int:
+    """Rows of a partition to have in memory at once: a power of two of grains."""
+    rows = grain
+    while 2 * rows * row_bytes <= _READ_BYTES:
+        rows *= 2
+    return rows
 
 
 def sample_rows(n_rows: int, k: int, d: int) -> int:

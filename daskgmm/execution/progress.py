@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TextIO
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from dask.callbacks import Callback
 
 from daskgmm.em import Iteration, ScanDone
 
-__all__ = ["ProgressLines", "duration"]
+__all__ = ["PassProgress", "ProgressLines", "duration"]
+
+_SILENCE_SECONDS = 5.0
 
 
 def duration(seconds: float) -> str:
@@ -27,8 +33,9 @@ class ProgressLines:
 
     Parameters
     ----------
-    tol : float
-        What the fit stops at, to estimate what remains.
+    tol : float or None
+        Remaining gain that the fit stops at, to estimate what is left; None if it stops
+        by another rule.
     max_iter : int
     interval : int
     stream : text stream, optional
@@ -36,7 +43,7 @@ class ProgressLines:
     """
 
     def __init__(
-        self, tol: float, max_iter: int, interval: int = 1, stream: TextIO | None = None
+        self, tol: float | None, max_iter: int, interval: int = 1, stream: TextIO | None = None
     ) -> None:
         self._tol, self._max_iter, self._interval = tol, max_iter, interval
         self._stream = stream or sys.stderr
@@ -64,7 +71,9 @@ class ProgressLines:
     def _remaining_passes(self, before: Iteration | None, now: Iteration) -> int | None:
         """Passes until the remaining gain is below tol, if gains go on shrinking as they do."""
         most = self._max_iter - now.n_iter
-        if before is None or math.isinf(now.remaining_gain) or now.remaining_gain <= self._tol:
+        if before is None or self._tol is None or math.isinf(now.remaining_gain):
+            return None
+        if now.remaining_gain <= self._tol:
             return None
         rate = abs(now.gain / before.gain)
         if self._tol <= 0 or not 0 < rate < 1:
@@ -73,3 +82,34 @@ class ProgressLines:
 
     def _print(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
+
+
+class PassProgress(Callback):
+    """Prints how far a pass is, every few seconds of it, while used as a context.
+
+    Sees the passes on threads of this process; a cluster has its dashboard.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__()
+        self._stream = stream or sys.stderr
+
+    def _start(self, dsk: Mapping[Any, Any]) -> None:
+        self._began = self._spoke = time.monotonic()
+        self._done, self._all = 0, sum(map(_is_partition, dsk))
+
+    def _posttask(self, key: Any, result: Any, dsk: Any, state: Any, worker: Any) -> None:
+        now = time.monotonic()
+        self._done += _is_partition(key)
+        if now - self._spoke > _SILENCE_SECONDS and 0 < self._done < self._all:
+            self._spoke = now
+            left = (now - self._began) * (self._all - self._done) / self._done
+            print(
+                f"  {100 * self._done // self._all}% of this pass, about {duration(left)} left",
+                file=self._stream,
+                flush=True,
+            )
+
+
+def _is_partition(key: Any) -> bool:
+    return str(key[0] if isinstance(key, tuple) else key).startswith("fold-")

@@ -25,16 +25,18 @@ class Scheduler:
         Whether tasks run on the workers of a distributed cluster.
     n_threads : int
         Tasks at once in one process.
-    n_workers : int
-        Processes.
     worker_memory : int or None
         Bytes that the smallest worker may use before Dask interferes; None if unbounded.
     """
 
     has_workers: bool
     n_threads: int
-    n_workers: int = 1
     worker_memory: int | None = None
+
+    @property
+    def local_threads(self) -> int:
+        """Threads for work in memory, which stays in this process."""
+        return CPU_COUNT if self.has_workers else self.n_threads
 
     def compute(self, task: Delayed, n_threads: int | None = None) -> Any:
         """The result of a task, computed there; when it is interrupted, nothing runs on.
@@ -48,7 +50,7 @@ class Scheduler:
         if self.has_workers:
             try:
                 return task.compute(optimize_graph=False, retries=_RETRIES)
-            except KeyboardInterrupt:
+            except BaseException:
                 _wait_until_idle()
                 raise
         if dask.config.get("scheduler", None) not in (None, "threads", "threading"):
@@ -78,7 +80,6 @@ def in_force() -> Scheduler:
     return Scheduler(
         True,
         max((int(w["nthreads"]) for w in workers), default=1),
-        max(len(workers), 1),
         int(_SHARE_BEFORE_SPILLING * min(limits)) if limits else None,
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.errors import DataError
 from daskgmm.kernel.families.base import Float64Array
 from daskgmm.kernel.formulations import formulation_of
 from daskgmm.kernel.formulations.sub_blocked import normalise
@@ -48,6 +49,8 @@ def e_step(x: NDArray[Any], mixture: Mixture) -> Statistics:
 
     Raises
     ------
+    DataError
+        If the rows have another number of features than the mixture.
     SingularComponentError
         ``error.component`` names the covariance that could not be factored.
 
@@ -56,6 +59,8 @@ def e_step(x: NDArray[Any], mixture: Mixture) -> Statistics:
     Xu and Jordan (1996), On convergence properties of the EM algorithm for
     Gaussian mixtures.
     """
+    if x.shape[1] != mixture.n_features:
+        raise DataError(f"rows have {x.shape[1]} features, the mixture {mixture.n_features}")
     formulation = formulation_of(mixture)
     log_likelihood = formulation.absorb(x)
     return formulation.statistics(len(x), log_likelihood)

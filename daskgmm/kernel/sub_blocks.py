@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from daskgmm.kernel.families.base import Float64Array
 
-__all__ = ["sub_block_bytes", "sub_blocks"]
+__all__ = ["TILE_PRODUCTS", "sub_block_bytes", "sub_blocks"]
 
 _CACHE_BYTES = 2 * 2**20
 _MIN_ROWS, _MAX_ROWS = 1024, 8192
-_PRODUCTS = 160
+TILE_PRODUCTS = 160
+"""Products of features that are made at a time: of 1,024 rows they stay in cache."""
 
 
 def _sub_block_rows(k: int, d: int) -> int:
@@ -27,11 +28,11 @@ def _sub_block_rows(k: int, d: int) -> int:
 
 def _row_bytes(k: int, d: int) -> int:
     """Bytes that a row needs at once: joint densities twice, itself twice, a tile of products."""
-    return 8 * (2 * k + 2 * d + min(d * (d + 1) // 2, max(d, _PRODUCTS)))
+    return 8 * (2 * k + 2 * d + min(d * (d + 1) // 2, max(d, TILE_PRODUCTS)))
 
 
 def sub_block_bytes(k: int, d: int) -> int:
-    """Most bytes that one thread needs for the temporaries of a sub-block."""
+    """Most bytes that one thread needs for the temporaries of a sub-block, with a margin of two."""
     return 2 * _row_bytes(k, d) * _sub_block_rows(k, d)
 
 

@@ -1,4 +1,4 @@
-"""Plain EM: each M-step is the next point. It cannot lower the likelihood."""
+"""Plain EM: each M-step is the next point. With reg_covar 0 it cannot lower the likelihood."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Family(Protocol):
     """One way to constrain the covariances of K components.
 
     *Covariances*, *precisions*, *factors* and *second moments* all have the
-    family's shape, except that spherical ones are scalars per component. *Factors*
+    family's shape. *Factors*
     are scikit-learn's ``precisions_cholesky_``: upper triangular P with
     ``inv(Sigma) = P @ P.T`` (full, tied), or ``1 / sqrt(variance)``.
     """
@@ -39,6 +39,11 @@ class Family(Protocol):
     @property
     def scale_equivariant(self) -> bool:
         """Whether rescaling single features maps the family onto itself."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether all components have one covariance."""
         ...
 
     def shape(self, k: int, d: int) -> tuple[int, ...]:
@@ -100,7 +105,7 @@ class Family(Protocol):
     def covariances(
         self, second: Float64Array, n_k: Float64Array, reg_covar: float, d: int
     ) -> Float64Array:
-        """Maximum-likelihood covariances from second moments about the means."""
+        """Maximum-likelihood covariances, plus ``reg_covar``, from moments about the means."""
         ...
 
     def variances(self, covariances: Float64Array, k: int, d: int) -> Float64Array:

@@ -16,6 +16,7 @@ __all__ = ["DIAG"]
 class _Diag:
     name: str = "diag"
     scale_equivariant: bool = True
+    shared: bool = False
 
     def shape(self, k: int, d: int) -> tuple[int, ...]:
         return (k, d)

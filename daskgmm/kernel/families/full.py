@@ -40,6 +40,7 @@ def triangle_runs(d: int) -> tuple[Run, ...]:
 class _Full:
     name: str = "full"
     scale_equivariant: bool = True
+    shared: bool = False
 
     def shape(self, k: int, d: int) -> tuple[int, ...]:
         return (k, d, d)

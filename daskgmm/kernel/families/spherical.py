@@ -16,6 +16,7 @@ __all__ = ["SPHERICAL"]
 class _Spherical:
     name: str = "spherical"
     scale_equivariant: bool = False
+    shared: bool = False
 
     def shape(self, k: int, d: int) -> tuple[int, ...]:
         return (k,)

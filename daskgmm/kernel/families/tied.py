@@ -17,6 +17,7 @@ __all__ = ["TIED"]
 class _Tied:
     name: str = "tied"
     scale_equivariant: bool = True
+    shared: bool = True
 
     def shape(self, k: int, d: int) -> tuple[int, ...]:
         return (d, d)

@@ -1,7 +1,7 @@
 """Formulations: ways to compute the same E-step, chosen by what they cost.
 
 All give the same numbers up to rounding. A formulation is made for one mixture and
-one thread, is fed sub-blocks in turn, and keeps its scratch arrays between them. To
+one thread; it absorbs rows, or gives their log densities by sub-blocks. To
 add one, write a class with :class:`Formulation`'s methods and a row in
 ``CANDIDATES``.
 """

@@ -23,7 +23,7 @@ from daskgmm.kernel.mixture import Mixture
 
 absorb_rows: Callable[..., Any] | None
 try:
-    from daskgmm.kernel.formulations.fused import absorb_rows, is_kept
+    from daskgmm.kernel.formulations.fused import absorb_rows, can_be_kept, is_kept
 except ImportError:  # Numba is an optional extra
     absorb_rows = None
 
@@ -88,7 +88,7 @@ def warm_up() -> None:
     """
     if absorb_rows is None:
         return
-    if not is_kept():
+    if can_be_kept() and not is_kept():
         subprocess.run([sys.executable, "-c", _COMPILE], check=False, capture_output=True)
     _compile()
 

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from daskgmm.kernel.formulations.sub_blocked import SMALLEST
 
-__all__ = ["absorb_rows", "is_kept"]
+__all__ = ["absorb_rows", "can_be_kept", "is_kept"]
 
 Array = NDArray[Any]
 
 # Sums may be reordered into vector registers and multiplications fused with additions;
 # NaN and infinity keep their meaning.
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
-_LANES = 128  # rows at a time: a row of products is two pages of the first cache
+_LANES = 128  # rows at a time: a row of one product is 1 KiB
 _LOG2_E = 1.4426950408889634
 # ln 2 in two parts, the first exact in few bits, so that n ln 2 cancels x exactly
 # (Cody and Waite 1980).
@@ -39,7 +39,7 @@ def _exp(x: Array, out: Array, bits: Array, powers: Array) -> None:
     """Exponentials of one row of lanes, none above 0, to 1 ulp or so.
 
     ``x = n ln 2 + r`` with r within half of ln 2; exp(r) by its Taylor polynomial,
-    whose 12th term is below 2^-53; 2^n by writing n into the exponent's bits.
+    to the 12th power, which leaves less than 1.5 * 2^-53; 2^n by writing n into the exponent's bits.
     ``powers`` must be ``bits`` seen as float64.
     """
     for i in range(_LANES):
@@ -243,5 +243,10 @@ def absorb_rows(
 
 def is_kept() -> bool:
     """Whether compiled code is kept from an earlier run (of this version or another)."""
-    folder = Path(absorb_rows._cache.cache_path)  # type: ignore[attr-defined]
-    return any(folder.glob("fused.absorb_rows-*.nbc"))
+    folder = absorb_rows._cache.cache_path  # type: ignore[attr-defined]
+    return folder is not None and any(Path(folder).glob("fused.absorb_rows-*.nbc"))
+
+
+def can_be_kept() -> bool:
+    """Whether there is a folder to keep compiled code in."""
+    return absorb_rows._cache.cache_path is not None  # type: ignore[attr-defined]

@@ -21,13 +21,12 @@ from daskgmm.kernel.families.base import Float64Array, Run
 from daskgmm.kernel.formulations.sub_blocked import SubBlocked
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
+from daskgmm.kernel.sub_blocks import TILE_PRODUCTS
 
 __all__ = ["LARGEST_ERROR", "Natural", "coordinates", "n_products"]
 
 LARGEST_ERROR = 1e-11
 """What a log density of a typical row may be off by, in nats."""
-_TILE_PRODUCTS = 160
-"""That many products of 1,024 rows stay in the second-level cache."""
 
 
 class Natural(SubBlocked):
@@ -144,7 +143,7 @@ def _tiles(runs: tuple[Run, ...]) -> tuple[tuple[Run, ...], ...]:
     """Runs in groups of few enough products to stay in cache."""
     tiles: list[tuple[Run, ...]] = [()]
     for run in runs:
-        if tiles[-1] and n_products((*tiles[-1], run)) > _TILE_PRODUCTS:
+        if tiles[-1] and n_products((*tiles[-1], run)) > TILE_PRODUCTS:
             tiles.append(())
         tiles[-1] = (*tiles[-1], run)
     return tuple(tiles)

@@ -49,7 +49,7 @@ class Shared(SubBlocked):
         hide what remains of the difference.
         """
         k, d = mixture.n_components, mixture.n_features
-        if mixture.covariance_type != "tied":
+        if not mixture.family.shared:
             return np.inf
         size = float(np.square(_white_means(mixture)).sum(axis=1).max()) + d
         if not size * np.finfo(np.float64).eps <= LARGEST_ERROR:

@@ -1,0 +1,103 @@
+"""Memory: it does not grow with rows, and it stays below the limit that is given.
+
+Peaks are VmHWM of a fresh process, interpreter and imports included, and are printed
+(``pytest -s``). Asserted: a store of eight times the rows needs at most 5% more for a
+fit, and a fit and a predict stay below ``--memory-limit``. Not asserted: how much a fit
+needs, which is the libraries' business as well.
+"""
+
+import json
+import sys
+
+import pytest
+from measured import measured, write_rows
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """Two stores, float32, eight features: 8 MB and eight times that."""
+    folder = tmp_path_factory.mktemp("peak")
+    return [write_rows(folder / f"{n}.zarr", n, 8) for n in (250_000, 2_000_000)]
+
+
+def fit(data, model, *options):
+    return measured(
+        *("fit", data, "--components", 4, "--output", model, "--max-iter", 2, "--json"),
+        *options,
+    )
+
+
+def test_eight_times_the_rows_need_no_more_memory(stores, tmp_path):
+    peaks = []
+    for store in stores:
+        done = fit(store, tmp_path / store.name)
+        result = json.loads(done.stdout)
+        assert result["n_rows"] == int(store.stem)
+        # What the command reports is real; saving and printing come after, and are small.
+        assert 0.9 * done.peak <= result["peak_memory_bytes"] <= done.peak
+        peaks.append(done.peak)
+    print(
+        f"peaks {peaks[0] / MIB:.1f} and {peaks[1] / MIB:.1f} MiB, baseline "
+        f"{measured().peak / MIB:.1f} MiB"
+    )
+    assert peaks[1] <= 1.05 * peaks[0]
+
+
+def test_fit_and_predict_stay_below_the_limit(stores, tmp_path):
+    """The limit is what the command itself, refusing, says it needs."""
+    refused = measured(
+        *("fit", stores[1], "--components", 4, "--output", tmp_path / "m.zarr"),
+        *("--memory-limit", "20MiB"),
+        status=1,
+    )
+    needed = refused.stderr.split("raise it to ")[1].split(",")[0].replace(" ", "")
+    assert needed.endswith("MiB")
+    limit = float(needed.removesuffix("MiB")) * MIB
+
+    fitted = fit(stores[1], tmp_path / "model.zarr", "--memory-limit", int(limit))
+    predicted = measured(
+        *("predict", stores[1], "--model", tmp_path / "model.zarr", "--memory-limit", "512MiB"),
+        *("--output", tmp_path / "labels.zarr", "--probabilities", tmp_path / "p.zarr"),
+    )
+    print(
+        f"limit {needed}: fit {fitted.peak / MIB:.1f} MiB; "
+        f"limit 512MiB: predict {predicted.peak / MIB:.1f} MiB"
+    )
+    assert fitted.peak <= limit
+    assert predicted.peak <= 512 * MIB
+
+
+@pytest.mark.parametrize(
+    "n_rows",
+    [
+        pytest.param(2_000_000, id="64MB"),
+        pytest.param(125_000_000, id="4GB", marks=pytest.mark.slow),
+    ],
+)
+def test_store_beyond_the_limit_fits_and_predicts_within_it(n_rows, tmp_path):
+    """512 MiB in all, which is stricter than 512 MiB over the interpreter's own baseline."""
+    data = write_rows(tmp_path / "data.zarr", n_rows, 8)
+    limit = ("--memory-limit", "512MiB")
+    fitted = measured(
+        *("fit", data, "--components", 4, "--output", tmp_path / "model.zarr"),
+        *("--max-iter", 3, "--json", *limit),
+    )
+    result = json.loads(fitted.stdout)
+    predicted = measured(
+        *("predict", data, "--model", tmp_path / "model.zarr", "--json", *limit),
+        *("--output", tmp_path / "labels.zarr", "--log-density", tmp_path / "density.zarr"),
+    )
+    seconds = json.loads(predicted.stdout)["seconds"]
+    print(
+        f"{n_rows:,} rows x 8 float32, {n_rows * 32 / 1e9:.2f} GB: baseline "
+        f"{measured().peak / MIB:.1f} MiB, fit {fitted.peak / MIB:.1f} MiB in "
+        f"{result['seconds']:.1f} s ({result['rows_read'] / result['seconds']:,.0f} rows/s), "
+        f"predict {predicted.peak / MIB:.1f} MiB in {seconds:.1f} s ({n_rows / seconds:,.0f} rows/s)"
+    )
+    assert result["n_rows"] == n_rows
+    assert fitted.peak <= 512 * MIB
+    assert predicted.peak <= 512 * MIB
