@@ -42,7 +42,7 @@ from daskgmm.em import (
 )
 from daskgmm.errors import DataError, ModelFormatError, ParameterError, SingularComponentError
 from daskgmm.execution import ProgressLines, in_force, peak_memory_bytes
-from daskgmm.inputs import OpenedRows, is_lazy, open_input
+from daskgmm.inputs import OpenedRows, check_unmasked, is_lazy, open_input
 from daskgmm.kernel import (
     FAMILIES,
     Mixture,
@@ -327,7 +327,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         for name, shape in shapes.items():
             value = getattr(self, f"{name}_init")
             if value is not None:
-                value = np.asarray(value, dtype=np.float64)
+                try:
+                    value = np.asarray(value, dtype=np.float64)
+                except (TypeError, ValueError) as error:
+                    raise ParameterError(f"{name}_init must be numbers: {error}") from error
                 if value.shape != shape:
                     raise ParameterError(
                         f"{name}_init must have shape {shape} for {k} components, {d} features "
@@ -421,6 +424,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def _open(self, x: Any, *, reset: bool) -> OpenedRows:
         if not is_lazy(x):
+            check_unmasked(x)
+            if isinstance(x, np.ndarray) and x.dtype.kind in "USMmV":
+                raise DataError(f"X has dtype {x.dtype}; rows are numbers: convert them first")
             # Finiteness is checked where rows are read: it names the first bad one.
             x = validate_data(
                 self, x, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False
@@ -432,9 +438,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             sampled=reset,
         )
         n_features = opened.rows.n_features
-        if reset:
-            self.n_features_in_ = n_features
-        elif n_features != self.n_features_in_:
+        if not reset and n_features != self.n_features_in_:
             raise DataError(
                 f"{opened.name} has {n_features} features, but {type(self).__name__} is "
                 f"expecting {self.n_features_in_} features as input"
@@ -456,8 +460,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             Component of each row.
         """
         mixture = self._mixture
-        if n_samples < 1:
-            raise ParameterError(f"n_samples must be at least 1; got {n_samples}")
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ParameterError(f"n_samples must be a whole number of 1 or more; got {n_samples}")
         rng = check_random_state(self.random_state)
         counts = rng.multinomial(n_samples, mixture.weights / mixture.weights.sum())
         generator = np.random.default_rng(rng.randint(2**31 - 1))

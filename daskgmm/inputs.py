@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import dask.array as da
+import numpy as np
 import zarr
 from dask.utils import format_bytes
 
 from daskgmm.em import InMemoryRows, Rows
-from daskgmm.errors import MemoryLimitError
+from daskgmm.errors import DataError, MemoryLimitError
 from daskgmm.execution import (
     DaskRows,
     array_of_source,
@@ -29,7 +30,7 @@ from daskgmm.execution import (
 )
 from daskgmm.storage import StoredSource, open_source, preflight, rows_dtype, rows_shape
 
-__all__ = ["OpenedRows", "is_lazy", "open_input", "open_rows"]
+__all__ = ["OpenedRows", "check_unmasked", "is_lazy", "open_input", "open_rows"]
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ def _open_stored(x: Any, request: _Request) -> OpenedRows:
 
 def _open_dask(x: da.Array, request: _Request) -> OpenedRows:
     rows_dtype("the Dask array", x.dtype)
+    check_unmasked(x._meta)
     array, passes = coalesced(x)
     _, n_features = rows_shape("the Dask array", array.shape)
     limit = default_limit() if request.limit is None else request.limit
@@ -189,6 +191,12 @@ def _open_dataarray(x: Any, request: _Request) -> OpenedRows:
     return _open_dask(x.data, request)
 
 
+def check_unmasked(x: Any) -> None:
+    """Refuse masked arrays: what is masked would be fitted as if it were data."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise DataError("masked arrays are not supported; drop or impute the masked rows")
+
+
 def _sizes(x: Any, request: _Request) -> tuple[int, int, int]:
     return x.shape[0], request.n_components, x.shape[1]
 
@@ -204,5 +212,5 @@ _KINDS = (
     ),
     _Kind(lambda x: isinstance(x, da.Array), _open_dask),
     _Kind(lambda x: hasattr(x, "to_dask_array"), _open_dataframe),
-    _Kind(lambda x: isinstance(getattr(x, "data", None), da.Array), _open_dataarray),
+    _Kind(lambda x: hasattr(x, "dims") and isinstance(x.data, da.Array), _open_dataarray),
 )

@@ -207,8 +207,8 @@ def info(path: str) -> dict[str, Any]:
     except ModelFormatError as not_a_model:
         try:
             return {"kind": "data", **open_rows(path).survey().as_dict()}
-        except DataError:
-            raise not_a_model from None
+        except DataError as not_rows:
+            raise ModelFormatError(f"{not_a_model}; nor are these rows: {not_rows}") from None
     return {
         **record,
         "kind": "model",

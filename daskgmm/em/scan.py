@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -16,9 +16,13 @@ from daskgmm.kernel.families.base import Float64Array
 __all__ = ["NonFinite", "Scan", "check_finite", "hash_rows", "sample_threshold", "scan_rows"]
 
 
+_LARGEST = 1e150
+"""Values beyond have squares that float64 cannot sum."""
+
+
 @dataclass(frozen=True)
 class NonFinite:
-    """Where NaN and infinities are: how many, and the first."""
+    """Where values are that cannot be used, NaN, infinite or huge: how many, and the first."""
 
     count: int
     row: int
@@ -27,6 +31,12 @@ class NonFinite:
 
     def error(self) -> NonFiniteError:
         """What to raise."""
+        if np.isfinite(self.value):
+            return NonFiniteError(
+                f"the data contain values beyond {_LARGEST:g} in size, whose squares overflow: "
+                f"{self.count}, the first at row {self.row}, column {self.column} "
+                f"({self.value:g}); rescale the data, or remove these rows"
+            )
         return NonFiniteError(
             f"the data contain NaN or infinity: {self.count} value{'s' * (self.count > 1)}, "
             f"the first at row {self.row}, column {self.column} ({self.value}); "
@@ -35,11 +45,13 @@ class NonFinite:
 
 
 def find_non_finite(x: NDArray[Any], start: int) -> NonFinite | None:
-    """NaN and infinities of a block that begins at row ``start``; None if all is finite."""
+    """What cannot be used of a block that begins at row ``start``; None if all can."""
     # Extremes carry NaN and infinity, and need no mask of the block.
-    if len(x) == 0 or (np.isfinite(x.min()) and np.isfinite(x.max())):
+    if len(x) == 0 or -_LARGEST <= float(x.min()) <= float(x.max()) <= _LARGEST:
         return None
     bad = ~np.isfinite(x)
+    if not bad.any():
+        bad = np.abs(x) > _LARGEST
     row, column = (int(i) for i in np.unravel_index(np.argmax(bad), bad.shape))
     return NonFinite(int(bad.sum()), start + row, column, float(x[row, column]))
 
@@ -121,10 +133,9 @@ def _scan_block(x: NDArray[Any], start: int, threshold: int, seed: int) -> Scan:
     if len(x) == 0:
         nothing = Moments(0, np.zeros(d), np.zeros((d, d)))
         return Scan(nothing, np.full(d, np.inf), np.full(d, -np.inf), np.empty((0, d)))
-    minimum, maximum = extremes(x)
     if (bad := find_non_finite(x, start)) is not None:
-        nothing = Moments(0, np.zeros(d), np.zeros((d, d)))
-        return Scan(nothing, minimum, maximum, np.empty((0, d)), bad)
+        return replace(_scan_block(x[:0], start, threshold, seed), non_finite=bad)
+    minimum, maximum = extremes(x)
     everything = threshold >= 2**64
     sample = x if everything else x[hash_rows(start, len(x), seed) < np.uint64(threshold)]
     return Scan(moments(x), minimum, maximum, sample.astype(np.float64))

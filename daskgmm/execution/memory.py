@@ -69,7 +69,9 @@ def bytes_of(memory_limit: int | str | None, name: str = "memory_limit") -> int 
     if memory_limit is None:
         return None
     try:
-        n_bytes = parse_bytes(memory_limit or 0)  # it would take "" for one byte
+        n_bytes = (
+            0 if isinstance(memory_limit, bool) else parse_bytes(memory_limit or 0)
+        )  # it would take "" for one byte
     except (ValueError, TypeError):
         n_bytes = 0
     if n_bytes <= 0:

@@ -126,7 +126,7 @@ def preflight(source: StoredSource) -> Preflight:
     if not found.has_checksum:
         warnings.warn(
             f"{found.name} has no checksum, so a flipped bit in it cannot be seen; write it with "
-            "the crc32c codec (daskgmm convert does) to have every read verified",
+            "the crc32c codec to have every read verified",
             IntegrityWarning,
             stacklevel=2,
         )

@@ -109,6 +109,7 @@ def test_options_reach_the_fit(folder):
         "n_init": 2,
         "init_params": "random",
         "stopping": "increment",
+        "progressive": False,
     }
     assert (result["n_iter"], result["stop_reason"], result["converged"]) == (7, "max_iter", False)
     assert result["n_passes"] == 1 + 2 * 7
