@@ -243,34 +243,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         scan = scan_rows(rows, opened.n_sampled, seed=int(rng.randint(2**31 - 1)))
         tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - scan_began))
 
-        def start_from(scan: Scan) -> Mixture:
-            return start_mixture(
-                scan,
-                n_components=self.n_components,
-                covariance_type=self.covariance_type,
-                init_params=self.init_params,
-                reg_covar=self.reg_covar,
-                rng=rng,
-                given=given,
-            )
-
-        if self.warm_start and hasattr(self, "weights_"):
-            starts = [self._warm_start(rows.n_features)]
-        elif given.complete:
-            starts = [start_from(scan)]
-        elif self.progressive:
-            starts = [
-                best_of_starts(
-                    scan,
-                    start_from,
-                    n_components=self.n_components,
-                    n_starts=1 if given.means is not None else max(self.n_init, N_STARTS),
-                    reg_covar=self.reg_covar,
-                    n_threads=in_force().local_threads,
-                )
-            ]
-        else:
-            starts = [start_from(scan) for _ in range(self.n_init)]
+        starts = self._starts(scan, given, rng)
         results = [
             run(
                 rows,
@@ -299,6 +272,37 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def fit_predict(self, X: Any, y: None = None) -> Any:
         """Fit, then label the same rows; see :meth:`predict`."""
         return self.fit(X).predict(X)
+
+    def _starts(self, scan: Scan, given: GivenStart, rng: Any) -> list[Mixture]:
+        """Parameters to run EM over all rows from, each in turn."""
+
+        def start_from(scan: Scan) -> Mixture:
+            return start_mixture(
+                scan,
+                n_components=self.n_components,
+                covariance_type=self.covariance_type,
+                init_params=self.init_params,
+                reg_covar=self.reg_covar,
+                rng=rng,
+                given=given,
+            )
+
+        if self.warm_start and hasattr(self, "weights_"):
+            return [self._warm_start(scan.sample.shape[1])]
+        if given.complete:
+            return [start_from(scan)]
+        if self.progressive:
+            return [
+                best_of_starts(
+                    scan,
+                    start_from,
+                    n_components=self.n_components,
+                    n_starts=1 if given.means is not None else max(self.n_init, N_STARTS),
+                    reg_covar=self.reg_covar,
+                    n_threads=in_force().local_threads,
+                )
+            ]
+        return [start_from(scan) for _ in range(self.n_init)]
 
     def _warm_start(self, n_features: int) -> Mixture:
         """The last fit's mixture, if the new fit is of the same problem."""
