@@ -19,7 +19,7 @@ from daskgmm.kernel.blas import single_thread
 
 __all__ = ["Additive", "InMemoryRows", "Rows", "Source", "fold_block", "grain_rows", "tree_sum"]
 
-_GRAIN_ROWS, _GRAIN_BYTES = 1 << 15, 1 << 22
+_GRAIN_ROWS, _GRAIN_BYTES = 1 << 16, 1 << 21
 
 
 class Additive(Protocol):
@@ -96,7 +96,7 @@ class Rows(Protocol):
 def grain_rows(n_features: int, unit_rows: int = 1) -> int:
     """Rows of a grain: of the data's shape and chunks alone, so that bits depend on nothing else.
 
-    The least power of two of ``unit_rows`` that reaches 32,768 rows, or 4 MiB of
+    The least power of two of ``unit_rows`` that reaches 65,536 rows, or 2 MiB of
     float64: enough that a term of the sum costs nothing beside its rows.
     """
     enough = max(1, min(_GRAIN_ROWS, _GRAIN_BYTES // (8 * n_features)))

@@ -13,6 +13,7 @@ from daskgmm.kernel.formulations.compiled import warm_up
 from daskgmm.kernel.m_step import m_step
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.moments import Moments, extremes, moments
+from daskgmm.kernel.shared_scatter import can_share_scatter, linear_statistics, with_scatter
 from daskgmm.kernel.statistics import Statistics
 from daskgmm.kernel.sub_blocks import sub_block_bytes
 
@@ -22,10 +23,12 @@ __all__ = [
     "Mixture",
     "Moments",
     "Statistics",
+    "can_share_scatter",
     "e_step",
     "extremes",
     "family_named",
     "labels",
+    "linear_statistics",
     "log_density",
     "log_density_sums",
     "m_step",
@@ -34,4 +37,5 @@ __all__ = [
     "sub_block_bytes",
     "warm_up",
     "weighted_statistics",
+    "with_scatter",
 ]

@@ -66,9 +66,8 @@ class Statistics:
             If the two are about different centres or of different families;
             :meth:`recentre` one first.
         """
-        if self.covariance_type != other.covariance_type or not np.array_equal(
-            self.centres, other.centres
-        ):
+        same = self.centres is other.centres or np.array_equal(self.centres, other.centres)
+        if not same or self.covariance_type != other.covariance_type:
             raise ValueError(
                 "statistics about different centres or of different families do not add; "
                 "recentre one of them first"

@@ -75,10 +75,10 @@ def test_a_grain_is_a_power_of_two_of_units(n_features, unit_rows):
     doublings = grain // unit_rows
     assert grain == unit_rows * doublings
     assert doublings & (doublings - 1) == 0
-    # No more doublings than it takes to reach 32,768 rows or 4 MiB.
+    # No more doublings than it takes to reach 65,536 rows or 2 MiB.
     if doublings > 1:
-        assert grain // 2 < 2**15
-        assert grain // 2 * 8 * n_features < 2**22
+        assert grain // 2 < 2**16
+        assert grain // 2 * 8 * n_features < 2**21
 
 
 def _starts_and_rows(block, start):

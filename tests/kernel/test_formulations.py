@@ -8,12 +8,22 @@ where several apply, because that is a matter of speed.
 import numpy as np
 import pytest
 
-from daskgmm.kernel import FAMILIES, Mixture, e_step, log_density
+from daskgmm.kernel import (
+    FAMILIES,
+    Mixture,
+    can_share_scatter,
+    e_step,
+    linear_statistics,
+    log_density,
+    moments,
+    with_scatter,
+)
 from daskgmm.kernel.formulations import CANDIDATES, formulation_of
-from daskgmm.kernel.formulations.compiled import Compiled
+from daskgmm.kernel.formulations.compiled import CompiledNatural, CompiledWhitened
 from daskgmm.kernel.formulations.whitened import Whitened
 
 EPS = np.finfo(np.float64).eps
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def made_mixture(family, k, d, spread=3.0, seed=0):
@@ -30,9 +40,8 @@ def made_mixture(family, k, d, spread=3.0, seed=0):
     return Mixture(weights, spread * rng.normal(size=(k, d)), covariances, family)
 
 
-def statistics_by(formulation, mixture, x):
-    made = formulation(mixture)
-    return made.statistics(len(x), made.absorb(x))
+def statistics_by(formulation, mixture, x, dtype=FLOAT64):
+    return formulation(mixture, dtype).statistics(x)
 
 
 def assert_same(found, expected, n, size):
@@ -45,8 +54,15 @@ def assert_same(found, expected, n, size):
     np.testing.assert_allclose(found.second, expected.second, atol=scale * tolerance * n**0.5)
 
 
-def test_the_compiled_formulation_is_under_test():
-    assert np.isfinite(Compiled.cost(made_mixture("full", 2, 2)))
+def test_the_compiled_formulations_are_under_test():
+    for formulation in (CompiledNatural, CompiledWhitened):
+        assert np.isfinite(formulation.cost(made_mixture("full", 2, 2), FLOAT64))
+
+
+DO_NOT_APPLY = {
+    *(("shared", family) for family in FAMILIES if family != "tied"),
+    *(("compiled whitened", family) for family in FAMILIES if family != "full"),
+}
 
 
 @pytest.mark.parametrize("formulation", CANDIDATES, ids=lambda c: c.name)
@@ -55,9 +71,8 @@ def test_the_compiled_formulation_is_under_test():
 @pytest.mark.parametrize("n", [1, 127, 128, 1500])
 def test_statistics_equal_those_of_whitening(formulation, family, k, d, n):
     mixture = made_mixture(family, k, d)
-    if not np.isfinite(formulation.cost(mixture)):
-        assert formulation.name == "shared"
-        assert family != "tied"
+    if not np.isfinite(formulation.cost(mixture, FLOAT64)):
+        assert (formulation.name, family) in DO_NOT_APPLY
         return
     x = np.random.default_rng(1).normal(size=(n, d)) * 4
     # |A| of these mixtures is a few hundred: the size of a log density's terms.
@@ -66,10 +81,18 @@ def test_statistics_equal_those_of_whitening(formulation, family, k, d, n):
     )
 
 
-@pytest.mark.parametrize("formulation", CANDIDATES, ids=lambda c: c.name)
+APPLICABLE = [
+    pytest.param(c, family, id=f"{c.name}-{family}")
+    for c in CANDIDATES
+    for family in ("full", "tied")
+    if (c.name, family) not in DO_NOT_APPLY
+]
+
+
+@pytest.mark.parametrize(("formulation", "family"), APPLICABLE)
 @pytest.mark.parametrize("dtype", [np.float32, np.int16, np.float16, bool])
-def test_other_dtypes_are_float64_from_the_start(formulation, dtype):
-    mixture = made_mixture("tied", 3, 4)
+def test_other_dtypes_are_float64_from_the_start(formulation, family, dtype):
+    mixture = made_mixture(family, 3, 4)
     x = (np.random.default_rng(2).normal(size=(300, 4)) * 4).astype(dtype)
     exact = statistics_by(formulation, mixture, x.astype(np.float64))
     found = statistics_by(formulation, mixture, x)
@@ -77,9 +100,9 @@ def test_other_dtypes_are_float64_from_the_start(formulation, dtype):
     assert found.log_likelihood == exact.log_likelihood
 
 
-@pytest.mark.parametrize("formulation", CANDIDATES, ids=lambda c: c.name)
-def test_rows_whose_densities_underflow_keep_their_log_likelihood(formulation):
-    mixture = made_mixture("tied", 3, 2)
+@pytest.mark.parametrize(("formulation", "family"), APPLICABLE)
+def test_rows_whose_densities_underflow_keep_their_log_likelihood(formulation, family):
+    mixture = made_mixture(family, 3, 2)
     x = np.random.default_rng(3).normal(size=(200, 2))
     x[[0, 77, 199]] = [[1e4, 0.0], [-300.0, 300.0], [0.0, 90.0]]
     found = statistics_by(formulation, mixture, x)
@@ -88,10 +111,10 @@ def test_rows_whose_densities_underflow_keep_their_log_likelihood(formulation):
     np.testing.assert_allclose(found.n_k.sum(), 200, rtol=1e-12)
 
 
-@pytest.mark.parametrize("formulation", CANDIDATES, ids=lambda c: c.name)
-def test_a_component_of_weight_zero_gets_nothing(formulation):
-    even = made_mixture("tied", 3, 2)
-    mixture = Mixture(np.array([0.5, 0.0, 0.5]), even.means, even.covariances, "tied")
+@pytest.mark.parametrize(("formulation", "family"), APPLICABLE)
+def test_a_component_of_weight_zero_gets_nothing(formulation, family):
+    even = made_mixture(family, 3, 2)
+    mixture = Mixture(np.array([0.5, 0.0, 0.5]), even.means, even.covariances, family)
     found = statistics_by(formulation, mixture, np.random.default_rng(4).normal(size=(500, 2)))
     assert found.n_k[1] < 1e-250
     assert np.isfinite(found.log_likelihood)
@@ -117,5 +140,76 @@ def test_the_choice_keeps_its_digits_however_far_components_are_apart(family, di
 def test_the_choice_is_the_cheapest_that_applies():
     for family in FAMILIES:
         mixture = made_mixture(family, 4, 5)
-        costs = {c.name: c.cost(mixture) for c in CANDIDATES}
-        assert formulation_of(mixture).name == min(costs, key=costs.get)
+        costs = {c.name: c.cost(mixture, FLOAT64) for c in CANDIDATES}
+        assert formulation_of(mixture, FLOAT64).name == min(costs, key=costs.get)
+
+
+def rows_from(mixture, n, seed=6):
+    rng = np.random.default_rng(seed)
+    k, d = mixture.means.shape
+    dense = mixture.family.dense(mixture.covariances, k, d)
+    z = rng.normal(size=(n, d))
+    component = rng.choice(k, size=n, p=mixture.weights)
+    return mixture.means[component] + np.einsum(
+        "nij,nj->ni", np.linalg.cholesky(dense)[component], z
+    )
+
+
+def assert_good_to(found, exact, tolerance):
+    """Relative: of counts and log-likelihood their own size, of moments sqrt(S_ii S_jj)."""
+    assert abs(found.log_likelihood / exact.log_likelihood - 1) < tolerance
+    np.testing.assert_allclose(found.n_k, exact.n_k, rtol=tolerance)
+    k, d = exact.means.shape if hasattr(exact, "means") else exact.centres.shape
+    variances = exact.family.variances(exact.second, k, d)
+    scale = np.sqrt(variances)
+    n_k = exact.n_k[:, None]
+    assert (np.abs(found.first - exact.first) <= tolerance * scale * np.sqrt(n_k)).all()
+    full = exact.family.dense(found.second - exact.second, k, d)
+    assert (np.abs(full) <= tolerance * scale[:, :, None] * scale[:, None, :]).all()
+
+
+@pytest.mark.parametrize("formulation", CANDIDATES, ids=lambda c: c.name)
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("k", "d"), [(4, 2), (64, 2), (16, 8), (3, 33), (4, 128)])
+@pytest.mark.parametrize("shift", [0.0, 1e3])
+def test_float32_is_good_to_1e5_where_it_says_so(formulation, family, k, d, shift):
+    mixture = made_mixture(family, k, d)
+    x = (rows_from(mixture, 20_000) + shift).astype(np.float32)
+    mixture = Mixture(mixture.weights, mixture.means + shift, mixture.covariances, family)
+    if FLOAT32 not in formulation.dtypes or not np.isfinite(formulation.cost(mixture, FLOAT32)):
+        return
+    exact = statistics_by(Whitened, mixture, x)
+    assert_good_to(statistics_by(formulation, mixture, x, FLOAT32), exact, 1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("distance", [0.0, 1e1, 1e2, 1e3, 1e4, 1e5])
+def test_float32_gives_way_where_it_would_lose_more(family, distance):
+    near = made_mixture(family, 3, 4)
+    mixture = Mixture(near.weights, near.means + distance * np.eye(3, 4), near.covariances, family)
+    x = rows_from(mixture, 20_000).astype(np.float32)
+    found = formulation_of(mixture, FLOAT32).statistics(x)
+    assert_good_to(found, statistics_by(Whitened, mixture, x), 1e-5)
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+@pytest.mark.parametrize(("k", "d"), [(1, 1), (4, 3), (7, 20)])
+def test_a_known_scatter_completes_linear_statistics(k, d, dtype):
+    mixture = made_mixture("tied", k, d)
+    assert can_share_scatter(mixture)
+    x = rows_from(mixture, 9_000) + np.linspace(0, 30, 9_000)[:, None]  # some far away
+    found = linear_statistics(x[:4_000], mixture, dtype) + linear_statistics(
+        x[4_000:], mixture, dtype
+    )
+    exact = statistics_by(Whitened, mixture, x)
+    whole = with_scatter(found, mixture, moments(x))
+    assert whole.n_rows == len(x)
+    np.testing.assert_array_equal(whole.centres, mixture.means)
+    assert_good_to(whole, exact, 1e-5 if dtype == FLOAT32 else 1e-11)
+
+
+def test_linear_statistics_refuse_means_too_many_widths_apart():
+    near = made_mixture("tied", 3, 4)
+    far = Mixture(near.weights, near.means + 1e5 * np.eye(3, 4), near.covariances, "tied")
+    assert not can_share_scatter(far)
+    assert not can_share_scatter(made_mixture("full", 3, 4))

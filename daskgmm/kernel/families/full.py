@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daskgmm.kernel.families.base import Family, Float64Array, Run, shrink_to_mean
 from daskgmm.kernel.linalg import precision_factor, scatter_matrix
@@ -34,6 +36,15 @@ def triangle(precisions: Float64Array) -> Float64Array:
 def triangle_runs(d: int) -> tuple[Run, ...]:
     """The products ``z_i z_j``, i <= j, row by row of the upper triangle."""
     return tuple((slice(i, i + 1), slice(i, d)) for i in range(d))
+
+
+@lru_cache(maxsize=4)  # asked for with every grain
+def _places(d: int) -> NDArray[np.intp]:
+    """Where in the row-by-row upper triangle each entry of a symmetric (D, D) matrix is."""
+    i, j = np.triu_indices(d)
+    places = np.empty((d, d), np.intp)
+    places[i, j] = places[j, i] = np.arange(len(i))
+    return places
 
 
 @dataclass(frozen=True)
@@ -103,10 +114,7 @@ class _Full:
         return triangle(precisions)
 
     def from_products(self, sums: Float64Array, d: int) -> Float64Array:
-        i, j = np.triu_indices(d)
-        second = np.empty((len(sums), d, d))
-        second[:, i, j] = sums
-        second[:, j, i] = sums
+        second: Float64Array = sums[:, _places(d)]
         return second
 
     def shrink(

@@ -1,9 +1,9 @@
 """Formulations: ways to compute the same E-step, chosen by what they cost.
 
 All give the same numbers up to rounding. A formulation is made for one mixture and
-one thread; it absorbs rows, or gives their log densities by sub-blocks. To
-add one, write a class with :class:`Formulation`'s methods and a row in
-``CANDIDATES``.
+the dtype of its arithmetic, and shared by threads; a block is given whole for its
+statistics, or by sub-blocks to an evaluation for log densities. To add one, write a
+class with :class:`Formulation`'s methods and a row in ``CANDIDATES``.
 """
 
 from __future__ import annotations
@@ -14,66 +14,91 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel.families.base import Float64Array
-from daskgmm.kernel.formulations.compiled import Compiled
+from daskgmm.kernel.formulations.compiled import CompiledNatural, CompiledWhitened
 from daskgmm.kernel.formulations.natural import Natural
 from daskgmm.kernel.formulations.shared import Shared
+from daskgmm.kernel.formulations.sub_blocked import Evaluation
 from daskgmm.kernel.formulations.whitened import Whitened
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
-__all__ = ["CANDIDATES", "Formulation", "formulation_of"]
+__all__ = ["CANDIDATES", "Formulation", "formulation_of", "linear_formulation_of"]
 
 
 class Formulation(Protocol):
-    """Log densities and statistics of sub-blocks under one mixture."""
+    """Log densities and statistics of rows under one mixture. Immutable."""
 
     name: ClassVar[str]
-    offset: float
-    """The highest weighted density at a mean, log; no row is above it."""
+    dtypes: ClassVar[tuple[np.dtype[Any], ...]]
+    """What its arithmetic on single rows can be done in."""
 
-    def __init__(self, mixture: Mixture) -> None: ...
+    def __init__(self, mixture: Mixture, dtype: np.dtype[Any]) -> None: ...
 
     @classmethod
-    def cost(cls, mixture: Mixture) -> float:
+    def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
         """Estimated nanoseconds for a row, of one thread; infinite where it does not apply.
 
-        Only ratios matter. A formulation that would lose digits on this mixture does
-        not apply.
+        Only ratios matter. A formulation that would lose digits on this mixture, with
+        arithmetic in this dtype, does not apply.
         """
         ...
 
-    def joint(self, x_t: Float64Array) -> Float64Array:
-        """``log w_k + log N(x_i | mu_k, Sigma_k) - offset``, shape (K, n), of rows (D, n).
-
-        The result is scratch: it holds until the next call.
-        """
+    def evaluation(self) -> Evaluation:
+        """To evaluate sub-blocks, one after the other, on one thread."""
         ...
 
-    def absorb(self, x: NDArray[Any]) -> float:
-        """Add rows (n, D) to the statistics; return their log-likelihood."""
-        ...
-
-    def statistics(self, n_rows: int, log_likelihood: float) -> Statistics:
-        """Statistics of all rows added, about the mixture's means."""
+    def statistics(self, x: NDArray[Any]) -> Statistics:
+        """Statistics of a block of rows (n, D)."""
         ...
 
 
-CANDIDATES: tuple[type[Formulation], ...] = (Compiled, Natural, Shared, Whitened)
+CANDIDATES: tuple[type[Formulation], ...] = (
+    CompiledNatural,
+    CompiledWhitened,
+    Natural,
+    Shared,
+    Whitened,
+)
 
 
-def formulation_of(mixture: Mixture) -> Formulation:
+@lru_cache(maxsize=8)  # a mixture is asked about once for every grain, by all threads
+def formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation:
     """The cheapest formulation that keeps its digits on this mixture.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    dtype : dtype
+        The narrowest that arithmetic may be done in, float32 or float64; a wider one is
+        used where the mixture needs it.
 
     Raises
     ------
     SingularComponentError
         If a covariance cannot be factored.
     """
-    return _cheapest(mixture)(mixture)
+    costs = {(c, d): c.cost(mixture, d) for c in CANDIDATES for d in _allowed(c, dtype)}
+    chosen, arithmetic = min(costs, key=lambda key: costs[key])
+    return chosen(mixture, arithmetic)
 
 
-@lru_cache(maxsize=16)  # a mixture is asked about once for every grain
-def _cheapest(mixture: Mixture) -> type[Formulation]:
-    costs = [candidate.cost(mixture) for candidate in CANDIDATES]
-    return CANDIDATES[int(np.argmin(costs))]
+@lru_cache(maxsize=8)
+def linear_formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation | None:
+    """The cheapest one that leaves out what all components share; None if none keeps its digits.
+
+    For families with one covariance; see :mod:`daskgmm.kernel.shared_scatter`.
+    """
+    costs = {
+        (c, d): c.cost(mixture, d, scatter_known=True)
+        for c in (CompiledNatural, Natural)
+        for d in _allowed(c, dtype)
+    }
+    chosen, arithmetic = min(costs, key=lambda key: costs[key])
+    if costs[chosen, arithmetic] == np.inf:
+        return None
+    return chosen(mixture, arithmetic, scatter_known=True)
+
+
+def _allowed(candidate: type[Formulation], dtype: np.dtype[Any]) -> list[np.dtype[Any]]:
+    """What a candidate may work in where ``dtype`` is asked for: that, or wider."""
+    return [d for d in candidate.dtypes if d.itemsize >= dtype.itemsize]

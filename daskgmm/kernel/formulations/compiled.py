@@ -1,96 +1,202 @@
-"""Compiled: the natural form, fused by Numba. Optional: the extra ``numba``.
+"""Compiled: forms fused by Numba into one loop over the rows. Optional: the extra ``numba``.
 
-The sums are those of :mod:`daskgmm.kernel.formulations.natural`, on runs of rows
-short enough that products, densities and responsibilities never leave the first
-caches, in loops that hold a tile of both factors in registers. The interpreter lock
-is released for the whole block, so that threads scale where a block is many short
-NumPy calls. NumPy stays the reference, and what is used where Numba is not there.
+Products, densities and responsibilities of a short run of rows never leave the first
+caches, in loops that hold a tile of both factors in registers. The interpreter lock is
+released for the whole block, so that threads scale where a block is many short NumPy
+calls. NumPy stays the reference, and what is used where Numba is not there.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel.formulations.natural import Natural, n_products
+from daskgmm.kernel.formulations.natural import Natural, coordinates, n_products
+from daskgmm.kernel.formulations.rounding import FLOAT32, FLOAT64, keeps_digits
+from daskgmm.kernel.formulations.whitened import Whitened
 from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.statistics import Statistics
 
-absorb_rows: Callable[..., Any] | None
 try:
-    from daskgmm.kernel.formulations.fused import absorb_rows, can_be_kept, is_kept
+    from daskgmm.kernel.formulations import fused
 except ImportError:  # Numba is an optional extra
-    absorb_rows = None
+    fused = None  # type: ignore[assignment]
 
-__all__ = ["Compiled", "warm_up"]
+__all__ = ["CompiledNatural", "CompiledWhitened", "warm_up"]
+
+_INTEGERS = {FLOAT64: np.int64, FLOAT32: np.int32}
+_ROW_NS, _COMPONENT_NS = 0.6, 1.5
+"""Measured: to load a feature; to exponentiate and normalise a component of a row."""
 
 
-class Compiled(Natural):
-    """One compiled loop over the rows of a block; rows of results are Natural's."""
+class CompiledNatural(Natural):
+    """The natural form: for many components, or few features."""
 
-    name: ClassVar[str] = "compiled"
+    name: ClassVar[str] = "compiled natural"
+    dtypes: ClassVar[tuple[np.dtype[Any], ...]] = (FLOAT32, FLOAT64)
 
-    def __init__(self, mixture: Mixture) -> None:
-        super().__init__(mixture)
-        d = mixture.n_features
+    def __init__(self, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> None:
+        super().__init__(mixture, dtype, scatter_known)
+        form, d = self.form, mixture.n_features
+        self._inverse_scale = np.broadcast_to(1.0 / form.scale, (d,)).copy()
+        features = np.arange(d)
         pairs = [
-            np.broadcast_arrays(np.arange(d)[first], np.arange(d)[second])
-            for first, second in mixture.family.runs(d)
+            np.broadcast_arrays(features[first], features[second]) for first, second in form.runs
         ]
-        self._first_of = np.concatenate([first for first, _ in pairs])
-        self._second_of = np.concatenate([second for _, second in pairs])
+        nothing = np.empty(0, features.dtype)
+        self._first_of = np.concatenate([nothing, *(first for first, _ in pairs)])
+        self._second_of = np.concatenate([nothing, *(second for _, second in pairs)])
+        self._coefficients = np.concatenate([form.quadratic, form.linear], axis=1)
+        self._bits = np.empty(0, _INTEGERS[dtype])
 
     @classmethod
-    def cost(cls, mixture: Mixture) -> float:
-        """Fitted to measurements; infinite without Numba, and where Natural is."""
-        if absorb_rows is None or not np.isfinite(super().cost(mixture)):
+    def cost(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> float:
+        """Fitted to measurements; infinite without Numba, and where Natural is.
+
+        A product costs more to make where a tile of them exceeds the second cache.
+        """
+        if fused is None or not np.isfinite(super().cost(mixture, dtype, scatter_known)):
             return np.inf
         k, d = mixture.n_components, mixture.n_features
-        p = n_products(mixture.family.runs(d)) + d
-        return p * (0.5 + 0.09 * k)
+        p = d if scatter_known else n_products(mixture.family.runs(d)) + d
+        made = 0.2 if p <= _PRODUCTS_IN_CACHE else 0.6
+        cost = _ROW_NS * d + _COMPONENT_NS * k + p * (made + 0.08 * k)
+        return cost * dtype.itemsize / 8
 
-    def absorb(self, x: NDArray[Any]) -> float:
+    def statistics(self, x: NDArray[Any]) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        assert absorb_rows is not None
-        d = self.mixture.n_features
-        if x.dtype not in (np.float32, np.float64):
-            x = x.astype(np.float64)
-        coefficients = np.concatenate([self._quadratic, self._linear], axis=1)
-        sums = np.zeros_like(coefficients)
-        log_likelihood = absorb_rows(
-            np.ascontiguousarray(x),
-            self._centre,
-            np.broadcast_to(1.0 / self._scale, (d,)).copy(),
+        form = self.form
+        n_k = np.zeros(self.n_components)
+        sums = np.zeros(self._coefficients.shape)
+        log_likelihood = fused.add_natural(
+            _rows(x),
+            form.centre,
+            self._inverse_scale,
             self._first_of,
             self._second_of,
-            coefficients,
-            self._constant[:, 0].copy(),
+            self._coefficients,
+            form.constant,
+            self._bits,
+            n_k,
             sums,
-            self._n_k,
         )
-        n_second = self._quadratic.shape[1]
-        self._second += sums[:, :n_second].T
-        self._first += sums[:, n_second:].T
-        return float(log_likelihood) + len(x) * self.offset
+        second, first = np.split(sums, [form.quadratic.shape[1]], axis=1)
+        return form.statistics(
+            len(x), float(log_likelihood) + len(x) * form.offset, n_k, first, second
+        )
+
+
+_PRODUCTS_IN_CACHE = 1024
+
+
+class CompiledWhitened(Whitened):
+    """The whitened form in the mixture's coordinates: for many features, few components.
+
+    ``y = F z + f`` with ``F = P^T S`` and ``f = -F m``, m the mean in z: what rounding
+    leaves of it grows with the distance of a component in its own widths, where the
+    natural form's grows with the distance's square. Moments are taken about the means.
+    """
+
+    name: ClassVar[str] = "compiled whitened"
+    dtypes: ClassVar[tuple[np.dtype[Any], ...]] = (FLOAT32, FLOAT64)
+
+    def __init__(self, mixture: Mixture, dtype: np.dtype[Any]) -> None:
+        super().__init__(mixture, dtype)
+        self._centre, self._scale, factors, shifts = _white_coordinates(mixture)
+        self._inverse_scale = 1.0 / self._scale
+        self._factors, self._shifts = factors.astype(dtype), shifts.astype(dtype)
+        self._means = ((mixture.means - self._centre) / self._scale).astype(dtype)
+        self._offset = float(mixture.log_heights.max())
+        self._heights = (mixture.log_heights - self._offset).astype(dtype)
+        self._bits = np.empty(0, _INTEGERS[dtype])
+
+    @classmethod
+    def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
+        """Fitted to measurements; infinite without Numba, or a matrix for each component."""
+        if fused is None or mixture.factors.ndim != 3:
+            return np.inf
+        _, _, factors, shifts = _white_coordinates(mixture)
+        squares = np.square(factors).sum(axis=(1, 2)) + np.square(shifts).sum(axis=1)
+        if not keeps_digits(np.sqrt(squares.max()), dtype):
+            return np.inf
+        k, d = mixture.n_components, mixture.n_features
+        cost = _ROW_NS * d + k * (_COMPONENT_NS + 0.5 * d + 0.04 * d * (d + 4))
+        return cost * dtype.itemsize / 8
+
+    def statistics(self, x: NDArray[Any]) -> Statistics:
+        """See :class:`daskgmm.kernel.formulations.Formulation`."""
+        mixture = self.mixture
+        k, d = mixture.means.shape
+        n_k, first, second = np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d))
+        log_likelihood = fused.add_whitened(
+            _rows(x),
+            self._centre,
+            self._inverse_scale,
+            self._means,
+            self._factors,
+            self._shifts,
+            self._heights,
+            self._bits,
+            n_k,
+            first,
+            second,
+        )
+        lower = np.tril(second)
+        second = lower + np.swapaxes(np.tril(lower, -1), 1, 2)
+        about = Statistics(
+            len(x),
+            float(log_likelihood) + len(x) * self._offset,
+            n_k,
+            first * self._scale,
+            mixture.family.rescale(second, self._scale),
+            self._centre + self._scale * self._means.astype(np.float64),  # as they were rounded
+            mixture.covariance_type,
+        )
+        return about.recentre(mixture.means)
+
+
+def _white_coordinates(mixture: Mixture) -> tuple[NDArray[Any], ...]:
+    """Centre and scale of z (D,); F (K, D, D), lower triangular, and f (K, D)."""
+    centre, scale = coordinates(mixture)
+    factors = np.swapaxes(mixture.factors, 1, 2) * scale
+    means = (mixture.means - centre) / scale
+    return centre, scale, factors, -np.einsum("kij,kj->ki", factors, means)
+
+
+def _rows(x: NDArray[Any]) -> NDArray[Any]:
+    """Rows as the loops are compiled for."""
+    dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+    return np.ascontiguousarray(x, dtype)
 
 
 @cache
 def warm_up() -> None:
-    """Have the loop compiled, so that its time and memory are spent once, here.
+    """Have the loops compiled, so that their time and memory are spent once, here.
 
     Compiling takes seconds, and a hundred megabytes that a process does not give back:
     where no compiled code is kept from an earlier run, another process makes it.
     """
-    if absorb_rows is None:
+    if fused is None:
         return
-    if can_be_kept() and not is_kept():
+    if _must_be_kept():
         subprocess.run([sys.executable, "-c", _COMPILE], check=False, capture_output=True)
     _compile()
+
+
+def _must_be_kept() -> bool:
+    """Whether there is a folder to keep compiled code in, and none in it of any version."""
+    loops: tuple[Any, ...] = (fused.add_natural, fused.add_whitened)
+    folders = [loop._cache.cache_path for loop in loops]
+    return None not in folders and not all(
+        any(Path(folder).glob(f"*.{loop.__name__}-*.nbc"))
+        for folder, loop in zip(folders, loops, strict=True)
+    )
 
 
 _COMPILE = "from daskgmm.kernel.formulations.compiled import _compile; _compile()"
@@ -98,5 +204,7 @@ _COMPILE = "from daskgmm.kernel.formulations.compiled import _compile; _compile(
 
 def _compile() -> None:
     one = Mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)), "full")
-    for dtype in (np.float32, np.float64):
-        Compiled(one).absorb(np.zeros((1, 1), dtype))
+    for formulation in (CompiledNatural, CompiledWhitened):
+        for dtype in formulation.dtypes:
+            for stored in formulation.dtypes:
+                formulation(one, dtype).statistics(np.zeros((1, 1), stored))

@@ -1,69 +1,177 @@
-"""The E-step of the natural form as one compiled loop."""
+"""Fused: the E-step as compiled loops over the rows of a block. Needs Numba.
+
+Rows are taken a tile at a time, feature-major, so that products, densities and
+responsibilities never leave the first caches and every inner loop runs along the rows
+of a tile, in vector registers. Each loop works in the dtype of the coefficients that
+it is given; what it adds to is float64.
+
+All in one file: Numba keeps compiled code until the file of the outermost function
+changes, and does not see that another one did.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel.formulations.sub_blocked import SMALLEST
-
-__all__ = ["absorb_rows", "can_be_kept", "is_kept"]
+__all__ = ["add_natural", "add_whitened"]
 
 Array = NDArray[Any]
 
 # Sums may be reordered into vector registers and multiplications fused with additions;
 # NaN and infinity keep their meaning.
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
-_LANES = 128  # rows at a time: a row of one product is 1 KiB
-_LOG2_E = 1.4426950408889634
+_LOG_ROWS = 32
+"""Rows whose totals are multiplied before a logarithm is taken: 1e9 components to overflow."""
+
+
+def _compiled(function: Callable[..., Any], fastmath: Any = _FAST) -> Callable[..., Any]:
+    """Compile for the types it is called with, without the interpreter lock."""
+    # Zero divided is NaN, as in NumPy, for the caller to find.
+    options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
+    try:
+        loop: Callable[..., Any] = numba.njit(**options, cache=True)(function)
+    except RuntimeError:  # no folder to keep compiled code in
+        loop = numba.njit(**options)(function)
+    return loop
+
+
+def _in_order(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile with sums as they are written: Cody and Waite's remainder needs its order."""
+    return _compiled(function, {"contract"})
+
+
 # ln 2 in two parts, the first exact in few bits, so that n ln 2 cancels x exactly
 # (Cody and Waite 1980).
-_LN2_HIGH, _LN2_LOW = 6.93145751953125e-1, 1.42860682030941723212e-6
-_LOWEST = -708.0  # exp is a normal number above
+_LOG2_E = 1.4426950408889634
+_HIGH, _LOW = 6.93145751953125e-1, 1.42860682030941723212e-6
+_LOWEST = -708.0  # exp is a normal number above; 0 is taken for it below
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        return numba.njit(nogil=True, fastmath=_FAST, cache=True)(function)
-    except RuntimeError:  # no folder to keep compiled code in
-        return numba.njit(nogil=True, fastmath=_FAST)(function)
+@_in_order
+def _exp64(x: Array, bits: Array, powers: Array) -> None:
+    """Exponentials of a row in place, none above 0, to an ulp or so.
 
-
-@_compiled
-def _exp(x: Array, out: Array, bits: Array, powers: Array) -> None:
-    """Exponentials of one row of lanes, none above 0, to 1 ulp or so.
-
-    ``x = n ln 2 + r`` with r within half of ln 2; exp(r) by its Taylor polynomial,
-    to the 12th power, which leaves less than 1.5 * 2^-53; 2^n by writing n into the exponent's bits.
-    ``powers`` must be ``bits`` seen as float64.
+    ``x = n ln 2 + r`` with r within half of ln 2; exp(r) by its Taylor polynomial, to
+    the 12th power, which leaves less than 1.5 * 2^-53; 2^n by writing n into the
+    exponent's bits. ``powers`` must be ``bits`` seen as floating numbers.
     """
-    for i in range(_LANES):
-        value = max(x[i], _LOWEST)
+    for i in range(len(x)):
+        value = _LOWEST if x[i] < _LOWEST else x[i]  # NaN stays
         n = np.floor(value * _LOG2_E + 0.5)
-        r = (value - n * _LN2_HIGH) - n * _LN2_LOW
+        r = (value - n * _HIGH) - n * _LOW
         p = 1 / 39916800 + r * (1 / 479001600)
         p = 1 / 362880 + r * (1 / 3628800 + r * p)
         p = 1 / 5040 + r * (1 / 40320 + r * p)
         p = 1 / 120 + r * (1 / 720 + r * p)
         p = 1 / 6 + r * (1 / 24 + r * p)
-        out[i] = 1.0 + r * (1.0 + r * (0.5 + r * p))
+        p = 1.0 + r * (1.0 + r * (0.5 + r * p))
         bits[i] = (np.int64(n) + 1023) << 52
-    for i in range(_LANES):
-        out[i] *= powers[i]
+        x[i] = 0.0 if x[i] < _LOWEST else p
+    for i in range(len(x)):
+        x[i] *= powers[i]
+
+
+_F = np.float32  # a literal would make the whole sum float64
+_LOG2_E32, _HIGH32, _LOW32, _LOWEST32 = _F(_LOG2_E), _F(0.693359375), _F(-2.12194440e-4), _F(-87.0)
+_C0, _C1, _C2, _C3, _C4 = _F(0), _F(1), _F(1 / 2), _F(1 / 6), _F(1 / 24)
+_C5, _C6, _C7 = _F(1 / 120), _F(1 / 720), _F(1 / 5040)
+_BIAS32, _MANTISSA32 = np.int32(127), np.int32(23)
+
+
+@_in_order
+def _exp32(x: Array, bits: Array, powers: Array) -> None:
+    """As :func:`_exp64`, in float32: to the 7th power, which leaves less than 2^-27."""
+    for i in range(len(x)):
+        value = _LOWEST32 if x[i] < _LOWEST32 else x[i]
+        n = np.floor(value * _LOG2_E32 + _C2)
+        r = (value - n * _HIGH32) - n * _LOW32
+        p = _C5 + r * (_C6 + r * _C7)
+        p = _C1 + r * (_C1 + r * (_C2 + r * (_C3 + r * (_C4 + r * p))))
+        bits[i] = (np.int32(n) + _BIAS32) << _MANTISSA32
+        x[i] = _C0 if x[i] < _LOWEST32 else p
+    for i in range(len(x)):
+        x[i] *= powers[i]
+
+
+@_compiled
+def _load(x: Array, start: int, centre: Array, inverse_scale: Array, z: Array) -> int:
+    """Fill a tile (D, lanes) with ``(x - centre) / scale`` of the rows from ``start`` on.
+
+    In float64 until it is stored: a centre far away must not cost a float32 tile its
+    digits. Returns how many rows there were; lanes beyond keep what they had.
+    """
+    d, lanes = z.shape
+    n_rows: int = min(lanes, len(x) - start)
+    for i in range(n_rows):
+        for j in range(d):
+            z[j, i] = (np.float64(x[start + i, j]) - centre[j]) * inverse_scale[j]
+    return n_rows
+
+
+@_compiled
+def _normalise(joint: Array, bits: Array, n_rows: int, n_k: Array) -> float:
+    """Turn log densities (K, lanes) into responsibilities, in place, 0 beyond ``n_rows``.
+
+    Returns the sum of the rows' log densities; adds their responsibilities to ``n_k``.
+    ``bits`` is scratch (lanes,), of integers as wide as the densities.
+    """
+    n_components, lanes = joint.shape
+    zero, one = joint.dtype.type(0), joint.dtype.type(1)
+    powers = bits.view(joint.dtype)
+    largest, total = np.empty(lanes, joint.dtype), np.empty(lanes, joint.dtype)
+    for i in range(lanes):
+        largest[i] = joint[0, i]
+        total[i] = zero
+    for k in range(1, n_components):
+        for i in range(lanes):
+            largest[i] = joint[k, i] if joint[k, i] > largest[i] else largest[i]
+    for k in range(n_components):
+        for i in range(lanes):
+            joint[k, i] -= largest[i]
+        if joint.itemsize == 8:
+            _exp64(joint[k], bits, powers)
+        else:
+            _exp32(joint[k], bits, powers)
+        for i in range(lanes):
+            total[i] += joint[k, i]
+    for i in range(n_rows, lanes):
+        largest[i] = zero
+        total[i] = one
+    # A total lies between 1 and K: of a product of a few, one logarithm serves all.
+    log_likelihood = 0.0
+    for first in range(0, lanes, _LOG_ROWS):
+        product = 1.0
+        for i in range(first, first + _LOG_ROWS):
+            product *= np.float64(total[i])
+            log_likelihood += np.float64(largest[i])
+        log_likelihood += np.log(product)
+    for i in range(lanes):
+        total[i] = one / total[i] if i < n_rows else zero
+    for k in range(n_components):
+        count = zero
+        for i in range(lanes):
+            joint[k, i] *= total[i]
+            count += joint[k, i]
+        n_k[k] += count
+    return log_likelihood
+
+
+_NATURAL_LANE_BYTES = 1024
 
 
 @_compiled
 def _densities(phi: Array, coefficients: Array, constant: Array, joint: Array) -> None:
     """``joint = constant + coefficients @ phi``, four by four in registers."""
     n_components, n_terms = coefficients.shape
+    lanes = phi.shape[1]
     whole = n_components - n_components % 4
     for k in range(n_components):
-        for i in range(_LANES):
+        for i in range(lanes):
             joint[k, i] = constant[k]
     for k in range(0, whole, 4):
         for p in range(0, n_terms, 4):
@@ -83,7 +191,7 @@ def _densities(phi: Array, coefficients: Array, constant: Array, joint: Array) -
             d1 = coefficients[k + 3, p + 1]
             d2 = coefficients[k + 3, p + 2]
             d3 = coefficients[k + 3, p + 3]
-            for i in range(_LANES):
+            for i in range(lanes):
                 q0, q1, q2, q3 = phi[p, i], phi[p + 1, i], phi[p + 2, i], phi[p + 3, i]
                 joint[k, i] += a0 * q0 + a1 * q1 + a2 * q2 + a3 * q3
                 joint[k + 1, i] += b0 * q0 + b1 * q1 + b2 * q2 + b3 * q3
@@ -95,7 +203,7 @@ def _densities(phi: Array, coefficients: Array, constant: Array, joint: Array) -
             a1 = coefficients[k, p + 1]
             a2 = coefficients[k, p + 2]
             a3 = coefficients[k, p + 3]
-            for i in range(_LANES):
+            for i in range(lanes):
                 q0, q1, q2, q3 = phi[p, i], phi[p + 1, i], phi[p + 2, i], phi[p + 3, i]
                 joint[k, i] += a0 * q0 + a1 * q1 + a2 * q2 + a3 * q3
 
@@ -104,11 +212,13 @@ def _densities(phi: Array, coefficients: Array, constant: Array, joint: Array) -
 def _add_sums(phi: Array, resp: Array, sums: Array) -> None:
     """``sums += resp @ phi.T``, four by two in registers."""
     n_components, n_terms = sums.shape
+    lanes = phi.shape[1]
+    zero = phi.dtype.type(0)
     whole = n_components - n_components % 4
     for k in range(0, whole, 4):
         for p in range(0, n_terms, 2):
-            a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = 0.0
-            for i in range(_LANES):
+            a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = zero
+            for i in range(lanes):
                 q0, q1 = phi[p, i], phi[p + 1, i]
                 a0 += resp[k, i] * q0
                 a1 += resp[k, i] * q1
@@ -128,8 +238,8 @@ def _add_sums(phi: Array, resp: Array, sums: Array) -> None:
             sums[k + 3, p + 1] += d1
     for k in range(whole, n_components):
         for p in range(0, n_terms, 4):
-            a0 = a1 = a2 = a3 = 0.0
-            for i in range(_LANES):
+            a0 = a1 = a2 = a3 = zero
+            for i in range(lanes):
                 r = resp[k, i]
                 a0 += r * phi[p, i]
                 a1 += r * phi[p + 1, i]
@@ -142,39 +252,7 @@ def _add_sums(phi: Array, resp: Array, sums: Array) -> None:
 
 
 @_compiled
-def _normalise(joint: Array, resp: Array, total: Array, n_rows: int, n_k: Array) -> float:
-    """Responsibilities from their numerators; count them; return the sum of log totals."""
-    n_components = len(joint)
-    log_likelihood = 0.0
-    for i in range(_LANES):
-        total[i] = 0.0
-    for k in range(n_components):
-        for i in range(_LANES):
-            total[i] += resp[k, i]
-    for i in range(n_rows):
-        offset = 0.0
-        if not total[i] > SMALLEST:  # far from all components: about the largest, as NumPy's
-            offset = joint[0, i]
-            for k in range(1, n_components):
-                offset = max(offset, joint[k, i])
-            total[i] = 0.0
-            for k in range(n_components):
-                resp[k, i] = np.exp(joint[k, i] - offset)
-                total[i] += resp[k, i]
-        log_likelihood += offset + np.log(total[i])
-    for i in range(_LANES):
-        total[i] = 1.0 / total[i] if i < n_rows else 0.0
-    for k in range(n_components):
-        count = 0.0
-        for i in range(_LANES):
-            resp[k, i] *= total[i]
-            count += resp[k, i]
-        n_k[k] += count
-    return log_likelihood
-
-
-@_compiled
-def absorb_rows(
+def add_natural(
     x: Array,
     centre: Array,
     inverse_scale: Array,
@@ -182,71 +260,243 @@ def absorb_rows(
     second_of: Array,
     coefficients: Array,
     constant: Array,
-    sums: Array,
+    bits: Array,
     n_k: Array,
+    sums: Array,
 ) -> float:
-    """Add the sums over rows of responsibility times products, and count.
+    """Add, over rows, responsibilities, and responsibility times products.
 
     Parameters
     ----------
     x : array of shape (n, D), float32 or float64, C-contiguous
-    centre, inverse_scale : arrays of shape (D,)
+    centre, inverse_scale : arrays of shape (D,), float64
         ``z = (x - centre) * inverse_scale``.
     first_of, second_of : arrays of shape (P,)
         Features whose products are the second-order terms.
-    coefficients : array of shape (K, P + D)
-        Of the products and of z, in the log densities.
-    constant : array of shape (K,)
-    sums : array of shape (K, P + D)
-        Added to.
-    n_k : array of shape (K,)
+    coefficients : array of shape (K, P + D), float32 or float64
+        Of the products and of z, in the log densities. Its dtype is that of the loops.
+    constant : array of shape (K,), of the same dtype
+    bits : array of shape (0,), of integers as wide
+    n_k, sums : arrays of shape (K,) and (K, P + D), float64
         Added to.
 
     Returns
     -------
     float
-        Sum of the log densities of the rows, relative to the constants' bound.
+        Sum of the log densities of the rows.
     """
+    dtype = coefficients.dtype
     n, d = x.shape
     n_components, n_terms = coefficients.shape
     n_products = len(first_of)
+    lanes = _NATURAL_LANE_BYTES // coefficients.itemsize
     padded = (n_terms + 3) // 4 * 4
-    theta = np.zeros((n_components, padded))
+    theta = np.zeros((n_components, padded), dtype)
     theta[:, :n_terms] = coefficients
     partial = np.zeros((n_components, padded))
-    z = np.zeros((d, _LANES))
-    phi = np.zeros((padded, _LANES))
-    joint, resp = np.empty((n_components, _LANES)), np.empty((n_components, _LANES))
-    total, bits = np.empty(_LANES), np.empty(_LANES, np.int64)
-    powers = bits.view(np.float64)
+    z = np.zeros((d, lanes), dtype)
+    phi = np.zeros((padded, lanes), dtype)
+    joint = np.empty((n_components, lanes), dtype)
+    scratch = np.empty(lanes, bits.dtype)
     log_likelihood = 0.0
-    for start in range(0, n, _LANES):
-        n_rows = min(_LANES, n - start)
-        for i in range(n_rows):
-            for j in range(d):
-                z[j, i] = (np.float64(x[start + i, j]) - centre[j]) * inverse_scale[j]
+    for start in range(0, n, lanes):
+        n_rows = _load(x, start, centre, inverse_scale, z)
         for p in range(n_products):
             first, second = first_of[p], second_of[p]
-            for i in range(_LANES):
+            for i in range(lanes):
                 phi[p, i] = z[first, i] * z[second, i]
         for j in range(d):
-            for i in range(_LANES):
+            for i in range(lanes):
                 phi[n_products + j, i] = z[j, i]
         _densities(phi, theta, constant, joint)
-        for k in range(n_components):
-            _exp(joint[k], resp[k], bits, powers)
-        log_likelihood += _normalise(joint, resp, total, n_rows, n_k)
-        _add_sums(phi, resp, partial)
+        log_likelihood += _normalise(joint, scratch, n_rows, n_k)
+        _add_sums(phi, joint, partial)
     sums += partial[:, :n_terms]
     return log_likelihood
 
 
-def is_kept() -> bool:
-    """Whether compiled code is kept from an earlier run (of this version or another)."""
-    folder = absorb_rows._cache.cache_path  # type: ignore[attr-defined]
-    return folder is not None and any(Path(folder).glob("fused.absorb_rows-*.nbc"))
+_WHITENED_LANE_BYTES = 2048
 
 
-def can_be_kept() -> bool:
-    """Whether there is a folder to keep compiled code in."""
-    return absorb_rows._cache.cache_path is not None  # type: ignore[attr-defined]
+@_compiled
+def _squares(z: Array, factor: Array, shift: Array, y: Array, out: Array) -> None:
+    """``out = |y|^2`` of ``y = factor @ z + shift``, factor lower triangular (D, D).
+
+    Four features at a time, four by four in registers; then what is left of D, one.
+    """
+    d, lanes = z.shape
+    zero = z.dtype.type(0)
+    whole = d - d % 4
+    for i in range(lanes):
+        out[i] = zero
+    for a in range(0, whole, 4):
+        for r in range(4):
+            for i in range(lanes):
+                y[r, i] = shift[a + r]
+        for b in range(0, a + 4, 4):
+            f00, f01, f02, f03 = factor[a, b], factor[a, b + 1], factor[a, b + 2], factor[a, b + 3]
+            f10 = factor[a + 1, b]
+            f11 = factor[a + 1, b + 1]
+            f12 = factor[a + 1, b + 2]
+            f13 = factor[a + 1, b + 3]
+            f20 = factor[a + 2, b]
+            f21 = factor[a + 2, b + 1]
+            f22 = factor[a + 2, b + 2]
+            f23 = factor[a + 2, b + 3]
+            f30 = factor[a + 3, b]
+            f31 = factor[a + 3, b + 1]
+            f32 = factor[a + 3, b + 2]
+            f33 = factor[a + 3, b + 3]
+            for i in range(lanes):
+                z0, z1, z2, z3 = z[b, i], z[b + 1, i], z[b + 2, i], z[b + 3, i]
+                y[0, i] += f00 * z0 + f01 * z1 + f02 * z2 + f03 * z3
+                y[1, i] += f10 * z0 + f11 * z1 + f12 * z2 + f13 * z3
+                y[2, i] += f20 * z0 + f21 * z1 + f22 * z2 + f23 * z3
+                y[3, i] += f30 * z0 + f31 * z1 + f32 * z2 + f33 * z3
+        for i in range(lanes):
+            out[i] += y[0, i] * y[0, i] + y[1, i] * y[1, i] + y[2, i] * y[2, i] + y[3, i] * y[3, i]
+    for a in range(whole, d):
+        for i in range(lanes):
+            y[0, i] = shift[a]
+        for b in range(0, whole, 4):
+            f00, f01, f02, f03 = factor[a, b], factor[a, b + 1], factor[a, b + 2], factor[a, b + 3]
+            for i in range(lanes):
+                y[0, i] += f00 * z[b, i] + f01 * z[b + 1, i] + f02 * z[b + 2, i] + f03 * z[b + 3, i]
+        for b in range(whole, a + 1):
+            f00 = factor[a, b]
+            for i in range(lanes):
+                y[0, i] += f00 * z[b, i]
+        for i in range(lanes):
+            out[i] += y[0, i] * y[0, i]
+
+
+@_compiled
+def _add_scatter(v: Array, w: Array, second: Array) -> None:
+    """``second += w @ v.T`` on and below the diagonal, four by four in registers."""
+    d, lanes = v.shape
+    zero = v.dtype.type(0)
+    whole = d - d % 4
+    for a in range(0, whole, 4):
+        for b in range(0, a + 4, 4):
+            s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = zero
+            s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = zero
+            for i in range(lanes):
+                v0, v1, v2, v3 = v[b, i], v[b + 1, i], v[b + 2, i], v[b + 3, i]
+                w0, w1, w2, w3 = w[a, i], w[a + 1, i], w[a + 2, i], w[a + 3, i]
+                s00 += w0 * v0
+                s01 += w0 * v1
+                s02 += w0 * v2
+                s03 += w0 * v3
+                s10 += w1 * v0
+                s11 += w1 * v1
+                s12 += w1 * v2
+                s13 += w1 * v3
+                s20 += w2 * v0
+                s21 += w2 * v1
+                s22 += w2 * v2
+                s23 += w2 * v3
+                s30 += w3 * v0
+                s31 += w3 * v1
+                s32 += w3 * v2
+                s33 += w3 * v3
+            second[a, b] += s00
+            second[a, b + 1] += s01
+            second[a, b + 2] += s02
+            second[a, b + 3] += s03
+            second[a + 1, b] += s10
+            second[a + 1, b + 1] += s11
+            second[a + 1, b + 2] += s12
+            second[a + 1, b + 3] += s13
+            second[a + 2, b] += s20
+            second[a + 2, b + 1] += s21
+            second[a + 2, b + 2] += s22
+            second[a + 2, b + 3] += s23
+            second[a + 3, b] += s30
+            second[a + 3, b + 1] += s31
+            second[a + 3, b + 2] += s32
+            second[a + 3, b + 3] += s33
+    for a in range(whole, d):
+        for b in range(0, whole, 4):
+            s00 = s01 = s02 = s03 = zero
+            for i in range(lanes):
+                w0 = w[a, i]
+                s00 += w0 * v[b, i]
+                s01 += w0 * v[b + 1, i]
+                s02 += w0 * v[b + 2, i]
+                s03 += w0 * v[b + 3, i]
+            second[a, b] += s00
+            second[a, b + 1] += s01
+            second[a, b + 2] += s02
+            second[a, b + 3] += s03
+        for b in range(whole, a + 1):
+            s00 = zero
+            for i in range(lanes):
+                s00 += w[a, i] * v[b, i]
+            second[a, b] += s00
+
+
+@_compiled
+def add_whitened(
+    x: Array,
+    centre: Array,
+    inverse_scale: Array,
+    means: Array,
+    factors: Array,
+    shifts: Array,
+    heights: Array,
+    bits: Array,
+    n_k: Array,
+    first: Array,
+    second: Array,
+) -> float:
+    """Add, over rows, responsibilities, and moments about the means weighted by them.
+
+    Parameters
+    ----------
+    x : array of shape (n, D), float32 or float64, C-contiguous
+    centre, inverse_scale : arrays of shape (D,), float64
+        ``z = (x - centre) * inverse_scale``.
+    means : array of shape (K, D), float32 or float64
+        In z. Its dtype is that of the loops.
+    factors, shifts : arrays of shape (K, D, D) and (K, D), of the same dtype
+        ``factors[k] @ z + shifts[k]`` has unit covariance under component k, and mean 0;
+        factors are lower triangular.
+    heights : array of shape (K,), of the same dtype
+        Log of the weighted densities at the means.
+    bits : array of shape (0,), of integers as wide
+    n_k, first, second : arrays of shape (K,), (K, D) and (K, D, D), float64
+        Added to; of ``second``, what lies on and below the diagonal.
+
+    Returns
+    -------
+    float
+        Sum of the log densities of the rows.
+    """
+    dtype = factors.dtype
+    n, d = x.shape
+    n_components = len(factors)
+    lanes = _WHITENED_LANE_BYTES // factors.itemsize
+    zero, half = dtype.type(0), dtype.type(0.5)
+    z = np.zeros((d, lanes), dtype)
+    v, w = np.empty((d, lanes), dtype), np.empty((d, lanes), dtype)
+    y, square = np.empty((4, lanes), dtype), np.empty(lanes, dtype)
+    joint = np.empty((n_components, lanes), dtype)
+    scratch = np.empty(lanes, bits.dtype)
+    log_likelihood = 0.0
+    for start in range(0, n, lanes):
+        n_rows = _load(x, start, centre, inverse_scale, z)
+        for k in range(n_components):
+            _squares(z, factors[k], shifts[k], y, square)
+            for i in range(lanes):
+                joint[k, i] = heights[k] - half * square[i]
+        log_likelihood += _normalise(joint, scratch, n_rows, n_k)
+        for k in range(n_components):
+            for j in range(d):
+                mean, total = means[k, j], zero
+                for i in range(lanes):
+                    v[j, i] = z[j, i] - mean
+                    w[j, i] = joint[k, i] * v[j, i]
+                    total += w[j, i]
+                first[k, j] += total
+            _add_scatter(v, w, second[k])
+    return log_likelihood

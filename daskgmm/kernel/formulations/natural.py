@@ -9,24 +9,124 @@ and one, (P, n) by (n, K), for all the statistics: 4 P K flops a row at the spee
 GEMM, P being D(D+3)/2 for full covariances. Nothing is free: q_k . products(z) is a
 sum of terms that can be much larger than what remains of it. Their size against the
 rounding error decides whether this form is used at all.
+
+Where one covariance is all components', q is the same for all: it says nothing of
+responsibilities, and its sum over rows is known from the scatter of all rows, which
+no pass needs to repeat. Without it P = D (see :mod:`daskgmm.kernel.shared_scatter`).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from daskgmm.kernel.families import Family, family_named
 from daskgmm.kernel.families.base import Float64Array, Run
-from daskgmm.kernel.formulations.sub_blocked import SubBlocked
+from daskgmm.kernel.formulations.rounding import keeps_digits
+from daskgmm.kernel.formulations.sub_blocked import Evaluation, SubBlocked
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 from daskgmm.kernel.sub_blocks import TILE_PRODUCTS
 
-__all__ = ["LARGEST_ERROR", "Natural", "coordinates", "n_products"]
+__all__ = ["Natural", "NaturalForm", "coordinates", "n_products"]
 
-LARGEST_ERROR = 1e-11
-"""What a log density of a typical row may be off by, in nats."""
+
+@dataclass(frozen=True, eq=False)
+class NaturalForm:
+    """A mixture in its natural form: what depends on it alone.
+
+    Attributes
+    ----------
+    centre, scale : arrays of shape (D,), (D,) or (1,)
+        ``z = (x - centre) / scale``.
+    runs : tuple of runs
+        The products of z that a pass forms; none where the scatter is known.
+    quadratic, linear, constant : arrays of shape (K, P), (K, D), (K,)
+        Coefficients of the products, of z and of 1, relative to ``offset``, in the dtype
+        that the loops work in.
+    offset : float
+    means : array of shape (K, D)
+    covariance_type : str
+    """
+
+    centre: Float64Array
+    scale: Float64Array
+    runs: tuple[Run, ...]
+    quadratic: NDArray[Any]
+    linear: NDArray[Any]
+    constant: NDArray[Any]
+    offset: float
+    means: Float64Array
+    covariance_type: str
+
+    @classmethod
+    def of(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool) -> Self:
+        """The form of a mixture, for arithmetic in ``dtype``."""
+        k, d = mixture.n_components, mixture.n_features
+        family = mixture.family
+        centre, scale = coordinates(mixture)
+        precisions = family.rescale(family.precisions(mixture.factors), scale)
+        means = (mixture.means - centre) / scale
+        quadratic = family.quadratic(precisions, k, d)
+        linear = family.multiply(precisions, means)
+        offset = float(mixture.log_heights.max())
+        half_square = 0.5 * np.einsum("kd,kd->k", means, linear)
+        return cls(
+            centre,
+            scale,
+            () if scatter_known else family.runs(d),
+            (quadratic[:, :0] if scatter_known else quadratic).astype(dtype),
+            linear.astype(dtype),
+            (mixture.log_heights - offset - half_square).astype(dtype),
+            offset,
+            mixture.means,
+            mixture.covariance_type,
+        )
+
+    @staticmethod
+    def keeps_digits(mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool) -> bool:
+        """Whether a typical row's log density survives; its z are of unit variance."""
+        family = mixture.family
+        k, d = mixture.n_components, mixture.n_features
+        centre, scale = coordinates(mixture)
+        precisions = family.rescale(family.precisions(mixture.factors), scale)
+        linear = family.multiply(precisions, (mixture.means - centre) / scale)
+        terms = [linear] if scatter_known else [linear, 2.0 * family.quadratic(precisions, k, d)]
+        size = np.sqrt(sum(np.square(term).sum(axis=1) for term in terms).max())
+        return keeps_digits(size, dtype)
+
+    @property
+    def family(self) -> Family:
+        """The covariance family."""
+        return family_named(self.covariance_type)
+
+    def statistics(
+        self,
+        n_rows: int,
+        log_likelihood: float,
+        n_k: Float64Array,
+        first: Float64Array,
+        second: Float64Array,
+    ) -> Statistics:
+        """Statistics from sums of z (K, D) and of its products (K, P).
+
+        About the means; about the centre, without second moments, where no products
+        were formed.
+        """
+        k, d = self.means.shape
+        centres = np.broadcast_to(self.centre, self.means.shape)
+        moments = (
+            self.family.rescale(self.family.from_products(second, d), self.scale)
+            if self.runs
+            else np.zeros(self.family.shape(k, d))
+        )
+        found = Statistics(
+            n_rows, log_likelihood, n_k, first * self.scale, moments, centres, self.covariance_type
+        )
+        return found.recentre(self.means) if self.runs else found
 
 
 class Natural(SubBlocked):
@@ -34,69 +134,75 @@ class Natural(SubBlocked):
 
     name: ClassVar[str] = "natural"
 
-    def __init__(self, mixture: Mixture) -> None:
-        k, d = mixture.n_components, mixture.n_features
-        family = mixture.family
-        self.mixture = mixture
-        self._centre, self._scale = coordinates(mixture)
-        precisions = family.rescale(family.precisions(mixture.factors), self._scale)
-        means = (mixture.means - self._centre) / self._scale
-        self._quadratic = family.quadratic(precisions, k, d)
-        self._linear = family.multiply(precisions, means)
-        heights = mixture.log_heights
-        self.offset = float(heights.max())
-        half_square = 0.5 * np.einsum("kd,kd->k", means, self._linear)
-        self._constant = (heights - self.offset - half_square)[:, None]
-        self._tiles = _tiles(family.runs(d))
-        self._n_k = np.zeros(k)
-        self._first = np.zeros((d, k))
-        self._second = np.zeros((self._quadratic.shape[1], k))
-        self._n = -1
+    def __init__(self, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> None:
+        self.form = NaturalForm.of(mixture, dtype, scatter_known)
+        self.n_components = mixture.n_components
 
     @classmethod
-    def cost(cls, mixture: Mixture) -> float:
-        """Fitted to measurements: building a product, and using it K times twice.
-
-        Infinite where the rounding error of a typical row's log density would show:
-        with z of unit variance its terms add up to about ``sum_ij |A_ij|``, A a
-        component's precision.
-        """
-        family = mixture.family
-        k, d = mixture.n_components, mixture.n_features
-        _, scale = coordinates(mixture)
-        precisions = family.rescale(family.precisions(mixture.factors), scale)
-        size = 2.0 * np.abs(family.quadratic(precisions, k, d)).sum(axis=1).max()
-        if not size * np.finfo(np.float64).eps <= LARGEST_ERROR:
+    def cost(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> float:
+        """Fitted to measurements: building a product, and using it K times twice."""
+        if not NaturalForm.keeps_digits(mixture, dtype, scatter_known):
             return np.inf
-        p = n_products(family.runs(d)) + d
-        return p * (1.1 + 0.1 * k)
+        k, d = mixture.n_components, mixture.n_features
+        p = d if scatter_known else n_products(mixture.family.runs(d)) + d
+        return 2.0 * d + 2.5 * k + p * (1.1 + 0.1 * k)
+
+    def evaluation(self) -> Evaluation:
+        """See :class:`daskgmm.kernel.formulations.Formulation`."""
+        return _Products(self.form)
+
+
+class _Products(Evaluation):
+    """Sums over sub-blocks of the products of features."""
+
+    def __init__(self, form: NaturalForm) -> None:
+        k, d = form.linear.shape
+        self._form = form
+        self.offset = form.offset
+        self.bounded = bool(form.runs)
+        self._tiles = _tiles(form.runs)
+        self._n_k = np.zeros(k)
+        self._first = np.zeros((k, d))
+        self._second = np.zeros(form.quadratic.shape)
+        self._n = -1
+
+    def _allocate(self, n: int) -> None:
+        if n == self._n:
+            return
+        k, d = self._form.linear.shape
+        self._n = n
+        self._z = np.empty((d, n))
+        self._joint, self._term = np.empty((k, n)), np.empty((k, n))
+        most = max((n_products(runs) for runs in self._tiles), default=0)
+        self._products = np.empty((most, n))
 
     def joint(self, x_t: Float64Array) -> Float64Array:
-        """See :class:`daskgmm.kernel.formulations.Formulation`."""
+        form = self._form
         self._allocate(x_t.shape[1])
-        np.subtract(x_t, self._centre[:, None], out=self._z)
-        np.divide(self._z, self._scale[:, None], out=self._z)
+        np.subtract(x_t, form.centre[:, None], out=self._z)
+        np.divide(self._z, form.scale[:, None], out=self._z)
         joint, begin = self._joint, 0
-        np.matmul(self._linear, self._z, out=joint)
-        joint += self._constant
+        np.matmul(form.linear, self._z, out=joint)
+        joint += form.constant[:, None]
         for runs in self._tiles:
             products = self._fill(runs)
             end = begin + len(products)
-            np.matmul(self._quadratic[:, begin:end], products, out=self._term)
+            np.matmul(form.quadratic[:, begin:end], products, out=self._term)
             joint += self._term
             begin = end
         return joint
 
     def add(self, resp: Float64Array) -> None:
-        """See :class:`daskgmm.kernel.formulations.Formulation`."""
         self._n_k += resp.sum(axis=1)
-        self._first += self._z @ resp.T
+        self._first += resp @ self._z.T
         begin = 0
         for runs in self._tiles:
             # A single tile still holds what joint() filled in.
-            products = self._products if len(self._tiles) == 1 else self._fill(runs)
+            products = (
+                self._products[: n_products(runs)] if len(self._tiles) == 1 else self._fill(runs)
+            )
             end = begin + len(products)
-            self._second[begin:end] += products @ resp.T
+            self._second[:, begin:end] += (products @ resp.T).T
             begin = end
 
     def _fill(self, runs: tuple[Run, ...]) -> Float64Array:
@@ -110,28 +216,7 @@ class Natural(SubBlocked):
         return self._products[:row]
 
     def statistics(self, n_rows: int, log_likelihood: float) -> Statistics:
-        """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        mixture, family = self.mixture, self.mixture.family
-        second = family.from_products(self._second.T, mixture.n_features)
-        about_centre = Statistics(
-            n_rows,
-            log_likelihood,
-            self._n_k,
-            self._first.T * self._scale,
-            family.rescale(second, self._scale),
-            np.broadcast_to(self._centre, mixture.means.shape),
-            mixture.covariance_type,
-        )
-        return about_centre.recentre(mixture.means)
-
-    def _allocate(self, n: int) -> None:
-        if n == self._n:
-            return
-        k, d = self.mixture.means.shape
-        self._n = n
-        self._z = np.empty((d, n))
-        self._joint, self._term = np.empty((k, n)), np.empty((k, n))
-        self._products = np.empty((max(n_products(runs) for runs in self._tiles), n))
+        return self._form.statistics(n_rows, log_likelihood, self._n_k, self._first, self._second)
 
 
 def n_products(runs: tuple[Run, ...]) -> int:
@@ -141,11 +226,12 @@ def n_products(runs: tuple[Run, ...]) -> int:
 
 def _tiles(runs: tuple[Run, ...]) -> tuple[tuple[Run, ...], ...]:
     """Runs in groups of few enough products to stay in cache."""
-    tiles: list[tuple[Run, ...]] = [()]
+    tiles: list[tuple[Run, ...]] = []
     for run in runs:
-        if tiles[-1] and n_products((*tiles[-1], run)) > TILE_PRODUCTS:
-            tiles.append(())
-        tiles[-1] = (*tiles[-1], run)
+        if tiles and n_products((*tiles[-1], run)) <= TILE_PRODUCTS:
+            tiles[-1] = (*tiles[-1], run)
+        else:
+            tiles.append((run,))
     return tuple(tiles)
 
 

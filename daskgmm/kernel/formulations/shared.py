@@ -9,13 +9,13 @@ y y^T serves all components: no work of order K D^2 at all.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from daskgmm.kernel.families.base import Float64Array
-from daskgmm.kernel.formulations.natural import LARGEST_ERROR
-from daskgmm.kernel.formulations.sub_blocked import SubBlocked
+from daskgmm.kernel.formulations.rounding import FLOAT64, keeps_digits
+from daskgmm.kernel.formulations.sub_blocked import Evaluation, SubBlocked
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
@@ -27,9 +27,36 @@ class Shared(SubBlocked):
 
     name: ClassVar[str] = "shared"
 
+    def __init__(self, mixture: Mixture, dtype: np.dtype[Any]) -> None:
+        self.mixture = mixture
+        self.n_components = mixture.n_components
+
+    @classmethod
+    def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
+        """Fitted to measurements; infinite for other families.
+
+        And where means are so many standard deviations apart that ``|m_k|^2`` would
+        hide what remains of the difference.
+        """
+        k, d = mixture.n_components, mixture.n_features
+        if not mixture.family.shared:
+            return np.inf
+        size = float(np.square(_white_means(mixture)).sum(axis=1).max()) + d
+        if not keeps_digits(size, FLOAT64):
+            return np.inf
+        return 0.12 * d * d + d * (4.0 + 0.1 * k)
+
+    def evaluation(self) -> Evaluation:
+        """See :class:`daskgmm.kernel.formulations.Formulation`."""
+        return _White(self.mixture)
+
+
+class _White(Evaluation):
+    """Sums over sub-blocks in white coordinates."""
+
     def __init__(self, mixture: Mixture) -> None:
         k, d = mixture.n_components, mixture.n_features
-        self.mixture = mixture
+        self._mixture = mixture
         self._centre = mixture.weights @ mixture.means
         self._factor = mixture.factors
         self._means = _white_means(mixture)
@@ -41,23 +68,7 @@ class Shared(SubBlocked):
         self._first = np.zeros((d, k))
         self._scatter = np.zeros((d, d))
 
-    @classmethod
-    def cost(cls, mixture: Mixture) -> float:
-        """Fitted to measurements; infinite for other families.
-
-        And where means are so many standard deviations apart that ``|m_k|^2`` would
-        hide what remains of the difference.
-        """
-        k, d = mixture.n_components, mixture.n_features
-        if not mixture.family.shared:
-            return np.inf
-        size = float(np.square(_white_means(mixture)).sum(axis=1).max()) + d
-        if not size * np.finfo(np.float64).eps <= LARGEST_ERROR:
-            return np.inf
-        return 0.12 * d * d + d * (4.0 + 0.1 * k)
-
     def joint(self, x_t: Float64Array) -> Float64Array:
-        """See :class:`daskgmm.kernel.formulations.Formulation`."""
         y = self._y = self._factor.T @ (x_t - self._centre[:, None])
         joint: Float64Array = self._means @ y
         joint += self._constant
@@ -65,14 +76,12 @@ class Shared(SubBlocked):
         return joint
 
     def add(self, resp: Float64Array) -> None:
-        """See :class:`daskgmm.kernel.formulations.Formulation`."""
         self._n_k += resp.sum(axis=1)
         self._first += self._y @ resp.T
         self._scatter += self._y @ self._y.T
 
     def statistics(self, n_rows: int, log_likelihood: float) -> Statistics:
-        """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        mixture = self.mixture
+        mixture = self._mixture
         root = np.linalg.inv(self._factor).T  # y = P^T (x - c), so x - c = P^-T y
         about_centre = Statistics(
             n_rows,

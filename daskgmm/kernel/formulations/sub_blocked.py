@@ -1,62 +1,92 @@
-"""Sub-blocked: the E-step of a block as NumPy calls on sub-blocks."""
+"""Sub-blocked: the E-step of a block as NumPy calls on sub-blocks, in float64.
+
+In float32 the sums that BLAS takes over a sub-block would be float32, too, and their
+rounding not small beside what is asked: only compiled loops work in it.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.kernel.families.base import Float64Array
-from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.formulations.rounding import FLOAT64
+from daskgmm.kernel.statistics import Statistics
 from daskgmm.kernel.sub_blocks import sub_blocks
 
-__all__ = ["SMALLEST", "SubBlocked", "normalise"]
+__all__ = ["Evaluation", "SubBlocked", "normalise"]
 
-SMALLEST = 1e-280
+_SMALLEST = 1e-280
 """Sums of densities above it have all their digits."""
 
 
-def normalise(joint: Float64Array) -> tuple[Float64Array, Float64Array]:
+def normalise(joint: Float64Array, bounded: bool = True) -> tuple[Float64Array, Float64Array]:
     """Responsibilities (K, n) and log of the sum over components (n,) of log densities (K, n).
 
-    ``joint`` is relative to a bound that no row exceeds, so that exp cannot overflow;
-    only where rows so far from all components come that their densities underflow, the
-    largest of each row is subtracted, which costs two more passes over ``joint``.
+    Where ``bounded``, the log densities are relative to a bound that no row exceeds, so
+    that exp cannot overflow; only where rows so far from all components come that their
+    densities underflow, the largest of each row is subtracted, which costs two more
+    passes over ``joint``.
     """
-    resp = np.exp(joint)
+    if bounded:
+        resp = np.exp(joint)
+        total = resp.sum(axis=0)
+        if total.min(initial=np.inf) > _SMALLEST:
+            log_total = np.log(total)
+            np.multiply(resp, np.reciprocal(total, out=total), out=resp)
+            return resp, log_total
+    largest = joint.max(axis=0)
+    resp = joint - largest
+    np.exp(resp, out=resp)
     total = resp.sum(axis=0)
-    if total.min(initial=np.inf) > SMALLEST:
-        log_total = np.log(total)
-    else:
-        largest = joint.max(axis=0)
-        np.exp(np.subtract(joint, largest, out=resp), out=resp)
-        np.sum(resp, axis=0, out=total)
-        log_total = largest + np.log(total)
+    log_total = largest + np.log(total)
     np.multiply(resp, np.reciprocal(total, out=total), out=resp)
     return resp, log_total
+
+
+class Evaluation(ABC):
+    """A formulation at work on the sub-blocks of one block: scratch and sums, of one thread."""
+
+    offset: float
+    """The highest weighted density at a mean, log."""
+    bounded = True
+    """Whether no row's log density is above the offset."""
+
+    @abstractmethod
+    def joint(self, x_t: Float64Array) -> Float64Array:
+        """``log w_k + log N(x_i | mu_k, Sigma_k) - offset``, shape (K, n), of rows (D, n).
+
+        The result is scratch: it holds until the next call.
+        """
+
+    @abstractmethod
+    def add(self, resp: Float64Array) -> None:
+        """Add to the sums the rows last given to :meth:`joint`, responsibilities (K, n)."""
+
+    @abstractmethod
+    def statistics(self, n_rows: int, log_likelihood: float) -> Statistics:
+        """Statistics of all rows added, about the mixture's means."""
 
 
 class SubBlocked(ABC):
     """A formulation that is given sub-blocks, feature-major, one after the other."""
 
-    mixture: Mixture
-    offset: float
+    dtypes: ClassVar[tuple[np.dtype[Any], ...]] = (FLOAT64,)
+    n_components: int
 
     @abstractmethod
-    def joint(self, x_t: Float64Array) -> Float64Array:
+    def evaluation(self) -> Evaluation:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
 
-    @abstractmethod
-    def add(self, resp: Float64Array) -> None:
-        """Add to the statistics the rows last given to :meth:`joint`, responsibilities (K, n)."""
-
-    def absorb(self, x: NDArray[Any]) -> float:
+    def statistics(self, x: NDArray[Any]) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        log_likelihood = len(x) * self.offset
-        for _, x_t in sub_blocks(x, self.mixture.n_components):
-            resp, log_total = normalise(self.joint(x_t))
+        block = self.evaluation()
+        log_likelihood = len(x) * block.offset
+        for _, x_t in sub_blocks(x, self.n_components):
+            resp, log_total = normalise(block.joint(x_t), block.bounded)
             log_likelihood += float(log_total.sum())
-            self.add(resp)
-        return log_likelihood
+            block.add(resp)
+        return block.statistics(len(x), log_likelihood)

@@ -1,0 +1,27 @@
+"""Rounding: what a formulation may lose of a log density, by the dtype it works in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["FLOAT32", "FLOAT64", "keeps_digits"]
+
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
+_LARGEST_ERROR = {FLOAT64: 1e-11, FLOAT32: 1e-5}
+"""What a log density of a typical row may be off by, in nats.
+
+An error of a log density is a relative one of a responsibility, so that in float32
+statistics are good to 1e-5, and better where errors of many rows average out.
+"""
+
+
+def keeps_digits(size: float, dtype: np.dtype[Any]) -> bool:
+    """Whether terms of this size can be summed to a log density in this dtype.
+
+    ``size`` is the root of the sum of squares of the terms: their roundings are
+    independent. False for NaN.
+    """
+    return bool(size * np.finfo(dtype).eps <= _LARGEST_ERROR[dtype])
