@@ -180,31 +180,41 @@ def warm_up() -> None:
     """Have the loops compiled, so that their time and memory are spent once, here.
 
     Compiling takes seconds, and a hundred megabytes that a process does not give back:
-    where no compiled code is kept from an earlier run, another process makes it.
+    where no compiled code is kept from an earlier run, other processes make it.
     """
     if fused is None:
         return
-    if _must_be_kept():
-        subprocess.run([sys.executable, "-c", _COMPILE], check=False, capture_output=True)
-    _compile()
+    loops: dict[type[CompiledNatural | CompiledWhitened], Any] = {
+        CompiledNatural: fused.add_natural,
+        CompiledWhitened: fused.add_whitened,
+    }
+    missing = [formulation for formulation, loop in loops.items() if _must_be_made(loop)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", _COMPILE.format(formulation.__name__)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for formulation in missing
+    ]
+    for process in started:
+        process.wait()
+    for formulation in loops:
+        _compile(formulation)
 
 
-def _must_be_kept() -> bool:
+def _must_be_made(loop: Any) -> bool:
     """Whether there is a folder to keep compiled code in, and none in it of any version."""
-    loops: tuple[Any, ...] = (fused.add_natural, fused.add_whitened)
-    folders = [loop._cache.cache_path for loop in loops]
-    return None not in folders and not all(
-        any(Path(folder).glob(f"*.{loop.__name__}-*.nbc"))
-        for folder, loop in zip(folders, loops, strict=True)
-    )
+    folder = loop._cache.cache_path
+    return folder is not None and not any(Path(folder).glob(f"*.{loop.__name__}-*.nbc"))
 
 
-_COMPILE = "from daskgmm.kernel.formulations.compiled import _compile; _compile()"
+_COMPILE = "from daskgmm.kernel.formulations import compiled; compiled._compile(compiled.{})"
+_AS_USED = ((FLOAT64, FLOAT64), (FLOAT64, FLOAT32), (FLOAT32, FLOAT32))
+"""Dtypes of arithmetic and rows."""
 
 
-def _compile() -> None:
+def _compile(formulation: type[CompiledNatural | CompiledWhitened]) -> None:
     one = Mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)), "full")
-    for formulation in (CompiledNatural, CompiledWhitened):
-        for dtype in formulation.dtypes:
-            for stored in formulation.dtypes:
-                formulation(one, dtype).statistics(np.zeros((1, 1), stored))
+    for dtype, stored in _AS_USED:
+        formulation(one, dtype).statistics(np.zeros((1, 1), stored))
