@@ -107,7 +107,12 @@ def _load(x: Array, start: int, centre: Array, inverse_scale: Array, z: Array) -
     """
     d, lanes = z.shape
     n_rows: int = min(lanes, len(x) - start)
-    for i in range(n_rows):
+    whole = n_rows - n_rows % 8
+    for first in range(0, whole, 8):  # a cache line of z at a time
+        for j in range(d):
+            for i in range(first, first + 8):
+                z[j, i] = (np.float64(x[start + i, j]) - centre[j]) * inverse_scale[j]
+    for i in range(whole, n_rows):
         for j in range(d):
             z[j, i] = (np.float64(x[start + i, j]) - centre[j]) * inverse_scale[j]
     return n_rows
@@ -286,7 +291,7 @@ def add_natural(
         Sum of the log densities of the rows.
     """
     dtype = coefficients.dtype
-    n, d = x.shape
+    n = len(x)
     n_components, n_terms = coefficients.shape
     n_products = len(first_of)
     lanes = _NATURAL_LANE_BYTES // coefficients.itemsize
@@ -294,8 +299,8 @@ def add_natural(
     theta = np.zeros((n_components, padded), dtype)
     theta[:, :n_terms] = coefficients
     partial = np.zeros((n_components, padded))
-    z = np.zeros((d, lanes), dtype)
     phi = np.zeros((padded, lanes), dtype)
+    z = phi[n_products:n_terms]
     joint = np.empty((n_components, lanes), dtype)
     scratch = np.empty(lanes, bits.dtype)
     log_likelihood = 0.0
@@ -305,9 +310,6 @@ def add_natural(
             first, second = first_of[p], second_of[p]
             for i in range(lanes):
                 phi[p, i] = z[first, i] * z[second, i]
-        for j in range(d):
-            for i in range(lanes):
-                phi[n_products + j, i] = z[j, i]
         _densities(phi, theta, constant, joint)
         log_likelihood += _normalise(joint, scratch, n_rows, n_k)
         _add_sums(phi, joint, partial)
@@ -315,7 +317,7 @@ def add_natural(
     return log_likelihood
 
 
-_WHITENED_LANE_BYTES = 2048
+_WHITENED_LANE_BYTES = 2304  # not a power of two: features would share a cache set
 
 
 @_compiled
