@@ -9,7 +9,7 @@ from made_data import assert_same_bits, made_mixture, rows_of
 from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, run
 from daskgmm.em.loop import MAX_ITER
 from daskgmm.errors import DamagedDataError, DataError, SingularComponentError
-from daskgmm.kernel import FAMILIES, Mixture, e_step, m_step
+from daskgmm.kernel import FAMILIES, Mixture, e_step, m_step, moments
 
 
 class Counting(InMemoryRows):
@@ -153,3 +153,45 @@ def test_rows_that_turn_nan_after_the_scan_are_an_error(family):
     rows._x[7, 1] = np.nan
     with pytest.raises(DataError, match="log-likelihood of pass 1"):
         _fit(rows, start)
+
+
+def _near(found, expected, tolerance):
+    """Weights and covariances relative, means in widths of their component."""
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=tolerance)
+    family, (k, d) = expected.family, expected.means.shape
+    widths = np.sqrt(family.variances(expected.covariances, k, d))
+    assert (np.abs(found.means - expected.means) <= tolerance * widths).all()
+    error = family.dense(found.covariances - expected.covariances, k, d)
+    assert (np.abs(error) <= tolerance * widths[:, :, None] * widths[:, None, :]).all()
+
+
+@pytest.mark.parametrize(
+    ("precision", "tol", "stored", "narrow"),
+    [
+        ("auto", 1e-3, np.float32, True),
+        ("auto", 1e-3, np.float64, False),
+        ("auto", 1e-6, np.float32, False),  # rounding must not decide where a fit stops
+        ("float32", 1e-6, np.float64, True),
+        ("float64", 1e-3, np.float32, False),
+    ],
+)
+def test_precision_is_that_of_the_rows_unless_said_otherwise(
+    family, precision, tol, stored, narrow
+):
+    rows, start = _case(family)
+    x = rows._x.astype(stored)
+    fit = {"start": start, "tol": tol, "max_iter": 5}
+    exact = _fit(InMemoryRows(x, grain=250), **fit)
+    found = _fit(InMemoryRows(x, grain=250), precision=precision, **fit)
+    assert (found.log_likelihood != exact.log_likelihood) == narrow
+    _near(found.mixture, exact.mixture, 1e-4)
+    assert abs(found.log_likelihood - exact.log_likelihood) < 1e-5
+
+
+def test_a_known_scatter_changes_nothing_but_rounding(family):
+    rows, start = _case(family)
+    exact = _fit(rows, start)
+    found = _fit(rows, start, total=moments(rows._x))
+    assert len(found.history) == len(exact.history)
+    np.testing.assert_allclose(found.log_likelihood, exact.log_likelihood, rtol=1e-12)
+    _near(found.mixture, exact.mixture, 1e-9)
