@@ -214,6 +214,29 @@ def main() -> None:
     show_default=True,
     help="Let starts compete on a sample in memory, before the first pass over all rows.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "float64"]),
+    default=_DEFAULTS["precision"],
+    show_default=True,
+    help="Of the arithmetic on single rows; auto: that of the stored rows.",
+)
+@click.option(
+    "--stage",
+    metavar="DIR|auto",
+    help="Keep decoded rows for later passes: in a folder of a local disk, or in spare memory "
+    "and then the temporary folder. Gone after the fit.",
+)
+@click.option(
+    "--stage-limit",
+    metavar="SIZE",
+    help="Most that a process writes there. Default: until half of what is free is used.",
+)
+@click.option(
+    "--stage-dtype",
+    type=click.Choice(["float32"]),
+    help="Round rows to it: half the bytes and faster passes, but another result.",
+)
 @_output
 @_overwrite
 def _fit(

@@ -7,8 +7,9 @@ accept another file format, add it to :mod:`daskgmm.storage`.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import dask.array as da
@@ -17,9 +18,12 @@ import zarr
 from dask.utils import format_bytes
 
 from daskgmm.em import InMemoryRows, Rows
-from daskgmm.errors import DataError, MemoryLimitError
+from daskgmm.errors import DataError, MemoryLimitError, ParameterError
 from daskgmm.execution import (
     DaskRows,
+    MemoryPlan,
+    StagedSource,
+    Staging,
     array_of_source,
     bytes_of,
     coalesced,
@@ -28,9 +32,16 @@ from daskgmm.execution import (
     plan_memory,
     sample_rows,
 )
-from daskgmm.storage import StoredSource, open_source, preflight, rows_dtype, rows_shape
+from daskgmm.storage import (
+    Location,
+    StoredSource,
+    open_source,
+    preflight,
+    rows_dtype,
+    rows_shape,
+)
 
-__all__ = ["OpenedRows", "check_unmasked", "is_lazy", "open_input", "open_rows"]
+__all__ = ["OpenedRows", "Stage", "check_unmasked", "is_lazy", "open_input", "open_rows"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,8 @@ class OpenedRows:
         Passes already spent (counting the rows of a Dask array).
     output_rows : int
         Rows that results should be written by, where the rows are stored.
+    staging : Staging
+        To be entered around all passes.
     """
 
     rows: Rows
@@ -55,6 +68,70 @@ class OpenedRows:
     n_sampled: int
     passes: int = 0
     output_rows: int = 1
+    staging: Staging = field(default_factory=Staging)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a user asks of staging.
+
+    Attributes
+    ----------
+    where : str, path or None
+        Folder on a local disk; ``"auto"`` for memory that is spare, then the temporary
+        folder; None for no staging.
+    limit : int, str or None
+        Most bytes that a process writes there.
+    dtype : str or None
+        What rows are rounded to.
+    """
+
+    where: str | os.PathLike[str] | None = None
+    limit: int | str | None = None
+    dtype: str | None = None
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether to take what there is."""
+        return self.where == "auto"
+
+    def check(self, *, is_stored: bool) -> None:
+        """Refuse what has no meaning, for rows that are stored or are not.
+
+        Raises
+        ------
+        ParameterError
+        """
+        if self.where is None and not (self.limit is None and self.dtype is None):
+            name = "stage_dtype" if self.limit is None else "stage_limit"
+            raise ParameterError(f"{name} needs stage: set stage='auto' or a folder, or drop it")
+        bytes_of(self.limit, "stage_limit")
+        if is_stored or ((self.where is None or self.is_auto) and self.dtype is None):
+            return
+        raise ParameterError(
+            "stage and stage_dtype are for stored rows (a path, a URL, a Zarr array), which every "
+            "pass would decode again; for data in memory or on Dask leave them out, or write the "
+            "data to Zarr first"
+        )
+
+    def staging_of(self, source: StoredSource, plan: MemoryPlan) -> Staging:
+        """What each process may keep."""
+        if self.where is None:
+            return Staging()
+        folder = None
+        if not self.is_auto:
+            place = Location.parse(self.where)
+            if not place.is_local:
+                raise ParameterError(f"stage must be a folder on a local disk; got {place.name}")
+            folder = place.address
+        return Staging(
+            memory_bytes=plan.kept,
+            # From a file of plain rows another one would be read no faster.
+            on_disk=not source.is_plain,
+            folder=folder,
+            disk_bytes=bytes_of(self.limit, "stage_limit"),
+            key=f"{source.fingerprint()[:16]}-{uuid.uuid4().hex}",
+        )
 
 
 def open_rows(
@@ -97,6 +174,7 @@ def open_input(
     memory_limit: int | str | None = None,
     sampled: bool = False,
     output_row_bytes: int = 0,
+    stage: Stage | None = None,
 ) -> OpenedRows:
     """Rows over any accepted kind of data.
 
@@ -110,18 +188,24 @@ def open_input(
         Whether a scan will keep a sample, for a fit.
     output_row_bytes : int
         Bytes that each row leaves as a result, where results are written.
+    stage : Stage, optional
+        Whether rows of the first pass are kept for later ones.
 
     Raises
     ------
     DataError
         If the shape or dtype cannot be rows.
+    ParameterError
+        If rows are to be staged that are not stored.
     MemoryLimitError
         If the data cannot be processed within the limit.
     """
-    request = _Request(n_components, bytes_of(memory_limit), sampled, output_row_bytes)
-    for kind in _KINDS:
-        if kind.matches(x):
-            return kind.open(x, request)
+    stage = stage or Stage()
+    request = _Request(n_components, bytes_of(memory_limit), sampled, output_row_bytes, stage)
+    kind = next((kind for kind in _KINDS if kind.matches(x)), None)
+    stage.check(is_stored=kind is _STORED)
+    if kind is not None:
+        return kind.open(x, request)
     rows = InMemoryRows(x, n_threads=in_force().local_threads)
     n_sampled = sample_rows(*_sizes(x, request))
     return OpenedRows(rows, f"array of shape {x.shape}", n_sampled)
@@ -133,6 +217,7 @@ class _Request:
     limit: int | None
     sampled: bool
     output_row_bytes: int
+    stage: Stage
 
 
 @dataclass(frozen=True)
@@ -146,22 +231,29 @@ def _open_stored(x: Any, request: _Request) -> OpenedRows:
     preflight(source).raise_for_damage(source.missing_chunks)
     scheduler = in_force()
     limits = [n for n in (request.limit, scheduler.worker_memory) if n is not None]
+    stage = request.stage
+    as_read = StagedSource(source, Staging(), stage.dtype)
     plan = plan_memory(
         n_rows=source.shape[0],
         n_features=source.shape[1],
-        itemsize=source.dtype.itemsize,
+        itemsize=as_read.dtype.itemsize,
         n_components=request.n_components,
         unit_rows=source.unit_rows,
-        unit_overhead=source.unit_overhead,
+        unit_overhead=as_read.unit_overhead,
         n_threads=scheduler.n_threads,
         fewer_threads=not scheduler.has_workers,
         limit=min(limits) if limits else None,
         sampled=request.sampled,
         output_row_bytes=request.output_row_bytes,
+        # What is free here says nothing of what workers without a limit can spare.
+        keep_rows=stage.is_auto and (bool(limits) or not scheduler.has_workers),
     )
+    staging = stage.staging_of(source, plan)
+    if stage.where is not None:
+        source = StagedSource(source, staging, stage.dtype)
     array = array_of_source(source, plan.partition_rows)
     rows = DaskRows(array, plan.grain, plan.n_threads, source)
-    return OpenedRows(rows, source.name, plan.n_sampled, output_rows=plan.grain)
+    return OpenedRows(rows, source.name, plan.n_sampled, output_rows=plan.grain, staging=staging)
 
 
 def _open_dask(x: da.Array, request: _Request) -> OpenedRows:
@@ -205,11 +297,12 @@ def _is_source(x: Any) -> bool:
     return hasattr(x, "unit_rows") and hasattr(x, "read")
 
 
+_STORED = _Kind(
+    lambda x: isinstance(x, str | os.PathLike | zarr.Array | zarr.Group) or _is_source(x),
+    _open_stored,
+)
 _KINDS = (
-    _Kind(
-        lambda x: isinstance(x, str | os.PathLike | zarr.Array | zarr.Group) or _is_source(x),
-        _open_stored,
-    ),
+    _STORED,
     _Kind(lambda x: isinstance(x, da.Array), _open_dask),
     _Kind(lambda x: hasattr(x, "to_dask_array"), _open_dataframe),
     _Kind(lambda x: hasattr(x, "dims") and isinstance(x.data, da.Array), _open_dataarray),

@@ -23,8 +23,15 @@ from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.execution import peak_memory_bytes
 from daskgmm.inputs import open_input, open_rows
 from daskgmm.kernel import Mixture
-from daskgmm.storage import RowOutput, RowWriter, StoredSource, check_output, preflight, read_model
-from daskgmm.storage.locations import Location
+from daskgmm.storage import (
+    Location,
+    RowOutput,
+    RowWriter,
+    StoredSource,
+    check_output,
+    preflight,
+    read_model,
+)
 
 __all__ = ["check", "fit", "info", "predict", "score"]
 

@@ -19,6 +19,7 @@ FLOORS = (
     {"em"},
     {"execution", "storage"},
     {"inputs"},
+    {"record", "starts"},
     {"estimator"},
     {"selection"},
     {"report", "plot"},

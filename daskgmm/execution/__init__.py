@@ -1,4 +1,4 @@
-"""Dask: rows in partitions, the memory plan, schedulers and clusters, progress."""
+"""Dask: rows in partitions, staging, the memory plan, schedulers and clusters, progress."""
 
 from daskgmm.execution.dask_rows import DaskRows, array_of_source, coalesced
 from daskgmm.execution.memory import (
@@ -11,6 +11,7 @@ from daskgmm.execution.memory import (
 )
 from daskgmm.execution.progress import PassProgress, ProgressLines, duration
 from daskgmm.execution.scheduler import Scheduler, in_force
+from daskgmm.execution.staging import StagedSource, Staging, StagingReport
 
 __all__ = [
     "DaskRows",
@@ -18,6 +19,9 @@ __all__ = [
     "PassProgress",
     "ProgressLines",
     "Scheduler",
+    "StagedSource",
+    "Staging",
+    "StagingReport",
     "array_of_source",
     "bytes_of",
     "coalesced",

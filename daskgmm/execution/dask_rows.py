@@ -1,22 +1,28 @@
 """DaskRows: the rows of a Dask array, folded partition by partition.
 
-One fold is one graph: a task for each partition, which reads, cuts into grains and
-folds; above them the tree that :func:`daskgmm.em.rows.tree_sum` defines. What the
-function is given travels as one key of a name never used before. The scheduler is
-the one in force: a distributed client if there is one, else threads. A partition of a
-source is never in memory whole: its task reads piece after piece.
+One fold is one graph: tasks that read, cut into grains and fold; above them the tree
+that :func:`daskgmm.em.rows.tree_sum` defines. What the function is given travels as
+one key of a name never used before. The scheduler is the one in force: a distributed
+client if there is one, else threads.
+
+A block of a Dask array is a task. Of a source, a task folds a run of partitions, read
+piece after piece and never in memory whole: what is left of the cost of tasks is that
+of some dozens for each thread.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import dask
 import dask.array as da
 import numpy as np
+from dask.core import get_deps
 from dask.delayed import Delayed
 from numpy.typing import NDArray
 
@@ -29,6 +35,8 @@ from daskgmm.kernel.blas import single_thread, single_threaded_blas_for_good
 __all__ = ["DaskRows", "array_of_source", "coalesced"]
 
 _FAN_IN = 16  # a power of two, so that the tree of trees is the tree
+_TASKS_PER_THREAD = 32  # a thread that ends first is idle for a task's time: 3% of a pass
+_TASK_BYTES = 2**30  # some seconds or tens of them: progress, and what a lost worker takes along
 
 T = TypeVar("T", bound=Additive)
 
@@ -99,6 +107,15 @@ def coalesced(array: da.Array) -> tuple[da.Array, int]:
     return array, passes
 
 
+class _Stop:
+    """Set when a pass has failed: what this process still folds of it is for nothing."""
+
+    asked = False
+
+    def __call__(self) -> None:
+        self.asked = True
+
+
 @dataclass(frozen=True, eq=False)
 class _Work:
     """What a pass does with each partition: the one key that its parameters travel as."""
@@ -109,6 +126,7 @@ class _Work:
     grain: int
     on_worker: bool
     source: Source | None
+    stop: _Stop = field(default_factory=_Stop)
 
     def begin(self) -> None:
         """Make the process that a task finds itself in fit for it."""
@@ -142,7 +160,7 @@ class DaskRows:
         self._source = source
         self._grain = grain or grain_rows(array.shape[1])
         self._n_threads = n_threads
-        self._starts = np.concatenate([[0], np.cumsum(array.chunks[0])[:-1]]).astype(np.int64)
+        self._starts = np.concatenate([[0], np.cumsum(array.chunks[0])]).astype(np.int64)
 
     @property
     def n_rows(self) -> int:
@@ -158,75 +176,102 @@ class DaskRows:
         """Sum of ``function(block, start, *args)`` over all grains, by ``tree_sum``."""
         scheduler = in_force()
         token = uuid.uuid4().hex
-        work = self._work(token, function, args)
-        level: list[Delayed]
+        work, work_key = self._work(function, args, scheduler.has_workers), f"work-{token}"
+        # Plain tuples: a Delayed object for each task would cost several times the task.
+        graph: dict[Any, Any]
+        terms: list[tuple[Any, ...]]
         if self._source is None:
-            partials = self.array.map_blocks(
-                _fold_partition,
-                work,
-                name=f"fold-{token}",
-                dtype=object,
-                chunks=(1, 1),
-                meta=np.empty((0, 0), object),
-            )
-            level = partials.to_delayed().ravel().tolist()
+            others, blocks = self._blocks
+            graph = dict(others)
+            terms = [(_fold_partition, block, work_key, i) for i, block in enumerate(blocks)]
         else:
-            level = [
-                dask.delayed(_fold_stretch, pure=False)(
-                    work, int(start), int(start) + size, dask_key_name=f"fold-{i}-{token}"
-                )
-                for i, (start, size) in enumerate(
-                    zip(self._starts, self.array.chunks[0], strict=True)
-                )
-            ]
+            graph, n = {}, self.array.numblocks[0]
+            here = None if scheduler.has_workers else self._n_threads
+            run = self._partitions_per_task(here or scheduler.total_threads)
+            terms = [(_fold_run, work_key, i, min(i + run, n)) for i in range(0, n, run)]
+        graph[work_key] = work
+        level = [(f"fold-{token}", i) for i in range(len(terms))]
+        graph.update(zip(level, terms, strict=True))
         depth = 0
         while len(level) > 1:
-            level = [
-                dask.delayed(tree_sum, pure=False)(
-                    level[i : i + _FAN_IN], dask_key_name=f"sum-{depth}-{i // _FAN_IN}-{token}"
-                )
-                for i in range(0, len(level), _FAN_IN)
-            ]
+            below = [level[i : i + _FAN_IN] for i in range(0, len(level), _FAN_IN)]
+            level = [(f"sum-{depth}-{token}", i) for i in range(len(below))]
+            graph.update((key, (tree_sum, keys)) for key, keys in zip(level, below, strict=True))
             depth += 1
         with single_thread():
-            return scheduler.compute(level[0], self._n_threads)
+            return scheduler.compute(Delayed(level[0], graph), self._n_threads, work.stop)
 
-    def _work(self, token: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Delayed:
-        on_worker = in_force().has_workers
-        work = _Work(function, args, self._starts, self._grain, on_worker, self._source)
-        return dask.delayed(work, name=f"work-{token}", traverse=False)
+    def _partitions_per_task(self, n_threads: int) -> int:
+        """Partitions of a source that a task folds: a power of two, so that no bit depends on it.
+
+        As many as leave every thread its share of tasks, to even out what takes longer.
+        """
+        bytes_each = max(self.array.chunks[0]) * self.n_features * self.array.dtype.itemsize
+        most = self.array.numblocks[0] // (_TASKS_PER_THREAD * n_threads)
+        run = 1
+        while 2 * run <= most and 2 * run * bytes_each <= _TASK_BYTES:
+            run *= 2
+        return run
+
+    @cached_property
+    def _blocks(self) -> tuple[dict[Any, Any], list[Any]]:
+        """The array's graph, cut and fused once for all passes, and its blocks taken out of it.
+
+        A block goes into the task that folds it, so that its rows never become a key; where
+        others need it too it stays in the graph, and is named by its key.
+        """
+        keys = [(self.array.name, i, 0) for i in range(self.array.numblocks[0])]
+        whole = self.array.__dask_graph__()
+        graph = dict(self.array.__dask_optimize__(whole, keys))
+        graph |= {key: whole[key] for key in keys if key not in graph}  # workers hold it
+        _, dependents = get_deps(graph)
+        return graph, [key if dependents[key] else graph.pop(key) for key in keys]
+
+    def _work(self, function: Callable[..., Any], args: tuple[Any, ...], on_worker: bool) -> _Work:
+        return _Work(function, args, self._starts, self._grain, on_worker, self._source)
 
     def map(
         self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
     ) -> da.Array:
         """Lazy array of ``function(block, start, *args)``: see :meth:`Rows.map`."""
+        work, token = self._work(function, args, in_force().has_workers), uuid.uuid4().hex
         shape = {"drop_axis": 1} if columns is None else {"chunks": (self.array.chunks[0], columns)}
         return self.array.map_blocks(
             _map_partition,
-            self._work(uuid.uuid4().hex, function, args),
+            dask.delayed(work, name=f"work-{token}", traverse=False),
             dtype=dtype,
             meta=np.empty((0,) if columns is None else (0, 0), dtype),
-            name=f"map-{uuid.uuid4().hex}",
+            name=f"map-{token}",
             **shape,
         )
 
 
-def _fold_partition(block: NDArray[Any], work: _Work, block_id: tuple[int, int]) -> Any:
+def _fold_partition(block: NDArray[Any], work: _Work, i: int) -> Any:
     work.begin()
-    start = int(work.starts[block_id[0]])
+    start = int(work.starts[i])
     return fold_block(np.asarray(block), start, work.grain, work.function, work.args)
+
+
+def _fold_run(work: _Work, first: int, after: int) -> Any:
+    """Partitions ``first`` to ``after - 1`` of the source, summed as if each were a task."""
+    work.begin()
+    bounds = work.starts[first : after + 1].tolist()
+    return tree_sum(_fold_stretch(work, start, stop) for start, stop in pairwise(bounds))
 
 
 def _fold_stretch(work: _Work, start: int, stop: int) -> Any:
     """Rows ``start:stop`` of the source, folded with one piece in memory at a time."""
-    work.begin()
     source = work.source
     assert source is not None
     step = read_rows(work.grain, source.shape[1] * source.dtype.itemsize)
-    return tree_sum(
-        fold_block(source.read(i, min(i + step, stop)), i, work.grain, work.function, work.args)
-        for i in range(start, stop, step)
-    )
+
+    def piece(i: int) -> Any:
+        if work.stop.asked:
+            raise RuntimeError("the pass has failed elsewhere")
+        block = source.read(i, min(i + step, stop))
+        return fold_block(block, i, work.grain, work.function, work.args)
+
+    return tree_sum(piece(i) for i in range(start, stop, step))
 
 
 def _map_partition(block: NDArray[Any], work: _Work, block_id: tuple[int, int]) -> NDArray[Any]:

@@ -32,6 +32,8 @@ _RESULT_BYTES = 4 * 2**20
 _SHARE_OF_FREE = 0.5
 _SAMPLE_BYTES = 128 * 2**20
 _SAMPLE_ROWS = 100_000
+PIECE_OVERHEAD = 4096
+"""Bytes that a piece kept in memory may take beside its rows: the allocator's rounding."""
 _RESERVE_BYTES = 24 * 2**20  # the allocator's slack, the graph
 
 
@@ -99,7 +101,10 @@ class MemoryPlan:
     n_sampled : int
         Rows that the scan's sample is to hold.
     peak : int
-        Bytes that the plan expects at most.
+        Bytes that the plan expects at most, what is kept included.
+    kept : int
+        Bytes of decoded rows that may be kept for later passes: what is left of the
+        limit, where that was asked for, up to all rows.
     """
 
     limit: int
@@ -108,6 +113,7 @@ class MemoryPlan:
     partition_rows: int
     n_sampled: int
     peak: int
+    kept: int = 0
 
 
 def plan_memory(
@@ -123,6 +129,7 @@ def plan_memory(
     fewer_threads: bool = True,
     sampled: bool = True,
     output_row_bytes: int = 0,
+    keep_rows: bool = False,
 ) -> MemoryPlan:
     """Cut rows into partitions that fit.
 
@@ -143,6 +150,8 @@ def plan_memory(
         Whether a scan will keep a sample.
     output_row_bytes : int
         Bytes that each row leaves as a result, where results are written.
+    keep_rows : bool
+        Whether memory that a pass can spare may keep rows for the next ones.
 
     Raises
     ------
@@ -189,7 +198,8 @@ def plan_memory(
         and 2 * rows * threads * 2 <= n_rows  # leave every thread a share
     ):
         rows *= 2
-    return MemoryPlan(limit, threads, grain, rows, n_sampled, peak)
+    kept = min(limit - peak, kept_bytes(n_rows, row_bytes, grain)) if keep_rows else 0
+    return MemoryPlan(limit, threads, grain, rows, n_sampled, peak + kept, kept)
 
 
 def read_rows(grain: int, row_bytes: int) -> int:
@@ -198,6 +208,12 @@ def read_rows(grain: int, row_bytes: int) -> int:
     while 2 * rows * row_bytes <= _READ_BYTES:
         rows *= 2
     return rows
+
+
+def kept_bytes(n_rows: int, row_bytes: int, grain: int) -> int:
+    """Bytes that all rows take in memory, in pieces as they are read."""
+    n_pieces = -(-n_rows // read_rows(grain, row_bytes))
+    return n_rows * row_bytes + n_pieces * PIECE_OVERHEAD
 
 
 def sample_rows(n_rows: int, k: int, d: int) -> int:

@@ -81,6 +81,7 @@ class NpySource:
     """
 
     missing_chunks: MissingChunks = "error"
+    is_plain = True
     unit_rows = 1
     unit_overhead = 0
 

@@ -100,6 +100,8 @@ class StoredSource(Source, Protocol):
 
     missing_chunks: MissingChunks
     """What a chunk that is not stored means."""
+    is_plain: bool
+    """Whether reading is copying from a local file, with nothing to decode."""
 
     def survey(self) -> Preflight:
         """What a listing of the store tells, without reading a row."""

@@ -51,6 +51,8 @@ class ZarrSource:
         If shape, dtype or codecs cannot be used.
     """
 
+    is_plain = False
+
     def __init__(
         self, array: zarr.Array[Any], name: str, missing_chunks: MissingChunks = "error"
     ) -> None:

@@ -183,6 +183,7 @@ def _pass(
 @click.option("--features", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--components", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--dtype", type=click.Choice(DTYPES), default="float64", show_default=True)
+@click.option("--stage", metavar="DIR|auto", help="Also measure passes that stage rows there.")
 @_folder
 @_rounds
 @_json
@@ -194,6 +195,7 @@ def _read(
     features: int,
     components: int,
     dtype: str,
+    stage: str | None,
     folder: Path,
     rounds: int,
     json_file: Path | None,
@@ -204,11 +206,12 @@ def _read(
     Examples:
       python -m tests.benchmarks read
       python -m tests.benchmarks read --size 8GiB --codec lz4 --components 32
+      python -m tests.benchmarks read --size 2GiB --memory-limit 600MiB --stage /tmp
     """
     n_rows = rows_of(size, features, dtype, chunk_rows)
     store = MadeStore(folder, n_rows, features, components, dtype, codec, chunk_rows)
     try:
-        table = read_table(store, memory_limit, rounds)
+        table = read_table(store, memory_limit, rounds, stage)
     except MemoryLimitError as error:
         raise click.ClickException(str(error)) from None
     _report([table], json_file)

@@ -1,7 +1,9 @@
 """Driver: what a pass costs beside its rows.
 
 Partitions of one row each under a kernel that does nothing: what is left is building
-the graph, scheduling, and the sum of statistics as large as a real fit's.
+the graph, scheduling, and the sum of statistics as large as a real fit's. Twice: of
+stored rows, of which a task folds a run of partitions, and of a Dask array, of which
+each block is a task whatever their number.
 """
 
 from __future__ import annotations
@@ -11,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 from numpy.typing import NDArray
 
-from daskgmm.execution import DaskRows, array_of_source
+from daskgmm.execution import DaskRows, Scheduler, array_of_source
 from daskgmm.kernel import Mixture, Statistics
 
 from .made import start_of, truth
@@ -83,44 +86,67 @@ def driver_table(
     for scheduler in schedulers:
         with SCHEDULERS[scheduler]():
             mixture = start_of(truth(n_features, n_components), "full")
-            times = _times(mixture, partitions, rounds)
-        medians = np.array([median(times[n]) for n in partitions])
-        line = np.polynomial.Polynomial.fit(partitions, medians, 1, w=1 / medians).convert()
-        fixed, each = line.coef
-        rows += [
-            {
-                "scheduler": scheduler,
-                "partitions": n,
-                "seconds": seconds,
-                "milliseconds_per_partition": 1e3 * seconds / n,
-                "fixed_milliseconds": 1e3 * fixed,
-                "milliseconds_each": 1e3 * each,
-                "rounds": times[n],
-            }
-            for n, seconds in zip(partitions, medians.tolist(), strict=True)
-        ]
+            found = [_measured(mixture, n, rounds) for n in partitions]
+        for kind in _KINDS:
+            medians = np.array([row[f"{kind}_seconds"] for row in found])
+            line = np.polynomial.Polynomial.fit(partitions, medians, 1, w=1 / medians).convert()
+            fixed, each = (1e3 * float(c) for c in line.coef)
+            for row in found:
+                row |= {
+                    f"{kind}_fixed_milliseconds": fixed,
+                    f"{kind}_milliseconds_each": each,
+                }
+        rows += [{"scheduler": scheduler, **row} for row in found]
     columns = [
         Column("scheduler", "scheduler"),
         Column("partitions", "partitions", "{:,}"),
-        Column("seconds", "seconds", "{:.4f}"),
-        Column("milliseconds_per_partition", "ms/partition", "{:.3f}"),
-        Column("milliseconds_each", "line: ms/partition", "{:.3f}"),
-        Column("fixed_milliseconds", "line: fixed ms", "{:.1f}"),
     ]
-    notes = [f"statistics of {n_components} full components x {n_features} features"]
+    for kind in _KINDS:
+        columns += [
+            Column(f"{kind}_tasks", f"{kind}: tasks", "{:,}"),
+            Column(f"{kind}_seconds", "seconds", "{:.4f}"),
+            Column(f"{kind}_milliseconds_per_partition", "ms/partition", "{:.3f}"),
+            Column(f"{kind}_milliseconds_per_task", "ms/task", "{:.3f}"),
+            Column(f"{kind}_milliseconds_each", "line: ms/partition", "{:.3f}"),
+            Column(f"{kind}_fixed_milliseconds", "fixed ms", "{:.1f}"),
+        ]
+    notes = [
+        f"statistics of {n_components} full components x {n_features} features",
+        "tasks: those that fold, those that sum, and one of parameters; of stored rows a "
+        "task folds a run of partitions, of an array one block",
+    ]
     return Table("A pass without work", columns, rows, notes)
 
 
-def _times(mixture: Mixture, partitions: Sequence[int], rounds: int) -> dict[int, list[float]]:
-    folds = {
-        n: DaskRows(array_of_source(_NoRows(n, mixture.n_features), partition_rows=1), grain=1)
-        for n in partitions
-    }
-    folds[partitions[0]].fold(_nothing, mixture)  # workers import what they need
-    times: dict[int, list[float]] = {n: [] for n in partitions}
+_KINDS = ("stored", "array")
+
+
+def _measured(mixture: Mixture, n: int, rounds: int) -> dict[str, Any]:
+    """Tasks and seconds of a pass over ``n`` partitions, of either kind, in turns."""
+    source = _NoRows(n, mixture.n_features)
+    array = array_of_source(source, partition_rows=1)
+    folds = {"stored": DaskRows(array, grain=1, source=source), "array": DaskRows(array, grain=1)}
+    row: dict[str, Any] = {"partitions": n}
+    for kind, rows in folds.items():  # also for workers to import what they need
+        row[f"{kind}_tasks"] = _tasks_of(rows, mixture)
+    times: dict[str, list[float]] = {kind: [] for kind in folds}
     for _ in range(rounds):
-        for n, rows in folds.items():
+        for kind, rows in folds.items():
             began = time.perf_counter()
             rows.fold(_nothing, mixture)
-            times[n].append(time.perf_counter() - began)
-    return times
+            times[kind].append(time.perf_counter() - began)
+    for kind, seconds in times.items():
+        row |= {
+            f"{kind}_rounds": seconds,
+            f"{kind}_seconds": median(seconds),
+            f"{kind}_milliseconds_per_partition": 1e3 * median(seconds) / n,
+            f"{kind}_milliseconds_per_task": 1e3 * median(seconds) / row[f"{kind}_tasks"],
+        }
+    return row
+
+
+def _tasks_of(rows: DaskRows, mixture: Mixture) -> int:
+    """Tasks of a pass, as the scheduler gets them."""
+    with patch.object(Scheduler, "compute", autospec=True, side_effect=Scheduler.compute) as seen:
+        rows.fold(_nothing, mixture)
+    return len(seen.call_args.args[1].dask)

@@ -141,6 +141,23 @@ def test_read_compares_a_pass_with_its_parts(tmp_path: Path) -> None:
     assert math.isclose(first["ratio"], first["pass_seconds"] / larger)
 
 
+@pytest.mark.parametrize(("stage", "kept"), [("disk", "disk_bytes"), ("auto", "memory_bytes")])
+def test_read_compares_staged_passes_with_arithmetic(stage: str, kept: str, tmp_path: Path) -> None:
+    file = tmp_path / "read.json"
+    (tmp_path / "disk").mkdir()
+    result = invoked(
+        *("read", "--size", "8MiB", "--memory-limit", "2GiB", "--rounds", "1"),
+        *("--stage", str(tmp_path / "disk") if stage == "disk" else stage),
+        *("--folder", str(tmp_path), "--json", str(file)),
+    )
+    assert result.exit_code == 0, result.output
+    ((first, medians),) = tables_of(file)
+    assert medians["round"] == "median"
+    assert min(first["first_staged_seconds"], first["staged_ratio"]) > 0
+    assert first[kept] >= 8 * 2**20
+    assert list((tmp_path / "disk").iterdir()) == []
+
+
 def test_driver_reports_every_number_of_partitions(tmp_path: Path) -> None:
     file = tmp_path / "driver.json"
     result = invoked("driver", "--partitions", "4,8", "--rounds", "1", "--json", str(file))

@@ -18,9 +18,9 @@ from daskgmm.errors import (
     MissingDependencyError,
     NotFoundError,
 )
-from daskgmm.execution import clusters
 from daskgmm.execution.cluster_config import MAX_BYTES
-from daskgmm.execution.clusters import KINDS, open_cluster, read_config
+from daskgmm.execution.cluster_kinds import ALLOWED_FAILURES, KINDS
+from daskgmm.execution.clusters import open_cluster, read_config
 
 CONFIGS = Path(__file__).parents[2] / "cluster_configs"
 LOCAL = "cluster: local\nworkers: 1\n"
@@ -189,7 +189,7 @@ def test_local_cluster_computes_in_other_processes_and_is_closed():
     with open_cluster(str(CONFIGS / "local.yaml")) as client:
         address = client.scheduler.address
         assert address.startswith("tcp://127.0.0.1:")
-        assert client.cluster.scheduler.allowed_failures == clusters.ALLOWED_FAILURES
+        assert client.cluster.scheduler.allowed_failures == ALLOWED_FAILURES
         assert client.nthreads().keys() == client.run(os.getpid).keys()
         assert list(client.nthreads().values()) == [1, 1]
         assert delayed(os.getpid)().compute() != os.getpid()

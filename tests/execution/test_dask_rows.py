@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import dask
@@ -27,7 +29,7 @@ from daskgmm.storage import open_source
 N, D, K = 80_000, 32, 3
 CHUNK = 1024
 GRAIN = grain_rows(D, CHUNK)
-"""16,384 rows: five grains, in three partitions on one thread and five on two."""
+"""8,192 rows: ten grains, in three partitions on one thread and five on two."""
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +156,7 @@ class FailsOnce:
 
 def test_a_task_that_fails_and_is_tried_again_changes_no_bit(store, x, truth, cluster, tmp_path):
     source = FailsOnce(open_source(store), tmp_path / "failed")
-    rows = DaskRows(array_of_source(source, 2 * GRAIN), grain=GRAIN)
+    rows = DaskRows(array_of_source(source, 4 * GRAIN), grain=GRAIN)
     assert rows.array.numblocks[0] == 3
     with Client(cluster):
         got = _fit_rows(rows, truth)
@@ -241,6 +243,106 @@ def test_a_pass_is_one_task_for_each_partition_and_the_sums(store, partitions, s
     assert _names(one) == {"work": 1, "fold": rows.array.numblocks[0], "sum": sums}
     assert len(one) == sum(_names(one).values())
     assert not set(one) & set(two), "a key used again for other contents can deadlock"
+
+
+@pytest.mark.parametrize("grains", [1, 4, 3], ids=lambda n: f"{n} grains a partition")
+def test_how_many_partitions_a_task_folds_changes_no_bit(store, x, truth, grains):
+    """Of a source, a task takes a run of partitions that leaves each thread 32 tasks."""
+    size = 128 * grains
+    n = -(-N // size)
+    source = open_source(store)
+    sums, tasks = [], []
+    for n_threads in (1, 2, 3, 100):
+        rows = DaskRows(array_of_source(source, size), 128, n_threads, source)
+        with Graphs() as kept, dask.config.set(scheduler="threads"):
+            sums.append(rows.fold(_e_step, truth))
+        tasks.append(_names(kept.graphs[0])["fold"])
+    assert tasks[-1] == n
+    for n_threads, n_tasks in zip((1, 2, 3), tasks, strict=False):
+        assert 32 * n_threads <= n_tasks < 2 * 32 * n_threads + 1
+    with dask.config.set(scheduler="synchronous"):
+        sums.append(DaskRows(2 * array_of_source(source, size) / 2, 128).fold(_e_step, truth))
+    if grains != 3:  # a run of grains that is no power of two is another tree
+        sums.append(InMemoryRows(x, 128).fold(_e_step, truth))
+    assert sums[0].n_rows == N
+    for other in sums[1:]:
+        for name in ("log_likelihood", "n_k", "first", "second"):
+            np.testing.assert_array_equal(getattr(other, name), getattr(sums[0], name))
+
+
+def test_a_task_reads_no_more_than_it_should():
+    row_bytes = 128 * 2**20
+    source = NoRows(1_000, row_bytes // 4)
+    rows = DaskRows(array_of_source(source, 1), 1, 1, source)
+    with Graphs() as kept:
+        assert rows.fold(_n_rows) == 1_000
+    assert _names(kept.graphs[0])["fold"] == 1_000 // 8
+
+
+def _e_step(block, start, mixture):
+    return e_step(block, mixture)
+
+
+class NoRows:
+    """A source of rows that are not there; ``on_read`` is told of each read."""
+
+    name, dtype, unit_rows, unit_overhead = "no rows", np.dtype(np.float32), 1, 0
+
+    def __init__(self, n_rows, n_features, on_read=lambda start: None):
+        self.shape, self.on_read = (n_rows, n_features), on_read
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        self.on_read(start)
+        return np.broadcast_to(np.float32(0), (stop - start, self.shape[1]))
+
+
+def test_when_one_task_fails_the_others_stop_at_their_next_piece():
+    """So Ctrl-C, too, waits for a piece on each thread and not for up to 1 GiB."""
+    both_read = threading.Barrier(2)
+    n_read = 0
+
+    def on_read(start):
+        nonlocal n_read
+        if start in (0, 1000):
+            both_read.wait(60)
+        if start == 0:
+            raise OSError("the disk is gone")
+        n_read += 1
+        time.sleep(0.01)
+
+    # Pieces of one row: one row is more than a piece should be.
+    source = NoRows(2000, 2**19, on_read)
+    rows = DaskRows(array_of_source(source, 1000), 1, 2, source)
+    with dask.config.set(scheduler="threads"), pytest.raises(OSError, match="the disk is gone"):
+        rows.fold(_n_rows)
+    assert n_read < 1000
+
+
+def test_blocks_that_workers_hold_are_folded_where_they_are(x, truth, cluster):
+    array = da.from_array(x[:3000], chunks=(1000, D))
+    want = DaskRows(array, 500).fold(_n_rows)
+    with Client(cluster) as client:
+        persisted = client.persist(array)
+        assert DaskRows(persisted, 500).fold(_n_rows) == want == 3000
+        rows = DaskRows(2 * persisted, 500)
+        assert rows.fold(_n_rows) == rows.fold(_n_rows) == 3000
+
+
+def test_blocks_that_others_need_too_are_computed_once():
+    n_made = 0
+
+    def made(block):
+        nonlocal n_made
+        n_made += 1
+        return block
+
+    x = np.arange(40.0).reshape(20, 2)
+    array = da.from_array(x, chunks=(5, 2)).map_blocks(made, dtype=float, meta=x[:0])
+    array = da.concatenate([array, array[::-1]])
+    with dask.config.set(scheduler="synchronous"):
+        total = DaskRows(array, 5).fold(lambda block, start: block.sum(axis=0))
+    np.testing.assert_array_equal(total, 2 * x.sum(axis=0))
+    assert n_made == 4
 
 
 def _n_rows(block, start):

@@ -5,7 +5,11 @@ where all densities underflow; the choice keeps its digits. Not asserted: which 
 where several apply, because that is a matter of speed.
 """
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -248,3 +252,32 @@ def test_linear_statistics_refuse_means_too_many_widths_apart():
     far = Mixture(near.weights, near.means + 1e5 * np.eye(3, 4), near.covariances, "tied")
     assert not can_share_scatter(far)
     assert not can_share_scatter(made_mixture("full", 3, 4))
+
+
+_PRINT_BITS = """
+import numpy as np
+from test_formulations import CompiledNatural, CompiledWhitened, FLOAT64, made_mixture
+x = np.random.default_rng(0).normal(size=(5000, 6))
+for formulation in (CompiledNatural, CompiledWhitened):
+    found = formulation(made_mixture("full", 5, 6), FLOAT64).statistics(x)
+    print(found.log_likelihood.hex(), found.n_k.tobytes().hex(), found.second.tobytes().hex())
+"""
+
+
+def test_code_that_was_kept_gives_the_bits_of_code_just_compiled(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment["PYTHONPATH"] = str(Path(__file__).parent)
+    compiled, kept = (
+        subprocess.run(
+            [sys.executable, "-c", _PRINT_BITS],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for _ in range(2)
+    )
+    assert compiled
+    assert compiled == kept
+    # One for each loop: of another memory order, arguments would be compiled for again.
+    assert len(list(tmp_path.rglob("*.nbc"))) == 2

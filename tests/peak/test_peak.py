@@ -72,6 +72,32 @@ def test_fit_and_predict_stay_below_the_limit(stores, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("n_rows", "chunk_rows"),
+    [
+        pytest.param(4_000_000, 1 << 15, id="128MB"),
+        # Pieces that the allocator takes from its heaps and not from the system.
+        pytest.param(4_000_000, 1000, id="128MB in small chunks"),
+        pytest.param(64_000_000, 1 << 15, id="2GB", marks=pytest.mark.slow),
+    ],
+)
+def test_rows_kept_in_memory_stay_within_the_limit(n_rows, chunk_rows, tmp_path):
+    """Half of the rows fit beside the plan: memory is full, the rest is on the disk."""
+    data = write_rows(tmp_path / "data.zarr", n_rows, 8, chunk_rows=chunk_rows)
+    base = fit(data, tmp_path / "base.zarr", "--memory-limit", "2GiB").peak
+    limit = base + n_rows * 16 + 64 * MIB
+    done = fit(data, tmp_path / "kept.zarr", "--memory-limit", limit, "--stage", "auto")
+    result = json.loads(done.stdout)
+    memory, disk = result["staged_bytes_memory"], result["staged_bytes_disk"]
+    print(
+        f"{n_rows * 32 / MIB:.0f} MiB of rows, limit {limit / MIB:.1f} MiB, peak "
+        f"{done.peak / MIB:.1f} MiB ({base / MIB:.1f} without staging), "
+        f"{memory / MIB:.0f} MiB kept in memory, {disk / MIB:.0f} MiB on disk"
+    )
+    assert 0 < memory < n_rows * 32 < memory + disk
+    assert done.peak <= limit
+
+
+@pytest.mark.parametrize(
     "n_rows",
     [
         pytest.param(2_000_000, id="64MB"),

@@ -110,7 +110,8 @@ class CompiledWhitened(Whitened):
         super().__init__(mixture, dtype)
         self._centre, self._scale, factors, shifts = _white_coordinates(mixture)
         self._inverse_scale = 1.0 / self._scale
-        self._factors, self._shifts = factors.astype(dtype), shifts.astype(dtype)
+        # Of another memory order they would be another type, and compiled for again.
+        self._factors, self._shifts = factors.astype(dtype, "C"), shifts.astype(dtype, "C")
         self._means = ((mixture.means - self._centre) / self._scale).astype(dtype)
         self._offset = float(mixture.log_heights.max())
         self._heights = (mixture.log_heights - self._offset).astype(dtype)

@@ -23,26 +23,36 @@ __all__ = ["add_natural", "add_whitened"]
 Array = NDArray[Any]
 
 # Sums may be reordered into vector registers and multiplications fused with additions;
-# NaN and infinity keep their meaning.
+# NaN and infinity keep their meaning, and a division by zero is no error, as in NumPy.
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
 _LOG_ROWS = 32
 """Rows whose totals are multiplied before a logarithm is taken: 1e9 components to overflow."""
 
 
-def _compiled(function: Callable[..., Any], fastmath: Any = _FAST) -> Callable[..., Any]:
-    """Compile for the types it is called with, without the interpreter lock."""
-    # Zero divided is NaN, as in NumPy, for the caller to find.
-    options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
+def _inlined(function: Callable[..., Any], fastmath: Any = _FAST) -> Callable[..., Any]:
+    """Compile into whatever compiled function calls it.
+
+    Left to itself, LLVM makes a copy for the caller as well as one that stands alone,
+    not of the same sums; which of them runs would depend on whether the caller was
+    compiled in this process or is kept from another.
+    """
+    loop: Any = numba.njit(forceinline=True, fastmath=fastmath, error_model="numpy")(function)
+    return loop  # type: ignore[no-any-return]
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile for the types it is called with, without the interpreter lock; keep the code."""
+    loop: Any
     try:
-        loop: Callable[..., Any] = numba.njit(**options, cache=True)(function)
-    except RuntimeError:  # no folder to keep compiled code in
-        loop = numba.njit(**options)(function)
-    return loop
+        loop = numba.njit(nogil=True, fastmath=_FAST, error_model="numpy", cache=True)(function)
+    except RuntimeError:  # no folder to keep it in
+        loop = numba.njit(nogil=True, fastmath=_FAST, error_model="numpy")(function)
+    return loop  # type: ignore[no-any-return]
 
 
 def _in_order(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile with sums as they are written: Cody and Waite's remainder needs its order."""
-    return _compiled(function, {"contract"})
+    """With sums as they are written: Cody and Waite's remainder needs its order."""
+    return _inlined(function, {"contract"})
 
 
 # ln 2 in two parts, the first exact in few bits, so that n ln 2 cancels x exactly
@@ -98,7 +108,7 @@ def _exp32(x: Array, bits: Array, powers: Array) -> None:
         x[i] *= powers[i]
 
 
-@_compiled
+@_inlined
 def _load(x: Array, start: int, centre: Array, inverse_scale: Array, z: Array) -> int:
     """Fill a tile (D, lanes) with ``(x - centre) / scale`` of the rows from ``start`` on.
 
@@ -118,7 +128,7 @@ def _load(x: Array, start: int, centre: Array, inverse_scale: Array, z: Array) -
     return n_rows
 
 
-@_compiled
+@_inlined
 def _normalise(joint: Array, bits: Array, n_rows: int, n_k: Array) -> float:
     """Turn log densities (K, lanes) into responsibilities, in place, 0 beyond ``n_rows``.
 
@@ -169,7 +179,7 @@ def _normalise(joint: Array, bits: Array, n_rows: int, n_k: Array) -> float:
 _NATURAL_LANE_BYTES = 1024
 
 
-@_compiled
+@_inlined
 def _densities(phi: Array, coefficients: Array, constant: Array, joint: Array) -> None:
     """``joint = constant + coefficients @ phi``, four by four in registers."""
     n_components, n_terms = coefficients.shape
@@ -180,22 +190,12 @@ def _densities(phi: Array, coefficients: Array, constant: Array, joint: Array) -
             joint[k, i] = constant[k]
     for k in range(0, whole, 4):
         for p in range(0, n_terms, 4):
-            a0 = coefficients[k, p]
-            a1 = coefficients[k, p + 1]
-            a2 = coefficients[k, p + 2]
-            a3 = coefficients[k, p + 3]
-            b0 = coefficients[k + 1, p]
-            b1 = coefficients[k + 1, p + 1]
-            b2 = coefficients[k + 1, p + 2]
-            b3 = coefficients[k + 1, p + 3]
-            c0 = coefficients[k + 2, p]
-            c1 = coefficients[k + 2, p + 1]
-            c2 = coefficients[k + 2, p + 2]
-            c3 = coefficients[k + 2, p + 3]
-            d0 = coefficients[k + 3, p]
-            d1 = coefficients[k + 3, p + 1]
-            d2 = coefficients[k + 3, p + 2]
-            d3 = coefficients[k + 3, p + 3]
+            a, b = coefficients[k, p : p + 4], coefficients[k + 1, p : p + 4]
+            c, d = coefficients[k + 2, p : p + 4], coefficients[k + 3, p : p + 4]
+            a0, a1, a2, a3 = a[0], a[1], a[2], a[3]
+            b0, b1, b2, b3 = b[0], b[1], b[2], b[3]
+            c0, c1, c2, c3 = c[0], c[1], c[2], c[3]
+            d0, d1, d2, d3 = d[0], d[1], d[2], d[3]
             for i in range(lanes):
                 q0, q1, q2, q3 = phi[p, i], phi[p + 1, i], phi[p + 2, i], phi[p + 3, i]
                 joint[k, i] += a0 * q0 + a1 * q1 + a2 * q2 + a3 * q3
@@ -213,7 +213,7 @@ def _densities(phi: Array, coefficients: Array, constant: Array, joint: Array) -
                 joint[k, i] += a0 * q0 + a1 * q1 + a2 * q2 + a3 * q3
 
 
-@_compiled
+@_inlined
 def _add_sums(phi: Array, resp: Array, sums: Array) -> None:
     """``sums += resp @ phi.T``, four by two in registers."""
     n_components, n_terms = sums.shape
@@ -320,7 +320,7 @@ def add_natural(
 _WHITENED_LANE_BYTES = 2304  # not a power of two: features would share a cache set
 
 
-@_compiled
+@_inlined
 def _squares(z: Array, factor: Array, shift: Array, y: Array, out: Array) -> None:
     """``out = |y|^2`` of ``y = factor @ z + shift``, factor lower triangular (D, D).
 
@@ -337,18 +337,10 @@ def _squares(z: Array, factor: Array, shift: Array, y: Array, out: Array) -> Non
                 y[r, i] = shift[a + r]
         for b in range(0, a + 4, 4):
             f00, f01, f02, f03 = factor[a, b], factor[a, b + 1], factor[a, b + 2], factor[a, b + 3]
-            f10 = factor[a + 1, b]
-            f11 = factor[a + 1, b + 1]
-            f12 = factor[a + 1, b + 2]
-            f13 = factor[a + 1, b + 3]
-            f20 = factor[a + 2, b]
-            f21 = factor[a + 2, b + 1]
-            f22 = factor[a + 2, b + 2]
-            f23 = factor[a + 2, b + 3]
-            f30 = factor[a + 3, b]
-            f31 = factor[a + 3, b + 1]
-            f32 = factor[a + 3, b + 2]
-            f33 = factor[a + 3, b + 3]
+            one, two, three = factor[a + 1, b:], factor[a + 2, b:], factor[a + 3, b:]
+            f10, f11, f12, f13 = one[0], one[1], one[2], one[3]
+            f20, f21, f22, f23 = two[0], two[1], two[2], two[3]
+            f30, f31, f32, f33 = three[0], three[1], three[2], three[3]
             for i in range(lanes):
                 z0, z1, z2, z3 = z[b, i], z[b + 1, i], z[b + 2, i], z[b + 3, i]
                 y[0, i] += f00 * z0 + f01 * z1 + f02 * z2 + f03 * z3
@@ -372,7 +364,7 @@ def _squares(z: Array, factor: Array, shift: Array, y: Array, out: Array) -> Non
             out[i] += y[0, i] * y[0, i]
 
 
-@_compiled
+@_inlined
 def _add_scatter(v: Array, w: Array, second: Array) -> None:
     """``second += w @ v.T`` on and below the diagonal, four by four in registers."""
     d, lanes = v.shape

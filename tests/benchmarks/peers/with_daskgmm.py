@@ -7,7 +7,7 @@ from typing import Any
 
 from problem import Problem
 
-from daskgmm.em import PlainEM, run, stop_rule_named
+from daskgmm.em import PlainEM, run, scan_rows, stop_rule_named
 from daskgmm.inputs import open_input
 from daskgmm.kernel import Mixture
 
@@ -17,7 +17,9 @@ INCLUDES_SETUP = False
 def fit(problem: Problem, n_iterations: int) -> tuple[float, tuple[Any, Any, Any]]:
     """Passes over the rows that the estimator would open; its scan is setup."""
     start = Mixture(problem.weights, problem.means, problem.covariances, problem.covariance)
-    rows = open_input(problem.x, n_components=start.n_components).rows
+    opened = open_input(problem.x, n_components=start.n_components)
+    rows = opened.rows
+    total = scan_rows(rows, opened.n_sampled, seed=0).moments
     began = time.perf_counter()
     result = run(
         rows,
@@ -26,6 +28,8 @@ def fit(problem: Problem, n_iterations: int) -> tuple[float, tuple[Any, Any, Any
         stop=stop_rule_named("increment"),
         tol=0.0,
         max_iter=n_iterations,
+        total=total,
+        precision=problem.x.dtype.name,
     )
     seconds = time.perf_counter() - began
     fitted = result.mixture

@@ -1,0 +1,120 @@
+"""A client of a scheduler: connected, with a worker behind it, and closed on exit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from distributed import Client, Security
+from distributed.comm import connect as open_comm
+
+from daskgmm.errors import ClusterError, DaskGMMWarning
+from daskgmm.execution.cluster_config import ENCRYPTED, one_line
+
+__all__ = [
+    "CONNECT_SECONDS",
+    "WAIT_SECONDS",
+    "as_cluster_error",
+    "connect",
+    "wait_for_worker",
+    "warn_plain",
+]
+
+logger = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 10.0
+"""How long a scheduler may take to answer, where ``client.timeout`` does not say."""
+WAIT_SECONDS = 300.0
+"""How long the first worker may take, where ``client.wait_seconds`` does not say."""
+
+
+@contextmanager
+def connect(
+    address: str,
+    where: str,
+    security: Security | None = None,
+    timeout: float = CONNECT_SECONDS,
+    wait_seconds: float = WAIT_SECONDS,
+) -> Iterator[Client]:
+    """Yield a client of the scheduler at ``address``; ``where`` begins each error."""
+    url = urlsplit(address)
+    if not ENCRYPTED[url.scheme] and not _is_loopback(str(url.hostname)):
+        warn_plain(f"cluster {address}")
+    with ExitStack() as stack:
+        with as_cluster_error(
+            f"{where}: no connection to {address} within {timeout:g} s",
+            "check that the scheduler runs and, for TLS, the files under tls: (a YAML file as in "
+            "cluster_configs/scheduler.yaml names them)",
+        ):
+            _probe(address, security or Security(), timeout)
+            client = stack.enter_context(Client(address, security=security, timeout=timeout))
+        wait_for_worker(client, where, wait_seconds, "the workers of that scheduler")
+        yield client
+
+
+def _probe(address: str, security: Security, timeout: float) -> None:
+    """Connect and part again.
+
+    A Client that cannot connect leaves the thread of its event loop behind, and when it is
+    collected later it can deadlock with one that is just starting. A bare connection, which
+    fails for the same reasons, leaves nothing.
+    """
+
+    async def connect_and_part() -> None:
+        arguments = security.get_connection_args("client")
+        comm = await open_comm(address, timeout=timeout, **arguments)
+        await comm.close()
+
+    # In a thread of its own, because a notebook's thread has a running event loop.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, connect_and_part()).result()
+
+
+def wait_for_worker(client: Client, where: str, seconds: float, look_at: str) -> None:
+    """Return once there is a worker; ``seconds`` of 0 is not to wait."""
+    if not seconds:
+        return
+    logger.info("cluster %s: waiting up to %g s for a worker", where, seconds)
+    try:
+        client.wait_for_workers(1, timeout=seconds)
+    except TimeoutError as error:
+        raise ClusterError(
+            f"{where}: no worker within {seconds:g} s; look at {look_at}, "
+            f"or raise client.wait_seconds in a YAML file"
+        ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def warn_plain(where: str) -> None:
+    """Warn of ports that let anyone run code."""
+    warnings.warn(
+        f"{where}: plain tcp beyond this machine: whoever reaches the scheduler's port can run "
+        f"code there; use TLS or close the network",
+        DaskGMMWarning,
+        stacklevel=2,
+    )
+
+
+@contextmanager
+def as_cluster_error(problem: str, way_out: str) -> Iterator[None]:
+    """One line of whatever the cluster's own library raises."""
+    try:
+        yield
+    except Exception as error:  # libraries and networks raise what they like
+        root: BaseException = error
+        # The outer ones say no more than that it failed to start.
+        while isinstance(root.__cause__, Exception):
+            root = root.__cause__
+        raise ClusterError(f"{problem} ({one_line(root)}); {way_out}") from error

@@ -1,0 +1,112 @@
+"""The record of a fit: what is said of it beside the parameters, and saved with them.
+
+A record is plain values, which become a model's attributes in JSON. The estimator
+has the same facts under names with a trailing underscore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from daskgmm._version import __version__
+from daskgmm.em import FitResult, Iteration
+from daskgmm.errors import ModelFormatError
+from daskgmm.execution import peak_memory_bytes
+
+__all__ = ["facts_of_fit", "facts_of_record", "record_of", "settings_of_record"]
+
+_SETTINGS = (
+    "tol",
+    "reg_covar",
+    "max_iter",
+    "n_init",
+    "init_params",
+    "stopping",
+    "progressive",
+    "precision",
+)
+
+
+def facts_of_fit(result: FitResult, n_passes: int, n_rows: int, seconds: float) -> dict[str, Any]:
+    """Fitted attributes of an estimator, other than the parameters."""
+    return {
+        "history_": result.history,
+        "lower_bounds_": [iteration.log_likelihood for iteration in result.history],
+        "lower_bound_": result.log_likelihood,
+        "n_iter_": len(result.history),
+        "converged_": result.converged,
+        "stop_reason_": result.stop_reason,
+        "n_passes_": n_passes,
+        "n_rows_": n_rows,
+        "rows_read_": n_passes * n_rows,
+        "seconds_": seconds,
+    }
+
+
+def record_of(model: Any) -> dict[str, Any]:
+    """Facts of a fitted estimator as plain values."""
+    return {
+        "daskgmm_version": __version__,
+        "n_components": model.n_components,
+        "n_features": model.n_features_in_,
+        "n_rows": model.n_rows_,
+        "log_likelihood_per_row": model.lower_bound_,
+        "n_iter": model.n_iter_,
+        "n_passes": model.n_passes_,
+        "rows_read": model.rows_read_,
+        "seconds": model.seconds_,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "stage_dtype": model.stage_dtype,
+        "staged_bytes_memory": model.staged_bytes_memory_,
+        "staged_bytes_disk": model.staged_bytes_disk_,
+        "stop_reason": model.stop_reason_,
+        "converged": model.converged_,
+        "settings": {name: getattr(model, name) for name in _SETTINGS},
+        "history": [asdict(iteration) for iteration in model.history_],
+    }
+
+
+def settings_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Parameters of the estimator that was fitted.
+
+    Raises
+    ------
+    ModelFormatError
+        If they are not a mapping; ``where`` says of which model.
+    """
+    try:
+        return dict(record.get("settings") or {})
+    except (TypeError, ValueError) as error:
+        raise _edited(where, error) from error
+
+
+def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Inverse of :func:`record_of`: attributes as of :func:`facts_of_fit`, None if missing.
+
+    Raises
+    ------
+    ModelFormatError
+        If the history is not one; ``where`` says of which model.
+    """
+    try:
+        history = tuple(Iteration(**iteration) for iteration in record.get("history") or [])
+    except (TypeError, ValueError) as error:
+        raise _edited(where, error) from error
+    same = (
+        *("n_iter", "converged", "stop_reason", "n_passes", "n_rows", "rows_read", "seconds"),
+        *("staged_bytes_memory", "staged_bytes_disk"),
+    )
+    return {
+        "history_": history,
+        "lower_bounds_": [iteration.log_likelihood for iteration in history],
+        "lower_bound_": record.get("log_likelihood_per_row"),
+        **{f"{name}_": record.get(name) for name in same},
+    }
+
+
+def _edited(where: str, error: Exception) -> ModelFormatError:
+    return ModelFormatError(
+        f"{where}: its settings or history are not as daskgmm writes them ({error}); was it edited?"
+    )

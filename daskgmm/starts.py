@@ -1,0 +1,111 @@
+"""Starts: the mixtures that EM over all rows begins with, from an estimator's parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.em import N_STARTS, GivenStart, Scan, best_of_starts, start_mixture
+from daskgmm.errors import ParameterError, SingularComponentError
+from daskgmm.execution import in_force
+from daskgmm.kernel import Mixture, family_named
+
+__all__ = ["given_start", "starts_of"]
+
+
+def given_start(model: Any, n_features: int) -> GivenStart:
+    """Parts of the start that the user gives, checked before anything is read.
+
+    Raises
+    ------
+    ParameterError
+        If a part has not the mixture's shape, is not finite, or is no weights or no
+        inverse covariances.
+    """
+    family = family_named(model.covariance_type)
+    k, d = model.n_components, n_features
+    shapes = {"weights": (k,), "means": (k, d), "precisions": family.shape(k, d)}
+    parts: dict[str, NDArray[np.float64] | None] = {}
+    for name, shape in shapes.items():
+        value = getattr(model, f"{name}_init")
+        if value is not None:
+            try:
+                value = np.asarray(value, dtype=np.float64)
+            except (TypeError, ValueError) as error:
+                raise ParameterError(f"{name}_init must be numbers: {error}") from error
+            if value.shape != shape:
+                raise ParameterError(
+                    f"{name}_init must have shape {shape} for {k} components, {d} features "
+                    f"and {family.name} covariances; got {value.shape}"
+                )
+            if not np.isfinite(value).all():
+                raise ParameterError(f"{name}_init must be finite")
+        parts[name] = value
+    weights, precisions = parts["weights"], parts["precisions"]
+    if weights is not None and (np.any(weights < 0) or abs(weights.sum() - 1.0) > 1e-6):
+        raise ParameterError(
+            f"weights_init must be at least 0 and sum to 1; they sum to {weights.sum():g}"
+        )
+    try:
+        covariances = None if precisions is None else family.invert(precisions)
+    except SingularComponentError as error:
+        which = "" if error.component < 0 else f"[{error.component}]"
+        raise ParameterError(
+            f"precisions_init{which} is not positive definite; give inverse covariances"
+        ) from error
+    return GivenStart(weights, parts["means"], covariances)
+
+
+def starts_of(
+    model: Any, scan: Scan, given: GivenStart, rng: np.random.RandomState
+) -> list[Mixture]:
+    """Mixtures to run EM over all rows from, each in turn.
+
+    Raises
+    ------
+    ParameterError
+        If ``warm_start`` is asked for and the last fit was of another problem.
+    """
+
+    def start_from(scan: Scan) -> Mixture:
+        return start_mixture(
+            scan,
+            n_components=model.n_components,
+            covariance_type=model.covariance_type,
+            init_params=model.init_params,
+            reg_covar=model.reg_covar,
+            rng=rng,
+            given=given,
+        )
+
+    if model.warm_start and hasattr(model, "weights_"):
+        return [_warm_start(model, scan.sample.shape[1])]
+    if given.complete:
+        return [start_from(scan)]
+    if model.progressive:
+        return [
+            best_of_starts(
+                scan,
+                start_from,
+                n_components=model.n_components,
+                n_starts=1 if given.means is not None else max(model.n_init, N_STARTS),
+                reg_covar=model.reg_covar,
+                n_threads=in_force().local_threads,
+            )
+        ]
+    return [start_from(scan) for _ in range(model.n_init)]
+
+
+def _warm_start(model: Any, n_features: int) -> Mixture:
+    """The last fit's mixture, if the new fit is of the same problem."""
+    last: Mixture = model._mixture
+    asked = (model.n_components, n_features, model.covariance_type)
+    had = (last.n_components, last.n_features, last.covariance_type)
+    if asked != had:
+        raise ParameterError(
+            "warm_start: the last fit had (n_components, n_features, covariance_type) = "
+            f"{had}, this one has {asked}; set warm_start=False, or fit a new estimator"
+        )
+    return last
