@@ -97,7 +97,7 @@ def test_options_reach_the_fit(folder):
         *("fit", "data.zarr", "--components", 2, "--output", "new.zarr", "--json"),
         *("--covariance", "diag", "--restarts", 2, "--seed", 5, "--max-iter", 7, "--tol", "1e-12"),
         *("--stopping", "increment", "--reg-covar", "1e-3", "--init-params", "random"),
-        "--no-progressive",
+        *("--no-progressive", "--precision", "float64"),
         cwd=folder,
     )
     result = done.json
@@ -110,6 +110,7 @@ def test_options_reach_the_fit(folder):
         "init_params": "random",
         "stopping": "increment",
         "progressive": False,
+        "precision": "float64",
     }
     assert (result["n_iter"], result["stop_reason"], result["converged"]) == (7, "max_iter", False)
     assert result["n_passes"] == 1 + 2 * 7
