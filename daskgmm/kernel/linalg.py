@@ -8,38 +8,51 @@ from scipy import linalg
 from daskgmm.errors import SingularComponentError
 from daskgmm.kernel.families.base import Float64Array
 
-__all__ = ["positive_roots", "precision_factor", "scatter_matrix"]
+__all__ = ["positive_roots", "precision_factors", "scatter_matrix"]
 
 _REMEDY = "lower n_components or raise reg_covar"
 
 
-def precision_factor(covariance: Float64Array, component: int = -1) -> Float64Array:
-    """Upper triangular P with ``inv(covariance) = P @ P.T``, shape (D, D).
+def precision_factors(covariances: Float64Array, *, shared: bool = False) -> Float64Array:
+    """Upper triangular P_k with ``inv(covariances[k]) = P_k @ P_k.T``, shape (K, D, D).
 
-    The matrix is factored at unit diagonal, so that features of very different
-    units lose no digits to each other, and one that is singular to rounding in any
-    unit is found.
+    Matrices are factored at unit diagonal, so that features of very different units
+    lose no digits to each other, and one that is singular to rounding in any unit is
+    found.
 
     Raises
     ------
     SingularComponentError
-        If the matrix is not positive definite to working precision.
+        If a matrix is not positive definite to working precision: names the first,
+        unless it is ``shared``.
     """
-    scale = positive_roots(np.diagonal(covariance), component)
-    correlation = covariance / scale[:, None] / scale
+    names = [-1] if shared else range(len(covariances))
+    variances = np.diagonal(covariances, axis1=1, axis2=2)
+    scale = np.stack([positive_roots(v, k) for k, v in zip(names, variances, strict=True)])
+    correlations = covariances / scale[:, :, None] / scale[:, None, :]
     try:
-        lower = linalg.cholesky(correlation, lower=True, check_finite=False)
-    except linalg.LinAlgError:
-        lower = None
+        lower = np.linalg.cholesky(correlations)
+    except np.linalg.LinAlgError:
+        lower = np.stack([_cholesky_or_zero(correlation) for correlation in correlations])
     # Pivots of a correlation matrix are 1 - R^2: below D eps they are rounding.
-    d = len(covariance)
-    if lower is None or np.min(np.diagonal(lower)) ** 2 <= d * np.finfo(np.float64).eps:
-        raise SingularComponentError(
-            f"{_whose(component)} is singular: its features are linearly dependent; {_REMEDY}",
-            component,
-        )
-    inverse = linalg.solve_triangular(lower, np.eye(d), lower=True, check_finite=False)
-    return np.ascontiguousarray((inverse / scale).T)
+    d = covariances.shape[1]
+    pivots = np.square(np.diagonal(lower, axis1=1, axis2=2)).min(axis=1)
+    for name, pivot in zip(names, pivots, strict=True):
+        if pivot <= d * np.finfo(np.float64).eps:
+            raise SingularComponentError(
+                f"{_whose(name)} is singular: its features are linearly dependent; {_REMEDY}",
+                name,
+            )
+    inverses: Float64Array = np.stack([linalg.lapack.dtrtri(one, lower=1)[0] for one in lower])
+    return np.ascontiguousarray(np.swapaxes(inverses / scale[:, None, :], 1, 2))
+
+
+def _cholesky_or_zero(correlation: Float64Array) -> Float64Array:
+    """The factor; zero where there is none."""
+    try:
+        return np.asarray(np.linalg.cholesky(correlation), np.float64)
+    except np.linalg.LinAlgError:
+        return np.zeros_like(correlation)
 
 
 def positive_roots(variances: Float64Array, component: int = -1) -> Float64Array:

@@ -15,9 +15,9 @@ COMPONENTS = (4, 16, 64)
 COVARIANCES = ("full", "tied", "diag", "spherical")
 DTYPES = ("float64", "float32")
 
-_PASS_SECONDS = 0.5
+_PASS_SECONDS = 0.25
 _FEWEST_ROWS, _MOST_ROWS = 20_000, 2_000_000
-_MOST_VALUES = 1 << 25  # of rows, and of the responsibilities that some peers keep
+_MOST_VALUES = 1 << 23  # of rows, and of the responsibilities that some peers keep
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Point:
 
 
 def default_rows(covariance: str, n_features: int, n_components: int) -> int:
-    """Rows of which a pass takes 0.3 to 1 second on two cores, within what memory allows.
+    """Rows of which a pass takes some quarter of a second on two cores, within what memory allows.
 
     From the floor's work at 100 GFLOP/s and 2.5e9 exp/s, of which a pass reaches a
     third, and what no count of flops sees: whitening and moving the features.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.kernel.families.base import Family, Float64Array, Run, shrink_to_mean
-from daskgmm.kernel.linalg import precision_factor, scatter_matrix
+from daskgmm.kernel.linalg import precision_factors, scatter_matrix
 
 __all__ = ["FULL", "outer", "symmetric", "triangle", "triangle_runs"]
 
@@ -60,7 +60,7 @@ class _Full:
         return k * d * (d + 1) // 2
 
     def factor(self, covariances: Float64Array) -> Float64Array:
-        return np.stack([precision_factor(c, k) for k, c in enumerate(covariances)])
+        return precision_factors(covariances)
 
     def precisions(self, factors: Float64Array) -> Float64Array:
         product: Float64Array = factors @ np.swapaxes(factors, 1, 2)

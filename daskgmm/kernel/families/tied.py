@@ -8,7 +8,7 @@ import numpy as np
 
 from daskgmm.kernel.families.base import Family, Float64Array, Run
 from daskgmm.kernel.families.full import FULL, symmetric, triangle, triangle_runs
-from daskgmm.kernel.linalg import precision_factor, scatter_matrix
+from daskgmm.kernel.linalg import precision_factors, scatter_matrix
 
 __all__ = ["TIED"]
 
@@ -26,7 +26,8 @@ class _Tied:
         return d * (d + 1) // 2
 
     def factor(self, covariances: Float64Array) -> Float64Array:
-        return precision_factor(covariances)
+        factor: Float64Array = precision_factors(covariances[None], shared=True)[0]
+        return factor
 
     def precisions(self, factors: Float64Array) -> Float64Array:
         product: Float64Array = factors @ factors.T

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -162,6 +162,7 @@ class CompiledWhitened(Whitened):
         return about.recentre(mixture.means)
 
 
+@lru_cache(maxsize=2)  # what the formulation costs and what it is made of
 def _white_coordinates(mixture: Mixture) -> tuple[NDArray[Any], ...]:
     """Centre and scale of z (D,); F (K, D, D), lower triangular, and f (K, D)."""
     centre, scale = coordinates(mixture)

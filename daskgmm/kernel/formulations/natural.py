@@ -18,6 +18,7 @@ no pass needs to repeat. Without it P = D (see :mod:`daskgmm.kernel.shared_scatt
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -65,19 +66,14 @@ class NaturalForm:
     @classmethod
     def of(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool) -> Self:
         """The form of a mixture, for arithmetic in ``dtype``."""
-        k, d = mixture.n_components, mixture.n_features
-        family = mixture.family
         centre, scale = coordinates(mixture)
-        precisions = family.rescale(family.precisions(mixture.factors), scale)
-        means = (mixture.means - centre) / scale
-        quadratic = family.quadratic(precisions, k, d)
-        linear = family.multiply(precisions, means)
+        means, linear, quadratic = _terms(mixture)
         offset = float(mixture.log_heights.max())
         half_square = 0.5 * np.einsum("kd,kd->k", means, linear)
         return cls(
             centre,
             scale,
-            () if scatter_known else family.runs(d),
+            () if scatter_known else mixture.family.runs(mixture.n_features),
             (quadratic[:, :0] if scatter_known else quadratic).astype(dtype),
             linear.astype(dtype),
             (mixture.log_heights - offset - half_square).astype(dtype),
@@ -89,13 +85,11 @@ class NaturalForm:
     @staticmethod
     def keeps_digits(mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool) -> bool:
         """Whether a typical row's log density survives; its z are of unit variance."""
-        family = mixture.family
-        k, d = mixture.n_components, mixture.n_features
-        centre, scale = coordinates(mixture)
-        precisions = family.rescale(family.precisions(mixture.factors), scale)
-        linear = family.multiply(precisions, (mixture.means - centre) / scale)
-        terms = [linear] if scatter_known else [linear, 2.0 * family.quadratic(precisions, k, d)]
-        size = np.sqrt(sum(np.square(term).sum(axis=1) for term in terms).max())
+        _, linear, quadratic = _terms(mixture)
+        squares = np.square(linear).sum(axis=1)
+        if not scatter_known:
+            squares += 4.0 * np.square(quadratic).sum(axis=1)
+        size = float(np.sqrt(squares.max()))
         return keeps_digits(size, dtype)
 
     @property
@@ -235,6 +229,18 @@ def _tiles(runs: tuple[Run, ...]) -> tuple[tuple[Run, ...], ...]:
     return tuple(tiles)
 
 
+@lru_cache(maxsize=2)  # what a formulation costs and what it is made of
+def _terms(mixture: Mixture) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Means in z (K, D); coefficients of z (K, D) and of its products (K, P)."""
+    family = mixture.family
+    k, d = mixture.n_components, mixture.n_features
+    centre, scale = coordinates(mixture)
+    precisions = family.rescale(family.precisions(mixture.factors), scale)
+    means = (mixture.means - centre) / scale
+    return means, family.multiply(precisions, means), family.quadratic(precisions, k, d)
+
+
+@lru_cache(maxsize=2)
 def coordinates(mixture: Mixture) -> tuple[Float64Array, Float64Array]:
     """Mean (D,) and standard deviation of the mixture as a whole: z has about unit variance.
 
