@@ -27,7 +27,7 @@ __all__ = [
 
 TARGET_BYTES = 64 * 2**20
 """Bytes of a partition: long beside the cost of a task. It is read in pieces."""
-_READ_BYTES = 2**20
+_READ_BYTES = 4 * 2**20  # of small chunks, enough for zarr to decode side by side
 _RESULT_BYTES = 4 * 2**20
 _SHARE_OF_FREE = 0.5
 _SAMPLE_BYTES = 128 * 2**20
@@ -169,11 +169,11 @@ def plan_memory(
     n_sampled = sample_rows(n_rows, k, d) if sampled else 0
     statistics = 8 * k * (d * d + d + 1)
     fixed = resident_bytes() + _RESERVE_BYTES + n_sampled * _sample_row(k, d) + 16 * statistics
-    # A thread holds: a piece of its partition and what the allocator keeps of the one
-    # before, chunks being decoded, temporaries of a sub-block, hashes of a grain, the
+    # A thread holds: a piece of its partition, the next one and what the allocator keeps
+    # of the one before, chunks being decoded, temporaries of a sub-block, hashes of a grain, the
     # partial sums of a tree, results of a grain.
     per_thread = (
-        2 * read_rows(grain, row_bytes) * row_bytes
+        3 * read_rows(grain, row_bytes) * row_bytes
         + unit_overhead
         + sub_block_bytes(k, d)
         + 24 * grain
@@ -198,7 +198,11 @@ def plan_memory(
         and 2 * rows * threads * 2 <= n_rows  # leave every thread a share
     ):
         rows *= 2
-    kept = min(limit - peak, kept_bytes(n_rows, row_bytes, grain)) if keep_rows else 0
+    kept = (
+        min(limit - peak, kept_bytes(n_rows, row_bytes, min(read_rows(grain, row_bytes), rows)))
+        if keep_rows
+        else 0
+    )
     return MemoryPlan(limit, threads, grain, rows, n_sampled, peak + kept, kept)
 
 
@@ -210,9 +214,9 @@ def read_rows(grain: int, row_bytes: int) -> int:
     return rows
 
 
-def kept_bytes(n_rows: int, row_bytes: int, grain: int) -> int:
+def kept_bytes(n_rows: int, row_bytes: int, piece_rows: int) -> int:
     """Bytes that all rows take in memory, in pieces as they are read."""
-    n_pieces = -(-n_rows // read_rows(grain, row_bytes))
+    n_pieces = -(-n_rows // piece_rows)
     return n_rows * row_bytes + n_pieces * PIECE_OVERHEAD
 
 

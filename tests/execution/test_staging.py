@@ -25,7 +25,7 @@ from daskgmm.errors import DaskGMMWarning, DataError, NotFoundError, StorageErro
 from daskgmm.execution import DaskRows, StagedSource, Staging, array_of_source, pieces, staging
 from daskgmm.storage import open_source
 
-N, D, K = 80_000, 32, 3
+N, D, K = 80_000, 64, 3
 CHUNK = 1024
 GRAIN = 16 * CHUNK
 PIECE_BYTES = GRAIN * D * 4
