@@ -13,11 +13,12 @@ of some dozens for each thread.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, TypeVar
 
 import dask
@@ -256,39 +257,42 @@ def _fold_partition(block: NDArray[Any], work: _Work, i: int) -> Any:
 def _fold_run(work: _Work, first: int, after: int) -> Any:
     """Partitions ``first`` to ``after - 1`` of the source, summed as if each were a task."""
     work.begin()
-    bounds = work.starts[first : after + 1].tolist()
-    return tree_sum(_fold_stretch(work, start, stop) for start, stop in pairwise(bounds))
-
-
-def _fold_stretch(work: _Work, start: int, stop: int) -> Any:
-    """Rows ``start:stop`` of the source, folded piece by piece."""
     source = work.source
     assert source is not None
     step = read_rows(work.grain, source.shape[1] * source.dtype.itemsize)
+    partitions = [
+        [(i, min(i + step, stop)) for i in range(start, stop, step)]
+        for start, stop in pairwise(work.starts[first : after + 1].tolist())
+    ]
+    blocks = _read_ahead(source, list(chain.from_iterable(partitions)))
 
-    def folded(i: int, block: NDArray[Any]) -> Any:
+    def folded(start: int) -> Any:
         if work.stop.asked:
             raise RuntimeError("the pass has failed elsewhere")
-        return fold_block(block, i, work.grain, work.function, work.args)
+        return fold_block(next(blocks), start, work.grain, work.function, work.args)
 
-    return tree_sum(folded(i, block) for i, block in _read_ahead(source, start, stop, step))
+    with closing(blocks):
+        return tree_sum(tree_sum(folded(start) for start, _ in pieces) for pieces in partitions)
 
 
 def _read_ahead(
-    source: Source, start: int, stop: int, step: int
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Pieces and where they begin; while one is worked on, the next is read.
+    source: Source, pieces: list[tuple[int, int]]
+) -> Generator[NDArray[Any], None, None]:
+    """Rows of the pieces; while one is worked on, the next is read.
 
     A read waits for the disk, for zarr's event loop and its threads more than it works:
     a thread that did both would leave its core idle a third of the time.
     """
+    if len(pieces) == 1:
+        yield source.read(*pieces[0])
+        return
     with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(source.read, start, min(start + step, stop))
-        for i in range(start, stop, step):
+        ahead = reader.submit(source.read, *pieces[0])
+        for following in pieces[1:]:
             block = ahead.result()
-            if i + step < stop:
-                ahead = reader.submit(source.read, i + step, min(i + 2 * step, stop))
-            yield i, block
+            ahead = reader.submit(source.read, *following)
+            yield block
+        yield ahead.result()
 
 
 def _map_partition(block: NDArray[Any], work: _Work, block_id: tuple[int, int]) -> NDArray[Any]:
