@@ -8,6 +8,7 @@ calls. NumPy stays the reference, and what is used where Numba is not there.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from functools import cache, lru_cache
@@ -193,7 +194,9 @@ def warm_up() -> None:
     missing = [formulation for formulation, loop in loops.items() if _must_be_made(loop)]
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", _COMPILE.format(formulation.__name__)],
+            [sys.executable, "-P", "-c", _COMPILE.format(formulation.__name__)],
+            # This very package, and not one that lies in the current folder.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
