@@ -2,9 +2,9 @@
 
 Rows are processed in sub-blocks that stay in the processor's cache: temporaries
 depend on the features and components alone, and nothing of size (rows x K) is
-made except where it is the answer. A sub-block is transposed once to feature-major
-float64, whatever the dtype of the block, so that each sum over features or
-components runs along contiguous memory and is taken in float64.
+made except where it is the answer. Each is transposed once to feature-major, so that
+sums over features or components run along contiguous memory; in float64 whatever the
+dtype of the block, unless statistics are asked for in float32.
 """
 
 from __future__ import annotations
