@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -37,7 +38,7 @@ from daskgmm.em.loop import Precision
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.execution import ProgressLines
 from daskgmm.inputs import OpenedRows, Stage, check_unmasked, is_lazy, open_input
-from daskgmm.kernel import FAMILIES, Mixture
+from daskgmm.kernel import FAMILIES, Mixture, must_compile, warm_up
 from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of_record
 from daskgmm.starts import given_start, starts_of
 from daskgmm.storage import read_model, redacted, save_model
@@ -256,6 +257,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """
         began = time.perf_counter()
         self._validate_params()
+        if self.verbose and must_compile():
+            print("compiling for this processor, once: some 30 s", file=sys.stderr)
+        warm_up()  # before memory is planned: compiled code takes some, too
         opened = self._open(X, reset=True)
         rows, given = opened.rows, given_start(self, opened.rows.n_features)
         if rows.n_rows < self.n_components:

@@ -8,7 +8,7 @@ computed the parts, and in whatever order they finished.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, Self, TypeVar
 
@@ -118,10 +118,15 @@ def tree_sum(terms: Iterable[T]) -> T:
     ValueError
         If there are no terms.
     """
+    return _tree_sum_of_runs((0, term) for term in terms)
+
+
+def _tree_sum_of_runs(runs: Iterable[tuple[int, T]]) -> T:
+    """As :func:`tree_sum`, of ``(level, tree_sum of 2 ** level terms)``, levels not rising."""
     # A binary counter: stack[i] holds the sum of 2 ** level terms, levels falling.
     stack: list[tuple[int, T]] = []
-    for term in terms:
-        level, total = 0, term
+    for run in runs:
+        level, total = run
         while stack and stack[-1][0] == level:
             level, total = level + 1, stack.pop()[1] + total
         stack.append((level, total))
@@ -148,6 +153,20 @@ def fold_block(
         function(block[i : i + grain], start + i, *args)
         for i in range(0, max(len(block), 1), grain)
     )
+
+
+def _guided_runs(n_grains: int, n_threads: int) -> Iterator[tuple[int, int]]:
+    """Cut grains into runs of a power of two, ``(level, first grain)``, ever shorter.
+
+    Half of what is left to each thread, rounded down (guided self-scheduling, Polychronopoulos
+    and Kuck 1987): few tasks, since handing one over costs as much as a grain of little
+    arithmetic, and short ones at the end, when threads wait for the last.
+    """
+    first = 0
+    while first < n_grains:
+        level = max(1, (n_grains - first) // (2 * n_threads)).bit_length() - 1
+        yield level, first
+        first += 2**level
 
 
 class InMemoryRows:
@@ -180,14 +199,17 @@ class InMemoryRows:
         """Sum of ``function(block, start, *args)`` over all grains, by :func:`tree_sum`."""
         grain = self._grain
 
-        def term(start: int) -> T:
-            return function(self._x[start : start + grain], start, *args)
+        def folded(run: tuple[int, int]) -> tuple[int, T]:
+            level, first = run
+            block = self._x[first * grain : (first + 2**level) * grain]
+            return level, fold_block(block, first * grain, grain, function, args)
 
         with single_thread():
             if self._n_threads == 1 or self.n_rows <= grain:
                 return fold_block(self._x, 0, grain, function, args)
+            runs = _guided_runs(-(-self.n_rows // grain), self._n_threads)
             with ThreadPoolExecutor(self._n_threads) as pool:
-                return tree_sum(pool.map(term, range(0, self.n_rows, grain)))
+                return _tree_sum_of_runs(pool.map(folded, runs))
 
     def map(
         self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None

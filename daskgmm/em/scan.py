@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from daskgmm.em.rows import Rows
 from daskgmm.errors import DamagedDataError, DataError, NonFiniteError
-from daskgmm.kernel import Moments, extremes, moments
+from daskgmm.kernel import Moments, moments_and_extremes
 from daskgmm.kernel.families.base import Float64Array
 
 __all__ = ["NonFinite", "Scan", "check_finite", "hash_rows", "sample_threshold", "scan_rows"]
@@ -135,10 +135,10 @@ def _scan_block(x: NDArray[Any], start: int, threshold: int, seed: int) -> Scan:
         return Scan(nothing, np.full(d, np.inf), np.full(d, -np.inf), np.empty((0, d)))
     if (bad := find_non_finite(x, start)) is not None:
         return replace(_scan_block(x[:0], start, threshold, seed), non_finite=bad)
-    minimum, maximum = extremes(x)
+    moments, minimum, maximum = moments_and_extremes(x)
     everything = threshold >= 2**64
     sample = x if everything else x[hash_rows(start, len(x), seed) < np.uint64(threshold)]
-    return Scan(moments(x), minimum, maximum, sample.astype(np.float64))
+    return Scan(moments, minimum, maximum, sample.astype(np.float64))
 
 
 def scan_rows(rows: Rows, n_sampled: int, seed: int) -> Scan:

@@ -13,7 +13,7 @@ from distributed.system import MEMORY_LIMIT
 
 from daskgmm.em.rows import grain_rows
 from daskgmm.errors import MemoryLimitError, ParameterError
-from daskgmm.kernel import sub_block_bytes, warm_up
+from daskgmm.kernel import sub_block_bytes
 
 __all__ = [
     "MemoryPlan",
@@ -158,7 +158,6 @@ def plan_memory(
     MemoryLimitError
         If not even one grain at a time fits, with the figures.
     """
-    warm_up()  # compiled code takes memory, too
     limit = default_limit() if limit is None else limit
     grain = grain_rows(n_features, unit_rows)
     k, d = n_components, n_features

@@ -1,5 +1,6 @@
 """NumPy and SciPy on one block in memory: no Dask, no input or output, no state."""
 
+from daskgmm.kernel.compilation import must_compile, warm_up
 from daskgmm.kernel.e_step import (
     e_step,
     labels,
@@ -9,10 +10,9 @@ from daskgmm.kernel.e_step import (
     weighted_statistics,
 )
 from daskgmm.kernel.families import FAMILIES, Family, family_named
-from daskgmm.kernel.formulations.compiled import warm_up
 from daskgmm.kernel.m_step import m_step
 from daskgmm.kernel.mixture import Mixture
-from daskgmm.kernel.moments import Moments, extremes, moments
+from daskgmm.kernel.moments import Moments, moments_and_extremes
 from daskgmm.kernel.shared_scatter import can_share_scatter, linear_statistics, with_scatter
 from daskgmm.kernel.statistics import Statistics
 from daskgmm.kernel.sub_blocks import sub_block_bytes
@@ -25,14 +25,14 @@ __all__ = [
     "Statistics",
     "can_share_scatter",
     "e_step",
-    "extremes",
     "family_named",
     "labels",
     "linear_statistics",
     "log_density",
     "log_density_sums",
     "m_step",
-    "moments",
+    "moments_and_extremes",
+    "must_compile",
     "responsibilities",
     "sub_block_bytes",
     "warm_up",

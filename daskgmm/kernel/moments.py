@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from daskgmm.kernel.families.base import Float64Array
 from daskgmm.kernel.sub_blocks import sub_blocks
 
-__all__ = ["Moments", "extremes", "moments"]
+try:
+    from daskgmm.kernel import fused
+except ImportError:  # Numba is an optional extra
+    fused = None  # type: ignore[assignment]
+
+__all__ = ["Moments", "moments_and_extremes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,25 +47,37 @@ class Moments:
         return diagonal
 
 
-def moments(x: NDArray[Any]) -> Moments:
-    """Moments of one block of rows, shape (n_rows, D), in float64."""
+def moments_and_extremes(x: NDArray[Any]) -> tuple[Moments, Float64Array, Float64Array]:
+    """Of one block of at least one row, shape (n_rows, D), all finite.
+
+    Returns
+    -------
+    moments : Moments
+        In float64.
+    minimum, maximum : arrays of shape (D,)
+        Of each feature.
+    """
+    return _by_sub_blocks(x) if fused is None else _by_compiled_loop(x)
+
+
+def _by_compiled_loop(x: NDArray[Any]) -> tuple[Moments, Float64Array, Float64Array]:
+    x = fused.rows_as_compiled(x)
+    n, d = x.shape
+    mean, minimum, maximum, scatter = np.empty(d), np.empty(d), np.empty(d), np.zeros((d, d))
+    fused.scan_moments(x, x[0].astype(np.float64), mean, scatter, minimum, maximum)
+    lower = np.tril(scatter)
+    return Moments(n, mean, lower + np.tril(lower, -1).T), minimum, maximum
+
+
+def _by_sub_blocks(x: NDArray[Any]) -> tuple[Moments, Float64Array, Float64Array]:
+    """The reference, and what is used without Numba."""
     d = x.shape[1]
     total = Moments(0, np.zeros(d), np.zeros((d, d)))
-    for _, x_t in sub_blocks(x, 1):
+    low, high = [], []
+    for _, x_t in sub_blocks(x, 1):  # feature-major: extremes of a narrow block are slow
+        low.append(x_t.min(axis=1))
+        high.append(x_t.max(axis=1))
         mean = x_t.mean(axis=1)
         x_t -= mean[:, None]
         total = total + Moments(x_t.shape[1], mean, x_t @ x_t.T)
-    return total
-
-
-def extremes(x: NDArray[Any]) -> tuple[Float64Array, Float64Array]:
-    """Smallest and largest value of each feature of a block of at least one row, (D,) each.
-
-    NaN wherever a feature has one. Feature-major: NumPy's minimum over the rows of a
-    narrow block takes several times as long.
-    """
-    low, high = [], []
-    for _, x_t in sub_blocks(x, 1):
-        low.append(x_t.min(axis=1))
-        high.append(x_t.max(axis=1))
-    return np.min(low, axis=0), np.max(high, axis=0)
+    return total, np.min(low, axis=0), np.max(high, axis=0)

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_data import made_mixture, rows_of
 
-from daskgmm.em import InMemoryRows
-from daskgmm.em.rows import fold_block, grain_rows, tree_sum
+from daskgmm.em.rows import InMemoryRows, _guided_runs, fold_block, grain_rows, tree_sum
 from daskgmm.kernel import e_step
 
 TERMS = st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=70)
@@ -139,3 +138,21 @@ def test_an_error_of_a_block_is_raised(n_threads):
 
     with pytest.raises(RuntimeError, match="row 20"):
         InMemoryRows(np.zeros((50, 1)), grain=10, n_threads=n_threads).fold(refuse)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 16])
+def test_runs_of_grains_follow_each_other_and_are_aligned(n_threads):
+    for n_grains in range(1, 300):
+        runs = list(_guided_runs(n_grains, n_threads))
+        after = [0, *(first + 2**level for level, first in runs)]
+        assert [first for _, first in runs] == after[:-1]
+        assert after[-1] == n_grains
+        assert all(first % 2**level == 0 for level, first in runs)
+        assert len(runs) <= 2 * n_threads * (1 + n_grains.bit_length())
+
+
+@pytest.mark.parametrize("n_grains", [5, 31, 64, 77])
+def test_sums_of_runs_have_the_brackets_of_single_grains(n_grains):
+    rows = [InMemoryRows(np.zeros((n_grains, 1)), 1, threads) for threads in (1, 2, 5)]
+    one, *others = [r.fold(lambda block, start: Text(f"{start};")) for r in rows]
+    assert others == [one, one]

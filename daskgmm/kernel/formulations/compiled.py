@@ -8,11 +8,7 @@ calls. NumPy stays the reference, and what is used where Numba is not there.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,11 +21,11 @@ from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
 try:
-    from daskgmm.kernel.formulations import fused
+    from daskgmm.kernel import fused
 except ImportError:  # Numba is an optional extra
     fused = None  # type: ignore[assignment]
 
-__all__ = ["CompiledNatural", "CompiledWhitened", "warm_up"]
+__all__ = ["CompiledNatural", "CompiledWhitened"]
 
 _INTEGERS = {FLOAT64: np.int64, FLOAT32: np.int32}
 _ROW_NS, _COMPONENT_NS = 0.6, 1.5
@@ -76,7 +72,7 @@ class CompiledNatural(Natural):
         n_k = np.zeros(self.n_components)
         sums = np.zeros(self._coefficients.shape)
         log_likelihood = fused.add_natural(
-            _rows(x),
+            fused.rows_as_compiled(x),
             form.centre,
             self._inverse_scale,
             self._first_of,
@@ -137,7 +133,7 @@ class CompiledWhitened(Whitened):
         k, d = mixture.means.shape
         n_k, first, second = np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d))
         log_likelihood = fused.add_whitened(
-            _rows(x),
+            fused.rows_as_compiled(x),
             self._centre,
             self._inverse_scale,
             self._means,
@@ -170,56 +166,3 @@ def _white_coordinates(mixture: Mixture) -> tuple[NDArray[Any], ...]:
     factors = np.swapaxes(mixture.factors, 1, 2) * scale
     means = (mixture.means - centre) / scale
     return centre, scale, factors, -np.einsum("kij,kj->ki", factors, means)
-
-
-def _rows(x: NDArray[Any]) -> NDArray[Any]:
-    """Rows as the loops are compiled for."""
-    dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float64)
-    return np.ascontiguousarray(x, dtype)
-
-
-@cache
-def warm_up() -> None:
-    """Have the loops compiled, so that their time and memory are spent once, here.
-
-    Compiling takes seconds, and a hundred megabytes that a process does not give back:
-    where no compiled code is kept from an earlier run, other processes make it.
-    """
-    if fused is None:
-        return
-    loops: dict[type[CompiledNatural | CompiledWhitened], Any] = {
-        CompiledNatural: fused.add_natural,
-        CompiledWhitened: fused.add_whitened,
-    }
-    missing = [formulation for formulation, loop in loops.items() if _must_be_made(loop)]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-P", "-c", _COMPILE.format(formulation.__name__)],
-            # This very package, and not one that lies in the current folder.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for formulation in missing
-    ]
-    for process in started:
-        process.wait()
-    for formulation in loops:
-        _compile(formulation)
-
-
-def _must_be_made(loop: Any) -> bool:
-    """Whether there is a folder to keep compiled code in, and none in it of any version."""
-    folder = loop._cache.cache_path
-    return folder is not None and not any(Path(folder).glob(f"*.{loop.__name__}-*.nbc"))
-
-
-_COMPILE = "from daskgmm.kernel.formulations import compiled; compiled._compile(compiled.{})"
-_AS_USED = ((FLOAT64, FLOAT64), (FLOAT64, FLOAT32), (FLOAT32, FLOAT32))
-"""Dtypes of arithmetic and rows."""
-
-
-def _compile(formulation: type[CompiledNatural | CompiledWhitened]) -> None:
-    one = Mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)), "full")
-    for dtype, stored in _AS_USED:
-        formulation(one, dtype).statistics(np.zeros((1, 1), stored))

@@ -1,4 +1,4 @@
-"""Fused: the E-step as compiled loops over the rows of a block. Needs Numba.
+"""Fused: the E-step, and the moments of a scan, as compiled loops over rows. Needs Numba.
 
 Rows are taken a tile at a time, feature-major, so that products, densities and
 responsibilities never leave the first caches and every inner loop runs along the rows
@@ -18,9 +18,16 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["add_natural", "add_whitened"]
+__all__ = ["add_natural", "add_whitened", "rows_as_compiled", "scan_moments"]
 
 Array = NDArray[Any]
+
+
+def rows_as_compiled(x: Array) -> Array:
+    """Rows of a dtype and memory order that the loops are compiled for; a copy if need be."""
+    dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+    return np.ascontiguousarray(x, dtype)
+
 
 # Sums may be reordered into vector registers and multiplications fused with additions;
 # NaN and infinity keep their meaning, and a division by zero is no error, as in NumPy.
@@ -494,3 +501,64 @@ def add_whitened(
                 first[k, j] += total
             _add_scatter(v, w, second[k])
     return log_likelihood
+
+
+_MOMENT_LANES = 128
+
+
+@_compiled
+def scan_moments(
+    x: Array, pilot: Array, mean: Array, scatter: Array, minimum: Array, maximum: Array
+) -> None:
+    """Mean, scatter and extremes of the rows of a block, all finite, written into arrays.
+
+    Each tile has its scatter about its own mean, and they are added by the update of
+    Chan, Golub and LeVeque (1983).
+
+    Parameters
+    ----------
+    x : array of shape (n, D), float32 or float64, C-contiguous
+    pilot : array of shape (D,), float64
+        Somewhere near the rows, such as the first of them: sums are of x - pilot.
+    mean, minimum, maximum : arrays of shape (D,), float64
+        Of x; written over.
+    scatter : array of shape (D, D), float64
+        Holds 0; what lies on and below the diagonal is added to.
+    """
+    n, d = x.shape
+    nothing, ones = np.zeros(d), np.ones(d)
+    z = np.zeros((d, _MOMENT_LANES))
+    low, high = np.full((d, _MOMENT_LANES), np.inf), np.full((d, _MOMENT_LANES), -np.inf)
+    delta = np.empty(d)
+    mean[:] = 0.0
+    for start in range(0, n, _MOMENT_LANES):
+        n_rows = _load(x, start, nothing, ones, z)
+        share = n_rows / (start + n_rows)
+        for j in range(d):
+            for i in range(n_rows, _MOMENT_LANES):
+                z[j, i] = z[j, 0]  # counts for no extreme
+            for i in range(_MOMENT_LANES):
+                low[j, i] = z[j, i] if z[j, i] < low[j, i] else low[j, i]
+                high[j, i] = z[j, i] if z[j, i] > high[j, i] else high[j, i]
+            total = 0.0
+            for i in range(_MOMENT_LANES):
+                z[j, i] -= pilot[j]
+            for i in range(n_rows, _MOMENT_LANES):
+                z[j, i] = 0.0
+            for i in range(_MOMENT_LANES):
+                total += z[j, i]
+            total /= n_rows
+            for i in range(_MOMENT_LANES):
+                z[j, i] -= total
+            for i in range(n_rows, _MOMENT_LANES):
+                z[j, i] = 0.0
+            delta[j] = total - mean[j]
+        _add_scatter(z, z, scatter)
+        for a in range(d):
+            for b in range(a + 1):
+                scatter[a, b] += start * share * delta[a] * delta[b]
+            mean[a] += share * delta[a]
+    for j in range(d):
+        minimum[j] = low[j].min()
+        maximum[j] = high[j].max()
+        mean[j] += pilot[j]

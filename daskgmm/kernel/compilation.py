@@ -1,0 +1,84 @@
+"""Compilation: have the loops compiled before they are needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from daskgmm.kernel.formulations.compiled import CompiledNatural, CompiledWhitened
+from daskgmm.kernel.formulations.rounding import FLOAT32, FLOAT64
+from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.moments import moments_and_extremes
+
+try:
+    from daskgmm.kernel import fused
+except ImportError:  # Numba is an optional extra
+    fused = None  # type: ignore[assignment]
+
+__all__ = ["must_compile", "warm_up"]
+
+_AS_USED = ((FLOAT64, FLOAT64), (FLOAT64, FLOAT32), (FLOAT32, FLOAT32))
+"""Dtypes of arithmetic and rows."""
+
+
+def _use(formulation: type[CompiledNatural | CompiledWhitened]) -> None:
+    one = Mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)), "full")
+    for dtype, stored in _AS_USED:
+        formulation(one, dtype).statistics(np.zeros((1, 1), stored))
+
+
+def _use_moments() -> None:
+    for stored in (FLOAT64, FLOAT32):
+        moments_and_extremes(np.zeros((1, 1), stored))
+
+
+_USES: dict[str, Callable[[], None]] = {
+    "add_natural": lambda: _use(CompiledNatural),
+    "add_whitened": lambda: _use(CompiledWhitened),
+    "scan_moments": _use_moments,
+}
+"""Each loop, and what calls it with all the types that it will be called with."""
+
+_COMPILE = "from daskgmm.kernel import compilation; compilation._USES[{!r}]()"
+
+
+def must_compile() -> list[str]:
+    """Loops of which no compiled code is kept from an earlier run, of any version."""
+    return [] if fused is None else [name for name in _USES if _is_missing(getattr(fused, name))]
+
+
+def _is_missing(loop: Any) -> bool:
+    folder = loop._cache.cache_path
+    return folder is not None and not any(Path(folder).glob(f"*.{loop.__name__}-*.nbc"))
+
+
+@cache
+def warm_up() -> None:
+    """Have the loops compiled, so that their time and memory are spent once, here.
+
+    Compiling takes seconds, and a hundred megabytes that a process does not give back:
+    where no compiled code is kept from an earlier run, other processes make it.
+    """
+    if fused is None:
+        return
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-P", "-c", _COMPILE.format(name)],
+            # This very package, and not one that lies in the current folder.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for name in must_compile()
+    ]
+    for process in started:
+        process.wait()
+    for use in _USES.values():
+        use()
