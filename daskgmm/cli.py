@@ -23,7 +23,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from daskgmm import job
 from daskgmm._version import __version__
 from daskgmm.demo import run_demo
-from daskgmm.em import INITIALISERS, STOP_RULES
+from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
 from daskgmm.errors import DaskGMMError, DaskGMMWarning, ParameterError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import PassProgress, duration
@@ -138,6 +138,15 @@ def _with_passes(function: Command) -> Command:
     return on_cluster
 
 
+def _number_or_auto(_: click.Context, parameter: click.Parameter, value: str) -> float | str:
+    if value == "auto":
+        return value
+    try:
+        return float(click.FloatRange(0).convert(float(value), parameter, None))
+    except (ValueError, click.BadParameter):
+        raise click.BadParameter(f"{value!r} is neither auto nor a number of 0 or more") from None
+
+
 _output = click.option("--output", required=True, metavar="PATH", help="Where to write.")
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace a Zarr node that is there.")
 _model = click.option("--model", required=True, metavar="PATH", help="A model that fit wrote.")
@@ -183,10 +192,12 @@ def main() -> None:
 @click.option("--max-iter", type=click.IntRange(1), default=100, show_default=True)
 @click.option(
     "--tol",
-    type=click.FloatRange(0),
+    metavar="auto|NUMBER",
+    callback=_number_or_auto,
     default=_DEFAULTS["tol"],
     show_default=True,
-    help="What the stop rule compares with: nats per row, or for means their squared units.",
+    help="What the stop rule compares with: nats per row, or for means their squared units. "
+    "auto: a tenth of what N rows can tell, p / (2 N).",
 )
 @click.option(
     "--stopping",
@@ -194,6 +205,14 @@ def main() -> None:
     default=_DEFAULTS["stopping"],
     show_default=True,
     help="Stop at the estimated remaining gain, the last gain, or the means' movement.",
+)
+@click.option(
+    "--stepper",
+    type=click.Choice(["auto", *STEPPERS]),
+    default=_DEFAULTS["stepper"],
+    show_default=True,
+    help="How the next parameters follow from a pass: a surrogate likelihood, EM extrapolated, "
+    "or EM.",
 )
 @click.option(
     "--reg-covar",

@@ -21,26 +21,30 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from daskgmm.em import (
     INITIALISERS,
+    STEPPERS,
     STOP_RULES,
+    Candidate,
     Iteration,
-    PlainEM,
+    Rows,
     ScanDone,
     Score,
+    hopeless,
     label_rows,
     log_densities,
     probabilities,
-    run,
+    run_together,
     scan_rows,
     score_rows,
+    statistical_tol,
     stop_rule_named,
 )
 from daskgmm.em.loop import Precision
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.execution import ProgressLines
 from daskgmm.inputs import OpenedRows, Stage, check_unmasked, is_lazy, open_input
-from daskgmm.kernel import FAMILIES, Mixture, must_compile, warm_up
+from daskgmm.kernel import FAMILIES, Mixture, must_compile, n_parameters, warm_up
 from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of_record
-from daskgmm.starts import given_start, starts_of
+from daskgmm.starts import given_start, starts_of, stepper_of
 from daskgmm.storage import read_model, redacted, save_model
 
 __all__ = ["GaussianMixture", "load_model"]
@@ -57,15 +61,17 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     ----------
     n_components : int, default=1
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
-    tol : float, default=1e-3
+    tol : float or "auto", default="auto"
         What ``stopping`` compares with; in nats per row for ``"gap"`` and
-        ``"increment"``.
+        ``"increment"``. ``"auto"`` is a tenth of p / (2 N), p being the free parameters:
+        what is gained below says nothing of where the rows come from; 1e-3 at most.
     reg_covar : float, default=1e-6
         Added to each variance, in squared units of the data.
     max_iter : int, default=100
     n_init : int, default=1
-        Starts to fit from; the result of the highest log-likelihood is kept. With
-        ``progressive``, starts compete on the sample, and there are at least ten.
+        Starts to fit from, all on the same passes; the result of the highest
+        log-likelihood is kept. With ``progressive`` there are at least ten, which compete on
+        the sample, and ``n_init`` is how many may go on to all rows, if it cannot tell.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
         Works on a uniform sample of about 100,000 rows (fewer where D or K is large), in which features are
         brought to one scale (except for spherical covariances). ``"k-means++"`` and
@@ -83,16 +89,22 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Above 0, a line for each ``verbose_interval``-th pass on standard error.
     verbose_interval : int, default=1
     stopping : {"gap", "increment", "means"}, default="gap"
-        ``"gap"``: Aitken's estimate of the remaining gain per row is below ``tol``;
+        ``"gap"``: the estimated remaining gain per row is below ``tol``;
         ``"increment"``: the last gain per row is (scikit-learn's rule); ``"means"``:
         the squared movement of the means is at most ``tol``.
+    stepper : {"auto", "surrogate", "squarem", "plain"}, default="auto"
+        How the next parameters follow from a pass. ``"surrogate"``: the maximum of the
+        sample's likelihood, corrected by the gradient over all rows; few passes, whatever
+        the rows. ``"squarem"``: EM extrapolated every second pass. ``"plain"``: EM. The
+        first two go back to a step of EM where the log-likelihood fell. ``"auto"``:
+        plain where the start is given whole or ``progressive`` is off, else surrogate.
     progressive : bool, default=True
         Whether starts compete, and the best is fitted, on a sample in memory before
         the first pass over all rows. A start that is given whole is used as it is.
     precision : {"auto", "float32", "float64"}, default="auto"
         Of the arithmetic on single rows; sums over rows are float64 in any case.
         ``"auto"`` works in float32 on rows stored in it, in half the time, unless
-        ``tol`` is below 1e-4; statistics are then good to 1e-5, relative, and a mixture
+        ``tol`` is below 1e-7; statistics are then good to 1e-5, relative, and a mixture
         that would lose more is worked on in float64. Needs Numba; without it all is
         float64.
     memory_limit : int or str, optional
@@ -124,8 +136,12 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Whether the stop rule held within ``max_iter``.
     n_iter_ : int
         Iterations of the best start.
+    tol_ : float
+        What ``tol`` came to.
+    remaining_gain_ : float
+        Estimate of what more iterations would gain per row, in nats.
     lower_bound_ : float
-        Log-likelihood per row at the last pass of the best start.
+        Log-likelihood per row at the last accepted pass of the best start.
     lower_bounds_ : list of float
         The same at each pass.
     n_features_in_ : int
@@ -156,7 +172,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "covariance_type": [StrOptions(set(FAMILIES))],
-        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
@@ -169,6 +185,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "stopping": [StrOptions(set(STOP_RULES))],
+        "stepper": [StrOptions({"auto", *STEPPERS})],
         "progressive": ["boolean"],
         "precision": [StrOptions({"auto", "float32", "float64"})],
         "memory_limit": [Interval(Integral, 1, None, closed="left"), str, None],
@@ -182,7 +199,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         n_components: int = 1,
         *,
         covariance_type: str = "full",
-        tol: float = 1e-3,
+        tol: float | str = "auto",
         reg_covar: float = 1e-6,
         max_iter: int = 100,
         n_init: int = 1,
@@ -195,6 +212,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         verbose: int = 0,
         verbose_interval: int = 1,
         stopping: str = "gap",
+        stepper: str = "auto",
         progressive: bool = True,
         precision: Precision = "auto",
         memory_limit: int | str | None = None,
@@ -217,6 +235,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.stopping = stopping
+        self.stepper = stepper
         self.progressive = progressive
         self.precision = precision
         self.memory_limit = memory_limit
@@ -268,36 +287,37 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 "lower n_components"
             )
         rng = check_random_state(self.random_state)
-        tell = self._progress()
+        tol = self._tol(rows)
+        tell = self._progress(tol)
         with opened.staging() as staged:
             scan_began = time.perf_counter()
             scan = scan_rows(rows, opened.n_sampled, seed=int(rng.randint(2**31 - 1)))
             tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - scan_began))
-            results = [
-                run(
-                    rows,
-                    start,
-                    stepper=PlainEM(self.reg_covar),
-                    stop=stop_rule_named(self.stopping),
-                    tol=self.tol,
-                    max_iter=self.max_iter,
-                    total=scan.moments,
-                    precision=self.precision,
-                    on_iteration=tell,
-                )
-                for start in starts_of(self, scan, given, rng)
-            ]
+            results = run_together(
+                rows,
+                [
+                    Candidate(start, stepper_of(self, scan, given), tol)
+                    for start in starts_of(self, scan, given, rng)
+                ],
+                stop=stop_rule_named(self.stopping),
+                max_iter=self.max_iter,
+                total=scan.moments,
+                precision=self.precision,
+                on_iteration=tell,
+                drop=hopeless,
+            )
         best = max(results, key=lambda result: result.log_likelihood)
-        n_passes = opened.passes + 1 + sum(len(result.history) for result in results)
+        n_passes = opened.passes + 1 + max(len(result.history) for result in results)
         self._set_mixture(best.mixture)
         seconds = time.perf_counter() - began
+        self.tol_ = tol
         self.__dict__.update(facts_of_fit(best, n_passes, rows.n_rows, seconds))
         self.staged_bytes_memory_ = staged.memory_bytes
         self.staged_bytes_disk_ = staged.disk_bytes
         if not best.converged:
             warnings.warn(
                 f"not converged: {self.max_iter} iterations did not bring the "
-                f"{self.stopping!r} rule to tol={self.tol:g} (estimated remaining gain per row "
+                f"{self.stopping!r} rule to tol={tol:g} (estimated remaining gain per row "
                 f"{best.history[-1].remaining_gain:.3g}); raise max_iter or tol",
                 ConvergenceWarning,
                 stacklevel=2,
@@ -308,11 +328,18 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """Fit, then label the same rows; see :meth:`predict`."""
         return self.fit(X).predict(X)
 
-    def _progress(self) -> Callable[[ScanDone | Iteration], None]:
+    def _tol(self, rows: Rows) -> float:
+        if self.tol != "auto":
+            return float(self.tol)
+        p = n_parameters(self.covariance_type, self.n_components, rows.n_features)
+        return statistical_tol(p, rows.n_rows)
+
+    def _progress(self, tol: float) -> Callable[[ScanDone | Iteration], None]:
         if not self.verbose:
             return lambda event: None
-        tol = self.tol if self.stopping == "gap" else None
-        return ProgressLines(tol, self.max_iter, self.verbose_interval)
+        return ProgressLines(
+            tol if self.stopping == "gap" else None, self.max_iter, self.verbose_interval
+        )
 
     def _set_mixture(self, mixture: Mixture) -> None:
         family = mixture.family

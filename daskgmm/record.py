@@ -24,6 +24,7 @@ _SETTINGS = (
     "n_init",
     "init_params",
     "stopping",
+    "stepper",
     "progressive",
     "precision",
 )
@@ -38,6 +39,7 @@ def facts_of_fit(result: FitResult, n_passes: int, n_rows: int, seconds: float) 
         "n_iter_": len(result.history),
         "converged_": result.converged,
         "stop_reason_": result.stop_reason,
+        "remaining_gain_": result.history[-1].remaining_gain,
         "n_passes_": n_passes,
         "n_rows_": n_rows,
         "rows_read_": n_passes * n_rows,
@@ -62,6 +64,8 @@ def record_of(model: Any) -> dict[str, Any]:
         "staged_bytes_memory": model.staged_bytes_memory_,
         "staged_bytes_disk": model.staged_bytes_disk_,
         "stop_reason": model.stop_reason_,
+        "tol": model.tol_,
+        "remaining_gain": model.remaining_gain_,
         "converged": model.converged_,
         "settings": {name: getattr(model, name) for name in _SETTINGS},
         "history": [asdict(iteration) for iteration in model.history_],
@@ -95,7 +99,17 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise _edited(where, error) from error
     same = (
-        *("n_iter", "converged", "stop_reason", "n_passes", "n_rows", "rows_read", "seconds"),
+        *(
+            "n_iter",
+            "converged",
+            "stop_reason",
+            "tol",
+            "remaining_gain",
+            "n_passes",
+            "n_rows",
+            "rows_read",
+            "seconds",
+        ),
         *("staged_bytes_memory", "staged_bytes_disk"),
     )
     return {

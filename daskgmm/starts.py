@@ -7,12 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.em import N_STARTS, GivenStart, Scan, best_of_starts, start_mixture
+from daskgmm.em import (
+    N_STARTS,
+    STEPPERS,
+    GivenStart,
+    Scan,
+    Stepper,
+    best_of_starts,
+    start_mixture,
+)
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.execution import in_force
 from daskgmm.kernel import Mixture, family_named
 
-__all__ = ["given_start", "starts_of"]
+__all__ = ["given_start", "starts_of", "stepper_of"]
 
 
 def given_start(model: Any, n_features: int) -> GivenStart:
@@ -61,7 +69,7 @@ def given_start(model: Any, n_features: int) -> GivenStart:
 def starts_of(
     model: Any, scan: Scan, given: GivenStart, rng: np.random.RandomState
 ) -> list[Mixture]:
-    """Mixtures to run EM over all rows from, each in turn.
+    """Mixtures to run EM over all rows from, on the same passes.
 
     Raises
     ------
@@ -85,17 +93,28 @@ def starts_of(
     if given.complete:
         return [start_from(scan)]
     if model.progressive:
-        return [
-            best_of_starts(
-                scan,
-                start_from,
-                n_components=model.n_components,
-                n_starts=1 if given.means is not None else max(model.n_init, N_STARTS),
-                reg_covar=model.reg_covar,
-                n_threads=in_force().local_threads,
-            )
-        ]
+        return best_of_starts(
+            scan,
+            start_from,
+            n_components=model.n_components,
+            n_starts=1 if given.means is not None else max(model.n_init, N_STARTS),
+            n_kept=model.n_init,
+            reg_covar=model.reg_covar,
+            n_threads=in_force().local_threads,
+        )
     return [start_from(scan) for _ in range(model.n_init)]
+
+
+def stepper_of(model: Any, scan: Scan, given: GivenStart) -> Stepper:
+    """How parameters follow from a pass, made anew for each start.
+
+    Whoever gives the whole start, or wants no sample fitted, gets what he would get of
+    EM anywhere else, unless he asks for more.
+    """
+    name = model.stepper
+    if name == "auto":
+        name = "surrogate" if model.progressive and not given.complete else "plain"
+    return STEPPERS[name](model.reg_covar, scan.sample, in_force().local_threads)
 
 
 def _warm_start(model: Any, n_features: int) -> Mixture:

@@ -9,17 +9,19 @@ from daskgmm.em.evaluate import (
 )
 from daskgmm.em.history import Iteration, ScanDone
 from daskgmm.em.initialise import INITIALISERS, GivenStart, start_mixture
-from daskgmm.em.loop import FitResult, run
-from daskgmm.em.progressive import N_STARTS, best_of_starts
+from daskgmm.em.loop import Candidate, FitResult, run, run_together
+from daskgmm.em.progressive import N_STARTS, best_of_starts, hopeless
 from daskgmm.em.rows import InMemoryRows, Rows, Source
 from daskgmm.em.scan import Scan, scan_rows
-from daskgmm.em.steppers import PlainEM, Stepper
-from daskgmm.em.stopping import STOP_RULES, stop_rule_named
+from daskgmm.em.steppers import STEPPERS, PlainEM, Squarem, Step, Stepper, Surrogate
+from daskgmm.em.stopping import STOP_RULES, statistical_tol, stop_rule_named
 
 __all__ = [
     "INITIALISERS",
     "N_STARTS",
+    "STEPPERS",
     "STOP_RULES",
+    "Candidate",
     "FitResult",
     "GivenStart",
     "InMemoryRows",
@@ -30,14 +32,20 @@ __all__ = [
     "ScanDone",
     "Score",
     "Source",
+    "Squarem",
+    "Step",
     "Stepper",
+    "Surrogate",
     "best_of_starts",
+    "hopeless",
     "label_rows",
     "log_densities",
     "probabilities",
     "run",
+    "run_together",
     "scan_rows",
     "score_rows",
     "start_mixture",
+    "statistical_tol",
     "stop_rule_named",
 ]

@@ -27,14 +27,17 @@ class Iteration:
     log_likelihood : float
         Per row, in nats, of the parameters that the pass was made at.
     gain : float
-        Of the log-likelihood per row over the iteration before; infinite in the first.
+        Of the log-likelihood per row over the last accepted one; infinite in the first.
     remaining_gain : float
         Estimate of what further iterations would gain per row; infinite while unknown.
     means_moved : float
-        Squared distance that the means moved in the M-step, summed over components.
+        Squared distance that the means move in the M-step, summed over components.
     n_rows : int
     seconds : float
         Wall time of the pass.
+    accepted : bool
+        Whether the parameters were kept: False where a stepper tried some whose
+        log-likelihood had fallen.
     """
 
     n_iter: int
@@ -44,3 +47,4 @@ class Iteration:
     means_moved: float
     n_rows: int
     seconds: float
+    accepted: bool = True

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from daskgmm.kernel import (
 )
 from daskgmm.kernel.blas import single_thread
 
-__all__ = ["MAX_ITER", "FitResult", "Precision", "run"]
+__all__ = ["MAX_ITER", "Candidate", "FitResult", "Precision", "run", "run_together"]
 
 MAX_ITER = "max_iter"
 """Reason of a fit that ended before its stop rule held: an outcome, not an error."""
@@ -39,7 +39,8 @@ class FitResult:
     Attributes
     ----------
     mixture : Mixture
-        After the last M-step, as in scikit-learn: one step beyond ``log_likelihood``.
+        The M-step of the last accepted pass, as in scikit-learn: one step beyond
+        ``log_likelihood``.
     history : tuple of Iteration
         One for each pass, in order.
     stop_reason : str
@@ -52,8 +53,8 @@ class FitResult:
 
     @property
     def log_likelihood(self) -> float:
-        """Per row, in nats, at the last pass."""
-        return self.history[-1].log_likelihood
+        """Per row, in nats, at the last pass that was accepted."""
+        return next(i.log_likelihood for i in reversed(self.history) if i.accepted)
 
     @property
     def converged(self) -> bool:
@@ -65,8 +66,8 @@ Precision = Literal["auto", "float32", "float64"]
 """Of the arithmetic on single rows; ``"auto"`` is that of the rows."""
 
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-_LEAST_TOL_OF_FLOAT32 = 1e-4
-"""Rounding in float32 may move the log-likelihood per row by 1e-5."""
+_LEAST_TOL_OF_FLOAT32 = 1e-7
+"""Rounding in float32 moves the log-likelihood per row by some 1e-8 from pass to pass."""
 
 
 def _dtype_for(x: NDArray[Any], precision: Precision) -> np.dtype[Any]:
@@ -74,23 +75,112 @@ def _dtype_for(x: NDArray[Any], precision: Precision) -> np.dtype[Any]:
     return _FLOAT32 if narrow else _FLOAT64
 
 
-def _e_step_of_grain(
-    x: NDArray[Any], start: int, mixture: Mixture, precision: Precision
-) -> Statistics:
-    return e_step(x, mixture, _dtype_for(x, precision))
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A mixture to fit, beside others, on the same passes.
+
+    Attributes
+    ----------
+    start : Mixture
+    stepper : Stepper
+    tol : float
+        What the stop rule compares with.
+    """
+
+    start: Mixture
+    stepper: Stepper
+    tol: float
 
 
-def _linear_of_grain(
-    x: NDArray[Any], start: int, mixture: Mixture, precision: Precision
-) -> Statistics:
-    return linear_statistics(x, mixture, _dtype_for(x, precision))
+@dataclass(frozen=True, eq=False)
+class _Several:
+    """Statistics of the same rows under several mixtures. Additive."""
+
+    terms: tuple[Statistics, ...]
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(tuple(a + b for a, b in zip(self.terms, other.terms, strict=True)))
 
 
-def _pass(rows: Rows, mixture: Mixture, precision: Precision, total: Moments | None) -> Statistics:
-    """Statistics of all rows under a mixture."""
-    if total is None or not can_share_scatter(mixture):
-        return rows.fold(_e_step_of_grain, mixture, precision)
-    return with_scatter(rows.fold(_linear_of_grain, mixture, precision), mixture, total)
+_Asked = tuple[Mixture, Precision, bool]
+"""A mixture, the precision, and whether its scatter is known."""
+
+
+def _several_of_grain(x: NDArray[Any], start: int, *asked: _Asked) -> _Several:
+    return _Several(
+        tuple(
+            (linear_statistics if scatter_known else e_step)(x, mixture, _dtype_for(x, precision))
+            for mixture, precision, scatter_known in asked
+        )
+    )
+
+
+def _pass(rows: Rows, asked: Sequence[_Asked], total: Moments | None) -> list[Statistics]:
+    """Statistics of all rows under each mixture, from one read."""
+    found = rows.fold(_several_of_grain, *asked)
+    return [
+        with_scatter(statistics, mixture, total) if scatter_known and total else statistics
+        for statistics, (mixture, _, scatter_known) in zip(found.terms, asked, strict=True)
+    ]
+
+
+class _Course:
+    """How far one candidate has come."""
+
+    def __init__(
+        self, candidate: Candidate, n_rows: int, precision: Precision, total: Moments | None
+    ) -> None:
+        self.mixture = candidate.start
+        self.kept = candidate.start
+        self.history: list[Iteration] = []
+        self.stop_reason: str | None = None
+        self._candidate, self._n_rows, self._total = candidate, n_rows, total
+        if precision == "auto" and candidate.tol < _LEAST_TOL_OF_FLOAT32:
+            precision = "float64"
+        self._precision = precision
+        _check_factors(self.mixture, 0, None)
+
+    @property
+    def asked(self) -> _Asked:
+        """What the next pass is to find."""
+        scatter_known = self._total is not None and can_share_scatter(self.mixture)
+        return self.mixture, self._precision, scatter_known
+
+    def advance(self, statistics: Statistics, seconds: float, stop: StopRule) -> None:
+        """Take a pass in, and step."""
+        n_iter = len(self.history) + 1
+        _check_pass(statistics, self._n_rows, n_iter)
+        step = self._candidate.stepper.next(self.mixture, statistics)
+        _check_factors(step.mixture, n_iter, statistics)
+        log_likelihood = statistics.log_likelihood / self._n_rows
+        seen = [i.log_likelihood for i in self.history if i.accepted]
+        remaining = step.remaining_gain
+        if remaining is None:
+            remaining = estimated_remaining_gain([*seen[-2:], log_likelihood])
+        self.history.append(
+            Iteration(
+                n_iter=n_iter,
+                log_likelihood=log_likelihood,
+                gain=log_likelihood - seen[-1] if seen else np.inf,
+                remaining_gain=remaining,
+                means_moved=float(np.square(step.kept.means - self.mixture.means).sum()),
+                n_rows=self._n_rows,
+                seconds=seconds,
+                accepted=step.accepted,
+            )
+        )
+        self.mixture, self.kept = step.mixture, step.kept
+        if stop.holds(self.history, self._candidate.tol):
+            self.stop_reason = stop.name
+
+    @property
+    def best(self) -> float:
+        """The highest log-likelihood per row so far."""
+        return max((i.log_likelihood for i in self.history if i.accepted), default=-np.inf)
+
+    def result(self) -> FitResult:
+        """As it stands."""
+        return FitResult(self.kept, tuple(self.history), self.stop_reason or MAX_ITER)
 
 
 def run(
@@ -105,16 +195,37 @@ def run(
     precision: Precision = "float64",
     on_iteration: Callable[[Iteration], None] = lambda iteration: None,
 ) -> FitResult:
-    """Fit a mixture by EM from given parameters.
+    """Fit a mixture by EM from given parameters: :func:`run_together`, of one candidate."""
+    (result,) = run_together(
+        rows,
+        [Candidate(start, stepper, tol)],
+        stop=stop,
+        max_iter=max_iter,
+        total=total,
+        precision=precision,
+        on_iteration=on_iteration,
+    )
+    return result
+
+
+def run_together(
+    rows: Rows,
+    candidates: Sequence[Candidate],
+    *,
+    stop: StopRule,
+    max_iter: int,
+    total: Moments | None = None,
+    precision: Precision = "float64",
+    on_iteration: Callable[[Iteration], None] = lambda iteration: None,
+    drop: Callable[[Sequence[FitResult]], Sequence[bool]] = lambda results: [False] * len(results),
+) -> list[FitResult]:
+    """Fit mixtures by EM, all on the same passes, each until the stop rule holds for it.
 
     Parameters
     ----------
     rows : Rows
-    start : Mixture
-    stepper : Stepper
+    candidates : sequence of Candidate
     stop : StopRule
-    tol : float
-        What the stop rule compares with.
     max_iter : int
         Most passes, at least 1.
     total : Moments, optional
@@ -122,51 +233,54 @@ def run(
     precision : {"auto", "float32", "float64"}
         Of the arithmetic on single rows; sums are float64. ``"auto"`` works on float32
         rows in float32, in half the time, to 1e-5, relative: where ``tol`` is at least
-        1e-4. Mixtures that would lose more are worked on in float64 in any case.
+        1e-7. Mixtures that would lose more are worked on in float64 in any case.
     on_iteration : callable
-        Told of each iteration as it ends; progress lives there, not here.
+        Told after each pass of the iteration of the best candidate; progress lives
+        there, not here.
+    drop : callable
+        Given the results so far, says which candidates need no more passes.
+
+    Returns
+    -------
+    list of FitResult
+        One for each candidate; of one that was dropped, as far as it came.
 
     Raises
     ------
     SingularComponentError
-        If a covariance stops being positive definite: which, and at which pass.
+        If a covariance stops being positive definite: which, and at which pass. Of
+        several candidates, if that happens to the last one.
     DamagedDataError
         If a pass read other than ``rows.n_rows`` rows.
     DataError
         If the log-likelihood of a pass is not finite.
     """
-    if precision == "auto" and tol < _LEAST_TOL_OF_FLOAT32:
-        precision = "float64"
     with single_thread():  # also between passes: small factorisations are slower on many
-        mixture = start
-        _check_factors(mixture, 0, None)
-        history: list[Iteration] = []
-        while len(history) < max_iter:
+        courses = [_Course(c, rows.n_rows, precision, total) for c in candidates]
+        active = list(courses)
+        for _ in range(max_iter):
             began = time.perf_counter()
-            statistics = _pass(rows, mixture, precision, total)
+            found = _pass(rows, [course.asked for course in active], total)
             seconds = time.perf_counter() - began
-            n_iter = len(history) + 1
-            _check_pass(statistics, rows.n_rows, n_iter)
-            proposed = stepper.next(mixture, statistics)
-            _check_factors(proposed, n_iter, statistics)
-            log_likelihood = statistics.log_likelihood / rows.n_rows
-            seen = [i.log_likelihood for i in history[-2:]]
-            history.append(
-                Iteration(
-                    n_iter=n_iter,
-                    log_likelihood=log_likelihood,
-                    gain=log_likelihood - seen[-1] if seen else np.inf,
-                    remaining_gain=estimated_remaining_gain([*seen, log_likelihood]),
-                    means_moved=float(np.square(proposed.means - mixture.means).sum()),
-                    n_rows=rows.n_rows,
-                    seconds=seconds,
-                )
-            )
-            mixture = proposed
-            on_iteration(history[-1])
-            if stop.holds(history, tol):
-                return FitResult(mixture, tuple(history), stop.name)
-        return FitResult(mixture, tuple(history), MAX_ITER)
+            for course, statistics in zip(tuple(active), found, strict=True):
+                try:
+                    course.advance(statistics, seconds, stop)
+                except SingularComponentError:
+                    courses.remove(course)
+                    active.remove(course)
+                    if not courses:
+                        raise
+            if active:
+                on_iteration(max(active, key=lambda course: course.best).history[-1])
+            dropped = drop([course.result() for course in courses])
+            active = [
+                course
+                for course, out in zip(courses, dropped, strict=True)
+                if not out and course in active and course.stop_reason is None
+            ]
+            if not active:
+                break
+        return [course.result() for course in courses]
 
 
 def _check_pass(statistics: Statistics, n_rows: int, n_pass: int) -> None:

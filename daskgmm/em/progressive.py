@@ -8,7 +8,7 @@ from bad ones is far larger than that on a fraction of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,19 +16,21 @@ import numpy as np
 from daskgmm.em.loop import FitResult, run
 from daskgmm.em.rows import InMemoryRows
 from daskgmm.em.scan import Scan
-from daskgmm.em.steppers import PlainEM
-from daskgmm.em.stopping import stop_rule_named
+from daskgmm.em.steppers import PlainEM, Surrogate
+from daskgmm.em.stopping import statistical_tol, stop_rule_named
 from daskgmm.errors import SingularComponentError
-from daskgmm.kernel import Mixture
+from daskgmm.kernel import Mixture, log_density
 from daskgmm.kernel.families.base import Float64Array
 
-__all__ = ["N_STARTS", "best_of_starts"]
+__all__ = ["N_STARTS", "best_of_starts", "hopeless"]
 
 N_STARTS = 10
 """Least starts that compete, on the smallest sample."""
 _THINNINGS = (16, 4, 1)
 _ROWS_PER_PARAMETER = 20
-_MAX_ITER = 200
+_EM_STEPS, _MAX_ITER = 100, 30
+_ERRORS = 2.0
+"""Standard errors that a start must be behind to be dropped."""
 
 
 def best_of_starts(
@@ -37,9 +39,10 @@ def best_of_starts(
     *,
     n_components: int,
     n_starts: int,
+    n_kept: int,
     reg_covar: float,
     n_threads: int,
-) -> Mixture:
+) -> list[Mixture]:
     """Make and fit many starts on a thinned sample, and fit the best of them to ever more.
 
     Parameters
@@ -49,13 +52,17 @@ def best_of_starts(
         Makes another start each time, from a scan whose sample is thinned.
     n_components : int
     n_starts : int
-        How many compete; the highest log-likelihood goes on.
+        How many compete on the smallest sample; half of them on the next, and so on.
+    n_kept : int
+        Most that are left in the end.
     reg_covar : float
     n_threads : int
 
     Returns
     -------
-    Mixture
+    list of Mixture
+        The best first, and those that the sample does not tell from it: different
+        optima of the same height, to two standard errors of the difference row by row.
         The first start as it was, where no fit to the sample succeeds.
 
     References
@@ -68,31 +75,70 @@ def best_of_starts(
     enough = _ROWS_PER_PARAMETER * first.n_parameters
     scans = [s for s in scans[:-1] if _is_enough(s.sample, enough, n_components)] + scans[-1:]
     candidates = [first, *(start_from(scans[0]) for _ in range(n_starts - 1))]
-    rows = [InMemoryRows(s.sample, n_threads=n_threads) for s in scans]
-    fits = [fit for start in candidates if (fit := _fit(rows[0], start, reg_covar)) is not None]
-    if not fits:
-        return first
-    best = max(fits, key=lambda fit: fit.log_likelihood).mixture
-    for more in rows[1:]:
-        fit = _fit(more, best, reg_covar)
-        best = best if fit is None else fit.mixture
-    return best
+    most = n_starts
+    for level, at in enumerate(scans):
+        rows = InMemoryRows(at.sample, n_threads=n_threads)
+        fits = [fit for m in candidates if (fit := climb(rows, m, reg_covar)) is not None]
+        if not fits:
+            return candidates[:1]
+        last = level == len(scans) - 1
+        most = n_kept if last else max(n_kept, most // 2)
+        candidates = _leaders(rows, at.sample, fits)[:most]
+    return candidates
 
 
 def _is_enough(sample: Float64Array, n_rows: int, n_components: int) -> bool:
     return len(sample) >= n_rows and len(np.unique(sample, axis=0)) > 2 * n_components
 
 
-def _fit(rows: InMemoryRows, start: Mixture, reg_covar: float) -> FitResult | None:
-    """EM to a tenth of the sample's own precision; None where a component collapses."""
+def climb(rows: InMemoryRows, start: Mixture, reg_covar: float) -> FitResult | None:
+    """To a tenth of the sample's own precision; None where a component collapses.
+
+    By EM as long as that is quick; what it leaves is the surrogate's work, which
+    here, with all the rows at hand, is no surrogate.
+    """
+    tol = statistical_tol(start.n_parameters, rows.n_rows)
+    gap = stop_rule_named("gap")
+    exact = Surrogate.of_rows(reg_covar, rows)
     try:
-        return run(
-            rows,
-            start,
-            stepper=PlainEM(reg_covar),
-            stop=stop_rule_named("gap"),
-            tol=0.1 * start.n_parameters / (2 * rows.n_rows),
-            max_iter=_MAX_ITER,
-        )
+        fit = run(rows, start, stepper=PlainEM(reg_covar), stop=gap, tol=tol, max_iter=_EM_STEPS)
+        if fit.converged:
+            return fit
+        return run(rows, fit.mixture, stepper=exact, stop=gap, tol=tol, max_iter=_MAX_ITER)
     except SingularComponentError:
         return None
+
+
+def _leaders(rows: InMemoryRows, sample: Float64Array, fits: Sequence[FitResult]) -> list[Mixture]:
+    """The best, and others that are neither worse than it, to what the sample tells, nor it."""
+    ranked = sorted(fits, key=lambda fit: -fit.log_likelihood)
+    leaders = [ranked[0].mixture]
+    densities = [_densities(rows, ranked[0].mixture)]
+    for fit in ranked[1:]:
+        mine = _densities(rows, fit.mixture)
+        behind = densities[0] - mine
+        error = float(behind.std()) / np.sqrt(len(sample))
+        if float(behind.mean()) > _ERRORS * error:
+            continue
+        if all(float((d - mine).std()) > _SAME * float(d.std()) for d in densities):
+            leaders.append(fit.mixture)
+            densities.append(mine)
+    return leaders
+
+
+_SAME = 0.01
+"""Densities of one optimum, reached on two ways, differ by less than this share of their spread."""
+
+
+def _densities(rows: InMemoryRows, mixture: Mixture) -> Float64Array:
+    return rows.map(_log_density, mixture, dtype=np.float64, columns=None)
+
+
+def _log_density(x: Float64Array, start: int, mixture: Mixture) -> Float64Array:
+    return log_density(x, mixture)
+
+
+def hopeless(results: Sequence[FitResult]) -> list[bool]:
+    """Which fits will, by their own estimates, not even reach what the best has now."""
+    best = max(result.log_likelihood for result in results)
+    return [result.log_likelihood + result.history[-1].remaining_gain < best for result in results]

@@ -181,19 +181,19 @@ class InMemoryRows:
     """
 
     def __init__(self, x: NDArray[Any], grain: int | None = None, n_threads: int = 1) -> None:
-        self._x = x
+        self.array = x
         self._grain = grain or grain_rows(x.shape[1])
-        self._n_threads = n_threads
+        self.n_threads = n_threads
 
     @property
     def n_rows(self) -> int:
         """N."""
-        return int(self._x.shape[0])
+        return int(self.array.shape[0])
 
     @property
     def n_features(self) -> int:
         """D."""
-        return int(self._x.shape[1])
+        return int(self.array.shape[1])
 
     def fold(self, function: Callable[..., T], *args: Any) -> T:
         """Sum of ``function(block, start, *args)`` over all grains, by :func:`tree_sum`."""
@@ -201,14 +201,14 @@ class InMemoryRows:
 
         def folded(run: tuple[int, int]) -> tuple[int, T]:
             level, first = run
-            block = self._x[first * grain : (first + 2**level) * grain]
+            block = self.array[first * grain : (first + 2**level) * grain]
             return level, fold_block(block, first * grain, grain, function, args)
 
         with single_thread():
-            if self._n_threads == 1 or self.n_rows <= grain:
-                return fold_block(self._x, 0, grain, function, args)
-            runs = _guided_runs(-(-self.n_rows // grain), self._n_threads)
-            with ThreadPoolExecutor(self._n_threads) as pool:
+            if self.n_threads == 1 or self.n_rows <= grain:
+                return fold_block(self.array, 0, grain, function, args)
+            runs = _guided_runs(-(-self.n_rows // grain), self.n_threads)
+            with ThreadPoolExecutor(self.n_threads) as pool:
                 return _tree_sum_of_runs(pool.map(folded, runs))
 
     def map(

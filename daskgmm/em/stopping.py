@@ -14,7 +14,13 @@ import numpy as np
 from daskgmm.em.history import Iteration
 from daskgmm.errors import ParameterError
 
-__all__ = ["STOP_RULES", "StopRule", "estimated_remaining_gain", "stop_rule_named"]
+__all__ = [
+    "STOP_RULES",
+    "StopRule",
+    "estimated_remaining_gain",
+    "statistical_tol",
+    "stop_rule_named",
+]
 
 History = Sequence[Iteration]
 
@@ -44,6 +50,19 @@ def estimated_remaining_gain(log_likelihoods: Sequence[float]) -> float:
     return gain * rate / (1.0 - rate)
 
 
+_SHARE_OF_PRECISION, _LARGEST_TOL = 0.1, 1e-3
+
+
+def statistical_tol(n_parameters: int, n_rows: int) -> float:
+    """A remaining gain per row that is worth no pass: a tenth of ``p / (2 N)``, in nats.
+
+    The maximum of the likelihood lies about p / (2 N) above that of the truth (Wilks
+    1938): what is gained below tells of these rows and not of where they come from.
+    Never above 1e-3, however few rows there are.
+    """
+    return min(_LARGEST_TOL, _SHARE_OF_PRECISION * n_parameters / (2 * n_rows))
+
+
 @dataclass(frozen=True)
 class StopRule:
     """When to stop: ``holds(history, tol)``, and what to say then."""
@@ -58,7 +77,7 @@ def _gap(history: History, tol: float) -> bool:
 
 
 def _increment(history: History, tol: float) -> bool:
-    return abs(history[-1].gain) < tol
+    return history[-1].accepted and abs(history[-1].gain) < tol
 
 
 def _means(history: History, tol: float) -> bool:

@@ -1,6 +1,7 @@
 """NumPy and SciPy on one block in memory: no Dask, no input or output, no state."""
 
 from daskgmm.kernel.compilation import must_compile, warm_up
+from daskgmm.kernel.coordinates import Coordinates
 from daskgmm.kernel.e_step import (
     e_step,
     labels,
@@ -11,7 +12,7 @@ from daskgmm.kernel.e_step import (
 )
 from daskgmm.kernel.families import FAMILIES, Family, family_named
 from daskgmm.kernel.m_step import m_step
-from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.mixture import Mixture, n_parameters
 from daskgmm.kernel.moments import Moments, moments_and_extremes
 from daskgmm.kernel.shared_scatter import can_share_scatter, linear_statistics, with_scatter
 from daskgmm.kernel.statistics import Statistics
@@ -19,6 +20,7 @@ from daskgmm.kernel.sub_blocks import sub_block_bytes
 
 __all__ = [
     "FAMILIES",
+    "Coordinates",
     "Family",
     "Mixture",
     "Moments",
@@ -33,6 +35,7 @@ __all__ = [
     "m_step",
     "moments_and_extremes",
     "must_compile",
+    "n_parameters",
     "responsibilities",
     "sub_block_bytes",
     "warm_up",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from daskgmm.errors import ParameterError
 from daskgmm.kernel.families import Family, family_named
 
-__all__ = ["Mixture"]
+__all__ = ["Mixture", "n_parameters"]
 
 Float64Array = NDArray[np.float64]
 
@@ -120,6 +120,10 @@ class Mixture:
 
     @property
     def n_parameters(self) -> int:
-        """Free parameters: K - 1 weights, K D means and the family's covariances."""
-        k, d = self.n_components, self.n_features
-        return (k - 1) + k * d + self.family.n_parameters(k, d)
+        """See :func:`n_parameters`."""
+        return n_parameters(self.covariance_type, self.n_components, self.n_features)
+
+
+def n_parameters(covariance_type: str, k: int, d: int) -> int:
+    """Free parameters of a mixture: K - 1 weights, K D means and the family's covariances."""
+    return (k - 1) + k * d + family_named(covariance_type).n_parameters(k, d)

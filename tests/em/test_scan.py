@@ -150,7 +150,7 @@ class _Losing(InMemoryRows):
     """Rows whose last block is lost on the way."""
 
     def fold(self, function, *args):
-        return InMemoryRows(self._x[:-10], grain=10).fold(function, *args)
+        return InMemoryRows(self.array[:-10], grain=10).fold(function, *args)
 
 
 def test_lost_rows_are_noticed():

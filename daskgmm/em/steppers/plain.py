@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from daskgmm.em.steppers.base import Step
 from daskgmm.kernel import Mixture, Statistics, m_step
 
 __all__ = ["PlainEM"]
@@ -15,6 +16,7 @@ class PlainEM:
 
     reg_covar: float
 
-    def next(self, mixture: Mixture, statistics: Statistics) -> Mixture:
+    def next(self, mixture: Mixture, statistics: Statistics) -> Step:
         """The M-step."""
-        return m_step(statistics, self.reg_covar)
+        updated = m_step(statistics, self.reg_covar)
+        return Step(updated, updated)

@@ -13,7 +13,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Family", "Float64Array", "Run", "shrink_to_mean"]
+__all__ = [
+    "Family",
+    "Float64Array",
+    "Run",
+    "logs_of_lower",
+    "lower_of_logs",
+    "lower_slopes",
+    "shrink_to_mean",
+]
 
 Float64Array = NDArray[np.float64]
 
@@ -108,6 +116,10 @@ class Family(Protocol):
         """Maximum-likelihood covariances, plus ``reg_covar``, from moments about the means."""
         ...
 
+    def ridge(self, n_k: Float64Array, reg_covar: float, d: int) -> Float64Array:
+        """Second moments that add ``reg_covar`` to maximum-likelihood variances."""
+        ...
+
     def variances(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
         """Variance of each feature in each component, shape (K, D)."""
         ...
@@ -146,11 +158,67 @@ class Family(Protocol):
         """The same covariances as K full matrices, shape (K, D, D)."""
         ...
 
+    def roots(self, covariances: Float64Array) -> Float64Array:
+        """Lower Cholesky factors, or standard deviations, of the covariances; of their shape."""
+        ...
+
+    def move(self, roots: Float64Array, t: Float64Array) -> Float64Array:
+        """Covariances at coordinates ``t`` about those with these roots; of their shape.
+
+        ``R T (R T)^T`` with T lower triangular, the logarithm of its diagonal in t: any t
+        is a positive definite covariance, and 0 is the origin.
+        """
+        ...
+
+    def between(self, roots: Float64Array, covariances: Float64Array) -> Float64Array:
+        """Inverse of :meth:`move`."""
+        ...
+
+    def slopes(
+        self, roots: Float64Array, t: Float64Array, second: Float64Array, n_k: Float64Array, d: int
+    ) -> Float64Array:
+        """Derivatives by t of ``sum_k -(n_k log|S_k| + tr(S_k^-1 second_k)) / 2``, of t's shape."""
+        ...
+
+    def widths(self, weights: Float64Array) -> Float64Array:
+        """Square root of the share of rows that tells of each covariance, to divide t by."""
+        ...
+
     def sample(
         self, rng: np.random.Generator, covariances: Float64Array, k: int, size: tuple[int, int]
     ) -> Float64Array:
         """Draw ``size`` = (n, D) deviations from component k."""
         ...
+
+
+def lower_of_logs(t: Float64Array) -> Float64Array:
+    """Lower triangular matrices whose diagonals' logarithms are given, over the last two axes."""
+    lower: Float64Array = np.tril(t, -1)
+    i = np.arange(t.shape[-1])
+    lower[..., i, i] = np.exp(t[..., i, i])
+    return lower
+
+
+def logs_of_lower(lower: Float64Array) -> Float64Array:
+    """Inverse of :func:`lower_of_logs`."""
+    t: Float64Array = np.tril(lower, -1)
+    i = np.arange(t.shape[-1])
+    t[..., i, i] = np.log(lower[..., i, i])
+    return t
+
+
+def lower_slopes(
+    roots: Float64Array, t: Float64Array, second: Float64Array, n: Float64Array
+) -> Float64Array:
+    """:meth:`Family.slopes` of matrices: ``T^-T (C^-1 S C^-T - n I)``, C = R T, by log diagonals."""
+    lower = lower_of_logs(t)
+    inverse = np.linalg.inv(roots @ lower)
+    whitened = inverse @ second @ np.swapaxes(inverse, -1, -2)
+    i = np.arange(t.shape[-1])
+    whitened[..., i, i] -= np.asarray(n)[..., None]
+    slopes: Float64Array = np.tril(np.swapaxes(np.linalg.inv(lower), -1, -2) @ whitened)
+    slopes[..., i, i] *= lower[..., i, i]
+    return slopes
 
 
 def shrink_to_mean(

@@ -61,6 +61,10 @@ class _Diag:
         variances: Float64Array = second / n_k[:, None] + reg_covar
         return variances
 
+    def ridge(self, n_k: Float64Array, reg_covar: float, d: int) -> Float64Array:
+        ridge: Float64Array = np.repeat((reg_covar * n_k)[:, None], d, axis=1)
+        return ridge
+
     def variances(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
         return covariances
 
@@ -90,6 +94,28 @@ class _Diag:
     def dense(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
         matrices: Float64Array = covariances[:, :, None] * np.eye(d)
         return matrices
+
+    def roots(self, covariances: Float64Array) -> Float64Array:
+        roots: Float64Array = np.sqrt(covariances)
+        return roots
+
+    def move(self, roots: Float64Array, t: Float64Array) -> Float64Array:
+        variances: Float64Array = np.square(roots * np.exp(t))
+        return variances
+
+    def between(self, roots: Float64Array, covariances: Float64Array) -> Float64Array:
+        t: Float64Array = np.log(np.sqrt(covariances) / roots)
+        return t
+
+    def slopes(
+        self, roots: Float64Array, t: Float64Array, second: Float64Array, n_k: Float64Array, d: int
+    ) -> Float64Array:
+        slopes: Float64Array = second / self.move(roots, t) - n_k[:, None]
+        return slopes
+
+    def widths(self, weights: Float64Array) -> Float64Array:
+        widths: Float64Array = np.sqrt(weights)[:, None]
+        return widths
 
     def sample(
         self, rng: np.random.Generator, covariances: Float64Array, k: int, size: tuple[int, int]

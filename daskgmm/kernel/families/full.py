@@ -8,7 +8,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel.families.base import Family, Float64Array, Run, shrink_to_mean
+from daskgmm.kernel.families.base import (
+    Family,
+    Float64Array,
+    Run,
+    logs_of_lower,
+    lower_of_logs,
+    lower_slopes,
+    shrink_to_mean,
+)
 from daskgmm.kernel.linalg import precision_factors, scatter_matrix
 
 __all__ = ["FULL", "outer", "symmetric", "triangle", "triangle_runs"]
@@ -96,6 +104,10 @@ class _Full:
         covariances: Float64Array = second / n_k[:, None, None] + reg_covar * np.eye(d)
         return covariances
 
+    def ridge(self, n_k: Float64Array, reg_covar: float, d: int) -> Float64Array:
+        ridge: Float64Array = (reg_covar * n_k)[:, None, None] * np.eye(d)
+        return ridge
+
     def variances(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
         return np.diagonal(covariances, axis1=1, axis2=2)
 
@@ -124,6 +136,25 @@ class _Full:
 
     def dense(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
         return covariances
+
+    def roots(self, covariances: Float64Array) -> Float64Array:
+        return np.asarray(np.linalg.cholesky(covariances), np.float64)
+
+    def move(self, roots: Float64Array, t: Float64Array) -> Float64Array:
+        moved = roots @ lower_of_logs(t)
+        covariances: Float64Array = moved @ np.swapaxes(moved, -1, -2)
+        return covariances
+
+    def between(self, roots: Float64Array, covariances: Float64Array) -> Float64Array:
+        return logs_of_lower(np.linalg.solve(roots, np.linalg.cholesky(covariances)))
+
+    def slopes(
+        self, roots: Float64Array, t: Float64Array, second: Float64Array, n_k: Float64Array, d: int
+    ) -> Float64Array:
+        return lower_slopes(roots, t, second, n_k)
+
+    def widths(self, weights: Float64Array) -> Float64Array:
+        return np.sqrt(weights)[:, None, None]
 
     def sample(
         self, rng: np.random.Generator, covariances: Float64Array, k: int, size: tuple[int, int]

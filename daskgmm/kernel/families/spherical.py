@@ -62,6 +62,10 @@ class _Spherical:
         variances: Float64Array = second / (n_k * d) + reg_covar
         return variances
 
+    def ridge(self, n_k: Float64Array, reg_covar: float, d: int) -> Float64Array:
+        ridge: Float64Array = reg_covar * d * n_k
+        return ridge
+
     def variances(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
         return np.broadcast_to(covariances[:, None], (k, d))
 
@@ -91,6 +95,28 @@ class _Spherical:
     def dense(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
         matrices: Float64Array = covariances[:, None, None] * np.eye(d)
         return matrices
+
+    def roots(self, covariances: Float64Array) -> Float64Array:
+        roots: Float64Array = np.sqrt(covariances)
+        return roots
+
+    def move(self, roots: Float64Array, t: Float64Array) -> Float64Array:
+        variances: Float64Array = np.square(roots * np.exp(t))
+        return variances
+
+    def between(self, roots: Float64Array, covariances: Float64Array) -> Float64Array:
+        t: Float64Array = np.log(np.sqrt(covariances) / roots)
+        return t
+
+    def slopes(
+        self, roots: Float64Array, t: Float64Array, second: Float64Array, n_k: Float64Array, d: int
+    ) -> Float64Array:
+        slopes: Float64Array = second / self.move(roots, t) - d * n_k
+        return slopes
+
+    def widths(self, weights: Float64Array) -> Float64Array:
+        widths: Float64Array = np.sqrt(weights)
+        return widths
 
     def sample(
         self, rng: np.random.Generator, covariances: Float64Array, k: int, size: tuple[int, int]

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daskgmm.kernel.families.base import Family, Float64Array, Run
+from daskgmm.kernel.families.base import (
+    Family,
+    Float64Array,
+    Run,
+    logs_of_lower,
+    lower_of_logs,
+    lower_slopes,
+)
 from daskgmm.kernel.families.full import FULL, symmetric, triangle, triangle_runs
 from daskgmm.kernel.linalg import precision_factors, scatter_matrix
 
@@ -61,6 +68,10 @@ class _Tied:
         covariance: Float64Array = second / n_k.sum() + reg_covar * np.eye(d)
         return covariance
 
+    def ridge(self, n_k: Float64Array, reg_covar: float, d: int) -> Float64Array:
+        ridge: Float64Array = reg_covar * n_k.sum() * np.eye(d)
+        return ridge
+
     def variances(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
         return np.broadcast_to(np.diagonal(covariances), (k, d))
 
@@ -89,6 +100,25 @@ class _Tied:
 
     def dense(self, covariances: Float64Array, k: int, d: int) -> Float64Array:
         return np.broadcast_to(covariances, (k, d, d))
+
+    def roots(self, covariances: Float64Array) -> Float64Array:
+        return np.asarray(np.linalg.cholesky(covariances), np.float64)
+
+    def move(self, roots: Float64Array, t: Float64Array) -> Float64Array:
+        moved = roots @ lower_of_logs(t)
+        covariances: Float64Array = moved @ np.swapaxes(moved, -1, -2)
+        return covariances
+
+    def between(self, roots: Float64Array, covariances: Float64Array) -> Float64Array:
+        return logs_of_lower(np.linalg.solve(roots, np.linalg.cholesky(covariances)))
+
+    def slopes(
+        self, roots: Float64Array, t: Float64Array, second: Float64Array, n_k: Float64Array, d: int
+    ) -> Float64Array:
+        return lower_slopes(roots, t, second, n_k.sum())
+
+    def widths(self, weights: Float64Array) -> Float64Array:
+        return np.ones((1, 1))
 
     def sample(
         self, rng: np.random.Generator, covariances: Float64Array, k: int, size: tuple[int, int]

@@ -61,7 +61,7 @@ CANDIDATES: tuple[type[Formulation], ...] = (
 )
 
 
-@lru_cache(maxsize=8)  # a mixture is asked about once for every grain, by all threads
+@lru_cache(maxsize=128)  # a mixture is asked about once for every grain, by all threads
 def formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation:
     """The cheapest formulation that keeps its digits on this mixture.
 
@@ -82,7 +82,7 @@ def formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation:
     return chosen(mixture, arithmetic)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=128)
 def linear_formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation | None:
     """The cheapest one that leaves out what all components share; None if none keeps its digits.
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel.formulations.natural import Natural, coordinates, n_products
+from daskgmm.kernel.formulations.natural import Natural, NaturalForm, coordinates, n_products
 from daskgmm.kernel.formulations.rounding import FLOAT32, FLOAT64, keeps_digits
 from daskgmm.kernel.formulations.whitened import Whitened
 from daskgmm.kernel.mixture import Mixture
@@ -50,6 +50,12 @@ class CompiledNatural(Natural):
         self._first_of = np.concatenate([nothing, *(first for first, _ in pairs)])
         self._second_of = np.concatenate([nothing, *(second for _, second in pairs)])
         self._coefficients = np.concatenate([form.quadratic, form.linear], axis=1)
+        exact = NaturalForm.of(mixture, FLOAT64, scatter_known)
+        present = mixture.weights > 0
+        self._lost_constant = np.subtract(
+            exact.constant, form.constant, out=np.zeros(len(present)), where=present
+        )
+        self._lost = np.concatenate([exact.quadratic, exact.linear], axis=1) - self._coefficients
         self._bits = np.empty(0, _INTEGERS[dtype])
 
     @classmethod
@@ -83,6 +89,9 @@ class CompiledNatural(Natural):
             n_k,
             sums,
         )
+        # What rounding of the coefficients took from the log densities, to first order:
+        # the same for every row, it would not average out.
+        log_likelihood += self._lost_constant @ n_k + np.vdot(self._lost, sums)
         second, first = np.split(sums, [form.quadratic.shape[1]], axis=1)
         return form.statistics(
             len(x), float(log_likelihood) + len(x) * form.offset, n_k, first, second
@@ -109,6 +118,7 @@ class CompiledWhitened(Whitened):
         self._inverse_scale = 1.0 / self._scale
         # Of another memory order they would be another type, and compiled for again.
         self._factors, self._shifts = factors.astype(dtype, "C"), shifts.astype(dtype, "C")
+        self._exact = factors, shifts
         self._means = ((mixture.means - self._centre) / self._scale).astype(dtype)
         self._offset = float(mixture.log_heights.max())
         self._heights = (mixture.log_heights - self._offset).astype(dtype)
@@ -147,6 +157,7 @@ class CompiledWhitened(Whitened):
         )
         lower = np.tril(second)
         second = lower + np.swapaxes(np.tril(lower, -1), 1, 2)
+        log_likelihood += self._lost(n_k, first, second)
         about = Statistics(
             len(x),
             float(log_likelihood) + len(x) * self._offset,
@@ -157,6 +168,23 @@ class CompiledWhitened(Whitened):
             mixture.covariance_type,
         )
         return about.recentre(mixture.means)
+
+    def _lost(self, n_k: NDArray[Any], first: NDArray[Any], second: NDArray[Any]) -> float:
+        """What rounding of the parameters took from the log densities; see CompiledNatural."""
+        if self._factors.dtype == FLOAT64:
+            return 0.0
+        means = self._means.astype(np.float64)
+        rounded = self._factors.astype(np.float64), self._shifts.astype(np.float64)
+
+        def squares(factors: NDArray[Any], shifts: NDArray[Any]) -> float:
+            at_mean = np.einsum("kij,kj->ki", factors, means) + shifts
+            spread = np.einsum("kij,kjl,kil->", factors, second, factors, optimize=True)
+            cross = np.einsum("ki,kij,kj->", at_mean, factors, first, optimize=True)
+            return float(spread + 2.0 * cross + n_k @ np.square(at_mean).sum(axis=1))
+
+        present = n_k > 0
+        heights = self.mixture.log_heights[present] - self._offset - self._heights[present]
+        return float(heights @ n_k[present]) - 0.5 * (squares(*self._exact) - squares(*rounded))
 
 
 @lru_cache(maxsize=2)  # what the formulation costs and what it is made of

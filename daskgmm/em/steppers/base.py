@@ -1,0 +1,60 @@
+"""What every stepper answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from daskgmm.kernel import Mixture, Statistics
+
+__all__ = ["Step", "Stepper", "has_fallen", "objective"]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What follows from a pass.
+
+    Attributes
+    ----------
+    mixture : Mixture
+        Where the next pass is made.
+    kept : Mixture
+        The M-step of the best pass so far: the result, if this was the last one.
+    accepted : bool
+        Whether the pass is an advance. If not, ``mixture`` goes back to what is kept.
+    remaining_gain : float or None
+        The stepper's own estimate of what is left to gain per row, in nats: infinite
+        where it knows that it cannot tell; None leaves it to the history.
+    """
+
+    mixture: Mixture
+    kept: Mixture
+    accepted: bool = True
+    remaining_gain: float | None = None
+
+
+class Stepper(Protocol):
+    """Proposes the parameters at which the next pass is made."""
+
+    def next(self, mixture: Mixture, statistics: Statistics) -> Step:
+        """What follows ``mixture``, given its statistics over all rows."""
+        ...
+
+
+def objective(mixture: Mixture, statistics: Statistics, reg_covar: float) -> float:
+    """What accepted passes never lower: the log-likelihood per row, less what regularises it.
+
+    Adding reg_covar to variances in each M-step climbs ``l - reg_covar / 2 sum_k w_k
+    tr(inv(Sigma_k))``, up to its dependence on weights, and not l.
+    """
+    k, d = mixture.means.shape
+    traces = mixture.family.variances(mixture.family.precisions(mixture.factors), k, d).sum(axis=1)
+    penalty = 0.5 * reg_covar * float(mixture.weights @ traces)
+    return statistics.log_likelihood / statistics.n_rows - penalty
+
+
+def has_fallen(now: float, before: float) -> bool:
+    """Whether an objective per row is below another by more than sums are rounded."""
+    return now < before - 16 * float(np.finfo(np.float64).eps) * max(1.0, abs(before))

@@ -1,0 +1,95 @@
+"""SQUAREM: two steps of EM, then one along the parabola through them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from daskgmm.em.steppers.base import Step, has_fallen, objective
+from daskgmm.errors import ParameterError, SingularComponentError
+from daskgmm.kernel import Coordinates, Mixture, Statistics, m_step
+from daskgmm.kernel.families.base import Float64Array
+
+__all__ = ["Squarem"]
+
+_SLOW = 0.6
+"""EM that shrinks its steps faster than this needs no help."""
+_GROWTH = 4.0
+_TINY = 1e-300
+
+
+@dataclass(frozen=True, eq=False)
+class _Base:
+    """Where an extrapolation starts, and how far the first step of EM from it went."""
+
+    coordinates: Coordinates
+    objective: float
+    step: Float64Array
+
+
+class Squarem:
+    """SQUAREM, scheme S3, of Varadhan and Roland (2008), with a guard.
+
+    A pass at an extrapolated point gives its log-likelihood for nothing: where it fell,
+    the next pass is at the step of EM that was kept.
+
+    Parameters
+    ----------
+    reg_covar : float
+    """
+
+    def __init__(self, reg_covar: float) -> None:
+        self._reg_covar = reg_covar
+        self._base: _Base | None = None
+        self._kept: Mixture | None = None
+        self._before = -np.inf  # the objective where ``kept`` is the M-step of
+        self._longest = 1.0
+        self._extrapolated = False
+
+    def next(self, mixture: Mixture, statistics: Statistics) -> Step:
+        """The M-step, or every second time a point beyond it; back where that was lower."""
+        now = objective(mixture, statistics, self._reg_covar)
+        if self._extrapolated:
+            self._extrapolated = False
+            if has_fallen(now, self._before):
+                assert self._kept is not None
+                self._longest = max(1.0, self._longest / _GROWTH)
+                return Step(self._kept, self._kept, accepted=False, remaining_gain=np.inf)
+        updated = m_step(statistics, self._reg_covar)
+        base, self._base = self._base, None
+        self._before, self._kept = now, updated
+        try:
+            if base is not None:
+                return self._second(base, now, updated)
+            coordinates = Coordinates(mixture)
+            self._base = _Base(coordinates, now, coordinates.vector(updated))
+        except (np.linalg.LinAlgError, SingularComponentError, ParameterError):
+            pass  # nowhere to extrapolate from; the loop names a component that is singular
+        return Step(updated, updated, remaining_gain=np.inf)
+
+    def _second(self, base: _Base, now: float, updated: Mixture) -> Step:
+        """From the base's second step of EM, ``updated``."""
+        first = base.step
+        second = base.coordinates.vector(updated) - first
+        rate = _length(second) / max(_length(first), _TINY)
+        gain = now - base.objective
+        if gain <= 0:  # a step of EM that gains nothing: there is nothing, to rounding
+            return Step(updated, updated, remaining_gain=0.0)
+        bend = second - first
+        length = _length(first) / max(_length(bend), _TINY)
+        slowest = max(rate, 1 - 1 / max(length, 1.0))
+        remaining = gain * slowest**2 / (1 - slowest**2) if slowest < 1 else np.inf
+        if rate <= _SLOW:
+            return Step(updated, updated, remaining_gain=remaining)
+        length = min(max(length, 1.0), self._longest)
+        if length == self._longest:
+            self._longest *= _GROWTH
+        beyond = base.coordinates.mixture(2 * length * first + length**2 * bend)
+        beyond.factors  # noqa: B018 (raises here, where there is a way back)
+        self._extrapolated = True
+        return Step(beyond, updated, remaining_gain=remaining)
+
+
+def _length(vector: Float64Array) -> float:
+    return float(np.linalg.norm(vector))
