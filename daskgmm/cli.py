@@ -30,6 +30,7 @@ from daskgmm.execution import PassProgress, duration
 from daskgmm.execution.clusters import open_cluster
 from daskgmm.inputs import open_rows
 from daskgmm.kernel import FAMILIES
+from daskgmm.selection import CRITERIA
 from daskgmm.storage import plain_json
 
 __all__ = ["main"]
@@ -112,6 +113,100 @@ _pass_options = (
 )
 
 
+def _number_or_auto(_: click.Context, parameter: click.Parameter, value: str) -> float | str:
+    if value == "auto":
+        return value
+    try:
+        return float(click.FloatRange(0).convert(float(value), parameter, None))
+    except (ValueError, click.BadParameter):
+        raise click.BadParameter(f"{value!r} is neither auto nor a number of 0 or more") from None
+
+
+_fit_options = (
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**32 - 1),
+        default=0,
+        show_default=True,
+        help="Of sample and starts: the same seed gives the same bits.",
+    ),
+    click.option("--max-iter", type=click.IntRange(1), default=100, show_default=True),
+    click.option(
+        "--tol",
+        metavar="auto|NUMBER",
+        callback=_number_or_auto,
+        default=_DEFAULTS["tol"],
+        show_default=True,
+        help="What the stop rule compares with: nats per row, or for means their squared units. "
+        "auto: a tenth of what N rows can tell, p / (2 N).",
+    ),
+    click.option(
+        "--stopping",
+        type=click.Choice(list(STOP_RULES)),
+        default=_DEFAULTS["stopping"],
+        show_default=True,
+        help="Stop at the estimated remaining gain, the last gain, or the means' movement.",
+    ),
+    click.option(
+        "--stepper",
+        type=click.Choice(["auto", *STEPPERS]),
+        default=_DEFAULTS["stepper"],
+        show_default=True,
+        help="How the next parameters follow from a pass: a surrogate likelihood, EM extrapolated, "
+        "or EM.",
+    ),
+    click.option(
+        "--reg-covar",
+        type=click.FloatRange(0),
+        default=_DEFAULTS["reg_covar"],
+        show_default=True,
+        help="Added to each variance, squared units of the data.",
+    ),
+    click.option(
+        "--init-params",
+        type=click.Choice(list(INITIALISERS)),
+        default=_DEFAULTS["init_params"],
+        show_default=True,
+    ),
+    click.option(
+        "--progressive/--no-progressive",
+        default=_DEFAULTS["progressive"],
+        show_default=True,
+        help="Let starts compete on a sample in memory, before the first pass over all rows.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "float32", "float64"]),
+        default=_DEFAULTS["precision"],
+        show_default=True,
+        help="Of the arithmetic on single rows; auto: that of the stored rows.",
+    ),
+    click.option(
+        "--stage",
+        metavar="DIR|auto",
+        help="Keep decoded rows for later passes: in a folder of a local disk, or in spare memory "
+        "and then the temporary folder. Gone after the fit.",
+    ),
+    click.option(
+        "--stage-limit",
+        metavar="SIZE",
+        help="Most that a process writes there. Default: until half of what is free is used.",
+    ),
+    click.option(
+        "--stage-dtype",
+        type=click.Choice(["float32"]),
+        help="Round rows to it: half the bytes and faster passes, but another result.",
+    ),
+)
+
+
+def _with_fit_options(function: Command) -> Command:
+    """What a fit is asked for beside K and the family; in the order of help."""
+    for decorate in reversed(_fit_options):
+        function = decorate(function)
+    return function
+
+
 def _with_source(function: Command) -> Command:
     """Give the function the opened rows that the options name."""
 
@@ -136,15 +231,6 @@ def _with_passes(function: Command) -> Command:
     for decorate in _pass_options:
         on_cluster = decorate(on_cluster)
     return on_cluster
-
-
-def _number_or_auto(_: click.Context, parameter: click.Parameter, value: str) -> float | str:
-    if value == "auto":
-        return value
-    try:
-        return float(click.FloatRange(0).convert(float(value), parameter, None))
-    except (ValueError, click.BadParameter):
-        raise click.BadParameter(f"{value!r} is neither auto nor a number of 0 or more") from None
 
 
 _output = click.option("--output", required=True, metavar="PATH", help="Where to write.")
@@ -182,80 +268,7 @@ def main() -> None:
     show_default=True,
     help="Starts, of which the best is kept; at least ten compete on a sample.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**32 - 1),
-    default=0,
-    show_default=True,
-    help="Of sample and starts: the same seed gives the same bits.",
-)
-@click.option("--max-iter", type=click.IntRange(1), default=100, show_default=True)
-@click.option(
-    "--tol",
-    metavar="auto|NUMBER",
-    callback=_number_or_auto,
-    default=_DEFAULTS["tol"],
-    show_default=True,
-    help="What the stop rule compares with: nats per row, or for means their squared units. "
-    "auto: a tenth of what N rows can tell, p / (2 N).",
-)
-@click.option(
-    "--stopping",
-    type=click.Choice(list(STOP_RULES)),
-    default=_DEFAULTS["stopping"],
-    show_default=True,
-    help="Stop at the estimated remaining gain, the last gain, or the means' movement.",
-)
-@click.option(
-    "--stepper",
-    type=click.Choice(["auto", *STEPPERS]),
-    default=_DEFAULTS["stepper"],
-    show_default=True,
-    help="How the next parameters follow from a pass: a surrogate likelihood, EM extrapolated, "
-    "or EM.",
-)
-@click.option(
-    "--reg-covar",
-    type=click.FloatRange(0),
-    default=_DEFAULTS["reg_covar"],
-    show_default=True,
-    help="Added to each variance, squared units of the data.",
-)
-@click.option(
-    "--init-params",
-    type=click.Choice(list(INITIALISERS)),
-    default=_DEFAULTS["init_params"],
-    show_default=True,
-)
-@click.option(
-    "--progressive/--no-progressive",
-    default=_DEFAULTS["progressive"],
-    show_default=True,
-    help="Let starts compete on a sample in memory, before the first pass over all rows.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "float32", "float64"]),
-    default=_DEFAULTS["precision"],
-    show_default=True,
-    help="Of the arithmetic on single rows; auto: that of the stored rows.",
-)
-@click.option(
-    "--stage",
-    metavar="DIR|auto",
-    help="Keep decoded rows for later passes: in a folder of a local disk, or in spare memory "
-    "and then the temporary folder. Gone after the fit.",
-)
-@click.option(
-    "--stage-limit",
-    metavar="SIZE",
-    help="Most that a process writes there. Default: until half of what is free is used.",
-)
-@click.option(
-    "--stage-dtype",
-    type=click.Choice(["float32"]),
-    help="Round rows to it: half the bytes and faster passes, but another result.",
-)
+@_with_fit_options
 @_output
 @_overwrite
 def _fit(
@@ -293,6 +306,90 @@ def _fit(
         f"weights                 {' '.join(f'{w:.4g}' for w in result['weights'])}\n"
         f"model                   {output}"
     )
+
+
+def _numbers(_: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+    """``2:12`` with both ends, or ``2,4,8``."""
+    found: list[int] = []
+    for part in value.split(","):
+        ends = part.split(":")
+        if not all(end.strip().isdecimal() for end in ends) or len(ends) > 2:
+            raise click.BadParameter(f"{value!r} is not like 2:12, or 2,4,8")
+        first, last = int(ends[0]), int(ends[-1])
+        if not 1 <= first <= last:
+            raise click.BadParameter(f"{part!r} must go up, from 1 or more")
+        found += range(first, last + 1)
+    return found
+
+
+def _families(_: click.Context, parameter: click.Parameter, value: str) -> list[str]:
+    names = [name.strip() for name in value.split(",")]
+    for name in names:
+        if name not in FAMILIES:
+            raise click.BadParameter(f"{name!r} is not one of {', '.join(FAMILIES)}")
+    return names
+
+
+@main.command("select")
+@_command
+@_with_passes
+@click.option(
+    "--components",
+    required=True,
+    callback=_numbers,
+    metavar="FIRST:LAST",
+    help="Numbers of components to try, such as 2:12, or 2,4,8.",
+)
+@click.option(
+    "--covariance",
+    "covariance_type",
+    default=_DEFAULTS["covariance_type"],
+    show_default=True,
+    callback=_families,
+    metavar="FAMILY,...",
+    help=f"Families to try: {', '.join(FAMILIES)}.",
+)
+@click.option(
+    "--criterion",
+    type=click.Choice(list(CRITERIA)),
+    default="bic",
+    show_default=True,
+    help="What decides; the others are printed beside it.",
+)
+@_with_fit_options
+@click.option("--output", metavar="PATH", help="Where to write the chosen model.")
+@_overwrite
+def _select(source: Any, seed: int, **settings: Any) -> tuple[dict[str, Any], str]:
+    """Choose the number of components and the family of covariances for the rows of DATA.
+
+    \b
+    Example:
+      daskgmm select data.zarr --components 2:12 --covariance full,diag --output best.zarr
+    """  # noqa: D301
+    result = job.select_model(source, random_state=seed, verbose=1, **settings)
+    best = result["best"]
+    lines = [
+        f"{'K':>4} {'family':<10} {'BIC':>16} {'AIC':>16} {'ICL':>16}  held-out per row (error)"
+    ]
+    for entry in result["candidates"]:
+        chosen = " <" if entry == best else ""
+        lines.append(
+            f"{entry['n_components']:>4} {entry['covariance_type']:<10} {entry['bic']:>16.2f} "
+            f"{entry['aic']:>16.2f} {entry['icl']:>16.2f}  "
+            f"{entry['held_out_log_likelihood_per_row']:.6f} "
+            f"({entry['held_out_standard_error']:.6f}){chosen}"
+        )
+    lines += [
+        "",
+        f"chosen by {result['criterion']:<14}{best['n_components']} {best['covariance_type']}",
+        f"took                    {result['n_passes']} passes, {duration(result['seconds'])}, "
+        f"peak memory {format_bytes(result['peak_memory_bytes'])}",
+    ]
+    if result["note"]:
+        lines.append(f"note                    {result['note']}")
+    if result["model"]:
+        lines.append(f"model                   {result['model']}")
+    return result, "\n".join(lines)
 
 
 @main.command("predict")

@@ -24,8 +24,8 @@ from daskgmm.em import (
     STEPPERS,
     STOP_RULES,
     Candidate,
+    FitResult,
     Iteration,
-    Rows,
     ScanDone,
     Score,
     hopeless,
@@ -35,16 +35,15 @@ from daskgmm.em import (
     run_together,
     scan_rows,
     score_rows,
-    statistical_tol,
     stop_rule_named,
 )
 from daskgmm.em.loop import Precision
 from daskgmm.errors import DataError, ParameterError
-from daskgmm.execution import ProgressLines
+from daskgmm.execution import ProgressLines, StagingReport, in_force
 from daskgmm.inputs import OpenedRows, Stage, check_unmasked, is_lazy, open_input
-from daskgmm.kernel import FAMILIES, Mixture, must_compile, n_parameters, warm_up
+from daskgmm.kernel import FAMILIES, Mixture, must_compile, warm_up
 from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of_record
-from daskgmm.starts import given_start, starts_of, stepper_of
+from daskgmm.starts import given_start, starts_of, stepper_of, tol_of
 from daskgmm.storage import read_model, redacted, save_model
 
 __all__ = ["GaussianMixture", "load_model"]
@@ -287,7 +286,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 "lower n_components"
             )
         rng = check_random_state(self.random_state)
-        tol = self._tol(rows)
+        tol, threads = tol_of(self, rows), in_force().local_threads
         tell = self._progress(tol)
         with opened.staging() as staged:
             scan_began = time.perf_counter()
@@ -296,7 +295,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             results = run_together(
                 rows,
                 [
-                    Candidate(start, stepper_of(self, scan, given), tol)
+                    Candidate(start, stepper_of(self, scan.sample, threads, given), tol)
                     for start in starts_of(self, scan, given, rng)
                 ],
                 stop=stop_rule_named(self.stopping),
@@ -307,13 +306,14 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 drop=hopeless,
             )
         best = max(results, key=lambda result: result.log_likelihood)
-        n_passes = opened.passes + 1 + max(len(result.history) for result in results)
-        self._set_mixture(best.mixture)
-        seconds = time.perf_counter() - began
-        self.tol_ = tol
-        self.__dict__.update(facts_of_fit(best, n_passes, rows.n_rows, seconds))
-        self.staged_bytes_memory_ = staged.memory_bytes
-        self.staged_bytes_disk_ = staged.disk_bytes
+        self.conclude(
+            best,
+            tol=tol,
+            n_passes=opened.passes + 1 + max(len(result.history) for result in results),
+            n_rows=rows.n_rows,
+            seconds=time.perf_counter() - began,
+            staged=staged,
+        )
         if not best.converged:
             warnings.warn(
                 f"not converged: {self.max_iter} iterations did not bring the "
@@ -324,15 +324,30 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         return self
 
+    def check_parameters(self) -> None:
+        """Raise an error for parameters that no fit can have."""
+        self._validate_params()
+
+    def conclude(
+        self,
+        result: FitResult,
+        *,
+        tol: float,
+        n_passes: int,
+        n_rows: int,
+        seconds: float,
+        staged: StagingReport,
+    ) -> None:
+        """Set the fitted attributes, for whoever fits mixtures in another way than :meth:`fit`."""
+        self._set_mixture(result.mixture)
+        self.tol_ = tol
+        self.__dict__.update(facts_of_fit(result, n_passes, n_rows, seconds))
+        self.staged_bytes_memory_ = staged.memory_bytes
+        self.staged_bytes_disk_ = staged.disk_bytes
+
     def fit_predict(self, X: Any, y: None = None) -> Any:
         """Fit, then label the same rows; see :meth:`predict`."""
         return self.fit(X).predict(X)
-
-    def _tol(self, rows: Rows) -> float:
-        if self.tol != "auto":
-            return float(self.tol)
-        p = n_parameters(self.covariance_type, self.n_components, rows.n_features)
-        return statistical_tol(p, rows.n_rows)
 
     def _progress(self, tol: float) -> Callable[[ScanDone | Iteration], None]:
         if not self.verbose:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.execution import peak_memory_bytes
 from daskgmm.inputs import open_input, open_rows
 from daskgmm.kernel import Mixture
+from daskgmm.selection import select
 from daskgmm.storage import (
     Location,
     RowOutput,
@@ -33,7 +34,7 @@ from daskgmm.storage import (
     read_model,
 )
 
-__all__ = ["check", "fit", "info", "predict", "score"]
+__all__ = ["check", "fit", "info", "predict", "score", "select_model"]
 
 
 def fit(
@@ -64,6 +65,48 @@ def fit(
         **model.record(),
         "covariance_type": model.covariance_type,
         "weights": model.weights_.tolist(),
+        "model": output,
+    }
+
+
+def select_model(
+    data: Any,
+    output: str | None,
+    components: Iterable[int],
+    *,
+    overwrite: bool = False,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Choose a model of stored rows by :func:`daskgmm.select`, and save it.
+
+    Parameters
+    ----------
+    data : path, URL or Source
+    output : str or None
+        Path or URL of the model to write, if any.
+    components : iterable of int
+    overwrite : bool
+        Whether a Zarr node at ``output`` may be replaced.
+    **settings
+        As for :func:`daskgmm.select`.
+
+    Returns
+    -------
+    dict
+        ``candidates``, ``best``, ``criterion``, ``note``; ``n_rows``, ``n_passes``,
+        ``rows_read``, ``seconds``, ``peak_memory_bytes``; and ``model``, where it lies.
+    """
+    if output is not None:
+        _check_apart(data, [output])
+        check_output(output, overwrite=overwrite)
+    selection = select(data, components, **settings)
+    if output is not None:
+        selection.model.save(output, overwrite=overwrite)
+    record = selection.model.record()
+    facts = ("n_rows", "n_features", "n_passes", "rows_read", "seconds", "peak_memory_bytes")
+    return {
+        **selection.as_dict(),
+        **{name: record[name] for name in facts},
         "model": output,
     }
 

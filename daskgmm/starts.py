@@ -11,16 +11,18 @@ from daskgmm.em import (
     N_STARTS,
     STEPPERS,
     GivenStart,
+    Rows,
     Scan,
     Stepper,
     best_of_starts,
     start_mixture,
+    statistical_tol,
 )
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.execution import in_force
-from daskgmm.kernel import Mixture, family_named
+from daskgmm.kernel import Mixture, family_named, n_parameters
 
-__all__ = ["given_start", "starts_of", "stepper_of"]
+__all__ = ["given_start", "starts_of", "stepper_of", "tol_of"]
 
 
 def given_start(model: Any, n_features: int) -> GivenStart:
@@ -105,7 +107,9 @@ def starts_of(
     return [start_from(scan) for _ in range(model.n_init)]
 
 
-def stepper_of(model: Any, scan: Scan, given: GivenStart) -> Stepper:
+def stepper_of(
+    model: Any, sample: NDArray[np.float64], n_threads: int, given: GivenStart | None = None
+) -> Stepper:
     """How parameters follow from a pass, made anew for each start.
 
     Whoever gives the whole start, or wants no sample fitted, gets what he would get of
@@ -113,8 +117,17 @@ def stepper_of(model: Any, scan: Scan, given: GivenStart) -> Stepper:
     """
     name = model.stepper
     if name == "auto":
-        name = "surrogate" if model.progressive and not given.complete else "plain"
-    return STEPPERS[name](model.reg_covar, scan.sample, in_force().local_threads)
+        whole = given is not None and given.complete
+        name = "surrogate" if model.progressive and not whole else "plain"
+    return STEPPERS[name](model.reg_covar, sample, n_threads)
+
+
+def tol_of(model: Any, rows: Rows) -> float:
+    """What the stop rule compares with."""
+    if model.tol != "auto":
+        return float(model.tol)
+    p = n_parameters(model.covariance_type, model.n_components, rows.n_features)
+    return statistical_tol(p, rows.n_rows)
 
 
 def _warm_start(model: Any, n_features: int) -> Mixture:

@@ -316,3 +316,47 @@ def test_overwrite_replaces(folder):
     assert before.n_components == 3
     assert load_model(folder / "model.zarr").n_components == 2
     assert sorted(path.name for path in folder.iterdir()) == ["data.zarr", "model.zarr"]
+
+
+def test_select_chooses_and_saves(folder, x):
+    command = ("select", "data.zarr", "--components", "1:3", "--covariance", "full,diag")
+    done = forked(*command, "--output", "best.zarr", "--json", cwd=folder)
+    result = done.json
+    assert [(c["covariance_type"], c["n_components"]) for c in result["candidates"]] == [
+        (family, k) for family in ("full", "diag") for k in (1, 2, 3)
+    ]
+    wanted = {"n_components", "covariance_type", "bic", "aic", "icl", "log_likelihood_per_row"}
+    assert all(wanted <= set(candidate) for candidate in result["candidates"])
+    assert result["best"] in result["candidates"]
+    assert result["best"]["bic"] == min(c["bic"] for c in result["candidates"])
+    assert result["model"] == "best.zarr"
+    model = load_model(folder / "best.zarr")
+    assert model.n_components == result["best"]["n_components"]
+    assert result["rows_read"] == result["n_passes"] * len(x)
+
+
+def test_select_prints_a_table_and_needs_no_output(folder):
+    before = sorted(path.name for path in folder.iterdir())
+    done = forked("select", "data.zarr", "--components", "2,3", cwd=folder)
+    assert done.status == 0
+    assert "held-out per row" in done.stdout
+    assert "chosen by bic" in done.stdout
+    assert done.stdout.count("full") >= 3
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--components", "5:2"), "must go up"),
+        (("--components", "two"), "not like 2:12"),
+        (("--components", "0:2"), "from 1"),
+        (("--components", "2", "--covariance", "full,round"), "not one of"),
+        (("--components", "2", "--tol", "little"), "neither auto nor a number"),
+    ],
+)
+def test_select_refuses_wrong_options(folder, options, words):
+    done = forked("select", "data.zarr", *options, "--output", "new.zarr", cwd=folder)
+    assert done.status == 2
+    assert words in done.stderr
+    assert not (folder / "new.zarr").exists()

@@ -1,0 +1,395 @@
+"""Selection: how many components, and which covariances.
+
+Candidates are fitted on the scan's sample, evaluated together on one pass, and those that can
+still win by the criterion are fitted to the end, on the same passes.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from daskgmm.em import (
+    Candidate,
+    FitResult,
+    GivenStart,
+    PlainEM,
+    Scan,
+    run_together,
+    scan_rows,
+    stop_rule_named,
+)
+from daskgmm.errors import DataError, ParameterError
+from daskgmm.estimator import GaussianMixture
+from daskgmm.execution import in_force
+from daskgmm.inputs import Stage, open_input
+from daskgmm.kernel import FAMILIES, Mixture, log_density, responsibilities, warm_up
+from daskgmm.starts import starts_of, stepper_of, tol_of
+
+__all__ = ["CRITERIA", "Entry", "Selection", "select"]
+
+_MARGIN = 3.0
+"""Times the gap law that a fit to all rows may gain on the fit to the sample."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of one candidate; criteria in nats times two, lower is better.
+
+    Attributes
+    ----------
+    n_components, covariance_type, n_parameters
+        Of the candidate.
+    log_likelihood_per_row : float
+        Over all rows, in nats.
+    bic, aic, icl : float
+        ``icl`` takes how decided assignments are from the sample.
+    held_out_log_likelihood_per_row, held_out_standard_error : float
+        Of rows that the sample does not hold, under the candidate as fitted to the sample; which
+        rows it holds is decided by their hash.
+    refined : bool
+        Whether it was fitted to all rows. Of the others ``log_likelihood_per_row`` is that
+        of the fit to the sample: they could not win.
+    """
+
+    n_components: int
+    covariance_type: str
+    n_parameters: int
+    log_likelihood_per_row: float
+    bic: float
+    aic: float
+    icl: float
+    held_out_log_likelihood_per_row: float
+    held_out_standard_error: float
+    refined: bool
+
+
+CRITERIA: dict[str, Callable[[Entry], float]] = {
+    "bic": lambda entry: entry.bic,
+    "aic": lambda entry: entry.aic,
+    "icl": lambda entry: entry.icl,
+    "held-out": lambda entry: -entry.held_out_log_likelihood_per_row,
+}
+"""What is made as small as possible."""
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The outcome of :func:`select`.
+
+    Attributes
+    ----------
+    entries : tuple of Entry
+        In the order asked for.
+    best : Entry
+    model : GaussianMixture
+        The chosen one, fitted to all rows.
+    criterion : str
+    note : str or None
+        Said where the table should not be taken at its word.
+    """
+
+    entries: tuple[Entry, ...]
+    best: Entry
+    model: GaussianMixture
+    criterion: str
+    note: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "candidates": [asdict(entry) for entry in self.entries],
+            "best": asdict(self.best),
+            "criterion": self.criterion,
+            "note": self.note,
+        }
+
+
+@dataclass(eq=False)
+class _Course:
+    """A candidate on its way."""
+
+    model: GaussianMixture
+    mixture: Mixture
+    tol: float
+    entry: Entry
+    result: FitResult | None = None
+
+
+def select(
+    X: Any,
+    components: Iterable[int],
+    *,
+    covariance_type: str | Sequence[str] = "full",
+    criterion: str = "bic",
+    random_state: Any = None,
+    verbose: int = 0,
+    **settings: Any,
+) -> Selection:
+    """Choose the number of components and the family of covariances.
+
+    Parameters
+    ----------
+    X : rows
+        As for :meth:`GaussianMixture.fit`.
+    components : iterable of int
+        Values of K to try, such as ``range(2, 13)``.
+    covariance_type : str or sequence of str
+        Families to try.
+    criterion : {"bic", "aic", "icl", "held-out"}
+        What decides. At very many rows the first two keep adding components wherever
+        the data are not a mixture of Gaussians; compare the held-out column.
+    random_state : int, RandomState or None
+    verbose : int
+        Above 0, lines on standard error.
+    **settings
+        Parameters of every :class:`GaussianMixture`.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    ParameterError, DataError, MemoryLimitError
+        As :meth:`GaussianMixture.fit`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from daskgmm import select
+    >>> x = np.random.default_rng(0).normal(size=(4000, 2))
+    >>> x[::2] += 6
+    >>> select(x, range(1, 4), random_state=0).best.n_components
+    2
+    """
+    began = time.perf_counter()
+    models = _models(components, covariance_type, criterion, random_state, settings)
+    largest = max(model.n_components for model in models)
+    warm_up()
+    first = models[0]
+    opened = open_input(
+        X,
+        n_components=largest,
+        memory_limit=first.memory_limit,
+        sampled=True,
+        stage=Stage(first.stage, first.stage_limit, first.stage_dtype),
+    )
+    rows = opened.rows
+    if rows.n_rows < 2 * largest:
+        raise DataError(
+            f"{rows.n_rows} rows are too few to try {largest} components: lower components"
+        )
+    tell = _Teller(verbose)
+    rng = check_random_state(random_state)
+    with opened.staging() as staged:
+        # Half of the rows at most, so that there are some to hold out.
+        n_sampled = min(opened.n_sampled, rows.n_rows // 2)
+        scan = scan_rows(rows, n_sampled, seed=int(rng.randint(2**31 - 1)))
+        tell(f"scan: {scan.n_rows:,} rows, {len(scan.sample):,} sampled")
+        starts = []
+        for model in models:
+            starts.append(starts_of(model, scan, GivenStart(), rng)[0])
+            tell(f"fitted to the sample: {_name(model)}")
+        fits = run_together(
+            rows,
+            [
+                Candidate(start, PlainEM(model.reg_covar), 0.0)
+                for model, start in zip(models, starts, strict=True)
+            ],
+            stop=stop_rule_named("gap"),
+            max_iter=1,
+            total=scan.moments,
+            precision=first.precision,
+        )
+        courses = [
+            _Course(model, fit.mixture, tol_of(model, rows), _entry(scan, start, fit))
+            for model, start, fit in zip(models, starts, fits, strict=True)
+        ]
+        tell(f"evaluated on all rows: {len(courses)} candidates")
+        n_passes = opened.passes + 2 + _refine(courses, rows, scan, criterion, tell)
+    best = min((c for c in courses if c.entry.refined), key=lambda c: CRITERIA[criterion](c.entry))
+    assert best.result is not None
+    best.model.conclude(
+        best.result,
+        tol=best.tol,
+        n_passes=n_passes,
+        n_rows=rows.n_rows,
+        seconds=time.perf_counter() - began,
+        staged=staged,
+    )
+    entries = tuple(course.entry for course in courses)
+    note = _note(entries, best.entry, criterion)
+    return Selection(entries, best.entry, best.model, criterion, note)
+
+
+def _models(
+    components: Iterable[int],
+    covariance_type: str | Sequence[str],
+    criterion: str,
+    random_state: Any,
+    settings: dict[str, Any],
+) -> list[GaussianMixture]:
+    """An estimator for each candidate, its parameters checked."""
+    if criterion not in CRITERIA:
+        raise ParameterError(f"criterion must be one of {', '.join(CRITERIA)}; got {criterion!r}")
+    families = (covariance_type,) if isinstance(covariance_type, str) else tuple(covariance_type)
+    counts = sorted(set(components))
+    unknown = [family for family in families if family not in FAMILIES]
+    if not counts or not families or unknown:
+        raise ParameterError(
+            "select needs numbers of components, and families out of "
+            f"{', '.join(FAMILIES)}; got {counts} and {list(families)}"
+        )
+    models = [
+        GaussianMixture(k, covariance_type=family, random_state=random_state, **settings)
+        for family in dict.fromkeys(families)
+        for k in counts
+    ]
+    for model in models:
+        model.check_parameters()
+    return models
+
+
+def _entry(scan: Scan, start: Mixture, fit: FitResult) -> Entry:
+    """Of a candidate as it was fitted to the sample, with the pass made at it."""
+    per_row = log_density(scan.sample, start)
+    n, n_all = len(scan.sample), scan.n_rows
+    of_all = fit.history[0].log_likelihood
+    rest = n_all - n
+    held_out = (n_all * of_all - n * float(per_row.mean())) / rest
+    entry = Entry(
+        n_components=start.n_components,
+        covariance_type=start.covariance_type,
+        n_parameters=start.n_parameters,
+        log_likelihood_per_row=0.0,
+        bic=0.0,
+        aic=0.0,
+        icl=0.0,
+        held_out_log_likelihood_per_row=held_out,
+        held_out_standard_error=float(per_row.std() / np.sqrt(rest)),
+        refined=False,
+    )
+    return _scored(entry, scan, start, of_all)
+
+
+def _scored(entry: Entry, scan: Scan, mixture: Mixture, per_row: float) -> Entry:
+    """With the criteria that follow from a log-likelihood per row."""
+    decided = np.log(responsibilities(scan.sample, mixture).max(axis=1)).mean()
+    deviance, p = -2.0 * scan.n_rows * per_row, entry.n_parameters
+    bic = deviance + p * float(np.log(scan.n_rows))
+    return replace(
+        entry,
+        log_likelihood_per_row=per_row,
+        bic=bic,
+        aic=deviance + 2.0 * p,
+        icl=bic - 2.0 * scan.n_rows * float(decided),
+    )
+
+
+def _refine(
+    courses: Sequence[_Course], rows: Any, scan: Scan, criterion: str, tell: Callable[[str], None]
+) -> int:
+    """Fit to all rows those that can win; returns the passes that it took."""
+    value = CRITERIA[criterion]
+
+    def at_best(course: _Course, gain: float) -> float:
+        """The criterion, if the log-likelihood per row were higher by a gain."""
+        shift = 2.0 * scan.n_rows * gain
+        entry = course.entry
+        return value(
+            replace(entry, bic=entry.bic - shift, aic=entry.aic - shift, icl=entry.icl - shift)
+        )
+
+    def gap(course: _Course) -> float:
+        p = course.entry.n_parameters
+        return _MARGIN * 0.5 * p * (1 / len(scan.sample) - 1 / scan.n_rows)
+
+    leader = min(value(course.entry) for course in courses)
+    able = [course for course in courses if at_best(course, gap(course)) <= leader]
+    tell("can still win: " + ", ".join(_name(course.model) for course in able))
+
+    def drop(results: Sequence[FitResult]) -> list[bool]:
+        by_shape = {_shape(result.mixture): result for result in results}
+        now, hoped = [], []
+        for course in able:
+            result = by_shape.get(_shape(course.mixture))
+            gained = 0.0
+            remaining = -np.inf
+            if result is not None:
+                gained = result.log_likelihood - course.entry.log_likelihood_per_row
+                remaining = result.history[-1].remaining_gain
+            now.append(at_best(course, gained))
+            hoped.append(at_best(course, gained + remaining))
+        out = {
+            _shape(course.mixture): hope > min(now)
+            for course, hope in zip(able, hoped, strict=True)
+        }
+        return [out[_shape(result.mixture)] for result in results]
+
+    threads = in_force().local_threads
+    results = run_together(
+        rows,
+        [
+            Candidate(course.mixture, stepper_of(course.model, scan.sample, threads), course.tol)
+            for course in able
+        ],
+        stop=stop_rule_named(able[0].model.stopping),
+        max_iter=able[0].model.max_iter,
+        total=scan.moments,
+        precision=able[0].model.precision,
+        on_iteration=lambda i: tell(
+            f"pass {i.n_iter}: log-likelihood per row {i.log_likelihood:.9g}"
+        ),
+        drop=drop,
+    )
+    by_shape = {_shape(result.mixture): result for result in results}
+    for course in able:
+        result = by_shape.get(_shape(course.mixture))
+        if result is not None:
+            course.result = result
+            scored = _scored(course.entry, scan, result.mixture, result.log_likelihood)
+            course.entry = replace(scored, refined=True)
+    return max(len(result.history) for result in results)
+
+
+def _shape(mixture: Mixture) -> tuple[int, str]:
+    """What tells candidates apart."""
+    return mixture.n_components, mixture.covariance_type
+
+
+def _name(model: GaussianMixture) -> str:
+    return f"{model.n_components} {model.covariance_type}"
+
+
+def _note(entries: Sequence[Entry], best: Entry, criterion: str) -> str | None:
+    """Where the best is the largest that was tried, what that means."""
+    same = [entry for entry in entries if entry.covariance_type == best.covariance_type]
+    ks = [entry.n_components for entry in same]
+    if len(ks) < 2 or best.n_components < max(ks):
+        return None
+    before = same[-2]
+    gain = best.held_out_log_likelihood_per_row - before.held_out_log_likelihood_per_row
+    return (
+        f"{criterion} still improves at {best.n_components} {best.covariance_type} components, the "
+        f"most that were tried: try more; or, since with many rows it may rise for ever, ask "
+        f"whether the last step's gain of {gain:.2g} nats per held-out row (each value known to "
+        f"{best.held_out_standard_error:.1g}) is worth having"
+    )
+
+
+class _Teller:
+    """Lines on standard error, if wanted."""
+
+    def __init__(self, verbose: int) -> None:
+        self._verbose = verbose
+
+    def __call__(self, line: str) -> None:
+        if self._verbose:
+            print(line, file=sys.stderr)

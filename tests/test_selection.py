@@ -1,0 +1,120 @@
+"""Selection: the truth is found, and what the table says is what scoring says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_data import made_mixture, rows_of, write_store
+from scipy.stats import norm
+
+from daskgmm import GaussianMixture, select
+from daskgmm.errors import DataError, ParameterError
+from daskgmm.selection import CRITERIA
+
+
+@pytest.fixture(scope="module")
+def x():
+    return rows_of(made_mixture("full", 4, 3, separation=6.0), 20_000, seed=1)
+
+
+@pytest.fixture(scope="module")
+def selection(x):
+    return select(x, range(2, 7), covariance_type=["full", "tied", "diag"], random_state=0)
+
+
+def test_the_mixture_that_rows_are_drawn_from_is_chosen(selection):
+    assert (selection.best.n_components, selection.best.covariance_type) == (4, "full")
+    assert selection.model.n_components == 4
+    assert selection.note is None
+    assert len(selection.entries) == 15
+    assert len({(e.n_components, e.covariance_type) for e in selection.entries}) == 15
+
+
+@pytest.mark.parametrize("family", ["tied", "diag", "spherical"])
+def test_other_families_are_chosen_where_they_are_true(family):
+    truth = made_mixture(family, 3, 4, separation=5.0)
+    found = select(
+        rows_of(truth, 20_000, seed=2),
+        range(2, 5),
+        covariance_type=["full", "tied", "diag", "spherical"],
+        random_state=0,
+    )
+    assert (found.best.n_components, found.best.covariance_type) == (3, family)
+
+
+def test_criteria_are_those_of_the_model(selection, x):
+    score = selection.model.criteria(x)
+    # The table has the log-likelihood of the last pass, the model the step after it; the
+    # assignment's entropy is taken from a sample.
+    p = selection.best.n_parameters
+    assert selection.best.bic == pytest.approx(score.bic, abs=0.2 * p)
+    assert selection.best.aic == pytest.approx(score.aic, abs=0.2 * p)
+    assert selection.best.icl == pytest.approx(score.icl, rel=1e-3)
+    assert selection.best.refined
+    assert selection.best.bic == min(e.bic for e in selection.entries)
+
+
+def test_the_chosen_model_is_as_good_as_one_fitted_alone(selection, x):
+    alone = GaussianMixture(4, random_state=0).fit(x)
+    assert selection.model.score(x) >= alone.score(x) - alone.tol_
+
+
+def test_candidates_share_their_passes(selection):
+    # The scan, a pass at all candidates, and what the best ones take.
+    assert selection.model.n_passes_ <= 12
+    assert selection.model.rows_read_ == selection.model.n_passes_ * 20_000
+
+
+def test_held_out_rows_are_as_new_ones(selection, x):
+    fresh = rows_of(made_mixture("full", 4, 3, separation=6.0), 200_000, seed=9)
+    expected = selection.model.score(fresh)
+    error = selection.best.held_out_standard_error
+    assert error == pytest.approx(
+        np.std(selection.model.score_samples(x)) / np.sqrt(10_000), rel=0.1
+    )
+    # To four standard errors.
+    level = norm.isf(1e-4) * error
+    assert abs(selection.best.held_out_log_likelihood_per_row - expected) < level
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_every_criterion_chooses_its_smallest(x, criterion):
+    found = select(x[:4000], range(2, 6), criterion=criterion, random_state=0)
+    value = CRITERIA[criterion]
+    assert value(found.best) == min(value(e) for e in found.entries if e.refined)
+    assert found.criterion == criterion
+
+
+def test_a_criterion_that_keeps_rising_is_said():
+    x = np.random.default_rng(0).uniform(size=(20_000, 2))  # no mixture at all
+    found = select(x, range(1, 6), random_state=0)
+    assert found.best.n_components == 5
+    assert "most that were tried" in found.note
+    assert "held-out" in found.note
+
+
+def test_stored_rows_give_the_same_choice_twice(x, tmp_path):
+    store = str(write_store(tmp_path / "x.zarr", x, 1000))
+    one, other = (select(store, [3, 4], random_state=0) for _ in range(2))
+    assert one.as_dict() == other.as_dict()
+    assert one.best.n_components == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"components": []}, "numbers of components"),
+        ({"components": [0]}, "n_components"),
+        ({"components": [2], "criterion": "magic"}, "bic, aic, icl, held-out"),
+        ({"components": [2], "covariance_type": ["full", "round"]}, "spherical"),
+        ({"components": [2], "reg_covar": -1.0}, "reg_covar"),
+    ],
+)
+def test_wrong_arguments_are_refused(x, arguments, message):
+    with pytest.raises((ParameterError, ValueError), match=message):
+        select(x, **arguments)
+
+
+def test_too_few_rows_are_refused(x):
+    with pytest.raises(DataError, match="too few"):
+        select(x[:5], [2, 3])
