@@ -39,6 +39,9 @@ __all__ = ["Surrogate"]
 
 _EVALUATIONS = 80
 """Of the surrogate for a full pass: on a tenth of the rows, eight passes of arithmetic."""
+_SHARE_OF_GAIN = 1e-3
+"""Of the gain last expected: what an iteration on the sample must be worth."""
+_LEAST_TOL = 1e-14
 _RADIUS = 0.3
 _FARTHEST = 1.0
 """Logarithms, or widths of a component, from which on coordinates are taken anew."""
@@ -96,6 +99,7 @@ class Surrogate:
         self._points: list[_Point] = []  # the best last
         self._updated: Mixture | None = None
         self._proposal: _Proposal | None = None
+        self._expected: float | None = None
 
     @classmethod
     def of_rows(cls, reg_covar: float, rows: InMemoryRows) -> Self:
@@ -175,11 +179,19 @@ class Surrogate:
             self._thinning = max(fits, default=1)
         sample = np.ascontiguousarray(self._sample[:: self._thinning])
         rows = InMemoryRows(sample, n_threads=self._n_threads)
+        expected = self._expected
+        if expected is None:  # by the gap law
+            expected = coordinates.origin.n_parameters / (2 * rows.n_rows)
         try:
-            surrogate = _Surrogate(rows, coordinates, best, self._points[:-1])
-            return surrogate.maximum(self._radius, self._damping)
+            surrogate = _Surrogate(
+                rows, coordinates, best, self._points[:-1], _SHARE_OF_GAIN * expected
+            )
+            found = surrogate.maximum(self._radius, self._damping)
         except _FAILURES:
             return None
+        if found is not None:
+            self._expected = found.gain
+        return found
 
 
 class _Surrogate:
@@ -193,6 +205,8 @@ class _Surrogate:
     best : _Point
     others : list of _Point
         Where passes were made, too; the last is the one that is taken in exactly.
+    tol : float
+        Gain of an iteration, per row, at which its maximum counts as reached.
     """
 
     def __init__(
@@ -201,8 +215,10 @@ class _Surrogate:
         coordinates: Coordinates,
         best: _Point,
         others: Sequence[_Point],
+        tol: float,
     ) -> None:
         self._rows, self._coordinates, self._best = rows, coordinates, best
+        self._tol = tol
         self._value, gradient = self._of_sample(best.u)
         self._correction = best.gradient - gradient
         self._lacking = _RankOnes()
@@ -238,7 +254,7 @@ class _Surrogate:
             jac=True,
             method="L-BFGS-B",
             bounds=np.column_stack([centre - box, centre + box]),
-            options={"maxfun": _EVALUATIONS, "ftol": 1e-13, "gtol": 1e-9},
+            options={"maxfun": _EVALUATIONS, "ftol": max(self._tol, _LEAST_TOL), "gtol": 1e-9},
         )
         proposed = self._coordinates.mixture(solved.x)
         proposed.factors  # noqa: B018 (raises here, where there is a way back)
