@@ -14,13 +14,18 @@ from dask.utils import parse_bytes
 from daskgmm.errors import MemoryLimitError
 
 from .billion import FitFailedError, billion_table
+from .contestants import CONTESTANTS, Terms
 from .driver import PARTITIONS, SCHEDULERS, driver_table
 from .environments import CACHE, pythons_of
+from .few_passes import Found, measured
+from .few_passes_tables import few_passes_tables
 from .grid import COMPONENTS, COVARIANCES, DTYPES, FEATURES, grid
+from .optima import OPTIMA, Optima, searched, searched_table
 from .passes import contestants_of, measured_grid, pass_tables
 from .peers import PEERS, THIS_PROJECT
 from .reading import read_table
 from .stores import CODECS, MadeStore, rows_of
+from .suite import PROBLEMS
 from .table import Table, write_json
 
 __all__ = ["main"]
@@ -81,13 +86,14 @@ def _report(tables: list[Table], json_file: Path | None) -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    """Measure a pass, the read, the driver, and a billion rows.
+    """Measure a pass, the passes of a fit, the read, the driver, and a billion rows.
 
     \b
     Examples:
       python -m tests.benchmarks pass --quick
       python -m tests.benchmarks pass --covariance full --dtype float64 --peers onedal,sklearn
       python -m tests.benchmarks pass --threads 1,2 --peers ""
+      python -m tests.benchmarks passes --problems overlapping,fifty
       python -m tests.benchmarks read --size 4GiB --memory-limit 1GiB
       python -m tests.benchmarks driver --partitions 100,1000
       python -m tests.benchmarks billion --rows 10000000 --folder /tmp/rows
@@ -173,6 +179,103 @@ def _pass(
     _report(pass_tables(found, contestants, reasons), json_file)
     if any(row["disagree"] for row in found):
         sys.exit(1)
+
+
+@main.command("passes")
+@click.option(
+    "--problems", type=_List(str, tuple(PROBLEMS)), default=list(PROBLEMS), help="Default: all."
+)
+@click.option(
+    "--rows", type=click.IntRange(1000), default=1_000_000, show_default=True, help="Of made ones."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of made rows.")
+@click.option(
+    "--contestants",
+    type=_List(str, tuple(CONTESTANTS)),
+    default=["default", "plain", "sklearn"],
+    help="Default: default,plain,sklearn.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="How often the fit from cold is timed beside scikit-learn's; 0 for not at all.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(0.0, min_open=True),
+    default=300.0,
+    show_default=True,
+    help="Seconds for scikit-learn at a problem, for its one fit and again for ten restarts.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=CACHE / "restarts",
+    show_default=True,
+    help="Where scikit-learn's restarts are kept.",
+)
+@click.option("--fresh", is_flag=True, help="Make the restarts anew, and keep those.")
+@click.option(
+    "--optima",
+    "optima_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=OPTIMA,
+    help="The best log-likelihoods known. Default: beside the suite.",
+)
+@click.option("--update-optima", is_flag=True, help="Only look for better ones, by plain EM.")
+@click.option(
+    "--starts",
+    type=click.IntRange(0),
+    default=6,
+    show_default=True,
+    help="At random, of each problem, to update from.",
+)
+@_json
+def _passes(
+    problems: list[str],
+    rows: int,
+    seed: int,
+    contestants: list[str],
+    rounds: int,
+    patience: float,
+    cache: Path,
+    fresh: bool,
+    optima_file: Path,
+    update_optima: bool,
+    starts: int,
+    json_file: Path | None,
+) -> None:
+    """Passes that a fit needs, over a suite of problems, beside scikit-learn.
+
+    Optima better than the best known are kept, of problems that have one already.
+
+    \b
+    Examples:
+      python -m tests.benchmarks passes
+      python -m tests.benchmarks passes --problems flat --contestants default,squarem --rounds 0
+      python -m tests.benchmarks passes --update-optima --problems flat --starts 30
+    """
+    chosen, optima = [PROBLEMS[name] for name in problems], Optima(optima_file)
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    if update_optima:
+        best = []
+        for row in searched(chosen, rows, seed, starts, patience, optima, say):
+            optima.write(new=True)
+            best.append(row)
+        _report([searched_table(best)], json_file)
+        return
+    terms, found = Terms(patience, cache, fresh), Found()
+    for more in measured(chosen, rows, seed, contestants, rounds, terms, optima, say):
+        found += more
+        optima.write(new=False)
+        if json_file is not None:  # a suite takes hours: keep what is there
+            write_json(json_file, few_passes_tables(found))
+    _report(few_passes_tables(found), json_file)
 
 
 @main.command("read")

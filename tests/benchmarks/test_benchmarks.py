@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 import zarr
 from click.testing import CliRunner, Result
+from sklearn.mixture import GaussianMixture
 
-from . import billion, environments, floor, stores
+from . import billion, environments, floor, stores, suite
 from .__main__ import main
 from .grid import FEATURES, Point, default_rows, grid
 from .made import start_of, truth, write_start
 from .passes import Contestant, at_work, contestants_of, measured_point, pass_tables
 from .peers import PEERS, THIS_PROJECT
+from .restarts import remembered_restarts, restarts
 
 HERE = {name: Path(sys.executable) for name in (THIS_PROJECT.name, "sklearn")}
 POINT = Point("full", "float64", n_features=3, n_components=4, n_rows=5_000)
@@ -102,6 +104,89 @@ def test_a_peer_whose_environment_cannot_be_made_is_named(tmp_path: Path) -> Non
     assert "venv" in reasons["bob"]
     shown = str(pass_tables([], contestants_of(peers[1:], pythons), reasons)[0])
     assert "bob is left out: -m venv" in shown
+
+
+# -- passes --------------------------------------------------------------------
+
+TINY = ("--rows", "5000", "--problems", "two-or-three")
+KEY = "two-or-three rows=5000 seed=0"
+
+
+def passes(folder: Path, *arguments: str) -> tuple[Result, list[list[dict[str, Any]]]]:
+    """The command at a tiny size, all that it keeps in one folder, and its tables."""
+    file = folder / "passes.json"
+    where = ("--cache", str(folder), "--optima", str(folder / "optima.json"), "--json", str(file))
+    result = invoked("passes", *TINY, *where, *arguments)
+    assert result.exit_code == 0, result.output
+    return result, tables_of(file)
+
+
+def test_passes_are_counted_up_to_the_best_of_the_run(tmp_path: Path) -> None:
+    _, (fits, (speed,), summary, _) = passes(tmp_path)
+    ends = {row["contestant"]: row["below_best"] for row in fits}
+    assert ends.keys() == {"default", "plain", "sklearn"}
+    assert math.isclose(min(ends.values()), 0.0, abs_tol=1e-3)
+    for row in fits:
+        assert row["rows_read"] == 5_000 * row["n_passes"]
+        assert (row["to_precision"] or math.inf) <= (row["to_fine"] or math.inf)
+        assert row["to_precision"] or row["below_best"] > 1.0
+    assert speed["same"] == (speed["higher_by"] >= -1e-4)
+    assert {row["contestant"] for row in summary} == ends.keys()
+    assert not (tmp_path / "optima.json").exists()  # it is for the suite's own sizes
+
+
+def test_restarts_one_by_one_are_those_of_scikit_learn(tmp_path: Path) -> None:
+    with suite.posed(suite.PROBLEMS["two-or-three"], 5_000, seed=0) as task:
+        found = remembered_restarts(task, 3, patience=60.0, cache=tmp_path, fresh=False)
+        again = remembered_restarts(task, 3, patience=60.0, cache=tmp_path, fresh=False)
+        known = GaussianMixture(3, n_init=3, random_state=0).fit(task.x)
+    assert again == found  # from the cache: seconds are not the same twice
+    best = max(found.done, key=lambda restart: restart.log_likelihoods[-1])
+    # Sums of 5,000 rows, carried on over the iterations, on other numbers of threads.
+    np.testing.assert_allclose(best.log_likelihoods, known.lower_bounds_, rtol=1e-9)
+
+
+def test_restarts_are_given_up_when_patience_ends(tmp_path: Path) -> None:
+    with suite.posed(suite.PROBLEMS["crescents"], 20_000, seed=0) as task:
+        found = restarts(task, n_restarts=1_000, patience=0.5)
+    assert found.gave_up
+    assert len(found.done) < 1_000
+    assert found.seconds == 0.5
+
+
+@pytest.mark.parametrize(("kept", "arrives"), [(0.0, False), (-1e3, True)])
+def test_passes_are_counted_up_to_the_best_that_is_kept(
+    kept: float, arrives: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "optima.json"
+    file.write_text(json.dumps({KEY: {"log_likelihood": kept, "found_by": "hearsay"}}))
+    result, tables = passes(tmp_path, "--contestants", "default", "--rounds", "0")
+    ((row,), *_) = tables
+    known = json.loads(file.read_text())[KEY]
+    assert (row["to_precision"] is not None) == arrives
+    assert (known["found_by"] == "default") == arrives
+    assert known["log_likelihood"] == (row["log_likelihood"] if arrives else kept)
+    assert ("the best known" in result.output) == arrives
+
+
+def test_better_optima_are_looked_for_from_the_truth_and_elsewhere(tmp_path: Path) -> None:
+    _, ((one, other),) = passes(
+        *(tmp_path, "--update-optima", "--starts", "1", "--problems", "apart,faithful-2")
+    )
+    known = json.loads((tmp_path / "optima.json").read_text())
+    assert (one["starts"], other["starts"]) == (3, 1)  # a real table has no known truth
+    assert one["best"] == known["apart rows=5000 seed=0"]["log_likelihood"]
+    # As tests/em/test_agreement.py has it, of 272 rows, and with reg_covar.
+    assert math.isclose(other["best"], -1130.263960 / 272, rel_tol=1e-6)
+    assert known["faithful-2 rows=272 seed=0"]["found_by"].startswith("plain EM from")
+
+
+@pytest.mark.parametrize("name", suite.PROBLEMS)
+def test_problems_are_the_same_each_time(name: str) -> None:
+    problem = suite.PROBLEMS[name]
+    rows = [problem.rows(1_000, seed=0) for _ in range(2)]
+    np.testing.assert_array_equal(*rows)
+    assert problem.is_real or len(rows[0]) == 1_000
 
 
 # -- the grid and its floor ----------------------------------------------------

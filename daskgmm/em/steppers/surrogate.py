@@ -52,6 +52,8 @@ _MOST_DAMPING = 1.0
 _ROWS_PER_PARAMETER, _FEWEST = 100, 50_000
 _AS_PREDICTED = (0.5, 2.0)
 """Found gains over predicted ones that a sample of the size at hand may have."""
+_MOST_POINTS = 12
+"""Passes that are remembered: each costs an evaluation and a gradient's memory."""
 _FAILURES = (np.linalg.LinAlgError, SingularComponentError, ParameterError)
 
 
@@ -155,6 +157,7 @@ class Surrogate:
         with_ridge = _with_ridge(statistics, self._reg_covar)
         point = _Point(u, now, coordinates.gradient(u, mixture, with_ridge), not fell)
         self._points.insert(-1 if fell else len(self._points), point)
+        del self._points[:-_MOST_POINTS]
         if proposal is None or best is None or proposal.gain <= 0:
             return
         ratio = (now - best.objective) / proposal.gain
