@@ -22,6 +22,7 @@ __all__ = [
     "NotFoundError",
     "OutputExistsError",
     "ParameterError",
+    "PointerMovedError",
     "SingularComponentError",
     "StorageError",
 ]
@@ -53,6 +54,10 @@ class NotFoundError(DaskGMMError, FileNotFoundError):
 
 class StorageError(DaskGMMError, OSError):
     """A store could not be read or written."""
+
+
+class PointerMovedError(StorageError):
+    """Another writer has replaced a pointer meanwhile."""
 
 
 class OutputExistsError(DaskGMMError, FileExistsError):

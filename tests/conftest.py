@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
 from made_data import WORDS_OF_FAMILIES
+from object_store import ObjectStore
 
 from daskgmm.kernel.blas import single_thread
 
@@ -31,3 +34,20 @@ def _one_blas_thread():
 def family(request: pytest.FixtureRequest) -> str:
     """The name of every covariance family in the table."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A server of S3 on loopback; this process has what it needs in its environment."""
+    store = ObjectStore.start(tmp_path_factory.mktemp("object-store"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in store.environment.items():
+            patch.setenv(name, value)
+        yield store
+    store.stop()
+
+
+@pytest.fixture
+def bucket(object_store: ObjectStore) -> str:
+    """The URL of an empty bucket."""
+    return object_store.bucket()

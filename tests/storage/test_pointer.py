@@ -1,0 +1,165 @@
+"""Pointers: read whole, swapped by one of several writers, on disk and on S3."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from daskgmm.errors import DamagedDataError, PointerMovedError, StorageError
+from daskgmm.storage import Location
+from daskgmm.storage.pointer import read_pointer, swap_pointer
+
+
+@pytest.fixture(params=["local", "s3", "memory"])
+def folder(request, tmp_path) -> str:
+    if request.param == "s3":
+        return f"{request.getfixturevalue('bucket')}/pointers"
+    return str(tmp_path) if request.param == "local" else f"memory://pointers-{tmp_path.name}"
+
+
+@pytest.fixture
+def place(folder) -> Location:
+    return Location.parse(f"{folder}/latest")
+
+
+def test_nothing_is_none(place):
+    assert read_pointer(place) is None
+
+
+def test_what_was_put_is_read(place):
+    swap_pointer(place, "first", None)
+    assert read_pointer(place) == "first"
+    swap_pointer(place, "sécond", "first")
+    assert read_pointer(place) == "sécond"
+
+
+@pytest.mark.parametrize("expected", [None, "another"])
+def test_what_another_put_stays(place, expected):
+    swap_pointer(place, "theirs", None)
+    with pytest.raises(PointerMovedError, match=r"latest holds 'theirs' where .* was expected"):
+        swap_pointer(place, "ours", expected)
+    assert read_pointer(place) == "theirs"
+
+
+def test_what_another_removed_is_not_put_again(place):
+    with pytest.raises(PointerMovedError, match="holds None where 'first'"):
+        swap_pointer(place, "second", "first")
+    assert read_pointer(place) is None
+
+
+def race(place, writers, expected):
+    """Who won, of several threads that swap at the same time."""
+    begin = threading.Barrier(len(writers))
+    won = []
+
+    def writer(text):
+        begin.wait()
+        try:
+            swap_pointer(place, text, expected)
+        except PointerMovedError:
+            return
+        won.append(text)
+
+    threads = [threading.Thread(target=writer, args=[text]) for text in writers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return won
+
+
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_of_writers_that_race_one_wins(kind, tmp_path, request):
+    folder = tmp_path if kind == "local" else request.getfixturevalue("bucket")
+    place = Location.parse(f"{folder}/latest")
+    now = None
+    for turn in range(10):
+        won = race(place, [f"{turn}-{writer}" for writer in "abcd"], now)
+        assert len(won) == 1
+        now = read_pointer(place)
+        assert [now] == won
+
+
+def test_writers_in_other_processes_race_as_well(tmp_path):
+    """A lock within the process would pass the test above."""
+    code = (
+        "import sys\n"
+        "from daskgmm.errors import PointerMovedError\n"
+        "from daskgmm.storage import Location\n"
+        "from daskgmm.storage.pointer import swap_pointer\n"
+        "won = 0\n"
+        "for turn in range(200):\n"
+        "    place = Location.parse(f'{sys.argv[1]}/latest-{turn}')\n"
+        "    try:\n"
+        "        swap_pointer(place, sys.argv[2], 'start')\n"
+        "        won += 1\n"
+        "    except PointerMovedError:\n"
+        "        pass\n"
+        "print(won)\n"
+    )
+    for turn in range(200):
+        (tmp_path / f"latest-{turn}").write_text("start")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), name], stdout=subprocess.PIPE, text=True
+        )
+        for name in ("one", "two")
+    ]
+    assert sum(int(process.communicate()[0]) for process in processes) == 200
+
+
+def test_a_swap_leaves_pointer_and_lock(tmp_path):
+    place = Location.parse(tmp_path / "latest")
+    swap_pointer(place, "first", None)
+    swap_pointer(place, "second", "first")
+    assert sorted(os.listdir(tmp_path)) == [".latest.lock", "latest"]
+
+
+def test_a_put_that_fails_leaves_the_old(tmp_path):
+    place = Location.parse(tmp_path / "latest")
+    swap_pointer(place, "first", None)
+    with pytest.raises(StorageError, match="latest cannot be written: UnicodeEncodeError"):
+        swap_pointer(place, "\ud800", "first")
+    assert read_pointer(place) == "first"
+    assert sorted(os.listdir(tmp_path)) == [".latest.lock", "latest"]
+
+
+def test_what_cannot_be_read_is_said(tmp_path):
+    (tmp_path / "latest").write_bytes(b"\xff")
+    with pytest.raises(DamagedDataError, match="latest is not text"):
+        read_pointer(Location.parse(tmp_path / "latest"))
+    with pytest.raises(StorageError, match="cannot be read: IsADirectoryError"):
+        read_pointer(Location.parse(tmp_path))
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    place = Location.parse(Path(tmp_path / "none" / "latest"))
+    assert read_pointer(place) is None
+    with pytest.raises(StorageError, match="cannot be written: FileNotFoundError"):
+        swap_pointer(place, "first", None)
+
+
+def test_a_bucket_that_is_not_there_is_said(bucket):
+    place = Location.parse(f"{bucket}-none/latest")
+    with pytest.raises(StorageError, match="latest cannot be written"):
+        swap_pointer(place, "first", None)
+
+
+def test_a_put_whose_answer_was_lost_has_won(bucket, monkeypatch):
+    """The put is tried again by whatever lies beneath, and then finds its own text."""
+    place = Location.parse(f"{bucket}/latest")
+    fs, path = place.filesystem()
+
+    def put_twice(*arguments, **condition):
+        type(fs).pipe_file(fs, *arguments, **condition)
+        type(fs).pipe_file(fs, *arguments, **condition)
+
+    monkeypatch.setattr(fs, "pipe_file", put_twice)
+    swap_pointer(place, "first", None)
+    swap_pointer(place, "second", "first")
+    assert read_pointer(place) == "second"
