@@ -7,9 +7,9 @@ from daskgmm.em.evaluate import (
     probabilities,
     score_rows,
 )
-from daskgmm.em.history import Iteration, ScanDone
+from daskgmm.em.history import Iteration, Resumed, ScanDone
 from daskgmm.em.initialise import INITIALISERS, GivenStart, start_mixture
-from daskgmm.em.loop import Candidate, FitResult, run, run_together
+from daskgmm.em.loop import Candidate, Course, FitResult, run, run_together
 from daskgmm.em.progressive import N_STARTS, best_of_starts, hopeless
 from daskgmm.em.rows import InMemoryRows, Rows, Source
 from daskgmm.em.scan import Scan, scan_rows
@@ -22,11 +22,13 @@ __all__ = [
     "STEPPERS",
     "STOP_RULES",
     "Candidate",
+    "Course",
     "FitResult",
     "GivenStart",
     "InMemoryRows",
     "Iteration",
     "PlainEM",
+    "Resumed",
     "Rows",
     "Scan",
     "ScanDone",

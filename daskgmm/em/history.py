@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Iteration", "ScanDone"]
+__all__ = ["Iteration", "Resumed", "ScanDone"]
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,13 @@ class ScanDone:
     n_rows: int
     n_sampled: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Event: an interrupted fit goes on, after so many passes."""
+
+    n_passes: int
 
 
 @dataclass(frozen=True)

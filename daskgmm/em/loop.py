@@ -26,7 +26,7 @@ from daskgmm.kernel import (
 )
 from daskgmm.kernel.blas import single_thread
 
-__all__ = ["MAX_ITER", "Candidate", "FitResult", "Precision", "run", "run_together"]
+__all__ = ["MAX_ITER", "Candidate", "Course", "FitResult", "Precision", "run", "run_together"]
 
 MAX_ITER = "max_iter"
 """Reason of a fit that ended before its stop rule held: an outcome, not an error."""
@@ -76,6 +76,33 @@ def _dtype_for(x: NDArray[Any], precision: Precision) -> np.dtype[Any]:
 
 
 @dataclass(frozen=True, eq=False)
+class Course:
+    """How far a candidate has come: with it, and its stepper's state, a fit goes on exactly.
+
+    Attributes
+    ----------
+    mixture : Mixture
+        Where the next pass is made.
+    kept : Mixture
+        The result, if no more passes are made.
+    history : tuple of Iteration
+    stop_reason : str or None
+        None until the stop rule holds.
+    is_active : bool
+        Whether it needs more passes: False where it has stopped or was dropped.
+    stepper : dataclass
+        State of the stepper; see :class:`~daskgmm.em.steppers.Stepper`.
+    """
+
+    mixture: Mixture
+    kept: Mixture
+    history: tuple[Iteration, ...]
+    stop_reason: str | None
+    is_active: bool
+    stepper: Any
+
+
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """A mixture to fit, beside others, on the same passes.
 
@@ -85,11 +112,14 @@ class Candidate:
     stepper : Stepper
     tol : float
         What the stop rule compares with.
+    so_far : Course, optional
+        Of a fit that was interrupted: it goes on from there, and not from ``start``.
     """
 
     start: Mixture
     stepper: Stepper
     tol: float
+    so_far: Course | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +154,8 @@ def _pass(rows: Rows, asked: Sequence[_Asked], total: Moments | None) -> list[St
     ]
 
 
-class _Course:
-    """How far one candidate has come."""
+class _Runner:
+    """One candidate on its way."""
 
     def __init__(
         self, candidate: Candidate, n_rows: int, precision: Precision, total: Moments | None
@@ -134,11 +164,17 @@ class _Course:
         self.kept = candidate.start
         self.history: list[Iteration] = []
         self.stop_reason: str | None = None
+        self.is_active = True
+        if (so_far := candidate.so_far) is not None:
+            self.mixture, self.kept = so_far.mixture, so_far.kept
+            self.history, self.stop_reason = list(so_far.history), so_far.stop_reason
+            self.is_active = so_far.is_active
+            candidate.stepper.state = so_far.stepper
         self._candidate, self._n_rows, self._total = candidate, n_rows, total
         if precision == "auto" and candidate.tol < _LEAST_TOL_OF_FLOAT32:
             precision = "float64"
         self._precision = precision
-        _check_factors(self.mixture, 0, None)
+        _check_factors(self.mixture, len(self.history), None)
 
     @property
     def asked(self) -> _Asked:
@@ -171,7 +207,7 @@ class _Course:
         )
         self.mixture, self.kept = step.mixture, step.kept
         if stop.holds(self.history, self._candidate.tol):
-            self.stop_reason = stop.name
+            self.stop_reason, self.is_active = stop.name, False
 
     @property
     def best(self) -> float:
@@ -181,6 +217,17 @@ class _Course:
     def result(self) -> FitResult:
         """As it stands."""
         return FitResult(self.kept, tuple(self.history), self.stop_reason or MAX_ITER)
+
+    def course(self) -> Course:
+        """As it stands, to go on from."""
+        return Course(
+            self.mixture,
+            self.kept,
+            tuple(self.history),
+            self.stop_reason,
+            self.is_active,
+            self._candidate.stepper.state,
+        )
 
 
 def run(
@@ -218,6 +265,7 @@ def run_together(
     precision: Precision = "float64",
     on_iteration: Callable[[Iteration], None] = lambda iteration: None,
     drop: Callable[[Sequence[FitResult]], Sequence[bool]] = lambda results: [False] * len(results),
+    keep: Callable[[Sequence[Course]], None] = lambda courses: None,
 ) -> list[FitResult]:
     """Fit mixtures by EM, all on the same passes, each until the stop rule holds for it.
 
@@ -239,6 +287,9 @@ def run_together(
         there, not here.
     drop : callable
         Given the results so far, says which candidates need no more passes.
+    keep : callable
+        Given after each pass how far all candidates have come, before ``on_iteration``;
+        what is in it changes with the next pass.
 
     Returns
     -------
@@ -256,31 +307,28 @@ def run_together(
         If the log-likelihood of a pass is not finite.
     """
     with single_thread():  # also between passes: small factorisations are slower on many
-        courses = [_Course(c, rows.n_rows, precision, total) for c in candidates]
-        active = list(courses)
-        for _ in range(max_iter):
-            began = time.perf_counter()
-            found = _pass(rows, [course.asked for course in active], total)
-            seconds = time.perf_counter() - began
-            for course, statistics in zip(tuple(active), found, strict=True):
-                try:
-                    course.advance(statistics, seconds, stop)
-                except SingularComponentError:
-                    courses.remove(course)
-                    active.remove(course)
-                    if not courses:
-                        raise
-            if active:
-                on_iteration(max(active, key=lambda course: course.best).history[-1])
-            dropped = drop([course.result() for course in courses])
-            active = [
-                course
-                for course, out in zip(courses, dropped, strict=True)
-                if not out and course in active and course.stop_reason is None
-            ]
+        runners = [_Runner(c, rows.n_rows, precision, total) for c in candidates]
+        for _ in range(max(len(runner.history) for runner in runners), max_iter):
+            active = [runner for runner in runners if runner.is_active]
             if not active:
                 break
-        return [course.result() for course in courses]
+            began = time.perf_counter()
+            found = _pass(rows, [runner.asked for runner in active], total)
+            seconds = time.perf_counter() - began
+            for runner, statistics in zip(active, found, strict=True):
+                try:
+                    runner.advance(statistics, seconds, stop)
+                except SingularComponentError:
+                    runners.remove(runner)
+                    if not runners:
+                        raise
+            dropped = drop([runner.result() for runner in runners])
+            for runner, out in zip(runners, dropped, strict=True):
+                runner.is_active &= not out
+            keep([runner.course() for runner in runners])
+            if seen := [runner for runner in active if runner in runners]:
+                on_iteration(max(seen, key=lambda runner: runner.best).history[-1])
+        return [runner.result() for runner in runners]
 
 
 def _check_pass(statistics: Statistics, n_rows: int, n_pass: int) -> None:

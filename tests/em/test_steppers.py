@@ -8,7 +8,7 @@ from made_data import assert_same_bits, made_mixture, rows_of
 
 from daskgmm.em import STEPPERS, STOP_RULES, InMemoryRows, PlainEM, Squarem, Surrogate, run
 from daskgmm.em.steppers import Step
-from daskgmm.kernel import Mixture, e_step, m_step
+from daskgmm.kernel import Coordinates, Mixture, e_step, m_step
 
 ACCELERATED = [name for name in STEPPERS if name != "plain"]
 
@@ -102,8 +102,9 @@ class BadSurrogate(Surrogate):
         self.bad += 1
         if found is None or self.bad % 2:
             return found
-        u = found.u + 5.0 * self._coordinates.widths
-        return type(found)(u, self._coordinates.mixture(u), found.gain, found.at_bound)
+        coordinates = Coordinates(self.state.origin)
+        u = found.u + 5.0 * coordinates.widths
+        return type(found)(u, coordinates.mixture(u), found.gain, found.at_bound)
 
 
 class BadSquarem(Squarem):
@@ -111,10 +112,11 @@ class BadSquarem(Squarem):
 
     def _second(self, base, now, updated):
         step = super()._second(base, now, updated)
-        if not self._extrapolated:
+        if not self.state.extrapolated:
             return step
-        u = base.coordinates.vector(step.mixture) + 5.0 * base.coordinates.widths
-        return Step(base.coordinates.mixture(u), step.kept, step.accepted, step.remaining_gain)
+        coordinates = Coordinates(base.origin)
+        u = coordinates.vector(step.mixture) + 5.0 * coordinates.widths
+        return Step(coordinates.mixture(u), step.kept, step.accepted, step.remaining_gain)
 
 
 @pytest.mark.parametrize("bad", [BadSurrogate, BadSquarem])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -36,7 +36,16 @@ class Step:
 
 
 class Stepper(Protocol):
-    """Proposes the parameters at which the next pass is made."""
+    """Proposes the parameters at which the next pass is made.
+
+    Attributes
+    ----------
+    state : dataclass
+        All that it keeps between passes: numbers, text, arrays, mixtures, and dataclasses and
+        lists of these. A new stepper that is given it goes on as this one would.
+    """
+
+    state: Any
 
     def next(self, mixture: Mixture, statistics: Statistics) -> Step:
         """What follows ``mixture``, given its statistics over all rows."""

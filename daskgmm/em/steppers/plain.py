@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from daskgmm.em.steppers.base import Step
 from daskgmm.kernel import Mixture, Statistics, m_step
 
-__all__ = ["PlainEM"]
+__all__ = ["PlainEM", "PlainState"]
+
+
+@dataclass
+class PlainState:
+    """Nothing is kept between passes."""
 
 
 @dataclass
@@ -15,6 +20,7 @@ class PlainEM:
     """The EM algorithm of Dempster, Laird and Rubin (1977)."""
 
     reg_covar: float
+    state: PlainState = field(default_factory=PlainState)
 
     def next(self, mixture: Mixture, statistics: Statistics) -> Step:
         """The M-step."""

@@ -11,7 +11,7 @@ from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.kernel import Coordinates, Mixture, Statistics, m_step
 from daskgmm.kernel.families.base import Float64Array
 
-__all__ = ["Squarem"]
+__all__ = ["Squarem", "SquaremState"]
 
 _SLOW = 0.6
 """EM that shrinks its steps faster than this needs no help."""
@@ -20,12 +20,37 @@ _TINY = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
-class _Base:
+class Base:
     """Where an extrapolation starts, and how far the first step of EM from it went."""
 
-    coordinates: Coordinates
+    origin: Mixture
     objective: float
     step: Float64Array
+
+
+@dataclass
+class SquaremState:
+    """What is kept between passes.
+
+    Attributes
+    ----------
+    base : Base or None
+        After the first step of EM of two.
+    kept : Mixture or None
+        The M-step of the best pass.
+    before : float
+        The objective there.
+    longest : float
+        Of extrapolations.
+    extrapolated : bool
+        Whether the next pass is made beyond a step of EM.
+    """
+
+    base: Base | None = None
+    kept: Mixture | None = None
+    before: float = -np.inf
+    longest: float = 1.0
+    extrapolated: bool = False
 
 
 class Squarem:
@@ -41,37 +66,32 @@ class Squarem:
 
     def __init__(self, reg_covar: float) -> None:
         self._reg_covar = reg_covar
-        self._base: _Base | None = None
-        self._kept: Mixture | None = None
-        self._before = -np.inf  # the objective where ``kept`` is the M-step of
-        self._longest = 1.0
-        self._extrapolated = False
+        self.state = SquaremState()
 
     def next(self, mixture: Mixture, statistics: Statistics) -> Step:
         """The M-step, or every second time a point beyond it; back where that was lower."""
         now = objective(mixture, statistics, self._reg_covar)
-        if self._extrapolated:
-            self._extrapolated = False
-            if has_fallen(now, self._before):
-                assert self._kept is not None
-                self._longest = max(1.0, self._longest / _GROWTH)
-                return Step(self._kept, self._kept, accepted=False, remaining_gain=np.inf)
+        if self.state.extrapolated:
+            self.state.extrapolated = False
+            if has_fallen(now, self.state.before):
+                assert self.state.kept is not None
+                self.state.longest = max(1.0, self.state.longest / _GROWTH)
+                return Step(self.state.kept, self.state.kept, accepted=False, remaining_gain=np.inf)
         updated = m_step(statistics, self._reg_covar)
-        base, self._base = self._base, None
-        self._before, self._kept = now, updated
+        base, self.state.base = self.state.base, None
+        self.state.before, self.state.kept = now, updated
         try:
             if base is not None:
                 return self._second(base, now, updated)
-            coordinates = Coordinates(mixture)
-            self._base = _Base(coordinates, now, coordinates.vector(updated))
+            self.state.base = Base(mixture, now, Coordinates(mixture).vector(updated))
         except (np.linalg.LinAlgError, SingularComponentError, ParameterError):
             pass  # nowhere to extrapolate from; the loop names a component that is singular
         return Step(updated, updated, remaining_gain=np.inf)
 
-    def _second(self, base: _Base, now: float, updated: Mixture) -> Step:
+    def _second(self, base: Base, now: float, updated: Mixture) -> Step:
         """From the base's second step of EM, ``updated``."""
-        first = base.step
-        second = base.coordinates.vector(updated) - first
+        coordinates, first = Coordinates(base.origin), base.step
+        second = coordinates.vector(updated) - first
         rate = _length(second) / max(_length(first), _TINY)
         gain = now - base.objective
         if gain <= 0:  # a step of EM that gains nothing: there is nothing, to rounding
@@ -82,12 +102,12 @@ class Squarem:
         remaining = gain * slowest**2 / (1 - slowest**2) if slowest < 1 else np.inf
         if rate <= _SLOW:
             return Step(updated, updated, remaining_gain=remaining)
-        length = min(max(length, 1.0), self._longest)
-        if length == self._longest:
-            self._longest *= _GROWTH
-        beyond = base.coordinates.mixture(2 * length * first + length**2 * bend)
+        length = min(max(length, 1.0), self.state.longest)
+        if length == self.state.longest:
+            self.state.longest *= _GROWTH
+        beyond = coordinates.mixture(2 * length * first + length**2 * bend)
         beyond.factors  # noqa: B018 (raises here, where there is a way back)
-        self._extrapolated = True
+        self.state.extrapolated = True
         return Step(beyond, updated, remaining_gain=remaining)
 
 

@@ -22,7 +22,7 @@ symmetric rank one update.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -35,7 +35,7 @@ from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.kernel import Coordinates, Mixture, Statistics, e_step, m_step
 from daskgmm.kernel.families.base import Float64Array
 
-__all__ = ["Surrogate"]
+__all__ = ["Surrogate", "SurrogateState"]
 
 _EVALUATIONS = 80
 """Of the surrogate for a full pass: on a tenth of the rows, eight passes of arithmetic."""
@@ -58,7 +58,7 @@ _FAILURES = (np.linalg.LinAlgError, SingularComponentError, ParameterError)
 
 
 @dataclass(frozen=True, eq=False)
-class _Point:
+class Point:
     """Where a pass was made: coordinates, objective per row and gradient of all rows."""
 
     u: Float64Array
@@ -68,13 +68,51 @@ class _Point:
 
 
 @dataclass(frozen=True, eq=False)
-class _Proposal:
+class Proposal:
     """A maximiser of the surrogate, its gain per row, and whether the box held it."""
 
     u: Float64Array
     mixture: Mixture
     gain: float
     at_bound: bool
+
+
+@dataclass
+class SurrogateState:
+    """What is learned from passes.
+
+    Attributes
+    ----------
+    thinning : int
+        Every so many rows of the sample are used; 0 before that is chosen.
+    radius, damping : float
+        Of the box, and per row and coordinate.
+    trust : float
+        Gain found over gain predicted, at least 1.
+    falls : int
+        Passes in a row whose log-likelihood had fallen.
+    origin : Mixture or None
+        What the coordinates are about.
+    points : list of Point
+        Where passes were made, the best last.
+    updated : Mixture or None
+        The M-step of the best.
+    proposal : Proposal or None
+        Where the next pass is made, unless it is at ``updated``.
+    expected : float or None
+        Gain per row of the last maximisation.
+    """
+
+    thinning: int = 0
+    radius: float = _RADIUS
+    damping: float = _DAMPING
+    trust: float = 1.0
+    falls: int = 0
+    origin: Mixture | None = None
+    points: list[Point] = field(default_factory=list)
+    updated: Mixture | None = None
+    proposal: Proposal | None = None
+    expected: float | None = None
 
 
 class Surrogate:
@@ -93,107 +131,99 @@ class Surrogate:
         self._reg_covar = reg_covar
         self._sample = sample
         self._n_threads = n_threads
-        self._thinning = 0
-        self._radius, self._damping = _RADIUS, _DAMPING
-        self._trust = 1.0
-        self._falls = 0
-        self._coordinates: Coordinates | None = None
-        self._points: list[_Point] = []  # the best last
-        self._updated: Mixture | None = None
-        self._proposal: _Proposal | None = None
-        self._expected: float | None = None
+        self.state = SurrogateState()
 
     @classmethod
     def of_rows(cls, reg_covar: float, rows: InMemoryRows) -> Self:
         """With all of some rows in memory for their own sample: then it is exact."""
         stepper = cls(reg_covar, rows.array, rows.n_threads)
-        stepper._thinning = 1
+        stepper.state.thinning = 1
         return stepper
 
     def next(self, mixture: Mixture, statistics: Statistics) -> Step:
         """The surrogate's maximiser; a step of EM where that failed."""
         now = objective(mixture, statistics, self._reg_covar)
-        fell = bool(self._points) and has_fallen(now, self._points[-1].objective)
-        if fell and self._proposal is None:
+        fell = bool(self.state.points) and has_fallen(now, self.state.points[-1].objective)
+        if fell and self.state.proposal is None:
             # A step of EM can fall by what regularises weights, which it leaves out: the end.
-            assert self._updated is not None
-            return Step(self._updated, self._updated, accepted=False, remaining_gain=0.0)
+            assert self.state.updated is not None
+            return Step(self.state.updated, self.state.updated, accepted=False, remaining_gain=0.0)
         try:
             self._learn(mixture, statistics, now, fell)
         except _FAILURES:
-            self._points.clear()
+            self.state.points.clear()
         if not fell:
-            self._falls = 0
-            self._updated = m_step(statistics, self._reg_covar)
+            self.state.falls = 0
+            self.state.updated = m_step(statistics, self._reg_covar)
         else:
-            self._falls += 1
-        updated = self._updated
+            self.state.falls += 1
+        updated = self.state.updated
         assert updated is not None
         # A second fall in a row, or one of a step as short as EM's: it is no guide here.
-        lost = self._falls > 1 or (fell and self._damping >= _MOST_DAMPING)
-        self._proposal = None if lost or not self._points else self._maximise()
-        if self._proposal is None:
+        lost = self.state.falls > 1 or (fell and self.state.damping >= _MOST_DAMPING)
+        self.state.proposal = None if lost or not self.state.points else self._maximise()
+        if self.state.proposal is None:
             return Step(updated, updated, not fell, np.inf if fell else None)
-        remaining = np.inf if fell else self._remaining_gain(self._proposal)
-        return Step(self._proposal.mixture, updated, not fell, remaining)
+        remaining = np.inf if fell else self._remaining_gain(self.state.proposal)
+        return Step(self.state.proposal.mixture, updated, not fell, remaining)
 
-    def _remaining_gain(self, proposal: _Proposal) -> float:
+    def _remaining_gain(self, proposal: Proposal) -> float:
         """As predicted, of damped steps; and as the gains found so far shrink, if they do."""
-        accepted = [point.objective for point in self._points if point.accepted]
+        accepted = [point.objective for point in self.state.points if point.accepted]
         by_history = estimated_remaining_gain(accepted[-3:]) if len(accepted) > 2 else 0.0
-        return max(proposal.gain * self._trust, by_history)
+        return max(proposal.gain * self.state.trust, by_history)
 
     def _learn(self, mixture: Mixture, statistics: Statistics, now: float, fell: bool) -> None:
         """Remember the pass; adapt box and sample to the gain found, over the gain predicted."""
-        proposal, best = self._proposal, self._points[-1] if self._points else None
-        if self._coordinates is None:
-            self._coordinates = Coordinates(mixture)
-        coordinates = self._coordinates
+        proposal, best = self.state.proposal, self.state.points[-1] if self.state.points else None
+        if self.state.origin is None:
+            self.state.origin = mixture
+        coordinates = Coordinates(self.state.origin)
         u = coordinates.vector(mixture) if proposal is None else proposal.u
         if not fell and np.abs(u / coordinates.widths).max() > _FARTHEST:
-            coordinates = self._coordinates = Coordinates(mixture)
-            self._points.clear()
+            self.state.origin, coordinates = mixture, Coordinates(mixture)
+            self.state.points.clear()
             u = np.zeros(coordinates.size)
         with_ridge = _with_ridge(statistics, self._reg_covar)
-        point = _Point(u, now, coordinates.gradient(u, mixture, with_ridge), not fell)
-        self._points.insert(-1 if fell else len(self._points), point)
-        del self._points[:-_MOST_POINTS]
+        point = Point(u, now, coordinates.gradient(u, mixture, with_ridge), not fell)
+        self.state.points.insert(-1 if fell else len(self.state.points), point)
+        del self.state.points[:-_MOST_POINTS]
         if proposal is None or best is None or proposal.gain <= 0:
             return
         ratio = (now - best.objective) / proposal.gain
-        self._trust = max(1.0, ratio)
+        self.state.trust = max(1.0, ratio)
         length = float(np.abs(proposal.u - best.u).max())
         if ratio < 0.25:
-            self._radius = 0.5 * length
-            self._damping = min(4 * self._damping, _MOST_DAMPING)
+            self.state.radius = 0.5 * length
+            self.state.damping = min(4 * self.state.damping, _MOST_DAMPING)
         elif ratio > 0.5:
-            self._damping /= 3
-            self._radius *= 2 if proposal.at_bound else 1
+            self.state.damping /= 3
+            self.state.radius *= 2 if proposal.at_bound else 1
         low, high = _AS_PREDICTED
         if not low <= ratio <= high:
-            self._thinning = max(1, self._thinning // 4)
+            self.state.thinning = max(1, self.state.thinning // 4)
 
-    def _maximise(self) -> _Proposal | None:
-        coordinates, best = self._coordinates, self._points[-1]
-        assert coordinates is not None
-        if self._thinning == 0:
+    def _maximise(self) -> Proposal | None:
+        assert self.state.origin is not None
+        coordinates, best = Coordinates(self.state.origin), self.state.points[-1]
+        if self.state.thinning == 0:
             enough = max(_FEWEST, _ROWS_PER_PARAMETER * coordinates.origin.n_parameters)
             fits = [t for t in (1, 4, 16, 64) if len(self._sample) >= t * enough]
-            self._thinning = max(fits, default=1)
-        sample = np.ascontiguousarray(self._sample[:: self._thinning])
+            self.state.thinning = max(fits, default=1)
+        sample = np.ascontiguousarray(self._sample[:: self.state.thinning])
         rows = InMemoryRows(sample, n_threads=self._n_threads)
-        expected = self._expected
+        expected = self.state.expected
         if expected is None:  # by the gap law
             expected = coordinates.origin.n_parameters / (2 * rows.n_rows)
         try:
             surrogate = _Surrogate(
-                rows, coordinates, best, self._points[:-1], _SHARE_OF_GAIN * expected
+                rows, coordinates, best, self.state.points[:-1], _SHARE_OF_GAIN * expected
             )
-            found = surrogate.maximum(self._radius, self._damping)
+            found = surrogate.maximum(self.state.radius, self.state.damping)
         except _FAILURES:
             return None
         if found is not None:
-            self._expected = found.gain
+            self.state.expected = found.gain
         return found
 
 
@@ -205,8 +235,8 @@ class _Surrogate:
     rows : InMemoryRows
         The sample.
     coordinates : Coordinates
-    best : _Point
-    others : list of _Point
+    best : Point
+    others : list of Point
         Where passes were made, too; the last is the one that is taken in exactly.
     tol : float
         Gain of an iteration, per row, at which its maximum counts as reached.
@@ -216,8 +246,8 @@ class _Surrogate:
         self,
         rows: InMemoryRows,
         coordinates: Coordinates,
-        best: _Point,
-        others: Sequence[_Point],
+        best: Point,
+        others: Sequence[Point],
         tol: float,
     ) -> None:
         self._rows, self._coordinates, self._best = rows, coordinates, best
@@ -235,7 +265,7 @@ class _Surrogate:
         value = statistics.log_likelihood / self._rows.n_rows
         return value, self._coordinates.gradient(u, mixture, statistics)
 
-    def maximum(self, radius: float, damping: float) -> _Proposal | None:
+    def maximum(self, radius: float, damping: float) -> Proposal | None:
         """Its maximiser within a box about the best point; None if it finds none.
 
         Raises one of ``_FAILURES`` where a component collapses on the way.
@@ -265,7 +295,7 @@ class _Surrogate:
         if not np.isfinite(gain) or gain < 0:
             return None
         at_bound = bool((np.abs(solved.x - centre) >= 0.99 * box).any())
-        return _Proposal(solved.x, proposed, gain, at_bound)
+        return Proposal(solved.x, proposed, gain, at_bound)
 
 
 _LEAST_ANGLE = 0.05
