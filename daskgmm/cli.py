@@ -2,13 +2,14 @@
 
 Progress, notes and errors go to standard error; results go to standard output, as
 one JSON document with ``--json``. Exit status: 0 done; 1 a clear one-line error; 2
-wrong usage.
+wrong usage; 75 interrupted, but ``--resume`` goes on from the checkpoint.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from daskgmm import job
 from daskgmm._version import __version__
 from daskgmm.demo import run_demo
 from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
-from daskgmm.errors import DaskGMMError, DaskGMMWarning, ParameterError
+from daskgmm.errors import DaskGMMError, DaskGMMWarning, InterruptedFitError, ParameterError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import PassProgress, duration
 from daskgmm.execution.clusters import open_cluster
@@ -47,7 +48,7 @@ def _reported() -> Iterator[None]:
     def note(message: Warning | str, *_: Any, **__: Any) -> None:
         click.echo(f"note: {message}", err=True)
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _terminable():
         warnings.simplefilter("ignore")
         for category in (DaskGMMWarning, ConvergenceWarning):
             warnings.simplefilter("always", category)
@@ -58,8 +59,30 @@ def _reported() -> Iterator[None]:
             raise click.UsageError(_one_line(error)) from None
         except DaskGMMError as error:
             raise click.ClickException(_one_line(error)) from None
+        except InterruptedFitError as error:
+            raise _ResumableException(_one_line(error)) from None
         except KeyboardInterrupt:
             raise click.ClickException("interrupted; no output was left half written") from None
+
+
+class _ResumableException(click.ClickException):
+    """An end that is none: EX_TEMPFAIL of sysexits.h, at which batch systems try again."""
+
+    exit_code = 75
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """End at SIGTERM, which batch systems send before they kill, as at Ctrl-C."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _one_line(error: Exception) -> str:
@@ -269,6 +292,16 @@ def main() -> None:
     help="Starts, of which the best is kept; at least ten compete on a sample.",
 )
 @_with_fit_options
+@click.option(
+    "--checkpoint",
+    metavar="DIR",
+    help="Keep there, after each pass, what the fit can go on from: a folder or URL.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from --checkpoint, if a fit was interrupted there.",
+)
 @_output
 @_overwrite
 def _fit(

@@ -8,6 +8,7 @@ all survive pickling, because they travel from workers to the driver.
 from __future__ import annotations
 
 __all__ = [
+    "CheckpointError",
     "ClusterError",
     "ConversionWarning",
     "DamagedDataError",
@@ -15,6 +16,7 @@ __all__ = [
     "DaskGMMWarning",
     "DataError",
     "IntegrityWarning",
+    "InterruptedFitError",
     "MemoryLimitError",
     "MissingDependencyError",
     "ModelFormatError",
@@ -66,6 +68,14 @@ class OutputExistsError(DaskGMMError, FileExistsError):
 
 class ModelFormatError(DaskGMMError, ValueError):
     """A file is not a model that this version can read."""
+
+
+class CheckpointError(DaskGMMError, ValueError):
+    """A checkpoint cannot be used, or is of another job."""
+
+
+class InterruptedFitError(KeyboardInterrupt):
+    """A fit was interrupted, and its checkpoint lets it go on: the message says how."""
 
 
 class MemoryLimitError(DaskGMMError, MemoryError):

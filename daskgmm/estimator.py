@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -19,13 +19,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from daskgmm.checkpoints import open_checkpoints
 from daskgmm.em import (
     INITIALISERS,
     STEPPERS,
     STOP_RULES,
     Candidate,
+    Course,
     FitResult,
+    GivenStart,
     Iteration,
+    Resumed,
+    Scan,
     ScanDone,
     Score,
     hopeless,
@@ -125,6 +130,14 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Round rows to it, in every pass: half the bytes, and faster arithmetic, on
         rows whose first digits matter. This changes the result.
 
+    checkpoint : path or None, default=None
+        Folder or URL where the fit keeps, after each pass over stored rows, what it needs to
+        go on should it be interrupted. It stays there.
+    resume : bool, default=False
+        Whether a fit that was interrupted goes on from ``checkpoint``, to the same bits; a
+        fit that came to its end is read from it, and one that never began begins. Without
+        it an interrupted fit there is an error.
+
     Attributes
     ----------
     weights_ : ndarray of shape (K,)
@@ -191,6 +204,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         "stage": [str, os.PathLike, None],
         "stage_limit": [Interval(Integral, 1, None, closed="left"), str, None],
         "stage_dtype": [StrOptions({"float32"}), None],
+        "checkpoint": [str, os.PathLike, None],
+        "resume": ["boolean"],
     }
 
     def __init__(
@@ -218,6 +233,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         stage: str | os.PathLike[str] | None = None,
         stage_limit: int | str | None = None,
         stage_dtype: str | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -241,6 +258,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.stage = stage
         self.stage_limit = stage_limit
         self.stage_dtype = stage_dtype
+        self.checkpoint = checkpoint
+        self.resume = resume
 
     # -- fitting ---------------------------------------------------------------
 
@@ -265,6 +284,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             If the data cannot be used; nothing is fitted then.
         MemoryLimitError
             If the data cannot be processed within ``memory_limit``.
+        CheckpointError
+            If ``checkpoint`` holds an interrupted fit, without ``resume``; or one of other
+            data or parameters.
+        InterruptedFitError
+            A KeyboardInterrupt, where ``checkpoint`` holds what the fit can go on from.
         SingularComponentError
             If a covariance stops being positive definite.
 
@@ -286,32 +310,38 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 "lower n_components"
             )
         rng = check_random_state(self.random_state)
-        tol, threads = tol_of(self, rows), in_force().local_threads
+        tol = tol_of(self, rows)
         tell = self._progress(tol)
-        with opened.staging() as staged:
-            scan_began = time.perf_counter()
-            scan = scan_rows(rows, opened.n_sampled, seed=int(rng.randint(2**31 - 1)))
-            tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - scan_began))
+        stepper_state = type(stepper_of(self, np.empty((0, rows.n_features)), 1, given).state)
+        checkpoints = open_checkpoints(self, opened, stepper_state)
+        with opened.staging() as staged, checkpoints.interruptible():
+            scan = checkpoints.scan(rng)
+            if scan is None:
+                scan_began = time.perf_counter()
+                scan = scan_rows(rows, opened.n_sampled, seed=int(rng.randint(2**31 - 1)))
+                tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - scan_began))
+                checkpoints.keep_scan(scan, rng)
+            else:
+                tell(Resumed(1 + checkpoints.n_iter))
             results = run_together(
                 rows,
-                [
-                    Candidate(start, stepper_of(self, scan.sample, threads, given), tol)
-                    for start in starts_of(self, scan, given, rng)
-                ],
+                self._candidates(scan, checkpoints.courses, given, rng, tol),
                 stop=stop_rule_named(self.stopping),
                 max_iter=self.max_iter,
                 total=scan.moments,
                 precision=self.precision,
                 on_iteration=tell,
                 drop=hopeless,
+                keep=checkpoints.keep_pass,
             )
+            checkpoints.finish()
         best = max(results, key=lambda result: result.log_likelihood)
         self.conclude(
             best,
             tol=tol,
             n_passes=opened.passes + 1 + max(len(result.history) for result in results),
             n_rows=rows.n_rows,
-            seconds=time.perf_counter() - began,
+            seconds=checkpoints.seconds_before + time.perf_counter() - began,
             staged=staged,
         )
         if not best.converged:
@@ -323,6 +353,27 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 stacklevel=2,
             )
         return self
+
+    def _candidates(
+        self,
+        scan: Scan,
+        courses: Sequence[Course],
+        given: GivenStart,
+        rng: np.random.RandomState,
+        tol: float,
+    ) -> list[Candidate]:
+        """What to fit: starts, or what became of them before an interruption."""
+        threads = in_force().local_threads
+        so_far: Sequence[Course | None] = courses
+        if courses:
+            starts = [course.mixture for course in courses]
+        else:
+            starts = starts_of(self, scan, given, rng)
+            so_far = [None] * len(starts)
+        return [
+            Candidate(start, stepper_of(self, scan.sample, threads, given), tol, course)
+            for start, course in zip(starts, so_far, strict=True)
+        ]
 
     def check_parameters(self) -> None:
         """Raise an error for parameters that no fit can have."""
@@ -349,7 +400,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """Fit, then label the same rows; see :meth:`predict`."""
         return self.fit(X).predict(X)
 
-    def _progress(self, tol: float) -> Callable[[ScanDone | Iteration], None]:
+    def _progress(self, tol: float) -> Callable[[ScanDone | Resumed | Iteration], None]:
         if not self.verbose:
             return lambda event: None
         return ProgressLines(

@@ -61,6 +61,8 @@ class OpenedRows:
         Rows that results should be written by, where the rows are stored.
     staging : Staging
         To be entered around all passes.
+    fingerprint : callable or None
+        Hash by which stored rows are known again; None for rows that are not stored.
     """
 
     rows: Rows
@@ -69,6 +71,7 @@ class OpenedRows:
     passes: int = 0
     output_rows: int = 1
     staging: Staging = field(default_factory=Staging)
+    fingerprint: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,7 @@ def _open_stored(x: Any, request: _Request) -> OpenedRows:
     preflight(source).raise_for_damage(source.missing_chunks)
     scheduler = in_force()
     limits = [n for n in (request.limit, scheduler.worker_memory) if n is not None]
-    stage = request.stage
+    stage, fingerprint = request.stage, source.fingerprint
     as_read = StagedSource(source, Staging(), stage.dtype)
     plan = plan_memory(
         n_rows=source.shape[0],
@@ -253,7 +256,14 @@ def _open_stored(x: Any, request: _Request) -> OpenedRows:
         source = StagedSource(source, staging, stage.dtype)
     array = array_of_source(source, plan.partition_rows)
     rows = DaskRows(array, plan.grain, plan.n_threads, source)
-    return OpenedRows(rows, source.name, plan.n_sampled, output_rows=plan.grain, staging=staging)
+    return OpenedRows(
+        rows,
+        source.name,
+        plan.n_sampled,
+        output_rows=plan.grain,
+        staging=staging,
+        fingerprint=fingerprint,
+    )
 
 
 def _open_dask(x: da.Array, request: _Request) -> OpenedRows:

@@ -19,7 +19,7 @@ FLOORS = (
     {"em"},
     {"execution", "storage"},
     {"inputs"},
-    {"record", "starts"},
+    {"checkpoints", "record", "starts"},
     {"estimator"},
     {"selection"},
     {"report", "plot"},

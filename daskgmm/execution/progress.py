@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from dask.callbacks import Callback
 
-from daskgmm.em import Iteration, ScanDone
+from daskgmm.em import Iteration, Resumed, ScanDone
 
 __all__ = ["PassProgress", "ProgressLines", "duration"]
 
@@ -49,8 +49,11 @@ class ProgressLines:
         self._stream = stream or sys.stderr
         self._last: Iteration | None = None
 
-    def __call__(self, event: ScanDone | Iteration) -> None:
+    def __call__(self, event: ScanDone | Resumed | Iteration) -> None:
         """Print the event."""
+        if isinstance(event, Resumed):
+            self._print(f"resumed: {event.n_passes} passes need not be made again")
+            return
         if isinstance(event, ScanDone):
             self._print(
                 f"scan: {event.n_rows:,} rows, {event.n_sampled:,} sampled, "

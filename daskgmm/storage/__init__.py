@@ -1,6 +1,7 @@
 """Stored rows, row outputs and models, in Zarr and NumPy files."""
 
 from daskgmm.storage.atomic_output import check_output
+from daskgmm.storage.checkpoints import CheckpointFolder
 from daskgmm.storage.locations import Location
 from daskgmm.storage.models import read_model, save_model
 from daskgmm.storage.outputs import RowOutput, RowWriter
@@ -12,6 +13,7 @@ from daskgmm.storage.sources import FORMATS, open_source
 
 __all__ = [
     "FORMATS",
+    "CheckpointFolder",
     "Location",
     "Preflight",
     "RowOutput",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,49 @@ class Location:
             return f"{parent}{slash}{prefix}{last}{suffix}"
 
         return Location(beside(self.address), beside(self.name), self.is_local)
+
+    def child(self, name: str) -> Location:
+        """The location of that name below this one."""
+        return Location(f"{self.address}/{name}", f"{self.name}/{name}", self.is_local)
+
+    def children(self) -> list[str]:
+        """Names of what lies directly below this one; none if it is not there."""
+        if self.is_local:
+            return sorted(p.name for p in self.path.iterdir()) if self.path.is_dir() else []
+        fs, path = self.filesystem()
+        fs.invalidate_cache()
+        try:
+            found = fs.ls(path, detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
+
+    def make_folder(self) -> None:
+        """Make it a folder, and those above it; object stores have none.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be one.
+        """
+        if not self.is_local:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{self.name} cannot be a folder: {one_line(error)}; check the path and permissions"
+            ) from cause_to_show(error)
+
+    def remove(self) -> None:
+        """Remove it and all below it, as far as that can be done."""
+        if self.is_local:
+            shutil.rmtree(self.path, ignore_errors=True)
+            return
+        fs, path = self.filesystem()
+        fs.invalidate_cache()
+        if fs.exists(path):
+            fs.rm(path, recursive=True)
 
     def filesystem(self) -> tuple[Any, str]:
         """The fsspec file system of a URL and the path in it."""

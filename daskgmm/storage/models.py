@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec
 
-from daskgmm.errors import (
-    DataError,
-    ModelFormatError,
-    ParameterError,
-    SingularComponentError,
-    StorageError,
-)
+from daskgmm.errors import ModelFormatError, ParameterError, SingularComponentError
 from daskgmm.kernel.families import FAMILIES
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.storage.atomic_output import atomic_output
-from daskgmm.storage.checked_array import CheckedArray
-from daskgmm.storage.codecs import CodecChain
+from daskgmm.storage.float_groups import FloatGroup, write_group
 from daskgmm.storage.locations import Location
 from daskgmm.storage.plain_json import plain_json
-from daskgmm.storage.redaction import cause_to_show, one_line
-from daskgmm.storage.zarr_nodes import open_node
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "read_model", "save_model"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "arrays_of", "attributes_of", "read_model", "save_model"]
 
 FORMAT = "daskgmm"
 FORMAT_VERSION = 1
 
 _ARRAYS = ("weights", "means", "covariances")
 _RESERVED = ("format", "format_version", "covariance_type")
-_LARGEST_BYTES = 2**30
 
 
 def save_model(
@@ -66,6 +53,19 @@ def save_model(
     ParameterError
         If the record is not plain JSON, or contradicts the model's own attributes.
     """
+    attributes, arrays = attributes_of(mixture, record), arrays_of(mixture)
+    with atomic_output(Location.parse(path), overwrite=overwrite) as output:
+        write_group(output.staging, attributes, arrays, shown=output.target.name)
+
+
+def attributes_of(mixture: Mixture, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a model's group: the record, and what makes it a model.
+
+    Raises
+    ------
+    ParameterError
+        As :func:`save_model`.
+    """
     own = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -77,24 +77,12 @@ def save_model(
             raise ParameterError(
                 f"record[{key!r}] is {facts[key]!r}, but the model's is {own[key]!r}; leave it out"
             )
-    with atomic_output(Location.parse(path), overwrite=overwrite) as output:
-        try:
-            group = zarr.create_group(
-                output.staging.store(read_only=False), zarr_format=3, attributes=facts | own
-            )
-            for name in _ARRAYS:
-                group.create_array(
-                    name,
-                    data=getattr(mixture, name),
-                    chunks=getattr(mixture, name).shape,
-                    compressors=[Crc32cCodec()],
-                    config={"write_empty_chunks": True},
-                )
-        except OSError as error:
-            raise StorageError(
-                f"{output.target.name} cannot be written: {one_line(error)}; check permissions "
-                "and space"
-            ) from cause_to_show(error)
+    return {**facts, **own}
+
+
+def arrays_of(mixture: Mixture) -> dict[str, NDArray[Any]]:
+    """Arrays of a model's group, by name."""
+    return {name: getattr(mixture, name) for name in _ARRAYS}
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any]]:
@@ -120,19 +108,12 @@ def read_model(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any]]:
     StorageError
         If it cannot be read.
     """
-    location = Location.parse(path)
-    name = location.name
-    try:
-        group = open_node(location)
-    except DataError as error:
-        raise ModelFormatError(f"{name} is not a model: {error}") from error
-    if not isinstance(group, zarr.Group):
-        raise ModelFormatError(f"{name} is a Zarr array, not a model; name the model's group")
-    attributes: dict[str, Any] = dict(group.attrs)
+    group = FloatGroup(Location.parse(path), "model")
+    name, attributes = group.name, group.attributes
     covariance_type = _checked_format(name, attributes)
-    arrays = {key: _member(group, name, key) for key in _ARRAYS}
+    arrays = {key: group.member(key) for key in _ARRAYS}
     _check_shapes(name, covariance_type, arrays)
-    values = {key: _values(array, f"{name}/{key}") for key, array in arrays.items()}
+    values = {key: group.values(key) for key in _ARRAYS}
     try:
         mixture = Mixture(**values, covariance_type=covariance_type)
         mixture.family.factor(mixture.covariances)
@@ -164,36 +145,6 @@ def _checked_format(name: str, attributes: Mapping[str, Any]) -> str:
     return covariance_type
 
 
-def _member(group: zarr.Group, name: str, key: str) -> zarr.Array[Any]:
-    """An array of the group, if it is safe to read."""
-    try:
-        array = group[key]
-    except KeyError:
-        raise ModelFormatError(f"{name} is not a whole model: it has no array {key!r}") from None
-    except Exception as error:
-        raise ModelFormatError(
-            f"the metadata of {name}/{key} cannot be understood: {one_line(error)}"
-        ) from cause_to_show(error)
-    if not isinstance(array, zarr.Array):
-        raise ModelFormatError(f"{name}/{key} is a group, not an array")
-    dtype = np.dtype(array.dtype)
-    if dtype.kind != "f" or dtype.itemsize != 8:
-        raise ModelFormatError(f"{name}/{key} has dtype {dtype}; float64 is expected")
-    if CodecChain(array).runs_code:
-        raise ModelFormatError(f"{name}/{key} is encoded with pickle, which can run code")
-    for what, shape in (
-        ("it", array.shape),
-        ("a chunk of it", array.chunks),
-        ("a shard of it", array.shards or ()),
-    ):
-        if math.prod(shape) * dtype.itemsize > _LARGEST_BYTES:
-            raise ModelFormatError(
-                f"{name}/{key}: {what} has shape {shape}, over {_LARGEST_BYTES} bytes; "
-                "no model is that large"
-            )
-    return array
-
-
 def _check_shapes(name: str, covariance_type: str, arrays: Mapping[str, zarr.Array[Any]]) -> None:
     """Whether the shapes fit each other, by metadata alone."""
     means = arrays["means"].shape
@@ -209,7 +160,3 @@ def _check_shapes(name: str, covariance_type: str, arrays: Mapping[str, zarr.Arr
                 f"{name}/{key} has shape {arrays[key].shape}; {shape} is expected for "
                 f"{covariance_type} covariances and means of shape {means}"
             )
-
-
-def _values(array: zarr.Array[Any], name: str) -> NDArray[Any]:
-    return CheckedArray(array, name).read(tuple(slice(0, n) for n in array.shape))

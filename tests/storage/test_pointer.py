@@ -153,7 +153,7 @@ def test_a_bucket_that_is_not_there_is_said(bucket):
 def test_a_put_whose_answer_was_lost_has_won(bucket, monkeypatch):
     """The put is tried again by whatever lies beneath, and then finds its own text."""
     place = Location.parse(f"{bucket}/latest")
-    fs, path = place.filesystem()
+    fs, _ = place.filesystem()
 
     def put_twice(*arguments, **condition):
         type(fs).pipe_file(fs, *arguments, **condition)

@@ -1,0 +1,228 @@
+"""Checkpoints of a fit: what it keeps after each pass, and how it goes on from there.
+
+The sample, the state of the random numbers, and how far each candidate has come with the
+state of its stepper are all that a fit has between passes. With them it goes on with the
+same bits as if it had not been interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from daskgmm._version import __version__
+from daskgmm.em import Course, Scan
+from daskgmm.errors import CheckpointError, InterruptedFitError, ParameterError
+from daskgmm.storage import CheckpointFolder
+
+__all__ = ["Checkpoints", "open_checkpoints"]
+
+_HARMLESS = frozenset(
+    {
+        *("verbose", "verbose_interval", "memory_limit", "checkpoint", "resume"),
+        *("stage", "stage_limit"),
+    }
+)
+"""Parameters of the estimator that do not change the result."""
+
+
+@dataclass(frozen=True)
+class _RandomState:
+    """Of NumPy's Mersenne Twister."""
+
+    keys: list[int]
+    position: int
+    has_gauss: int
+    gauss: float
+
+    @classmethod
+    def of(cls, rng: np.random.RandomState) -> Self:
+        _, keys, position, has_gauss, gauss = rng.get_state(legacy=True)
+        return cls([int(key) for key in keys], int(position), int(has_gauss), float(gauss))
+
+    def put_into(self, rng: np.random.RandomState) -> None:
+        keys = np.array(self.keys, dtype=np.uint32)
+        rng.set_state(("MT19937", keys, self.position, self.has_gauss, self.gauss))
+
+
+@dataclass(frozen=True, eq=False)
+class _Scanned:
+    """After the scan."""
+
+    scan: Scan
+    random_state: _RandomState
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Passed:
+    """After a pass."""
+
+    courses: tuple[Course, ...]
+    seconds: float
+
+
+class Checkpoints:
+    """What a fit keeps, if it is asked to.
+
+    Parameters
+    ----------
+    folder : CheckpointFolder or None
+        None keeps nothing.
+    stepper_state : type
+        Of the state of its steppers.
+    resume : bool
+        Whether a fit that was interrupted goes on.
+
+    Attributes
+    ----------
+    seconds_before : float
+        That the fit took before it was interrupted.
+
+    Raises
+    ------
+    CheckpointError
+        If there is an interrupted fit that is not to go on, or it cannot.
+    """
+
+    def __init__(
+        self, folder: CheckpointFolder | None, stepper_state: type, *, resume: bool
+    ) -> None:
+        self._folder = folder
+        self._began = time.perf_counter()
+        self.seconds_before = 0.0
+        self._scanned: _Scanned | None = None
+        self._passed: _Passed | None = None
+        if folder is None or folder.is_empty:
+            return
+        if not resume:
+            if not folder.is_finished:
+                raise CheckpointError(
+                    f"{folder.name} holds an interrupted run of this job: continue it with "
+                    "resume=True (--resume), or remove the folder to begin anew"
+                )
+            folder.clear()
+            return
+        self._scanned = folder.scan(_Scanned)
+        self._passed = folder.newest_pass(_Passed, stepper_state)
+        if self._scanned is None:
+            raise CheckpointError(f"{folder.name} lacks the scan; remove it to begin anew")
+        self.seconds_before = (self._passed or self._scanned).seconds
+
+    @property
+    def _seconds(self) -> float:
+        return self.seconds_before + time.perf_counter() - self._began
+
+    @property
+    def courses(self) -> tuple[Course, ...]:
+        """How far candidates had come; empty before the first pass."""
+        return self._passed.courses if self._passed else ()
+
+    @property
+    def n_iter(self) -> int:
+        """Passes after the scan that need not be made again."""
+        return max((len(course.history) for course in self.courses), default=0)
+
+    def scan(self, rng: np.random.RandomState) -> Scan | None:
+        """The scan, if it was made; the random numbers then go on from there."""
+        if self._scanned is None:
+            return None
+        try:
+            self._scanned.random_state.put_into(rng)
+        except (ValueError, OverflowError) as error:
+            raise CheckpointError(f"the random state of a checkpoint is none: {error}") from error
+        return self._scanned.scan
+
+    def keep_scan(self, scan: Scan, rng: np.random.RandomState) -> None:
+        """Keep the scan, and the random numbers that follow."""
+        if self._folder is not None:
+            self._folder.keep_scan(_Scanned(scan, _RandomState.of(rng), self._seconds))
+
+    def keep_pass(self, courses: Sequence[Course]) -> None:
+        """Keep how far candidates have come."""
+        if self._folder is None:
+            return
+        best = max(courses, key=_height)
+        record = {
+            "daskgmm_version": __version__,
+            "n_iter": len(best.history),
+            "history": [asdict(iteration) for iteration in best.history],
+        }
+        n_iter = max(len(course.history) for course in courses)
+        self._passed = _Passed(tuple(courses), self._seconds)
+        self._folder.keep_pass(1 + n_iter, self._passed, best.kept, record)
+
+    def finish(self) -> None:
+        """Say that the fit came to its end."""
+        if self._folder is not None and not self._folder.is_finished:
+            self._folder.finish()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Say of an interruption how the fit can go on."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self._folder is None or self._folder.is_empty:
+                raise
+            raise InterruptedFitError(
+                f"interrupted after {1 + self.n_iter} passes, which {self._folder.name} holds: "
+                "continue with resume=True (--resume)"
+            ) from None
+
+
+def _height(course: Course) -> float:
+    return max((i.log_likelihood for i in course.history if i.accepted), default=-np.inf)
+
+
+def open_checkpoints(model: Any, opened: Any, stepper_state: type) -> Checkpoints:
+    """The checkpoints that an estimator is asked to keep.
+
+    Raises
+    ------
+    ParameterError
+        If the data are not stored: nobody could tell whether they are the same later.
+    CheckpointError, StorageError
+        As :class:`Checkpoints` and :class:`~daskgmm.storage.CheckpointFolder`.
+    """
+    if model.checkpoint is None:
+        if model.resume:
+            raise ParameterError("resume needs checkpoint, the folder to continue from")
+        return Checkpoints(None, stepper_state, resume=False)
+    if opened.fingerprint is None:
+        raise ParameterError(
+            "checkpoint is for stored rows (a path, a URL, a Zarr array), which are known again "
+            "when the fit goes on; for data in memory or on Dask leave it out"
+        )
+    folder = CheckpointFolder(model.checkpoint, _identity(model, opened))
+    return Checkpoints(folder, stepper_state, resume=model.resume)
+
+
+def _identity(model: Any, opened: Any) -> dict[str, Any]:
+    """What must be the same for a fit to go on: all that its bits depend on."""
+    settings = {
+        name: _plain(value) for name, value in model.get_params().items() if name not in _HARMLESS
+    }
+    return {
+        "daskgmm_version": __version__,
+        "data": {
+            "fingerprint": opened.fingerprint(),
+            "n_rows": opened.rows.n_rows,
+            "n_features": opened.rows.n_features,
+        },
+        "settings": settings,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.random.RandomState):
+        return "RandomState"
+    return hashlib.sha256(np.ascontiguousarray(value, dtype=np.float64).tobytes()).hexdigest()

@@ -1,0 +1,191 @@
+"""Checkpoints: a fit that is interrupted anywhere ends with the bits of one that is not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from made_data import assert_same_bits, made_mixture, rows_of
+from sklearn.exceptions import ConvergenceWarning
+
+from daskgmm import GaussianMixture, load_model
+from daskgmm.em import STEPPERS, ScanDone
+from daskgmm.errors import (
+    CheckpointError,
+    DaskGMMWarning,
+    InterruptedFitError,
+    ParameterError,
+    PointerMovedError,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*has no checksum", "ignore:not converged")
+SETTINGS = {"n_components": 3, "random_state": 0, "tol": 1e-9, "max_iter": 6}
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Rows of overlapping components in a Zarr array, so that no fit ends at once."""
+    path = tmp_path_factory.mktemp("stored") / "rows.zarr"
+    zarr.save_array(path, rows_of(made_mixture("full", 3, 2, separation=1.2), 6000, seed=1))
+    return path
+
+
+class Stopped(GaussianMixture):
+    """Interrupted, as by Ctrl-C, when a pass has ended."""
+
+    stop_after = 0
+
+    def _progress(self, tol):
+        def tell(event):
+            n_passes = 0 if isinstance(event, ScanDone) else getattr(event, "n_iter", -1)
+            if n_passes == type(self).stop_after:
+                raise KeyboardInterrupt
+
+        return tell
+
+
+def interrupted(after: int, stored: Path, folder: Path, **settings: object) -> None:
+    kind = type("Interrupted", (Stopped,), {"stop_after": after})
+    with pytest.raises(InterruptedFitError if after else KeyboardInterrupt):
+        kind(**(SETTINGS | settings), checkpoint=folder, resume=True).fit(stored)
+
+
+def fitted(stored: Path, folder: Path | None = None, **settings: object) -> GaussianMixture:
+    return GaussianMixture(**(SETTINGS | settings), checkpoint=folder).fit(stored)
+
+
+def assert_same_fit(a: GaussianMixture, b: GaussianMixture) -> None:
+    assert_same_bits(a._mixture, b._mixture)
+    assert a.lower_bounds_ == b.lower_bounds_
+    assert (a.n_passes_, a.rows_read_, a.stop_reason_) == (
+        b.n_passes_,
+        b.rows_read_,
+        b.stop_reason_,
+    )
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"n_init": 3, "progressive": False}], ids=["one", "three"]
+)
+@pytest.mark.parametrize("stepper", STEPPERS)
+def test_interrupted_after_every_pass_in_turn_it_ends_with_the_same_bits(
+    stored, tmp_path, stepper, settings
+):
+    undisturbed = fitted(stored, stepper=stepper, **settings)
+    n_iter = undisturbed.n_passes_ - 1
+    assert n_iter > 3
+    for after in range(1, n_iter):
+        interrupted(after, stored, tmp_path / "kept", stepper=stepper, **settings)
+    resumed = fitted(stored, tmp_path / "kept", stepper=stepper, resume=True, **settings)
+    assert_same_fit(resumed, undisturbed)
+
+
+def test_random_numbers_go_on_after_the_scan(stored, tmp_path):
+    class AfterScan(GaussianMixture):
+        def _candidates(self, *args):
+            raise KeyboardInterrupt
+
+    settings = SETTINGS | {"checkpoint": tmp_path / "kept"}
+    with pytest.raises(InterruptedFitError, match="after 1 passes"):
+        AfterScan(**settings).fit(stored)
+    assert_same_fit(fitted(stored, tmp_path / "kept", resume=True), fitted(stored))
+
+
+def test_a_fit_that_came_to_its_end_is_read_and_not_made_again(stored, tmp_path, monkeypatch):
+    first = fitted(stored, tmp_path / "kept")
+    monkeypatch.setattr("daskgmm.execution.DaskRows.fold", None)
+    again = fitted(stored, tmp_path / "kept", resume=True)
+    assert_same_fit(again, first)
+    monkeypatch.undo()
+    assert_same_fit(fitted(stored, tmp_path / "kept"), first)  # without resume: made anew
+
+
+def test_few_are_kept_and_the_newest_is_a_model(stored, tmp_path):
+    folder = tmp_path / "kept"
+    fit = fitted(stored, folder)
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    assert [name.partition("-")[0] for name in names] == ["current.json", "pass", "pass", "scan"]
+    assert names[2].startswith(f"pass-{fit.n_passes_:06d}-")
+    assert_same_bits(load_model(folder / names[2])._mixture, fit._mixture)
+
+
+def test_an_interrupted_fit_is_not_lost_by_beginning_anew(stored, tmp_path):
+    interrupted(2, stored, tmp_path / "kept")
+    with pytest.raises(CheckpointError, match=r"holds an interrupted run.*--resume"):
+        fitted(stored, tmp_path / "kept")
+    with pytest.raises(ParameterError, match="resume needs checkpoint"):
+        fitted(stored, None, resume=True)
+
+
+def test_another_job_is_refused_and_what_changed_is_said(stored, tmp_path):
+    interrupted(2, stored, tmp_path / "kept")
+    with pytest.raises(CheckpointError, match=r"settings\.n_components was 3, is 4"):
+        fitted(stored, tmp_path / "kept", resume=True, n_components=4)
+    other = tmp_path / "other.zarr"
+    zarr.save_array(other, zarr.load(stored) + 1.0)
+    with pytest.raises(CheckpointError, match=r"data\.fingerprint was"):
+        fitted(other, tmp_path / "kept", resume=True)
+    # What does not change the result may change: here, where rows are kept meanwhile.
+    shutil.copytree(stored, tmp_path / "copy.zarr")
+    moved = fitted(tmp_path / "copy.zarr", tmp_path / "kept", resume=True, memory_limit="1GiB")
+    assert_same_fit(moved, fitted(stored))
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(stored, tmp_path):
+    folder = tmp_path / "kept"
+    interrupted(3, stored, folder)
+    newest = max(folder.glob("pass-*"))
+    (newest / "numbers" / "c" / "0").write_bytes(b"")
+    with pytest.warns(DaskGMMWarning, match="using the one before it"):
+        resumed = fitted(stored, folder, resume=True)
+    assert_same_fit(resumed, fitted(stored))
+
+
+def test_where_all_are_damaged_the_error_says_so(stored, tmp_path):
+    folder = tmp_path / "kept"
+    interrupted(1, stored, folder)
+    (only,) = folder.glob("pass-*")
+    metadata = only / "zarr.json"
+    metadata.write_text(metadata.read_text().replace("is_active", "is_passive"))
+    with pytest.raises(CheckpointError, match=r"digest.*remove the folder"):
+        fitted(stored, folder, resume=True)
+
+
+def test_the_scan_is_needed(stored, tmp_path):
+    folder = tmp_path / "kept"
+    interrupted(1, stored, folder)
+    pointer = json.loads((folder / "current.json").read_text())
+    (folder / "current.json").write_text(json.dumps(pointer | {"scan": None}))
+    with pytest.raises(CheckpointError, match="lacks the scan"):
+        fitted(stored, folder, resume=True)
+
+
+def test_two_fits_with_one_folder_do_not_mix(stored, tmp_path):
+    folder = tmp_path / "kept"
+
+    class Intruded(GaussianMixture):
+        def _candidates(self, *args):
+            (folder / "current.json").write_text("{}")
+            return super()._candidates(*args)
+
+    with pytest.raises(PointerMovedError, match="another process"):
+        Intruded(**SETTINGS, checkpoint=folder).fit(stored)
+
+
+def test_only_stored_rows_can_be_known_again(tmp_path):
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    with pytest.raises(ParameterError, match="checkpoint is for stored rows"):
+        fitted(x, tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_at_max_iter_the_fit_has_ended(stored, tmp_path):
+    with pytest.warns(ConvergenceWarning):
+        first = fitted(stored, tmp_path / "kept", max_iter=1, tol=0.0)
+    with pytest.warns(ConvergenceWarning):
+        again = fitted(stored, tmp_path / "kept", max_iter=1, tol=0.0, resume=True)
+    assert_same_fit(again, first)
