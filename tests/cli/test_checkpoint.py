@@ -1,0 +1,83 @@
+"""Fits that are killed, terminated or interrupted, as real processes, and then resumed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from commands import DASKGMM, daskgmm, mixture_rows, tree, write_store
+
+from daskgmm import load_model
+
+FIT = ("fit", "data.zarr", "--components", 6, "--tol", 1e-9, "--max-iter", 12)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("interrupted")
+    write_store(folder / "data.zarr", mixture_rows(60_000, 3, 5, spread=1.5), rows=5_000)
+    done = daskgmm(*FIT, "--output", "undisturbed.zarr", cwd=folder)
+    assert done.status == 0, done.stderr
+    return folder
+
+
+def stopped_at(line: str, by: signal.Signals, checkpoint: str, cwd: Path) -> tuple[int, str]:
+    """Status and last line of a fit that is sent a signal when it prints a line."""
+    arguments = [*FIT, "--output", f"{checkpoint}.zarr", "--checkpoint", checkpoint, "--resume"]
+    with subprocess.Popen(
+        [DASKGMM, *map(str, arguments)], cwd=cwd, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for seen in process.stderr:
+            if seen.startswith(line):
+                process.send_signal(by)
+                break
+        rest = process.stderr.read().splitlines()
+    return process.returncode, rest[-1] if rest else ""
+
+
+def assert_as_undisturbed(folder: Path, output: str) -> None:
+    found, expected = load_model(folder / output), load_model(folder / "undisturbed.zarr")
+    for name in ("weights_", "means_", "covariances_"):
+        assert (getattr(found, name) == getattr(expected, name)).all()
+    assert found.lower_bounds_ == expected.lower_bounds_
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_a_polite_signal_ends_with_75_and_says_how_to_go_on(folder, by):
+    name = by.name.lower()
+    status, last = stopped_at("pass 3: ", by, name, folder)
+    assert status == 75
+    assert last.startswith("Error: interrupted after ")
+    assert "--resume" in last
+    assert not (folder / f"{name}.zarr").exists()
+    refused = daskgmm(*FIT, "--output", f"{name}.zarr", "--checkpoint", name, cwd=folder)
+    assert refused.status == 1
+    assert "interrupted run" in refused.error
+    done = daskgmm(
+        *(*FIT, "--output", f"{name}.zarr", "--checkpoint", name, "--resume", "--json"), cwd=folder
+    )
+    assert done.json["n_passes"] == 13
+    assert "resumed: " in done.stderr
+    assert_as_undisturbed(folder, f"{name}.zarr")
+
+
+def test_killed_at_every_third_pass_it_still_ends_with_the_same_bits(folder):
+    for line in ("scan: ", "pass 2: ", "pass 5: ", "pass 8: "):
+        status, _ = stopped_at(line, signal.SIGKILL, "killed", folder)
+        assert status == -signal.SIGKILL
+    before = tree(folder)
+    assert not [name for name in before if name.startswith((".killed.zarr", "killed.zarr"))]
+    done = daskgmm(
+        *(*FIT, "--output", "killed.zarr", "--checkpoint", "killed", "--resume"), cwd=folder
+    )
+    assert done.status == 0, done.stderr
+    assert_as_undisturbed(folder, "killed.zarr")
+
+
+def test_resume_without_anything_to_resume_begins(folder):
+    done = daskgmm(*(*FIT, "--output", "new.zarr", "--checkpoint", "new", "--resume"), cwd=folder)
+    assert done.status == 0, done.stderr
+    assert_as_undisturbed(folder, "new.zarr")
