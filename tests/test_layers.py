@@ -17,6 +17,7 @@ FLOORS = (
     {"_version", "errors"},
     {"kernel"},
     {"em"},
+    {"configuration"},
     {"execution", "storage"},
     {"inputs"},
     {"checkpoints", "record", "starts"},

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from distributed import Client, Security
 from distributed.comm import connect as open_comm
 
+from daskgmm.configuration import one_line
 from daskgmm.errors import ClusterError, DaskGMMWarning
-from daskgmm.execution.cluster_config import ENCRYPTED, one_line
+from daskgmm.execution.cluster_config import ENCRYPTED
 
 __all__ = [
     "CONNECT_SECONDS",

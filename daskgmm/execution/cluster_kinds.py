@@ -20,6 +20,19 @@ from urllib.parse import urlsplit
 import dask
 from distributed import Client, Security
 
+from daskgmm.configuration import (
+    COUNT,
+    FLAG,
+    MAPPING,
+    SECONDS,
+    SIZE,
+    TEXT,
+    TEXT_OF_TEXT,
+    TEXTS,
+    WAIT,
+    Configuration,
+    Schema,
+)
 from daskgmm.errors import ClusterError, MissingDependencyError
 from daskgmm.execution.cluster_client import (
     CONNECT_SECONDS,
@@ -29,22 +42,7 @@ from daskgmm.execution.cluster_client import (
     wait_for_worker,
     warn_plain,
 )
-from daskgmm.execution.cluster_config import (
-    ADDRESS,
-    COUNT,
-    ENCRYPTED,
-    FILE,
-    FLAG,
-    MAPPING,
-    SECONDS,
-    SIZE,
-    TEXT,
-    TEXT_OF_TEXT,
-    TEXTS,
-    WAIT,
-    ClusterConfig,
-    Schema,
-)
+from daskgmm.execution.cluster_config import ADDRESS, ENCRYPTED, FILE
 
 __all__ = ["ALLOWED_FAILURES", "KINDS", "ExistingScheduler", "Kind", "StartedCluster"]
 
@@ -61,11 +59,11 @@ class Kind(Protocol):
         """The keys of its configurations."""
         ...
 
-    def check(self, config: ClusterConfig) -> None:
+    def check(self, config: Configuration) -> None:
         """Raise ClusterError for values that are right one by one but not together."""
         ...
 
-    def open(self, config: ClusterConfig) -> AbstractContextManager[Client]:
+    def open(self, config: Configuration) -> AbstractContextManager[Client]:
         """Yield a client of the cluster; on exit close all that was started."""
         ...
 
@@ -122,7 +120,7 @@ class StartedCluster:
             "client": CLIENT,
         }
 
-    def check(self, config: ClusterConfig) -> None:
+    def check(self, config: Configuration) -> None:
         """See `Kind`."""
         if ("workers" in config.values) == ("adaptive" in config.values):
             raise config.error("workers", "or adaptive: give exactly one of the two")
@@ -133,7 +131,7 @@ class StartedCluster:
             )
 
     @contextmanager
-    def open(self, config: ClusterConfig) -> Iterator[Client]:
+    def open(self, config: Configuration) -> Iterator[Client]:
         """See `Kind`."""
         cluster_class = self._cluster_class(config.path)
         options = dask.config.merge(self.defaults, config.section("options"))
@@ -201,7 +199,7 @@ class ExistingScheduler:
         "client": CLIENT,
     }
 
-    def check(self, config: ClusterConfig) -> None:
+    def check(self, config: Configuration) -> None:
         """See `Kind`."""
         address = config.values["address"]
         if config.section("tls") and not ENCRYPTED[urlsplit(address).scheme]:
@@ -212,7 +210,7 @@ class ExistingScheduler:
             if not path.is_file():
                 raise config.error(f"tls.{name}", f"names {path}, which is no file")
 
-    def open(self, config: ClusterConfig) -> AbstractContextManager[Client]:
+    def open(self, config: Configuration) -> AbstractContextManager[Client]:
         """See `Kind`."""
         files = {name: str(path) for name, path in self._files(config).items()}
         security = files and Security(
@@ -226,7 +224,7 @@ class ExistingScheduler:
         )
 
     @staticmethod
-    def _files(config: ClusterConfig) -> dict[str, Path]:
+    def _files(config: Configuration) -> dict[str, Path]:
         """Return the TLS files; their names are relative to the configuration."""
         folder = Path(config.path).parent
         return {

@@ -8,15 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 
 from distributed import Client
 
+from daskgmm.configuration import Configuration, read_file, validate
 from daskgmm.errors import ClusterError
 from daskgmm.execution.cluster_client import connect
-from daskgmm.execution.cluster_config import (
-    ADDRESS,
-    ClusterConfig,
-    is_address,
-    read_file,
-    validate,
-)
+from daskgmm.execution.cluster_config import ADDRESS, is_address
 from daskgmm.execution.cluster_kinds import KINDS
 
 __all__ = ["open_cluster", "read_config"]
@@ -74,7 +69,7 @@ def open_cluster(spec: str | None) -> Iterator[Client | None]:
         yield client
 
 
-def read_config(path: str) -> ClusterConfig:
+def read_config(path: str) -> Configuration:
     """Read and validate a cluster configuration.
 
     Parameters
@@ -89,7 +84,7 @@ def read_config(path: str) -> ClusterConfig:
     ClusterError
         It cannot be read, is not YAML, or does not fit the schema of its kind.
     """
-    config = read_file(path)
+    config = read_file(path, f"{ADDRESS.what}, or a YAML file as in cluster_configs/", ClusterError)
     name = config.values.get("cluster")
     if not isinstance(name, str) or name not in KINDS:
         raise config.error(

@@ -12,13 +12,13 @@ import pytest
 from dask import delayed
 from distributed import Client, default_client
 
+from daskgmm.configuration import MAX_BYTES
 from daskgmm.errors import (
     ClusterError,
     DaskGMMWarning,
     MissingDependencyError,
     NotFoundError,
 )
-from daskgmm.execution.cluster_config import MAX_BYTES
 from daskgmm.execution.cluster_kinds import ALLOWED_FAILURES, KINDS
 from daskgmm.execution.clusters import open_cluster, read_config
 
@@ -105,7 +105,7 @@ def test_every_kind_has_a_configuration():
         ("cluster: local\n  workers: 1\n", "line 2: not YAML"),
         ("cluster: !!python/object/apply:os.getcwd []\n", "line 1: not YAML"),
         ("cluster: 2020-13-45\n", "not YAML"),
-        ("", "must hold keys such as 'cluster: local', got None"),
+        ("", "must hold keys and values, got None"),
         ("- local\n", "must hold keys"),
         ("#" * (MAX_BYTES + 1), "exceeds 65536 bytes"),
     ],

@@ -1,0 +1,213 @@
+"""Configurations: YAML files read safely, and held against a schema.
+
+A schema is a mapping from keys to rules, or to schemas where the value has keys of
+its own. Every error names the file, the line and the key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+import yaml
+from dask.utils import parse_bytes
+
+from daskgmm.errors import DaskGMMError, NotFoundError
+
+MAX_BYTES = 2**16
+"""Of a configuration; parsing takes some seconds at this size."""
+MAX_DEPTH = 16
+"""Of a configuration's levels; the parser recurses."""
+
+
+class Rule(NamedTuple):
+    """What one key of a configuration may hold."""
+
+    what: str
+    accepts: Callable[[Any], bool]
+    required: bool = False
+
+
+Schema: TypeAlias = "Mapping[str, Rule | Schema]"
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)  # bool is an int to isinstance
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_size(value: Any) -> bool:
+    if not isinstance(value, str):
+        return _is_count(value)
+    try:
+        return value == "auto" or parse_bytes(value) > 0
+    except ValueError:
+        return False
+
+
+COUNT = Rule("a whole number of 1 or more", _is_count)
+SECONDS = Rule("a number of seconds above 0", lambda value: _is_number(value) and value > 0)
+WAIT = Rule("a number of seconds (0: do not wait)", lambda value: _is_number(value) and value >= 0)
+SIZE = Rule("a size such as 8GiB", _is_size)
+FLAG = Rule("true or false", lambda value: isinstance(value, bool))
+TEXT = Rule("text (in quotes)", lambda value: isinstance(value, str))
+TEXTS = Rule(
+    "a list of texts",
+    lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
+)
+TEXT_OF_TEXT = Rule(
+    "a mapping of text to text (numbers in quotes)",
+    lambda value: isinstance(value, dict) and all(isinstance(v, str) for v in value.values()),
+)
+MAPPING = Rule("a mapping", lambda value: isinstance(value, dict))
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a file says.
+
+    Attributes
+    ----------
+    path : str
+        The file that it was read from.
+    values : mapping
+        The file's content.
+    lines : mapping of str to int
+        Line of every key, counted from 1; nested keys have dots (``options.memory``).
+    error_kind : type
+        What :meth:`error` returns.
+    """
+
+    path: str
+    values: Mapping[str, Any]
+    lines: Mapping[str, int] = field(repr=False)
+    error_kind: type[DaskGMMError] = DaskGMMError
+
+    def section(self, key: str) -> Mapping[str, Any]:
+        """Return the mapping under ``key``, empty where the file has none."""
+        section: Mapping[str, Any] = self.values.get(key, {})
+        return section
+
+    def error(self, key: str, problem: str) -> DaskGMMError:
+        """Return the error that ``key`` has a ``problem``, with file and line."""
+        parent = key.rpartition(".")[0]  # a missing key has no line of its own
+        line = self.lines.get(key, self.lines.get(parent, 1))
+        return self.error_kind(f"{self.path}, line {line}: {key} {problem}")
+
+
+def read_file(path: str, what: str, error_kind: type[DaskGMMError]) -> Configuration:
+    """Read a configuration; :func:`validate` is the next step.
+
+    Parameters
+    ----------
+    path : str
+        A YAML file of at most 64 KiB, without anchors and aliases.
+    what : str
+        What it configures, and what else could be given, for messages.
+    error_kind : type
+        Of the errors about it.
+
+    Returns
+    -------
+    Configuration
+
+    Raises
+    ------
+    NotFoundError
+        There is no such file.
+    error_kind
+        It cannot be read or is not YAML.
+    """
+    text = _read_text(path, what, error_kind)
+    try:
+        _check_shape(path, text, error_kind)
+        values = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = one_line(getattr(error, "problem", None) or error)
+        raise error_kind(f"{path}{line}: not YAML: {problem}") from error
+    if not isinstance(values, dict):
+        raise error_kind(f"{path}: must hold keys and values, got {reprlib.repr(values)}")
+    lines: dict[str, int] = {}
+    config = Configuration(path, values, lines, error_kind)
+    for key, number in _lines(node):
+        if key in lines:
+            raise config.error(key, f"is there again on line {number}; keep one")
+        lines[key] = number
+    return config
+
+
+def _read_text(path: str, what: str, error_kind: type[DaskGMMError]) -> str:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path}: no such file; give {what}") from error
+    except OSError as error:
+        raise error_kind(f"{path}: cannot be read: {error}") from error
+    if len(content) > MAX_BYTES:
+        raise error_kind(f"{path}: exceeds {MAX_BYTES} bytes; is it a configuration?")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise error_kind(f"{path}: is not UTF-8 text: {error}") from error
+
+
+def _check_shape(path: str, text: str, error_kind: type[DaskGMMError]) -> None:
+    """Refuse what makes a short file large or deep, before any object is built from it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1
+        if getattr(event, "anchor", None):  # an alias event has the anchor that it repeats
+            raise error_kind(
+                f"{path}, line {line}: anchors and aliases (&{event.anchor}, *{event.anchor}) "
+                f"are refused; write the value out"
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise error_kind(f"{path}, line {line}: nested deeper than {MAX_DEPTH} levels")
+
+
+def _lines(node: yaml.Node, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Dotted keys of a mapping node and their lines."""
+    for key_node, value_node in node.value:
+        key = f"{prefix}{key_node.value}"
+        yield key, key_node.start_mark.line + 1
+        if isinstance(value_node, yaml.MappingNode):
+            yield from _lines(value_node, f"{key}.")
+
+
+def validate(
+    config: Configuration, schema: Schema, values: Mapping[str, Any], prefix: str = ""
+) -> None:
+    """Raise an error for the first of ``values`` that does not fit the schema."""
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if name not in schema:
+            near = difflib.get_close_matches(str(name), schema, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(schema)}"
+            raise config.error(key, f"is unknown; {hint}")
+        rule = schema[name]
+        if not isinstance(rule, Rule):
+            if not isinstance(value, dict):
+                raise config.error(key, f"must hold keys ({', '.join(rule)})")
+            validate(config, rule, value, f"{key}.")
+        elif not rule.accepts(value):
+            raise config.error(key, f"must be {rule.what}, got {reprlib.repr(value)}")
+    for name, rule in schema.items():
+        if isinstance(rule, Rule) and rule.required and name not in values:
+            raise config.error(f"{prefix}{name}", f"is missing; it must be {rule.what}")
+
+
+def one_line(problem: object) -> str:
+    """A problem's text without line breaks; its class where it has none."""
+    return " ".join(str(problem).split()) or type(problem).__name__
