@@ -159,7 +159,8 @@ def test_the_scan_is_needed(stored, tmp_path):
     folder = tmp_path / "kept"
     interrupted(1, stored, folder)
     pointer = json.loads((folder / "current.json").read_text())
-    (folder / "current.json").write_text(json.dumps(pointer | {"scan": None}))
+    state = json.loads(pointer["state"]) | {"scan": None}
+    (folder / "current.json").write_text(json.dumps(pointer | {"state": json.dumps(state)}))
     with pytest.raises(CheckpointError, match="lacks the scan"):
         fitted(stored, folder, resume=True)
 

@@ -13,7 +13,7 @@ import json
 import secrets
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,15 +30,12 @@ from daskgmm.kernel.mixture import Mixture
 from daskgmm.storage.float_groups import FloatGroup, write_group
 from daskgmm.storage.locations import Location
 from daskgmm.storage.models import arrays_of, attributes_of
-from daskgmm.storage.plain_json import plain_json
-from daskgmm.storage.pointer import read_pointer, swap_pointer
+from daskgmm.storage.state_files import StateFile
 from daskgmm.storage.trees import Tree, TreeError, from_tree, to_tree
 
 __all__ = ["CheckpointFolder"]
 
-_FORMAT, _FORMAT_VERSION = "daskgmm-checkpoint", 1
-_POINTER = "current.json"
-_LARGEST_POINTER = 2**20
+_FORMAT, _POINTER = "daskgmm-checkpoint", "current.json"
 _PASSES_KEPT = 2
 """The newest, and the one before it, should the newest turn out to be damaged."""
 _NUMBERS, _TREE = "numbers", "tree"
@@ -55,18 +52,18 @@ class _Entry:
 
 
 @dataclass(frozen=True)
-class _Pointer:
-    """What the pointer says."""
+class _Groups:
+    """Which groups count."""
 
-    format: str
-    format_version: int
-    token: str
-    identity: str
-    """JSON, of the job that the groups belong to."""
     is_finished: bool = False
     scan: _Entry | None = None
     passes: list[_Entry] = field(default_factory=list)
     """The newest first."""
+
+    def __post_init__(self) -> None:
+        for entry in (self.scan, *self.passes):
+            if entry is not None and not _is_name(entry.name):
+                raise ValueError(f"a group's name is {entry.name!r:.80}")
 
 
 class CheckpointFolder:
@@ -90,51 +87,26 @@ class CheckpointFolder:
     def __init__(self, folder: Any, identity: Mapping[str, Any]) -> None:
         self._folder = Location.parse(folder)
         self.name = self._folder.name
-        self._place = self._folder.child(_POINTER)
-        self._identity = json.dumps(plain_json(identity), sort_keys=True)
-        self._text = read_pointer(self._place)
-        self._pointer = self._read_pointer() if self._text is not None else self._new()
-
-    def _new(self) -> _Pointer:
-        return _Pointer(_FORMAT, _FORMAT_VERSION, secrets.token_hex(8), self._identity)
-
-    def _read_pointer(self) -> _Pointer:
-        assert self._text is not None
-        try:
-            plain = json.loads(self._text[:_LARGEST_POINTER])
-            pointer: _Pointer = from_tree(_Pointer, Tree(plain, np.empty(0)))
-            if pointer.format != _FORMAT or pointer.format_version != _FORMAT_VERSION:
-                raise TreeError(f"its format is {pointer.format!r:.40} {pointer.format_version}")
-            for entry in (pointer.scan, *pointer.passes):
-                if entry is not None and not _is_name(entry.name):
-                    raise TreeError(f"it names {entry.name!r:.80}")
-            _check_same(json.loads(pointer.identity), json.loads(self._identity), self.name)
-        except (ValueError, TypeError, RecursionError) as error:
-            if isinstance(error, CheckpointError):
-                raise
-            raise CheckpointError(
-                f"{self._place.name} is no checkpoint of daskgmm {_FORMAT_VERSION}: "
-                f"{' '.join(str(error).split())}; remove the folder to begin anew"
-            ) from error
-        return pointer
+        self._file = StateFile(self._folder, _POINTER, _FORMAT, _Groups, identity)
+        self._groups = self._file.value or _Groups()
 
     @property
     def is_finished(self) -> bool:
         """Whether the fit came to its end."""
-        return self._pointer.is_finished
+        return self._groups.is_finished
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing of this job is there."""
-        return self._pointer.scan is None and not self._pointer.passes
+        return self._groups.scan is None and not self._groups.passes
 
     def clear(self) -> None:
         """Forget what is there; it is removed when the next checkpoint is written."""
-        self._pointer = self._new()
+        self._groups = _Groups()
 
     def scan(self, kind: type[T]) -> T | None:
         """What :meth:`keep_scan` was given, if anything; raises as :meth:`newest_pass`."""
-        entry = self._pointer.scan
+        entry = self._groups.scan
         return None if entry is None else self._read(entry, kind, None)
 
     def newest_pass(self, kind: type[T], instead_of_any: Any = None) -> T | None:
@@ -150,11 +122,11 @@ class CheckpointFolder:
         CheckpointError
             If none can be read: says what is wrong with the last.
         """
-        for i, entry in enumerate(self._pointer.passes):
+        for i, entry in enumerate(self._groups.passes):
             try:
                 return self._read(entry, kind, instead_of_any)
             except CheckpointError as error:
-                if i + 1 == len(self._pointer.passes):
+                if i + 1 == len(self._groups.passes):
                     raise
                 warnings.warn(f"{error}; using the one before it", DaskGMMWarning, stacklevel=2)
         return None
@@ -163,9 +135,8 @@ class CheckpointFolder:
         """Keep a dataclass, of what :func:`~daskgmm.storage.trees.to_tree` takes."""
         name = f"scan-{secrets.token_hex(4)}"
         tree = to_tree(value)
-        own = {"format": _FORMAT, "format_version": _FORMAT_VERSION}
-        self._write(name, own, {}, tree)
-        self._swap(replace(self._pointer, scan=_Entry(name, _digest(tree))))
+        self._write(name, {"format": _FORMAT}, {}, tree)
+        self._swap(replace(self._groups, scan=_Entry(name, _digest(tree))))
 
     def keep_pass(
         self, n_passes: int, value: Any, mixture: Mixture, record: Mapping[str, Any]
@@ -180,12 +151,12 @@ class CheckpointFolder:
         name = f"pass-{n_passes:06d}-{secrets.token_hex(4)}"
         tree = to_tree(value)
         self._write(name, attributes_of(mixture, record), arrays_of(mixture), tree)
-        passes = [_Entry(name, _digest(tree)), *self._pointer.passes][:_PASSES_KEPT]
-        self._swap(replace(self._pointer, passes=passes))
+        passes = [_Entry(name, _digest(tree)), *self._groups.passes][:_PASSES_KEPT]
+        self._swap(replace(self._groups, passes=passes))
 
     def finish(self) -> None:
         """Say that the fit came to its end."""
-        self._swap(replace(self._pointer, is_finished=True))
+        self._swap(replace(self._groups, is_finished=True))
 
     def _write(
         self, name: str, attributes: Mapping[str, Any], arrays: Mapping[str, Any], tree: Tree
@@ -221,17 +192,16 @@ class CheckpointFolder:
             ) from e
         return value
 
-    def _swap(self, pointer: _Pointer) -> None:
-        pointer = replace(pointer, token=secrets.token_hex(8))
-        text = json.dumps(asdict(pointer), indent=2)
-        swap_pointer(self._place, text, self._text)
-        old, self._text, self._pointer = self._text, text, pointer
-        if old is not None:
+    def _swap(self, groups: _Groups) -> None:
+        is_first = self._file.value is None
+        self._file.put(groups)
+        self._groups = groups
+        if not is_first:
             self._remove_unnamed()
 
     def _remove_unnamed(self) -> None:
         """Remove groups of ours that the pointer no longer names; what cannot be, stays."""
-        named = {e.name for e in (self._pointer.scan, *self._pointer.passes) if e is not None}
+        named = {e.name for e in (self._groups.scan, *self._groups.passes) if e is not None}
         try:
             for name in self._folder.children():
                 if _is_name(name) and name not in named:
@@ -250,23 +220,3 @@ def _digest(tree: Tree) -> str:
     found = hashlib.sha256(json.dumps(tree.plain).encode())
     found.update(np.ascontiguousarray(tree.numbers, dtype="<f8").tobytes())
     return found.hexdigest()
-
-
-def _check_same(was: Any, now: Any, name: str) -> None:
-    """Refuse checkpoints of another job, and say in what it differs."""
-    changes = _changes(was, now, "")
-    if changes:
-        raise CheckpointError(
-            f"{name} holds checkpoints of another job: {'; '.join(changes[:5])}; name another "
-            "folder, or remove this one to begin anew"
-        )
-
-
-def _changes(was: Any, now: Any, key: str) -> list[str]:
-    if isinstance(was, dict) and isinstance(now, dict):
-        return [
-            change
-            for name in dict.fromkeys([*was, *now])
-            for change in _changes(was.get(name), now.get(name), f"{key}.{name}".lstrip("."))
-        ]
-    return [] if was == now else [f"{key} was {was!r:.60}, is {now!r:.60}"]
