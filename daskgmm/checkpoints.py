@@ -26,6 +26,7 @@ __all__ = ["Checkpoints", "open_checkpoints"]
 _HARMLESS = frozenset(
     {
         *("verbose", "verbose_interval", "memory_limit", "checkpoint", "resume"),
+        "checkpoint_every",
         *("stage", "stage_limit"),
     }
 )
@@ -79,6 +80,8 @@ class Checkpoints:
         Of the state of its steppers.
     resume : bool
         Whether a fit that was interrupted goes on.
+    every : int
+        Passes from one checkpoint to the next; after the last one there is one, too.
 
     Attributes
     ----------
@@ -92,13 +95,14 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: CheckpointFolder | None, stepper_state: type, *, resume: bool
+        self, folder: CheckpointFolder | None, stepper_state: type, *, resume: bool, every: int = 1
     ) -> None:
-        self._folder = folder
+        self._folder, self._every = folder, every
         self._began = time.perf_counter()
         self.seconds_before = 0.0
         self._scanned: _Scanned | None = None
         self._passed: _Passed | None = None
+        self._kept: _Passed | None = None  # the last that was written
         if folder is None or folder.is_empty:
             return
         if not resume:
@@ -110,7 +114,7 @@ class Checkpoints:
             folder.clear()
             return
         self._scanned = folder.scan(_Scanned)
-        self._passed = folder.newest_pass(_Passed, stepper_state)
+        self._passed = self._kept = folder.newest_pass(_Passed, stepper_state)
         if self._scanned is None:
             raise CheckpointError(f"{folder.name} lacks the scan; remove it to begin anew")
         self.seconds_before = (self._passed or self._scanned).seconds
@@ -148,20 +152,27 @@ class Checkpoints:
         """Keep how far candidates have come."""
         if self._folder is None:
             return
-        best = max(courses, key=_height)
+        self._passed = _Passed(tuple(courses), self._seconds)
+        if self.n_iter % self._every == 0 or not any(course.is_active for course in courses):
+            self._write(self._folder, self._passed)
+
+    def _write(self, folder: CheckpointFolder, passed: _Passed) -> None:
+        best = max(passed.courses, key=_height)
         record = {
             "daskgmm_version": __version__,
             "n_iter": len(best.history),
             "history": [asdict(iteration) for iteration in best.history],
         }
-        n_iter = max(len(course.history) for course in courses)
-        self._passed = _Passed(tuple(courses), self._seconds)
-        self._folder.keep_pass(1 + n_iter, self._passed, best.kept, record)
+        folder.keep_pass(1 + self.n_iter, passed, best.kept, record)
+        self._kept = passed
 
     def finish(self) -> None:
         """Say that the fit came to its end."""
-        if self._folder is not None and not self._folder.is_finished:
-            self._folder.finish()
+        if self._folder is None or self._folder.is_finished:
+            return
+        if self._passed is not None and self._passed is not self._kept:
+            self._write(self._folder, self._passed)
+        self._folder.finish()
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -172,8 +183,8 @@ class Checkpoints:
             if self._folder is None or self._folder.is_empty:
                 raise
             raise InterruptedFitError(
-                f"interrupted after {1 + self.n_iter} passes, which {self._folder.name} holds: "
-                "continue with resume=True (--resume)"
+                f"interrupted after {1 + self.n_iter} passes; {self._folder.name} holds what was "
+                "kept: continue with resume=True (--resume)"
             ) from None
 
 
@@ -201,7 +212,7 @@ def open_checkpoints(model: Any, opened: Any, stepper_state: type) -> Checkpoint
             "when the fit goes on; for data in memory or on Dask leave it out"
         )
     folder = CheckpointFolder(model.checkpoint, _identity(model, opened))
-    return Checkpoints(folder, stepper_state, resume=model.resume)
+    return Checkpoints(folder, stepper_state, resume=model.resume, every=model.checkpoint_every)
 
 
 def _identity(model: Any, opened: Any) -> dict[str, Any]:

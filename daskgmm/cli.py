@@ -17,12 +17,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from dask.utils import format_bytes
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 
 from daskgmm import job
 from daskgmm._version import __version__
+from daskgmm.batch import Batch
+from daskgmm.configuration import FLAG
 from daskgmm.demo import run_demo
 from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
 from daskgmm.errors import DaskGMMError, DaskGMMWarning, InterruptedFitError, ParameterError
@@ -30,6 +33,7 @@ from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import PassProgress, duration
 from daskgmm.execution.clusters import open_cluster
 from daskgmm.inputs import open_rows
+from daskgmm.jobfile import KEYS, Given, read_job
 from daskgmm.kernel import FAMILIES
 from daskgmm.selection import CRITERIA
 from daskgmm.storage import plain_json
@@ -423,6 +427,77 @@ def _select(source: Any, seed: int, **settings: Any) -> tuple[dict[str, Any], st
     if result["model"]:
         lines.append(f"model                   {result['model']}")
     return result, "\n".join(lines)
+
+
+def _with_keys(function: Command) -> Command:
+    """An option and an environment variable for every key of a job file."""
+
+    @functools.wraps(function)
+    def given(ctx: click.Context, **kwargs: Any) -> Any:
+        values = {}
+        for key in KEYS:
+            name = key.replace(".", "_")
+            value = kwargs.pop(f"key_{name}")
+            if value is not None:
+                by_variable = ctx.get_parameter_source(f"key_{name}") is ParameterSource.ENVIRONMENT
+                source = _variable(key) if by_variable else _option(key)
+                values[key] = Given(str(value).lower() if value in (True, False) else value, source)
+        return function(given=values, **kwargs)
+
+    decorated: Command = click.pass_context(given)
+    for key, row in reversed(KEYS.items()):
+        names = _option(key)
+        if row.rule is FLAG:
+            names += f"/--no-{_option(key).removeprefix('--')}"
+        decorated = click.option(
+            names,
+            f"key_{key.replace('.', '_')}",
+            envvar=_variable(key),
+            default=None,
+            metavar=None if row.rule is FLAG else "VALUE",
+            help=row.help,
+        )(decorated)
+    return decorated
+
+
+def _option(key: str) -> str:
+    return "--" + key.replace(".", "-").replace("_", "-")
+
+
+def _variable(key: str) -> str:
+    return "DASKGMM_" + key.replace(".", "_").upper()
+
+
+@main.command("run")
+@_command
+@click.argument("job_file", metavar="JOB.yaml")
+@click.option("--fresh", is_flag=True, help="Forget an earlier run of this job, and begin anew.")
+@_with_keys
+def _run(job_file: str, fresh: bool, given: dict[str, Given]) -> tuple[dict[str, Any], str]:
+    """Do what a job file says: fit, and write all its outputs.
+
+    Run again after an interruption, a job goes on; after its end it does nothing. Each
+    key of the file is also an option, and an environment variable: model.components is
+    --model-components and DASKGMM_MODEL_COMPONENTS; the first of option, variable and file
+    holds.
+
+    \b
+    Example:
+      daskgmm run job.yaml
+    """  # noqa: D301
+    asked = read_job(job_file, given)
+    batch = Batch(asked, fresh=fresh)
+    if batch.is_done:
+        result = batch.result() | {"done": []}
+        return result, f"nothing to do: {job_file} was done before, and its outputs are there"
+    with open_cluster(asked.get("cluster")), PassProgress():
+        result = batch.run()
+    places = "\n".join(f"{name:<24}{place}" for name, place in result["outputs"].items())
+    return result, (
+        f"{result['n_components']} {result['covariance_type']} components, "
+        f"log-likelihood per row {result['log_likelihood_per_row']:.9g}, "
+        f"{result['n_passes']} passes\n{places}"
+    )
 
 
 @main.command("predict")

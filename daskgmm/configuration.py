@@ -51,6 +51,11 @@ def _is_size(value: Any) -> bool:
         return False
 
 
+def one_of(*names: str) -> Rule:
+    """A rule that accepts these names."""
+    return Rule(f"one of {', '.join(names)}", lambda value: value in names)
+
+
 COUNT = Rule("a whole number of 1 or more", _is_count)
 SECONDS = Rule("a number of seconds above 0", lambda value: _is_number(value) and value > 0)
 WAIT = Rule("a number of seconds (0: do not wait)", lambda value: _is_number(value) and value >= 0)

@@ -17,6 +17,7 @@ __all__ = [
     "DataError",
     "IntegrityWarning",
     "InterruptedFitError",
+    "JobError",
     "MemoryLimitError",
     "MissingDependencyError",
     "ModelFormatError",
@@ -76,6 +77,10 @@ class CheckpointError(DaskGMMError, ValueError):
 
 class InterruptedFitError(KeyboardInterrupt):
     """A fit was interrupted, and its checkpoint lets it go on: the message says how."""
+
+
+class JobError(DaskGMMError, ValueError):
+    """A job file, or what was given in place of its keys, is wrong."""
 
 
 class MemoryLimitError(DaskGMMError, MemoryError):

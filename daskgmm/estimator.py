@@ -133,6 +133,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     checkpoint : path or None, default=None
         Folder or URL where the fit keeps, after each pass over stored rows, what it needs to
         go on should it be interrupted. It stays there.
+    checkpoint_every : int, default=1
+        Passes from one checkpoint to the next; there is one after the last pass, too.
     resume : bool, default=False
         Whether a fit that was interrupted goes on from ``checkpoint``, to the same bits; a
         fit that came to its end is read from it, and one that never began begins. Without
@@ -205,6 +207,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         "stage_limit": [Interval(Integral, 1, None, closed="left"), str, None],
         "stage_dtype": [StrOptions({"float32"}), None],
         "checkpoint": [str, os.PathLike, None],
+        "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
         "resume": ["boolean"],
     }
 
@@ -234,6 +237,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         stage_limit: int | str | None = None,
         stage_dtype: str | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1,
         resume: bool = False,
     ) -> None:
         self.n_components = n_components
@@ -259,6 +263,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.stage_limit = stage_limit
         self.stage_dtype = stage_dtype
         self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
         self.resume = resume
 
     # -- fitting ---------------------------------------------------------------

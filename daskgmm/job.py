@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ def fit(
     dict
         The model's record, and ``model``, where it lies.
     """
-    _check_apart(data, [output])
+    _check_apart(data, [output, *([model.checkpoint] if model.checkpoint else [])])
     check_output(output, overwrite=overwrite)
     model.fit(data)
     model.save(output, overwrite=overwrite)
@@ -277,7 +277,7 @@ def _check_features(rows: Rows, mixture: Mixture, data: str, model: str) -> None
         )
 
 
-def _check_apart(data: Any, outputs: list[str]) -> None:
+def _check_apart(data: Any, outputs: Sequence[str | os.PathLike[str]]) -> None:
     """Refuse outputs that would replace the data or each other."""
     source = data if isinstance(data, str | os.PathLike) else data.name
     places = [Location.parse(place) for place in (source, *outputs)]

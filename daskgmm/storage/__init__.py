@@ -10,6 +10,8 @@ from daskgmm.storage.preflight import Preflight, StoredSource, preflight
 from daskgmm.storage.redaction import redacted
 from daskgmm.storage.row_layout import rows_dtype, rows_shape
 from daskgmm.storage.sources import FORMATS, open_source
+from daskgmm.storage.state_files import StateFile
+from daskgmm.storage.text_files import check_text_output, write_text
 
 __all__ = [
     "FORMATS",
@@ -18,8 +20,10 @@ __all__ = [
     "Preflight",
     "RowOutput",
     "RowWriter",
+    "StateFile",
     "StoredSource",
     "check_output",
+    "check_text_output",
     "open_source",
     "plain_json",
     "preflight",
@@ -28,4 +32,5 @@ __all__ = [
     "rows_dtype",
     "rows_shape",
     "save_model",
+    "write_text",
 ]

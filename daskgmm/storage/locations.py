@@ -71,6 +71,14 @@ class Location:
         """The location of that name below this one."""
         return Location(f"{self.address}/{name}", f"{self.name}/{name}", self.is_local)
 
+    def exists(self) -> bool:
+        """Whether anything is there."""
+        if self.is_local:
+            return self.path.exists()
+        fs, path = self.filesystem()
+        fs.invalidate_cache()
+        return bool(fs.exists(path))
+
     def children(self) -> list[str]:
         """Names of what lies directly below this one; none if it is not there."""
         if self.is_local:
@@ -103,6 +111,8 @@ class Location:
     def remove(self) -> None:
         """Remove it and all below it, as far as that can be done."""
         if self.is_local:
+            if self.path.is_file():
+                self.path.unlink(missing_ok=True)
             shutil.rmtree(self.path, ignore_errors=True)
             return
         fs, path = self.filesystem()

@@ -1,0 +1,200 @@
+"""Batch jobs: one job file from stored rows to all its outputs, however often it is begun.
+
+A job is a few steps, each of which writes its outputs whole. Which are done is noted
+beside the checkpoints: a job that was interrupted goes on with the step in hand, one that
+has ended does nothing, and one whose data or settings have changed is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from daskgmm import job
+from daskgmm._version import __version__
+from daskgmm.errors import InterruptedFitError
+from daskgmm.estimator import GaussianMixture
+from daskgmm.inputs import open_rows
+from daskgmm.jobfile import Job
+from daskgmm.storage import (
+    Location,
+    StateFile,
+    StoredSource,
+    check_output,
+    check_text_output,
+    plain_json,
+    write_text,
+)
+
+__all__ = ["Batch"]
+
+_ROWS = {"labels": "labels", "probabilities": "probabilities", "scores": "log_density"}
+"""Outputs with a row for each row of the data, and what :func:`daskgmm.job.predict` calls them."""
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """Steps that were begun, and that are done."""
+
+    begun: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Outputs that are written together.
+
+    Attributes
+    ----------
+    name : str
+    outputs : mapping
+        Places by name.
+    write : callable
+        Given whether what is there may be replaced.
+    check : callable
+        As :func:`daskgmm.storage.check_output`.
+    """
+
+    name: str
+    outputs: Mapping[str, str]
+    write: Callable[[bool], None]
+    check: Callable[..., None] = check_output
+
+    @property
+    def is_there(self) -> bool:
+        return all(Location.parse(place).exists() for place in self.outputs.values())
+
+
+class Batch:
+    """A job that is ready to run: all that can be refused was.
+
+    Parameters
+    ----------
+    job : Job
+    fresh : bool
+        Whether to forget an earlier run of the job.
+
+    Raises
+    ------
+    CheckpointError
+        If an earlier run was of other data or settings: says what changed.
+    OutputExistsError
+        If an output is there that is none of ours.
+    """
+
+    def __init__(self, job: Job, *, fresh: bool = False) -> None:
+        self._job = job
+        self._source: StoredSource = open_rows(
+            job.get("data"),
+            member=job.get("member"),
+            missing_chunks=job.get("missing_chunks", "error"),
+        )
+        self._model = GaussianMixture(
+            **job.settings,
+            memory_limit=job.get("memory_limit"),
+            stage=job.get("stage"),
+            stage_limit=job.get("stage_limit"),
+            stage_dtype=job.get("stage_dtype"),
+            checkpoint=job.checkpoint,
+            checkpoint_every=job.get("checkpoint_every", 1),
+            resume=not fresh,
+            verbose=1,
+        )
+        self._model.check_parameters()
+        folder = Location.parse(job.checkpoint)
+        if fresh:
+            for name in ("job.json", "current.json"):
+                folder.child(name).remove()
+        self._file = StateFile(folder, "job.json", "daskgmm-job", _Progress, self._identity())
+        self._progress = self._file.value or _Progress()
+        self._steps = self._all_steps()
+        for step in self._left():
+            if step.name not in self._progress.begun:
+                for place in step.outputs.values():
+                    step.check(place, overwrite=job.get("overwrite", False))
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "daskgmm_version": __version__,
+            "data": {"fingerprint": self._source.fingerprint(), "shape": self._source.shape},
+            "settings": self._job.settings | {"stage_dtype": self._job.get("stage_dtype")},
+            "outputs": {name: Location.parse(p).name for name, p in self._job.outputs.items()},
+        }
+
+    def _all_steps(self) -> list[_Step]:
+        outputs = self._job.outputs
+        rows = {name: outputs[name] for name in _ROWS if name in outputs}
+        steps = [_Step("model", {"model": outputs["model"]}, self._fit)]
+        if rows:
+            steps.append(_Step("rows", rows, self._predict))
+        if "report" in outputs:
+            report = {"report": outputs["report"]}
+            steps.append(_Step("report", report, self._report, check_text_output))
+        return steps
+
+    def _left(self) -> list[_Step]:
+        return [
+            step
+            for step in self._steps
+            if step.name not in self._progress.done or not step.is_there
+        ]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self._left()
+
+    def run(self) -> dict[str, Any]:
+        """Do what is left.
+
+        Returns
+        -------
+        dict
+            The model's record, ``outputs``, and ``done``: the steps of this run.
+
+        Raises
+        ------
+        InterruptedFitError
+            A KeyboardInterrupt; the job goes on when it is run again.
+        """
+        left = self._left()
+        try:
+            for step in left:
+                begun = step.name in self._progress.begun
+                self._note(begun=[*self._progress.begun, step.name])
+                step.write(begun or self._job.get("overwrite", False))
+                self._note(done=[*self._progress.done, step.name])
+        except KeyboardInterrupt:
+            raise InterruptedFitError(
+                f"interrupted; {Location.parse(self._job.checkpoint).name} holds what was done: "
+                "run the same command again to go on"
+            ) from None
+        return self.result() | {"done": [step.name for step in left]}
+
+    def result(self) -> dict[str, Any]:
+        """What the job came to, as far as it is done."""
+        return {**job.info(self._job.outputs["model"]), "outputs": self._job.outputs}
+
+    def _note(self, **changes: list[str]) -> None:
+        now = {"begun": self._progress.begun, "done": self._progress.done} | changes
+        self._progress = _Progress(**{k: list(dict.fromkeys(v)) for k, v in now.items()})
+        self._file.put(self._progress)
+
+    def _fit(self, overwrite: bool) -> None:
+        job.fit(self._source, self._job.outputs["model"], self._model, overwrite=overwrite)
+
+    def _predict(self, overwrite: bool) -> None:
+        outputs = self._job.outputs
+        job.predict(
+            self._source,
+            outputs["model"],
+            {result: outputs[name] for name, result in _ROWS.items() if name in outputs},
+            memory_limit=self._job.get("memory_limit"),
+            overwrite=overwrite,
+        )
+
+    def _report(self, overwrite: bool) -> None:
+        text = json.dumps(plain_json(self.result()), indent=2) + "\n"
+        write_text(self._job.outputs["report"], text, overwrite=overwrite)

@@ -1,0 +1,250 @@
+"""Job files: what ``daskgmm run`` is to do, in YAML, held against one table.
+
+Each row of :data:`KEYS` is a key of the file, an environment variable and an option. To
+add one, add a row.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from daskgmm.configuration import (
+    COUNT,
+    FLAG,
+    SIZE,
+    TEXT,
+    Rule,
+    Schema,
+    one_of,
+    read_file,
+    validate,
+)
+from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
+from daskgmm.errors import JobError
+from daskgmm.kernel import FAMILIES
+
+__all__ = ["KEYS", "Given", "Job", "Key", "read_job"]
+
+
+def _number(value: Any) -> float | None:
+    """A number of 0 or more, also as YAML 1.1 reads 1e-6: as text."""
+    if type(value) not in (int, float, str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if number >= 0 and math.isfinite(number) else None
+
+
+_NUMBER = Rule("a number of 0 or more", lambda value: _number(value) is not None)
+_TOL = Rule("auto, or a number of 0 or more", lambda v: v == "auto" or _number(v) is not None)
+_SEED = Rule("a whole number from 0 to 4294967295", lambda v: type(v) is int and 0 <= v < 2**32)
+_PLACE = Rule("a path or a URL", lambda value: isinstance(value, str) and bool(value))
+_STAGE = Rule("auto, or a folder", _PLACE.accepts)
+
+
+def _as_number(value: Any) -> Any:
+    return value if value == "auto" else _number(value)
+
+
+class Key(NamedTuple):
+    """A row of the table.
+
+    Attributes
+    ----------
+    rule : Rule
+    help : str
+    is_place : bool
+        Whether it is a path, which in a file is relative to the file's folder.
+    convert : callable
+        Of what the rule accepts.
+    """
+
+    rule: Rule
+    help: str
+    is_place: bool = False
+    convert: Callable[[Any], Any] = lambda value: value
+
+
+KEYS: dict[str, Key] = {
+    "data": Key(_PLACE._replace(required=True), "Rows: a Zarr array or .npy file.", True),
+    "member": Key(TEXT, "Which array, where data is a group of several."),
+    "missing_chunks": Key(
+        one_of("error", "fill"), "What a chunk that is not stored means: error or fill."
+    ),
+    "model.components": Key(COUNT._replace(required=True), "How many, K."),
+    "model.covariance": Key(one_of(*FAMILIES), f"One of {', '.join(FAMILIES)}."),
+    "model.restarts": Key(COUNT, "Starts, of which the best is kept."),
+    "model.seed": Key(_SEED, "Of sample and starts."),
+    "model.max_iter": Key(COUNT, "Most passes after the scan."),
+    "model.tol": Key(_TOL, "What the stop rule compares with.", convert=_as_number),
+    "model.stopping": Key(one_of(*STOP_RULES), "Which stop rule."),
+    "model.stepper": Key(one_of("auto", *STEPPERS), "How parameters follow from a pass."),
+    "model.reg_covar": Key(_NUMBER, "Added to each variance.", convert=_as_number),
+    "model.init_params": Key(one_of(*INITIALISERS), "How starts are made."),
+    "model.progressive": Key(FLAG, "Whether starts compete on a sample."),
+    "model.precision": Key(one_of("auto", "float32", "float64"), "Of the arithmetic on rows."),
+    "memory_limit": Key(SIZE, "Most memory of a process, such as 2GiB."),
+    "stage": Key(_STAGE, "Keep decoded rows for later passes: auto, or a folder.", True),
+    "stage_limit": Key(SIZE, "Most that a process writes there."),
+    "stage_dtype": Key(one_of("float32"), "Round rows to it."),
+    "cluster": Key(_PLACE, "File of a cluster to start, or address of a scheduler.", True),
+    "checkpoint": Key(_PLACE, "Folder or URL of checkpoints. Default: beside the file.", True),
+    "checkpoint_every": Key(COUNT, "Passes from one checkpoint to the next. Default: 1."),
+    "outputs.model": Key(_PLACE._replace(required=True), "Where to write the model.", True),
+    "outputs.labels": Key(_PLACE, "Where to write each row's component.", True),
+    "outputs.probabilities": Key(_PLACE, "Where to write each row's probabilities.", True),
+    "outputs.scores": Key(_PLACE, "Where to write each row's log density.", True),
+    "outputs.report": Key(_PLACE, "Where to write what is printed, as JSON.", True),
+    "overwrite": Key(FLAG, "Replace Zarr nodes that are there."),
+}
+"""Every key of a job file; nested ones have dots."""
+
+_ESTIMATOR = {
+    "components": "n_components",
+    "covariance": "covariance_type",
+    "restarts": "n_init",
+    "seed": "random_state",
+}
+"""Keys of ``model`` that have another name in Python."""
+
+
+class Given(NamedTuple):
+    """A value from outside the file.
+
+    Attributes
+    ----------
+    text : str
+        As typed.
+    source : str
+        For messages: which option or environment variable.
+    """
+
+    text: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job, all of it checked but for what is in other files.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    values : mapping
+        By dotted key; those that were given.
+    checkpoint : str
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    checkpoint: str
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key of :data:`KEYS`."""
+        return self.values.get(key, default)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Parameters of the estimator that decide the result."""
+        given: dict[str, Any] = {"seed": 0} | self._section("model")
+        return {_ESTIMATOR.get(name, name): value for name, value in given.items()}
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Where to write, by the key's last part."""
+        return self._section("outputs")
+
+    def _section(self, name: str) -> dict[str, Any]:
+        return {
+            key.removeprefix(f"{name}."): value
+            for key, value in self.values.items()
+            if key.startswith(f"{name}.")
+        }
+
+
+def read_job(path: str, given: Mapping[str, Given]) -> Job:
+    """Read a job file.
+
+    Parameters
+    ----------
+    path : str
+        YAML, at most 64 KiB, without anchors and aliases.
+    given : mapping
+        By dotted key, values that take the place of the file's.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such file.
+    JobError
+        It is not YAML, or a value is not what its key takes: names file, line and key.
+    """
+    config = read_file(path, "a YAML file such as the README shows", JobError)
+    merged = copy.deepcopy(dict(config.values))
+    folder = Path(path).absolute().parent
+    for key, (text, source) in given.items():
+        _put(merged, key, _parsed(key, text, source))
+    validate(config, _SCHEMA, merged)
+    values = {}
+    for key, row in KEYS.items():
+        value = _look_up(merged, key)
+        if value is None and row.rule.required:
+            raise config.error(key, f"is missing; it must be {row.rule.what}")
+        if value is not None:
+            is_relative = row.is_place and key not in given and value != "auto"
+            values[key] = row.convert(_beside(folder, value) if is_relative else value)
+    default = str(folder / f"{Path(path).stem}.checkpoint")
+    return Job(path, values, values.get("checkpoint", default))
+
+
+def _parsed(key: str, text: str, source: str) -> Any:
+    rule = KEYS[key].rule
+    try:
+        value = text if rule.accepts(text) else yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = None
+    if not rule.accepts(value):
+        raise JobError(f"{source}: {key} must be {rule.what}, got {text!r:.80}")
+    return value
+
+
+def _beside(folder: Path, place: str) -> str:
+    """A path in the file means the same wherever the job is started."""
+    if "://" in place or "::" in place or Path(place).expanduser().is_absolute():
+        return place
+    return str(folder / place)
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    section, _, name = key.rpartition(".")
+    inner = values.setdefault(section, {}) if section else values
+    if isinstance(inner, dict):  # what it is otherwise, the schema refuses
+        inner[name] = value
+
+
+def _look_up(values: Mapping[str, Any], key: str) -> Any:
+    section, _, name = key.rpartition(".")
+    inner: Mapping[str, Any] = values.get(section, {}) if section else values
+    return inner.get(name)
+
+
+def _schema() -> Schema:
+    schema: dict[str, Any] = {}
+    for key, row in KEYS.items():
+        section, _, name = key.rpartition(".")
+        inner = schema.setdefault(section, {}) if section else schema
+        inner[name] = row.rule
+    return schema
+
+
+_SCHEMA = _schema()

@@ -1,0 +1,205 @@
+"""``daskgmm run``: a job file is done once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+import zarr
+from commands import DASKGMM, daskgmm, forked, mixture_rows, tree, write_store
+
+JOB = {
+    "data": "data.zarr",
+    "model": {"components": 4, "tol": 1e-9, "max_iter": 12, "seed": 3},
+    "outputs": {
+        "model": "model.zarr",
+        "labels": "labels.zarr",
+        "probabilities": "probabilities.zarr",
+        "scores": "scores.zarr",
+        "report": "report.json",
+    },
+}
+OUTPUTS = list(JOB["outputs"].values())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    return write_store(folder / "data.zarr", mixture_rows(60_000, 3, 4, spread=1.5), rows=5_000)
+
+
+@pytest.fixture
+def folder(data, tmp_path):
+    """A folder with data and a job file."""
+    shutil.copytree(data, tmp_path / "here" / "data.zarr")
+    write(tmp_path / "here", JOB)
+    return tmp_path / "here"
+
+
+def write(folder: Path, job: dict) -> None:
+    (folder / "job.yaml").write_text(yaml.safe_dump(job))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data, tmp_path_factory):
+    """Outputs of the separate commands."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    fit = ("--components", 4, "--tol", 1e-9, "--max-iter", 12, "--seed", 3)
+    assert forked("fit", data, *fit, "--output", "model.zarr", cwd=folder).status == 0
+    done = forked(
+        *("predict", data, "--model", "model.zarr", "--output", "labels.zarr"),
+        *("--probabilities", "probabilities.zarr", "--log-density", "scores.zarr"),
+        cwd=folder,
+    )
+    assert done.status == 0, done.stderr
+    return folder
+
+
+def assert_same_outputs(found: Path, expected: Path) -> None:
+    for name in ("labels", "probabilities", "scores"):
+        got, want = (zarr.open(f / f"{name}.zarr", mode="r")[...] for f in (found, expected))
+        np.testing.assert_array_equal(got, want)
+    for name in ("weights", "means", "covariances"):
+        got, want = (zarr.open(f / "model.zarr", mode="r")[name][...] for f in (found, expected))
+        np.testing.assert_array_equal(got, want)
+
+
+def test_it_gives_what_the_separate_commands_give_and_is_done_once(folder, undisturbed, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = forked("run", folder / "job.yaml", "--json", cwd=elsewhere)  # paths are the file's
+    assert done.json["done"] == ["model", "rows", "report"]
+    assert_same_outputs(folder, undisturbed)
+    report = json.loads((folder / "report.json").read_text())
+    assert report["n_passes"] == done.json["n_passes"]
+    assert report["weights"] == done.json["weights"]
+    before = tree(folder)
+    again = forked("run", folder / "job.yaml", cwd=elsewhere)
+    assert again.status == 0
+    assert again.stdout.startswith("nothing to do: ")
+    assert tree(folder) == before
+    shutil.rmtree(folder / "labels.zarr")  # what has gone is made again, and no more than that
+    third = forked("run", folder / "job.yaml", "--json", "--overwrite", cwd=elsewhere)
+    assert third.json["done"] == ["rows"]
+    assert_same_outputs(folder, undisturbed)
+
+
+def stopped(folder: Path, by: signal.Signals, at: str | None = None, when: str = "") -> int:
+    """Exit status of a run that gets a signal at a line, or when a file has appeared."""
+    with subprocess.Popen(
+        [DASKGMM, "run", "job.yaml"], cwd=folder, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        if at is not None:
+            next(line for line in process.stderr if line.startswith(at))
+        else:
+            while process.poll() is None and not list(folder.glob(when)):
+                pass
+        process.send_signal(by)
+        process.communicate()
+    return process.returncode
+
+
+def test_interrupted_in_every_step_it_goes_on_to_the_same_outputs(folder, undisturbed):
+    assert stopped(folder, signal.SIGKILL, at="scan: ") == -signal.SIGKILL
+    assert stopped(folder, signal.SIGTERM, at="pass 3: ") == 75
+    assert stopped(folder, signal.SIGKILL, at="pass 6: ") == -signal.SIGKILL
+    assert not [name for name in OUTPUTS if (folder / name).exists()]
+    killed = stopped(folder, signal.SIGKILL, when=".scores.zarr.partial-*/c/*")
+    assert killed == -signal.SIGKILL
+    assert (folder / "model.zarr").exists()
+    assert not (folder / "scores.zarr").exists()
+    done = forked("run", "job.yaml", "--json", cwd=folder)
+    assert done.json["done"] == ["rows", "report"]
+    assert_same_outputs(folder, undisturbed)
+
+
+def test_a_changed_job_is_refused_with_what_changed(folder):
+    assert stopped(folder, signal.SIGTERM, at="pass 2: ") == 75
+    before = tree(folder)
+    refused = forked("run", "job.yaml", "--model-components", 5, cwd=folder)
+    assert refused.status == 1
+    assert "settings.n_components was 4, is 5" in refused.error
+    assert tree(folder) == before
+    shutil.rmtree(folder / "data.zarr")
+    write_store(folder / "data.zarr", mixture_rows(60_000, 3, 4, seed=9), rows=5_000)
+    assert "data.fingerprint was" in forked("run", "job.yaml", cwd=folder).error
+    assert forked("run", "job.yaml", "--fresh", cwd=folder).status == 0
+
+
+def test_an_output_that_is_not_ours_is_never_replaced(folder):
+    (folder / "report.json").write_text("mine")
+    refused = forked("run", "job.yaml", cwd=folder)
+    assert "report.json exists" in refused.error
+    assert not (folder / "model.zarr").exists()
+    assert not (folder / "job.checkpoint").exists()
+
+
+def test_option_beats_variable_beats_file(folder, monkeypatch):
+    write(folder, JOB | {"outputs": {"model": "model.zarr"}})
+    monkeypatch.setenv("DASKGMM_MODEL_COMPONENTS", "3")
+    monkeypatch.setenv("DASKGMM_MODEL_PROGRESSIVE", "false")
+    by_variable = daskgmm("run", "job.yaml", "--json", cwd=folder)
+    assert by_variable.json["n_components"] == 3
+    assert by_variable.json["settings"]["progressive"] is False
+    by_option = daskgmm(
+        *("run", "job.yaml", "--json", "--model-components", 2, "--model-tol", "1e-4"),
+        *("--outputs-model", "two.zarr", "--checkpoint", "two"),
+        cwd=folder,
+    )
+    assert (by_option.json["n_components"], by_option.json["tol"]) == (2, 1e-4)
+    assert (folder / "two.zarr").is_dir()
+
+
+LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\ndata: *b\n"
+WRONG = {
+    "unknown key": (
+        "data: d\nmodle: {components: 2}",
+        "line 2: modle is unknown; did you mean model",
+    ),
+    "unknown inner key": ("model:\n  component: 2", "line 2: model.component is unknown"),
+    "wrong type": (
+        "data: d\nmodel:\n  components: many",
+        "line 3: model.components must be a whole",
+    ),
+    "out of range": ("model:\n  components: 0", "line 2: model.components must be a whole"),
+    "not a choice": ("model: {covariance: fulll}", "model.covariance must be one of full, tied"),
+    "nan": ("model: {tol: .nan}", "model.tol must be auto, or a number"),
+    "true for a number": ("model: {reg_covar: true}", "model.reg_covar must be a number"),
+    "section of another type": ("model: 8", "line 1: model must hold keys"),
+    "missing": ("data: d\nmodel: {components: 2}", "outputs.model is missing"),
+    "nothing": ("", "must hold keys and values"),
+    "a list": ("- data", "must hold keys and values"),
+    "not YAML": ("data: [", "not YAML"),
+    "billion laughs": (LAUGHS, "line 1: anchors and aliases"),
+    "a Python object": ("data: !!python/object/apply:os.system [ls]", "line 1: not YAML"),
+    "deep": ("data: " + "[" * 100, "nested deeper"),
+    "large": ("data: " + "x" * 2**17, "exceeds 65536 bytes"),
+    "twice": ("data: a\ndata: b", "data is there again on line 2"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_file_is_refused_with_key_and_line(tmp_path, case):
+    text, message = WRONG[case]
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "job.yaml").write_text(text)
+    refused = forked("run", "job.yaml", cwd=folder)
+    assert refused.status == 1
+    assert message in refused.error
+    assert "job.yaml" in refused.error
+    assert os.listdir(folder) == ["job.yaml"]
+
+
+def test_what_stands_in_for_a_key_is_named_where_it_is_wrong(folder):
+    refused = forked("run", "job.yaml", "--model-components", "several", cwd=folder)
+    assert refused.error.startswith("--model-components: model.components must be a whole number")
+    assert "no such file" in forked("run", "none.yaml", cwd=folder).error
