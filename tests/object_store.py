@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 KEY, SECRET = "AKIAFORTESTSONLY", "verysecretaccesskey/of+the+tests"
-_REQUEST = re.compile(r'"(?P<method>[A-Z]+) /(?P<path>[^ "]*) HTTP/[^"]*" (?P<status>\d+)')
+_REQUEST = re.compile(
+    r'"(?:\x1b\[[\d;]*m)*(?P<method>[A-Z]+) /(?P<path>[^ "]*) HTTP/[^"]*" (?P<status>\d+)'
+)
 
 
 class Request(NamedTuple):

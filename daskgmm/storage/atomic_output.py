@@ -1,9 +1,11 @@
 """Atomic output: a Zarr node appears under its name complete, or not at all.
 
-It is written under a temporary name beside its own, and renamed when it is done. A
-killed process can leave only names that start with a dot: ``.NAME.partial-*`` is
-rubbish; ``.NAME.replaced-*`` is the old output, if the process died in the instant
-between the two renames of an overwrite.
+It is written under a temporary name beside its own, and renamed when it is done, or
+copied in an object store. A killed process can leave only names that start with a dot:
+``.NAME.partial-*`` is rubbish; ``.NAME.replaced-*`` is the old output, if the process
+died while an overwrite put the new one in place. An object store can also keep chunks
+under NAME itself then, which are no node without metadata, beside a note that lets the
+next run replace them. Nothing removes the other two: who left them may be at work still.
 """
 
 from __future__ import annotations
@@ -11,11 +13,18 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import warnings
 from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
-from daskgmm.errors import DaskGMMError, NotFoundError, OutputExistsError, StorageError
+from daskgmm.errors import (
+    DaskGMMError,
+    DaskGMMWarning,
+    NotFoundError,
+    OutputExistsError,
+    StorageError,
+)
 from daskgmm.storage.locations import Location
 from daskgmm.storage.redaction import cause_to_show, one_line
 
@@ -23,6 +32,9 @@ __all__ = ["AtomicOutput", "atomic_output", "check_output"]
 
 _MARKERS = ("zarr.json", ".zarray", ".zgroup")
 """A folder with one of these in it is a Zarr array or group."""
+_METADATA = frozenset({*_MARKERS, ".zattrs", ".zmetadata"})
+_NOTE = ".daskgmm-partial"
+_NOTE_TEXT = b"Of a run of daskgmm that goes on, or was killed: then remove what is here.\n"
 
 
 class AtomicOutput(ABC):
@@ -167,10 +179,11 @@ class _LocalOutput(AtomicOutput):
 
 
 class _RemoteOutput(AtomicOutput):
-    """Behind a URL, where nothing is renamed: copies, the root's metadata last.
+    """Behind a URL, where nothing is renamed: objects are copied, metadata last.
 
-    A reader sees no node until ``zarr.json`` is there. While an overwrite is under
-    way there is for some seconds neither the old nor the new one.
+    Zarr's readers see no node until its ``zarr.json`` is there, so of what is written
+    or removed it is the last or the first, the root's last or first of all. While an
+    overwrite is under way there is for some seconds neither the old nor the new one.
     """
 
     def _check_parent(self) -> None:
@@ -180,46 +193,86 @@ class _RemoteOutput(AtomicOutput):
 
     def _exists(self) -> bool:
         self._fs.invalidate_cache()
-        return bool(self._fs.exists(self._target))
+        if not self._fs.exists(self._target):
+            return False
+        # A note and no metadata: what a run left that was killed while it put its output there.
+        return not self._fs.exists(f"{self._target}/{_NOTE}") or self._is_zarr()
 
     def _is_zarr(self) -> bool:
+        self._fs.invalidate_cache()
         return any(self._fs.exists(f"{self._target}/{marker}") for marker in _MARKERS)
 
     def _prepare(self) -> None:
-        """Nothing: object stores have no folders."""
+        """Write something, as the only way to know whether that will be possible."""
+        try:
+            self._fs.pipe_file(f"{self._staging}/{_NOTE}", _NOTE_TEXT)
+        except FileNotFoundError as error:
+            raise NotFoundError(
+                f"the bucket or folder of {self.target.name} does not exist; create it first"
+            ) from cause_to_show(error)
+
+    def _keys(self, path: str) -> tuple[list[str], list[str]]:
+        """Keys below a path: metadata, the root's first; and all others but the note."""
+        self._fs.invalidate_cache()
+        keys = [key[len(path) :] for key in self._fs.find(path)]
+        metadata = [key for key in keys if key.rpartition("/")[2] in _METADATA]
+        others = set(keys) - {*metadata, f"/{_NOTE}"}
+        return sorted(metadata, key=lambda key: (key.count("/"), key)), sorted(others)
 
     def _copy(self, source: str, target: str) -> None:
-        self._fs.invalidate_cache()
-        keys = [key[len(source) :] for key in self._fs.find(source)]
-        for key in sorted(keys, key=lambda key: key.strip("/") in _MARKERS):
-            parent = (target + key).rpartition("/")[0]
-            self._fs.makedirs(parent, exist_ok=True)
-            self._fs.copy(source + key, target + key)
+        metadata, others = self._keys(source)
+        self._fs.copy_all((source + key, target + key) for key in others)
+        for key in reversed(metadata):
+            self._fs.cp_file(source + key, target + key)
+
+    def _empty(self, path: str) -> None:
+        for keys in self._keys(path):
+            if keys:
+                self._fs.rm([path + key for key in keys])
 
     def _remove(self, path: str) -> None:
-        self._fs.invalidate_cache()
-        if self._fs.exists(path):
-            self._fs.rm(path, recursive=True)
+        self._empty(path)
+        if self._fs.exists(f"{path}/{_NOTE}"):
+            self._fs.rm(f"{path}/{_NOTE}")
+
+    def _discard(self, path: str, name: str) -> None:
+        """Remove what is of no use any more, or say that it is left."""
+        try:
+            self._remove(path)
+        except OSError as error:
+            warnings.warn(
+                f"{name} is left over and could not be removed ({one_line(error)}); remove it",
+                DaskGMMWarning,
+                stacklevel=2,
+            )
+
+    def _remove_old(self) -> None:
+        self._empty(self._target)
+        # S3 answers a removal of many objects with a list of failures, which s3fs drops.
+        if self._is_zarr():
+            raise StorageError(f"{self.target.name} cannot be removed; check permissions")
 
     def _replace(self) -> None:
         had_old = self._exists()
         if had_old:
             self._copy(self._target, self._aside)
         try:
-            self._remove(self._target)
+            self._fs.pipe_file(f"{self._target}/{_NOTE}", _NOTE_TEXT)
+            self._remove_old()
             self._copy(self._staging, self._target)
+            self._fs.rm(f"{self._target}/{_NOTE}")
         except BaseException:
             self._remove(self._target)
             if had_old:
                 self._copy(self._aside, self._target)
                 self._remove(self._aside)
             raise
-        self._remove(self._aside)
-        self._remove(self._staging)
+        self._discard(self._aside, self._old.name)
+        self._discard(self._staging, self.staging.name)
 
     def abort(self) -> None:
         """Remove the staging prefix."""
-        self._remove(self._staging)
+        self._discard(self._staging, self.staging.name)
 
 
 def atomic_output(target: Location, *, overwrite: bool) -> AtomicOutput:

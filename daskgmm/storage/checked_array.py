@@ -14,6 +14,7 @@ from daskgmm.errors import DamagedDataError, StorageError
 from daskgmm.storage.checked_store import RESTORE_REMEDY, CheckedStore, MissingChunks
 from daskgmm.storage.codecs import CodecChain
 from daskgmm.storage.redaction import cause_to_show, one_line
+from daskgmm.storage.remote import patient_store
 from daskgmm.storage.stored_grid import StoredGrid
 
 __all__ = ["CheckedArray"]
@@ -36,6 +37,7 @@ class CheckedArray:
         store = array.store
         if isinstance(store, CheckedStore):
             store = store.wrapped
+        store = patient_store(store)
         self.name = name
         self.grid = StoredGrid.of(array, name)
         self.array: zarr.Array[Any] = zarr.open_array(
@@ -63,7 +65,7 @@ class CheckedArray:
         """
         try:
             self.array.get_basic_selection(selection, out=NDBuffer.from_numpy_array(out))
-        except MemoryError:
+        except (MemoryError, StorageError):
             raise
         except Exception as error:
             raise self._diagnosis(selection, error) from cause_to_show(error)

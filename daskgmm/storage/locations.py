@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
-import fsspec
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, ZipStore
 
 from daskgmm.errors import MissingDependencyError, ParameterError, StorageError
 from daskgmm.storage.redaction import cause_to_show, one_line, redacted
+from daskgmm.storage.remote import RemoteFileSystem, storage_timeout
+from daskgmm.storage.services import service_of
 
 __all__ = ["Location"]
 
@@ -28,20 +29,25 @@ class Location:
     Parameters
     ----------
     address : str
-        Absolute path, so that a worker in another folder finds it, or the URL with
-        whatever secrets it holds.
+        Absolute path, so that a worker in another folder finds it, or the URL.
     name : str
-        What messages call it: as the user wrote it, secrets removed.
+        What messages call it: as the user wrote it.
     is_local : bool
     """
 
-    address: str = field(repr=False)
+    address: str
     name: str
     is_local: bool
 
     @classmethod
     def parse(cls, where: str | os.PathLike[str]) -> Location:
-        """The location that a user's path or URL means."""
+        """The location that a user's path or URL means.
+
+        Raises
+        ------
+        ParameterError
+            If it is neither, or a URL with a password or token in it.
+        """
         text = os.fspath(where)
         if not isinstance(text, str) or not text:
             raise ParameterError(f"expected a path or a URL; got {text!r}")
@@ -49,7 +55,15 @@ class Location:
             if text.startswith(scheme):
                 text = unquote(text.removeprefix(scheme))
         if "://" in text or "::" in text:
-            return cls(text.rstrip("/"), redacted(text.rstrip("/")), is_local=False)
+            url = text.rstrip("/")
+            if redacted(url) != url:
+                # It would travel in task graphs and be written into records.
+                raise ParameterError(
+                    f"{redacted(url)}: user, password and query have no place in a URL; let the "
+                    "environment hold credentials (AWS_ACCESS_KEY_ID, FSSPEC_HTTP_... and the "
+                    "like), on workers theirs"
+                )
+            return cls(url, url, is_local=False)
         path = Path(text).expanduser()
         return cls(os.path.abspath(path), str(path), is_local=True)
 
@@ -120,16 +134,21 @@ class Location:
         if fs.exists(path):
             fs.rm(path, recursive=True)
 
-    def filesystem(self) -> tuple[Any, str]:
-        """The fsspec file system of a URL and the path in it."""
-        with _Translated(self.name):
-            return fsspec.core.url_to_fs(self.address)
+    def filesystem(self) -> tuple[RemoteFileSystem, str]:
+        """The file system of a URL and the path in it."""
+        timeout = storage_timeout()
+        protocol = self.address.partition("://")[0]
+        is_plain = "::" not in self.address
+        options = service_of(protocol).options(timeout) if is_plain else {}
+        with _Translated(self.name, protocol):
+            store = FsspecStore.from_url(self.address, storage_options=options)
+        return RemoteFileSystem(store.fs, timeout, is_own=is_plain), store.path
 
     def store(self, *, read_only: bool = True) -> Store:
         """A Zarr store rooted here; a local file that ends in .zip is one."""
         if not self.is_local:
-            with _Translated(self.name):
-                return FsspecStore.from_url(self.address, read_only=read_only)
+            fs, path = self.filesystem()
+            return FsspecStore(cast("Any", fs), read_only=read_only, path=path)
         if read_only and self.path.suffix == ".zip":
             return ZipStore(self.path, mode="r", read_only=True)
         return LocalStore(self.path, read_only=read_only)
@@ -138,16 +157,18 @@ class Location:
 class _Translated:
     """Errors of fsspec about a URL as ours."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, protocol: str) -> None:
         self._name = name
+        self._extra = service_of(protocol).extra
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, ImportError):
+            way_out = f"; pip install 'daskgmm[{self._extra}]'" if self._extra else ""
             raise MissingDependencyError(
-                f"{self._name} needs a library that is not installed: {one_line(error)}"
+                f"{self._name} needs a library that is not installed: {one_line(error)}{way_out}"
             ) from cause_to_show(error)
         if isinstance(error, ValueError):
             raise ParameterError(

@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -172,15 +172,8 @@ def _swap_remote(place: Location, new: str, expected: str | None) -> None:
 
 def _condition(fs: Any, path: str) -> dict[str, Any]:
     """What makes a put fail if the object is not the one that is there now."""
-    protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
-    condition = _CONDITIONS.get(protocol)
+    condition = fs.service.condition
     try:
         return condition(fs.info(path)) if condition else {}
     except FileNotFoundError:
         return {}
-
-
-_CONDITIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "s3": lambda info: {"IfMatch": info["ETag"]},
-}
-"""By protocol: arguments of a put, from what is known of the object."""

@@ -11,13 +11,17 @@ _SCHEME = r"(?<![A-Za-z0-9+.\-])[A-Za-z0-9+.\-]+"
 # A URL ends at a blank or quote, or where the next one of a chain begins.
 _URL = re.compile(rf"(?P<scheme>{_SCHEME})://(?P<rest>(?:(?!::{_SCHEME}://)[^\s'\"<>])+)")
 _HOST_AND_PORT = re.compile(r"[^:]*:\d{1,5}")
+_CONTAINERS = frozenset({"abfs", "abfss"})
+"""Schemes of Azure, in whose URLs CONTAINER@ACCOUNT is an address."""
 _LONGEST = 300
 
 
 def _without_secrets(match: re.Match[str]) -> str:
     rest, query, _ = match["rest"].partition("?")
     authority, slash, path = rest.partition("/")
-    if "@" in authority:
+    if match["scheme"] in _CONTAINERS and ":" not in authority:
+        pass
+    elif "@" in authority:
         rest = "***@" + authority.rpartition("@")[2] + slash + path
     elif ":" in authority and "@" in path and not _HOST_AND_PORT.fullmatch(authority):
         # A secret key may hold a slash: user:se/cret@host.

@@ -6,7 +6,6 @@ import json
 import math
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 import zarr
@@ -290,11 +289,3 @@ def test_random_bytes_in_metadata_are_always_our_error(saved):
             read_model(saved)
         except DaskGMMError as error:
             assert "m.zarr" in str(error)  # noqa: PT017
-
-
-def test_a_url_keeps_its_secret():
-    url = "memory://user:hunter2@models/none.zarr"
-    with pytest.raises(NotFoundError) as caught:
-        read_model(url)
-    assert "hunter2" not in str(caught.value)
-    assert not fsspec.filesystem("memory").exists(url)

@@ -29,6 +29,8 @@ SECRET = st.text("ghjkGHJK2345+/=:", min_size=2, max_size=24).map("ghjk".__add__
         ("https://token@host/x.zarr", "https://***@host/x.zarr"),
         ("https://host/x.zarr?sig=abc&b=1", "https://host/x.zarr?***"),
         ("s3://KEY:se/cr/et@bucket/x", "s3://***@bucket/x"),
+        ("abfs://container@account.host/x", "abfs://container@account.host/x"),
+        ("abfs://user:pass@host/x", "abfs://***@host/x"),
         ("simplecache::s3://k:s@bucket/x", "simplecache::s3://***@bucket/x"),
         ("zip://x.zarr::https://u:p@h/x.zip?t=1", "zip://x.zarr::https://***@h/x.zip?***"),
     ],

@@ -1,0 +1,322 @@
+"""RemoteFileSystem: patient with a service that is away, silent about credentials.
+
+Every call of an object store's file system that daskgmm makes goes through here: it is
+tried again while the service may come back; what fails in the end is a StorageError
+in one line; and what travels to workers has no secrets in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import random
+import re
+import time
+import warnings
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from fsspec import AbstractFileSystem
+from zarr.abc.store import Store
+from zarr.core.sync import sync
+from zarr.storage import FsspecStore
+
+from daskgmm.errors import DaskGMMError, DaskGMMWarning, ParameterError, StorageError
+from daskgmm.storage.redaction import cause_to_show, one_line, redacted
+from daskgmm.storage.services import service_of
+
+__all__ = ["TIMEOUT_VARIABLE", "RemoteFileSystem", "patient_store", "storage_timeout"]
+
+TIMEOUT_VARIABLE = "DASKGMM_STORAGE_TIMEOUT"
+"""Environment variable: seconds that a service may be away."""
+
+_TIMEOUT = 60.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.25, 10.0
+_CALLS = frozenset(
+    {"_cat_file", "_cp_file", "_exists", "_find", "_info", "_ls", "_pipe_file", "_rm"}
+    | {"_cat_ranges"}
+)
+_COPIES_AT_ONCE = 32
+_ANSWERS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
+"""Not failures: what callers, Zarr among them, ask about."""
+
+_TRANSIENT_STATUS = frozenset({408, 409, 425, 429, *range(500, 600)} - {501, 505})
+_DENIED_STATUS = frozenset({401, 403})
+_TRANSIENT = frozenset(
+    {
+        *("ConnectionError", "TimeoutError"),  # Python's own, botocore's and requests'
+        *("HTTPClientError", "ResponseStreamingError", "ResponseParserError"),  # botocore
+        *("ClientConnectionError", "ClientPayloadError"),  # aiohttp
+        *("ServiceRequestError", "ServiceResponseError"),  # Azure
+        *("IncompleteRead", "TransportError"),  # urllib3, google.auth
+    }
+)
+"""Names of exceptions, or of their bases, after which the next try may work.
+
+By name, because most of these libraries are not installed.
+"""
+_DENIED = frozenset(
+    {"PermissionError", "NoCredentialsError", "PartialCredentialsError", "NoAuthTokenError"}
+    | {"CredentialRetrievalError", "DefaultCredentialsError", "ClientAuthenticationError"}
+)
+_SECRET_OPTION = re.compile(
+    r"key|secret|token|passw|pwd|credential|sas|connection_string|conn_str|auth|cookie|header"
+    r"|session|user",
+    re.IGNORECASE,
+)
+_jitter = random.Random()
+
+T = TypeVar("T")
+
+
+def storage_timeout() -> float:
+    """Seconds that a service may be away, from the environment.
+
+    Raises
+    ------
+    ParameterError
+        If it is no positive number.
+    """
+    text = os.environ.get(TIMEOUT_VARIABLE, "")
+    try:
+        seconds = float(text or _TIMEOUT)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ParameterError(
+            f"{TIMEOUT_VARIABLE} must be a number of seconds above 0; got {text!r}"
+        )
+    return seconds
+
+
+class RemoteFileSystem:
+    """An asynchronous fsspec file system, behind patience and discretion.
+
+    It has the coroutines of fsspec that daskgmm and zarr.storage.FsspecStore use, such
+    as ``_cat_file``, and for each a function without the underscore that blocks. All
+    else is the file system's own. Pickled, it is the class and the options that are no
+    secrets: whoever opens it again takes credentials from the environment.
+
+    Parameters
+    ----------
+    fs : fsspec.asyn.AsyncFileSystem
+        Made with ``asynchronous=True``.
+    timeout : float
+        Seconds from the begin of a call until it is given up. One that is in progress
+        then is not cut short; each is tried twice at least.
+    is_own : bool
+        Whether ``fs`` was made with daskgmm's own options, thus is nobody else's.
+
+    Raises
+    ------
+    StorageError
+        By each call that fails in the end. FileNotFoundError and FileExistsError come
+        as they are.
+    """
+
+    def __init__(self, fs: Any, timeout: float, *, is_own: bool) -> None:
+        self._fs = fs
+        self._timeout = timeout
+        self._is_own = is_own
+        self._protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+        self.service = service_of(self._protocol)
+        if is_own:
+            for name, value in self.service.attributes.items():
+                setattr(fs, name, value)
+
+    def __repr__(self) -> str:
+        return f"<RemoteFileSystem {self._protocol}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (_WithoutSecrets(self._fs), self._timeout, self._is_own)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _CALLS:
+
+            async def patient(*args: Any, **options: Any) -> Any:
+                return await self._call(name, args, options)
+
+            return patient
+        if f"_{name}" in _CALLS:
+            return lambda *args, **options: _blocking(self._call(f"_{name}", args, options))
+        return getattr(self._fs, name)
+
+    def copy_all(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Copy objects, each from its first path to its second, many at a time."""
+        _blocking(self._copy_all(pairs))
+
+    async def _copy_all(self, pairs: Iterable[tuple[str, str]]) -> None:
+        slots = asyncio.Semaphore(_COPIES_AT_ONCE)
+
+        async def copy(source: str, target: str) -> None:
+            async with slots:
+                await self._call("_cp_file", (source, target), {})
+
+        async with asyncio.TaskGroup() as group:
+            for source, target in pairs:
+                group.create_task(copy(source, target))
+
+    async def _call(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        began = time.monotonic()
+        for wait in _waits():
+            try:
+                result = await getattr(self._fs, name)(*args, **options)
+            except (*_ANSWERS, MemoryError, DaskGMMError):
+                raise
+            except Exception as error:
+                if not _is_transient(error):
+                    raise self._failure(args, error) from cause_to_show(error)
+                has_waited = time.monotonic() - began + wait > self._timeout and wait > _FIRST_WAIT
+                if has_waited or self._protocol in _away:
+                    _away.add(self._protocol)
+                    raise self._gave_up(args, error) from cause_to_show(error)
+                _tell(self._protocol, self._place(args), error, self._timeout)
+            else:
+                _away.discard(self._protocol)
+                _told.discard(self._protocol)
+                return result
+            await asyncio.sleep(wait)
+        raise AssertionError("there is always another wait")
+
+    def _place(self, args: tuple[Any, ...]) -> str:
+        path = args[0] if args and isinstance(args[0], str) else ""
+        return redacted(str(self._fs.unstrip_protocol(path)))
+
+    def _failure(self, args: tuple[Any, ...], error: Exception) -> StorageError:
+        if _is_denied(error):
+            return StorageError(
+                f"{self._place(args)}: access denied ({one_line(error)}); check "
+                f"{self.service.credentials} in the environment, on workers in theirs"
+            )
+        return StorageError(f"{self._place(args)} fails: {one_line(error)}")
+
+    def _gave_up(self, args: tuple[Any, ...], error: Exception) -> StorageError:
+        return StorageError(
+            f"{self._place(args)}: no answer for {self._timeout:g} s ({one_line(error)}); check "
+            f"network and service and try again, or wait longer by {TIMEOUT_VARIABLE}=SECONDS in "
+            "the environment"
+        )
+
+
+def patient_store(store: Store) -> Store:
+    """``store`` behind a :class:`RemoteFileSystem`, if it is one that a user made of fsspec."""
+    if not isinstance(store, FsspecStore) or isinstance(store.fs, RemoteFileSystem):
+        return store
+    fs: Any = RemoteFileSystem(store.fs, storage_timeout(), is_own=False)
+    return FsspecStore(fs, store.read_only, store.path, store.allowed_exceptions)
+
+
+_away: set[str] = set()
+"""Protocols that were waited for in vain and have not answered since.
+
+Not waited for again: what is cleaned up, and tasks that are tried again, would make
+minutes of one.
+"""
+_told: set[str] = set()
+"""Protocols that a warning was given of, and have not answered since."""
+
+
+def _tell(protocol: str, place: str, error: Exception, timeout: float) -> None:
+    if protocol in _told:
+        return
+    _told.add(protocol)
+    warnings.warn(
+        f"{place} gives no answer ({one_line(error)}); trying again for up to {timeout:g} s",
+        DaskGMMWarning,
+        stacklevel=2,
+    )
+
+
+def _blocking(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The coroutine's result; interrupted, nothing of it goes on behind the caller's back."""
+
+    async def begun() -> asyncio.Task[T]:
+        return asyncio.create_task(coroutine)
+
+    async def result() -> T:
+        return await task
+
+    async def ended() -> None:
+        task.cancel()
+        await asyncio.wait([task])
+
+    task = sync(begun())
+    try:
+        return sync(result())
+    except BaseException:
+        sync(ended())
+        raise
+
+
+def _waits() -> Iterator[float]:
+    """Seconds between tries: doubling, and scattered so that clients do not come in step."""
+    longest = _FIRST_WAIT
+    while True:
+        yield longest * _jitter.uniform(0.5, 1)
+        longest = min(2 * longest, _LONGEST_WAIT)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _status(error: BaseException) -> int | None:
+    """HTTP status, as botocore, gcsfs, aiohttp and Azure keep it."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):
+        return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    for name in ("status_code", "status", "code"):
+        value = getattr(error, name, None)
+        if isinstance(value, int | str) and str(value).isdecimal():
+            return int(value)
+    return None
+
+
+def _is_like(error: Exception, names: frozenset[str], statuses: frozenset[int]) -> bool:
+    return any(
+        _status(cause) in statuses or not names.isdisjoint(c.__name__ for c in type(cause).__mro__)
+        for cause in _causes(error)
+    )
+
+
+def _is_transient(error: Exception) -> bool:
+    return _is_like(error, _TRANSIENT, _TRANSIENT_STATUS)
+
+
+def _is_denied(error: Exception) -> bool:
+    return _is_like(error, _DENIED, _DENIED_STATUS)
+
+
+class _WithoutSecrets:
+    """A file system that pickles without the options that may be secrets."""
+
+    def __init__(self, fs: Any) -> None:
+        self._fs = fs
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kind = type(self._fs)
+        parameters: Callable[..., Any] = kind.__init__
+        names = [*inspect.signature(parameters).parameters][1:]
+        options = dict(zip(names, self._fs.storage_args, strict=False))
+        return _made, (kind, _public(options | self._fs.storage_options))
+
+
+def _public(value: Any) -> Any:
+    if isinstance(value, AbstractFileSystem):
+        return _WithoutSecrets(value)
+    if isinstance(value, Mapping):
+        return {k: _public(v) for k, v in value.items() if not _SECRET_OPTION.search(str(k))}
+    if isinstance(value, list | tuple):
+        return [_public(item) for item in value]
+    return redacted(value) if isinstance(value, str) else value
+
+
+def _made(kind: type, options: dict[str, Any]) -> Any:
+    return kind(**options)
+
+
+def _reopened(fs: Any, timeout: float, is_own: bool) -> RemoteFileSystem:
+    return RemoteFileSystem(fs, timeout, is_own=is_own)

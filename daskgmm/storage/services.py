@@ -1,0 +1,84 @@
+"""Services: what is particular to each object store. To know another, add a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Service", "service_of"]
+
+
+@dataclass(frozen=True)
+class Service:
+    """An object store, or any other place behind a URL.
+
+    Attributes
+    ----------
+    extra : str or None
+        Which of daskgmm's extras brings its library.
+    credentials : str
+        Where it looks for credentials, for messages.
+    options : callable
+        Seconds to be waited for an answer in all -> options of its file system. They
+        hold no secrets.
+    attributes : mapping
+        To be set on a file system made with these options.
+    condition : callable, optional
+        What is known of an object -> arguments of a put that fails if the object is
+        another by then.
+    """
+
+    extra: str | None = None
+    credentials: str = "the credentials that its fsspec library looks for"
+    options: Callable[[float], dict[str, Any]] = lambda seconds: {}
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    condition: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+
+
+def _s3_options(seconds: float) -> dict[str, Any]:
+    return {
+        # Otherwise each read asks first how long the object is.
+        "max_concurrency": 1,
+        # Others write as well: a listing kept is a listing out of date.
+        "use_listings_cache": False,
+        "config_kwargs": {
+            "connect_timeout": seconds / 12,
+            "read_timeout": seconds / 4,
+            # Trying again is for one layer, which knows the time in all.
+            "retries": {"mode": "standard", "total_max_attempts": 1},
+            # All threads of a process share the connections; 10 is the default.
+            "max_pool_connections": 64,
+        },
+    }
+
+
+_S3 = Service(
+    extra="s3",
+    credentials="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    options=_s3_options,
+    attributes={"retries": 1},
+    condition=lambda info: {"IfMatch": info["ETag"]},
+)
+_GCS = Service(
+    extra="gs",
+    credentials="GOOGLE_APPLICATION_CREDENTIALS",
+    options=lambda seconds: {"use_listings_cache": False},
+)
+_AZURE = Service(
+    extra="az",
+    credentials="AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or another of adlfs's",
+)
+_OTHER = Service()
+
+_SERVICES = {
+    **dict.fromkeys(("s3", "s3a"), _S3),
+    **dict.fromkeys(("gs", "gcs"), _GCS),
+    **dict.fromkeys(("az", "abfs", "abfss", "adl"), _AZURE),
+}
+"""By protocol, as in a URL."""
+
+
+def service_of(protocol: str) -> Service:
+    """What is known of a protocol."""
+    return _SERVICES.get(protocol, _OTHER)
