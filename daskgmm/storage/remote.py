@@ -8,13 +8,16 @@ in one line; and what travels to workers has no secrets in it.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import inspect
 import os
 import random
 import re
 import time
 import warnings
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from fsspec import AbstractFileSystem
@@ -119,8 +122,10 @@ class RemoteFileSystem:
         self._fs = fs
         self._timeout = timeout
         self._is_own = is_own
-        self._protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+        self._protocol = _protocol(fs)
         self.service = service_of(self._protocol)
+        if self.service.close is not None:
+            _to_close[fs] = self.service.close
         if is_own:
             for name, value in self.service.attributes.items():
                 setattr(fs, name, value)
@@ -199,12 +204,32 @@ class RemoteFileSystem:
         )
 
 
+def _protocol(fs: Any) -> str:
+    return str(fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0])
+
+
 def patient_store(store: Store) -> Store:
     """``store`` behind a :class:`RemoteFileSystem`, if it is one that a user made of fsspec."""
     if not isinstance(store, FsspecStore) or isinstance(store.fs, RemoteFileSystem):
         return store
     fs: Any = RemoteFileSystem(store.fs, storage_timeout(), is_own=False)
     return FsspecStore(fs, store.read_only, store.path, store.allowed_exceptions)
+
+
+_to_close: weakref.WeakKeyDictionary[Any, Callable[[Any], Awaitable[None]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+@atexit.register
+def _close() -> None:
+    """Close connections while there is a loop to do it in; aiohttp would complain at exit."""
+
+    async def close() -> None:
+        await asyncio.gather(*(c(fs) for fs, c in _to_close.items()), return_exceptions=True)
+
+    with suppress(TimeoutError):
+        sync(close(), timeout=1)
 
 
 _away: set[str] = set()

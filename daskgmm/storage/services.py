@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ class Service:
     condition : callable, optional
         What is known of an object -> arguments of a put that fails if the object is
         another by then.
+    close : callable, optional
+        File system -> coroutine that closes its connections, where nobody else does.
     """
 
     extra: str | None = None
@@ -34,6 +36,12 @@ class Service:
     options: Callable[[float], dict[str, Any]] = lambda seconds: {}
     attributes: Mapping[str, Any] = field(default_factory=dict)
     condition: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    close: Callable[[Any], Awaitable[None]] | None = None
+
+
+async def _s3_close(fs: Any) -> None:
+    if fs._s3 is not None:
+        await fs._s3.close()
 
 
 def _s3_options(seconds: float) -> dict[str, Any]:
@@ -59,6 +67,7 @@ _S3 = Service(
     options=_s3_options,
     attributes={"retries": 1},
     condition=lambda info: {"IfMatch": info["ETag"]},
+    close=_s3_close,
 )
 _GCS = Service(
     extra="gs",
