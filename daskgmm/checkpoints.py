@@ -80,6 +80,8 @@ class Checkpoints:
         Of the state of its steppers.
     resume : bool
         Whether a fit that was interrupted goes on.
+    of_shape : tuple
+        ``(covariance_type, n_components, n_features)`` of the fit.
     every : int
         Passes from one checkpoint to the next; after the last one there is one, too.
 
@@ -95,7 +97,13 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: CheckpointFolder | None, stepper_state: type, *, resume: bool, every: int = 1
+        self,
+        folder: CheckpointFolder | None,
+        stepper_state: type,
+        of_shape: tuple[str, int, int],
+        *,
+        resume: bool,
+        every: int = 1,
     ) -> None:
         self._folder, self._every = folder, every
         self._began = time.perf_counter()
@@ -117,7 +125,29 @@ class Checkpoints:
         self._passed = self._kept = folder.newest_pass(_Passed, stepper_state)
         if self._scanned is None:
             raise CheckpointError(f"{folder.name} lacks the scan; remove it to begin anew")
+        if not self._fits(*of_shape):
+            raise CheckpointError(
+                f"{folder.name} holds sizes that are not those of the job; remove it to begin anew"
+            )
         self.seconds_before = (self._passed or self._scanned).seconds
+
+    def _fits(self, covariance_type: str, k: int, d: int) -> bool:
+        """Whether what was read has the sizes of the fit; their types were held against it."""
+        assert self._scanned is not None
+        scan = self._scanned.scan
+        shapes = {
+            (scan.sample.shape[1:], scan.minimum.shape, scan.maximum.shape, scan.moments.mean.shape)
+        }
+        mixtures = [m for course in self.courses for m in (course.mixture, course.kept)]
+        return (
+            shapes == {((d,),) * 4}
+            and scan.moments.scatter.shape == (d, d)
+            and len(scan.sample) >= 1
+            and scan.non_finite is None
+            and all(
+                (m.covariance_type, *m.means.shape) == (covariance_type, k, d) for m in mixtures
+            )
+        )
 
     @property
     def _seconds(self) -> float:
@@ -202,17 +232,20 @@ def open_checkpoints(model: Any, opened: Any, stepper_state: type) -> Checkpoint
     CheckpointError, StorageError
         As :class:`Checkpoints` and :class:`~daskgmm.storage.CheckpointFolder`.
     """
+    of_shape = (model.covariance_type, model.n_components, opened.rows.n_features)
     if model.checkpoint is None:
         if model.resume:
             raise ParameterError("resume needs checkpoint, the folder to continue from")
-        return Checkpoints(None, stepper_state, resume=False)
+        return Checkpoints(None, stepper_state, of_shape, resume=False)
     if opened.fingerprint is None:
         raise ParameterError(
             "checkpoint is for stored rows (a path, a URL, a Zarr array), which are known again "
             "when the fit goes on; for data in memory or on Dask leave it out"
         )
     folder = CheckpointFolder(model.checkpoint, _identity(model, opened))
-    return Checkpoints(folder, stepper_state, resume=model.resume, every=model.checkpoint_every)
+    return Checkpoints(
+        folder, stepper_state, of_shape, resume=model.resume, every=model.checkpoint_every
+    )
 
 
 def _identity(model: Any, opened: Any) -> dict[str, Any]:

@@ -40,12 +40,19 @@ class CheckedArray:
         store = patient_store(store)
         self.name = name
         self.grid = StoredGrid.of(array, name)
-        self.array: zarr.Array[Any] = zarr.open_array(
-            store=CheckedStore(store, missing_chunks, CodecChain(array).is_whole),
-            path=array.path,
-            mode="r",
-            zarr_format=array.metadata.zarr_format,
-        )
+        try:
+            self.array: zarr.Array[Any] = zarr.open_array(
+                store=CheckedStore(store, missing_chunks, CodecChain(array).is_whole),
+                path=array.path,
+                mode="r",
+                zarr_format=array.metadata.zarr_format,
+            )
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # Zarr's group hands out arrays that it then cannot open
+            raise DamagedDataError(
+                f"the metadata of array {name} cannot be understood: {one_line(error)}"
+            ) from cause_to_show(error)
 
     def read(self, selection: tuple[slice, ...]) -> NDArray[Any]:
         """The elements of ``selection``, one slice with start and stop per axis."""

@@ -173,6 +173,7 @@ class Campaign:
         if status in (1, 75):
             error = self._error(folder)
             assert len(error) == 1, error
+            self.say(f"{kind}: {error[0]}")
         return status
 
     def _start(self, folder: Path, options: list[str], file_limit: int | None) -> Attempt:
