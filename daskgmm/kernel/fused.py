@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["add_natural", "add_whitened", "rows_as_compiled", "scan_moments"]
+__all__ = ["add_natural", "add_whitened", "find_nearest", "rows_as_compiled", "scan_moments"]
 
 Array = NDArray[Any]
 
@@ -116,14 +116,14 @@ def _exp32(x: Array, bits: Array, powers: Array) -> None:
 
 
 @_inlined
-def _load(x: Array, start: int, centre: Array, inverse_scale: Array, z: Array) -> int:
-    """Fill a tile (D, lanes) with ``(x - centre) / scale`` of the rows from ``start`` on.
+def _load(x: Array, start: int, stop: int, centre: Array, inverse_scale: Array, z: Array) -> int:
+    """Fill a tile (D, lanes) with ``(x - centre) / scale`` of the rows ``start:stop``, if it can.
 
     In float64 until it is stored: a centre far away must not cost a float32 tile its
     digits. Returns how many rows there were; lanes beyond keep what they had.
     """
     d, lanes = z.shape
-    n_rows: int = min(lanes, len(x) - start)
+    n_rows: int = min(lanes, stop - start)
     whole = n_rows - n_rows % 8
     for first in range(0, whole, 8):  # a cache line of z at a time
         for j in range(d):
@@ -135,32 +135,90 @@ def _load(x: Array, start: int, centre: Array, inverse_scale: Array, z: Array) -
     return n_rows
 
 
-@_inlined
-def _normalise(joint: Array, bits: Array, n_rows: int, n_k: Array) -> float:
-    """Turn log densities (K, lanes) into responsibilities, in place, 0 beyond ``n_rows``.
+_ZERO = -36.75
+"""Log of what a responsibility may be of its row's largest to be zero to rounding.
 
-    Returns the sum of the rows' log densities; adds their responsibilities to ``n_k``.
-    ``bits`` is scratch (lanes,), of integers as wide as the densities.
+It is half of float64's eps: added to the row's total it would be lost, and so it would be
+in the sums of a component of any weight. In float32, too: sums over rows are float64."""
+_SKIPPING_FROM = 12
+"""Components; with fewer there is too little to skip for looking to pay."""
+_RUN = 16
+"""Rows looked at together."""
+_LISTED_NS, _LISTED_TERM_NS, _SUMMED_NS, _SUMMED_TERM_NS = 30.0, 0.15, 1.6, 0.04
+"""Measured: a responsibility that is listed, or one of all: to normalise it, and to add it
+up times a term. Listing pays where few are above zero."""
+
+
+@_inlined
+def _listing_pays(active: int, n_components: int, lanes: int, n_terms: int) -> bool:
+    """Whether to skip what is zero to rounding, of a tile (K, lanes) of responsibilities."""
+    listed = active * (_LISTED_NS + _LISTED_TERM_NS * n_terms)
+    summed = n_components * lanes * (_SUMMED_NS + _SUMMED_TERM_NS * n_terms)
+    pays: bool = n_components >= _SKIPPING_FROM and listed < summed
+    return pays
+
+
+@_inlined
+def _count_active(joint: Array, n_rows: int, largest: Array, floor: Array, counts: Array) -> int:
+    """How many log densities (K, lanes) are not zero to rounding, of all and of each component.
+
+    Fills in each row's largest, and the ``floor`` above which others count; of lanes beyond
+    ``n_rows`` none does.
     """
     n_components, lanes = joint.shape
-    zero, one = joint.dtype.type(0), joint.dtype.type(1)
-    powers = bits.view(joint.dtype)
-    largest, total = np.empty(lanes, joint.dtype), np.empty(lanes, joint.dtype)
+    zero = joint.dtype.type(_ZERO)
     for i in range(lanes):
         largest[i] = joint[0, i]
-        total[i] = zero
     for k in range(1, n_components):
         for i in range(lanes):
             largest[i] = joint[k, i] if joint[k, i] > largest[i] else largest[i]
+    for i in range(lanes):
+        floor[i] = largest[i] + zero if i < n_rows else np.inf
+    total = 0
     for k in range(n_components):
+        count = 0
         for i in range(lanes):
-            joint[k, i] -= largest[i]
-        if joint.itemsize == 8:
-            _exp64(joint[k], bits, powers)
-        else:
-            _exp32(joint[k], bits, powers)
-        for i in range(lanes):
-            total[i] += joint[k, i]
+            count += 1 if joint[k, i] > floor[i] else 0
+        counts[k] = count
+        total += count
+    return total
+
+
+@_inlined
+def _list_active(
+    joint: Array, largest: Array, floor: Array, counts: Array, rows: Array, logs: Array
+) -> int:
+    """List what :func:`_count_active` counted, component by component; returns how many.
+
+    ``logs`` are relative to the row's largest. ``rows`` must have room for one more.
+    """
+    n_components, lanes = joint.shape
+    n = 0
+    for k in range(n_components):
+        if counts[k] == 0:
+            continue
+        begin = n
+        for first in range(0, lanes, _RUN):
+            found = 0
+            for i in range(first, first + _RUN):
+                found += 1 if joint[k, i] > floor[i] else 0
+            if found > 0:
+                for i in range(first, first + _RUN):  # no branch: it would be mispredicted
+                    rows[n] = i
+                    n += 1 if joint[k, i] > floor[i] else 0
+        for t in range(begin, n):
+            logs[t] = joint[k, rows[t]] - largest[rows[t]]
+    return n
+
+
+@_inlined
+def _inverted(total: Array, largest: Array, n_rows: int) -> float:
+    """Sum of the log densities ``largest + log(total)``; ``total`` becomes its inverse.
+
+    0 beyond ``n_rows``.
+    """
+    lanes = len(total)
+    zero, one = total.dtype.type(0), total.dtype.type(1)
     for i in range(n_rows, lanes):
         largest[i] = zero
         total[i] = one
@@ -174,12 +232,64 @@ def _normalise(joint: Array, bits: Array, n_rows: int, n_k: Array) -> float:
         log_likelihood += np.log(product)
     for i in range(lanes):
         total[i] = one / total[i] if i < n_rows else zero
+    return log_likelihood
+
+
+@_inlined
+def _normalise(joint: Array, bits: Array, n_rows: int, largest: Array, n_k: Array) -> float:
+    """Turn log densities (K, lanes) into responsibilities, in place, 0 beyond ``n_rows``.
+
+    Returns the sum of the rows' log densities; adds their responsibilities to ``n_k``.
+    ``bits`` is scratch (lanes or more,), of integers as wide as the densities.
+    """
+    n_components, lanes = joint.shape
+    zero = joint.dtype.type(0)
+    bits = bits[:lanes]
+    powers = bits.view(joint.dtype)
+    total = np.empty(lanes, joint.dtype)
+    for i in range(lanes):
+        total[i] = zero
+    for k in range(n_components):
+        for i in range(lanes):
+            joint[k, i] -= largest[i]
+        if joint.itemsize == 8:
+            _exp64(joint[k], bits, powers)
+        else:
+            _exp32(joint[k], bits, powers)
+        for i in range(lanes):
+            total[i] += joint[k, i]
+    log_likelihood: float = _inverted(total, largest, n_rows)
     for k in range(n_components):
         count = zero
         for i in range(lanes):
             joint[k, i] *= total[i]
             count += joint[k, i]
         n_k[k] += count
+    return log_likelihood
+
+
+@_inlined
+def _normalise_listed(
+    rows: Array, counts: Array, values: Array, bits: Array, n_rows: int, largest: Array, n_k: Array
+) -> float:
+    """As :func:`_normalise`, of log densities that are listed; others are zero to rounding."""
+    total = np.zeros(len(largest), values.dtype)
+    bits = bits[: len(values)]
+    powers = bits.view(values.dtype)
+    if values.itemsize == 8:
+        _exp64(values, bits, powers)
+    else:
+        _exp32(values, bits, powers)
+    for t in range(len(values)):
+        total[rows[t]] += values[t]
+    log_likelihood: float = _inverted(total, largest, n_rows)
+    for t in range(len(values)):
+        values[t] *= total[rows[t]]
+    begin = 0
+    for k in range(len(counts)):
+        for t in range(begin, begin + counts[k]):
+            n_k[k] += values[t]
+        begin += counts[k]
     return log_likelihood
 
 
@@ -263,9 +373,31 @@ def _add_sums(phi: Array, resp: Array, sums: Array) -> None:
             sums[k, p + 3] += a3
 
 
+@_inlined
+def _add_listed_sums(
+    phi: Array, rows: Array, counts: Array, resp: Array, by_row: Array, sums: Array
+) -> None:
+    """As :func:`_add_sums`, of responsibilities that are listed. ``by_row`` is scratch."""
+    n_terms, lanes = phi.shape
+    for first in range(0, lanes, 8):
+        for p in range(n_terms):
+            for i in range(first, first + 8):
+                by_row[i, p] = phi[p, i]
+    begin = 0
+    for k in range(len(counts)):
+        for t in range(begin, begin + counts[k]):
+            r = np.float64(resp[t])
+            row = by_row[rows[t]]
+            for p in range(n_terms):
+                sums[k, p] += r * np.float64(row[p])
+        begin += counts[k]
+
+
 @_compiled
 def add_natural(
     x: Array,
+    row_bounds: Array,
+    candidates: Array,
     centre: Array,
     inverse_scale: Array,
     first_of: Array,
@@ -278,9 +410,15 @@ def add_natural(
 ) -> float:
     """Add, over rows, responsibilities, and responsibility times products.
 
+    Rows come in cells, each with the components that it is compared with.
+
     Parameters
     ----------
     x : array of shape (n, D), float32 or float64, C-contiguous
+    row_bounds : array of shape (cells + 1,), int64
+        Cell m has the rows ``row_bounds[m] : row_bounds[m + 1]``.
+    candidates : array of shape (cells, G), int64
+        The components of each.
     centre, inverse_scale : arrays of shape (D,), float64
         ``z = (x - centre) * inverse_scale``.
     first_of, second_of : arrays of shape (P,)
@@ -298,30 +436,111 @@ def add_natural(
         Sum of the log densities of the rows.
     """
     dtype = coefficients.dtype
-    n = len(x)
-    n_components, n_terms = coefficients.shape
+    n_terms = coefficients.shape[1]
     n_products = len(first_of)
-    lanes = _NATURAL_LANE_BYTES // coefficients.itemsize
+    zero = dtype.type(0)
+    most_lanes = _NATURAL_LANE_BYTES // coefficients.itemsize
     padded = (n_terms + 3) // 4 * 4
-    theta = np.zeros((n_components, padded), dtype)
-    theta[:, :n_terms] = coefficients
-    partial = np.zeros((n_components, padded))
-    phi = np.zeros((padded, lanes), dtype)
-    z = phi[n_products:n_terms]
-    joint = np.empty((n_components, lanes), dtype)
-    scratch = np.empty(lanes, bits.dtype)
+    n_chosen = candidates.shape[1]
+    theta, heights = np.zeros((n_chosen, padded), dtype), np.empty(n_chosen, dtype)
+    partial, partial_k = np.empty((n_chosen, padded)), np.empty(n_chosen)
+    all_phi, by_row = np.empty(padded * most_lanes, dtype), np.empty((most_lanes, padded), dtype)
+    all_joint = np.empty(n_chosen * most_lanes, dtype)
+    all_largest, all_floor = np.empty(most_lanes, dtype), np.empty(most_lanes, dtype)
+    counts = np.empty(n_chosen, np.int64)
+    all_rows = np.empty(n_chosen * most_lanes + 1, np.int32)
+    all_values = np.empty(n_chosen * most_lanes, dtype)
+    scratch = np.empty(n_chosen * most_lanes, bits.dtype)
     log_likelihood = 0.0
-    for start in range(0, n, lanes):
-        n_rows = _load(x, start, centre, inverse_scale, z)
-        for p in range(n_products):
-            first, second = first_of[p], second_of[p]
-            for i in range(lanes):
-                phi[p, i] = z[first, i] * z[second, i]
-        _densities(phi, theta, constant, joint)
-        log_likelihood += _normalise(joint, scratch, n_rows, n_k)
-        _add_sums(phi, joint, partial)
-    sums += partial[:, :n_terms]
+    for m in range(len(row_bounds) - 1):
+        begin, end = row_bounds[m], row_bounds[m + 1]
+        if begin == end:
+            continue
+        n_tiles = (end - begin + most_lanes - 1) // most_lanes
+        lanes = min(
+            most_lanes, (end - begin + _LOG_ROWS * n_tiles - 1) // (_LOG_ROWS * n_tiles) * _LOG_ROWS
+        )
+        phi = all_phi[: padded * lanes].reshape((padded, lanes))
+        joint = all_joint[: n_chosen * lanes].reshape((n_chosen, lanes))
+        largest, floor = all_largest[:lanes], all_floor[:lanes]
+        phi[:] = zero  # what a tile of another width left there is no row
+        z = phi[n_products:n_terms]
+        for c in range(n_chosen):
+            k = candidates[m, c]
+            heights[c] = constant[k]
+            for p in range(n_terms):
+                theta[c, p] = coefficients[k, p]
+        partial[:], partial_k[:] = 0.0, 0.0
+        for start in range(begin, end, lanes):
+            n_rows = _load(x, start, end, centre, inverse_scale, z)
+            for p in range(n_products):
+                first, second = first_of[p], second_of[p]
+                for i in range(lanes):
+                    phi[p, i] = z[first, i] * z[second, i]
+            _densities(phi, theta, heights, joint)
+            active = _count_active(joint, n_rows, largest, floor, counts)
+            if _listing_pays(active, n_chosen, lanes, n_terms):
+                listed = _list_active(joint, largest, floor, counts, all_rows, all_values)
+                rows, values = all_rows[:listed], all_values[:listed]
+                log_likelihood += _normalise_listed(
+                    rows, counts, values, scratch, n_rows, largest, partial_k
+                )
+                _add_listed_sums(phi, rows, counts, values, by_row, partial)
+            else:
+                log_likelihood += _normalise(joint, scratch, n_rows, largest, partial_k)
+                _add_sums(phi, joint, partial)
+        for c in range(n_chosen):
+            k = candidates[m, c]
+            n_k[k] += partial_k[c]
+            for p in range(n_terms):
+                sums[k, p] += partial[c, p]
     return log_likelihood
+
+
+_SEARCHED = 64
+"""Points whose products with a tile of rows stay in the first caches."""
+
+
+@_compiled
+def find_nearest(
+    x: Array, centre: Array, coefficients: Array, constant: Array, nearest: Array
+) -> None:
+    """Of each row the k of the largest ``(x - centre) @ coefficients[k] + constant[k]``.
+
+    Parameters
+    ----------
+    x : array of shape (n, D), float32 or float64, C-contiguous
+    centre : array of shape (D,), float64
+    coefficients, constant : arrays of shape (K, D) and (K,), float32 or float64
+        Their dtype is that of the loops.
+    nearest : array of shape (n,), int64
+        Written over.
+    """
+    dtype = coefficients.dtype
+    n, d = x.shape
+    n_points = len(coefficients)
+    lanes, padded = _NATURAL_LANE_BYTES // coefficients.itemsize, (d + 3) // 4 * 4
+    ones = np.ones(d)
+    theta = np.zeros((n_points, padded), dtype)
+    theta[:, :d] = coefficients
+    all_z = np.zeros((padded, lanes), dtype)
+    z = all_z[:d]
+    near, largest = np.empty((_SEARCHED, lanes), dtype), np.empty(lanes, dtype)
+    which = np.empty(lanes, dtype)  # of the same width: exact up to 2^24
+    for start in range(0, n, lanes):
+        n_rows = _load(x, start, n, centre, ones, z)
+        which[:], largest[:] = dtype.type(0), dtype.type(-np.inf)
+        for first in range(0, n_points, _SEARCHED):
+            stop = min(first + _SEARCHED, n_points)
+            _densities(all_z, theta[first:stop], constant[first:stop], near[: stop - first])
+            for k in range(stop - first):
+                name = dtype.type(first + k)
+                for i in range(lanes):
+                    here, best = near[k, i], largest[i]
+                    which[i] = name if here > best else which[i]
+                    largest[i] = here if here > best else best
+        for i in range(n_rows):
+            nearest[start + i] = np.int64(which[i])
 
 
 _WHITENED_LANE_BYTES = 2304  # not a power of two: features would share a cache set
@@ -479,27 +698,56 @@ def add_whitened(
     lanes = _WHITENED_LANE_BYTES // factors.itemsize
     zero, half = dtype.type(0), dtype.type(0.5)
     z = np.zeros((d, lanes), dtype)
-    v, w = np.empty((d, lanes), dtype), np.empty((d, lanes), dtype)
+    all_v, all_w = np.empty(d * lanes, dtype), np.empty(d * lanes, dtype)
     y, square = np.empty((4, lanes), dtype), np.empty(lanes, dtype)
     joint = np.empty((n_components, lanes), dtype)
-    scratch = np.empty(lanes, bits.dtype)
+    largest, floor = np.empty(lanes, dtype), np.empty(lanes, dtype)
+    counts = np.empty(n_components, np.int64)
+    all_rows = np.empty(n_components * lanes + 1, np.int32)
+    all_values = np.empty(n_components * lanes, dtype)
+    scratch = np.empty(n_components * lanes, bits.dtype)
     log_likelihood = 0.0
     for start in range(0, n, lanes):
-        n_rows = _load(x, start, centre, inverse_scale, z)
+        n_rows = _load(x, start, n, centre, inverse_scale, z)
         for k in range(n_components):
             _squares(z, factors[k], shifts[k], y, square)
             for i in range(lanes):
                 joint[k, i] = heights[k] - half * square[i]
-        log_likelihood += _normalise(joint, scratch, n_rows, n_k)
+        active = _count_active(joint, n_rows, largest, floor, counts)
+        listing = _listing_pays(active, n_components, lanes, d * (d + 3) // 2)
+        if listing:
+            listed = _list_active(joint, largest, floor, counts, all_rows, all_values)
+            log_likelihood += _normalise_listed(
+                all_rows[:listed], counts, all_values[:listed], scratch, n_rows, largest, n_k
+            )
+        else:
+            log_likelihood += _normalise(joint, scratch, n_rows, largest, n_k)
+        begin = 0
         for k in range(n_components):
+            n_active = counts[k] if listing else lanes
+            if n_active == 0:
+                continue
+            # Whole runs, so that the loops below have no remainder.
+            width = (n_active + _RUN - 1) // _RUN * _RUN
+            v, w = all_v[: d * width].reshape((d, width)), all_w[: d * width].reshape((d, width))
             for j in range(d):
-                mean, total = means[k, j], zero
-                for i in range(lanes):
-                    v[j, i] = z[j, i] - mean
-                    w[j, i] = joint[k, i] * v[j, i]
+                mean = means[k, j]
+                if listing:
+                    for t in range(n_active):
+                        v[j, t] = z[j, all_rows[begin + t]] - mean
+                        w[j, t] = all_values[begin + t] * v[j, t]
+                    for t in range(n_active, width):
+                        v[j, t] = w[j, t] = zero
+                else:
+                    for i in range(lanes):
+                        v[j, i] = z[j, i] - mean
+                        w[j, i] = joint[k, i] * v[j, i]
+                total = zero
+                for i in range(width):
                     total += w[j, i]
                 first[k, j] += total
             _add_scatter(v, w, second[k])
+            begin += n_active
     return log_likelihood
 
 
@@ -532,7 +780,7 @@ def scan_moments(
     delta = np.empty(d)
     mean[:] = 0.0
     for start in range(0, n, _MOMENT_LANES):
-        n_rows = _load(x, start, nothing, ones, z)
+        n_rows = _load(x, start, n, nothing, ones, z)
         share = n_rows / (start + n_rows)
         for j in range(d):
             for i in range(n_rows, _MOMENT_LANES):

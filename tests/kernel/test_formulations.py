@@ -284,3 +284,19 @@ def test_code_that_was_kept_gives_the_bits_of_code_just_compiled(tmp_path):
     assert compiled == kept
     # One for each loop: of another memory order, arguments would be compiled for again.
     assert len(list(tmp_path.rglob("*.nbc"))) == 3
+
+
+@pytest.mark.parametrize("formulation", CANDIDATES, ids=lambda c: c.name)
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("k", "d"), [(12, 2), (50, 3), (64, 6)])
+@pytest.mark.parametrize("spread", [1.0, 8.0, 40.0])
+def test_what_is_zero_to_rounding_is_not_missed(formulation, family, k, d, spread):
+    mixture = made_mixture(family, k, d, spread)
+    if not np.isfinite(formulation.cost(mixture, FLOAT64)):
+        return
+    # Of each component for itself, of all at once, and some where none is near.
+    x = rows_from(mixture, 1_500)
+    x[:500] = x[np.argsort(x[:500, 0])]
+    x[700:710] *= 30
+    found = statistics_by(formulation, mixture, x)
+    assert_good_to(found, exact_statistics(x, mixture), 1e-10)

@@ -74,11 +74,31 @@ class CompiledNatural(Natural):
 
     def statistics(self, x: NDArray[Any]) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
+        return self.statistics_by_cell(x, np.array([0, len(x)]), np.arange(self.n_components)[None])
+
+    def statistics_by_cell(
+        self,
+        x: NDArray[Any],
+        row_bounds: NDArray[np.int64],
+        candidates: NDArray[np.int64],
+    ) -> Statistics:
+        """Statistics of rows that come in cells, each with components of its own.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n, D)
+        row_bounds : array of shape (cells + 1,)
+            Cell m has the rows ``row_bounds[m] : row_bounds[m + 1]``.
+        candidates : array of shape (cells, G)
+            Components of each cell: under all others its rows have no density.
+        """
         form = self.form
         n_k = np.zeros(self.n_components)
         sums = np.zeros(self._coefficients.shape)
         log_likelihood = fused.add_natural(
             fused.rows_as_compiled(x),
+            row_bounds,
+            candidates,
             form.centre,
             self._inverse_scale,
             self._first_of,
