@@ -17,6 +17,7 @@ from daskgmm.kernel.moments import Moments, moments_and_extremes
 from daskgmm.kernel.shared_scatter import can_share_scatter, linear_statistics, with_scatter
 from daskgmm.kernel.statistics import Statistics
 from daskgmm.kernel.sub_blocks import sub_block_bytes
+from daskgmm.kernel.truncated import Neighbourhoods
 
 __all__ = [
     "FAMILIES",
@@ -24,6 +25,7 @@ __all__ = [
     "Family",
     "Mixture",
     "Moments",
+    "Neighbourhoods",
     "Statistics",
     "can_share_scatter",
     "e_step",

@@ -16,6 +16,7 @@ from daskgmm.kernel.formulations.compiled import CompiledNatural, CompiledWhiten
 from daskgmm.kernel.formulations.rounding import FLOAT32, FLOAT64
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.moments import moments_and_extremes
+from daskgmm.kernel.truncated import Neighbourhoods
 
 try:
     from daskgmm.kernel import fused
@@ -27,11 +28,18 @@ __all__ = ["must_compile", "warm_up"]
 _AS_USED = ((FLOAT64, FLOAT64), (FLOAT64, FLOAT32), (FLOAT32, FLOAT32))
 """Dtypes of arithmetic and rows."""
 
+_ONE = Mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)), "full")
+
 
 def _use(formulation: type[CompiledNatural | CompiledWhitened]) -> None:
-    one = Mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)), "full")
     for dtype, stored in _AS_USED:
-        formulation(one, dtype).statistics(np.zeros((1, 1), stored))
+        formulation(_ONE, dtype).statistics(np.zeros((1, 1), stored))
+
+
+def _use_nearest() -> None:
+    near = Neighbourhoods.of(_ONE, 1)
+    for stored in (FLOAT64, FLOAT32):
+        near.cells_of(np.zeros((1, 1), stored))
 
 
 def _use_moments() -> None:
@@ -42,6 +50,7 @@ def _use_moments() -> None:
 _USES: dict[str, Callable[[], None]] = {
     "add_natural": lambda: _use(CompiledNatural),
     "add_whitened": lambda: _use(CompiledWhitened),
+    "find_nearest": _use_nearest,
     "scan_moments": _use_moments,
 }
 """Each loop, and what calls it with all the types that it will be called with."""

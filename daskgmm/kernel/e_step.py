@@ -22,6 +22,7 @@ from daskgmm.kernel.formulations.sub_blocked import normalise
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics, add_rows
 from daskgmm.kernel.sub_blocks import sub_blocks
+from daskgmm.kernel.truncated import Neighbourhoods, truncated_statistics
 
 __all__ = [
     "e_step",
@@ -36,7 +37,12 @@ __all__ = [
 _FLOAT64 = np.dtype(np.float64)
 
 
-def e_step(x: NDArray[Any], mixture: Mixture, dtype: np.dtype[Any] = _FLOAT64) -> Statistics:
+def e_step(
+    x: NDArray[Any],
+    mixture: Mixture,
+    dtype: np.dtype[Any] = _FLOAT64,
+    neighbourhoods: Neighbourhoods | None = None,
+) -> Statistics:
     """Sufficient statistics of one block of rows.
 
     Parameters
@@ -47,6 +53,9 @@ def e_step(x: NDArray[Any], mixture: Mixture, dtype: np.dtype[Any] = _FLOAT64) -
         Of the arithmetic on single rows. With float32, which takes half the time,
         statistics are good to 1e-5, relative; where the mixture would lose more, float64
         is used all the same. Sums over rows are float64 in any case.
+    neighbourhoods : Neighbourhoods, optional
+        Compare each row with the components near it alone. The log-likelihood is then a
+        lower bound; see :mod:`daskgmm.kernel.truncated`.
 
     Returns
     -------
@@ -68,6 +77,8 @@ def e_step(x: NDArray[Any], mixture: Mixture, dtype: np.dtype[Any] = _FLOAT64) -
     """
     if x.shape[1] != mixture.n_features:
         raise DataError(f"rows have {x.shape[1]} features, the mixture {mixture.n_features}")
+    if neighbourhoods is not None:
+        return truncated_statistics(x, mixture, neighbourhoods, dtype)
     return formulation_of(mixture, dtype).statistics(x)
 
 

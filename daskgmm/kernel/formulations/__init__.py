@@ -22,7 +22,13 @@ from daskgmm.kernel.formulations.whitened import Whitened
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
-__all__ = ["CANDIDATES", "Formulation", "formulation_of", "linear_formulation_of"]
+__all__ = [
+    "CANDIDATES",
+    "Formulation",
+    "formulation_by_cell_of",
+    "formulation_of",
+    "linear_formulation_of",
+]
 
 
 class Formulation(Protocol):
@@ -97,6 +103,17 @@ def linear_formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation
     if costs[chosen, arithmetic] == np.inf:
         return None
     return chosen(mixture, arithmetic, scatter_known=True)
+
+
+@lru_cache(maxsize=128)
+def formulation_by_cell_of(mixture: Mixture, dtype: np.dtype[Any]) -> CompiledNatural | None:
+    """The one that takes rows in cells, in a dtype that keeps its digits; None if none does.
+
+    See :mod:`daskgmm.kernel.truncated`.
+    """
+    costs = {d: CompiledNatural.cost(mixture, d) for d in _allowed(CompiledNatural, dtype)}
+    arithmetic = min(costs, key=lambda key: costs[key])
+    return None if costs[arithmetic] == np.inf else CompiledNatural(mixture, arithmetic)
 
 
 def _allowed(candidate: type[Formulation], dtype: np.dtype[Any]) -> list[np.dtype[Any]]:

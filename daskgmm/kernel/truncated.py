@@ -1,0 +1,197 @@
+"""Truncated: the E-step of many components, each row compared with those near it.
+
+Of K components a row has a density to speak of under few. Let ``C(x)`` be some of them;
+the posterior that is zero elsewhere maximises the free energy among all such, which is
+
+    F = sum_n log sum_{k in C(x_n)} w_k N(x_n | mu_k, Sigma_k)  <=  log-likelihood,
+
+row by row, and equal where C is everything. A step of EM with that posterior never lowers F
+as long as C stays what it was: which is as good as a log-likelihood to climb, and less than
+it by the share of the posterior left out.
+
+Nothing is remembered of single rows between passes. C is a function of x instead: rows are
+in the cell of the nearest mean, by the distance that components have in common, and every
+cell has its candidates. The search costs K products of D features with the row, which is
+little beside K densities; what follows costs an E-step of as many components as there are
+candidates.
+
+References
+----------
+Luecke and Eggert (2010), Expectation truncation and the benefits of preselection in
+training generative models.
+Forster and Luecke (2018), Can clustering scale sublinearly with its clusters?
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel.formulations import Formulation, formulation_by_cell_of, formulation_of
+from daskgmm.kernel.formulations.sub_blocked import normalise
+from daskgmm.kernel.linalg import precision_factors
+from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.statistics import Statistics
+from daskgmm.kernel.sub_blocks import sub_blocks
+
+try:
+    from daskgmm.kernel import fused
+except ImportError:  # Numba is an optional extra
+    fused = None  # type: ignore[assignment]
+
+__all__ = ["Neighbourhoods", "truncated_statistics"]
+
+_DRAWS, _FEWEST_DRAWS = 1 << 15, 16
+"""Rows drawn to learn who owns what cells hold: in all, and of a component at least."""
+_SEARCH_VALUES = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbourhoods:
+    """Which components a row is compared with, wherever it lies.
+
+    Attributes
+    ----------
+    origin : array of shape (D,)
+    slopes, heights : arrays of shape (cells, D) and (cells,), float32
+        A row is in the cell of the largest ``slopes @ (x - origin) + heights``.
+    candidates : array of shape (cells, G), int64
+        Components that the rows of a cell are compared with, ascending.
+    """
+
+    origin: Float64Array
+    slopes: NDArray[np.float32]
+    heights: NDArray[np.float32]
+    candidates: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, mixture: Mixture, n_candidates: int) -> Self:
+        """Of the rows that a mixture is a model of.
+
+        There is a cell about each mean, of weights above 0. Its candidates are the component
+        itself, and those that own most of the rows that would fall there if they were
+        drawn from the mixture.
+        """
+        present = np.flatnonzero(mixture.weights > 0)
+        origin, white = mixture.weights @ mixture.means, _common_factor(mixture)
+        means = (mixture.means[present] - origin) @ white
+        # |y - m|^2 is least where m . y - |m|^2 / 2 is largest.
+        slopes, heights = means @ white.T, -0.5 * np.square(means).sum(axis=1)
+        cells = cls(origin, slopes.astype(np.float32), heights.astype(np.float32), present[:, None])
+        mass = _mass(mixture, cells)[:, present]
+        np.fill_diagonal(mass, np.inf)
+        chosen = np.argsort(-mass, axis=1, kind="stable")[:, :n_candidates]
+        return replace(cells, candidates=np.sort(present[chosen], axis=1))
+
+    def cells_of(self, x: NDArray[Any]) -> NDArray[np.int64]:
+        """The cell of each row of a block, shape (n_rows,).
+
+        In float32: no sum depends on these digits, only on which side of a border rows fall.
+        """
+        cells = np.zeros(len(x), np.int64)
+        if fused is not None:
+            rows = fused.rows_as_compiled(x)
+            fused.find_nearest(rows, self.origin, self.slopes, self.heights, cells)
+            return cells
+        n = max(_SEARCH_VALUES // len(self.heights), 1)
+        for start in range(0, len(x), n):
+            z = (x[start : start + n] - self.origin).astype(np.float32)
+            np.argmax(z @ self.slopes.T + self.heights, axis=1, out=cells[start : start + n])
+        return cells
+
+
+def _common_factor(mixture: Mixture) -> Float64Array:
+    """P (D, D) with ``P P^T`` the inverse of the components' mean covariance."""
+    k, d = mixture.means.shape
+    dense = mixture.family.dense(mixture.covariances, k, d)
+    common: Float64Array = np.tensordot(mixture.weights, dense, 1)
+    factor: Float64Array = precision_factors(common[None], shared=True)[0]
+    return factor
+
+
+def _mass(mixture: Mixture, cells: Neighbourhoods) -> Float64Array:
+    """Share of rows that is in a cell and is owned by a component, (cells, K): by drawing."""
+    k, d = mixture.means.shape
+    rng = np.random.default_rng(0)
+    n = max(_DRAWS // k, _FEWEST_DRAWS)
+    drawn = [
+        mean + mixture.family.sample(rng, mixture.covariances, j, (n, d))
+        for j, mean in enumerate(mixture.means)
+    ]
+    x, shares = np.concatenate(drawn), np.repeat(mixture.weights / n, n)
+    cell = cells.cells_of(x)
+    order = np.argsort(cell, kind="stable")
+    x, shares, cell = x[order], shares[order], cell[order]
+    evaluation = formulation_of(mixture, np.dtype(np.float64)).evaluation()
+    mass = np.zeros((len(cells.candidates), k))
+    for span, x_t in sub_blocks(x, k):
+        resp, _ = normalise(evaluation.joint(x_t), evaluation.bounded)
+        found, begins = np.unique(cell[span], return_index=True)
+        mass[found] += np.add.reduceat(resp * shares[span], begins, axis=1).T
+    return mass
+
+
+def truncated_statistics(
+    x: NDArray[Any], mixture: Mixture, neighbourhoods: Neighbourhoods, dtype: np.dtype[Any]
+) -> Statistics:
+    """Statistics of a block of rows, each compared with its cell's candidates alone.
+
+    Parameters are otherwise those of :func:`daskgmm.kernel.e_step`. The log-likelihood is F,
+    a lower bound; the other statistics are those of the posterior that is zero elsewhere.
+    """
+    cells = neighbourhoods.cells_of(x)
+    n_cells = len(neighbourhoods.candidates)
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=n_cells))])
+    # Of few bits, numbers are sorted by radix.
+    order = np.argsort(cells.astype(np.uint16) if n_cells < 2**16 else cells, kind="stable")
+    x = x[order]
+    whole = formulation_by_cell_of(mixture, dtype)
+    if whole is not None:
+        return whole.statistics_by_cell(x, bounds, neighbourhoods.candidates)
+    return _cell_by_cell(x, bounds, mixture, neighbourhoods, dtype)
+
+
+def _cell_by_cell(
+    x: NDArray[Any],
+    bounds: NDArray[np.int64],
+    mixture: Mixture,
+    neighbourhoods: Neighbourhoods,
+    dtype: np.dtype[Any],
+) -> Statistics:
+    """As :func:`truncated_statistics`, of rows in the order of cells: an E-step for each."""
+    shared = mixture.family.shared
+    total = Statistics.zero(mixture.means, mixture.covariance_type)
+    log_likelihood = 0.0
+    parts = _parts(mixture, neighbourhoods, dtype)
+    for m in np.flatnonzero(np.diff(bounds)).tolist():
+        found = parts[m].statistics(x[bounds[m] : bounds[m + 1]])
+        chosen = neighbourhoods.candidates[m]
+        share = mixture.weights[chosen].sum()
+        log_likelihood += found.log_likelihood + found.n_rows * float(np.log(share))
+        total.n_k[chosen] += found.n_k
+        total.first[chosen] += found.first
+        total.second[... if shared else chosen] += found.second
+    return replace(total, n_rows=len(x), log_likelihood=log_likelihood)
+
+
+@lru_cache(maxsize=8)  # asked for with every grain
+def _parts(
+    mixture: Mixture, neighbourhoods: Neighbourhoods, dtype: np.dtype[Any]
+) -> tuple[Formulation, ...]:
+    """A formulation of each cell's candidates, as a mixture of their own."""
+    parts = []
+    for chosen in neighbourhoods.candidates:
+        weights = mixture.weights[chosen]
+        covariances = mixture.covariances
+        if not mixture.family.shared:
+            covariances = covariances[chosen]
+        part = Mixture(
+            weights / weights.sum(), mixture.means[chosen], covariances, mixture.covariance_type
+        )
+        parts.append(formulation_of(part, dtype))
+    return tuple(parts)
