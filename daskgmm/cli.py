@@ -295,6 +295,12 @@ def main() -> None:
     show_default=True,
     help="Starts, of which the best is kept; at least ten compete on a sample.",
 )
+@click.option(
+    "--truncate",
+    type=click.IntRange(1),
+    metavar="G",
+    help="Compare a row with G components near it alone: for 200 and more. Maximises a bound.",
+)
 @_with_fit_options
 @click.option(
     "--checkpoint",

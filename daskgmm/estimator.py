@@ -48,7 +48,7 @@ from daskgmm.execution import ProgressLines, StagingReport, in_force
 from daskgmm.inputs import OpenedRows, Stage, check_unmasked, is_lazy, open_input
 from daskgmm.kernel import FAMILIES, Mixture, must_compile, warm_up
 from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of_record
-from daskgmm.starts import given_start, starts_of, stepper_of, tol_of
+from daskgmm.starts import given_start, n_candidates_of, starts_of, stepper_of, tol_of
 from daskgmm.storage import read_model, redacted, save_model
 
 __all__ = ["GaussianMixture", "load_model"]
@@ -111,6 +111,14 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ``tol`` is below 1e-7; statistics are then good to 1e-5, relative, and a mixture
         that would lose more is worked on in float64. Needs Numba; without it all is
         float64.
+    truncate : int, optional
+        Compare each row with so many components near it alone; for 200 components and more,
+        with ``stepper="plain"``, which ``"auto"`` then is. A pass then costs about as much
+        as one of so many components, and its log-likelihood is a lower bound, which EM
+        climbs: so are ``lower_bound_`` and the history. It may fall where neighbourhoods
+        are chosen anew, before passes 2, 3, 5, 9 and so on. Where components overlap more
+        than ``truncate`` of them at a place, the bound is loose; :meth:`score` is exact, and
+        tells. Starts are fitted to the sample without.
     memory_limit : int or str, optional
         Bytes that a process may use in all while it reads stored rows, such as
         ``"2GiB"``; half of what is free by default. Decides how they are cut, never the
@@ -202,6 +210,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         "stepper": [StrOptions({"auto", *STEPPERS})],
         "progressive": ["boolean"],
         "precision": [StrOptions({"auto", "float32", "float64"})],
+        "truncate": [Interval(Integral, 1, None, closed="left"), None],
         "memory_limit": [Interval(Integral, 1, None, closed="left"), str, None],
         "stage": [str, os.PathLike, None],
         "stage_limit": [Interval(Integral, 1, None, closed="left"), str, None],
@@ -232,6 +241,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         stepper: str = "auto",
         progressive: bool = True,
         precision: Precision = "auto",
+        truncate: int | None = None,
         memory_limit: int | str | None = None,
         stage: str | os.PathLike[str] | None = None,
         stage_limit: int | str | None = None,
@@ -258,6 +268,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.stepper = stepper
         self.progressive = progressive
         self.precision = precision
+        self.truncate = truncate
         self.memory_limit = memory_limit
         self.stage = stage
         self.stage_limit = stage_limit
@@ -303,7 +314,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             If no start converged within ``max_iter``.
         """
         began = time.perf_counter()
-        self._validate_params()
+        self.check_parameters()
         if self.verbose and must_compile():
             print("compiling for this processor, once: some 30 s", file=sys.stderr)
         warm_up()  # before memory is planned: compiled code takes some, too
@@ -376,13 +387,17 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             starts = starts_of(self, scan, given, rng)
             so_far = [None] * len(starts)
         return [
-            Candidate(start, stepper_of(self, scan.sample, threads, given), tol, course)
+            Candidate(
+                *(start, stepper_of(self, scan.sample, threads, given), tol, course),
+                n_candidates=n_candidates_of(self),
+            )
             for start, course in zip(starts, so_far, strict=True)
         ]
 
     def check_parameters(self) -> None:
         """Raise an error for parameters that no fit can have."""
         self._validate_params()
+        n_candidates_of(self)
 
     def conclude(
         self,

@@ -27,6 +27,7 @@ _SETTINGS = (
     "stepper",
     "progressive",
     "precision",
+    "truncate",
 )
 
 

@@ -247,6 +247,11 @@ def _models(
             "select needs numbers of components, and families out of "
             f"{', '.join(FAMILIES)}; got {counts} and {list(families)}"
         )
+    if settings.get("truncate") is not None:
+        raise ParameterError(
+            "select compares log-likelihoods, and with truncate there are only bounds of them; "
+            "select with truncate=None, then fit what was chosen with it"
+        )
     models = [
         GaussianMixture(k, covariance_type=family, random_state=random_state, **settings)
         for family in dict.fromkeys(families)

@@ -22,7 +22,10 @@ from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.execution import in_force
 from daskgmm.kernel import Mixture, family_named, n_parameters
 
-__all__ = ["given_start", "starts_of", "stepper_of", "tol_of"]
+__all__ = ["given_start", "n_candidates_of", "starts_of", "stepper_of", "tol_of"]
+
+_FEWEST_TO_TRUNCATE = 200
+"""Components; comparing rows with all of fewer costs not much more than choosing."""
 
 
 def given_start(model: Any, n_features: int) -> GivenStart:
@@ -118,8 +121,39 @@ def stepper_of(
     name = model.stepper
     if name == "auto":
         whole = given is not None and given.complete
-        name = "surrogate" if model.progressive and not whole else "plain"
+        few_passes = model.progressive and not whole and model.truncate is None
+        name = "surrogate" if few_passes else "plain"
     return STEPPERS[name](model.reg_covar, sample, n_threads)
+
+
+def n_candidates_of(model: Any) -> int | None:
+    """With how many components near it a row is compared; None for all.
+
+    Raises
+    ------
+    ParameterError
+        If there is too little to leave out, or the stepper holds bounds of different
+        neighbourhoods against each other.
+    """
+    if model.truncate is None:
+        return None
+    k = model.n_components
+    if k < _FEWEST_TO_TRUNCATE:
+        raise ParameterError(
+            f"truncate={model.truncate} with n_components={k}: below {_FEWEST_TO_TRUNCATE} "
+            "components it would save nothing; set truncate=None"
+        )
+    if model.truncate >= k:
+        raise ParameterError(
+            f"truncate={model.truncate} leaves none of n_components={k} out; "
+            "lower it, or set truncate=None"
+        )
+    if model.stepper not in ("auto", "plain"):
+        raise ParameterError(
+            f"truncate={model.truncate} with stepper={model.stepper!r}: what a pass finds is a "
+            "bound, which that stepper cannot compare between passes; set stepper='plain'"
+        )
+    return int(model.truncate)
 
 
 def tol_of(model: Any, rows: Rows) -> float:

@@ -18,6 +18,7 @@ from daskgmm.errors import DamagedDataError, DataError, SingularComponentError
 from daskgmm.kernel import (
     Mixture,
     Moments,
+    Neighbourhoods,
     Statistics,
     can_share_scatter,
     e_step,
@@ -92,6 +93,8 @@ class Course:
         Whether it needs more passes: False where it has stopped or was dropped.
     stepper : dataclass
         State of the stepper; see :class:`~daskgmm.em.steppers.Stepper`.
+    neighbours_at : Mixture or None
+        From which neighbourhoods were chosen last, if rows are compared with few components.
     """
 
     mixture: Mixture
@@ -100,6 +103,7 @@ class Course:
     stop_reason: str | None
     is_active: bool
     stepper: Any
+    neighbours_at: Mixture | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,12 +118,16 @@ class Candidate:
         What the stop rule compares with.
     so_far : Course, optional
         Of a fit that was interrupted: it goes on from there, and not from ``start``.
+    n_candidates : int, optional
+        Compare each row with so many components near it alone. Log-likelihoods are then
+        lower bounds; see :mod:`daskgmm.kernel.truncated`.
     """
 
     start: Mixture
     stepper: Stepper
     tol: float
     so_far: Course | None = None
+    n_candidates: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,25 +140,33 @@ class _Several:
         return type(self)(tuple(a + b for a, b in zip(self.terms, other.terms, strict=True)))
 
 
-_Asked = tuple[Mixture, Precision, bool]
-"""A mixture, the precision, and whether its scatter is known."""
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What a pass is to find of one mixture."""
+
+    mixture: Mixture
+    precision: Precision
+    scatter_known: bool
+    neighbourhoods: Neighbourhoods | None
+
+    def of(self, x: NDArray[Any]) -> Statistics:
+        """Statistics of a block, but for a scatter that is known."""
+        dtype = _dtype_for(x, self.precision)
+        if self.scatter_known:
+            return linear_statistics(x, self.mixture, dtype)
+        return e_step(x, self.mixture, dtype, self.neighbourhoods)
 
 
 def _several_of_grain(x: NDArray[Any], start: int, *asked: _Asked) -> _Several:
-    return _Several(
-        tuple(
-            (linear_statistics if scatter_known else e_step)(x, mixture, _dtype_for(x, precision))
-            for mixture, precision, scatter_known in asked
-        )
-    )
+    return _Several(tuple(one.of(x) for one in asked))
 
 
 def _pass(rows: Rows, asked: Sequence[_Asked], total: Moments | None) -> list[Statistics]:
     """Statistics of all rows under each mixture, from one read."""
     found = rows.fold(_several_of_grain, *asked)
     return [
-        with_scatter(statistics, mixture, total) if scatter_known and total else statistics
-        for statistics, (mixture, _, scatter_known) in zip(found.terms, asked, strict=True)
+        with_scatter(statistics, one.mixture, total) if one.scatter_known and total else statistics
+        for statistics, one in zip(found.terms, asked, strict=True)
     ]
 
 
@@ -175,12 +191,24 @@ class _Runner:
             precision = "float64"
         self._precision = precision
         _check_factors(self.mixture, len(self.history), None)
+        self._neighbours_at: Mixture | None = None
+        self._neighbourhoods: Neighbourhoods | None = None
+        self._choose_neighbours(self.mixture if so_far is None else so_far.neighbours_at)
+
+    def _choose_neighbours(self, at: Mixture | None) -> None:
+        n_candidates = self._candidate.n_candidates
+        if n_candidates is not None and at is not None and self.is_active:
+            self._neighbours_at = at
+            self._neighbourhoods = Neighbourhoods.of(at, n_candidates)
 
     @property
     def asked(self) -> _Asked:
         """What the next pass is to find."""
-        scatter_known = self._total is not None and can_share_scatter(self.mixture)
-        return self.mixture, self._precision, scatter_known
+        truncated = self._neighbourhoods is not None
+        scatter_known = (
+            self._total is not None and not truncated and can_share_scatter(self.mixture)
+        )
+        return _Asked(self.mixture, self._precision, scatter_known, self._neighbourhoods)
 
     def advance(self, statistics: Statistics, seconds: float, stop: StopRule) -> None:
         """Take a pass in, and step."""
@@ -208,6 +236,9 @@ class _Runner:
         self.mixture, self.kept = step.mixture, step.kept
         if stop.holds(self.history, self._candidate.tol):
             self.stop_reason, self.is_active = stop.name, False
+        # Before passes 2, 3, 5, 9, ... the bound may fall for it; between them it cannot.
+        elif n_iter.bit_count() == 1:
+            self._choose_neighbours(self.mixture)
 
     @property
     def best(self) -> float:
@@ -227,6 +258,7 @@ class _Runner:
             self.stop_reason,
             self.is_active,
             self._candidate.stepper.state,
+            self._neighbours_at,
         )
 
 
