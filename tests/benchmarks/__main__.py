@@ -20,6 +20,7 @@ from .environments import CACHE, pythons_of
 from .few_passes import Found, measured
 from .few_passes_tables import few_passes_tables
 from .grid import COMPONENTS, COVARIANCES, DTYPES, FEATURES, grid
+from .large_k import large_k_table, measured_large_k
 from .optima import OPTIMA, Optima, searched, searched_table
 from .passes import contestants_of, measured_grid, pass_tables
 from .peers import PEERS, THIS_PROJECT
@@ -86,7 +87,7 @@ def _report(tables: list[Table], json_file: Path | None) -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    """Measure a pass, the passes of a fit, the read, the driver, and a billion rows.
+    """Measure a pass, the passes of a fit, many components, the read, the driver, a billion rows.
 
     \b
     Examples:
@@ -94,6 +95,7 @@ def main() -> None:
       python -m tests.benchmarks pass --covariance full --dtype float64 --peers onedal,sklearn
       python -m tests.benchmarks pass --threads 1,2 --peers ""
       python -m tests.benchmarks passes --problems overlapping,fifty
+      python -m tests.benchmarks large-k --features 8 --components 1024
       python -m tests.benchmarks read --size 4GiB --memory-limit 1GiB
       python -m tests.benchmarks driver --partitions 100,1000
       python -m tests.benchmarks billion --rows 10000000 --folder /tmp/rows
@@ -276,6 +278,46 @@ def _passes(
         if json_file is not None:  # a suite takes hours: keep what is there
             write_json(json_file, few_passes_tables(found))
     _report(few_passes_tables(found), json_file)
+
+
+@main.command("large-k")
+@click.option("--features", type=_List(int), default=[2, 8, 16], help="D. Default: 2,8,16.")
+@click.option("--components", type=_List(int), default=[256, 1024], help="K. Default: 256,1024.")
+@click.option(
+    "--separations",
+    type=_List(float),
+    default=[4.0, 2.0, 0.5],
+    help="Of neighbours, in widths. Default: 4,2,0.5.",
+)
+@click.option("--truncate", type=_List(int), default=[32, 64, 128], help="G. Default: 32,64,128.")
+@click.option("--rows", type=click.IntRange(1000), help="Default: by point.")
+@_rounds
+@_json
+def _large_k(
+    features: list[int],
+    components: list[int],
+    separations: list[float],
+    truncate: list[int],
+    rows: int | None,
+    rounds: int,
+    json_file: Path | None,
+) -> None:
+    """A pass over many components: what skipping and truncating are worth, and what they cost.
+
+    \b
+    Examples:
+      python -m tests.benchmarks large-k
+      python -m tests.benchmarks large-k --features 8 --components 1024 --truncate 16,32,64
+    """
+    found: list[dict[str, Any]] = []
+    for row in measured_large_k(
+        *(features, components, separations, truncate, rows, rounds),
+        lambda line: click.echo(line, err=True),
+    ):
+        found.append(row)
+        if json_file is not None:
+            write_json(json_file, [large_k_table(found, truncate)])
+    _report([large_k_table(found, truncate)], json_file)
 
 
 @main.command("read")

@@ -21,12 +21,14 @@ _START_ROWS = 20_000
 _START_SHARE = 0.5
 
 
-def truth(n_features: int, n_components: int, seed: int = 0) -> Mixture:
-    """A mixture of full covariances near the identity."""
+def truth(
+    n_features: int, n_components: int, seed: int = 0, separation: float = _SEPARATION
+) -> Mixture:
+    """A mixture of full covariances near the identity, neighbours so many widths apart."""
     rng = np.random.default_rng([seed, n_features, n_components])
     d, k = n_features, n_components
     # Neighbours among k points of a d-dimensional normal are nearer as k grows: by k^(1/d).
-    spread = _SEPARATION * k ** (1.0 / d) / np.sqrt(2.0 * d)
+    spread = separation * k ** (1.0 / d) / np.sqrt(2.0 * d)
     roots = np.eye(d) + 0.5 * rng.standard_normal((k, d, d)) / np.sqrt(d)
     covariances = roots @ np.swapaxes(roots, 1, 2) + 0.1 * np.eye(d)
     weights = rng.uniform(0.5, 1.5, k)

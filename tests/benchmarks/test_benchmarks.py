@@ -210,6 +210,25 @@ def test_every_point_has_rows_that_fit_into_memory() -> None:
         assert point.n_rows * max(point.n_features, point.n_components) <= 2**25
 
 
+# -- large-k -------------------------------------------------------------------
+
+
+def test_large_k_measures_dense_and_truncated_passes(tmp_path: Path) -> None:
+    file = tmp_path / "large-k.json"
+    result = invoked(
+        *("large-k", "--features", "2", "--components", "64", "--separations", "4,0.5"),
+        *("--truncate", "8,64", "--rows", "3000", "--rounds", "1", "--json", str(file)),
+    )
+    assert result.exit_code == 0, result.output
+    (rows,) = tables_of(file)
+    assert [row["data"] for row in rows] == ["4 apart", "0.5 apart", "pixels"]
+    for row in rows:
+        assert row["gap_8"] >= 0
+        assert row["ratio_8"] > 0
+        assert "gap_64" not in row  # nothing is left out
+    assert rows[0]["active"] < rows[1]["active"] <= 64
+
+
 # -- read, driver, billion -----------------------------------------------------
 
 
