@@ -135,14 +135,18 @@ class Checkpoints:
         """Whether what was read has the sizes of the fit; their types were held against it."""
         assert self._scanned is not None
         scan = self._scanned.scan
-        shapes = {
-            (scan.sample.shape[1:], scan.minimum.shape, scan.maximum.shape, scan.moments.mean.shape)
-        }
-        mixtures = [m for course in self.courses for m in (course.mixture, course.kept)]
+        per_feature = (scan.minimum, scan.maximum, scan.moments.mean)
+        mixtures = [
+            mixture
+            for course in self.courses
+            for mixture in (course.mixture, course.kept, course.neighbours_at)
+            if mixture is not None
+        ]
         return (
-            shapes == {((d,),) * 4}
+            all(array.shape == (d,) for array in per_feature)
             and scan.moments.scatter.shape == (d, d)
-            and len(scan.sample) >= 1
+            and scan.sample.shape[1:] == (d,)
+            and len(scan.sample) > 0
             and scan.non_finite is None
             and all(
                 (m.covariance_type, *m.means.shape) == (covariance_type, k, d) for m in mixtures

@@ -92,6 +92,9 @@ KEYS: dict[str, Key] = {
     "model.init_params": Key(one_of(*INITIALISERS), "How starts are made."),
     "model.progressive": Key(FLAG, "Whether starts compete on a sample."),
     "model.precision": Key(one_of("auto", "float32", "float64"), "Of the arithmetic on rows."),
+    "model.truncate": Key(
+        COUNT, "Compare a row with so many components near it; for 200 and more."
+    ),
     "memory_limit": Key(SIZE, "Most memory of a process, such as 2GiB."),
     "stage": Key(_STAGE, "Keep decoded rows for later passes: auto, or a folder.", True),
     "stage_limit": Key(SIZE, "Most that a process writes there."),
