@@ -42,7 +42,7 @@ class StoredGrid:
         Raises
         ------
         DataError
-            If its chunks differ in size (a rectilinear grid).
+            If its chunks differ in size (a rectilinear grid), or hold nothing.
         """
         try:
             cell = array.shards or array.chunks
@@ -50,6 +50,8 @@ class StoredGrid:
             raise DataError(
                 f"array {name} has chunks of different sizes; rewrite it with a regular chunk grid"
             ) from error
+        if any(c < 1 <= n for c, n in zip(cell, array.shape, strict=True)):
+            raise DataError(f"array {name} of shape {array.shape} has chunks of shape {cell}")
         return cls(array.shape, cell, array.metadata)
 
     @property
