@@ -1,0 +1,371 @@
+"""Rare components: those that the sample missed, found among the worst-fitting rows of all.
+
+Of a component that holds one row in 30,000 a sample of 100,000 has three, on which no
+covariance stands; a fit to the sample spends its place on something else. But its rows
+lie where that fit has hardly any density, and denser than it says: they are in the tail.
+There a component is fitted to them; the two whose merging costs least make room for it,
+as in SMEM; and the mixture so changed is proposed beside the fit as it is. Whether it is
+better all rows decide.
+
+References
+----------
+Ueda, Nakano, Ghahramani and Hinton (2000), SMEM algorithm for mixture models.
+Runnalls (2007), Kullback-Leibler approach to Gaussian mixture reduction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, special
+from sklearn.neighbors import NearestNeighbors
+
+from daskgmm.em.history import RareComponent
+from daskgmm.em.loop import Candidate, FitResult
+from daskgmm.em.rows import InMemoryRows, Rows
+from daskgmm.em.scan import Scan
+from daskgmm.em.tail import RowsWithTail, Tail
+from daskgmm.errors import SingularComponentError
+from daskgmm.kernel import (
+    Mixture,
+    Moments,
+    Statistics,
+    e_step,
+    log_density,
+    m_step,
+    n_parameters,
+    responsibilities,
+    weighted_statistics,
+)
+from daskgmm.kernel.families.base import Float64Array
+
+__all__ = ["RareComponents", "WeightedSample", "densest_group", "with_rare_components"]
+
+_ROWS_PER_SAMPLED = 2.0
+"""A sample of more than the half misses nothing that is worth a component."""
+
+_MOST_COMPONENTS = 4
+"""That are looked for."""
+_SEEDS = 5
+_GROUP_STEPS, _EM_STEPS = 30, 10
+_PAIRS = 4
+"""Cheapest to merge by their bound, of which a few steps of EM tell the best."""
+_RIDGE = 1e-9
+"""Added to variances of a group, where those of all rows are 1: exact copies have none."""
+
+
+class RareComponents:
+    """Looks for components that the sample missed, on the first pass of a fit.
+
+    Parameters
+    ----------
+    rows : Rows
+    start : Mixture or None
+        Of the first candidate that the passes are for, as fitted to the sample; nothing is
+        looked for where it was not.
+    scan : Scan
+    reg_covar : float
+    candidate : callable
+        Makes a candidate of a start.
+    tell : callable
+        Told of each component that is found.
+
+    Attributes
+    ----------
+    rows : Rows
+        To make the passes over, so that the first finds the tail, too.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        start: Mixture | None,
+        scan: Scan,
+        reg_covar: float,
+        candidate: Callable[[Mixture], Candidate],
+        tell: Callable[[RareComponent], None] = lambda event: None,
+    ) -> None:
+        self._start, self._scan, self._reg_covar = start, scan, reg_covar
+        self._candidate, self._tell = candidate, tell
+        self._watched: RowsWithTail | None = None
+        self.rows = rows
+        thin = scan.n_rows > _ROWS_PER_SAMPLED * len(scan.sample)
+        if start is not None and thin and start.n_components > 1:
+            self.rows = self._watched = RowsWithTail(rows, start)
+
+    def join(self, results: Sequence[FitResult]) -> list[Candidate]:
+        """A candidate with what was found in the tail, once, if there is any."""
+        watched, self._watched = self._watched, None
+        if watched is None or watched.tail is None or self._start is None:
+            return []
+        mixture, found = with_rare_components(
+            self._start, watched.tail, self._scan.sample, self._scan.moments, self._reg_covar
+        )
+        for event in found:
+            self._tell(event)
+        if not found:
+            return []
+        return [replace(self._candidate(mixture), branched=results[0].history, rare=found)]
+
+
+def with_rare_components(
+    mixture: Mixture, tail: Tail, sample: Float64Array, moments: Moments, reg_covar: float
+) -> tuple[Mixture, tuple[RareComponent, ...]]:
+    """A mixture with those components that the tail shows and the sample missed.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        As fitted to the sample, of which ``tail`` is the tail.
+    tail : Tail
+        Of all rows.
+    sample : array of shape (n, D)
+        Uniform.
+    moments : Moments
+        Of all rows.
+    reg_covar : float
+
+    Returns
+    -------
+    mixture : Mixture
+        As it was, where nothing was found.
+    found : tuple of RareComponent
+        In the order found, the most striking first.
+    """
+    weighted = WeightedSample.of(mixture, tail, sample, moments.n_rows)
+    if weighted is None:
+        return mixture, ()
+    found: list[RareComponent] = []
+    proposed = mixture
+    try:
+        now, now_at = weighted.climbed(mixture, reg_covar)
+        while len(found) < min(_MOST_COMPONENTS, mixture.n_components - 1):
+            group = densest_group(tail.rows, log_density(tail.rows, now), moments)
+            if group is None:
+                break
+            best, best_at = _exchanged(now, group, weighted, reg_covar)
+            best.factors  # noqa: B018 (raises here, where there is a way back)
+            if best_at <= now_at + mixture.n_parameters / (2 * moments.n_rows):
+                break
+            proposed = now = best
+            now_at = best_at
+            found.append(RareComponent(float(group.sum())))
+    except SingularComponentError:
+        pass  # with what was found before
+    return proposed, tuple(found)
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedSample:
+    """Rows of a tail, of which all are known, and rows above it, each for several.
+
+    Parameters
+    ----------
+    above : array of shape (n, D)
+    weight : float
+        Rows that one of them stands for.
+    tail : array of shape (m, D)
+    """
+
+    above: Float64Array
+    weight: float
+    tail: Float64Array
+
+    @classmethod
+    def of(
+        cls, mixture: Mixture, tail: Tail, sample: Float64Array, n_rows: int
+    ) -> WeightedSample | None:
+        """Of a uniform sample, and the tail under a mixture; None if nothing is above."""
+        above = sample[log_density(sample, mixture) > tail.log_densities[-1]]
+        if len(above) == 0:
+            return None
+        return cls(above, (n_rows - len(tail.rows)) / len(above), tail.rows)
+
+    def thinned(self, factor: int) -> WeightedSample:
+        """With every so many-th row above the tail."""
+        above = np.ascontiguousarray(self.above[::factor])
+        return replace(self, above=above, weight=self.weight * len(self.above) / len(above))
+
+    def statistics(self, mixture: Mixture) -> Statistics:
+        """As of all rows."""
+        above = InMemoryRows(self.above).fold(_e_step, mixture)
+        return _times(above, self.weight) + e_step(self.tail, mixture)
+
+    def assigned(
+        self, above: Float64Array, tail: Float64Array, centres: Float64Array, covariance_type: str
+    ) -> Statistics:
+        """As of all rows, of responsibilities above (n, K) and in the tail (m, K)."""
+        of_above = weighted_statistics(self.above, above, centres, covariance_type)
+        of_tail = weighted_statistics(self.tail, tail, centres, covariance_type)
+        return _times(of_above, self.weight) + of_tail
+
+    def climbed(
+        self, mixture: Mixture, reg_covar: float, n_steps: int = _EM_STEPS
+    ) -> tuple[Mixture, float]:
+        """After some steps of EM, and the log-likelihood per row just before the last."""
+        statistics = self.statistics(mixture)
+        for _ in range(n_steps):
+            mixture = m_step(statistics, reg_covar)
+            statistics = self.statistics(mixture)
+        return m_step(statistics, reg_covar), statistics.log_likelihood / statistics.n_rows
+
+
+def _e_step(x: Float64Array, start: int, mixture: Mixture) -> Statistics:
+    return e_step(x, mixture)
+
+
+def _times(statistics: Statistics, weight: float) -> Statistics:
+    """Of rows each of which counts so many times."""
+    return replace(
+        statistics,
+        n_rows=round(weight * statistics.n_rows),
+        log_likelihood=weight * statistics.log_likelihood,
+        n_k=weight * statistics.n_k,
+        first=weight * statistics.first,
+        second=weight * statistics.second,
+    )
+
+
+# -- a group in the tail -------------------------------------------------------
+
+
+def densest_group(
+    x: Float64Array, log_densities: Float64Array, moments: Moments
+) -> Float64Array | None:
+    """Responsibilities (m,) of one more component for worst-fitting rows; None if none is worth it.
+
+    Seeds are rows whose neighbours lie closest, beside what the mixture expects there; from
+    each a component is fitted by EM, what the mixture says of the rows staying as it is. One
+    is worth it if it holds ``2 (D + 1)`` rows or more, and raises their log-likelihood by
+    more than the BIC asks of its parameters.
+
+    Parameters
+    ----------
+    x : array of shape (m, D)
+    log_densities : array of shape (m,)
+        Under the mixture.
+    moments : Moments
+        Of all rows: their number and scatter, which are the units here.
+    """
+    m, d = x.shape
+    fewest = 2 * (d + 1)
+    if m <= fewest:
+        return None
+    root = np.linalg.cholesky(moments.scatter / moments.n_rows)
+    z = linalg.solve_triangular(root, (x - moments.mean).T, lower=True).T
+    log_f = log_densities + float(np.log(np.diagonal(root)).sum())
+    for group in _seeds(z, log_f, fewest, moments.n_rows):
+        fitted = _fitted_group(z, log_f, group, moments.n_rows)
+        if fitted is not None:
+            return fitted
+    return None
+
+
+def _seeds(
+    z: Float64Array, log_f: Float64Array, fewest: int, n_rows: int
+) -> Iterator[NDArray[np.intp]]:
+    """Rows with their nearest neighbours, those first that lie densest for what is expected."""
+    d = z.shape[1]
+    distances, neighbours = NearestNeighbors(n_neighbors=fewest).fit(z).kneighbors()
+    log_volume = 0.5 * d * np.log(np.pi) - special.gammaln(0.5 * d + 1)
+    log_volume = log_volume + d * np.log(np.maximum(distances[:, -1], np.finfo(float).tiny))
+    # What is expected of the whole ball: beside an outlier the density rises steeply.
+    log_expected = special.logsumexp(log_f[neighbours], axis=1) - np.log(fewest)
+    excess = np.log(fewest / n_rows) - log_volume - log_expected
+    left = np.ones(len(z), dtype=bool)
+    for _ in range(_SEEDS):
+        if not left.any():
+            return
+        seed = int(np.flatnonzero(left)[np.argmax(excess[left])])
+        if excess[seed] <= 0:
+            return
+        group = np.append(neighbours[seed], seed)
+        left[group] = False
+        yield group
+
+
+def _fitted_group(
+    z: Float64Array, log_f: Float64Array, group: NDArray[np.intp], n_rows: int
+) -> Float64Array | None:
+    """Responsibilities (m,) of a component begun as a ball about a group."""
+    d = z.shape[1]
+    mean = z[group].mean(axis=0)
+    variance = float(np.square(z[group] - mean).sum()) / (len(group) * d)
+    ball = (variance + _RIDGE) * np.eye(d)
+    component = Mixture(np.ones(1), mean[None], ball[None], "full")
+    fewest, share = len(group) - 1, len(group) / n_rows
+    for _ in range(_GROUP_STEPS):
+        try:
+            log_component = np.log(share) + log_density(z, component)
+        except SingularComponentError:
+            return None
+        log_both = np.logaddexp(np.log1p(-share) + log_f, log_component)
+        resp = np.exp(log_component - log_both)
+        held = float(resp.sum())
+        if held < fewest:
+            return None
+        share = held / n_rows
+        component = m_step(weighted_statistics(z, resp[:, None], component.means, "full"), _RIDGE)
+    gained = float((log_both - log_f).sum()) + (n_rows - len(z)) * float(np.log1p(-share))
+    asked = 0.5 * (n_parameters("full", 1, d) + 1) * np.log(n_rows)
+    return resp if gained > asked else None
+
+
+# -- its place -----------------------------------------------------------------
+
+
+def _exchanged(
+    mixture: Mixture, group: Float64Array, weighted: WeightedSample, reg_covar: float
+) -> tuple[Mixture, float]:
+    """With a component for the group in place of the two that merge, after some steps of EM."""
+    thin = weighted.thinned(_PAIRS)
+    above, tail = responsibilities(thin.above, mixture), responsibilities(thin.tail, mixture)
+    tail = np.column_stack([tail * (1.0 - group)[:, None], group])
+    above = np.column_stack([above, np.zeros(len(above))])
+    centre = group @ thin.tail / group.sum()
+    starts = []
+    for pair in _cheapest_pairs(mixture):
+        statistics = thin.assigned(
+            _merged(above, pair),
+            _merged(tail, pair),
+            np.vstack([np.delete(mixture.means, pair[1], axis=0), centre]),
+            mixture.covariance_type,
+        )
+        starts.append(thin.climbed(m_step(statistics, reg_covar), reg_covar))
+    best, _ = max(starts, key=lambda start: start[1])
+    return weighted.climbed(best, reg_covar)
+
+
+def _merged(resp: Float64Array, pair: tuple[int, int]) -> Float64Array:
+    i, j = pair
+    merged = np.array(resp)
+    merged[:, i] += merged[:, j]
+    return np.delete(merged, j, axis=1)
+
+
+def _cheapest_pairs(mixture: Mixture) -> list[tuple[int, int]]:
+    """Pairs of components by Runnalls' bound of what merging them costs, in nats per row.
+
+    ``((w_i + w_j) log|S| - w_i log|S_i| - w_j log|S_j|) / 2``, S the covariance of both.
+    """
+    k, d = mixture.means.shape
+    matrices = mixture.family.dense(mixture.covariances, k, d)
+    log_dets = np.linalg.slogdet(matrices)[1]
+
+    def cost(pair: tuple[int, int]) -> float:
+        i, j = pair
+        weights = mixture.weights[[i, j]]
+        both = float(weights.sum())
+        apart = mixture.means[i] - mixture.means[j]
+        share = weights / max(both, np.finfo(float).tiny)
+        spread = share[0] * share[1] * np.multiply.outer(apart, apart)
+        within = share[0] * matrices[i] + share[1] * matrices[j]
+        log_det: Any = np.linalg.slogdet(within + spread)[1]
+        return float(0.5 * (both * log_det - weights @ log_dets[[i, j]]))
+
+    return sorted(combinations(range(k), 2), key=cost)[:_PAIRS]

@@ -1,0 +1,140 @@
+"""Tail: the worst-fitting rows of all, kept on a pass that is made in any case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.em.rows import Additive, Rows
+from daskgmm.kernel import Mixture, log_density
+from daskgmm.kernel.families.base import Float64Array
+
+__all__ = ["RowsWithTail", "Tail", "tail_bytes", "tail_rows"]
+
+_BYTES, _MOST_ROWS = 1 << 19, 4096
+
+
+def tail_rows(n_features: int) -> int:
+    """Rows of a tail: some thousands; fewer where rows are wide, but enough for two components."""
+    return max(4 * (n_features + 1), min(_MOST_ROWS, _BYTES // (8 * (n_features + 2))))
+
+
+def tail_bytes(n_features: int) -> int:
+    """Bytes of a tail."""
+    return 8 * (n_features + 2) * tail_rows(n_features)
+
+
+@dataclass(frozen=True, eq=False)
+class Tail:
+    """The rows of lowest density under a mixture, ascending. Additive.
+
+    Parameters
+    ----------
+    rows : array of shape (m, D)
+    log_densities : array of shape (m,)
+        In nats.
+    indices : array of shape (m,), int64
+        Of the rows among all: of equal densities the first rows are kept, so that the sum
+        does not depend on its order.
+    most : int
+        Rows to keep.
+    """
+
+    rows: Float64Array
+    log_densities: Float64Array
+    indices: NDArray[np.int64]
+    most: int
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            np.concatenate([self.rows, other.rows]),
+            np.concatenate([self.log_densities, other.log_densities]),
+            np.concatenate([self.indices, other.indices]),
+            self.most,
+        ).cut()
+
+    def cut(self) -> Self:
+        """The worst-fitting of its rows, in order."""
+        worst = np.lexsort((self.indices, self.log_densities))[: self.most]
+        return type(self)(
+            self.rows[worst], self.log_densities[worst], self.indices[worst], self.most
+        )
+
+    @classmethod
+    def of_block(cls, x: NDArray[Any], start: int, mixture: Mixture, most: int) -> Self:
+        """Of a block whose first row has index ``start``."""
+        densities = log_density(x, mixture)
+        kept = np.arange(len(x))
+        if len(x) > most:  # ties of the last one stay, for their indices to decide
+            kept = np.flatnonzero(densities <= np.partition(densities, most - 1)[most - 1])
+        rows = x[kept].astype(np.float64)
+        return cls(rows, densities[kept], start + kept.astype(np.int64), most).cut()
+
+
+T = TypeVar("T", bound=Additive)
+
+
+@dataclass(frozen=True)
+class _WithTail(Generic[T]):
+    """What a fold is for, and the tail. Additive."""
+
+    term: T
+    tail: Tail
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.term + other.term, self.tail + other.tail)
+
+
+def _with_tail(
+    x: NDArray[Any],
+    start: int,
+    mixture: Mixture,
+    most: int,
+    function: Callable[..., T],
+    args: tuple[Any, ...],
+) -> _WithTail[T]:
+    return _WithTail(function(x, start, *args), Tail.of_block(x, start, mixture, most))
+
+
+class RowsWithTail:
+    """Rows whose first fold also finds the tail.
+
+    Parameters
+    ----------
+    rows : Rows
+    mixture : Mixture
+        Under which rows fit well or badly.
+
+    Attributes
+    ----------
+    tail : Tail or None
+        Once there was a fold.
+    """
+
+    def __init__(self, rows: Rows, mixture: Mixture) -> None:
+        self._rows, self._mixture = rows, mixture
+        self.tail: Tail | None = None
+        self.map = rows.map
+
+    @property
+    def n_rows(self) -> int:
+        """N."""
+        return self._rows.n_rows
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return self._rows.n_features
+
+    def fold(self, function: Callable[..., T], *args: Any) -> T:
+        """As :meth:`Rows.fold`."""
+        if self.tail is not None:
+            return self._rows.fold(function, *args)
+        most = tail_rows(self.n_features)
+        found: _WithTail[T] = self._rows.fold(_with_tail, self._mixture, most, function, args)
+        self.tail = found.tail
+        return found.term
