@@ -21,12 +21,12 @@ symmetric rank one update.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 
 from daskgmm.em.rows import InMemoryRows
 from daskgmm.em.steppers.base import Step, has_fallen, objective
@@ -40,8 +40,8 @@ __all__ = ["Surrogate", "SurrogateState"]
 _EVALUATIONS = 80
 """Of the surrogate for a full pass: on a tenth of the rows, eight passes of arithmetic."""
 _SHARE_OF_GAIN = 1e-3
-"""Of the gain last expected: what an iteration on the sample must be worth."""
-_LEAST_TOL = 1e-14
+"""Of the gain so far: what an iteration on the sample must be worth, on the average of some."""
+_ITERATIONS = 3
 _RADIUS = 0.3
 _FARTHEST = 1.0
 """Logarithms, or widths of a component, from which on coordinates are taken anew."""
@@ -99,8 +99,6 @@ class SurrogateState:
         The M-step of the best.
     proposal : Proposal or None
         Where the next pass is made, unless it is at ``updated``.
-    expected : float or None
-        Gain per row of the last maximisation.
     """
 
     thinning: int = 0
@@ -112,7 +110,6 @@ class SurrogateState:
     points: list[Point] = field(default_factory=list)
     updated: Mixture | None = None
     proposal: Proposal | None = None
-    expected: float | None = None
 
 
 class Surrogate:
@@ -212,19 +209,11 @@ class Surrogate:
             self.state.thinning = max(fits, default=1)
         sample = np.ascontiguousarray(self._sample[:: self.state.thinning])
         rows = InMemoryRows(sample, n_threads=self._n_threads)
-        expected = self.state.expected
-        if expected is None:  # by the gap law
-            expected = coordinates.origin.n_parameters / (2 * rows.n_rows)
         try:
-            surrogate = _Surrogate(
-                rows, coordinates, best, self.state.points[:-1], _SHARE_OF_GAIN * expected
-            )
-            found = surrogate.maximum(self.state.radius, self.state.damping)
+            surrogate = _Surrogate(rows, coordinates, best, self.state.points[:-1])
+            return surrogate.maximum(self.state.radius, self.state.damping)
         except _FAILURES:
             return None
-        if found is not None:
-            self.state.expected = found.gain
-        return found
 
 
 class _Surrogate:
@@ -238,8 +227,6 @@ class _Surrogate:
     best : Point
     others : list of Point
         Where passes were made, too; the last is the one that is taken in exactly.
-    tol : float
-        Gain of an iteration, per row, at which its maximum counts as reached.
     """
 
     def __init__(
@@ -248,10 +235,8 @@ class _Surrogate:
         coordinates: Coordinates,
         best: Point,
         others: Sequence[Point],
-        tol: float,
     ) -> None:
         self._rows, self._coordinates, self._best = rows, coordinates, best
-        self._tol = tol
         self._value, gradient = self._of_sample(best.u)
         self._correction = best.gradient - gradient
         self._lacking = _RankOnes()
@@ -287,7 +272,8 @@ class _Surrogate:
             jac=True,
             method="L-BFGS-B",
             bounds=np.column_stack([centre - box, centre + box]),
-            options={"maxfun": _EVALUATIONS, "ftol": max(self._tol, _LEAST_TOL), "gtol": 1e-9},
+            callback=_until_slow(),
+            options={"maxfun": _EVALUATIONS, "ftol": 0.0, "gtol": 1e-9},
         )
         proposed = self._coordinates.mixture(solved.x)
         proposed.factors  # noqa: B018 (raises here, where there is a way back)
@@ -296,6 +282,19 @@ class _Surrogate:
             return None
         at_bound = bool((np.abs(solved.x - centre) >= 0.99 * box).any())
         return Proposal(solved.x, proposed, gain, at_bound)
+
+
+def _until_slow() -> Callable[[OptimizeResult], None]:
+    """Ends a minimisation from 0 whose last iterations are worth little beside all of them."""
+    gains = [0.0]
+
+    def stop(intermediate_result: OptimizeResult) -> None:
+        gains.append(-float(intermediate_result.fun))
+        last = gains[-1] - gains[max(0, len(gains) - 1 - _ITERATIONS)]
+        if last < _ITERATIONS * _SHARE_OF_GAIN * gains[-1]:
+            raise StopIteration
+
+    return stop
 
 
 _LEAST_ANGLE = 0.05
