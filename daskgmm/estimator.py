@@ -77,9 +77,12 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         log-likelihood is kept. With ``progressive`` there are at least ten, which compete on
         the sample, and ``n_init`` is how many may go on to all rows, if it cannot tell.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
-        Works on a uniform sample of about 100,000 rows (fewer where D or K is large), in which features are
-        brought to one scale (except for spherical covariances). ``"k-means++"`` and
-        ``"random_from_data"`` assign each sampled row to its nearest seed.
+        Works on a uniform sample of about 100,000 rows (fewer where D or K is large), in
+        which features are brought to one scale (except for spherical covariances).
+        ``"k-means++"`` and ``"random_from_data"`` assign each sampled row to its nearest
+        seed. Where starts compete (see ``n_init``), every second of them is
+        ``"random_from_data"`` whatever is said here: k-means sees no small component within
+        a wide one.
     weights_init : array of shape (K,), optional
     means_init : array of shape (K, D), optional
         Given means also decide which sampled rows start a component's weight and

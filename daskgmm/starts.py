@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ __all__ = ["given_start", "n_candidates_of", "starts_of", "stepper_of", "tol_of"
 
 _FEWEST_TO_TRUNCATE = 200
 """Components; comparing rows with all of fewer costs not much more than choosing."""
+
+_RIVAL = "random_from_data"
+"""Makes every second of the starts that compete: k-means sees only the widest components."""
 
 
 def given_start(model: Any, n_features: int) -> GivenStart:
@@ -82,12 +86,12 @@ def starts_of(
         If ``warm_start`` is asked for and the last fit was of another problem.
     """
 
-    def start_from(scan: Scan) -> Mixture:
+    def start_from(scan: Scan, init_params: str = model.init_params) -> Mixture:
         return start_mixture(
             scan,
             n_components=model.n_components,
             covariance_type=model.covariance_type,
-            init_params=model.init_params,
+            init_params=init_params,
             reg_covar=model.reg_covar,
             rng=rng,
             given=given,
@@ -98,9 +102,10 @@ def starts_of(
     if given.complete:
         return [start_from(scan)]
     if model.progressive:
+        kinds = cycle((model.init_params, _RIVAL))
         return best_of_starts(
             scan,
-            start_from,
+            lambda scan: start_from(scan, next(kinds)),
             n_components=model.n_components,
             n_starts=1 if given.means is not None else max(model.n_init, N_STARTS),
             n_kept=model.n_init,
