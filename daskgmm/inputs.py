@@ -174,6 +174,7 @@ def open_input(
     x: Any,
     *,
     n_components: int,
+    n_together: int | None = None,
     memory_limit: int | str | None = None,
     sampled: bool = False,
     output_row_bytes: int = 0,
@@ -185,6 +186,8 @@ def open_input(
     ----------
     x : ndarray, Dask array or DataFrame, xarray.DataArray, zarr.Array, Source, path or URL
     n_components : int
+    n_together : int, optional
+        Components of all mixtures that share a pass; ``n_components`` is of the largest.
     memory_limit : int or str, optional
         Bytes that a process may use; decides how stored rows are cut.
     sampled : bool
@@ -204,7 +207,9 @@ def open_input(
         If the data cannot be processed within the limit.
     """
     stage = stage or Stage()
-    request = _Request(n_components, bytes_of(memory_limit), sampled, output_row_bytes, stage)
+    request = _Request(
+        n_components, n_together, bytes_of(memory_limit), sampled, output_row_bytes, stage
+    )
     kind = next((kind for kind in _KINDS if kind.matches(x)), None)
     stage.check(is_stored=kind is _STORED)
     if kind is not None:
@@ -217,6 +222,7 @@ def open_input(
 @dataclass(frozen=True)
 class _Request:
     n_components: int
+    n_together: int | None
     limit: int | None
     sampled: bool
     output_row_bytes: int
@@ -241,6 +247,7 @@ def _open_stored(x: Any, request: _Request) -> OpenedRows:
         n_features=source.shape[1],
         itemsize=as_read.dtype.itemsize,
         n_components=request.n_components,
+        n_together=request.n_together,
         unit_rows=source.unit_rows,
         unit_overhead=as_read.unit_overhead,
         n_threads=scheduler.n_threads,

@@ -177,6 +177,7 @@ def select(
     opened = open_input(
         X,
         n_components=largest,
+        n_together=sum(model.n_components for model in models),
         memory_limit=first.memory_limit,
         sampled=True,
         stage=Stage(first.stage, first.stage_limit, first.stage_dtype),

@@ -125,6 +125,7 @@ def plan_memory(
     unit_rows: int,
     unit_overhead: int,
     n_threads: int,
+    n_together: int | None = None,
     limit: int | None = None,
     fewer_threads: bool = True,
     sampled: bool = True,
@@ -142,6 +143,9 @@ def plan_memory(
         As of :class:`daskgmm.em.rows.Source`.
     n_threads : int
         Threads at hand.
+    n_together : int, optional
+        Components of all mixtures that share a pass, where there are several:
+        ``n_components`` is of the largest.
     limit : int, optional
         Bytes for the whole process; :func:`default_limit` if not given.
     fewer_threads : bool
@@ -166,7 +170,7 @@ def plan_memory(
         while 2 * grain * max(output_row_bytes, row_bytes // 2) <= _RESULT_BYTES:
             grain *= 2
     n_sampled = sample_rows(n_rows, k, d) if sampled else 0
-    statistics = 8 * k * (d * d + d + 1)
+    statistics = 8 * (n_together or k) * (d * d + d + 1)
     fixed = resident_bytes() + _RESERVE_BYTES + n_sampled * _sample_row(k, d) + 16 * statistics
     # A thread holds: a piece of its partition, the next one and what the allocator keeps
     # of the one before, chunks being decoded, temporaries of a sub-block, hashes of a grain, the
