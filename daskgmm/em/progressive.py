@@ -28,7 +28,7 @@ N_STARTS = 10
 """Least starts that compete, on the smallest sample."""
 _THINNINGS = (16, 4, 1)
 _ROWS_PER_PARAMETER = 20
-_EM_STEPS, _MAX_ITER = 100, 30
+_EM_STEPS, _EM_STEPS_AT_THE_END, _MAX_ITER = 100, 20, 30
 _ERRORS = 2.0
 """Standard errors that a start must be behind to be dropped."""
 
@@ -78,10 +78,11 @@ def best_of_starts(
     most = n_starts
     for level, at in enumerate(scans):
         rows = InMemoryRows(at.sample, n_threads=n_threads)
-        fits = [fit for m in candidates if (fit := climb(rows, m, reg_covar)) is not None]
+        last = level == len(scans) - 1
+        climbed = (climb(rows, m, reg_covar, to_the_end=last) for m in candidates)
+        fits = [fit for fit in climbed if fit is not None]
         if not fits:
             return candidates[:1]
-        last = level == len(scans) - 1
         most = n_kept if last else max(n_kept, most // 2)
         candidates = _leaders(rows, at.sample, fits)[:most]
     return candidates
@@ -91,18 +92,22 @@ def _is_enough(sample: Float64Array, n_rows: int, n_components: int) -> bool:
     return len(sample) >= n_rows and len(np.unique(sample, axis=0)) > 2 * n_components
 
 
-def climb(rows: InMemoryRows, start: Mixture, reg_covar: float) -> FitResult | None:
+def climb(
+    rows: InMemoryRows, start: Mixture, reg_covar: float, *, to_the_end: bool
+) -> FitResult | None:
     """To a tenth of the sample's own precision; None where a component collapses.
 
     By EM as long as that is quick; what it leaves is the surrogate's work, which
-    here, with all the rows at hand, is no surrogate.
+    here, with all the rows at hand, is no surrogate. In a flat valley EM takes itself to be
+    at the end long before: the surrogate has the last word where that matters.
     """
     tol = statistical_tol(start.n_parameters, rows.n_rows)
     gap = stop_rule_named("gap")
     exact = Surrogate.of_rows(reg_covar, rows)
+    n_steps = _EM_STEPS_AT_THE_END if to_the_end else _EM_STEPS
     try:
-        fit = run(rows, start, stepper=PlainEM(reg_covar), stop=gap, tol=tol, max_iter=_EM_STEPS)
-        if fit.converged:
+        fit = run(rows, start, stepper=PlainEM(reg_covar), stop=gap, tol=tol, max_iter=n_steps)
+        if fit.converged and not to_the_end:
             return fit
         return run(rows, fit.mixture, stepper=exact, stop=gap, tol=tol, max_iter=_MAX_ITER)
     except SingularComponentError:

@@ -134,7 +134,7 @@ class Surrogate:
     def of_rows(cls, reg_covar: float, rows: InMemoryRows) -> Self:
         """With all of some rows in memory for their own sample: then it is exact."""
         stepper = cls(reg_covar, rows.array, rows.n_threads)
-        stepper.state.thinning = 1
+        stepper.state.thinning, stepper.state.damping = 1, 0.0
         return stepper
 
     def next(self, mixture: Mixture, statistics: Statistics) -> Step:
