@@ -29,6 +29,8 @@ from daskgmm.em import (
     FitResult,
     GivenStart,
     Iteration,
+    RareComponent,
+    RareComponents,
     Resumed,
     Scan,
     ScanDone,
@@ -48,7 +50,14 @@ from daskgmm.execution import ProgressLines, StagingReport, in_force
 from daskgmm.inputs import OpenedRows, Stage, check_unmasked, is_lazy, open_input
 from daskgmm.kernel import FAMILIES, Mixture, must_compile, warm_up
 from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of_record
-from daskgmm.starts import given_start, n_candidates_of, starts_of, stepper_of, tol_of
+from daskgmm.starts import (
+    given_start,
+    is_fitted_to_sample,
+    n_candidates_of,
+    starts_of,
+    stepper_of,
+    tol_of,
+)
 from daskgmm.storage import read_model, redacted, save_model
 
 __all__ = ["GaussianMixture", "load_model"]
@@ -180,6 +189,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Bytes of rows that were staged, over all processes.
     history_ : tuple of Iteration
         Of the best start.
+    rare_components_ : tuple of RareComponent
+        Those that the sample had missed, found among the worst-fitting rows: ``n_rows`` of each.
     seconds_ : float
         Wall time of the fit.
 
@@ -342,15 +353,27 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 checkpoints.keep_scan(scan, rng)
             else:
                 tell(Resumed(1 + checkpoints.n_iter))
-            results = run_together(
+            candidates = self._candidates(scan, checkpoints.courses, given, rng, tol)
+            # Bounds of other neighbourhoods could not tell whether a component is an advance.
+            looked_for = is_fitted_to_sample(self, given) and self.truncate is None
+            rare = RareComponents(
                 rows,
-                self._candidates(scan, checkpoints.courses, given, rng, tol),
+                candidates[0].start if looked_for and not checkpoints.courses else None,
+                scan,
+                self.reg_covar,
+                lambda start: self._candidate(start, scan, given, tol),
+                tell,
+            )
+            results = run_together(
+                rare.rows,
+                candidates,
                 stop=stop_rule_named(self.stopping),
                 max_iter=self.max_iter,
                 total=scan.moments,
                 precision=self.precision,
                 on_iteration=tell,
                 drop=hopeless,
+                join=rare.join,
                 keep=checkpoints.keep_pass,
             )
             checkpoints.finish()
@@ -382,20 +405,22 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         tol: float,
     ) -> list[Candidate]:
         """What to fit: starts, or what became of them before an interruption."""
-        threads = in_force().local_threads
-        so_far: Sequence[Course | None] = courses
         if courses:
-            starts = [course.mixture for course in courses]
-        else:
-            starts = starts_of(self, scan, given, rng)
-            so_far = [None] * len(starts)
+            return [self._candidate(c.mixture, scan, given, tol, c) for c in courses]
         return [
-            Candidate(
-                *(start, stepper_of(self, scan.sample, threads, given), tol, course),
-                n_candidates=n_candidates_of(self),
-            )
-            for start, course in zip(starts, so_far, strict=True)
+            self._candidate(start, scan, given, tol) for start in starts_of(self, scan, given, rng)
         ]
+
+    def _candidate(
+        self,
+        start: Mixture,
+        scan: Scan,
+        given: GivenStart,
+        tol: float,
+        so_far: Course | None = None,
+    ) -> Candidate:
+        stepper = stepper_of(self, scan.sample, in_force().local_threads, given)
+        return Candidate(start, stepper, tol, so_far, n_candidates_of(self))
 
     def check_parameters(self) -> None:
         """Raise an error for parameters that no fit can have."""
@@ -423,7 +448,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """Fit, then label the same rows; see :meth:`predict`."""
         return self.fit(X).predict(X)
 
-    def _progress(self, tol: float) -> Callable[[ScanDone | Resumed | Iteration], None]:
+    def _progress(
+        self, tol: float
+    ) -> Callable[[ScanDone | Resumed | RareComponent | Iteration], None]:
         if not self.verbose:
             return lambda event: None
         return ProgressLines(
@@ -498,6 +525,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         opened = open_input(
             x,
             n_components=self.n_components,
+            # Starts, and one that a rare component may be given to.
+            n_together=(self.n_init + 1) * self.n_components if reset else None,
             memory_limit=self.memory_limit,
             sampled=reset,
             # Anything else is a single pass.

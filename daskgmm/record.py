@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from daskgmm._version import __version__
-from daskgmm.em import FitResult, Iteration
+from daskgmm.em import FitResult, Iteration, RareComponent
 from daskgmm.errors import ModelFormatError
 from daskgmm.execution import peak_memory_bytes
 
@@ -35,6 +35,7 @@ def facts_of_fit(result: FitResult, n_passes: int, n_rows: int, seconds: float) 
     """Fitted attributes of an estimator, other than the parameters."""
     return {
         "history_": result.history,
+        "rare_components_": result.rare,
         "lower_bounds_": [iteration.log_likelihood for iteration in result.history],
         "lower_bound_": result.log_likelihood,
         "n_iter_": len(result.history),
@@ -70,6 +71,7 @@ def record_of(model: Any) -> dict[str, Any]:
         "converged": model.converged_,
         "settings": {name: getattr(model, name) for name in _SETTINGS},
         "history": [asdict(iteration) for iteration in model.history_],
+        "rare_components": [asdict(found) for found in model.rare_components_],
     }
 
 
@@ -97,6 +99,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
     """
     try:
         history = tuple(Iteration(**iteration) for iteration in record.get("history") or [])
+        rare = tuple(RareComponent(**found) for found in record.get("rare_components") or [])
     except (TypeError, ValueError) as error:
         raise _edited(where, error) from error
     same = (
@@ -115,6 +118,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
     )
     return {
         "history_": history,
+        "rare_components_": rare,
         "lower_bounds_": [iteration.log_likelihood for iteration in history],
         "lower_bound_": record.get("log_likelihood_per_row"),
         **{f"{name}_": record.get(name) for name in same},

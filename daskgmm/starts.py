@@ -23,7 +23,14 @@ from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.execution import in_force
 from daskgmm.kernel import Mixture, family_named, n_parameters
 
-__all__ = ["given_start", "n_candidates_of", "starts_of", "stepper_of", "tol_of"]
+__all__ = [
+    "given_start",
+    "is_fitted_to_sample",
+    "n_candidates_of",
+    "starts_of",
+    "stepper_of",
+    "tol_of",
+]
 
 _FEWEST_TO_TRUNCATE = 200
 """Components; comparing rows with all of fewer costs not much more than choosing."""
@@ -97,7 +104,7 @@ def starts_of(
             given=given,
         )
 
-    if model.warm_start and hasattr(model, "weights_"):
+    if _is_warm(model):
         return [_warm_start(model, scan.sample.shape[1])]
     if given.complete:
         return [start_from(scan)]
@@ -113,6 +120,15 @@ def starts_of(
             n_threads=in_force().local_threads,
         )
     return [start_from(scan) for _ in range(model.n_init)]
+
+
+def is_fitted_to_sample(model: Any, given: GivenStart) -> bool:
+    """Whether :func:`starts_of` answers with mixtures fitted to the sample."""
+    return bool(model.progressive) and not given.complete and not _is_warm(model)
+
+
+def _is_warm(model: Any) -> bool:
+    return bool(model.warm_start) and hasattr(model, "weights_")
 
 
 def stepper_of(

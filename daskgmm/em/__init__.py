@@ -7,10 +7,11 @@ from daskgmm.em.evaluate import (
     probabilities,
     score_rows,
 )
-from daskgmm.em.history import Iteration, Resumed, ScanDone
+from daskgmm.em.history import Iteration, RareComponent, Resumed, ScanDone
 from daskgmm.em.initialise import INITIALISERS, GivenStart, start_mixture
 from daskgmm.em.loop import Candidate, Course, FitResult, run, run_together
 from daskgmm.em.progressive import N_STARTS, best_of_starts, hopeless
+from daskgmm.em.rare import RareComponents
 from daskgmm.em.rows import InMemoryRows, Rows, Source
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.steppers import STEPPERS, PlainEM, Squarem, Step, Stepper, Surrogate
@@ -28,6 +29,8 @@ __all__ = [
     "InMemoryRows",
     "Iteration",
     "PlainEM",
+    "RareComponent",
+    "RareComponents",
     "Resumed",
     "Rows",
     "Scan",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Iteration", "Resumed", "ScanDone"]
+__all__ = ["Iteration", "RareComponent", "Resumed", "ScanDone"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,16 @@ class Resumed:
     """Event: an interrupted fit goes on, after so many passes."""
 
     n_passes: int
+
+
+@dataclass(frozen=True)
+class RareComponent:
+    """Event: rows that the sample missed were given a component, to be tried on all rows."""
+
+    n_rows: float
+
+    def __str__(self) -> str:
+        return f"a component of about {self.n_rows:.0f} rows was found among the worst-fitting rows"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.em.history import Iteration
+from daskgmm.em.history import Iteration, RareComponent
 from daskgmm.em.rows import Rows
 from daskgmm.em.steppers import Stepper
 from daskgmm.em.stopping import StopRule, estimated_remaining_gain
@@ -46,11 +46,14 @@ class FitResult:
         One for each pass, in order.
     stop_reason : str
         The name of the stop rule that held, or ``"max_iter"``.
+    rare : tuple of RareComponent
+        What it had been given when it joined.
     """
 
     mixture: Mixture
     history: tuple[Iteration, ...]
     stop_reason: str
+    rare: tuple[RareComponent, ...] = ()
 
     @property
     def log_likelihood(self) -> float:
@@ -95,6 +98,11 @@ class Course:
         State of the stepper; see :class:`~daskgmm.em.steppers.Stepper`.
     neighbours_at : Mixture or None
         From which neighbourhoods were chosen last, if rows are compared with few components.
+    n_branched : int
+        Iterations of ``history`` that are of another candidate, from which this one branched
+        off: it is kept only if its own first pass finds a higher log-likelihood.
+    rare : tuple of RareComponent
+        What it was given then.
     """
 
     mixture: Mixture
@@ -104,6 +112,8 @@ class Course:
     is_active: bool
     stepper: Any
     neighbours_at: Mixture | None = None
+    n_branched: int = 0
+    rare: tuple[RareComponent, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +127,8 @@ class Candidate:
     tol : float
         What the stop rule compares with.
     so_far : Course, optional
-        Of a fit that was interrupted: it goes on from there, and not from ``start``.
+        Of a fit that was interrupted, or that it branches off from: it goes on from there, and
+        not from ``start``.
     n_candidates : int, optional
         Compare each row with so many components near it alone. Log-likelihoods are then
         lower bounds; see :mod:`daskgmm.kernel.truncated`.
@@ -181,11 +192,13 @@ class _Runner:
         self.history: list[Iteration] = []
         self.stop_reason: str | None = None
         self.is_active = True
+        self._n_branched, self._rare = 0, tuple[RareComponent, ...]()
         if (so_far := candidate.so_far) is not None:
             self.mixture, self.kept = so_far.mixture, so_far.kept
             self.history, self.stop_reason = list(so_far.history), so_far.stop_reason
             self.is_active = so_far.is_active
             candidate.stepper.state = so_far.stepper
+            self._n_branched, self._rare = so_far.n_branched, so_far.rare
         self._candidate, self._n_rows, self._total = candidate, n_rows, total
         if precision == "auto" and candidate.tol < _LEAST_TOL_OF_FLOAT32:
             precision = "float64"
@@ -210,17 +223,20 @@ class _Runner:
         )
         return _Asked(self.mixture, self._precision, scatter_known, self._neighbourhoods)
 
-    def advance(self, statistics: Statistics, seconds: float, stop: StopRule) -> None:
-        """Take a pass in, and step."""
+    def advance(self, statistics: Statistics, seconds: float, stop: StopRule) -> bool:
+        """Take a pass in, and step; False if it branched off and is no higher than before."""
         n_iter = len(self.history) + 1
         _check_pass(statistics, self._n_rows, n_iter)
         step = self._candidate.stepper.next(self.mixture, statistics)
         _check_factors(step.mixture, n_iter, statistics)
         log_likelihood = statistics.log_likelihood / self._n_rows
         seen = [i.log_likelihood for i in self.history if i.accepted]
+        if n_iter == self._n_branched + 1 and seen and log_likelihood <= seen[-1]:
+            return False
         remaining = step.remaining_gain
         if remaining is None:
-            remaining = estimated_remaining_gain([*seen[-2:], log_likelihood])
+            own = [i.log_likelihood for i in self.history[self._n_branched :] if i.accepted]
+            remaining = estimated_remaining_gain([*own[-2:], log_likelihood])
         self.history.append(
             Iteration(
                 n_iter=n_iter,
@@ -239,6 +255,7 @@ class _Runner:
         # Before passes 2, 3, 5, 9, ... the bound may fall for it; between them it cannot.
         elif n_iter.bit_count() == 1:
             self._choose_neighbours(self.mixture)
+        return True
 
     @property
     def best(self) -> float:
@@ -247,7 +264,8 @@ class _Runner:
 
     def result(self) -> FitResult:
         """As it stands."""
-        return FitResult(self.kept, tuple(self.history), self.stop_reason or MAX_ITER)
+        reason = self.stop_reason or MAX_ITER
+        return FitResult(self.kept, tuple(self.history), reason, self._rare)
 
     def course(self) -> Course:
         """As it stands, to go on from."""
@@ -259,6 +277,8 @@ class _Runner:
             self.is_active,
             self._candidate.stepper.state,
             self._neighbours_at,
+            self._n_branched,
+            self._rare,
         )
 
 
@@ -297,6 +317,7 @@ def run_together(
     precision: Precision = "float64",
     on_iteration: Callable[[Iteration], None] = lambda iteration: None,
     drop: Callable[[Sequence[FitResult]], Sequence[bool]] = lambda results: [False] * len(results),
+    join: Callable[[Sequence[FitResult]], Sequence[Candidate]] = lambda results: (),
     keep: Callable[[Sequence[Course]], None] = lambda courses: None,
 ) -> list[FitResult]:
     """Fit mixtures by EM, all on the same passes, each until the stop rule holds for it.
@@ -319,6 +340,8 @@ def run_together(
         there, not here.
     drop : callable
         Given the results so far, says which candidates need no more passes.
+    join : callable
+        Given the same, where passes are left, makes candidates that join from the next one on.
     keep : callable
         Given after each pass how far all candidates have come, before ``on_iteration``;
         what is in it changes with the next pass.
@@ -326,7 +349,8 @@ def run_together(
     Returns
     -------
     list of FitResult
-        One for each candidate; of one that was dropped, as far as it came.
+        One for each candidate; of one that was dropped, as far as it came; none of one whose
+        covariance became singular, or that joined and was no higher than what it branched from.
 
     Raises
     ------
@@ -340,7 +364,7 @@ def run_together(
     """
     with single_thread():  # also between passes: small factorisations are slower on many
         runners = [_Runner(c, rows.n_rows, precision, total) for c in candidates]
-        for _ in range(max(len(runner.history) for runner in runners), max_iter):
+        for n_before in range(max(len(runner.history) for runner in runners), max_iter):
             active = [runner for runner in runners if runner.is_active]
             if not active:
                 break
@@ -349,14 +373,17 @@ def run_together(
             seconds = time.perf_counter() - began
             for runner, statistics in zip(active, found, strict=True):
                 try:
-                    runner.advance(statistics, seconds, stop)
+                    if runner.advance(statistics, seconds, stop):
+                        continue
                 except SingularComponentError:
-                    runners.remove(runner)
-                    if not runners:
+                    if len(runners) == 1:
                         raise
-            dropped = drop([runner.result() for runner in runners])
-            for runner, out in zip(runners, dropped, strict=True):
+                runners.remove(runner)
+            results = [runner.result() for runner in runners]
+            for runner, out in zip(runners, drop(results), strict=True):
                 runner.is_active &= not out
+            if n_before + 1 < max_iter:
+                runners += [_Runner(c, rows.n_rows, precision, total) for c in join(results)]
             keep([runner.course() for runner in runners])
             if seen := [runner for runner in active if runner in runners]:
                 on_iteration(max(seen, key=lambda runner: runner.best).history[-1])

@@ -26,7 +26,7 @@ from scipy import linalg, special
 from sklearn.neighbors import NearestNeighbors
 
 from daskgmm.em.history import RareComponent
-from daskgmm.em.loop import Candidate, FitResult
+from daskgmm.em.loop import Candidate, Course, FitResult
 from daskgmm.em.rows import InMemoryRows, Rows
 from daskgmm.em.scan import Scan
 from daskgmm.em.tail import RowsWithTail, Tail
@@ -110,7 +110,12 @@ class RareComponents:
             self._tell(event)
         if not found:
             return []
-        return [replace(self._candidate(mixture), branched=results[0].history, rare=found)]
+        candidate, before = self._candidate(mixture), results[0].history
+        state = candidate.stepper.state
+        branch = Course(
+            *(mixture, mixture, before, None, True, state), n_branched=len(before), rare=found
+        )
+        return [replace(candidate, so_far=branch)]
 
 
 def with_rare_components(

@@ -12,6 +12,7 @@ from dask.utils import format_bytes, parse_bytes
 from distributed.system import MEMORY_LIMIT
 
 from daskgmm.em.rows import grain_rows
+from daskgmm.em.tail import tail_bytes
 from daskgmm.errors import MemoryLimitError, ParameterError
 from daskgmm.kernel import sub_block_bytes
 
@@ -32,6 +33,7 @@ _RESULT_BYTES = 4 * 2**20
 _SHARE_OF_FREE = 0.5
 _SAMPLE_BYTES = 128 * 2**20
 _SAMPLE_ROWS = 100_000
+_TAILS = 12  # partial sums of a tree, and one in the making
 PIECE_OVERHEAD = 4096
 """Bytes that a piece kept in memory may take beside its rows: the allocator's rounding."""
 _RESERVE_BYTES = 24 * 2**20  # the allocator's slack, the graph
@@ -181,6 +183,7 @@ def plan_memory(
         + sub_block_bytes(k, d)
         + 24 * grain
         + 20 * statistics
+        + (_TAILS * tail_bytes(d) if sampled else 0)
         + 2 * grain * output_row_bytes
     )
 

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from dask.callbacks import Callback
 
-from daskgmm.em import Iteration, Resumed, ScanDone
+from daskgmm.em import Iteration, RareComponent, Resumed, ScanDone
 
 __all__ = ["PassProgress", "ProgressLines", "duration"]
 
@@ -49,10 +49,13 @@ class ProgressLines:
         self._stream = stream or sys.stderr
         self._last: Iteration | None = None
 
-    def __call__(self, event: ScanDone | Resumed | Iteration) -> None:
+    def __call__(self, event: ScanDone | Resumed | RareComponent | Iteration) -> None:
         """Print the event."""
         if isinstance(event, Resumed):
             self._print(f"resumed: {event.n_passes} passes need not be made again")
+            return
+        if isinstance(event, RareComponent):
+            self._print(str(event))
             return
         if isinstance(event, ScanDone):
             self._print(

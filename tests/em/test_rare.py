@@ -6,8 +6,6 @@ among the worst-fitting rows.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import dask.array as da
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from daskgmm import GaussianMixture, load_model
 from daskgmm.em import (
     STOP_RULES,
     Candidate,
+    Course,
     InMemoryRows,
     PlainEM,
     RareComponents,
@@ -27,8 +26,8 @@ from daskgmm.em import rare as rare_module
 from daskgmm.em.rare import densest_group
 from daskgmm.kernel import Mixture, e_step, log_density, moments_and_extremes
 
-N, D, K = 300_000, 3, 3
-N_RARE = 60
+N, D, K = 150_000, 3, 3
+N_RARE = 40
 FAR = np.array([25.0, -25.0, 25.0])
 
 
@@ -48,8 +47,8 @@ def x(common):
 
 @pytest.fixture
 def small_sample(monkeypatch):
-    """A sample of some 3,000 rows, of which hardly one is rare."""
-    monkeypatch.setattr("daskgmm.inputs.sample_rows", lambda n_rows, k, d: 3000)
+    """A sample of some 2,000 rows, of which hardly one is rare."""
+    monkeypatch.setattr("daskgmm.inputs.sample_rows", lambda n_rows, k, d: 2000)
 
 
 @pytest.fixture
@@ -67,8 +66,9 @@ def _finds(model):
 
 
 @pytest.mark.usefixtures("small_sample")
-def test_a_component_that_the_sample_missed_is_found(x, tmp_path, capsys):
-    model = _fit(x, verbose=1)
+@pytest.mark.parametrize("stepper", ["surrogate", "plain"])
+def test_a_component_that_the_sample_missed_is_found(x, stepper, tmp_path, capsys):
+    model = _fit(x, verbose=1, stepper=stepper)
     assert _finds(model)
     held = model.weights_.min() * N
     assert held == pytest.approx(N_RARE, rel=0.05)
@@ -82,8 +82,8 @@ def test_a_component_that_the_sample_missed_is_found(x, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("small_sample", "nothing_found")
-def test_it_is_missed_where_nobody_looks(x):
-    assert not _finds(_fit(x))
+def test_em_misses_it_where_nobody_looks(x):
+    assert not _finds(_fit(x, stepper="plain"))
 
 
 @pytest.mark.usefixtures("small_sample")
@@ -108,6 +108,13 @@ def test_where_the_same_grains_lie_changes_no_bit(x):
     one, other = (_fit(da.from_array(x, chunks=(n * grain, D))) for n in (1, 4))
     assert len(one.rare_components_) == 1
     assert_same_bits(one._mixture, other._mixture)
+
+
+def _branched(mixture, result):
+    """A candidate that joins, made of a fit under way."""
+    stepper, history = PlainEM(0.0), result.history
+    course = Course(mixture, mixture, history, None, True, stepper.state, len(history))
+    return Candidate(mixture, stepper, 1e-7, course)
 
 
 def _far_off(mixture):
@@ -136,8 +143,7 @@ def test_a_bad_proposal_is_dropped(common):
         if told:
             return []
         told.append(results)
-        bad = Candidate(_far_off(start), PlainEM(0.0), 1e-7)
-        return [replace(bad, branched=results[0].history)]
+        return [_branched(_far_off(start), results[0])]
 
     (alone,), results = fitted(lambda results: ()), fitted(join)
     assert told
@@ -156,7 +162,7 @@ def test_a_good_proposal_goes_on_from_where_it_branched(common):
     def join(results):
         if len(results[0].history) != 2:
             return []
-        return [Candidate(truth, PlainEM(0.0), 1e-7, branched=results[0].history)]
+        return [_branched(truth, results[0])]
 
     first, joined = run_together(
         rows,
