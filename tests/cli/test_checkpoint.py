@@ -11,7 +11,7 @@ from commands import DASKGMM, daskgmm, mixture_rows, tree, write_store
 
 from daskgmm import load_model
 
-FIT = ("fit", "data.zarr", "--components", 6, "--tol", 1e-9, "--max-iter", 12)
+FIT = ("fit", "data.zarr", "--components", 6, "--tol", 0, "--max-iter", 12, "--no-progressive")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from commands import DASKGMM, daskgmm, forked, mixture_rows, tree, write_store
 
 JOB = {
     "data": "data.zarr",
-    "model": {"components": 4, "tol": 1e-9, "max_iter": 12, "seed": 3},
+    "model": {"components": 4, "tol": 0, "max_iter": 12, "seed": 3, "progressive": False},
     "outputs": {
         "model": "model.zarr",
         "labels": "labels.zarr",
@@ -51,7 +51,7 @@ def write(folder: Path, job: dict) -> None:
 def undisturbed(data, tmp_path_factory):
     """Outputs of the separate commands."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    fit = ("--components", 4, "--tol", 1e-9, "--max-iter", 12, "--seed", 3)
+    fit = ("--components", 4, "--tol", 0, "--max-iter", 12, "--seed", 3, "--no-progressive")
     assert forked("fit", data, *fit, "--output", "model.zarr", cwd=folder).status == 0
     done = forked(
         *("predict", data, "--model", "model.zarr", "--output", "labels.zarr"),
