@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 KEY, SECRET = "AKIAFORTESTSONLY", "verysecretaccesskey/of+the+tests"
+PAGE = 50
+"""Objects that a listing gives at once; 1000 on S3."""
 _REQUEST = re.compile(
     r'"(?:\x1b\[[\d;]*m)*(?P<method>[A-Z]+) /(?P<path>[^ "]*) HTTP/[^"]*" (?P<status>\d+)'
 )
@@ -50,6 +52,7 @@ class ObjectStore:
                 [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
                 stdout=file,
                 stderr=file,
+                env={**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)},
             )
         store = cls(process, port, log)
         deadline = time.monotonic() + 60
@@ -68,7 +71,10 @@ class ObjectStore:
         self.process.wait()
 
     def _call(self, path: str, body: bytes | None = None) -> None:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", body, timeout=5):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/{path}", body, {"Content-Type": "text/plain"}
+        )
+        with urllib.request.urlopen(request, timeout=5):
             pass
 
     @property

@@ -62,17 +62,18 @@ def daskgmm(*arguments: object, cwd: Path | None = None) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["daskgmm.cli"])
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["daskgmm.cli", "s3fs"])
 
 
-def forked(*arguments: object, cwd: Path) -> Finished:
+def forked(*arguments: object, cwd: Path, env: Mapping[str, str | None] | None = None) -> Finished:
     """Run the command in a process of its own, forked from one that has imported it.
 
     Importing takes seconds, which would be most of the time of a table of bad inputs.
+    In its environment ``env`` is added to that of the first such process; None removes.
     """
     out, err = cwd.parent / f"{cwd.name}.out", cwd.parent / f"{cwd.name}.err"
-    process = _forks.Process(target=_run, args=([*map(str, arguments)], cwd, out, err))
+    process = FORKS.Process(target=_run, args=([*map(str, arguments)], cwd, out, err, env or {}))
     process.start()
     process.join()
     status = process.exitcode
@@ -81,10 +82,16 @@ def forked(*arguments: object, cwd: Path) -> Finished:
     return Finished(status, out.read_text(), err.read_text())
 
 
-def _run(arguments: list[str], cwd: Path, out: Path, err: Path) -> None:
+def _run(
+    arguments: list[str], cwd: Path, out: Path, err: Path, env: Mapping[str, str | None]
+) -> None:
     from daskgmm.cli import main
 
     os.chdir(cwd)
+    for name, value in env.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
     for path, stream in ((out, sys.stdout), (err, sys.stderr)):
         with path.open("wb") as file:
             os.dup2(file.fileno(), stream.fileno())

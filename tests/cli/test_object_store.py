@@ -1,0 +1,375 @@
+"""Data, models and outputs on S3, as users run it: the bits of a local disk, or one line.
+
+The server is moto's, in a process of its own; credentials are in the environment of
+each command, and nothing that a command prints or stores may hold the secret.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+import zarr
+from commands import DASKGMM, FORKS, Finished, forked, mixture_rows, write_store
+from faulty_proxy import faulty_proxy
+from object_store import SECRET, environment, free_port
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from daskgmm import load_model
+from daskgmm.storage import RowOutput
+from daskgmm.storage.remote import TIMEOUT_VARIABLE
+
+LOCAL = Path(__file__).parents[2] / "cluster_configs" / "local.yaml"
+FIT = ("--components", 3, "--max-iter", 4, "--tol", 0, "--no-progressive")
+N_CHUNKS = 20
+CODECS = {"compressors": [ZstdCodec(level=1), Crc32cCodec()]}
+
+
+class Place:
+    """A folder and a bucket with the same data: chunked, sharded, in a group."""
+
+    def __init__(self, folder, bucket, store):
+        self.folder, self.bucket, self.store = folder, bucket, store
+        self.fs = fsspec.filesystem("s3")
+
+    def run(self, *arguments, env=None) -> Finished:
+        done = forked(*arguments, cwd=self.folder, env={**self.store.environment, **(env or {})})
+        assert SECRET not in done.stdout + done.stderr
+        return done
+
+    def files(self, url) -> dict[str, bytes]:
+        """Everything below a URL, hidden ones too."""
+        self.fs.invalidate_cache()
+        return {key: self.fs.cat_file(key) for key in self.fs.find(url)}
+
+    def names(self) -> set[str]:
+        """What is in the bucket, at the top."""
+        self.fs.invalidate_cache()
+        return {name.rpartition("/")[2] for name in self.fs.ls(self.bucket)}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, object_store):
+    folder = tmp_path_factory.mktemp("objects") / "work"
+    folder.mkdir()
+    x = mixture_rows(200_000, 4, 3, spread=1.0)
+    write_store(folder / "data.zarr", x, rows=len(x) // N_CHUNKS)
+    chunks, shards = (2_500, 4), (10_000, 4)
+    sharded = zarr.create_array(
+        folder / "sharded.zarr",
+        shape=x.shape,
+        dtype=x.dtype,
+        chunks=chunks,
+        shards=shards,
+        **CODECS,
+    )
+    sharded[:] = x
+    shutil.copytree(folder / "data.zarr", folder / "group.zarr" / "x")
+    zarr.create_group(folder / "group.zarr")
+    place = Place(folder, object_store.bucket(), object_store)
+    for name in ("data.zarr", "sharded.zarr", "group.zarr"):
+        place.fs.put(f"{folder}/{name}", f"{place.bucket}/{name}", recursive=True)
+    for name in ("data.zarr", "sharded.zarr"):
+        done = place.run("fit", name, *FIT, "--output", f"model-of-{name}")
+        assert done.status == 0, done.stderr
+    done = place.run(
+        *("predict", "data.zarr", "--model", "model-of-data.zarr", "--output", "labels.zarr")
+    )
+    assert done.status == 0, done.stderr
+    return place
+
+
+def assert_same_model(one, other):
+    one, other = load_model(one), load_model(other)
+    for name in ("weights_", "means_", "covariances_"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.lower_bounds_ == other.lower_bounds_
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        ("data.zarr", ()),
+        ("sharded.zarr", ()),
+        ("group.zarr", ("--member", "x")),
+        ("sharded.zarr", ("--cluster", LOCAL)),
+    ],
+)
+def test_a_fit_has_the_bits_of_a_local_one(place, data, options):
+    """Also on two worker processes, which take credentials from their environment."""
+    model = f"{place.bucket}/model-{time.monotonic_ns()}.zarr"
+    with place.store.requests() as requests:
+        done = place.run(
+            "fit", f"{place.bucket}/{data}", *FIT, "--output", model, "--json", *options
+        )
+    assert done.json["model"] == model
+    kind = "sharded" if data == "sharded.zarr" else "data"
+    assert_same_model(model, place.folder / f"model-of-{kind}.zarr")
+    chunks = [
+        request for request in requests if "/c/" in request.path and "model" not in request.path
+    ]
+    assert {request.method for request in chunks} == {"GET"}
+    assert len(chunks) == done.json["n_passes"] * N_CHUNKS
+    listings = [r for r in requests if f"prefix={data.partition('/')[0]}" in r.path]
+    assert len(listings) == 1
+    assert not any(SECRET.encode() in content for content in place.files(model).values())
+
+
+@pytest.mark.parametrize("options", [(), ("--cluster", LOCAL)], ids=["threads", "workers"])
+def test_predict_score_info_and_check(place, options):
+    data, model = f"{place.bucket}/data.zarr", f"{place.bucket}/model-of-data.zarr"
+    load_model(place.folder / "model-of-data.zarr").save(model, overwrite=True)
+    output = f"{place.bucket}/labels-{time.monotonic_ns()}.zarr"
+    assert place.run("predict", data, "--model", model, "--output", output, *options).status == 0
+    far, near = place.files(output), tree_of(place.folder / "labels.zarr")
+    assert {key.partition(".zarr/")[2]: value for key, value in far.items()} == near
+    if options:
+        return
+    scores = [
+        place.run("score", d, "--model", m, "--json").json | {"model": ""}
+        for d, m in ((data, model), ("data.zarr", "model-of-data.zarr"))
+    ]
+    assert scores[0] == scores[1]
+    assert place.run("info", model, "--json").json["kind"] == "model"
+    assert place.run("check", data, "--json").json["damage"] is None
+
+
+def tree_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def copy_without_chunk(place):
+    url = f"{place.bucket}/missing.zarr"
+    place.fs.copy(f"{place.bucket}/data.zarr", url, recursive=True)
+    place.fs.rm(f"{url}/c/3/0")
+    return url
+
+
+def copy_with_flipped_bit(place):
+    url = f"{place.bucket}/flipped.zarr"
+    place.fs.copy(f"{place.bucket}/data.zarr", url, recursive=True)
+    content = bytearray(place.fs.cat_file(f"{url}/c/3/0"))
+    content[len(content) // 2] ^= 1
+    place.fs.pipe_file(f"{url}/c/3/0", bytes(content))
+    return url
+
+
+NO_CREDENTIALS = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+BAD = {
+    "missing chunk": (copy_without_chunk, {}, r"missing.zarr: 1 of 20 chunks is missing .*'c/3/0'"),
+    "damaged chunk": (
+        copy_with_flipped_bit,
+        {},
+        r"flipped.zarr: chunk 'c/3/0' \(rows 30000:40000\) does not decode",
+    ),
+    "missing store": (
+        lambda place: f"{place.bucket}/none.zarr",
+        {},
+        r"no Zarr array or group at s3://bucket-\d+/none.zarr",
+    ),
+    "missing bucket": (
+        lambda place: f"{place.bucket}-none/data.zarr",
+        {},
+        r"no Zarr array or group at s3://bucket-\d+-none/data.zarr",
+    ),
+    "no credentials": (
+        lambda place: f"{place.bucket}/data.zarr",
+        NO_CREDENTIALS,
+        r"s3://bucket-\d+/data.zarr.*: access denied \(NoCredentialsError.*AWS_ACCESS_KEY_ID",
+    ),
+    "nobody there": (
+        lambda place: f"{place.bucket}/data.zarr",
+        {**environment(free_port()), TIMEOUT_VARIABLE: "0.5"},
+        r"s3://bucket-\d+/data.zarr.*: no answer for 0.5 s .*DASKGMM_STORAGE_TIMEOUT=SECONDS",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_wrong_is_said_in_a_line(place, case):
+    make, env, expected = BAD[case]
+    done = place.run("fit", make(place), *FIT, "--output", "none.zarr", env=env)
+    assert done.status == 1
+    assert re.search(expected, done.error), done.error
+    assert not (place.folder / "none.zarr").exists()
+
+
+def test_wrong_credentials_are_said_in_a_line(place):
+    with place.store.with_authentication():
+        for command in (
+            ("fit", f"{place.bucket}/data.zarr", *FIT, "--output", "none.zarr"),
+            ("fit", "data.zarr", *FIT, "--output", f"{place.bucket}/none.zarr"),
+            ("info", f"{place.bucket}/data.zarr"),
+        ):
+            done = place.run(*command)
+            assert done.status == 1
+            assert "access denied (PermissionError: " in done.error
+            assert "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in done.error
+
+
+def test_an_output_that_cannot_be_written_is_known_before_the_fit(place):
+    for output, expected in (
+        (f"{place.bucket}-none/m.zarr", "bucket or folder of .* does not exist; create it first"),
+        (f"{place.bucket}/data.zarr", "exists; choose another name"),
+    ):
+        done = place.run("fit", "data.zarr", *FIT, "--output", output)
+        assert done.status == 1
+        assert re.search(expected, done.error)
+        assert "pass 1" not in done.stderr
+
+
+def started(place, *arguments, **env) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [DASKGMM, *map(str, arguments)],
+        cwd=place.folder,
+        env={**environment(place.store.port), "PATH": "", **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_line(process, beginning):
+    for line in process.stderr:
+        if line.startswith(beginning):
+            return
+    pytest.fail(f"no line began with {beginning!r}")
+
+
+def test_a_store_that_comes_back_leaves_no_trace_in_the_model(place):
+    """Its process is stopped in the middle of the fit, and goes on two seconds later."""
+    model = f"{place.bucket}/survived.zarr"
+    process = started(
+        *(place, "fit", f"{place.bucket}/data.zarr", *FIT, "--output", model),
+        **{TIMEOUT_VARIABLE: "6"},  # a read is given up after 1.5 s
+    )
+    wait_for_line(process, "pass 1:")
+    with place.store.paused():
+        wait_for_line(process, "note: s3://")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "pass 4" in err
+    assert SECRET not in out + err
+    assert_same_model(model, place.folder / "model-of-data.zarr")
+
+
+@pytest.mark.parametrize(
+    "options", [(), pytest.param(("--cluster", LOCAL), marks=pytest.mark.slow)]
+)
+def test_a_store_that_stays_away_is_an_end_in_time(place, options):
+    process = started(
+        *(place, "fit", f"{place.bucket}/data.zarr", *FIT, "--output", "none.zarr", *options),
+        **{TIMEOUT_VARIABLE: "2"},
+    )
+    wait_for_line(process, "pass 1:")
+    with place.store.paused():
+        began = time.monotonic()
+        _, err = process.communicate(timeout=60)
+        assert time.monotonic() - began < 15
+    assert process.returncode == 1
+    errors = [line for line in err.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert re.search(r"Error: s3://bucket-\d+/data.zarr/c/\d+/0: no answer for 2 s", errors[0])
+    assert options or "Traceback" not in err  # workers have a log of their own
+    assert not (place.folder / "none.zarr").exists()
+
+
+OLD, NEW = np.arange(40, dtype="i4"), np.arange(60, dtype="i4") + 1000
+
+
+def write_new(output: str, port: int) -> None:
+    """Replace an output, in a process that may be killed."""
+    os.environ.update(environment(port))
+    with RowOutput.create(
+        output, n_rows=len(NEW), dtype="i4", partition_rows=30, overwrite=True
+    ) as out:
+        for start in (0, 30):
+            out.writer.write(start, NEW[start : start + 30])
+
+
+def state_of(output: str) -> str:
+    """What a reader finds; anything but these would be half an output."""
+    try:
+        values = zarr.open_array(output, mode="r")[:]
+    except FileNotFoundError:
+        return "nothing"
+    if np.array_equal(values, OLD):
+        return "old"
+    np.testing.assert_array_equal(values, NEW)
+    return "new"
+
+
+def killed_at(place, output: str, n_passed: int) -> bool:
+    """Whether ``write_new`` was killed, by the change that follows ``n_passed`` of its commit."""
+    process = None
+    changes = itertools.count()
+
+    def fault(handler):
+        is_change = handler.command in ("PUT", "POST", "DELETE")
+        # Before the commit come the writes into the staging prefix.
+        in_commit = "/.out.zarr.partial-" not in handler.path
+        if not (is_change and in_commit and next(changes) == n_passed):
+            return False
+        os.kill(process.pid, signal.SIGKILL)
+        handler.close_connection = True
+        return True
+
+    with faulty_proxy(place.store.port, fault) as port:
+        process = FORKS.Process(target=write_new, args=(output, port))
+        process.start()
+        process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_kill_at_any_moment_of_a_commit_shows_nothing_half(place, stride):
+    """kill -9 at each request of the commit that changes something, before it is passed on.
+
+    The next run replaces what is left under the output's name.
+    """
+    states = []
+    for n_passed in itertools.count(step=stride):
+        bucket = place.store.bucket()
+        output = f"{bucket}/out.zarr"
+        zarr.create_array(output, data=OLD, chunks=(20,))
+        if not killed_at(place, output, n_passed):
+            break
+        states.append(state_of(output))
+        write_new(output, place.store.port)
+        assert state_of(output) == "new"
+        keys = {key.partition("/")[2] for key in place.files(bucket)}
+        here = {key for key in keys if not re.match(r"\.out\.zarr\.(partial|replaced)-", key)}
+        assert here == {"out.zarr/zarr.json", "out.zarr/c/0", "out.zarr/c/1"}
+    assert state_of(output) == "new"
+    # It begins with the old and ends with the new, and nothing comes back that was gone.
+    assert [key for key, _ in itertools.groupby(states)] == ["old", "nothing", "new"]
+
+
+def test_metadata_of_a_model_come_last_and_its_root_at_the_end(place):
+    model = f"{place.store.bucket()}/model.zarr"
+    with place.store.requests() as requests:
+        load_model(place.folder / "model-of-data.zarr").save(model)
+    put = [
+        request.path.partition("/model.zarr/")[2]
+        for request in requests
+        if request.method == "PUT" and "/model.zarr/" in request.path
+    ]
+    assert put[0] == ".daskgmm-partial"
+    assert all("/c/" in key for key in put[1:4])
+    assert {key.rpartition("/")[2] for key in put[4:]} == {"zarr.json"}
+    assert put[-1] == "zarr.json"
+    assert len(place.files(model)) == 7
