@@ -93,8 +93,8 @@ def _failure(place: Location, what: str, error: Exception) -> StorageError:
 def _check(place: Location, found: str | None, expected: str | None) -> None:
     if found != expected:
         raise PointerMovedError(
-            f"{place.name} holds {found!r} where {expected!r} was expected: another process is at "
-            "work there; let one of them end, or give each a place of its own"
+            f"{place.name} holds {found!r:.60} where {expected!r:.60} was expected: another process "
+            "is at work there; let one of them end, or give each a place of its own"
         )
 
 

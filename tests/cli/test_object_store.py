@@ -51,10 +51,10 @@ class Place:
         self.fs.invalidate_cache()
         return {key: self.fs.cat_file(key) for key in self.fs.find(url)}
 
-    def names(self) -> set[str]:
-        """What is in the bucket, at the top."""
+    def names(self, bucket) -> set[str]:
+        """What is in a bucket, at the top."""
         self.fs.invalidate_cache()
-        return {name.rpartition("/")[2] for name in self.fs.ls(self.bucket)}
+        return {name.rpartition("/")[2] for name in self.fs.ls(bucket)}
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +264,22 @@ def test_a_store_that_comes_back_leaves_no_trace_in_the_model(place):
     assert "pass 4" in err
     assert SECRET not in out + err
     assert_same_model(model, place.folder / "model-of-data.zarr")
+
+
+def test_a_killed_fit_goes_on_from_a_checkpoint_on_s3(place):
+    bucket = place.store.bucket()
+    fit = ("fit", f"{place.bucket}/data.zarr", *FIT, "--output", f"{bucket}/resumed.zarr")
+    process = started(place, *fit, "--checkpoint", f"{bucket}/checkpoint")
+    wait_for_line(process, "pass 2:")
+    process.kill()
+    process.communicate()
+    assert "resumed.zarr" not in place.names(bucket)
+    again = (*fit, "--checkpoint", f"{bucket}/checkpoint", "--resume")
+    done = place.run(*again)
+    assert done.status == 0, done.stderr
+    assert "pass 1:" not in done.stderr
+    assert_same_model(f"{bucket}/resumed.zarr", place.folder / "model-of-data.zarr")
+    assert not any(SECRET.encode() in content for content in place.files(bucket).values())
 
 
 @pytest.mark.parametrize(
