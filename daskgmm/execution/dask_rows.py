@@ -13,12 +13,13 @@ of some dozens for each thread.
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from typing import Any, TypeVar
 
 import dask
@@ -128,6 +129,7 @@ class _Work:
     grain: int
     on_worker: bool
     source: Source | None
+    reads_at_once: int
     stop: _Stop = field(default_factory=_Stop)
 
     def begin(self) -> None:
@@ -149,6 +151,8 @@ class DaskRows:
         Partitions in flight on the threaded scheduler; all threads by default.
     source : Source, optional
         Of which the array is, by :func:`array_of_source`; folds read it in pieces.
+    reads_at_once : int
+        Pieces that a thread has on their way while it works on one.
     """
 
     def __init__(
@@ -157,8 +161,10 @@ class DaskRows:
         grain: int | None = None,
         n_threads: int | None = None,
         source: Source | None = None,
+        reads_at_once: int = 1,
     ) -> None:
         self.array = array
+        self._reads_at_once = reads_at_once
         self._source = source
         self._grain = grain or grain_rows(array.shape[1])
         self._n_threads = n_threads
@@ -230,7 +236,15 @@ class DaskRows:
         return graph, [key if dependents[key] else graph.pop(key) for key in keys]
 
     def _work(self, function: Callable[..., Any], args: tuple[Any, ...], on_worker: bool) -> _Work:
-        return _Work(function, args, self._starts, self._grain, on_worker, self._source)
+        return _Work(
+            function,
+            args,
+            self._starts,
+            self._grain,
+            on_worker,
+            self._source,
+            self._reads_at_once,
+        )
 
     def map(
         self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
@@ -264,7 +278,7 @@ def _fold_run(work: _Work, first: int, after: int) -> Any:
         [(i, min(i + step, stop)) for i in range(start, stop, step)]
         for start, stop in pairwise(work.starts[first : after + 1].tolist())
     ]
-    blocks = _read_ahead(source, list(chain.from_iterable(partitions)))
+    blocks = _read_ahead(source, list(chain.from_iterable(partitions)), work.reads_at_once)
 
     def folded(start: int) -> Any:
         if work.stop.asked:
@@ -276,23 +290,27 @@ def _fold_run(work: _Work, first: int, after: int) -> Any:
 
 
 def _read_ahead(
-    source: Source, pieces: list[tuple[int, int]]
+    source: Source, pieces: list[tuple[int, int]], n_ahead: int
 ) -> Generator[NDArray[Any], None, None]:
-    """Rows of the pieces; while one is worked on, the next is read.
+    """Rows of the pieces; while one is worked on, the next ``n_ahead`` are read.
 
     A read waits for the disk, for zarr's event loop and its threads more than it works:
-    a thread that did both would leave its core idle a third of the time.
+    a thread that did both would leave its core idle a third of the time. An object store
+    answers after tens of milliseconds: there one is not enough.
     """
     if len(pieces) == 1:
         yield source.read(*pieces[0])
         return
-    with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(source.read, *pieces[0])
-        for following in pieces[1:]:
-            block = ahead.result()
-            ahead = reader.submit(source.read, *following)
-            yield block
-        yield ahead.result()
+    with ThreadPoolExecutor(n_ahead) as readers:
+        coming = iter(pieces)
+        ahead = deque(readers.submit(source.read, *piece) for piece in islice(coming, n_ahead))
+        try:
+            while ahead:
+                block = ahead.popleft().result()
+                ahead.extend(readers.submit(source.read, *piece) for piece in islice(coming, 1))
+                yield block
+        finally:
+            readers.shutdown(wait=False, cancel_futures=True)
 
 
 def _map_partition(block: NDArray[Any], work: _Work, block_id: tuple[int, int]) -> NDArray[Any]:

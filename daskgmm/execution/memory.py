@@ -102,6 +102,8 @@ class MemoryPlan:
         A power of two of grains.
     n_sampled : int
         Rows that the scan's sample is to hold.
+    reads_at_once : int
+        Pieces that a thread has on their way while it works on one.
     peak : int
         Bytes that the plan expects at most, what is kept included.
     kept : int
@@ -114,6 +116,7 @@ class MemoryPlan:
     grain: int
     partition_rows: int
     n_sampled: int
+    reads_at_once: int
     peak: int
     kept: int = 0
 
@@ -133,6 +136,7 @@ def plan_memory(
     sampled: bool = True,
     output_row_bytes: int = 0,
     keep_rows: bool = False,
+    reads_at_once: int = 1,
 ) -> MemoryPlan:
     """Cut rows into partitions that fit.
 
@@ -158,6 +162,8 @@ def plan_memory(
         Bytes that each row leaves as a result, where results are written.
     keep_rows : bool
         Whether memory that a pass can spare may keep rows for the next ones.
+    reads_at_once : int
+        Pieces that a thread should have on their way; as many as fit without fewer threads.
 
     Raises
     ------
@@ -177,8 +183,9 @@ def plan_memory(
     # A thread holds: a piece of its partition, the next one and what the allocator keeps
     # of the one before, chunks being decoded, temporaries of a sub-block, hashes of a grain, the
     # partial sums of a tree, results of a grain.
+    piece = read_rows(grain, row_bytes) * row_bytes
     per_thread = (
-        3 * read_rows(grain, row_bytes) * row_bytes
+        3 * piece
         + unit_overhead
         + sub_block_bytes(k, d)
         + 24 * grain
@@ -190,6 +197,9 @@ def plan_memory(
     threads = n_threads
     if fewer_threads:
         threads = max(1, min(n_threads, (limit - fixed) // per_thread))
+    more = (limit - fixed - threads * per_thread) // (threads * (piece + unit_overhead))
+    reads = 1 + max(0, min(reads_at_once - 1, more))
+    per_thread += (reads - 1) * (piece + unit_overhead)
     peak = fixed + threads * per_thread
     if peak > limit:
         raise MemoryLimitError(
@@ -209,7 +219,7 @@ def plan_memory(
         if keep_rows
         else 0
     )
-    return MemoryPlan(limit, threads, grain, rows, n_sampled, peak + kept, kept)
+    return MemoryPlan(limit, threads, grain, rows, n_sampled, reads, peak + kept, kept)
 
 
 def read_rows(grain: int, row_bytes: int) -> int:

@@ -9,6 +9,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.buffer.cpu import NDBuffer
 from zarr.core.sync import sync
+from zarr.storage import FsspecStore
 
 from daskgmm.errors import DamagedDataError, StorageError
 from daskgmm.storage.checked_store import RESTORE_REMEDY, CheckedStore, MissingChunks
@@ -38,6 +39,7 @@ class CheckedArray:
         if isinstance(store, CheckedStore):
             store = store.wrapped
         store = patient_store(store)
+        self.is_remote = isinstance(store, FsspecStore)
         self.name = name
         self.grid = StoredGrid.of(array, name)
         try:

@@ -82,6 +82,7 @@ class NpySource:
 
     missing_chunks: MissingChunks = "error"
     is_plain = True
+    is_remote = False
     unit_rows = 1
     unit_overhead = 0
 

@@ -102,6 +102,8 @@ class StoredSource(Source, Protocol):
     """What a chunk that is not stored means."""
     is_plain: bool
     """Whether reading is copying from a local file, with nothing to decode."""
+    is_remote: bool
+    """Whether each read waits for a network."""
 
     def survey(self) -> Preflight:
         """What a listing of the store tells, without reading a row."""

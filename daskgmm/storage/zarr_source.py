@@ -66,6 +66,7 @@ class ZarrSource:
             )
         self.missing_chunks = missing_chunks
         self._array = CheckedArray(array, name, missing_chunks)
+        self.is_remote = self._array.is_remote
         self._plan_reads()
 
     def _plan_reads(self) -> None:

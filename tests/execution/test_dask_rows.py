@@ -298,6 +298,29 @@ class NoRows:
         return np.broadcast_to(np.float32(0), (stop - start, self.shape[1]))
 
 
+@pytest.mark.parametrize("reads_at_once", [1, 3])
+def test_a_thread_has_as_many_reads_on_their_way_as_it_may(reads_at_once):
+    """Each read waits until so many are; blocks come in order all the same."""
+    most = [0]
+    together = threading.Barrier(reads_at_once)
+    lock, now = threading.Lock(), [0]
+
+    def on_read(start):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        together.wait(60)
+        with lock:
+            now[0] -= 1
+
+    source = NoRows(12, 2**19, on_read)
+    rows = DaskRows(array_of_source(source, 12), 1, 1, source, reads_at_once)
+    seen = []
+    rows.fold(lambda block, start: seen.append(start) or len(block))
+    assert seen == list(range(12))
+    assert most == [reads_at_once]
+
+
 def test_when_one_task_fails_the_others_stop_at_their_next_piece():
     """So Ctrl-C, too, waits for a piece on each thread and not for up to 1 GiB."""
     both_read = threading.Barrier(2)

@@ -56,6 +56,23 @@ def test_a_plan_keeps_its_limit_or_is_refused_with_figures(shape, limit, threads
     assert partition_bytes <= max(TARGET_BYTES, grain_bytes)
 
 
+@given(shape=SHAPES, limit=LIMITS, threads=THREADS, reads=st.integers(1, 8))
+def test_reads_at_once_take_only_what_is_left(shape, limit, threads, reads):
+    try:
+        one = plan_memory(**shape, n_threads=threads, limit=limit)
+    except MemoryLimitError:
+        with pytest.raises(MemoryLimitError):
+            plan_memory(**shape, n_threads=threads, limit=limit, reads_at_once=reads)
+        return
+    plan = plan_memory(**shape, n_threads=threads, limit=limit, reads_at_once=reads)
+    assert (plan.grain, plan.partition_rows) == (one.grain, one.partition_rows)
+    assert plan.n_threads == one.n_threads
+    assert 1 == one.reads_at_once <= plan.reads_at_once <= reads
+    assert one.peak <= plan.peak <= limit
+    each = shape["n_features"] * shape["itemsize"] * plan.grain + shape["unit_overhead"]
+    assert plan.peak - one.peak >= (plan.reads_at_once - 1) * plan.n_threads * each
+
+
 @given(shape=SHAPES, limits=st.tuples(LIMITS, LIMITS), threads=st.tuples(THREADS, THREADS))
 def test_grains_and_so_bits_depend_on_the_data_alone(shape, limits, threads):
     grains = set()
