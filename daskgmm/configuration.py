@@ -10,6 +10,7 @@ import difflib
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import yaml
@@ -98,6 +99,10 @@ class Configuration:
         """Return the mapping under ``key``, empty where the file has none."""
         section: Mapping[str, Any] = self.values.get(key, {})
         return section
+
+    def beside(self, name: str) -> Path:
+        """Return the path of a file that is named relative to the configuration's folder."""
+        return Path(self.path).parent / Path(name).expanduser()
 
     def error(self, key: str, problem: str) -> DaskGMMError:
         """Return the error that ``key`` has a ``problem``, with file and line."""

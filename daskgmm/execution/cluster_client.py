@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 from distributed import Client, Security
 from distributed.comm import connect as open_comm
 
 from daskgmm.configuration import one_line
-from daskgmm.errors import ClusterError, DaskGMMWarning
+from daskgmm.errors import ClusterError, DaskGMMError
 from daskgmm.execution.cluster_config import ENCRYPTED
+from daskgmm.execution.cluster_security import warn_plain
 
 __all__ = [
     "CONNECT_SECONDS",
     "WAIT_SECONDS",
     "as_cluster_error",
     "connect",
+    "in_own_loop",
+    "is_loopback",
     "wait_for_worker",
-    "warn_plain",
 ]
 
 logger = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ def connect(
 ) -> Iterator[Client]:
     """Yield a client of the scheduler at ``address``; ``where`` begins each error."""
     url = urlsplit(address)
-    if not ENCRYPTED[url.scheme] and not _is_loopback(str(url.hostname)):
+    if not ENCRYPTED[url.scheme] and not is_loopback(str(url.hostname)):
         warn_plain(f"cluster {address}")
     with ExitStack() as stack:
         with as_cluster_error(
@@ -72,9 +74,13 @@ def _probe(address: str, security: Security, timeout: float) -> None:
         comm = await open_comm(address, timeout=timeout, **arguments)
         await comm.close()
 
-    # In a thread of its own, because a notebook's thread has a running event loop.
+    in_own_loop(connect_and_part)
+
+
+def in_own_loop(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a coroutine in a thread of its own: a notebook's thread has a running event loop."""
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, connect_and_part()).result()
+        pool.submit(lambda: asyncio.run(function())).result()
 
 
 def wait_for_worker(client: Client, where: str, seconds: float, look_at: str) -> None:
@@ -91,21 +97,12 @@ def wait_for_worker(client: Client, where: str, seconds: float, look_at: str) ->
         ) from error
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host's name means this machine, to this machine alone."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def warn_plain(where: str) -> None:
-    """Warn of ports that let anyone run code."""
-    warnings.warn(
-        f"{where}: plain tcp beyond this machine: whoever reaches the scheduler's port can run "
-        f"code there; use TLS or close the network",
-        DaskGMMWarning,
-        stacklevel=2,
-    )
 
 
 @contextmanager
@@ -113,6 +110,8 @@ def as_cluster_error(problem: str, way_out: str) -> Iterator[None]:
     """One line of whatever the cluster's own library raises."""
     try:
         yield
+    except DaskGMMError:
+        raise
     except Exception as error:  # libraries and networks raise what they like
         root: BaseException = error
         # The outer ones say no more than that it failed to start.

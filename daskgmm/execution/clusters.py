@@ -12,7 +12,7 @@ from daskgmm.configuration import Configuration, read_file, validate
 from daskgmm.errors import ClusterError
 from daskgmm.execution.cluster_client import connect
 from daskgmm.execution.cluster_config import ADDRESS, is_address
-from daskgmm.execution.cluster_kinds import KINDS
+from daskgmm.execution.cluster_table import KINDS
 
 __all__ = ["open_cluster", "read_config"]
 

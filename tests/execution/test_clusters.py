@@ -10,7 +10,7 @@ from pathlib import Path
 import dask
 import pytest
 from dask import delayed
-from distributed import Client, default_client
+from distributed import Client, Security, default_client
 
 from daskgmm.configuration import MAX_BYTES
 from daskgmm.errors import (
@@ -19,7 +19,9 @@ from daskgmm.errors import (
     MissingDependencyError,
     NotFoundError,
 )
-from daskgmm.execution.cluster_kinds import ALLOWED_FAILURES, KINDS
+from daskgmm.execution.cluster_kinds import ALLOWED_FAILURES
+from daskgmm.execution.cluster_security import Protection, certificates
+from daskgmm.execution.cluster_table import KINDS
 from daskgmm.execution.clusters import open_cluster, read_config
 
 CONFIGS = Path(__file__).parents[2] / "cluster_configs"
@@ -46,17 +48,6 @@ def assert_no_client():
 # Configurations
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
-def test_configuration_is_valid_and_shows_its_command(path):
-    config = read_config(str(path))
-    assert config.values["cluster"] == path.stem
-    assert f"--cluster cluster_configs/{path.name}" in path.read_text()
-
-
-def test_every_kind_has_a_configuration():
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(KINDS)
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -70,7 +61,7 @@ def test_every_kind_has_a_configuration():
         (LOCAL + "client:\n  wait_seconds: -1\n", "line 4: client.wait_seconds must be"),
         (LOCAL + "options:\n  memory_limit: much\n", "line 4: options.memory_limit must be"),
         (LOCAL + "options:\n  host: 0.0.0.0\n", "line 4: options.host is unknown"),
-        ("workers: 1\ncluster: yarn\n", "line 2: cluster must be one of local, slurm.*'yarn'"),
+        ("workers: 1\ncluster: yarn\n", "line 2: cluster must be one of local, ssh.*'yarn'"),
         ("workers: 1\n", "line 1: cluster must be one of local"),
         ("cluster: [local]\n", "line 1: cluster must be one of local"),
         ("cluster: local\n", "workers or adaptive: give exactly one"),
@@ -100,6 +91,28 @@ def test_every_kind_has_a_configuration():
             "cluster: scheduler\naddress: tcp://h:1\ntls: {ca: a, cert: b, key: c}\n",
             "line 2: address tcp://h:1 does not encrypt",
         ),
+        ("cluster: ssh\nworkers: 2\n", "line 2: workers is unknown"),
+        ("cluster: ssh\n", "options is missing; options.hosts lists the hosts"),
+        ("cluster: ssh\noptions: {}\n", "line 2: options.hosts is missing"),
+        ("cluster: ssh\noptions: {hosts: [a]}\n", "line 2: options.hosts must be a list of host"),
+        (
+            "cluster: ssh\noptions:\n  hosts: [a, b]\n  connect_options: {password: x}\n",
+            "line 4: options.connect_options.password is unknown",
+        ),
+        (
+            "cluster: ssh\noptions: {hosts: [a, b]}\ntls: {ca: a, cert: a, key: a}\n",
+            "line 3: tls.ca names .*a, which is no file",
+        ),
+        # Dask Gateway imports a name that it does not know.
+        (
+            "cluster: gateway\nworkers: 1\noptions: {auth: os.system}\n",
+            "line 3: options.auth must be one of basic, kerberos, jupyterhub, got 'os.system'",
+        ),
+        (
+            "cluster: gateway\nworkers: 1\noptions: {address: gateway}\n",
+            "line 3: options.address must be an http:// or https:// address",
+        ),
+        ("cluster: kubernetes\nworkers: 1\ntls: {}\n", "line 3: tls is unknown"),
         ("a: &a [x, x]\nb: [*a, *a]\n", "line 1: anchors and aliases .* are refused"),
         ("[" * 2000, "line 1: nested deeper than"),
         ("cluster: local\n  workers: 1\n", "line 2: not YAML"),
@@ -139,33 +152,87 @@ def test_what_cannot_be_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "module", "package"),
+    ("name", "module", "extra"),
     [
-        ("slurm", "dask_jobqueue", "dask-jobqueue"),
-        ("kubernetes", "dask_kubernetes", "dask-kubernetes"),
+        ("cloud-ec2", "dask_cloudprovider.aws", "cloud"),
+        ("gateway", "dask_gateway", "gateway"),
+        ("kubernetes", "dask_kubernetes.operator", "kubernetes"),
+        ("lsf", "dask_jobqueue", "lsf"),
+        ("pbs", "dask_jobqueue", "pbs"),
+        ("slurm", "dask_jobqueue", "slurm"),
+        ("ssh", "asyncssh", "ssh"),
     ],
 )
-def test_missing_library_names_the_package(monkeypatch, name, module, package):
+def test_missing_library_names_the_extra(monkeypatch, name, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
-    path = str(CONFIGS / f"{name}.yaml")
-    with pytest.raises(MissingDependencyError, match=f"pip install {package}"), open_cluster(path):
+    message = rf"cannot be imported .*; pip install 'daskgmm\[{extra}\]'"
+    with (
+        pytest.raises(MissingDependencyError, match=message) as caught,
+        open_cluster(str(CONFIGS / f"{name}.yaml")),
+    ):
         pass
+    assert "\n" not in str(caught.value)
 
 
 def test_cluster_beyond_loopback_needs_tls_or_warns(monkeypatch, write):
     """A row as a newcomer would add it, of the one class that is always there."""
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    remote = dataclasses.replace(KINDS["local"], beyond_loopback=True)
+    remote = dataclasses.replace(KINDS["local"], protection=Protection.CERTIFICATES, extra="remote")
     monkeypatch.setitem(KINDS, "remote", remote)
     path = write("cluster: remote\nworkers: 1\n")
-    with (
-        pytest.raises(MissingDependencyError, match="pip install cryptography"),
-        open_cluster(path),
-    ):
+    message = r"needs cryptography.*pip install 'daskgmm\[remote\]', or give files under tls:"
+    with pytest.raises(MissingDependencyError, match=message), open_cluster(path):
         pass
-    monkeypatch.setitem(KINDS, "remote", dataclasses.replace(remote, takes_security=False))
+    monkeypatch.setitem(KINDS, "remote", dataclasses.replace(remote, protection=Protection.NONE))
     with pytest.warns(DaskGMMWarning, match="whoever reaches"), open_cluster(path):
         pass
+
+
+# Certificates
+
+
+@pytest.fixture
+def tls(write, tmp_path):
+    """The section ``tls`` of a configuration, and what its files hold."""
+    made = Security.temporary().get_tls_config_for_role("worker")
+    (tmp_path / "ca.pem").write_text(made["ca_file"])
+    (tmp_path / "cert.pem").write_text(made["cert"])
+    (tmp_path / "key.pem").write_text(made["key"])
+    return "tls: {ca: ca.pem, cert: cert.pem, key: key.pem}\n", made
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["made for the run", "files"])
+def test_cluster_beyond_loopback_speaks_tls(monkeypatch, write, tls, given):
+    remote = dataclasses.replace(KINDS["local"], protection=Protection.CERTIFICATES)
+    monkeypatch.setitem(KINDS, "remote", remote)
+    section, made = tls
+    path = write("cluster: remote\nworkers: 1\n" + given * section)
+    with open_cluster(path) as client:
+        assert client.scheduler.address.startswith("tls://")
+        security = client.security
+        assert delayed(os.getpid)().compute() != os.getpid()
+        plain = client.scheduler.address.replace("tls://", "tcp://")
+        config = write(
+            f"cluster: scheduler\naddress: {plain}\nclient: {{timeout: 0.5}}\n", "p.yaml"
+        )
+        with pytest.raises(ClusterError, match="no connection"):
+            open_cluster(config).__enter__()
+    assert security.require_encryption
+    assert (security.tls_client_key == made["key"]) == given
+
+
+def test_certificates_are_for_every_role(write, tls):
+    config = read_config(write("cluster: slurm\nworkers: 1\n" + tls[0]))
+    security = certificates(config)
+    for role in ("client", "scheduler", "worker"):
+        assert security.get_tls_config_for_role(role) == {**tls[1], "ciphers": None}
+
+
+def test_a_file_that_is_no_certificate_is_named(write, tls, tmp_path):
+    (tmp_path / "cert.pem").write_bytes(b"\x30\x82")
+    config = read_config(write("cluster: slurm\nworkers: 1\n" + tls[0]))
+    with pytest.raises(ClusterError, match=r"line 3: tls\.cert names .*cert\.pem.* PEM|cannot be"):
+        certificates(config)
 
 
 def test_missing_program_is_found_before_waiting(monkeypatch, write):
