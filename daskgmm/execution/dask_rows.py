@@ -30,9 +30,9 @@ from dask.delayed import Delayed
 from numpy.typing import NDArray
 
 from daskgmm.em.rows import Additive, Source, fold_block, grain_rows, tree_sum
-from daskgmm.errors import DataError
+from daskgmm.errors import ClusterError, DataError
 from daskgmm.execution.memory import TARGET_BYTES, read_rows
-from daskgmm.execution.scheduler import in_force
+from daskgmm.execution.scheduler import SCHEDULER_LOST, in_force
 from daskgmm.kernel.blas import single_thread, single_threaded_blas_for_good
 
 __all__ = ["DaskRows", "array_of_source", "coalesced"]
@@ -168,6 +168,7 @@ class DaskRows:
         self._source = source
         self._grain = grain or grain_rows(array.shape[1])
         self._n_threads = n_threads
+        self._on_cluster = in_force().has_workers
         self._starts = np.concatenate([[0], np.cumsum(array.chunks[0])]).astype(np.int64)
 
     @property
@@ -183,6 +184,10 @@ class DaskRows:
     def fold(self, function: Callable[..., T], *args: Any) -> T:
         """Sum of ``function(block, start, *args)`` over all grains, by ``tree_sum``."""
         scheduler = in_force()
+        if self._on_cluster and not scheduler.has_workers:
+            # What is in force without the client, the threads of this machine, is not what
+            # was asked for.
+            raise ClusterError(SCHEDULER_LOST)
         token = uuid.uuid4().hex
         work, work_key = self._work(function, args, scheduler.has_workers), f"work-{token}"
         # Plain tuples: a Delayed object for each task would cost several times the task.

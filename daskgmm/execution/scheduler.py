@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import dask
 from dask.delayed import Delayed
 from dask.system import CPU_COUNT
-from distributed import Client, get_client
+from dask.utils import format_bytes
+from distributed import Client, KilledWorker, get_client
 from distributed.client import ClosedClientError
+from distributed.comm import CommClosedError
 
-__all__ = ["Scheduler", "in_force"]
+from daskgmm.errors import ClusterError
+
+__all__ = ["SCHEDULER_LOST", "Scheduler", "in_force"]
+
+SCHEDULER_LOST = (
+    "the connection to the cluster's scheduler is lost: it ended, or the network did; "
+    "see its log, start it again, and run this again"
+)
 
 
 @dataclass(frozen=True)
@@ -59,13 +69,15 @@ class Scheduler:
         stop : callable, optional
             Tells those threads that what they do is for nothing, when one has failed or
             this one is interrupted.
+
+        Raises
+        ------
+        ClusterError
+            Worker after worker died of the task, or the scheduler is lost.
         """
         if self.has_workers:
-            try:
+            with _cluster_errors():
                 return task.compute(optimize_graph=False, retries=_RETRIES)
-            except BaseException:
-                _wait_until_idle()
-                raise
         if dask.config.get("scheduler", None) not in (None, "threads", "threading"):
             return task.compute(optimize_graph=False)
         # Dask's own pool would go on with the tasks in hand, and those that write
@@ -104,7 +116,8 @@ def in_force() -> Scheduler:
             return Scheduler(False, 1, 1)
         n_threads = int(dask.config.get("num_workers", None) or CPU_COUNT)
         return Scheduler(False, n_threads, n_threads)
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    # Of a scheduler that has just been lost nothing is known; the next task will tell.
+    workers = client.scheduler_info(n_workers=-1).get("workers", {}).values()
     limits = [w["memory_limit"] for w in workers if w["memory_limit"]]
     threads = [int(w["nthreads"]) for w in workers] or [1]
     return Scheduler(
@@ -113,6 +126,28 @@ def in_force() -> Scheduler:
         sum(threads),
         int(_SHARE_BEFORE_SPILLING * min(limits)) if limits else None,
     )
+
+
+@contextmanager
+def _cluster_errors() -> Iterator[None]:
+    """Say in one line what befell the cluster; whatever is raised, leave no task running."""
+    try:
+        yield
+    except (CancelledError, ClosedClientError, CommClosedError) as error:
+        raise ClusterError(SCHEDULER_LOST) from error
+    except KilledWorker as error:
+        _wait_until_idle()
+        worker = error.last_worker
+        limit = f"{format_bytes(worker.memory_limit)} of " if worker.memory_limit else "unlimited "
+        raise ClusterError(
+            f"{error.allowed_failures + 1} workers died while they ran the same task, the last "
+            f"at {worker.address} with {limit}memory for {worker.nthreads} threads; most likely "
+            f"they wanted more (their logs tell): give a worker more memory or fewer threads, "
+            f"or lower --memory-limit (memory_limit)"
+        ) from error
+    except BaseException:
+        _wait_until_idle()
+        raise
 
 
 def _wait_until_idle() -> None:

@@ -1,0 +1,143 @@
+"""Workers and schedulers that are killed under a fit: one error that says what to do, soon."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import dask
+import dask.array as da
+import pytest
+from distributed import Client, LocalCluster
+
+from daskgmm.errors import ClusterError
+from daskgmm.execution import DaskRows
+from daskgmm.execution.cluster_kinds import ALLOWED_FAILURES
+
+
+def rows():
+    return DaskRows(da.ones((8, 2), chunks=(4, 2)))
+
+
+def n_rows_of(block, start):
+    return len(block)
+
+
+def die(block, start):
+    """As the kernel ends a process that wants more memory than there is."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(block, start, folder):
+    first = not Path(folder, str(start)).exists()
+    Path(folder, str(start)).touch()
+    if first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return len(block)
+
+
+@pytest.fixture
+def cluster():
+    """Two worker processes, of which a task may see one die."""
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address=None,
+            memory_limit="1GiB",
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster),
+    ):
+        yield cluster
+
+
+def test_task_that_kills_its_workers_is_an_error_that_says_what_to_do(cluster):
+    with pytest.raises(
+        ClusterError,
+        match=r"2 workers died while they ran the same task, the last at tcp://127\.0\.0\.1:\d+ "
+        r"with 1\.00 GiB of memory for 1 threads.*more memory or fewer threads.*--memory-limit",
+    ) as caught:
+        rows().fold(die)
+    assert "\n" not in str(caught.value)
+    assert rows().fold(n_rows_of) == 8  # what died was a worker, not the cluster
+
+
+def test_workers_that_die_once_are_replaced(cluster, tmp_path):
+    cluster.scheduler.allowed_failures = ALLOWED_FAILURES
+    assert rows().fold(die_once, str(tmp_path)) == 8
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+class _Scheduler:
+    """A scheduler and a worker in processes of their own; the scheduler can be killed."""
+
+    def __init__(self, folder):
+        self.file = folder / "scheduler.json"
+        common = ["--scheduler-file", str(self.file), "--no-dashboard"]
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", *common)
+        while not self.file.exists() or not self.file.read_text():
+            time.sleep(0.05)
+        self.worker = self._start(
+            *("worker", "--nthreads", "1", "--no-nanny", "--local-directory", str(folder)), *common
+        )
+
+    @staticmethod
+    def _start(*arguments):
+        command = [sys.executable, "-m", "dask", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}  # functions are here
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, env=environment, **quiet)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        for process in (self.worker, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    with _Scheduler(tmp_path) as scheduler:
+        yield scheduler
+
+
+def wait_then_count(block, start, folder):
+    Path(folder, "begun").touch()
+    time.sleep(60)
+
+
+def test_scheduler_that_is_lost_during_a_pass(scheduler, tmp_path):
+    with Client(scheduler_file=str(scheduler.file), timeout=3) as client:
+        client.wait_for_workers(1)
+        killer = threading.Thread(target=_kill_when, args=(scheduler, tmp_path / "begun"))
+        killer.start()
+        with pytest.raises(ClusterError, match="connection to the cluster's scheduler is lost"):
+            rows().fold(wait_then_count, str(tmp_path))
+        killer.join()
+
+
+def _kill_when(scheduler, file):
+    while not file.exists():
+        time.sleep(0.05)
+    scheduler.scheduler.kill()
+
+
+@pytest.mark.parametrize("wait", [False, True], ids=["just then", "before the client closed"])
+def test_scheduler_that_is_lost_between_passes(scheduler, wait):
+    """The threads of this machine must not take the cluster's place unasked."""
+    with Client(scheduler_file=str(scheduler.file), timeout=1) as client:
+        client.wait_for_workers(1)
+        some = rows()
+        assert some.fold(n_rows_of) == 8
+        scheduler.scheduler.kill()
+        while wait and client.status != "closed":
+            time.sleep(0.05)
+        with pytest.raises(ClusterError, match="connection to the cluster's scheduler is lost"):
+            some.fold(n_rows_of)
