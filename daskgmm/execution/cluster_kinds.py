@@ -164,7 +164,9 @@ class StartedCluster:
             arguments["n_workers"] = size
         with ExitStack() as stack:
             with many_deaths_allowed(), redirect_stdout(sys.stderr):  # some print how they get on
-                cluster = stack.enter_context(closing(cluster_class(**arguments)))
+                cluster = cluster_class(**arguments)
+                stack.callback(_remove_keys, cluster)
+                stack.enter_context(closing(cluster))
             cluster.quiet = True  # and print on, of workers that come and go
             if adaptive:
                 cluster.adapt(**adaptive)
@@ -182,6 +184,13 @@ class StartedCluster:
         elif self.protection is Protection.NONE:
             warn_plain(config.path)
         return arguments
+
+
+def _remove_keys(cluster: Any) -> None:
+    """Remove what dask-jobqueue would leave until somebody collects the object: its files of keys."""
+    for name, value in vars(cluster).items():
+        if name.startswith("_job_") and hasattr(value, "close"):
+            value.close()
 
 
 def optional(path: str, extra: str, where: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import reprlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -65,8 +66,20 @@ def open_cluster(spec: str | None) -> Iterator[Client | None]:
     else:
         config = read_config(spec)
         session = KINDS[config.values["cluster"]].open(config)
-    with session as client:
+    with _quiet_client(), session as client:
         yield client
+
+
+@contextmanager
+def _quiet_client() -> Iterator[None]:
+    """Keep Dask's client from telling of a lost scheduler beside the error that does."""
+    log = logging.getLogger("distributed.client")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def read_config(path: str) -> Configuration:

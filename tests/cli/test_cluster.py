@@ -1,10 +1,15 @@
 """The same bits, and the same errors, wherever the tasks run."""
 
+import json
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import forked, mixture_rows, tree, write_store
+from commands import DASKGMM, PROGRESS, forked, mixture_rows, tree, write_store
 from distributed import LocalCluster
 
 from daskgmm import load_model
@@ -75,3 +80,41 @@ def test_bad_data_on_a_scheduler_is_the_same_error(rows, scheduler, tmp_path):
     assert "row 123456, column 1" in errors[0]
     assert errors[0] == errors[1]
     assert tree(rows) == before
+
+
+def test_lost_scheduler_ends_the_fit_soon_and_in_one_line(rows, tmp_path):
+    file = tmp_path / "scheduler.json"
+    common = ("--scheduler-file", file, "--no-dashboard")
+    command = ("scheduler", "--host", "127.0.0.1", "--port", "0")
+    fit = (*FIT[:4], "--max-iter", 10**6, "--tol", 0, "--no-progressive", "--output", "lost.zarr")
+    config = tmp_path / "there.yaml"
+    with dask_process(*command, *common) as scheduler:
+        while not file.exists() or not file.read_text():
+            time.sleep(0.05)
+        address = json.loads(file.read_text())["address"]
+        config.write_text(f"cluster: scheduler\naddress: {address}\nclient: {{timeout: 5}}\n")
+        before = tree(rows)
+        worker = ("worker", "--nthreads", "1", "--no-nanny", "--local-directory", tmp_path)
+        with dask_process(*worker, *common), started(*fit, "--cluster", config, cwd=rows) as run:
+            next(line for line in run.stderr if line.startswith("pass 3"))
+            scheduler.kill()
+            told = run.communicate(timeout=60)[1]
+    assert run.returncode == 1
+    (error,) = [line for line in told.splitlines() if not line.startswith(PROGRESS)]
+    assert error.startswith("Error: the connection to the cluster's scheduler is lost")
+    assert tree(rows) == before
+
+
+def started(*arguments, **options):
+    command = [DASKGMM, *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+
+
+@contextmanager
+def dask_process(*arguments):
+    command = [sys.executable, "-m", "dask", *map(str, arguments)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -10,7 +10,7 @@ from pathlib import Path
 import dask
 import pytest
 from dask import delayed
-from distributed import Client, Security, default_client
+from distributed import Client, LocalCluster, Security, default_client
 
 from daskgmm.configuration import MAX_BYTES
 from daskgmm.errors import (
@@ -293,6 +293,95 @@ def test_error_of_the_library_is_one_line_with_the_file(write, tmp_path):
         open_cluster(path).__enter__()
     assert str(caught.value).startswith(path)
     assert "\n" not in str(caught.value)
+    assert_no_client()
+
+
+# Batch systems and a gateway, by stand-ins
+
+BATCH = {"slurm": ("sbatch", "scancel"), "pbs": ("qsub", "qdel"), "lsf": ("bsub", "bkill")}
+
+
+@pytest.fixture
+def batch_system(tmp_path, monkeypatch):
+    """Programs that submit a job by starting its script, and cancel it by killing it."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for submit, cancel in BATCH.values():
+        # LSF reads the script from standard input; the others are given its name.
+        (programs / submit).write_text(
+            f'#!/bin/bash\ncat "$@" >{tmp_path}/script.$$\n'
+            f"setsid bash {tmp_path}/script.$$ </dev/null >/dev/null 2>{tmp_path}/$$.log &\n"
+            f"echo $!\necho $! >>{tmp_path}/jobs\n"
+        )
+        (programs / cancel).write_text(
+            f'#!/bin/bash\necho "$1" >>{tmp_path}/cancelled\nkill -KILL -- "-$1"\n'
+        )
+        for name in (submit, cancel):
+            (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", BATCH)
+def test_batch_jobs_are_workers_that_speak_tls_and_are_cancelled(kind, batch_system, write):
+    path = write(
+        f"cluster: {kind}\nworkers: 1\noptions:\n  cores: 2\n  processes: 1\n  memory: 1GiB\n"
+        f"  shared_temp_directory: {batch_system}\n  local_directory: {batch_system}\n"
+        "  scheduler_options: {host: 127.0.0.1}\nclient: {wait_seconds: 60}\n"
+    )
+    with open_cluster(path) as client:
+        assert client.scheduler.address.startswith("tls://127.0.0.1:")
+        assert delayed(os.getpid)().compute() != os.getpid()
+        assert list(client.nthreads().values()) == [2]
+        assert list(batch_system.glob(".dask-jobqueue.worker.key.*"))
+    assert (batch_system / "cancelled").read_text() == (batch_system / "jobs").read_text()
+    assert not list(batch_system.glob(".dask-jobqueue.*")), "the run's key stayed"
+
+
+class Gateway(LocalCluster):
+    """What a gateway's class has in common with Dask's, and what it has not."""
+
+    def __init__(self, *, auth, worker_cores):
+        assert auth == "jupyterhub"
+        super().__init__(n_workers=0, threads_per_worker=worker_cores, processes=False)
+
+
+@pytest.mark.parametrize("size", ["workers: 2", "adaptive: {minimum: 2, maximum: 3}"])
+def test_gateway_is_given_its_options_and_its_size(monkeypatch, write, size):
+    monkeypatch.setattr("dask_gateway.GatewayCluster", Gateway)
+    path = write(
+        f"cluster: gateway\n{size}\n"
+        "options: {auth: jupyterhub, cluster_options: {worker_cores: 2}}\n"
+    )
+    with open_cluster(path) as client:
+        client.wait_for_workers(2, timeout=30)
+        assert list(client.nthreads().values()) == [2, 2]
+
+
+def test_what_a_class_prints_is_not_on_standard_output(monkeypatch, write, capfd):
+    class Talking(LocalCluster):
+        def __init__(self, **options):
+            print("Creating scheduler instance")
+            super().__init__(**options)
+
+    monkeypatch.setattr("distributed.LocalCluster", Talking)
+    with open_cluster(write(LOCAL + "options: {processes: false}\n")) as client:
+        client.cluster._log("Creating worker instance")
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert "Creating scheduler instance" in told.err
+
+
+# Hosts by SSH; tests/clusters/run_ssh.sh connects to a real one
+
+
+def test_ssh_host_that_does_not_answer_is_named(write):
+    path = write(
+        "cluster: ssh\noptions:\n  hosts: [127.0.0.1, 127.0.0.1]\n"
+        "  connect_options: {port: 1, known_hosts: none, username: nobody}\n"
+    )
+    with pytest.raises(ClusterError, match=r"ssh 127\.0\.0\.1: cannot connect .*; check options"):
+        open_cluster(path).__enter__()
     assert_no_client()
 
 
