@@ -1,7 +1,8 @@
 """Selection: how many components, and which covariances.
 
-Candidates are fitted on the scan's sample, evaluated together on one pass, and those that can
-still win by the criterion are fitted to the end, on the same passes.
+Candidates are fitted on a part of the scan's sample, and those that can still win by the
+criterion on all of it; all are evaluated together on one pass; and those that even then can win
+are fitted to the end, on the same passes.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from daskgmm.em import (
     Candidate,
     FitResult,
     GivenStart,
+    InMemoryRows,
     PlainEM,
     Scan,
+    finished,
     run_together,
     scan_rows,
     stop_rule_named,
@@ -30,12 +33,17 @@ from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import in_force
 from daskgmm.inputs import Stage, open_input
 from daskgmm.kernel import FAMILIES, Mixture, log_density, responsibilities, warm_up
+from daskgmm.kernel.families.base import Float64Array
 from daskgmm.starts import starts_of, stepper_of, tol_of
 
 __all__ = ["CRITERIA", "Entry", "Selection", "select"]
 
 _MARGIN = 3.0
 """Times the gap law that a fit to all rows may gain on the fit to the sample."""
+_ERRORS = 4.0
+"""Standard errors, of differences row by row, that are chance."""
+_THINNING, _FEWEST = 4, 20_000
+"""Of the sample, for the first fits; where that leaves so many rows."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class Entry:
         rows it holds is decided by their hash.
     refined : bool
         Whether it was fitted to all rows. Of the others ``log_likelihood_per_row`` is that
-        of the fit to the sample: they could not win.
+        of the fit to the sample, or to a part of it: they could not win.
     """
 
     n_components: int
@@ -194,10 +202,7 @@ def select(
         n_sampled = min(opened.n_sampled, rows.n_rows // 2)
         scan = scan_rows(rows, n_sampled, seed=int(rng.randint(2**31 - 1)))
         tell(f"scan: {scan.n_rows:,} rows, {len(scan.sample):,} sampled")
-        starts = []
-        for model in models:
-            starts.append(starts_of(model, scan, GivenStart(), rng)[0])
-            tell(f"fitted to the sample: {_name(model)}")
+        starts = _starts(models, scan, rng, criterion, tell)
         fits = run_together(
             rows,
             [
@@ -263,14 +268,68 @@ def _models(
     return models
 
 
-def _entry(scan: Scan, start: Mixture, fit: FitResult) -> Entry:
-    """Of a candidate as it was fitted to the sample, with the pass made at it."""
-    per_row = log_density(scan.sample, start)
-    n, n_all = len(scan.sample), scan.n_rows
-    of_all = fit.history[0].log_likelihood
-    rest = n_all - n
-    held_out = (n_all * of_all - n * float(per_row.mean())) / rest
-    entry = Entry(
+def _starts(
+    models: Sequence[GaussianMixture],
+    scan: Scan,
+    rng: np.random.RandomState,
+    criterion: str,
+    tell: Callable[[str], None],
+) -> list[Mixture]:
+    """Fits to the sample; to a part of it only, where that shows that they cannot win."""
+    part = replace(scan, sample=np.ascontiguousarray(scan.sample[::_THINNING]))
+    in_parts = len(part.sample) >= _FEWEST and models[0].progressive
+    starts = []
+    for model in models:
+        starts.append(starts_of(model, part if in_parts else scan, GivenStart(), rng)[0])
+        tell(f"fitted to the sample: {_name(model)}")
+    if in_parts:
+        able = _able_by_part(starts, scan, part, criterion)
+        tell("can win: " + ", ".join(_name(m) for m, yes in zip(models, able, strict=True) if yes))
+        rows = InMemoryRows(scan.sample, n_threads=in_force().local_threads)
+        starts = [
+            finished(rows, start, model.reg_covar) if yes else start
+            for model, start, yes in zip(models, starts, able, strict=True)
+        ]
+    return starts
+
+
+def _able_by_part(starts: Sequence[Mixture], scan: Scan, part: Scan, criterion: str) -> list[bool]:
+    """Which fits to a part of the sample may win, by the rows of the sample that it has not."""
+    is_held_out = np.arange(len(scan.sample)) % _THINNING != 0
+    held_out = replace(scan, sample=scan.sample[is_held_out])
+    densities = [log_density(held_out.sample, start) for start in starts]
+    entries = []
+    for start, density in zip(starts, densities, strict=True):
+        per_row = float(density.mean())
+        entries.append(_scored(_blank(start, per_row, 0.0), held_out, start, per_row))
+    value = CRITERIA[criterion]
+    leader = min(range(len(entries)), key=lambda i: value(entries[i]))
+
+    def is_able(entry: Entry, density: Float64Array) -> bool:
+        error = float((densities[leader] - density).std()) / np.sqrt(len(density))
+        gain = _gap(entry.n_parameters, part) + _ERRORS * error
+        # Fitted to more, it would fit those that are held out better, too.
+        hoped = entry.held_out_log_likelihood_per_row + gain
+        hoped_entry = replace(entry, held_out_log_likelihood_per_row=hoped)
+        return value(_gained(hoped_entry, scan.n_rows, gain)) <= value(entries[leader])
+
+    return [is_able(e, d) for e, d in zip(entries, densities, strict=True)]
+
+
+def _gained(entry: Entry, n_rows: int, gain: float) -> Entry:
+    """With the criteria as if the log-likelihood per row were higher by a gain."""
+    shift = 2.0 * n_rows * gain
+    return replace(entry, bic=entry.bic - shift, aic=entry.aic - shift, icl=entry.icl - shift)
+
+
+def _gap(n_parameters: int, scan: Scan) -> float:
+    """What a fit to all rows may gain per row on the fit to the sample."""
+    return _MARGIN * 0.5 * n_parameters * (1 / len(scan.sample) - 1 / scan.n_rows)
+
+
+def _blank(start: Mixture, held_out: float, error: float) -> Entry:
+    """Without the log-likelihood of all rows, and what follows from it."""
+    return Entry(
         n_components=start.n_components,
         covariance_type=start.covariance_type,
         n_parameters=start.n_parameters,
@@ -279,9 +338,19 @@ def _entry(scan: Scan, start: Mixture, fit: FitResult) -> Entry:
         aic=0.0,
         icl=0.0,
         held_out_log_likelihood_per_row=held_out,
-        held_out_standard_error=float(per_row.std() / np.sqrt(rest)),
+        held_out_standard_error=error,
         refined=False,
     )
+
+
+def _entry(scan: Scan, start: Mixture, fit: FitResult) -> Entry:
+    """Of a candidate as it was fitted to the sample, with the pass made at it."""
+    per_row = log_density(scan.sample, start)
+    n, n_all = len(scan.sample), scan.n_rows
+    of_all = fit.history[0].log_likelihood
+    rest = n_all - n
+    held_out = (n_all * of_all - n * float(per_row.mean())) / rest
+    entry = _blank(start, held_out, float(per_row.std() / np.sqrt(rest)))
     return _scored(entry, scan, start, of_all)
 
 
@@ -307,18 +376,10 @@ def _refine(
 
     def at_best(course: _Course, gain: float) -> float:
         """The criterion, if the log-likelihood per row were higher by a gain."""
-        shift = 2.0 * scan.n_rows * gain
-        entry = course.entry
-        return value(
-            replace(entry, bic=entry.bic - shift, aic=entry.aic - shift, icl=entry.icl - shift)
-        )
-
-    def gap(course: _Course) -> float:
-        p = course.entry.n_parameters
-        return _MARGIN * 0.5 * p * (1 / len(scan.sample) - 1 / scan.n_rows)
+        return value(_gained(course.entry, scan.n_rows, gain))
 
     leader = min(value(course.entry) for course in courses)
-    able = [course for course in courses if at_best(course, gap(course)) <= leader]
+    able = [c for c in courses if at_best(c, _gap(c.entry.n_parameters, scan)) <= leader]
     tell("can still win: " + ", ".join(_name(course.model) for course in able))
 
     def drop(results: Sequence[FitResult]) -> list[bool]:

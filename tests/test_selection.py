@@ -78,6 +78,19 @@ def test_held_out_rows_are_as_new_ones(selection, x):
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
+def test_fits_to_a_part_of_the_sample_change_no_choice(x, criterion, monkeypatch):
+    chosen = []
+    for fewest in (1_000, 10**9):
+        monkeypatch.setattr("daskgmm.selection._FEWEST", fewest)
+        found = select(
+            x, [3, 4, 5], covariance_type=["full", "diag"], random_state=0, criterion=criterion
+        )
+        chosen.append((found.best.n_components, found.best.covariance_type))
+        assert found.model.score(x) == pytest.approx(found.best.log_likelihood_per_row, abs=1e-3)
+    assert chosen[0] == chosen[1]
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
 def test_every_criterion_chooses_its_smallest(x, criterion):
     found = select(x[:4000], range(2, 6), criterion=criterion, random_state=0)
     value = CRITERIA[criterion]

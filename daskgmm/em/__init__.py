@@ -10,7 +10,7 @@ from daskgmm.em.evaluate import (
 from daskgmm.em.history import Iteration, RareComponent, Resumed, ScanDone
 from daskgmm.em.initialise import INITIALISERS, GivenStart, start_mixture
 from daskgmm.em.loop import Candidate, Course, FitResult, run, run_together
-from daskgmm.em.progressive import N_STARTS, best_of_starts, hopeless
+from daskgmm.em.progressive import N_STARTS, best_of_starts, finished, hopeless
 from daskgmm.em.rare import RareComponents
 from daskgmm.em.rows import InMemoryRows, Rows, Source
 from daskgmm.em.scan import Scan, scan_rows
@@ -42,6 +42,7 @@ __all__ = [
     "Stepper",
     "Surrogate",
     "best_of_starts",
+    "finished",
     "hopeless",
     "label_rows",
     "log_densities",

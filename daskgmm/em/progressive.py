@@ -22,7 +22,7 @@ from daskgmm.errors import SingularComponentError
 from daskgmm.kernel import Mixture, log_density
 from daskgmm.kernel.families.base import Float64Array
 
-__all__ = ["N_STARTS", "best_of_starts", "hopeless"]
+__all__ = ["N_STARTS", "best_of_starts", "finished", "hopeless"]
 
 N_STARTS = 10
 """Least starts that compete, on the smallest sample."""
@@ -112,6 +112,12 @@ def climb(
         return run(rows, fit.mixture, stepper=exact, stop=gap, tol=tol, max_iter=_MAX_ITER)
     except SingularComponentError:
         return None
+
+
+def finished(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mixture:
+    """A mixture fitted to some of the rows, fitted to all; as it was where that fails."""
+    fit = climb(rows, mixture, reg_covar, to_the_end=True)
+    return mixture if fit is None else fit.mixture
 
 
 def _leaders(rows: InMemoryRows, sample: Float64Array, fits: Sequence[FitResult]) -> list[Mixture]:
