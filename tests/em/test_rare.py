@@ -9,7 +9,7 @@ from __future__ import annotations
 import dask.array as da
 import numpy as np
 import pytest
-from made_data import assert_same_bits, made_mixture, rows_of
+from made_data import assert_same_bits, made_mixture, rows_of, write_store
 
 from daskgmm import GaussianMixture, load_model
 from daskgmm.em import (
@@ -24,6 +24,7 @@ from daskgmm.em import (
 )
 from daskgmm.em import rare as rare_module
 from daskgmm.em.rare import densest_group
+from daskgmm.errors import InterruptedFitError
 from daskgmm.kernel import Mixture, e_step, log_density, moments_and_extremes
 
 N, D, K = 150_000, 3, 3
@@ -48,7 +49,8 @@ def x(common):
 @pytest.fixture
 def small_sample(monkeypatch):
     """A sample of some 2,000 rows, of which hardly one is rare."""
-    monkeypatch.setattr("daskgmm.inputs.sample_rows", lambda n_rows, k, d: 2000)
+    for module in ("inputs", "execution.memory"):
+        monkeypatch.setattr(f"daskgmm.{module}.sample_rows", lambda n_rows, k, d: 2000)
 
 
 @pytest.fixture
@@ -108,6 +110,30 @@ def test_where_the_same_grains_lie_changes_no_bit(x):
     one, other = (_fit(da.from_array(x, chunks=(n * grain, D))) for n in (1, 4))
     assert len(one.rare_components_) == 1
     assert_same_bits(one._mixture, other._mixture)
+
+
+class Interrupted(GaussianMixture):
+    """As by Ctrl-C, when the first pass after the scan has ended."""
+
+    def _progress(self, tol):
+        def tell(event):
+            if getattr(event, "n_iter", 0) == 1:
+                raise KeyboardInterrupt
+
+        return tell
+
+
+@pytest.mark.usefixtures("small_sample")
+def test_what_was_found_outlives_an_interruption(x, tmp_path):
+    store = write_store(tmp_path / "x.zarr", x, 65_536)
+    expected = _fit(store)
+    options = {"checkpoint": tmp_path / "kept", "random_state": 0}
+    with pytest.raises(InterruptedFitError):
+        Interrupted(K + 1, **options).fit(store)
+    found = GaussianMixture(K + 1, **options, resume=True).fit(store)
+    assert len(found.rare_components_) == 1
+    assert found.rare_components_ == expected.rare_components_
+    assert_same_bits(found._mixture, expected._mixture)
 
 
 def _branched(mixture, result):
