@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=$(command -v "${PYTHON:-python}")
+PATH="$PATH:/usr/sbin"
 work=$(mktemp -d)
 chmod 755 "$work" # munge wants to trust the folders above its socket
 daemons=()
@@ -125,6 +126,7 @@ await() { # what, condition
     failed "$1; $(cat "$log")"
 }
 state() { scontrol show job "$job" | grep -q "$1"; }
+# shellcheck disable=SC2016 # expanded each time that it is tried
 await "slurm.sbatch did not fit" 'grep -qs "^pass 9" "$log"'
 scancel --signal=TERM --batch "$job"
 await "slurm.sbatch was not queued again" 'state Restarts=1'
