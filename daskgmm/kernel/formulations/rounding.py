@@ -24,4 +24,4 @@ def keeps_digits(size: float, dtype: np.dtype[Any]) -> bool:
     ``size`` is the root of the sum of squares of the terms: their roundings are
     independent. False for NaN.
     """
-    return bool(size * np.finfo(dtype).eps <= _LARGEST_ERROR[dtype])
+    return size * float(np.finfo(dtype).eps) <= _LARGEST_ERROR[dtype]
