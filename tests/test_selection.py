@@ -77,7 +77,8 @@ def test_held_out_rows_are_as_new_ones(selection, x):
     assert abs(selection.best.held_out_log_likelihood_per_row - expected) < level
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+# AIC does not settle: which of several overfitted candidates it takes is chance.
+@pytest.mark.parametrize("criterion", [name for name in CRITERIA if name != "aic"])
 def test_fits_to_a_part_of_the_sample_change_no_choice(x, criterion, monkeypatch):
     chosen = []
     for fewest in (1_000, 10**9):
