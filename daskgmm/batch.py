@@ -33,6 +33,9 @@ __all__ = ["Batch"]
 _ROWS = {"labels": "labels", "probabilities": "probabilities", "scores": "log_density"}
 """Outputs with a row for each row of the data, and what :func:`daskgmm.job.predict` calls them."""
 
+_RECORDS = ("log", "metrics")
+"""Outputs that every run of a job adds to."""
+
 
 @dataclass(frozen=True)
 class _Progress:
@@ -100,7 +103,6 @@ class Batch:
             checkpoint=job.checkpoint,
             checkpoint_every=job.get("checkpoint_every", 1),
             resume=not fresh,
-            verbose=1,
         )
         self._model.check_parameters()
         folder = Location.parse(job.checkpoint)
@@ -120,7 +122,11 @@ class Batch:
             "daskgmm_version": __version__,
             "data": {"fingerprint": self._source.fingerprint(), "shape": self._source.shape},
             "settings": self._job.settings | {"stage_dtype": self._job.get("stage_dtype")},
-            "outputs": {name: Location.parse(p).name for name, p in self._job.outputs.items()},
+            "outputs": {
+                name: Location.parse(place).name
+                for name, place in self._job.outputs.items()
+                if name not in _RECORDS
+            },
         }
 
     def _all_steps(self) -> list[_Step]:

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from daskgmm._version import __version__
-from daskgmm.em import Course, Scan
+from daskgmm.em import Course, Iteration, Scan
 from daskgmm.errors import CheckpointError, InterruptedFitError, ParameterError
 from daskgmm.storage import CheckpointFolder
 
@@ -166,6 +166,11 @@ class Checkpoints:
     def n_iter(self) -> int:
         """Passes after the scan that need not be made again."""
         return max((len(course.history) for course in self.courses), default=0)
+
+    @property
+    def history(self) -> tuple[Iteration, ...]:
+        """Of the candidate that was best."""
+        return max(self.courses, key=_height).history if self.courses else ()
 
     def scan(self, rng: np.random.RandomState) -> Scan | None:
         """The scan, if it was made; the random numbers then go on from there."""

@@ -11,9 +11,11 @@ import functools
 import json
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -30,13 +32,25 @@ from daskgmm.demo import run_demo
 from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
 from daskgmm.errors import DaskGMMError, DaskGMMWarning, InterruptedFitError, ParameterError
 from daskgmm.estimator import GaussianMixture
-from daskgmm.execution import PassProgress, duration
+from daskgmm.execution import (
+    Failed,
+    Message,
+    PassProgress,
+    check_report_path,
+    cluster_progress,
+    dashboard_address,
+    duration,
+    report_written,
+    teller,
+)
 from daskgmm.execution.clusters import open_cluster
 from daskgmm.inputs import open_rows
 from daskgmm.jobfile import KEYS, Given, read_job
 from daskgmm.kernel import FAMILIES
+from daskgmm.logs import LOG_FORMATS, JsonLines, Log, log_opened
+from daskgmm.metrics import metrics_written
 from daskgmm.selection import CRITERIA
-from daskgmm.storage import plain_json
+from daskgmm.storage import plain_json, redacted
 
 __all__ = ["main"]
 
@@ -46,27 +60,37 @@ _DEFAULTS = GaussianMixture().get_params()
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
-    """Errors as one line and an exit status, warnings as one-line notes."""
-
-    def note(message: Warning | str, *_: Any, **__: Any) -> None:
-        click.echo(f"note: {message}", err=True)
-
-    with warnings.catch_warnings(), _terminable():
+def _reported(log_format: str, log_file: str | None) -> Iterator[Log]:
+    """Errors as one line and an exit status; what happens until then as lines of a log."""
+    with warnings.catch_warnings(), _terminable(), _as_click_errors():
         warnings.simplefilter("ignore")
         for category in (DaskGMMWarning, ConvergenceWarning):
             warnings.simplefilter("always", category)
-        warnings.showwarning = note
-        try:
-            yield
-        except (ParameterError, InvalidParameterError) as error:
-            raise click.UsageError(_one_line(error)) from None
-        except DaskGMMError as error:
-            raise click.ClickException(_one_line(error)) from None
-        except InterruptedFitError as error:
-            raise _ResumableException(_one_line(error)) from None
-        except KeyboardInterrupt:
-            raise click.ClickException("interrupted; no output was left half written") from None
+        with log_opened(log_format, log_file) as log:
+            try:
+                with _as_click_errors():
+                    yield log
+            except click.ClickException as error:  # which click, or the group, shows
+                log.write_to_files(_failed(error))
+                raise
+            except Exception as error:
+                log.write_to_files(_crashed(error))
+                raise
+
+
+@contextmanager
+def _as_click_errors() -> Iterator[None]:
+    """Each error in the class that has its exit status."""
+    try:
+        yield
+    except (ParameterError, InvalidParameterError) as error:
+        raise click.UsageError(_one_line(error)) from None
+    except DaskGMMError as error:
+        raise click.ClickException(_one_line(error)) from None
+    except InterruptedFitError as error:
+        raise _ResumableException(_one_line(error)) from None
+    except KeyboardInterrupt:
+        raise click.ClickException("interrupted; no output was left half written") from None
 
 
 class _ResumableException(click.ClickException):
@@ -93,6 +117,31 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def _failed(error: click.ClickException) -> Failed:
+    return Failed(" ".join(error.format_message().split()), error.exit_code)
+
+
+def _crashed(error: Exception) -> Failed:
+    """Of an error that nobody foresaw: where it happened is what helps then."""
+    text = f"{type(error).__name__}: {_one_line(error)}"
+    return Failed(text, 1, traceback=redacted("".join(traceback.format_exception(error))))
+
+
+_common_options = (
+    click.option(
+        "--log-format",
+        type=click.Choice(list(LOG_FORMATS)),
+        default="text",
+        show_default=True,
+        help="Of the lines on standard error, errors included.",
+    ),
+    click.option(
+        "--log", "log_file", metavar="FILE", help="Append those lines to a local file, too."
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+)
+
+
 def _command(function: Command) -> Command:
     """Common to all commands: report errors; print the result as text or as JSON.
 
@@ -100,8 +149,11 @@ def _command(function: Command) -> Command:
     """
 
     @functools.wraps(function)
-    def reported(*args: Any, as_json: bool, **kwargs: Any) -> None:
-        with _reported():
+    def reported(
+        *args: Any, as_json: bool, log_format: str, log_file: str | None, **kwargs: Any
+    ) -> None:
+        with _reported(log_format, log_file) as log:
+            click.get_current_context().obj = log
             result, text = function(*args, **kwargs)
         if as_json:
             click.echo(json.dumps(plain_json(result), indent=2))
@@ -110,8 +162,9 @@ def _command(function: Command) -> Command:
         if result.get("damage"):
             sys.exit(1)
 
-    option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-    return option(reported)
+    for decorate in reversed(_common_options):
+        reported = decorate(reported)
+    return reported
 
 
 _source_options = (
@@ -123,6 +176,14 @@ _source_options = (
         default="error",
         show_default=True,
         help="What a chunk that is not stored means: damage, or the fill value.",
+    ),
+)
+_watch_options = (
+    click.option("--dashboard", is_flag=True, help="Print the address of the cluster's dashboard."),
+    click.option(
+        "--performance-report",
+        metavar="FILE.html",
+        help="Write Dask's report on what the cluster did.",
     ),
 )
 _pass_options = (
@@ -234,6 +295,13 @@ def _with_fit_options(function: Command) -> Command:
     return function
 
 
+def _with_watch(function: Command) -> Command:
+    """How a command can be watched; in the order of help."""
+    for decorate in reversed(_watch_options):
+        function = decorate(function)
+    return function
+
+
 def _with_source(function: Command) -> Command:
     """Give the function the opened rows that the options name."""
 
@@ -246,26 +314,93 @@ def _with_source(function: Command) -> Command:
     return opened
 
 
+@contextmanager
+def _on_cluster(
+    cluster: str | None, dashboard: bool, performance_report: str | None
+) -> Iterator[None]:
+    """Have tasks run where they should, and show how far they are."""
+    check_report_path(performance_report, cluster)
+    with open_cluster(cluster) as client, report_written(client, performance_report):
+        if dashboard:
+            _tell_dashboard(client)
+        with PassProgress() if client is None else cluster_progress(client):
+            yield
+
+
+def _tell_dashboard(client: Any) -> None:
+    address = dashboard_address(client)
+    tell = teller()
+    if address is not None:
+        tell(Message(f"dashboard: {address}"))
+    elif client is None:
+        tell(
+            Message(
+                "no dashboard: threads of this process have none; for one add --cluster, such as "
+                "cluster_configs/local.yaml",
+                "warning",
+            )
+        )
+    else:
+        tell(Message("no dashboard: the scheduler was started without one", "warning"))
+
+
 def _with_passes(function: Command) -> Command:
     """Run a function that reads all rows on the cluster asked for, and show how far it is."""
     with_source = _with_source(function)
 
     @functools.wraps(with_source)
-    def on_cluster(cluster: str | None, **kwargs: Any) -> Any:
-        with open_cluster(cluster), PassProgress():
+    def on_cluster(
+        cluster: str | None, dashboard: bool, performance_report: str | None, **kwargs: Any
+    ) -> Any:
+        with _on_cluster(cluster, dashboard, performance_report):
             return with_source(**kwargs)
 
-    for decorate in _pass_options:
+    for decorate in (*_watch_options, *_pass_options):
         on_cluster = decorate(on_cluster)
     return on_cluster
 
 
+_metrics = click.option(
+    "--metrics",
+    metavar="FILE",
+    help="Append a line of JSON for each pass: likelihood, speed, bytes read, retries, memory.",
+)
 _output = click.option("--output", required=True, metavar="PATH", help="Where to write.")
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace a Zarr node that is there.")
 _model = click.option("--model", required=True, metavar="PATH", help="A model that fit wrote.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Main(click.Group):
+    """The group of commands, which shows their errors in the format of the log."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Find the format before anything can be wrong."""
+        ctx.meta[_AS_JSON] = "--log-format=json" in args or ("--log-format", "json") in pairwise(
+            args
+        )
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; as JSON, its errors are lines of the log."""
+        if not ctx.meta[_AS_JSON]:
+            return super().invoke(ctx)
+        show = JsonLines(sys.stderr)
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            show(_failed(error))
+            ctx.exit(error.exit_code)
+        except click.exceptions.Exit:
+            raise
+        except Exception as error:
+            show(_crashed(error))
+            ctx.exit(1)
+
+
+_AS_JSON = "daskgmm.errors_as_json"
+
+
+@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="daskgmm")
 def main() -> None:
     """Gaussian mixtures on data larger than memory.
@@ -312,6 +447,7 @@ def main() -> None:
     is_flag=True,
     help="Go on from --checkpoint, if a fit was interrupted there.",
 )
+@_metrics
 @_output
 @_overwrite
 def _fit(
@@ -320,6 +456,7 @@ def _fit(
     covariance: str,
     restarts: int,
     seed: int,
+    metrics: str | None,
     output: str,
     overwrite: bool,
     **settings: Any,
@@ -335,10 +472,10 @@ def _fit(
         covariance_type=covariance,
         n_init=restarts,
         random_state=seed,
-        verbose=1,
         **settings,
     )
-    result = job.fit(source, output, model, overwrite=overwrite)
+    with metrics_written(metrics):
+        result = job.fit(source, output, model, overwrite=overwrite)
     return result, (
         f"{result['n_components']} {result['covariance_type']} components on "
         f"{result['n_rows']:,} rows x {result['n_features']} features\n"
@@ -409,7 +546,7 @@ def _select(source: Any, seed: int, **settings: Any) -> tuple[dict[str, Any], st
     Example:
       daskgmm select data.zarr --components 2:12 --covariance full,diag --output best.zarr
     """  # noqa: D301
-    result = job.select_model(source, random_state=seed, verbose=1, **settings)
+    result = job.select_model(source, random_state=seed, **settings)
     best = result["best"]
     lines = [
         f"{'K':>4} {'family':<10} {'BIC':>16} {'AIC':>16} {'ICL':>16}  held-out per row (error)"
@@ -479,7 +616,11 @@ def _variable(key: str) -> str:
 @click.argument("job_file", metavar="JOB.yaml")
 @click.option("--fresh", is_flag=True, help="Forget an earlier run of this job, and begin anew.")
 @_with_keys
-def _run(job_file: str, fresh: bool, given: dict[str, Given]) -> tuple[dict[str, Any], str]:
+@_with_watch
+@click.pass_obj
+def _run(
+    log: Log, /, job_file: str, fresh: bool, given: dict[str, Given], **watch: Any
+) -> tuple[dict[str, Any], str]:
     """Do what a job file says: fit, and write all its outputs.
 
     Run again after an interruption, a job goes on; after its end it does nothing. Each
@@ -492,11 +633,14 @@ def _run(job_file: str, fresh: bool, given: dict[str, Given]) -> tuple[dict[str,
       daskgmm run job.yaml
     """  # noqa: D301
     asked = read_job(job_file, given)
+    if asked.get("outputs.log") is not None:
+        log.append_to(asked.get("outputs.log"))
     batch = Batch(asked, fresh=fresh)
     if batch.is_done:
         result = batch.result() | {"done": []}
         return result, f"nothing to do: {job_file} was done before, and its outputs are there"
-    with open_cluster(asked.get("cluster")), PassProgress():
+    metrics = metrics_written(asked.get("outputs.metrics"))
+    with _on_cluster(asked.get("cluster"), **watch), metrics:
         result = batch.run()
     places = "\n".join(f"{name:<24}{place}" for name, place in result["outputs"].items())
     return result, (

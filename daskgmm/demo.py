@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -20,7 +19,7 @@ from scipy.optimize import linear_sum_assignment
 from daskgmm import job
 from daskgmm.errors import ParameterError, StorageError
 from daskgmm.estimator import GaussianMixture, load_model
-from daskgmm.execution import bytes_of, duration
+from daskgmm.execution import Message, bytes_of, duration, teller
 from daskgmm.kernel import Mixture
 from daskgmm.storage import RowOutput, RowWriter
 
@@ -63,13 +62,11 @@ def run_demo(*, size: str, memory_limit: str, folder: str | None) -> tuple[dict[
         _check_free(place, n_bytes)
         truth = _truth()
         data, model = str(place / "data.zarr"), str(place / "model.zarr")
-        print(
-            f"making {n_rows:,} rows x {_D} float32 ({format_bytes(n_bytes)}) in {data}",
-            file=sys.stderr,
-        )
+        tell = teller()
+        tell(Message(f"making {n_rows:,} rows x {_D} float32 ({format_bytes(n_bytes)}) in {data}"))
         _write_rows(data, truth, n_rows)
-        print(f"fitting {_K} components within {memory_limit}", file=sys.stderr)
-        fitting = GaussianMixture(_K, random_state=0, memory_limit=memory_limit, verbose=1)
+        tell(Message(f"fitting {_K} components within {memory_limit}"))
+        fitting = GaussianMixture(_K, random_state=0, memory_limit=memory_limit)
         result = job.fit(data, model, fitting)
     except BaseException:
         if folder is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,10 +25,10 @@ from daskgmm.em import (
     STOP_RULES,
     Candidate,
     Course,
+    FitBegan,
+    FitEnded,
     FitResult,
     GivenStart,
-    Iteration,
-    RareComponent,
     RareComponents,
     Resumed,
     Scan,
@@ -46,7 +45,7 @@ from daskgmm.em import (
 )
 from daskgmm.em.loop import Precision
 from daskgmm.errors import DataError, ParameterError
-from daskgmm.execution import ProgressLines, StagingReport, in_force
+from daskgmm.execution import Message, ProgressLines, StagingReport, in_force, teller
 from daskgmm.inputs import OpenedRows, Stage, check_unmasked, is_lazy, open_input
 from daskgmm.kernel import FAMILIES, Mixture, must_compile, warm_up
 from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of_record
@@ -329,8 +328,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """
         began = time.perf_counter()
         self.check_parameters()
-        if self.verbose and must_compile():
-            print("compiling for this processor, once: some 30 s", file=sys.stderr)
+        tell = teller(*([ProgressLines(self.verbose_interval)] if self.verbose else []))
+        if must_compile():
+            tell(Message("compiling for this processor, once: some 30 s"))
         warm_up()  # before memory is planned: compiled code takes some, too
         opened = self._open(X, reset=True)
         rows, given = opened.rows, given_start(self, opened.rows.n_features)
@@ -341,9 +341,21 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         rng = check_random_state(self.random_state)
         tol = tol_of(self, rows)
-        tell = self._progress(tol)
         stepper_state = type(stepper_of(self, np.empty((0, rows.n_features)), 1, given).state)
         checkpoints = open_checkpoints(self, opened, stepper_state)
+        tell(
+            FitBegan(
+                opened.name,
+                opened.fingerprint is not None,
+                rows.n_rows,
+                rows.n_features,
+                self.n_components,
+                self.covariance_type,
+                self.stopping,
+                tol,
+                self.max_iter,
+            )
+        )
         with opened.staging() as staged, checkpoints.interruptible():
             scan = checkpoints.scan(rng)
             if scan is None:
@@ -352,7 +364,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - scan_began))
                 checkpoints.keep_scan(scan, rng)
             else:
-                tell(Resumed(1 + checkpoints.n_iter))
+                tell(Resumed(1 + checkpoints.n_iter, checkpoints.history))
             candidates = self._candidates(scan, checkpoints.courses, given, rng, tol)
             # Bounds of other neighbourhoods could not tell whether a component is an advance.
             looked_for = is_fitted_to_sample(self, given) and self.truncate is None
@@ -385,6 +397,16 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             n_rows=rows.n_rows,
             seconds=checkpoints.seconds_before + time.perf_counter() - began,
             staged=staged,
+        )
+        tell(
+            FitEnded(
+                self.n_passes_,
+                self.n_iter_,
+                self.lower_bound_,
+                self.stop_reason_,
+                self.converged_,
+                self.seconds_,
+            )
         )
         if not best.converged:
             warnings.warn(
@@ -447,15 +469,6 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def fit_predict(self, X: Any, y: None = None) -> Any:
         """Fit, then label the same rows; see :meth:`predict`."""
         return self.fit(X).predict(X)
-
-    def _progress(
-        self, tol: float
-    ) -> Callable[[ScanDone | Resumed | RareComponent | Iteration], None]:
-        if not self.verbose:
-            return lambda event: None
-        return ProgressLines(
-            tol if self.stopping == "gap" else None, self.max_iter, self.verbose_interval
-        )
 
     def _set_mixture(self, mixture: Mixture) -> None:
         family = mixture.family

@@ -107,6 +107,8 @@ KEYS: dict[str, Key] = {
     "outputs.probabilities": Key(_PLACE, "Where to write each row's probabilities.", True),
     "outputs.scores": Key(_PLACE, "Where to write each row's log density.", True),
     "outputs.report": Key(_PLACE, "Where to write what is printed, as JSON.", True),
+    "outputs.log": Key(_PLACE, "Local file to append the lines of the log to.", True),
+    "outputs.metrics": Key(_PLACE, "Local file to append a line of JSON to for each pass.", True),
     "overwrite": Key(FLAG, "Replace Zarr nodes that are there."),
 }
 """Every key of a job file; nested ones have dots."""

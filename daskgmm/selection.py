@@ -7,7 +7,6 @@ are fitted to the end, on the same passes.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ from daskgmm.em import (
     InMemoryRows,
     PlainEM,
     Scan,
+    ScanDone,
     finished,
     run_together,
     scan_rows,
@@ -30,7 +30,7 @@ from daskgmm.em import (
 )
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.estimator import GaussianMixture
-from daskgmm.execution import in_force
+from daskgmm.execution import Listener, Message, ProgressLines, in_force, teller
 from daskgmm.inputs import Stage, open_input
 from daskgmm.kernel import FAMILIES, Mixture, log_density, responsibilities, warm_up
 from daskgmm.kernel.families.base import Float64Array
@@ -195,13 +195,14 @@ def select(
         raise DataError(
             f"{rows.n_rows} rows are too few to try {largest} components: lower components"
         )
-    tell = _Teller(verbose)
+    tell = teller(*([ProgressLines()] if verbose else []))
     rng = check_random_state(random_state)
     with opened.staging() as staged:
         # Half of the rows at most, so that there are some to hold out.
         n_sampled = min(opened.n_sampled, rows.n_rows // 2)
+        scan_began = time.perf_counter()
         scan = scan_rows(rows, n_sampled, seed=int(rng.randint(2**31 - 1)))
-        tell(f"scan: {scan.n_rows:,} rows, {len(scan.sample):,} sampled")
+        tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - scan_began))
         starts = _starts(models, scan, rng, criterion, tell)
         fits = run_together(
             rows,
@@ -218,7 +219,7 @@ def select(
             _Course(model, fit.mixture, tol_of(model, rows), _entry(scan, start, fit))
             for model, start, fit in zip(models, starts, fits, strict=True)
         ]
-        tell(f"evaluated on all rows: {len(courses)} candidates")
+        tell(Message(f"evaluated on all rows: {len(courses)} candidates"))
         n_passes = opened.passes + 2 + _refine(courses, rows, scan, criterion, tell)
     best = min((c for c in courses if c.entry.refined), key=lambda c: CRITERIA[criterion](c.entry))
     assert best.result is not None
@@ -273,7 +274,7 @@ def _starts(
     scan: Scan,
     rng: np.random.RandomState,
     criterion: str,
-    tell: Callable[[str], None],
+    tell: Listener,
 ) -> list[Mixture]:
     """Fits to the sample; to a part of it only, where that shows that they cannot win."""
     part = replace(scan, sample=np.ascontiguousarray(scan.sample[::_THINNING]))
@@ -281,10 +282,11 @@ def _starts(
     starts = []
     for model in models:
         starts.append(starts_of(model, part if in_parts else scan, GivenStart(), rng)[0])
-        tell(f"fitted to the sample: {_name(model)}")
+        tell(Message(f"fitted to the sample: {_name(model)}"))
     if in_parts:
         able = _able_by_part(starts, scan, part, criterion)
-        tell("can win: " + ", ".join(_name(m) for m, yes in zip(models, able, strict=True) if yes))
+        names = ", ".join(_name(m) for m, yes in zip(models, able, strict=True) if yes)
+        tell(Message(f"can win: {names}"))
         rows = InMemoryRows(scan.sample, n_threads=in_force().local_threads)
         starts = [
             finished(rows, start, model.reg_covar) if yes else start
@@ -369,7 +371,7 @@ def _scored(entry: Entry, scan: Scan, mixture: Mixture, per_row: float) -> Entry
 
 
 def _refine(
-    courses: Sequence[_Course], rows: Any, scan: Scan, criterion: str, tell: Callable[[str], None]
+    courses: Sequence[_Course], rows: Any, scan: Scan, criterion: str, tell: Listener
 ) -> int:
     """Fit to all rows those that can win; returns the passes that it took."""
     value = CRITERIA[criterion]
@@ -380,7 +382,7 @@ def _refine(
 
     leader = min(value(course.entry) for course in courses)
     able = [c for c in courses if at_best(c, _gap(c.entry.n_parameters, scan)) <= leader]
-    tell("can still win: " + ", ".join(_name(course.model) for course in able))
+    tell(Message("can still win: " + ", ".join(_name(course.model) for course in able)))
 
     def drop(results: Sequence[FitResult]) -> list[bool]:
         by_shape = {_shape(result.mixture): result for result in results}
@@ -411,9 +413,7 @@ def _refine(
         max_iter=able[0].model.max_iter,
         total=scan.moments,
         precision=able[0].model.precision,
-        on_iteration=lambda i: tell(
-            f"pass {i.n_iter}: log-likelihood per row {i.log_likelihood:.9g}"
-        ),
+        on_iteration=tell,
         drop=drop,
     )
     by_shape = {_shape(result.mixture): result for result in results}
@@ -449,14 +449,3 @@ def _note(entries: Sequence[Entry], best: Entry, criterion: str) -> str | None:
         f"whether the last step's gain of {gain:.2g} nats per held-out row (each value known to "
         f"{best.held_out_standard_error:.1g}) is worth having"
     )
-
-
-class _Teller:
-    """Lines on standard error, if wanted."""
-
-    def __init__(self, verbose: int) -> None:
-        self._verbose = verbose
-
-    def __call__(self, line: str) -> None:
-        if self._verbose:
-            print(line, file=sys.stderr)

@@ -13,7 +13,7 @@ from made_data import assert_same_bits, made_mixture, rows_of
 from sklearn.exceptions import ConvergenceWarning
 
 from daskgmm import GaussianMixture, load_model
-from daskgmm.em import STEPPERS, ScanDone
+from daskgmm.em import STEPPERS, Iteration, ScanDone
 from daskgmm.errors import (
     CheckpointError,
     DaskGMMWarning,
@@ -21,6 +21,7 @@ from daskgmm.errors import (
     ParameterError,
     PointerMovedError,
 )
+from daskgmm.execution import listening
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*has no checksum", "ignore:not converged")
 SETTINGS = {"n_components": 3, "random_state": 0, "tol": 1e-9, "max_iter": 6}
@@ -35,24 +36,17 @@ def stored(tmp_path_factory):
     return path
 
 
-class Stopped(GaussianMixture):
-    """Interrupted, as by Ctrl-C, when a pass has ended."""
-
-    stop_after = 0
-
-    def _progress(self, tol):
-        def tell(event):
-            n_passes = 0 if isinstance(event, ScanDone) else getattr(event, "n_iter", -1)
-            if n_passes == type(self).stop_after:
-                raise KeyboardInterrupt
-
-        return tell
-
-
 def interrupted(after: int, stored: Path, folder: Path, **settings: object) -> None:
-    kind = type("Interrupted", (Stopped,), {"stop_after": after})
-    with pytest.raises(InterruptedFitError if after else KeyboardInterrupt):
-        kind(**(SETTINGS | settings), checkpoint=folder, resume=True).fit(stored)
+    """Fit, as by Ctrl-C when a pass has ended; 0 is the scan."""
+
+    def stop(event: object) -> None:
+        n_passes = event.n_iter if isinstance(event, Iteration) else 0
+        if isinstance(event, ScanDone | Iteration) and n_passes == after:
+            raise KeyboardInterrupt
+
+    error = InterruptedFitError if after else KeyboardInterrupt
+    with listening(stop), pytest.raises(error):
+        fitted(stored, folder, resume=True, **settings)
 
 
 def fitted(stored: Path, folder: Path | None = None, **settings: object) -> GaussianMixture:

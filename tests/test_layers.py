@@ -20,7 +20,7 @@ FLOORS = (
     {"configuration"},
     {"execution", "storage"},
     {"inputs", "jobfile"},
-    {"checkpoints", "record", "starts"},
+    {"checkpoints", "logs", "metrics", "record", "starts"},
     {"estimator"},
     {"selection"},
     {"report", "plot"},

@@ -7,7 +7,14 @@ from daskgmm.em.evaluate import (
     probabilities,
     score_rows,
 )
-from daskgmm.em.history import Iteration, RareComponent, Resumed, ScanDone
+from daskgmm.em.history import (
+    FitBegan,
+    FitEnded,
+    Iteration,
+    RareComponent,
+    Resumed,
+    ScanDone,
+)
 from daskgmm.em.initialise import INITIALISERS, GivenStart, start_mixture
 from daskgmm.em.loop import Candidate, Course, FitResult, run, run_together
 from daskgmm.em.progressive import N_STARTS, best_of_starts, finished, hopeless
@@ -24,6 +31,8 @@ __all__ = [
     "STOP_RULES",
     "Candidate",
     "Course",
+    "FitBegan",
+    "FitEnded",
     "FitResult",
     "GivenStart",
     "InMemoryRows",

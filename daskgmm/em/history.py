@@ -4,7 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Iteration", "RareComponent", "Resumed", "ScanDone"]
+__all__ = ["FitBegan", "FitEnded", "Iteration", "RareComponent", "Resumed", "ScanDone"]
+
+
+@dataclass(frozen=True)
+class FitBegan:
+    """Event: all that can be refused was not, and the first pass is next.
+
+    Attributes
+    ----------
+    data : str
+        What the rows are called.
+    is_stored : bool
+        Whether passes read them from a store.
+    n_rows, n_features, n_components, covariance_type, stopping, tol, max_iter
+        Of the fit.
+    """
+
+    data: str
+    is_stored: bool
+    n_rows: int
+    n_features: int
+    n_components: int
+    covariance_type: str
+    stopping: str
+    tol: float
+    max_iter: int
 
 
 @dataclass(frozen=True)
@@ -18,9 +43,10 @@ class ScanDone:
 
 @dataclass(frozen=True)
 class Resumed:
-    """Event: an interrupted fit goes on, after so many passes."""
+    """Event: an interrupted fit goes on, after so many passes; ``history`` is of its best start."""
 
     n_passes: int
+    history: tuple[Iteration, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,3 +91,15 @@ class Iteration:
     n_rows: int
     seconds: float
     accepted: bool = True
+
+
+@dataclass(frozen=True)
+class FitEnded:
+    """Event: how the fit ended; ``n_passes`` includes the scan, ``log_likelihood`` is per row."""
+
+    n_passes: int
+    n_iter: int
+    log_likelihood: float
+    stop_reason: str
+    converged: bool
+    seconds: float

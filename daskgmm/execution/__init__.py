@@ -1,6 +1,17 @@
 """Dask: rows in partitions, staging, the memory plan, schedulers and clusters, progress."""
 
+from daskgmm.execution.cluster_tasks import ClusterTasks, TaskCounts, cluster_progress
+from daskgmm.execution.dashboard import check_report_path, dashboard_address, report_written
 from daskgmm.execution.dask_rows import DaskRows, array_of_source, coalesced
+from daskgmm.execution.events import (
+    Event,
+    Failed,
+    Listener,
+    Message,
+    Underway,
+    listening,
+    teller,
+)
 from daskgmm.execution.memory import (
     MemoryPlan,
     bytes_of,
@@ -9,26 +20,48 @@ from daskgmm.execution.memory import (
     plan_memory,
     sample_rows,
 )
-from daskgmm.execution.progress import PassProgress, ProgressLines, duration
-from daskgmm.execution.scheduler import Scheduler, in_force
+from daskgmm.execution.progress import (
+    PassProgress,
+    ProgressBar,
+    ProgressLines,
+    Seldom,
+    duration,
+)
+from daskgmm.execution.scheduler import Scheduler, client_in_force, in_force
 from daskgmm.execution.staging import StagedSource, Staging, StagingReport
 
 __all__ = [
+    "ClusterTasks",
     "DaskRows",
+    "Event",
+    "Failed",
+    "Listener",
     "MemoryPlan",
+    "Message",
     "PassProgress",
+    "ProgressBar",
     "ProgressLines",
     "Scheduler",
+    "Seldom",
     "StagedSource",
     "Staging",
     "StagingReport",
+    "TaskCounts",
+    "Underway",
     "array_of_source",
     "bytes_of",
+    "check_report_path",
+    "client_in_force",
+    "cluster_progress",
     "coalesced",
+    "dashboard_address",
     "default_limit",
     "duration",
     "in_force",
+    "listening",
     "peak_memory_bytes",
     "plan_memory",
+    "report_written",
     "sample_rows",
+    "teller",
 ]

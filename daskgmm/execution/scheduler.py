@@ -19,7 +19,7 @@ from distributed.comm import CommClosedError
 
 from daskgmm.errors import ClusterError
 
-__all__ = ["SCHEDULER_LOST", "Scheduler", "in_force"]
+__all__ = ["SCHEDULER_LOST", "Scheduler", "client_in_force", "in_force"]
 
 SCHEDULER_LOST = (
     "the connection to the cluster's scheduler is lost: it ended, or the network did; "
@@ -92,7 +92,7 @@ class Scheduler:
 
     def in_every_process(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         """Results of ``function(*args)`` in each process that runs tasks and can be reached."""
-        client = _client() if self.has_workers else None
+        client = client_in_force() if self.has_workers else None
         if client is None:
             return [function(*args)]
         try:
@@ -109,7 +109,7 @@ _SHARE_BEFORE_SPILLING = 0.6
 
 def in_force() -> Scheduler:
     """The distributed client in force if there is one, else threads of this process."""
-    client = _client()
+    client = client_in_force()
     if client is None:
         chosen = dask.config.get("scheduler", None)
         if chosen in ("synchronous", "sync", "single-threaded"):
@@ -152,14 +152,15 @@ def _cluster_errors() -> Iterator[None]:
 
 def _wait_until_idle() -> None:
     """Let the tasks in hand on workers end, within a minute; what waits was cancelled."""
-    client, until = _client(), time.monotonic() + _IDLE_SECONDS
+    client, until = client_in_force(), time.monotonic() + _IDLE_SECONDS
     while client is not None and any(client.processing().values()):
         if time.monotonic() > until:
             return
         time.sleep(0.1)
 
 
-def _client() -> Client | None:
+def client_in_force() -> Client | None:
+    """The distributed client that tasks go to, if there is one."""
     if dask.config.get("scheduler", None) not in (None, "dask.distributed", "distributed"):
         return None
     try:

@@ -12,6 +12,7 @@ from daskgmm.storage.row_layout import rows_dtype, rows_shape
 from daskgmm.storage.sources import FORMATS, open_source
 from daskgmm.storage.state_files import StateFile
 from daskgmm.storage.text_files import check_text_output, write_text
+from daskgmm.storage.traffic import bytes_read
 
 __all__ = [
     "FORMATS",
@@ -22,6 +23,7 @@ __all__ = [
     "RowWriter",
     "StateFile",
     "StoredSource",
+    "bytes_read",
     "check_output",
     "check_text_output",
     "open_source",

@@ -10,6 +10,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
 from daskgmm.errors import DamagedDataError, ParameterError
+from daskgmm.storage.traffic import count_read
 
 __all__ = ["FILL_REMEDY", "RESTORE_REMEDY", "CheckedStore", "MissingChunks"]
 
@@ -74,6 +75,7 @@ class CheckedStore(WrapperStore[Store]):
             if self.missing_chunks == "fill":
                 return None
             raise DamagedDataError(f"is missing from the store; {FILL_REMEDY}")
+        count_read(len(value))
         if len(value) == 0:
             raise DamagedDataError(f"is empty (0 bytes); {RESTORE_REMEDY}")
         if isinstance(byte_range, RangeByteRequest):

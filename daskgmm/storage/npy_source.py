@@ -24,6 +24,7 @@ from daskgmm.storage.locations import Location
 from daskgmm.storage.preflight import Preflight
 from daskgmm.storage.redaction import one_line
 from daskgmm.storage.row_layout import rows_dtype, rows_shape
+from daskgmm.storage.traffic import count_read
 
 __all__ = ["NpyFormat", "NpySource"]
 
@@ -145,6 +146,7 @@ class NpySource:
                 f"{self.name} ends before rows {start}:{stop} of {n_rows}; it was truncated after "
                 "it was opened - restore it from a copy"
             )
+        count_read(block.nbytes)
         native: NDArray[Any] = block.astype(self.dtype, copy=False)
         return native
 

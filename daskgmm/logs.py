@@ -1,0 +1,225 @@
+"""Logs: events of a command as lines of text or of JSON, on standard error and in a file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Protocol, TextIO
+
+from daskgmm.em import FitBegan, FitEnded, Iteration, RareComponent, Resumed, ScanDone
+from daskgmm.errors import StorageError
+from daskgmm.execution import (
+    Event,
+    Failed,
+    Message,
+    ProgressBar,
+    ProgressLines,
+    Seldom,
+    Underway,
+    listening,
+)
+from daskgmm.storage import plain_json, redacted
+
+__all__ = ["LOG_FORMATS", "JsonLines", "Log", "log_opened"]
+
+_NAMES: dict[type, str] = {
+    FitBegan: "fit_began",
+    ScanDone: "scan_done",
+    Resumed: "resumed",
+    RareComponent: "rare_component_found",
+    Iteration: "pass_done",
+    FitEnded: "fit_ended",
+    Underway: "pass_underway",
+    Message: "message",
+    Failed: "failed",
+}
+
+
+class JsonLines:
+    """Listener that writes an event as one line of JSON.
+
+    Each line has ``time`` (UTC, ISO 8601), ``level``, ``event``, and the event's own fields;
+    what is not finite is null.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_time = Seldom()
+        self._lock = threading.Lock()  # notes come from the threads of clusters, too
+
+    def __call__(self, event: Event) -> None:
+        """Write the event; how far a pass is only every few seconds."""
+        if isinstance(event, Underway) and not self._is_time(event):
+            return
+        fields = asdict(event)
+        fields.pop("history", None)
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "level": fields.pop("level", "info"),
+            "event": _NAMES[type(event)],
+            **fields,
+        }
+        text = json.dumps(plain_json(_redacted(line)))
+        with self._lock:
+            print(text, file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Nothing more will come."""
+
+
+class _Lines(Protocol):
+    """A listener that has something to put away in the end."""
+
+    def __call__(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _text_on(stream: TextIO) -> ProgressLines:
+    return (ProgressBar if stream.isatty() else ProgressLines)(stream=stream)
+
+
+LOG_FORMATS: dict[str, tuple[Callable[[TextIO], _Lines], Callable[[TextIO], _Lines]]] = {
+    "text": (_text_on, lambda stream: ProgressLines(stream=stream, is_timed=True)),
+    "json": (JsonLines, JsonLines),
+}
+"""How events are written to standard error, and to a file."""
+
+
+class Log:
+    """Where the events of a command go: standard error, and files.
+
+    Parameters
+    ----------
+    log_format : str
+        A key of :data:`LOG_FORMATS`.
+    """
+
+    def __init__(self, log_format: str) -> None:
+        on_screen, self._lines_in_file = LOG_FORMATS[log_format]
+        self._on_screen = on_screen(sys.stderr)
+        self._files: list[tuple[TextIO, _Lines]] = []
+
+    def append_to(self, file: str) -> None:
+        """Write to a file, too, from now on.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be written.
+        """
+        stream = _opened(file)
+        self._files.append((stream, self._lines_in_file(stream)))
+
+    def __call__(self, event: Event) -> None:
+        """Write the event everywhere."""
+        self._on_screen(event)
+        self.write_to_files(event)
+
+    def write_to_files(self, event: Event) -> None:
+        """Write it to the files only; one that takes no more, on a full disk say, is given up."""
+        for file in list(self._files):
+            try:
+                file[1](event)
+            except (OSError, ValueError) as error:
+                self._files.remove(file)
+                self._on_screen(
+                    Message(f"the log {file[0].name} takes no more lines ({error})", "warning")
+                )
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        self._on_screen.close()
+        for stream, _ in self._files:
+            with suppress(OSError):  # of a full disk, for the last time
+                stream.close()
+
+
+@contextmanager
+def log_opened(log_format: str, file: str | None) -> Iterator[Log]:
+    """Write what happens inside the block: events, warnings, and records of Dask's loggers.
+
+    Parameters
+    ----------
+    log_format : str
+        A key of :data:`LOG_FORMATS`.
+    file : str or None
+        Path of a file that lines are appended to, too.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be written.
+    """
+    with closing(Log(log_format)) as log:
+        if file is not None:
+            log.append_to(file)
+        with listening(log), _warnings_to(log), _records_to(log):
+            yield log
+
+
+def _opened(file: str) -> TextIO:
+    try:
+        return open(file, "a", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"log: {redacted(file)} cannot be written ({error.strerror}); name a file in a local "
+            "folder that exists"
+        ) from None
+
+
+@contextmanager
+def _warnings_to(log: Log) -> Iterator[None]:
+    """Warnings as events; which ones are shown is for filters to say."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        log(Message(" ".join(str(message).split()), "warning"))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+class _Records(logging.Handler):
+    """Records of loggers as events."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = " ".join(redacted(record.getMessage()).split())
+        level = "warning" if record.levelno < logging.ERROR else "error"
+        self._log(Message(f"{record.name}: {text}", level))
+
+
+@contextmanager
+def _records_to(log: Log) -> Iterator[None]:
+    """Records of every logger that writes somewhere: Dask's write to standard error by themselves.
+
+    Worker processes have their own.
+    """
+    handler = _Records(log)
+    named = [logging.getLogger(name) for name in logging.root.manager.loggerDict]
+    writing = [logger for logger in named if logger.handlers]
+    before = [(logger, logger.handlers) for logger in (logging.root, *writing)]
+    for logger, _ in before:
+        logger.handlers = [handler]
+    try:
+        yield
+    finally:
+        for logger, handlers in before:
+            logger.handlers = handlers
+
+
+def _redacted(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: redacted(value) if isinstance(value, str) else value for name, value in fields.items()
+    }
