@@ -135,7 +135,7 @@ def test_another_job_is_refused_and_what_changed_is_said(stored, tmp_path):
         fitted(other, tmp_path / "kept", resume=True)
     # What does not change the result may change: here, where rows are kept meanwhile.
     shutil.copytree(stored, tmp_path / "copy.zarr")
-    moved = fitted(tmp_path / "copy.zarr", tmp_path / "kept", resume=True, memory_limit="1GiB")
+    moved = fitted(tmp_path / "copy.zarr", tmp_path / "kept", resume=True, memory_limit="8GiB")
     assert_same_fit(moved, fitted(stored))
 
 

@@ -100,7 +100,9 @@ def test_lost_scheduler_ends_the_fit_soon_and_in_one_line(rows, tmp_path):
             scheduler.kill()
             told = run.communicate(timeout=60)[1]
     assert run.returncode == 1
-    (error,) = [line for line in told.splitlines() if not line.startswith(PROGRESS)]
+    errors = [line for line in told.splitlines() if not line.startswith(PROGRESS)]
+    assert len(errors) == 1, told
+    (error,) = errors
     assert error.startswith("Error: the connection to the cluster's scheduler is lost")
     assert tree(rows) == before
 
