@@ -18,7 +18,14 @@ import numpy as np
 
 from daskgmm._version import __version__
 from daskgmm.em import Course, Iteration, Scan
-from daskgmm.errors import CheckpointError, InterruptedFitError, ParameterError
+from daskgmm.errors import (
+    CheckpointError,
+    ClusterError,
+    InterruptedFitError,
+    ParameterError,
+    PointerMovedError,
+    StorageError,
+)
 from daskgmm.storage import CheckpointFolder
 
 __all__ = ["Checkpoints", "open_checkpoints"]
@@ -215,16 +222,28 @@ class Checkpoints:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Say of an interruption how the fit can go on."""
+        """Say how the fit can go on, where it ends before its end."""
         try:
             yield
         except KeyboardInterrupt:
             if self._folder is None or self._folder.is_empty:
                 raise
             raise InterruptedFitError(
-                f"interrupted after {1 + self.n_iter} passes; {self._folder.name} holds what was "
-                "kept: continue with resume=True (--resume)"
+                f"interrupted after {1 + self.n_iter} passes; {self._way_on(self._folder)}"
             ) from None
+        except PointerMovedError:  # another fit has the folder now
+            raise
+        except (ClusterError, StorageError) as error:  # of the place, not of the data
+            if self._folder is None or self._folder.is_empty:
+                raise
+            raise type(error)(f"{error}; {self._way_on(self._folder)}") from error
+
+    @staticmethod
+    def _way_on(folder: CheckpointFolder) -> str:
+        return (
+            f"{folder.name} holds what was kept: continue with resume=True (--resume), or run the "
+            "job again"
+        )
 
 
 def _height(course: Course) -> float:

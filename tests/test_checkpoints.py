@@ -16,6 +16,7 @@ from daskgmm import GaussianMixture, load_model
 from daskgmm.em import STEPPERS, Iteration, ScanDone
 from daskgmm.errors import (
     CheckpointError,
+    ClusterError,
     DaskGMMWarning,
     InterruptedFitError,
     ParameterError,
@@ -115,6 +116,17 @@ def test_few_are_kept_and_the_newest_is_a_model(stored, tmp_path):
     assert [name.partition("-")[0] for name in names] == ["current.json", "pass", "pass", "scan"]
     assert names[2].startswith(f"pass-{fit.n_passes_:06d}-")
     assert_same_bits(load_model(folder / names[2])._mixture, fit._mixture)
+
+
+def test_an_error_of_the_place_says_how_to_go_on(stored, tmp_path):
+    def lose(event: object) -> None:
+        if isinstance(event, Iteration) and event.n_iter == 2:
+            raise ClusterError("the scheduler is lost")
+
+    folder = tmp_path / "kept"
+    with listening(lose), pytest.raises(ClusterError, match=r"is lost; .*kept holds .*--resume"):
+        fitted(stored, folder)
+    assert_same_fit(fitted(stored, folder, resume=True), fitted(stored))
 
 
 def test_an_interrupted_fit_is_not_lost_by_beginning_anew(stored, tmp_path):

@@ -14,6 +14,7 @@ from dask.utils import parse_bytes
 from daskgmm.errors import MemoryLimitError
 
 from .billion import FitFailedError, billion_table
+from .checkpointing import checkpoint_table
 from .contestants import CONTESTANTS, Terms
 from .driver import PARTITIONS, SCHEDULERS, driver_table
 from .environments import CACHE, pythons_of
@@ -87,7 +88,7 @@ def _report(tables: list[Table], json_file: Path | None) -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    """Measure a pass, the passes of a fit, many components, the read, the driver, a billion rows.
+    """Measure passes, many components, the read, checkpoints, the driver, a billion rows.
 
     \b
     Examples:
@@ -97,6 +98,7 @@ def main() -> None:
       python -m tests.benchmarks passes --problems overlapping,fifty
       python -m tests.benchmarks large-k --features 8 --components 1024
       python -m tests.benchmarks read --size 4GiB --memory-limit 1GiB
+      python -m tests.benchmarks checkpoint --size 1GiB
       python -m tests.benchmarks driver --partitions 100,1000
       python -m tests.benchmarks billion --rows 10000000 --folder /tmp/rows
     """
@@ -360,6 +362,35 @@ def _read(
     except MemoryLimitError as error:
         raise click.ClickException(str(error)) from None
     _report([table], json_file)
+
+
+@main.command("checkpoint")
+@click.option("--size", type=_Size(), default="4GiB", show_default=True, help="Decoded.")
+@click.option("--memory-limit", type=_Size(), default="1GiB", show_default=True)
+@click.option("--features", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--components", type=click.IntRange(1), default=8, show_default=True)
+@_folder
+@_rounds
+@_json
+def _checkpoint(
+    size: int,
+    memory_limit: int,
+    features: int,
+    components: int,
+    folder: Path,
+    rounds: int,
+    json_file: Path | None,
+) -> None:
+    """What a checkpoint after every pass over a Zarr store costs.
+
+    \b
+    Examples:
+      python -m tests.benchmarks checkpoint
+      python -m tests.benchmarks checkpoint --size 1GiB --rounds 3
+    """
+    n_rows = rows_of(size, features, "float64", 16_384)
+    store = MadeStore(folder, n_rows, features, components, "float64", "zstd", 16_384)
+    _report([checkpoint_table(store, memory_limit, rounds)], json_file)
 
 
 @main.command("driver")

@@ -262,6 +262,18 @@ def test_read_compares_staged_passes_with_arithmetic(stage: str, kept: str, tmp_
     assert list((tmp_path / "disk").iterdir()) == []
 
 
+def test_checkpoint_reports_its_share_of_a_pass(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.json"
+    result = invoked(
+        *("checkpoint", "--size", "8MiB", "--memory-limit", "2GiB", "--rounds", "1"),
+        *("--folder", str(tmp_path), "--json", str(file)),
+    )
+    assert result.exit_code == 0, result.output
+    ((first, _),) = tables_of(file)
+    assert first["share"] == first["checkpoint_seconds"] / first["pass_seconds"] > 0
+    assert first["kept_bytes"] > 0
+
+
 def test_driver_reports_every_number_of_partitions(tmp_path: Path) -> None:
     file = tmp_path / "driver.json"
     result = invoked("driver", "--partitions", "4,8", "--rounds", "1", "--json", str(file))
