@@ -343,7 +343,12 @@ class Gateway(LocalCluster):
 
     def __init__(self, *, auth, worker_cores):
         assert auth == "jupyterhub"
-        super().__init__(n_workers=0, threads_per_worker=worker_cores, processes=False)
+        super().__init__(
+            n_workers=0,
+            threads_per_worker=worker_cores,
+            processes=False,
+            dashboard_address=None,
+        )
 
 
 @pytest.mark.parametrize("size", ["workers: 2", "adaptive: {minimum: 2, maximum: 3}"])
