@@ -18,7 +18,9 @@ from typing import Any, Protocol
 from sklearn.exceptions import ConvergenceWarning
 
 from daskgmm import GaussianMixture
+from daskgmm.em import Iteration, ScanDone
 from daskgmm.errors import SingularComponentError
+from daskgmm.execution import Event, listening
 
 from .restarts import remembered_restarts
 from .suite import Posed
@@ -45,6 +47,8 @@ class Fitted:
     n_passes : int
         Reads of all rows.
     seconds : float
+    pass_ends : list of float
+        Seconds until each pass had ended; empty where nobody looked.
     was_stopped : bool
         Whether its stop rule would have gone on.
     remark : str or None
@@ -56,6 +60,7 @@ class Fitted:
     smallest_weight: float = 0.0
     n_passes: int = 0
     seconds: float = 0.0
+    pass_ends: Sequence[float] = ()
     was_stopped: bool = False
     remark: str | None = None
 
@@ -68,6 +73,11 @@ class Fitted:
         """Passes up to the first that finds so much; None if none does."""
         reached = (n for n, found in enumerate(self.passes, 1) if found >= log_likelihood)
         return next(reached, None)
+
+    def seconds_until(self, log_likelihood: float) -> float | None:
+        """Seconds up to the end of that pass."""
+        n = self.passes_until(log_likelihood)
+        return None if n is None else self.pass_ends[n - 1]
 
 
 @dataclass(frozen=True)
@@ -129,9 +139,16 @@ class ThisProject:
 
     def fit(self, task: Posed, terms: Terms) -> Fitted:
         """From cold, once the code is compiled; rows are in memory."""
+        ends: list[float] = []
+
+        def hear(event: Event) -> None:
+            if isinstance(event, ScanDone | Iteration):
+                ends.append(time.perf_counter() - began)
+
         began = time.perf_counter()
         try:
-            model = fit_of(task, random_state=0, **self.options)
+            with listening(hear):
+                model = fit_of(task, random_state=0, **self.options)
         except SingularComponentError as error:
             return Fitted(remark=f"failed: {error}")
         seconds = time.perf_counter() - began
@@ -141,6 +158,7 @@ class ThisProject:
             smallest_weight=float(model.weights_.min()),
             n_passes=model.n_passes_,
             seconds=seconds,
+            pass_ends=ends,
             was_stopped=not model.converged_,
         )
 

@@ -153,18 +153,24 @@ def _speed(task: Posed, rounds: int, terms: Terms, say: Say) -> Row:
     Where patience ended before scikit-learn did, the ratio is at least what is said.
     """
     pairs = [(DEFAULT.fit(task, terms), restarts(task, 1, terms.patience)) for _ in range(rounds)]
-    ours, theirs = pairs[-1]
     row = {
         **_of_task(task),
-        "daskgmm_seconds": median(one.seconds for one, _ in pairs),
-        "sklearn_seconds": median(other.seconds for _, other in pairs),
-        "gave_up": any(other.gave_up for _, other in pairs),
-        "rounds": [(one.seconds, other.seconds) for one, other in pairs],
+        "daskgmm_seconds": median(ours.seconds for ours, _ in pairs),
+        "sklearn_seconds": median(theirs.seconds for _, theirs in pairs),
+        "gave_up": any(theirs.gave_up for _, theirs in pairs),
+        "rounds": [(ours.seconds, theirs.seconds) for ours, theirs in pairs],
     }
+    ours, theirs = pairs[-1]
     if ours.has_ended:
         row["ratio"] = median(other.seconds / one.seconds for one, other in pairs)
     if ours.has_ended and theirs.done:
-        row["higher_by"] = ours.log_likelihood - theirs.done[0].log_likelihoods[-1]
+        end = theirs.done[0].log_likelihoods[-1]
+        row["higher_by"] = ours.log_likelihood - end
         row["same"] = row["higher_by"] >= -SAME
+        until = [(one.seconds_until(end - SAME), other.seconds) for one, other in pairs]
+        arrived = [(one, other) for one, other in until if one is not None]
+        if len(arrived) == len(until):
+            row["same_seconds"] = median(one for one, _ in arrived)
+            row["same_ratio"] = median(other / one for one, other in arrived)
     say(f"{task.key}: {row['daskgmm_seconds']:.2f} s, sklearn {row['sklearn_seconds']:.2f} s")
     return row
