@@ -14,7 +14,7 @@ from typing import Any
 
 from daskgmm import job
 from daskgmm._version import __version__
-from daskgmm.errors import InterruptedFitError
+from daskgmm.errors import InterruptedFitError, ParameterError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.inputs import open_rows
 from daskgmm.jobfile import Job
@@ -24,11 +24,14 @@ from daskgmm.storage import (
     StoredSource,
     check_output,
     check_text_output,
+    enclosing_node,
+    first_overlap,
+    is_lasting,
     plain_json,
     write_text,
 )
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "check_places"]
 
 _ROWS = {"labels": "labels", "probabilities": "probabilities", "scores": "log_density"}
 """Outputs with a row for each row of the data, and what :func:`daskgmm.job.predict` calls them."""
@@ -70,6 +73,54 @@ class _Step:
         return all(Location.parse(place).exists() for place in self.outputs.values())
 
 
+def check_places(job: Job) -> None:
+    """Refuse a job of which one place would be written over another; reads and writes nothing.
+
+    Raises
+    ------
+    JobError
+        Names the key.
+    """
+    places = {key: place for key, place in job.places.items() if not _is_address(key, place)}
+    parsed = {"the job file": Location.parse(job.name)}
+    for key, place in places.items():
+        try:
+            parsed[key] = Location.parse(place)
+        except ParameterError as error:
+            raise job.error(key, f"cannot be used: {error}") from None
+        if not is_lasting(parsed[key]):
+            raise job.error(
+                key,
+                f"is {place}, memory of this process, and would go with it; name a folder, or a URL "
+                "of a store that stays",
+            )
+    keys = list(parsed)
+    found = first_overlap(list(parsed.values()))
+    if found is not None:
+        one, other = (keys[i] for i in found)
+        raise job.error(
+            other,
+            f"is {parsed[other].name}, which overlaps with {one}, {parsed[one].name}; all places "
+            "of a job must lie apart",
+        )
+    for key in (f"outputs.{name}" for name in _RECORDS):
+        if key in parsed:
+            _check_record(job, key, parsed[key])
+
+
+def _check_record(job: Job, key: str, place: Location) -> None:
+    if not place.is_local:
+        raise job.error(key, f"is {place.name}; only a local file can be appended to")
+    node = enclosing_node(place.address)
+    if node is not None:
+        raise job.error(key, f"is {place.name}, inside {node}, which is Zarr; name another file")
+
+
+def _is_address(key: str, place: str) -> bool:
+    """Whether it is a scheduler's."""
+    return key == "cluster" and "://" in place
+
+
 class Batch:
     """A job that is ready to run: all that can be refused was.
 
@@ -88,6 +139,7 @@ class Batch:
     """
 
     def __init__(self, job: Job, *, fresh: bool = False) -> None:
+        check_places(job)
         self._job = job
         self._source: StoredSource = open_rows(
             job.get("data"),

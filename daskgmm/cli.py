@@ -26,7 +26,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from daskgmm import job
 from daskgmm._version import __version__
-from daskgmm.batch import Batch
+from daskgmm.batch import Batch, check_places
 from daskgmm.configuration import FLAG
 from daskgmm.demo import run_demo
 from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
@@ -633,12 +633,17 @@ def _run(
       daskgmm run job.yaml
     """  # noqa: D301
     asked = read_job(job_file, given)
-    if asked.get("outputs.log") is not None:
-        log.append_to(asked.get("outputs.log"))
-    batch = Batch(asked, fresh=fresh)
+    check_places(asked)
+    log_file = asked.get("outputs.log")
+    try:
+        batch = Batch(asked, fresh=fresh)
+    except Exception:
+        log.append_to(log_file)  # that it is refused, nothing else having been written
+        raise
     if batch.is_done:
         result = batch.result() | {"done": []}
         return result, f"nothing to do: {job_file} was done before, and its outputs are there"
+    log.append_to(log_file)
     metrics = metrics_written(asked.get("outputs.metrics"))
     with _on_cluster(asked.get("cluster"), **watch), metrics:
         result = batch.run()

@@ -18,6 +18,7 @@ __all__ = [
     "IntegrityWarning",
     "InterruptedFitError",
     "JobError",
+    "JobRunningError",
     "MemoryLimitError",
     "MissingDependencyError",
     "ModelFormatError",
@@ -81,6 +82,10 @@ class InterruptedFitError(KeyboardInterrupt):
 
 class JobError(DaskGMMError, ValueError):
     """A job file, or what was given in place of its keys, is wrong."""
+
+
+class JobRunningError(DaskGMMError, RuntimeError):
+    """Another process runs the job."""
 
 
 class MemoryLimitError(DaskGMMError, MemoryError):

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,8 @@ from daskgmm.storage import (
     RowWriter,
     StoredSource,
     check_output,
+    first_overlap,
+    is_lasting,
     preflight,
     read_model,
 )
@@ -57,7 +58,7 @@ def fit(
     dict
         The model's record, and ``model``, where it lies.
     """
-    _check_apart(data, [output, *([model.checkpoint] if model.checkpoint else [])])
+    _check_places(data, [output, *([model.checkpoint] if model.checkpoint else [])])
     check_output(output, overwrite=overwrite)
     model.fit(data)
     model.save(output, overwrite=overwrite)
@@ -97,7 +98,7 @@ def select_model(
         ``rows_read``, ``seconds``, ``peak_memory_bytes``; and ``model``, where it lies.
     """
     if output is not None:
-        _check_apart(data, [output])
+        _check_places(data, [output])
         check_output(output, overwrite=overwrite)
     selection = select(data, components, **settings)
     if output is not None:
@@ -160,7 +161,7 @@ def predict(
     began = time.perf_counter()
     mixture, _ = read_model(model)
     k = mixture.n_components
-    _check_apart(data, [*outputs.values(), model])
+    _check_places(data, [*outputs.values(), model])
     wanted = {name: RESULTS[name] for name in outputs}
     opened = open_input(
         data,
@@ -277,19 +278,17 @@ def _check_features(rows: Rows, mixture: Mixture, data: str, model: str) -> None
         )
 
 
-def _check_apart(data: Any, outputs: Sequence[str | os.PathLike[str]]) -> None:
-    """Refuse outputs that would replace the data or each other."""
+def _check_places(data: Any, outputs: Sequence[str | os.PathLike[str]]) -> None:
+    """Refuse outputs that would replace the data or each other, or would not last."""
     source = data if isinstance(data, str | os.PathLike) else data.name
     places = [Location.parse(place) for place in (source, *outputs)]
-    for i, one in enumerate(places):
-        for other in places[i + 1 :]:
-            a, b = _resolved(one), _resolved(other)
-            if a == b or a in b.parents or b in a.parents:
-                raise ParameterError(
-                    f"{one.name} and {other.name} overlap; data, model and outputs must lie apart"
-                )
-
-
-def _resolved(place: Location) -> Path:
-    """One path for each place, however it is written: links followed, file:// taken off."""
-    return place.path.resolve() if place.is_local else Path(place.name)
+    found = first_overlap(places)
+    if found is not None:
+        one, other = (places[i].name for i in found)
+        raise ParameterError(f"{one} and {other} overlap; data, model and outputs must lie apart")
+    for place in places[1:]:
+        if not is_lasting(place):
+            raise ParameterError(
+                f"{place.name} is memory of this process and would go with it; name a folder, or a "
+                "URL of a store that stays"
+            )

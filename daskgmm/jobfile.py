@@ -20,6 +20,7 @@ from daskgmm.configuration import (
     FLAG,
     SIZE,
     TEXT,
+    Configuration,
     Rule,
     Schema,
     one_of,
@@ -27,7 +28,7 @@ from daskgmm.configuration import (
     validate,
 )
 from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
-from daskgmm.errors import JobError
+from daskgmm.errors import DaskGMMError, JobError
 from daskgmm.kernel import FAMILIES
 
 __all__ = ["KEYS", "Given", "Job", "Key", "read_job"]
@@ -51,8 +52,23 @@ _PLACE = Rule("a path or a URL", lambda value: isinstance(value, str) and bool(v
 _STAGE = Rule("auto, or a folder", _PLACE.accepts)
 
 
-def _as_number(value: Any) -> Any:
+def _as_it_is(value: Any, _: Path | None) -> Any:
+    return value
+
+
+def _as_number(value: Any, _: Path | None) -> Any:
     return value if value == "auto" else _number(value)
+
+
+def _as_place(value: str, folder: Path | None) -> str:
+    """A path in the file means the same wherever the job is started."""
+    if folder is None or "://" in value or "::" in value or Path(value).expanduser().is_absolute():
+        return value
+    return str(folder / value)
+
+
+def _as_stage(value: str, folder: Path | None) -> str:
+    return value if value == "auto" else _as_place(value, folder)
 
 
 class Key(NamedTuple):
@@ -62,20 +78,18 @@ class Key(NamedTuple):
     ----------
     rule : Rule
     help : str
-    is_place : bool
-        Whether it is a path, which in a file is relative to the file's folder.
     convert : callable
-        Of what the rule accepts.
+        Of what the rule accepts, and the file's folder, which paths in it are relative to;
+        None where the value is from elsewhere.
     """
 
     rule: Rule
     help: str
-    is_place: bool = False
-    convert: Callable[[Any], Any] = lambda value: value
+    convert: Callable[[Any, Path | None], Any] = _as_it_is
 
 
 KEYS: dict[str, Key] = {
-    "data": Key(_PLACE._replace(required=True), "Rows: a Zarr array or .npy file.", True),
+    "data": Key(_PLACE._replace(required=True), "Rows: a Zarr array or .npy file.", _as_place),
     "member": Key(TEXT, "Which array, where data is a group of several."),
     "missing_chunks": Key(
         one_of("error", "fill"), "What a chunk that is not stored means: error or fill."
@@ -85,10 +99,10 @@ KEYS: dict[str, Key] = {
     "model.restarts": Key(COUNT, "Starts, of which the best is kept."),
     "model.seed": Key(_SEED, "Of sample and starts."),
     "model.max_iter": Key(COUNT, "Most passes after the scan."),
-    "model.tol": Key(_TOL, "What the stop rule compares with.", convert=_as_number),
+    "model.tol": Key(_TOL, "What the stop rule compares with.", _as_number),
     "model.stopping": Key(one_of(*STOP_RULES), "Which stop rule."),
     "model.stepper": Key(one_of("auto", *STEPPERS), "How parameters follow from a pass."),
-    "model.reg_covar": Key(_NUMBER, "Added to each variance.", convert=_as_number),
+    "model.reg_covar": Key(_NUMBER, "Added to each variance.", _as_number),
     "model.init_params": Key(one_of(*INITIALISERS), "How starts are made."),
     "model.progressive": Key(FLAG, "Whether starts compete on a sample."),
     "model.precision": Key(one_of("auto", "float32", "float64"), "Of the arithmetic on rows."),
@@ -96,19 +110,21 @@ KEYS: dict[str, Key] = {
         COUNT, "Compare a row with so many components near it; for 200 and more."
     ),
     "memory_limit": Key(SIZE, "Most memory of a process, such as 2GiB."),
-    "stage": Key(_STAGE, "Keep decoded rows for later passes: auto, or a folder.", True),
+    "stage": Key(_STAGE, "Keep decoded rows for later passes: auto, or a folder.", _as_stage),
     "stage_limit": Key(SIZE, "Most that a process writes there."),
     "stage_dtype": Key(one_of("float32"), "Round rows to it."),
-    "cluster": Key(_PLACE, "File of a cluster to start, or address of a scheduler.", True),
-    "checkpoint": Key(_PLACE, "Folder or URL of checkpoints. Default: beside the file.", True),
+    "cluster": Key(_PLACE, "File of a cluster to start, or address of a scheduler.", _as_place),
+    "checkpoint": Key(_PLACE, "Folder or URL of checkpoints. Default: beside the file.", _as_place),
     "checkpoint_every": Key(COUNT, "Passes from one checkpoint to the next. Default: 1."),
-    "outputs.model": Key(_PLACE._replace(required=True), "Where to write the model.", True),
-    "outputs.labels": Key(_PLACE, "Where to write each row's component.", True),
-    "outputs.probabilities": Key(_PLACE, "Where to write each row's probabilities.", True),
-    "outputs.scores": Key(_PLACE, "Where to write each row's log density.", True),
-    "outputs.report": Key(_PLACE, "Where to write what is printed, as JSON.", True),
-    "outputs.log": Key(_PLACE, "Local file to append the lines of the log to.", True),
-    "outputs.metrics": Key(_PLACE, "Local file to append a line of JSON to for each pass.", True),
+    "outputs.model": Key(_PLACE._replace(required=True), "Where to write the model.", _as_place),
+    "outputs.labels": Key(_PLACE, "Where to write each row's component.", _as_place),
+    "outputs.probabilities": Key(_PLACE, "Where to write each row's probabilities.", _as_place),
+    "outputs.scores": Key(_PLACE, "Where to write each row's log density.", _as_place),
+    "outputs.report": Key(_PLACE, "Where to write what is printed, as JSON.", _as_place),
+    "outputs.log": Key(_PLACE, "Local file to append the lines of the log to.", _as_place),
+    "outputs.metrics": Key(
+        _PLACE, "Local file to append a line of JSON to for each pass.", _as_place
+    ),
     "overwrite": Key(FLAG, "Replace Zarr nodes that are there."),
 }
 """Every key of a job file; nested ones have dots."""
@@ -143,16 +159,30 @@ class Job:
 
     Attributes
     ----------
-    name : str
-        Of the file.
+    config : Configuration
+        The file.
     values : mapping
         By dotted key; those that were given.
     checkpoint : str
+    sources : mapping
+        By dotted key: which option or variable gave it, where the file did not.
     """
 
-    name: str
+    config: Configuration
     values: Mapping[str, Any]
     checkpoint: str
+    sources: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return self.config.path
+
+    def error(self, key: str, problem: str) -> DaskGMMError:
+        """Return the error that a key has a problem: says where its value is from."""
+        if key in self.sources:
+            return JobError(f"{self.sources[key]}: {key} {problem}")
+        return self.config.error(key, problem)
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key of :data:`KEYS`."""
@@ -163,6 +193,12 @@ class Job:
         """Parameters of the estimator that decide the result."""
         given: dict[str, Any] = {"seed": 0} | self._section("model")
         return {_ESTIMATOR.get(name, name): value for name, value in given.items()}
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Paths and URLs by dotted key, but for where rows are staged for a while."""
+        given = {key: self.values[key] for key in self.values if KEYS[key].convert is _as_place}
+        return given | {"checkpoint": self.checkpoint}
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -206,10 +242,10 @@ def read_job(path: str, given: Mapping[str, Given]) -> Job:
         if value is None and row.rule.required:
             raise config.error(key, f"is missing; it must be {row.rule.what}")
         if value is not None:
-            is_relative = row.is_place and key not in given and value != "auto"
-            values[key] = row.convert(_beside(folder, value) if is_relative else value)
+            values[key] = row.convert(value, None if key in given else folder)
     default = str(folder / f"{Path(path).stem}.checkpoint")
-    return Job(path, values, values.get("checkpoint", default))
+    sources = {key: source for key, (_, source) in given.items()}
+    return Job(config, values, values.get("checkpoint", default), sources)
 
 
 def _parsed(key: str, text: str, source: str) -> Any:
@@ -221,13 +257,6 @@ def _parsed(key: str, text: str, source: str) -> Any:
     if not rule.accepts(value):
         raise JobError(f"{source}: {key} must be {rule.what}, got {text!r:.80}")
     return value
-
-
-def _beside(folder: Path, place: str) -> str:
-    """A path in the file means the same wherever the job is started."""
-    if "://" in place or "::" in place or Path(place).expanduser().is_absolute():
-        return place
-    return str(folder / place)
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:

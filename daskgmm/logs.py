@@ -25,7 +25,7 @@ from daskgmm.execution import (
     Underway,
     listening,
 )
-from daskgmm.storage import plain_json, redacted
+from daskgmm.storage import enclosing_node, plain_json, redacted
 
 __all__ = ["LOG_FORMATS", "JsonLines", "Log", "log_opened"]
 
@@ -107,14 +107,16 @@ class Log:
         self._on_screen = on_screen(sys.stderr)
         self._files: list[tuple[TextIO, _Lines]] = []
 
-    def append_to(self, file: str) -> None:
-        """Write to a file, too, from now on.
+    def append_to(self, file: str | None) -> None:
+        """Write to a file, too, from now on; None is no file.
 
         Raises
         ------
         StorageError
             If it cannot be written.
         """
+        if file is None:
+            return
         stream = _opened(file)
         self._files.append((stream, self._lines_in_file(stream)))
 
@@ -159,13 +161,15 @@ def log_opened(log_format: str, file: str | None) -> Iterator[Log]:
         If the file cannot be written.
     """
     with closing(Log(log_format)) as log:
-        if file is not None:
-            log.append_to(file)
+        log.append_to(file)
         with listening(log), _warnings_to(log), _records_to(log):
             yield log
 
 
 def _opened(file: str) -> TextIO:
+    node = enclosing_node(file)
+    if node is not None:
+        raise StorageError(f"log: {redacted(file)} is inside {node}, which is Zarr; name another")
     try:
         return open(file, "a", encoding="utf-8")
     except OSError as error:

@@ -32,7 +32,7 @@ from daskgmm.execution import (
     listening,
     peak_memory_bytes,
 )
-from daskgmm.storage import bytes_read, plain_json, redacted
+from daskgmm.storage import bytes_read, enclosing_node, plain_json, redacted
 
 __all__ = ["MetricsFile", "metrics_written"]
 
@@ -97,6 +97,9 @@ class MetricsFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        node = enclosing_node(path)
+        if node is not None:
+            raise ParameterError(f"metrics: {path} is inside {node}, which is Zarr; name another")
         self._path = Path(path)
         self._fit = ""
         self._written: set[int] = set()

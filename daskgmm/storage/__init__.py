@@ -1,5 +1,6 @@
 """Stored rows, row outputs and models, in Zarr and NumPy files."""
 
+from daskgmm.storage.apart import enclosing_node, first_overlap, is_lasting
 from daskgmm.storage.atomic_output import check_output
 from daskgmm.storage.checkpoints import CheckpointFolder
 from daskgmm.storage.locations import Location
@@ -26,6 +27,9 @@ __all__ = [
     "bytes_read",
     "check_output",
     "check_text_output",
+    "enclosing_node",
+    "first_overlap",
+    "is_lasting",
     "open_source",
     "plain_json",
     "preflight",

@@ -28,11 +28,11 @@ from daskgmm.errors import (
 from daskgmm.storage.locations import Location
 from daskgmm.storage.redaction import cause_to_show, one_line
 
-__all__ = ["AtomicOutput", "atomic_output", "check_output"]
+__all__ = ["MARKERS", "AtomicOutput", "atomic_output", "check_output"]
 
-_MARKERS = ("zarr.json", ".zarray", ".zgroup")
+MARKERS = ("zarr.json", ".zarray", ".zgroup")
 """A folder with one of these in it is a Zarr array or group."""
-_METADATA = frozenset({*_MARKERS, ".zattrs", ".zmetadata"})
+_METADATA = frozenset({*MARKERS, ".zattrs", ".zmetadata"})
 _NOTE = ".daskgmm-partial"
 _NOTE_TEXT = b"Of a run of daskgmm that goes on, or was killed: then remove what is here.\n"
 
@@ -154,7 +154,7 @@ class _LocalOutput(AtomicOutput):
 
     def _is_zarr(self) -> bool:
         path = self.target.path
-        return not path.is_symlink() and any((path / marker).is_file() for marker in _MARKERS)
+        return not path.is_symlink() and any((path / marker).is_file() for marker in MARKERS)
 
     def _prepare(self) -> None:
         self.staging.path.mkdir()
@@ -200,7 +200,7 @@ class _RemoteOutput(AtomicOutput):
 
     def _is_zarr(self) -> bool:
         self._fs.invalidate_cache()
-        return any(self._fs.exists(f"{self._target}/{marker}") for marker in _MARKERS)
+        return any(self._fs.exists(f"{self._target}/{marker}") for marker in MARKERS)
 
     def _prepare(self) -> None:
         """Write something, as the only way to know whether that will be possible."""

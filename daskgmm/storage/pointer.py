@@ -19,9 +19,9 @@ from daskgmm.errors import DamagedDataError, DaskGMMError, PointerMovedError, St
 from daskgmm.storage.locations import Location
 from daskgmm.storage.redaction import cause_to_show, one_line
 
-__all__ = ["read_pointer", "swap_pointer"]
+__all__ = ["NO_LOCKS", "read_pointer", "swap_pointer"]
 
-_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 def read_pointer(place: Location) -> str | None:
@@ -128,7 +128,7 @@ def _locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
         yield
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -140,6 +141,50 @@ def test_an_output_that_is_not_ours_is_never_replaced(folder):
     assert "report.json exists" in refused.error
     assert not (folder / "model.zarr").exists()
     assert not (folder / "job.checkpoint").exists()
+
+
+OVERLAPS = {
+    "log in the data": {"log": "data.zarr/zarr.json"},
+    "log in the job file": {"log": "job.yaml"},
+    "log in the cluster file": {"log": "cluster.yaml"},
+    "log in the checkpoint": {"log": "job.checkpoint/job.log"},
+    "log in another store": {"log": "other.zarr/job.log"},
+    "log by another name": {"log": "link/zarr.json"},
+    "log behind a URL": {"log": "s3://bucket/log"},
+    "metrics in the data": {"metrics": "data.zarr/metrics.jsonl"},
+    "metrics in the log": {"metrics": "job.log", "log": "./job.log"},
+    "report in the data": {"report": "data.zarr/report.json"},
+    "report in the log": {"report": "job.log", "log": "job.log"},
+    "report in the labels": {"report": "labels.zarr/report.json"},
+    "labels on the scores": {"scores": "labels.zarr"},
+    "labels on the model": {"labels": "model.zarr"},
+    "labels on the checkpoint": {"labels": "job.checkpoint"},
+    "labels on the data": {"labels": "data.zarr"},
+    "model in memory": {"model": "memory://model.zarr"},
+}
+
+
+@pytest.mark.parametrize("case", OVERLAPS)
+def test_places_that_do_not_lie_apart_are_refused_before_anything_is_written(folder, case):
+    outputs = JOB["outputs"] | OVERLAPS[case]
+    write(folder, JOB | {"outputs": outputs, "cluster": "cluster.yaml", "overwrite": True})
+    (folder / "cluster.yaml").write_text("cluster: local\nworkers: 1\n")
+    (folder / "link").symlink_to("data.zarr")
+    shutil.copytree(folder / "data.zarr", folder / "other.zarr")
+    before = tree(folder)
+    refused = forked("run", "job.yaml", cwd=folder)
+    assert refused.status == 1
+    assert re.match(r"job.yaml, line \d+: (outputs\.\w+|checkpoint) is ", refused.error)
+    assert tree(folder) == before
+
+
+def test_a_log_is_never_inside_a_store(folder):
+    before = tree(folder)
+    for option in ("--log", "--metrics"):
+        fit = ("fit", "data.zarr", "--components", 2, "--output", "m.zarr")
+        refused = forked(*fit, option, "data.zarr/zarr.json", cwd=folder)
+        assert "which is Zarr" in refused.stderr
+        assert tree(folder) == before
 
 
 def test_option_beats_variable_beats_file(folder, monkeypatch):
