@@ -8,13 +8,12 @@ has ended does nothing, and one whose data or settings have changed is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from daskgmm import job
-from daskgmm._version import __version__
-from daskgmm.errors import InterruptedFitError, ParameterError
+from daskgmm.errors import CheckpointError, InterruptedFitError, ParameterError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.inputs import open_rows
 from daskgmm.jobfile import Job
@@ -42,8 +41,9 @@ _RECORDS = ("log", "metrics")
 
 @dataclass(frozen=True)
 class _Progress:
-    """Steps that were begun, and that are done."""
+    """Of the job of a file: outputs that were begun, and that are whole, by address."""
 
+    job_file: str
     begun: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
 
@@ -67,6 +67,10 @@ class _Step:
     outputs: Mapping[str, str]
     write: Callable[[bool], None]
     check: Callable[..., None] = check_output
+
+    @property
+    def addresses(self) -> Set[str]:
+        return {Location.parse(place).address for place in self.outputs.values()}
 
     @property
     def is_there(self) -> bool:
@@ -122,7 +126,7 @@ def _is_address(key: str, place: str) -> bool:
 
 
 class Batch:
-    """A job that is ready to run: all that can be refused was.
+    """A job that is ready to run: all that can be refused was, and nothing was written.
 
     Parameters
     ----------
@@ -133,9 +137,12 @@ class Batch:
     Raises
     ------
     CheckpointError
-        If an earlier run was of other data or settings: says what changed.
+        If an earlier run was of other data or settings: says what changed. Or the folder of
+        checkpoints is of something else.
     OutputExistsError
         If an output is there that is none of ours.
+    JobError
+        As :func:`check_places`.
     """
 
     def __init__(self, job: Job, *, fresh: bool = False) -> None:
@@ -154,31 +161,59 @@ class Batch:
             stage_dtype=job.get("stage_dtype"),
             checkpoint=job.checkpoint,
             checkpoint_every=job.get("checkpoint_every", 1),
-            resume=not fresh,
+            resume=True,
         )
         self._model.check_parameters()
-        folder = Location.parse(job.checkpoint)
-        if fresh:
-            for name in ("job.json", "current.json"):
-                folder.child(name).remove()
-        self._file = StateFile(folder, "job.json", "daskgmm-job", _Progress, self._identity())
-        self._progress = self._file.value or _Progress()
+        self._folder = Location.parse(job.checkpoint)
+        self._fresh = fresh
+        self._file = StateFile(
+            *(self._folder, "job.json", "daskgmm-job", _Progress, self._identity()),
+            of_any_job=fresh,
+        )
+        self._progress = self._earlier()
         self._steps = self._all_steps()
         for step in self._left():
-            if step.name not in self._progress.begun:
-                for place in step.outputs.values():
-                    step.check(place, overwrite=job.get("overwrite", False))
+            self._check(step)
+
+    def _earlier(self) -> _Progress:
+        """What earlier runs did; of those to be forgotten, what they began is still ours."""
+        job_file = Location.parse(self._job.name).address
+        found = self._file.value
+        if found is None:
+            self._check_unused()
+            return _Progress(job_file)
+        if not self._fresh:
+            return replace(found, job_file=job_file)
+        if found.job_file != job_file:
+            raise CheckpointError(
+                f"{self._folder.name} is of the job {found.job_file}; name another folder "
+                "(checkpoint), or remove this one"
+            )
+        return replace(found, done=[])
+
+    def _check_unused(self) -> None:
+        # Names with a dot are of files that only a process at work has a use for.
+        if any(not name.startswith(".") for name in self._folder.children()):
+            raise CheckpointError(
+                f"{self._folder.name} holds something else than checkpoints of a job; name another "
+                "folder (checkpoint), or remove this one"
+            )
+
+    def _check(self, step: _Step) -> None:
+        """Refuse to replace what no run of the job began to write."""
+        for place in step.outputs.values():
+            if Location.parse(place).address not in self._progress.begun:
+                step.check(place, overwrite=self._job.get("overwrite", False))
 
     def _identity(self) -> dict[str, Any]:
+        """What must be the same for a job to go on.
+
+        Not our version: checkpoints of the fit have it, and what is done stays done. Nor the
+        outputs: each is known by its address, so that one that was wrong can be put right.
+        """
         return {
-            "daskgmm_version": __version__,
             "data": {"fingerprint": self._source.fingerprint(), "shape": self._source.shape},
             "settings": self._job.settings | {"stage_dtype": self._job.get("stage_dtype")},
-            "outputs": {
-                name: Location.parse(place).name
-                for name, place in self._job.outputs.items()
-                if name not in _RECORDS
-            },
         }
 
     def _all_steps(self) -> list[_Step]:
@@ -193,11 +228,8 @@ class Batch:
         return steps
 
     def _left(self) -> list[_Step]:
-        return [
-            step
-            for step in self._steps
-            if step.name not in self._progress.done or not step.is_there
-        ]
+        done = set(self._progress.done)
+        return [step for step in self._steps if not (done >= step.addresses and step.is_there)]
 
     @property
     def is_done(self) -> bool:
@@ -219,11 +251,16 @@ class Batch:
         """
         left = self._left()
         try:
+            if self._fresh:
+                # The fit's first: killed in between, the job is as it was, or begins anew.
+                self._folder.child("current.json").remove()
+                self._note()
             for step in left:
-                begun = step.name in self._progress.begun
-                self._note(begun=[*self._progress.begun, step.name])
-                step.write(begun or self._job.get("overwrite", False))
-                self._note(done=[*self._progress.done, step.name])
+                self._check(step)
+                is_ours = not step.addresses.isdisjoint(self._progress.begun)
+                self._note(begun=step.addresses)
+                step.write(is_ours or self._job.get("overwrite", False))
+                self._note(done=step.addresses)
         except KeyboardInterrupt:
             raise InterruptedFitError(
                 f"interrupted; {Location.parse(self._job.checkpoint).name} holds what was done: "
@@ -235,9 +272,11 @@ class Batch:
         """What the job came to, as far as it is done."""
         return {**job.info(self._job.outputs["model"]), "outputs": self._job.outputs}
 
-    def _note(self, **changes: list[str]) -> None:
-        now = {"begun": self._progress.begun, "done": self._progress.done} | changes
-        self._progress = _Progress(**{k: list(dict.fromkeys(v)) for k, v in now.items()})
+    def _note(self, *, begun: Set[str] = frozenset(), done: Set[str] = frozenset()) -> None:
+        now = self._progress
+        self._progress = replace(
+            now, begun=sorted({*now.begun, *begun}), done=sorted({*now.done, *done})
+        )
         self._file.put(self._progress)
 
     def _fit(self, overwrite: bool) -> None:

@@ -54,6 +54,8 @@ class StateFile(Generic[T]):
         Dataclass of the state.
     identity : mapping
         Plain JSON that tells the job from others.
+    of_any_job : bool
+        Whether the state of another job is read, too; :meth:`put` makes it this one's.
 
     Attributes
     ----------
@@ -71,10 +73,23 @@ class StateFile(Generic[T]):
     _VERSION = 1
 
     def __init__(
-        self, folder: Location, name: str, form: str, kind: type[T], identity: Mapping[str, Any]
+        self,
+        folder: Location,
+        name: str,
+        form: str,
+        kind: type[T],
+        identity: Mapping[str, Any],
+        *,
+        of_any_job: bool = False,
     ) -> None:
+        if folder.is_local and folder.path.exists() and not folder.path.is_dir():
+            raise CheckpointError(
+                f"checkpoint {folder.name} is a file; name a folder, which is made where there is "
+                "none"
+            )
         self._folder, self._place = folder, folder.child(name)
         self._form, self._kind = form, kind
+        self._of_any_job = of_any_job
         self._identity = json.dumps(plain_json(identity), sort_keys=True)
         self._text = read_pointer(self._place)
         self.value: T | None = None if self._text is None else self._parsed(self._text)
@@ -95,7 +110,7 @@ class StateFile(Generic[T]):
                 f"{self._place.name} is not as daskgmm writes it: "
                 f"{' '.join(str(error).split())}; remove the folder to begin anew"
             ) from error
-        if changes:
+        if changes and not self._of_any_job:
             raise CheckpointError(
                 f"{self._folder.name} is of another job: {'; '.join(changes[:5])}; name another "
                 "folder, or remove this one to begin anew"

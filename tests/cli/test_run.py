@@ -135,6 +135,88 @@ def test_a_changed_job_is_refused_with_what_changed(folder):
     assert forked("run", "job.yaml", "--fresh", cwd=folder).status == 0
 
 
+SMALL = JOB | {"model": {"components": 2, "max_iter": 2, "tol": 0, "progressive": False}}
+
+
+def refused_with_nothing_changed(folder: Path, *options: object, cwd: Path | None = None) -> str:
+    before = tree(folder)
+    refused = forked("run", folder / "job.yaml", *options, cwd=cwd or folder)
+    assert refused.status == 1
+    assert tree(folder) == before
+    return refused.error
+
+
+def test_fresh_replaces_what_the_job_wrote_and_nothing_else(folder):
+    write(folder, SMALL)
+    assert forked("run", "job.yaml", cwd=folder).status == 0
+    before = tree(folder)
+    (folder / "mine.json").write_text("mine")
+    mine = ("--fresh", "--outputs-report", "mine.json")
+    assert "mine.json exists" in refused_with_nothing_changed(folder, *mine)
+    assert "nothing to do" in forked("run", "job.yaml", cwd=folder).stdout
+    changed = forked("run", "job.yaml", "--fresh", "--model-max-iter", 3, "--json", cwd=folder)
+    assert changed.json["done"] == ["model", "rows", "report"]
+    assert changed.json["n_iter"] == 3
+    assert tree(folder)["report.json"] != before["report.json"]
+    again = forked("run", "job.yaml", "--fresh", "--json", cwd=folder)
+    assert again.json["done"] == ["model", "rows", "report"]
+    assert "nothing to do" in forked("run", "job.yaml", cwd=folder).stdout
+
+
+def test_fresh_forgets_no_other_job(folder):
+    write(folder, SMALL)
+    (folder / "job.yaml").rename(folder / "first.yaml")
+    first = ("run", "first.yaml", "--checkpoint", "job.checkpoint")
+    assert forked(*first, cwd=folder).status == 0
+    fit = ("fit", "data.zarr", "--components", 2, "--max-iter", 2, "--output", "m.zarr")
+    assert forked(*fit, "--checkpoint", "kept", cwd=folder).status == 0
+    write(folder, SMALL | {"outputs": {"model": "other.zarr"}})
+    (folder / "mine").mkdir()
+    (folder / "mine" / "thesis.tex").write_text("mine")
+    for checkpoint, why in (
+        ("job.checkpoint", "is of the job .*first.yaml"),
+        ("kept", "something else than checkpoints of a job"),
+        ("mine", "something else than checkpoints of a job"),
+        ("first.yaml", "is a file; name a folder"),
+    ):
+        options = ("--fresh", "--checkpoint", folder / checkpoint)
+        assert re.search(why, refused_with_nothing_changed(folder, *options)), checkpoint
+    assert "is a file" in refused_with_nothing_changed(folder, "--checkpoint", "first.yaml")
+    assert "nothing to do" in forked(*first, cwd=folder).stdout
+
+
+def test_an_output_is_known_by_its_address(folder, tmp_path):
+    """The same words in another folder are another output, and may be somebody's."""
+    write(folder, SMALL)
+    options = ("--outputs-model", "m.zarr", "--checkpoint", folder / "kept")
+    assert forked("run", "job.yaml", *options, cwd=folder).status == 0
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copytree(folder / "m.zarr", elsewhere / "m.zarr")
+    before = tree(elsewhere)
+    assert "m.zarr exists" in refused_with_nothing_changed(folder, *options, cwd=elsewhere)
+    assert tree(elsewhere) == before
+
+
+def test_an_output_that_was_wrong_can_be_put_right(folder, undisturbed):
+    """Hours of passes are not lost by the name of a file."""
+    assert stopped(folder, signal.SIGTERM, at="pass 3: ") == 75
+    write(folder, JOB | {"outputs": JOB["outputs"] | {"labels": "right.zarr"}})
+    moved = ("--outputs-model", folder / "moved.zarr")
+    done = forked("run", "job.yaml", *moved, "--json", cwd=folder)
+    assert "resumed: " in done.stderr
+    assert done.json["done"] == ["model", "rows", "report"]
+    (folder / "right.zarr").rename(folder / "labels.zarr")
+    (folder / "moved.zarr").rename(folder / "model.zarr")
+    assert_same_outputs(folder, undisturbed)
+
+
+def test_what_is_done_stays_done_when_daskgmm_is_upgraded(folder):
+    write(folder, SMALL)
+    assert forked("run", "job.yaml", cwd=folder).status == 0
+    assert "version" not in json.loads((folder / "job.checkpoint/job.json").read_text())["identity"]
+
+
 def test_an_output_that_is_not_ours_is_never_replaced(folder):
     (folder / "report.json").write_text("mine")
     refused = forked("run", "job.yaml", cwd=folder)
