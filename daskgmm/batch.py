@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from daskgmm.storage import (
     check_text_output,
     enclosing_node,
     first_overlap,
+    held,
     is_lasting,
     plain_json,
     write_text,
@@ -235,6 +237,16 @@ class Batch:
     def is_done(self) -> bool:
         """Whether there is nothing to do."""
         return not self._left()
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other processes from the job; what :meth:`run` writes, it writes inside.
+
+        Raises
+        ------
+        JobRunningError
+            If another process runs it.
+        """
+        return held(self._folder)
 
     def run(self) -> dict[str, Any]:
         """Do what is left.

@@ -643,10 +643,11 @@ def _run(
     if batch.is_done:
         result = batch.result() | {"done": []}
         return result, f"nothing to do: {job_file} was done before, and its outputs are there"
-    log.append_to(log_file)
-    metrics = metrics_written(asked.get("outputs.metrics"))
-    with _on_cluster(asked.get("cluster"), **watch), metrics:
-        result = batch.run()
+    with batch.alone():
+        log.append_to(log_file)
+        metrics = metrics_written(asked.get("outputs.metrics"))
+        with _on_cluster(asked.get("cluster"), **watch), metrics:
+            result = batch.run()
     places = "\n".join(f"{name:<24}{place}" for name, place in result["outputs"].items())
     return result, (
         f"{result['n_components']} {result['covariance_type']} components, "

@@ -3,6 +3,7 @@
 from daskgmm.storage.apart import enclosing_node, first_overlap, is_lasting
 from daskgmm.storage.atomic_output import check_output
 from daskgmm.storage.checkpoints import CheckpointFolder
+from daskgmm.storage.holding import held
 from daskgmm.storage.locations import Location
 from daskgmm.storage.models import read_model, save_model
 from daskgmm.storage.outputs import RowOutput, RowWriter
@@ -29,6 +30,7 @@ __all__ = [
     "check_text_output",
     "enclosing_node",
     "first_overlap",
+    "held",
     "is_lasting",
     "open_source",
     "plain_json",

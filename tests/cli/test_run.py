@@ -92,14 +92,22 @@ def test_it_gives_what_the_separate_commands_give_and_is_done_once(folder, undis
     assert_same_outputs(folder, undisturbed)
 
 
+def started(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [DASKGMM, "run", "job.yaml"], cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+
+
+def at_line(process: subprocess.Popen[str], beginning: str) -> None:
+    assert process.stderr is not None
+    next(line for line in process.stderr if line.startswith(beginning))
+
+
 def stopped(folder: Path, by: signal.Signals, at: str | None = None, when: str = "") -> int:
     """Exit status of a run that gets a signal at a line, or when a file has appeared."""
-    with subprocess.Popen(
-        [DASKGMM, "run", "job.yaml"], cwd=folder, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
+    with started(folder) as process:
         if at is not None:
-            next(line for line in process.stderr if line.startswith(at))
+            at_line(process, at)
         else:
             while process.poll() is None and not list(folder.glob(when)):
                 pass
@@ -208,6 +216,22 @@ def test_an_output_that_was_wrong_can_be_put_right(folder, undisturbed):
     assert done.json["done"] == ["model", "rows", "report"]
     (folder / "right.zarr").rename(folder / "labels.zarr")
     (folder / "moved.zarr").rename(folder / "model.zarr")
+    assert_same_outputs(folder, undisturbed)
+
+
+def test_of_two_runs_the_second_is_refused_and_the_first_undisturbed(folder, undisturbed):
+    write(folder, JOB | {"outputs": JOB["outputs"] | {"log": "job.log"}})
+    with started(folder) as first:
+        at_line(first, "pass 2: ")
+        before = (folder / "job.checkpoint/job.json").read_text()
+        for options in ((), ("--fresh",)):
+            second = forked("run", "job.yaml", *options, cwd=folder)
+            assert second.status == 1
+            assert "another process runs this job" in second.error
+        assert (folder / "job.checkpoint/job.json").read_text() == before
+        first.communicate()
+        assert first.returncode == 0
+    assert "another process" not in (folder / "job.log").read_text()
     assert_same_outputs(folder, undisturbed)
 
 

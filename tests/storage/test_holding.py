@@ -1,0 +1,62 @@
+"""One process at a time holds a folder, and a killed one lets go, locally and behind a URL."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from daskgmm.errors import JobRunningError
+from daskgmm.storage import Location, held, holding
+
+
+@pytest.fixture(params=["local", "url"])
+def folder(request, tmp_path, monkeypatch):
+    monkeypatch.setattr(holding, "_BEAT", 0.1)
+    monkeypatch.setattr(holding, "_SILENCE", 0.5)
+    where = tmp_path if request.param == "local" else f"memory://held-{tmp_path.name}"
+    return Location.parse(where)
+
+
+def test_a_second_one_is_refused_until_the_first_lets_go(folder):
+    for _ in range(2):
+        with held(folder):
+            time.sleep(0.3)
+            with pytest.raises(JobRunningError, match="another process"), held(folder):
+                pass
+            with pytest.raises(JobRunningError), held(folder):
+                pass
+
+
+def test_it_lets_go_when_what_it_was_held_for_fails(folder):
+    with pytest.raises(ValueError, match="wrong"), held(folder):
+        raise ValueError("wrong")
+    with held(folder):
+        pass
+
+
+def test_a_killed_process_holds_nothing(tmp_path):
+    code = (
+        "import os, signal, sys\n"
+        "from daskgmm.storage import Location, held\n"
+        "with held(Location.parse(sys.argv[1])):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert (tmp_path / ".running.lock").exists()
+    with held(Location.parse(tmp_path)):
+        pass
+
+
+def test_an_owner_that_gives_no_sign_is_taken_for_dead(tmp_path, monkeypatch):
+    monkeypatch.setattr(holding, "_BEAT", 0.1)
+    monkeypatch.setattr(holding, "_SILENCE", 0.5)
+    folder = Location.parse(f"memory://dead-{tmp_path.name}")
+    holding._Lease(folder).take()  # and no beat: it was killed
+    began = time.monotonic()
+    with held(folder):
+        assert time.monotonic() - began > 0.4
+    with held(folder):  # it said so in the end
+        assert time.monotonic() - began < 2
