@@ -14,7 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from daskgmm import job
-from daskgmm.errors import CheckpointError, InterruptedFitError, ParameterError
+from daskgmm.checkpoints import may_pass
+from daskgmm.errors import (
+    CheckpointError,
+    ClusterError,
+    InterruptedFitError,
+    ParameterError,
+    StorageError,
+)
 from daskgmm.estimator import GaussianMixture
 from daskgmm.inputs import open_rows
 from daskgmm.jobfile import Job
@@ -260,6 +267,8 @@ class Batch:
         ------
         InterruptedFitError
             A KeyboardInterrupt; the job goes on when it is run again.
+        ClusterError, StorageError
+            ``is_resumable`` unless running it again would come to the same.
         """
         left = self._left()
         try:
@@ -278,6 +287,9 @@ class Batch:
                 f"interrupted; {Location.parse(self._job.checkpoint).name} holds what was done: "
                 "run the same command again to go on"
             ) from None
+        except (ClusterError, StorageError) as error:
+            error.is_resumable = may_pass(error)
+            raise
         return self.result() | {"done": [step.name for step in left]}
 
     def result(self) -> dict[str, Any]:

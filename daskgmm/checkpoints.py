@@ -21,14 +21,16 @@ from daskgmm.em import Course, Iteration, Scan
 from daskgmm.errors import (
     CheckpointError,
     ClusterError,
+    DaskGMMError,
     InterruptedFitError,
     ParameterError,
     PointerMovedError,
     StorageError,
+    WorkersDiedError,
 )
 from daskgmm.storage import CheckpointFolder
 
-__all__ = ["Checkpoints", "open_checkpoints"]
+__all__ = ["Checkpoints", "may_pass", "open_checkpoints"]
 
 _HARMLESS = frozenset(
     {
@@ -236,7 +238,9 @@ class Checkpoints:
         except (ClusterError, StorageError) as error:  # of the place, not of the data
             if self._folder is None or self._folder.is_empty:
                 raise
-            raise type(error)(f"{error}; {self._way_on(self._folder)}") from error
+            again = type(error)(f"{error}; {self._way_on(self._folder)}")
+            again.is_resumable = may_pass(error)
+            raise again from error
 
     @staticmethod
     def _way_on(folder: CheckpointFolder) -> str:
@@ -244,6 +248,13 @@ class Checkpoints:
             f"{folder.name} holds what was kept: continue with resume=True (--resume), or run the "
             "job again"
         )
+
+
+def may_pass(error: DaskGMMError) -> bool:
+    """Whether an error of a store or a cluster may be gone when the same is tried again."""
+    is_of_the_place = isinstance(error, ClusterError | StorageError)
+    # Another process has the folder; workers want more memory than they have.
+    return is_of_the_place and not isinstance(error, PointerMovedError | WorkersDiedError)
 
 
 def _height(course: Course) -> float:

@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -60,15 +60,15 @@ _DEFAULTS = GaussianMixture().get_params()
 
 
 @contextmanager
-def _reported(log_format: str, log_file: str | None) -> Iterator[Log]:
+def _reported(log_format: str, log_file: str | None, way_on: str | None) -> Iterator[Log]:
     """Errors as one line and an exit status; what happens until then as lines of a log."""
-    with warnings.catch_warnings(), _terminable(), _as_click_errors():
+    with warnings.catch_warnings(), _terminable(), _as_click_errors(way_on):
         warnings.simplefilter("ignore")
         for category in (DaskGMMWarning, ConvergenceWarning):
             warnings.simplefilter("always", category)
         with log_opened(log_format, log_file) as log:
             try:
-                with _as_click_errors():
+                with _as_click_errors(way_on):
                     yield log
             except click.ClickException as error:  # which click, or the group, shows
                 log.write_to_files(_failed(error))
@@ -79,18 +79,33 @@ def _reported(log_format: str, log_file: str | None) -> Iterator[Log]:
 
 
 @contextmanager
-def _as_click_errors() -> Iterator[None]:
-    """Each error in the class that has its exit status."""
+def _as_click_errors(way_on: str | None) -> Iterator[None]:
+    """Each error in the class that has its exit status.
+
+    ``way_on`` says how a command that was interrupted goes on; None if it cannot.
+    """
     try:
         yield
     except (ParameterError, InvalidParameterError) as error:
         raise click.UsageError(_one_line(error)) from None
     except DaskGMMError as error:
-        raise click.ClickException(_one_line(error)) from None
+        kind = _ResumableException if error.is_resumable else click.ClickException
+        raise kind(_one_line(error)) from None
     except InterruptedFitError as error:
         raise _ResumableException(_one_line(error)) from None
     except KeyboardInterrupt:
+        if way_on is not None:
+            raise _ResumableException(f"interrupted; {way_on}") from None
         raise click.ClickException("interrupted; no output was left half written") from None
+
+
+def _way_on(options: Mapping[str, Any]) -> str | None:
+    """How a command goes on, whenever it is interrupted: before its first checkpoint, it begins."""
+    if "job_file" in options:
+        return "run the same command again to go on"
+    if options.get("checkpoint") is not None:
+        return "run the same command again with --resume to go on"
+    return None
 
 
 class _ResumableException(click.ClickException):
@@ -102,15 +117,15 @@ class _ResumableException(click.ClickException):
 @contextmanager
 def _terminable() -> Iterator[None]:
     """End at SIGTERM, which batch systems send before they kill, as at Ctrl-C."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:  # as a shell has it for `command &`
+                signal.signal(number, signal.default_int_handler)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _one_line(error: BaseException) -> str:
@@ -152,7 +167,7 @@ def _command(function: Command) -> Command:
     def reported(
         *args: Any, as_json: bool, log_format: str, log_file: str | None, **kwargs: Any
     ) -> None:
-        with _reported(log_format, log_file) as log:
+        with _reported(log_format, log_file, _way_on(kwargs)) as log:
             click.get_current_context().obj = log
             result, text = function(*args, **kwargs)
         if as_json:

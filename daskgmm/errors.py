@@ -29,11 +29,21 @@ __all__ = [
     "PointerMovedError",
     "SingularComponentError",
     "StorageError",
+    "WorkersDiedError",
 ]
 
 
 class DaskGMMError(Exception):
-    """Base of every error that daskgmm raises on purpose."""
+    """Base of every error that daskgmm raises on purpose.
+
+    Attributes
+    ----------
+    is_resumable : bool
+        Whether what was done is kept and the cause may pass by itself, so that the same
+        command, run again, goes on.
+    """
+
+    is_resumable = False
 
 
 class ParameterError(DaskGMMError, ValueError):
@@ -94,6 +104,10 @@ class MemoryLimitError(DaskGMMError, MemoryError):
 
 class ClusterError(DaskGMMError, RuntimeError):
     """A cluster configuration is wrong, or the cluster cannot be reached."""
+
+
+class WorkersDiedError(ClusterError):
+    """Worker after worker died of one task."""
 
 
 class MissingDependencyError(DaskGMMError, ImportError):

@@ -124,8 +124,10 @@ def test_an_error_of_the_place_says_how_to_go_on(stored, tmp_path):
             raise ClusterError("the scheduler is lost")
 
     folder = tmp_path / "kept"
-    with listening(lose), pytest.raises(ClusterError, match=r"is lost; .*kept holds .*--resume"):
+    lost = pytest.raises(ClusterError, match=r"is lost; .*kept holds .*--resume")
+    with listening(lose), lost as caught:
         fitted(stored, folder)
+    assert caught.value.is_resumable
     assert_same_fit(fitted(stored, folder, resume=True), fitted(stored))
 
 

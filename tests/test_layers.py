@@ -28,6 +28,7 @@ FLOORS = (
     {"batch"},
     {"demo"},
     {"cli"},
+    {"__main__"},
 )
 """From the ground up. Rooms of one floor do not import each other."""
 

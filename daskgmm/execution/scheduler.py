@@ -17,7 +17,7 @@ from distributed import Client, KilledWorker, get_client
 from distributed.client import ClosedClientError
 from distributed.comm import CommClosedError
 
-from daskgmm.errors import ClusterError
+from daskgmm.errors import ClusterError, WorkersDiedError
 
 __all__ = ["SCHEDULER_LOST", "Scheduler", "client_in_force", "in_force"]
 
@@ -139,7 +139,7 @@ def _cluster_errors() -> Iterator[None]:
         _wait_until_idle()
         worker = error.last_worker
         limit = f"{format_bytes(worker.memory_limit)} of " if worker.memory_limit else "unlimited "
-        raise ClusterError(
+        raise WorkersDiedError(
             f"{error.allowed_failures + 1} workers died while they ran the same task, the last "
             f"at {worker.address} with {limit}memory for {worker.nthreads} threads; most likely "
             f"they wanted more (their logs tell): give a worker more memory or fewer threads, "

@@ -81,3 +81,22 @@ def test_resume_without_anything_to_resume_begins(folder):
     done = daskgmm(*(*FIT, "--output", "new.zarr", "--checkpoint", "new", "--resume"), cwd=folder)
     assert done.status == 0, done.stderr
     assert_as_undisturbed(folder, "new.zarr")
+
+
+def test_interrupted_before_the_first_checkpoint_it_can_be_begun_by_the_same_words(folder):
+    fit = (*FIT, "--output", "early.zarr", "--checkpoint", "early", "--resume")
+    with subprocess.Popen(
+        [DASKGMM, *map(str, fit), "--log-format", "json"],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "fit_began" in line)
+        process.send_signal(signal.SIGTERM)
+        *_, last = process.communicate()[1].splitlines()
+    assert process.returncode == 75
+    assert "--resume" in last
+    done = daskgmm(*fit, cwd=folder)
+    assert done.status == 0, done.stderr
+    assert_as_undisturbed(folder, "early.zarr")

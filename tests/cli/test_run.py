@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ import pytest
 import yaml
 import zarr
 from commands import DASKGMM, daskgmm, forked, mixture_rows, tree, write_store
+from distributed import LocalCluster
 
 JOB = {
     "data": "data.zarr",
@@ -127,6 +131,84 @@ def test_interrupted_in_every_step_it_goes_on_to_the_same_outputs(folder, undist
     assert not (folder / "scores.zarr").exists()
     done = forked("run", "job.yaml", "--json", cwd=folder)
     assert done.json["done"] == ["rows", "report"]
+    assert_same_outputs(folder, undisturbed)
+
+
+def waited_for_a_worker(folder: Path, *command: object) -> tuple[int, str]:
+    """Status and last line of a command that is terminated while it waits for a worker."""
+    with LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1") as cluster:
+        arguments = [*command, "--cluster", cluster.scheduler_address]
+        with subprocess.Popen(
+            [DASKGMM, *map(str, arguments)], cwd=folder, stderr=subprocess.PIPE, text=True
+        ) as process:
+            while len(cluster.scheduler.clients) < 2 and process.poll() is None:
+                time.sleep(0.05)  # one is the scheduler's own
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate()
+    return process.returncode, err.splitlines()[-1]
+
+
+def test_terminated_before_the_first_pass_it_goes_on_as_well(folder):
+    write(folder, SMALL)
+    status, last = waited_for_a_worker(folder, "run", "job.yaml")
+    assert (status, last) == (75, "Error: interrupted; run the same command again to go on")
+    assert forked("run", "job.yaml", cwd=folder).status == 0
+    fit = ("fit", "data.zarr", "--components", 2, "--max-iter", 2, "--output", "m.zarr")
+    kept = ("--checkpoint", "kept")
+    status, last = waited_for_a_worker(folder, *fit, *kept)
+    assert status == 75
+    assert "--resume" in last
+    assert forked(*fit, *kept, "--resume", cwd=folder).status == 0
+    assert waited_for_a_worker(folder, *fit, "--overwrite")[0] == 1  # nothing to go on from
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (("run", "job.yaml"), 75),
+        (("fit", "data.zarr", "--checkpoint=kept", "--resume"), 75),
+        (("fit", "data.zarr"), 1),
+        (("run", "job.yaml", "--log-format", "json"), 75),
+    ],
+)
+def test_a_signal_is_heard_while_modules_are_imported(tmp_path, command, status, by):
+    with subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "daskgmm", *command],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "| numpy" in line or " numpy." in line)
+        process.send_signal(by)
+        *_, last = process.communicate()[1].splitlines()
+    assert process.returncode == status
+    if "json" in command:
+        assert json.loads(last)["status"] == status
+    else:
+        assert last.startswith("Error: interrupted; ")
+
+
+def test_a_full_disk_is_an_end_that_can_be_gone_on_from(folder, undisturbed):
+    small = 200_000  # bytes of a file: what a full disk does, to one process
+
+    def on_a_full_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (small, small))
+
+    assert stopped(folder, signal.SIGTERM, at="pass 3: ") == 75
+    full = subprocess.run(
+        [DASKGMM, "run", "job.yaml"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        preexec_fn=on_a_full_disk,
+        check=False,
+    )
+    assert full.returncode == 75, full.stderr
+    assert "check permissions and space" in full.stderr.splitlines()[-1]
+    assert not (folder / "probabilities.zarr").exists()
+    assert forked("run", "job.yaml", "--json", cwd=folder).json["done"] == ["rows", "report"]
     assert_same_outputs(folder, undisturbed)
 
 

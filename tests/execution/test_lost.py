@@ -13,7 +13,7 @@ import dask.array as da
 import pytest
 from distributed import Client, LocalCluster
 
-from daskgmm.errors import ClusterError
+from daskgmm.errors import ClusterError, WorkersDiedError
 from daskgmm.execution import DaskRows
 from daskgmm.execution.cluster_kinds import ALLOWED_FAILURES
 
@@ -58,7 +58,7 @@ def cluster():
 
 def test_task_that_kills_its_workers_is_an_error_that_says_what_to_do(cluster):
     with pytest.raises(
-        ClusterError,
+        WorkersDiedError,
         match=r"2 workers died while they ran the same task, the last at tcp://127\.0\.0\.1:\d+ "
         r"with 1\.00 GiB of memory for 1 threads.*more memory or fewer threads.*--memory-limit",
     ) as caught:
