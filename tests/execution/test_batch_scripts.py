@@ -77,7 +77,11 @@ def stand_ins(tmp_path):
     return make
 
 
-AGAIN = {"slurm.sbatch": ["scontrol requeue 7"], "pbs.qsub": ["qsub pbs.qsub"], "lsf.bsub": []}
+AGAIN = {
+    "slurm.sbatch": ["scontrol requeue 7"],
+    "pbs.qsub": ["qsub -v FIT_RUNS=1 pbs.qsub"],
+    "lsf.bsub": [],
+}
 """How each asks to be run again; LSF does by itself, by ``#BSUB -Q``."""
 
 
@@ -89,6 +93,24 @@ def test_script_is_run_again_when_the_fit_was_interrupted(path, status, stand_in
     again = AGAIN[path.name] if status == 75 else []
     assert (tmp_path / "calls").read_text().splitlines() == ["daskgmm run job.yaml", *again]
     assert done.returncode == (0 if again else status)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("slurm.sbatch", "SLURM_RESTART_COUNT"), ("pbs.qsub", "FIT_RUNS")]
+)
+def test_script_is_not_run_again_for_ever(name, count, stand_ins, tmp_path):
+    """A disk that is full stays so."""
+    environment = stand_ins("exit 75")
+    for n, again in ((49, 1), (50, 0)):
+        subprocess.run(
+            ["bash", str(FOLDER / name)],
+            env=environment | {count: str(n)},
+            cwd=tmp_path,
+            check=False,
+        )
+        calls = (tmp_path / "calls").read_text().splitlines()
+        (tmp_path / "calls").unlink()
+        assert len(calls) == 1 + again
 
 
 def test_lsf_runs_a_job_again_by_its_status():
