@@ -276,6 +276,11 @@ def open_checkpoints(model: Any, opened: Any, stepper_state: type) -> Checkpoint
         if model.resume:
             raise ParameterError("resume needs checkpoint, the folder to continue from")
         return Checkpoints(None, stepper_state, of_shape, resume=False)
+    if model.warm_start:
+        raise ParameterError(
+            "checkpoint does not hold the start of warm_start, so no fit could go on from it; "
+            "leave one out, or give the start as means_init, weights_init and precisions_init"
+        )
     if opened.fingerprint is None:
         raise ParameterError(
             "checkpoint is for stored rows (a path, a URL, a Zarr array), which are known again "
@@ -304,6 +309,8 @@ def _identity(model: Any, opened: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):  # 5 and np.int64(5) are one job
+        value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.random.RandomState):

@@ -139,6 +139,17 @@ def test_an_interrupted_fit_is_not_lost_by_beginning_anew(stored, tmp_path):
         fitted(stored, None, resume=True)
 
 
+def test_a_start_that_is_not_kept_is_refused(stored, tmp_path):
+    with pytest.raises(ParameterError, match="warm_start"):
+        fitted(stored, tmp_path / "kept", warm_start=True)
+    assert not (tmp_path / "kept").exists()
+
+
+def test_numbers_of_numpy_are_the_same_job(stored, tmp_path):
+    interrupted(2, stored, tmp_path / "kept", random_state=np.int64(0), reg_covar=np.float64(1e-6))
+    assert_same_fit(fitted(stored, tmp_path / "kept", resume=True), fitted(stored))
+
+
 def test_another_job_is_refused_and_what_changed_is_said(stored, tmp_path):
     interrupted(2, stored, tmp_path / "kept")
     with pytest.raises(CheckpointError, match=r"settings\.n_components was 3, is 4"):
