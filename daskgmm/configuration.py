@@ -47,7 +47,7 @@ def _is_size(value: Any) -> bool:
     if not isinstance(value, str):
         return _is_count(value)
     try:
-        return value == "auto" or parse_bytes(value) > 0
+        return bool(parse_bytes(value) > 0)
     except ValueError:
         return False
 
@@ -61,6 +61,7 @@ COUNT = Rule("a whole number of 1 or more", _is_count)
 SECONDS = Rule("a number of seconds above 0", lambda value: _is_number(value) and value > 0)
 WAIT = Rule("a number of seconds (0: do not wait)", lambda value: _is_number(value) and value >= 0)
 SIZE = Rule("a size such as 8GiB", _is_size)
+SIZE_OR_AUTO = Rule("auto, or a size such as 8GiB", lambda v: v == "auto" or _is_size(v))
 FLAG = Rule("true or false", lambda value: isinstance(value, bool))
 TEXT = Rule("text (in quotes)", lambda value: isinstance(value, str))
 TEXTS = Rule(

@@ -15,6 +15,7 @@ from daskgmm.configuration import (
     MAPPING,
     SECONDS,
     SIZE,
+    SIZE_OR_AUTO,
     TEXT,
     TEXT_OF_TEXT,
     TEXTS,
@@ -35,7 +36,7 @@ __all__ = ["KINDS"]
 
 _LOCAL: Schema = {
     "threads_per_worker": COUNT,
-    "memory_limit": SIZE,
+    "memory_limit": SIZE_OR_AUTO,
     "local_directory": TEXT,
     "processes": FLAG,
     "dashboard_address": TEXT,
@@ -105,7 +106,7 @@ _SSH: Schema = {
     "worker_options": {
         "n_workers": COUNT,
         "nthreads": COUNT,
-        "memory_limit": SIZE,
+        "memory_limit": SIZE_OR_AUTO,
         "local_directory": TEXT,
         "host": TEXT,
         "interface": TEXT,
@@ -135,7 +136,7 @@ _EC2: Schema = {
     "docker_image": TEXT,
     "docker_args": TEXT,
     "env_vars": TEXT_OF_TEXT,
-    "worker_options": {"nthreads": COUNT, "memory_limit": SIZE},
+    "worker_options": {"nthreads": COUNT, "memory_limit": SIZE_OR_AUTO},
     "scheduler_options": {"idle_timeout": TEXT},
 }
 
