@@ -30,7 +30,12 @@ from daskgmm.batch import Batch, check_places
 from daskgmm.configuration import FLAG
 from daskgmm.demo import run_demo
 from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
-from daskgmm.errors import DaskGMMError, DaskGMMWarning, InterruptedFitError, ParameterError
+from daskgmm.errors import (
+    DaskGMMError,
+    DaskGMMWarning,
+    InterruptedFitError,
+    ParameterError,
+)
 from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import (
     Failed,
@@ -45,7 +50,7 @@ from daskgmm.execution import (
 )
 from daskgmm.execution.clusters import open_cluster
 from daskgmm.inputs import open_rows
-from daskgmm.jobfile import KEYS, Given, read_job
+from daskgmm.jobfile import KEYS, Given, Job, read_job
 from daskgmm.kernel import FAMILIES
 from daskgmm.logs import LOG_FORMATS, JsonLines, Log, log_opened
 from daskgmm.metrics import metrics_written
@@ -142,6 +147,9 @@ def _crashed(error: Exception) -> Failed:
     return Failed(text, 1, traceback=redacted("".join(traceback.format_exception(error))))
 
 
+_log_option = click.option(
+    "--log", "log_file", metavar="FILE", help="Append those lines to a local file, too."
+)
 _common_options = (
     click.option(
         "--log-format",
@@ -150,22 +158,19 @@ _common_options = (
         show_default=True,
         help="Of the lines on standard error, errors included.",
     ),
-    click.option(
-        "--log", "log_file", metavar="FILE", help="Append those lines to a local file, too."
-    ),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
 )
 
 
-def _command(function: Command) -> Command:
+def _command(function: Command, *, has_log: bool = True) -> Command:
     """Common to all commands: report errors; print the result as text or as JSON.
 
-    Outermost but for click's own, so that opening the data is reported, too.
+    ``has_log`` is whether a log is opened before anything else is done. Outermost but for click's own, so that opening the data is reported, too.
     """
 
     @functools.wraps(function)
     def reported(
-        *args: Any, as_json: bool, log_format: str, log_file: str | None, **kwargs: Any
+        *args: Any, as_json: bool, log_format: str, log_file: str | None = None, **kwargs: Any
     ) -> None:
         with _reported(log_format, log_file, _way_on(kwargs)) as log:
             click.get_current_context().obj = log
@@ -177,7 +182,8 @@ def _command(function: Command) -> Command:
         if result.get("damage"):
             sys.exit(1)
 
-    for decorate in reversed(_common_options):
+    format_option, json_option = _common_options
+    for decorate in (json_option, *([_log_option] if has_log else []), format_option):
         reported = decorate(reported)
     return reported
 
@@ -306,13 +312,6 @@ _fit_options = (
 def _with_fit_options(function: Command) -> Command:
     """What a fit is asked for beside K and the family; in the order of help."""
     for decorate in reversed(_fit_options):
-        function = decorate(function)
-    return function
-
-
-def _with_watch(function: Command) -> Command:
-    """How a command can be watched; in the order of help."""
-    for decorate in reversed(_watch_options):
         function = decorate(function)
     return function
 
@@ -456,6 +455,14 @@ def main() -> None:
     "--checkpoint",
     metavar="DIR",
     help="Keep there, after each pass, what the fit can go on from: a folder or URL.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=click.IntRange(1),
+    default=_DEFAULTS["checkpoint_every"],
+    show_default=True,
+    metavar="PASSES",
+    help="From one checkpoint to the next.",
 )
 @click.option(
     "--resume",
@@ -609,6 +616,7 @@ def _with_keys(function: Command) -> Command:
             names += f"/--no-{_option(key).removeprefix('--')}"
         decorated = click.option(
             names,
+            *_SHORT_OPTIONS.get(key, ()),
             f"key_{key.replace('.', '_')}",
             envvar=_variable(key),
             default=None,
@@ -618,23 +626,47 @@ def _with_keys(function: Command) -> Command:
     return decorated
 
 
+_SHORT_OPTIONS = {"outputs.log": ["--log"], "outputs.metrics": ["--metrics"]}
+"""As the other commands call it."""
+
+
 def _option(key: str) -> str:
     return "--" + key.replace(".", "-").replace("_", "-")
 
 
+_PREFIX = "DASKGMM_"
+
+
 def _variable(key: str) -> str:
-    return "DASKGMM_" + key.replace(".", "_").upper()
+    return _PREFIX + key.replace(".", "_").upper()
+
+
+def _done(log: Log, asked: Job, *, fresh: bool) -> dict[str, Any]:
+    """Do a job whose places lie apart."""
+    log_file = asked.get("outputs.log")
+    try:
+        batch = Batch(asked, fresh=fresh)
+    except Exception:
+        log.append_to(log_file)  # that it is refused, nothing else having been written
+        raise
+    if batch.is_done:
+        return batch.result() | {"done": []}
+    with batch.alone():
+        log.append_to(log_file)
+        metrics = metrics_written(asked.get("outputs.metrics"))
+        watch = asked.get("dashboard", False), asked.get("performance_report")
+        with _on_cluster(asked.get("cluster"), *watch), metrics:
+            return batch.run()
 
 
 @main.command("run")
-@_command
+@functools.partial(_command, has_log=False)  # its file says where, and is checked first
 @click.argument("job_file", metavar="JOB.yaml")
 @click.option("--fresh", is_flag=True, help="Forget an earlier run of this job, and begin anew.")
 @_with_keys
-@_with_watch
 @click.pass_obj
 def _run(
-    log: Log, /, job_file: str, fresh: bool, given: dict[str, Given], **watch: Any
+    log: Log, /, job_file: str, fresh: bool, given: dict[str, Given]
 ) -> tuple[dict[str, Any], str]:
     """Do what a job file says: fit, and write all its outputs.
 
@@ -649,20 +681,12 @@ def _run(
     """  # noqa: D301
     asked = read_job(job_file, given)
     check_places(asked)
-    log_file = asked.get("outputs.log")
     try:
-        batch = Batch(asked, fresh=fresh)
-    except Exception:
-        log.append_to(log_file)  # that it is refused, nothing else having been written
-        raise
-    if batch.is_done:
-        result = batch.result() | {"done": []}
+        result = _done(log, asked, fresh=fresh)
+    except (ParameterError, InvalidParameterError) as error:  # of the file, not of the command
+        raise asked.in_words_of_keys(error) from None
+    if not result["done"]:
         return result, f"nothing to do: {job_file} was done before, and its outputs are there"
-    with batch.alone():
-        log.append_to(log_file)
-        metrics = metrics_written(asked.get("outputs.metrics"))
-        with _on_cluster(asked.get("cluster"), **watch), metrics:
-            result = batch.run()
     places = "\n".join(f"{name:<24}{place}" for name, place in result["outputs"].items())
     return result, (
         f"{result['n_components']} {result['covariance_type']} components, "

@@ -114,6 +114,8 @@ KEYS: dict[str, Key] = {
     "stage_limit": Key(SIZE, "Most that a process writes there."),
     "stage_dtype": Key(one_of("float32"), "Round rows to it."),
     "cluster": Key(_PLACE, "File of a cluster to start, or address of a scheduler.", _as_place),
+    "dashboard": Key(FLAG, "Print the address of the cluster's dashboard."),
+    "performance_report": Key(_PLACE, "Where to write Dask's report, as HTML.", _as_place),
     "checkpoint": Key(_PLACE, "Folder or URL of checkpoints. Default: beside the file.", _as_place),
     "checkpoint_every": Key(COUNT, "Passes from one checkpoint to the next. Default: 1."),
     "outputs.model": Key(_PLACE._replace(required=True), "Where to write the model.", _as_place),
@@ -183,6 +185,16 @@ class Job:
         if key in self.sources:
             return JobError(f"{self.sources[key]}: {key} {problem}")
         return self.config.error(key, problem)
+
+    def in_words_of_keys(self, error: Exception) -> DaskGMMError:
+        """Return an error about a parameter of Python as one about the file, and its key if known."""
+        text = " ".join(str(error).split())
+        name, _, problem = text.partition(" ")
+        for key in self.values:
+            last = key.rpartition(".")[2]
+            if name == _ESTIMATOR.get(last, last):
+                return self.error(key, problem)
+        return JobError(f"{self.name}: {text}")
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key of :data:`KEYS`."""

@@ -77,6 +77,14 @@ def test_killed_at_every_third_pass_it_still_ends_with_the_same_bits(folder):
     assert_as_undisturbed(folder, "killed.zarr")
 
 
+def test_checkpoints_can_be_kept_less_often(folder):
+    options = ("--checkpoint", "seldom", "--checkpoint-every", 5)
+    done = daskgmm(*FIT, "--output", "seldom.zarr", *options, cwd=folder)
+    assert done.status == 0, done.stderr
+    kept = sorted(path.name[:11] for path in (folder / "seldom").glob("pass-*"))
+    assert kept == ["pass-000011", "pass-000013"]
+
+
 def test_resume_without_anything_to_resume_begins(folder):
     done = daskgmm(*(*FIT, "--output", "new.zarr", "--checkpoint", "new", "--resume"), cwd=folder)
     assert done.status == 0, done.stderr

@@ -391,6 +391,19 @@ def test_option_beats_variable_beats_file(folder, monkeypatch):
     assert (folder / "two.zarr").is_dir()
 
 
+def test_log_and_metrics_have_the_names_of_other_commands(folder):
+    write(folder, SMALL | {"outputs": {"model": "model.zarr", "log": "not.log"}})
+    done = forked("run", "job.yaml", "--log", "run.log", "--metrics", "passes.jsonl", cwd=folder)
+    assert done.status == 0
+    assert "pass 1: " in (folder / "run.log").read_text()
+    assert len((folder / "passes.jsonl").read_text().splitlines()) == 3
+    assert not (folder / "not.log").exists()
+    before = tree(folder)
+    refused = forked("run", "job.yaml", "--log", "data.zarr/zarr.json", cwd=folder)
+    assert refused.error.startswith("--outputs-log: outputs.log is data.zarr/zarr.json, which")
+    assert tree(folder) == before
+
+
 LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\ndata: *b\n"
 WRONG = {
     "unknown key": (
@@ -403,6 +416,8 @@ WRONG = {
         "line 3: model.components must be a whole",
     ),
     "out of range": ("model:\n  components: 0", "line 2: model.components must be a whole"),
+    "a size that only workers have": ("memory_limit: auto", "line 1: memory_limit must be a size"),
+    "another": ("stage: auto\nstage_limit: auto", "line 2: stage_limit must be a size such"),
     "not a choice": ("model: {covariance: fulll}", "model.covariance must be one of full, tied"),
     "nan": ("model: {tol: .nan}", "model.tol must be auto, or a number"),
     "true for a number": ("model: {reg_covar: true}", "model.reg_covar must be a number"),
@@ -430,6 +445,28 @@ def test_a_wrong_file_is_refused_with_key_and_line(tmp_path, case):
     assert message in refused.error
     assert "job.yaml" in refused.error
     assert os.listdir(folder) == ["job.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"stage_limit": "1GiB"}, r"job.yaml, line \d+: stage_limit needs stage: "),
+        (
+            {"data": "s3://key:secret@host/x"},
+            r"job.yaml, line \d+: data cannot be used: s3://\*\*\*@",
+        ),
+        ({"memory_limit": "0.5MB"}, r"memory_limit"),
+        ({"performance_report": "report.html"}, r"job.yaml: --performance-report is of a Dask"),
+        ({"outputs": {"model": "m.zarr", "metrics": "mine"}}, r"job.yaml: metrics: .*mine holds"),
+    ],
+)
+def test_what_is_wrong_together_is_of_the_file_and_no_usage(folder, keys, message):
+    (folder / "mine").write_text("mine")
+    write(folder, SMALL | keys)
+    refused = forked("run", "job.yaml", cwd=folder)
+    assert refused.status == 1
+    assert re.search(message, refused.error)
+    assert (folder / "mine").read_text() == "mine"
 
 
 def test_what_stands_in_for_a_key_is_named_where_it_is_wrong(folder):
