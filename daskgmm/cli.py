@@ -7,8 +7,10 @@ wrong usage; 75 interrupted, but ``--resume`` goes on from the checkpoint.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
+import os
 import signal
 import sys
 import traceback
@@ -34,6 +36,7 @@ from daskgmm.errors import (
     DaskGMMError,
     DaskGMMWarning,
     InterruptedFitError,
+    JobError,
     ParameterError,
 )
 from daskgmm.estimator import GaussianMixture
@@ -56,6 +59,7 @@ from daskgmm.logs import LOG_FORMATS, JsonLines, Log, log_opened
 from daskgmm.metrics import metrics_written
 from daskgmm.selection import CRITERIA
 from daskgmm.storage import plain_json, redacted
+from daskgmm.storage.remote import TIMEOUT_VARIABLE
 
 __all__ = ["main"]
 
@@ -599,6 +603,7 @@ def _with_keys(function: Command) -> Command:
 
     @functools.wraps(function)
     def given(ctx: click.Context, **kwargs: Any) -> Any:
+        _check_variables()
         values = {}
         for key in KEYS:
             name = key.replace(".", "_")
@@ -657,6 +662,24 @@ def _done(log: Log, asked: Job, *, fresh: bool) -> dict[str, Any]:
         watch = asked.get("dashboard", False), asked.get("performance_report")
         with _on_cluster(asked.get("cluster"), *watch), metrics:
             return batch.run()
+
+
+def _check_variables() -> None:
+    """Refuse a misspelt variable, which would be as if it were not there.
+
+    Others are not ours: Kubernetes gives pods variables named for its services.
+    """
+    known = [_variable(key) for key in KEYS]
+    for name in os.environ:
+        if not name.startswith(_PREFIX) or name in (*known, TIMEOUT_VARIABLE):
+            continue
+        near = difflib.get_close_matches(
+            name.removeprefix(_PREFIX), [k.removeprefix(_PREFIX) for k in known], 1, cutoff=0.75
+        )
+        problem = f"the environment has {name}, which is of no key"
+        if near:
+            raise JobError(f"{problem}; did you mean {_PREFIX}{near[0]}?")
+        warnings.warn(f"{problem} and is left alone", DaskGMMWarning, stacklevel=2)
 
 
 @main.command("run")

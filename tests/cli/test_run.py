@@ -391,6 +391,22 @@ def test_option_beats_variable_beats_file(folder, monkeypatch):
     assert (folder / "two.zarr").is_dir()
 
 
+def test_a_misspelt_variable_is_refused_and_a_strange_one_is_left_alone(folder, monkeypatch):
+    write(folder, SMALL)
+    env = {"DASKGMM_MODEL_COMPONENT": "3"}
+    refused = forked("run", "job.yaml", cwd=folder, env=env)
+    assert refused.status == 1
+    assert "did you mean DASKGMM_MODEL_COMPONENTS?" in refused.error
+    env = {"DASKGMM_MODEL_COMPONENT": None, "DASKGMM_STORAGE_TIMEOUT": "50"}
+    env |= {"DASKGMM_SERVICE_HOST": "10.0.0.1", "DASKGMM_PORT_8786_TCP": "tcp://10.0.0.1:8786"}
+    done = forked("run", "job.yaml", cwd=folder, env=env)
+    assert done.status == 0
+    assert [note.partition("which is")[0] for note in done.notes if "environment" in note] == [
+        "note: the environment has DASKGMM_SERVICE_HOST, ",
+        "note: the environment has DASKGMM_PORT_8786_TCP, ",
+    ]
+
+
 def test_log_and_metrics_have_the_names_of_other_commands(folder):
     write(folder, SMALL | {"outputs": {"model": "model.zarr", "log": "not.log"}})
     done = forked("run", "job.yaml", "--log", "run.log", "--metrics", "passes.jsonl", cwd=folder)
