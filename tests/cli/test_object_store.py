@@ -282,6 +282,28 @@ def test_a_killed_fit_goes_on_from_a_checkpoint_on_s3(place):
     assert not any(SECRET.encode() in content for content in place.files(bucket).values())
 
 
+def test_of_two_runs_of_a_job_on_s3_the_second_is_refused(place, tmp_path):
+    bucket = place.store.bucket()
+    (tmp_path / "job.yaml").write_text(
+        f"data: {place.bucket}/data.zarr\n"
+        "model: {components: 3, tol: 0, max_iter: 1000000, progressive: false}\n"
+        f"outputs: {{model: {bucket}/run.zarr}}\ncheckpoint: {bucket}/checkpoint\n"
+    )
+    first = started(place, "run", tmp_path / "job.yaml")
+    wait_for_line(first, "pass 1:")
+    second = place.run("run", tmp_path / "job.yaml")
+    assert second.status == 1
+    assert re.search(r"another process \(.*:\d+\) runs this job", second.error)
+    first.terminate()
+    first.communicate()
+    assert first.returncode == 75
+    again = started(place, "run", tmp_path / "job.yaml")  # at once: the first let go
+    wait_for_line(again, "resumed: ")
+    again.terminate()
+    again.communicate()
+    assert not any(SECRET.encode() in content for content in place.files(bucket).values())
+
+
 @pytest.mark.parametrize(
     "options", [(), pytest.param(("--cluster", LOCAL), marks=pytest.mark.slow)]
 )
