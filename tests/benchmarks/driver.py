@@ -59,7 +59,9 @@ def _threads() -> Iterator[None]:
 @contextmanager
 def _distributed() -> Iterator[None]:
     with (
-        LocalCluster(n_workers=CPU_COUNT, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=CPU_COUNT, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+        ) as cluster,
         Client(cluster),
     ):
         yield

@@ -31,7 +31,7 @@ def rows(tmp_path_factory):
 def scheduler():
     """The address of a running scheduler with two worker processes, which must survive."""
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1"
     ) as cluster:
         workers = set(cluster.scheduler.workers)
         yield cluster.scheduler_address

@@ -347,7 +347,7 @@ class Gateway(LocalCluster):
             n_workers=0,
             threads_per_worker=worker_cores,
             processes=False,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
         )
 
 

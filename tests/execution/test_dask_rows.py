@@ -86,7 +86,7 @@ def cluster(request):
         n_workers=request.param,
         threads_per_worker=2,
         processes=True,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         memory_limit="2GiB",
     ) as cluster:
         yield cluster

@@ -47,7 +47,7 @@ def cluster():
         LocalCluster(
             n_workers=2,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             memory_limit="1GiB",
             silence_logs=50,
         ) as cluster,

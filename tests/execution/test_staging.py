@@ -391,7 +391,7 @@ def client():
             n_workers=2,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=":0",
+            dashboard_address="127.0.0.1:0",
             memory_limit="2GiB",
         ) as cluster,
         Client(cluster) as client,
