@@ -113,7 +113,14 @@ class RareComponents:
         candidate, before = self._candidate(mixture), results[0].history
         state = candidate.stepper.state
         branch = Course(
-            *(mixture, mixture, before, None, True, state), n_branched=len(before), rare=found
+            mixture=mixture,
+            kept=mixture,
+            history=before,
+            stop_reason=None,
+            is_active=True,
+            stepper=state,
+            n_branched=len(before),
+            rare=found,
         )
         return [replace(candidate, so_far=branch)]
 
@@ -261,7 +268,11 @@ def densest_group(
     fewest = 2 * (d + 1)
     if m <= fewest:
         return None
-    root = np.linalg.cholesky(moments.scatter / moments.n_rows)
+    covariance = moments.scatter / moments.n_rows
+    scale = np.sqrt(np.diagonal(covariance))
+    # Columns may depend on each other: then only a ridge has a root.
+    correlation = covariance / np.outer(scale, scale) + _RIDGE * np.eye(d)
+    root = scale[:, None] * np.linalg.cholesky(correlation)
     z = linalg.solve_triangular(root, (x - moments.mean).T, lower=True).T
     log_f = log_densities + float(np.log(np.diagonal(root)).sum())
     for group in _seeds(z, log_f, fewest, moments.n_rows):

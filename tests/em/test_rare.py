@@ -121,6 +121,12 @@ def _interrupt(event):
 
 
 @pytest.mark.usefixtures("small_sample")
+def test_columns_that_depend_on_each_other_are_no_obstacle(x):
+    found = GaussianMixture(K + 1, random_state=0).fit(np.column_stack([x, x[:, 0]]))
+    assert len(found.rare_components_) == 1
+
+
+@pytest.mark.usefixtures("small_sample")
 def test_what_was_found_outlives_an_interruption(x, tmp_path):
     store = write_store(tmp_path / "x.zarr", x, 65_536)
     expected = _fit(store)
