@@ -393,7 +393,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.conclude(
             best,
             tol=tol,
-            n_passes=opened.passes + 1 + max(len(result.history) for result in results),
+            n_passes=opened.passes + 1 + best.n_passes,
             n_rows=rows.n_rows,
             seconds=checkpoints.seconds_before + time.perf_counter() - began,
             staged=staged,
@@ -408,14 +408,6 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 self.seconds_,
             )
         )
-        if not best.converged:
-            warnings.warn(
-                f"not converged: {self.max_iter} iterations did not bring the "
-                f"{self.stopping!r} rule to tol={tol:g} (estimated remaining gain per row "
-                f"{best.history[-1].remaining_gain:.3g}); raise max_iter or tol",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
         return self
 
     def _candidates(
@@ -459,12 +451,26 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         seconds: float,
         staged: StagingReport,
     ) -> None:
-        """Set the fitted attributes, for whoever fits mixtures in another way than :meth:`fit`."""
+        """Set the fitted attributes, for whoever fits mixtures in another way than :meth:`fit`.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the stop rule did not hold within ``max_iter``.
+        """
         self._set_mixture(result.mixture)
         self.tol_ = tol
         self.__dict__.update(facts_of_fit(result, n_passes, n_rows, seconds))
         self.staged_bytes_memory_ = staged.memory_bytes
         self.staged_bytes_disk_ = staged.disk_bytes
+        if not result.converged:
+            warnings.warn(
+                f"not converged: {self.max_iter} iterations did not bring the "
+                f"{self.stopping!r} rule to tol={tol:g} (estimated remaining gain per row "
+                f"{result.history[-1].remaining_gain:.3g}); raise max_iter or tol",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
     def fit_predict(self, X: Any, y: None = None) -> Any:
         """Fit, then label the same rows; see :meth:`predict`."""
@@ -537,7 +543,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         opened = open_input(
             x,
-            n_components=self.n_components,
+            n_components=self.n_components if reset else len(self.weights_),
             # Starts, and one that a rare component may be given to.
             n_together=(self.n_init + 1) * self.n_components if reset else None,
             memory_limit=self.memory_limit,

@@ -53,7 +53,7 @@ def record_of(model: Any) -> dict[str, Any]:
     """Facts of a fitted estimator as plain values."""
     return {
         "daskgmm_version": __version__,
-        "n_components": model.n_components,
+        "n_components": len(model.weights_),
         "n_features": model.n_features_in_,
         "n_rows": model.n_rows_,
         "log_likelihood_per_row": model.lower_bound_,

@@ -23,12 +23,13 @@ from daskgmm.em import (
     PlainEM,
     Scan,
     ScanDone,
+    Score,
     finished,
     run_together,
     scan_rows,
     stop_rule_named,
 )
-from daskgmm.errors import DataError, ParameterError
+from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import Listener, Message, ProgressLines, in_force, teller
 from daskgmm.inputs import Stage, open_input
@@ -44,6 +45,10 @@ _ERRORS = 4.0
 """Standard errors, of differences row by row, that are chance."""
 _THINNING, _FEWEST = 4, 20_000
 """Of the sample, for the first fits; where that leaves so many rows."""
+
+_UNUSED = {"checkpoint", "checkpoint_every", "resume", "warm_start"}
+_UNUSED |= {"weights_init", "means_init", "precisions_init"}
+"""Parameters of an estimator that mean nothing where many are fitted together."""
 
 
 @dataclass(frozen=True)
@@ -120,12 +125,11 @@ class Selection:
 
 
 @dataclass(eq=False)
-class _Course:
-    """A candidate on its way."""
+class _Trial:
+    """A number of components and a family, and what was found of them."""
 
     model: GaussianMixture
     mixture: Mixture
-    tol: float
     entry: Entry
     result: FitResult | None = None
 
@@ -204,34 +208,38 @@ def select(
         scan = scan_rows(rows, n_sampled, seed=int(rng.randint(2**31 - 1)))
         tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - scan_began))
         starts = _starts(models, scan, rng, criterion, tell)
+        model_of = {
+            Candidate(start, PlainEM(model.reg_covar), 0.0): model for model, start in starts
+        }
         fits = run_together(
             rows,
-            [
-                Candidate(start, PlainEM(model.reg_covar), 0.0)
-                for model, start in zip(models, starts, strict=True)
-            ],
+            list(model_of),
             stop=stop_rule_named("gap"),
             max_iter=1,
             total=scan.moments,
             precision=first.precision,
         )
-        courses = [
-            _Course(model, fit.mixture, tol_of(model, rows), _entry(scan, start, fit))
-            for model, start, fit in zip(models, starts, fits, strict=True)
+        trials = [
+            _Trial(
+                model_of[fit.candidate],
+                fit.mixture,
+                _entry_of_pass(scan, fit.candidate.start, fit.log_likelihood),
+            )
+            for fit in fits
         ]
-        tell(Message(f"evaluated on all rows: {len(courses)} candidates"))
-        n_passes = opened.passes + 2 + _refine(courses, rows, scan, criterion, tell)
-    best = min((c for c in courses if c.entry.refined), key=lambda c: CRITERIA[criterion](c.entry))
+        tell(Message(f"evaluated on all rows: {len(trials)} candidates"))
+        n_passes = opened.passes + 2 + _refine(trials, rows, scan, criterion, tell)
+    best = min((t for t in trials if t.entry.refined), key=lambda t: CRITERIA[criterion](t.entry))
     assert best.result is not None
     best.model.conclude(
         best.result,
-        tol=best.tol,
+        tol=tol_of(best.model, rows),
         n_passes=n_passes,
         n_rows=rows.n_rows,
         seconds=time.perf_counter() - began,
         staged=staged,
     )
-    entries = tuple(course.entry for course in courses)
+    entries = tuple(trial.entry for trial in trials)
     note = _note(entries, best.entry, criterion)
     return Selection(entries, best.entry, best.model, criterion, note)
 
@@ -254,6 +262,11 @@ def _models(
             "select needs numbers of components, and families out of "
             f"{', '.join(FAMILIES)}; got {counts} and {list(families)}"
         )
+    if unused := _UNUSED & settings.keys():
+        raise ParameterError(
+            f"select has no use for {', '.join(sorted(unused))}: it makes its own starts, and "
+            "cannot go on after an interruption; leave it out, or fit what was chosen with it"
+        )
     if settings.get("truncate") is not None:
         raise ParameterError(
             "select compares log-likelihoods, and with truncate there are only bounds of them; "
@@ -275,24 +288,43 @@ def _starts(
     rng: np.random.RandomState,
     criterion: str,
     tell: Listener,
-) -> list[Mixture]:
-    """Fits to the sample; to a part of it only, where that shows that they cannot win."""
+) -> list[tuple[GaussianMixture, Mixture]]:
+    """Fits to the sample; to a part of it only, where that shows that they cannot win.
+
+    Raises
+    ------
+    SingularComponentError
+        If none of them can be fitted; one that cannot is left out.
+    """
     part = replace(scan, sample=np.ascontiguousarray(scan.sample[::_THINNING]))
     in_parts = len(part.sample) >= _FEWEST and models[0].progressive
     starts = []
     for model in models:
-        starts.append(starts_of(model, part if in_parts else scan, GivenStart(), rng)[0])
+        try:
+            start = starts_of(model, part if in_parts else scan, GivenStart(), rng)[0]
+            start.factors  # noqa: B018 (raises here, where others may go on)
+        except SingularComponentError as error:
+            if len(models) == 1:
+                raise
+            tell(Message(f"left out: {_name(model)}: {error}", "warning"))
+            continue
+        starts.append((model, start))
         tell(Message(f"fitted to the sample: {_name(model)}"))
-    if in_parts:
-        able = _able_by_part(starts, scan, part, criterion)
-        names = ", ".join(_name(m) for m, yes in zip(models, able, strict=True) if yes)
-        tell(Message(f"can win: {names}"))
-        rows = InMemoryRows(scan.sample, n_threads=in_force().local_threads)
-        starts = [
-            finished(rows, start, model.reg_covar) if yes else start
-            for model, start, yes in zip(models, starts, able, strict=True)
-        ]
-    return starts
+    if not starts:
+        raise SingularComponentError(
+            "no candidate can be fitted: a covariance is singular in each; lower components, or "
+            "raise reg_covar"
+        )
+    if not in_parts:
+        return starts
+    able = _able_by_part([start for _, start in starts], scan, part, criterion)
+    names = ", ".join(_name(model) for (model, _), yes in zip(starts, able, strict=True) if yes)
+    tell(Message(f"can win: {names}"))
+    rows = InMemoryRows(scan.sample, n_threads=in_force().local_threads)
+    return [
+        (model, finished(rows, start, model.reg_covar) if yes else start)
+        for (model, start), yes in zip(starts, able, strict=True)
+    ]
 
 
 def _able_by_part(starts: Sequence[Mixture], scan: Scan, part: Scan, criterion: str) -> list[bool]:
@@ -303,7 +335,7 @@ def _able_by_part(starts: Sequence[Mixture], scan: Scan, part: Scan, criterion: 
     entries = []
     for start, density in zip(starts, densities, strict=True):
         per_row = float(density.mean())
-        entries.append(_scored(_blank(start, per_row, 0.0), held_out, start, per_row))
+        entries.append(_entry(start, _score(held_out, start, per_row), per_row, 0.0))
     value = CRITERIA[criterion]
     leader = min(range(len(entries)), key=lambda i: value(entries[i]))
 
@@ -329,86 +361,73 @@ def _gap(n_parameters: int, scan: Scan) -> float:
     return _MARGIN * 0.5 * n_parameters * (1 / len(scan.sample) - 1 / scan.n_rows)
 
 
-def _blank(start: Mixture, held_out: float, error: float) -> Entry:
-    """Without the log-likelihood of all rows, and what follows from it."""
+def _score(scan: Scan, mixture: Mixture, per_row: float) -> Score:
+    """Of a log-likelihood per row of all rows, and what the sample tells of assignments."""
+    decided = np.log(responsibilities(scan.sample, mixture).max(axis=1)).mean()
+    n = scan.n_rows
+    return Score(n, n * per_row, n * float(decided), mixture.n_parameters)
+
+
+def _entry(
+    mixture: Mixture, score: Score, held_out: float, error: float, *, refined: bool = False
+) -> Entry:
     return Entry(
-        n_components=start.n_components,
-        covariance_type=start.covariance_type,
-        n_parameters=start.n_parameters,
-        log_likelihood_per_row=0.0,
-        bic=0.0,
-        aic=0.0,
-        icl=0.0,
+        n_components=mixture.n_components,
+        covariance_type=mixture.covariance_type,
+        n_parameters=mixture.n_parameters,
+        log_likelihood_per_row=score.log_likelihood_per_row,
+        bic=score.bic,
+        aic=score.aic,
+        icl=score.icl,
         held_out_log_likelihood_per_row=held_out,
         held_out_standard_error=error,
-        refined=False,
+        refined=refined,
     )
 
 
-def _entry(scan: Scan, start: Mixture, fit: FitResult) -> Entry:
-    """Of a candidate as it was fitted to the sample, with the pass made at it."""
+def _entry_of_pass(scan: Scan, start: Mixture, of_all: float) -> Entry:
+    """Of a mixture as it was fitted to the sample, and the log-likelihood of all rows there."""
     per_row = log_density(scan.sample, start)
     n, n_all = len(scan.sample), scan.n_rows
-    of_all = fit.history[0].log_likelihood
     rest = n_all - n
     held_out = (n_all * of_all - n * float(per_row.mean())) / rest
-    entry = _blank(start, held_out, float(per_row.std() / np.sqrt(rest)))
-    return _scored(entry, scan, start, of_all)
+    error = float(per_row.std() / np.sqrt(rest))
+    return _entry(start, _score(scan, start, of_all), held_out, error)
 
 
-def _scored(entry: Entry, scan: Scan, mixture: Mixture, per_row: float) -> Entry:
-    """With the criteria that follow from a log-likelihood per row."""
-    decided = np.log(responsibilities(scan.sample, mixture).max(axis=1)).mean()
-    deviance, p = -2.0 * scan.n_rows * per_row, entry.n_parameters
-    bic = deviance + p * float(np.log(scan.n_rows))
-    return replace(
-        entry,
-        log_likelihood_per_row=per_row,
-        bic=bic,
-        aic=deviance + 2.0 * p,
-        icl=bic - 2.0 * scan.n_rows * float(decided),
-    )
-
-
-def _refine(
-    courses: Sequence[_Course], rows: Any, scan: Scan, criterion: str, tell: Listener
-) -> int:
+def _refine(trials: Sequence[_Trial], rows: Any, scan: Scan, criterion: str, tell: Listener) -> int:
     """Fit to all rows those that can win; returns the passes that it took."""
     value = CRITERIA[criterion]
 
-    def at_best(course: _Course, gain: float) -> float:
+    def at_best(trial: _Trial, gain: float) -> float:
         """The criterion, if the log-likelihood per row were higher by a gain."""
-        return value(_gained(course.entry, scan.n_rows, gain))
+        return value(_gained(trial.entry, scan.n_rows, gain))
 
-    leader = min(value(course.entry) for course in courses)
-    able = [c for c in courses if at_best(c, _gap(c.entry.n_parameters, scan)) <= leader]
-    tell(Message("can still win: " + ", ".join(_name(course.model) for course in able)))
+    leader = min(value(trial.entry) for trial in trials)
+    able = [t for t in trials if at_best(t, _gap(t.entry.n_parameters, scan)) <= leader]
+    tell(Message("can still win: " + ", ".join(_name(trial.model) for trial in able)))
+    threads = in_force().local_threads
+    trial_of = {
+        Candidate(
+            trial.mixture,
+            stepper_of(trial.model, scan.sample, threads),
+            tol_of(trial.model, rows),
+        ): trial
+        for trial in able
+    }
 
     def drop(results: Sequence[FitResult]) -> list[bool]:
-        by_shape = {_shape(result.mixture): result for result in results}
         now, hoped = [], []
-        for course in able:
-            result = by_shape.get(_shape(course.mixture))
-            gained = 0.0
-            remaining = -np.inf
-            if result is not None:
-                gained = result.log_likelihood - course.entry.log_likelihood_per_row
-                remaining = result.history[-1].remaining_gain
-            now.append(at_best(course, gained))
-            hoped.append(at_best(course, gained + remaining))
-        out = {
-            _shape(course.mixture): hope > min(now)
-            for course, hope in zip(able, hoped, strict=True)
-        }
-        return [out[_shape(result.mixture)] for result in results]
+        for result in results:
+            trial = trial_of[result.candidate]
+            gained = result.log_likelihood - trial.entry.log_likelihood_per_row
+            now.append(at_best(trial, gained))
+            hoped.append(at_best(trial, gained + result.history[-1].remaining_gain))
+        return [hope > min(now) for hope in hoped]
 
-    threads = in_force().local_threads
     results = run_together(
         rows,
-        [
-            Candidate(course.mixture, stepper_of(course.model, scan.sample, threads), course.tol)
-            for course in able
-        ],
+        list(trial_of),
         stop=stop_rule_named(able[0].model.stopping),
         max_iter=able[0].model.max_iter,
         total=scan.moments,
@@ -416,19 +435,17 @@ def _refine(
         on_iteration=tell,
         drop=drop,
     )
-    by_shape = {_shape(result.mixture): result for result in results}
-    for course in able:
-        result = by_shape.get(_shape(course.mixture))
-        if result is not None:
-            course.result = result
-            scored = _scored(course.entry, scan, result.mixture, result.log_likelihood)
-            course.entry = replace(scored, refined=True)
-    return max(len(result.history) for result in results)
-
-
-def _shape(mixture: Mixture) -> tuple[int, str]:
-    """What tells candidates apart."""
-    return mixture.n_components, mixture.covariance_type
+    for result in results:
+        trial, before = trial_of[result.candidate], trial_of[result.candidate].entry
+        trial.result = result
+        trial.entry = _entry(
+            result.mixture,
+            _score(scan, result.mixture, result.log_likelihood),
+            before.held_out_log_likelihood_per_row,
+            before.held_out_standard_error,
+            refined=True,
+        )
+    return results[0].n_passes
 
 
 def _name(model: GaussianMixture) -> str:

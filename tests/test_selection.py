@@ -8,7 +8,8 @@ from made_data import made_mixture, rows_of, write_store
 from scipy.stats import norm
 
 from daskgmm import GaussianMixture, select
-from daskgmm.errors import DataError, ParameterError
+from daskgmm.errors import DataError, ParameterError, SingularComponentError
+from daskgmm.execution import listening
 from daskgmm.selection import CRITERIA
 
 
@@ -89,6 +90,26 @@ def test_fits_to_a_part_of_the_sample_change_no_choice(x, criterion, monkeypatch
         chosen.append((found.best.n_components, found.best.covariance_type))
         assert found.model.score(x) == pytest.approx(found.best.log_likelihood_per_row, abs=1e-3)
     assert chosen[0] == chosen[1]
+
+
+def test_a_candidate_that_collapses_is_left_out():
+    """Half of the rows are one point: with two components and more, one of them has it."""
+    x = rows_of(made_mixture("full", 1, 2), 4000, seed=0)
+    x[::2] = 50.0
+    heard = []
+    with listening(heard.append):
+        found = select(x, [1, 2], reg_covar=0.0, progressive=False, random_state=0)
+    assert [entry.n_components for entry in found.entries] == [1]
+    assert [e.message for e in heard if getattr(e, "level", "") == "warning"] == [
+        event.message for event in heard if "left out: 2 full" in getattr(event, "message", "")
+    ]
+    with pytest.raises(SingularComponentError):
+        select(x, [2, 3], reg_covar=0.0, progressive=False, random_state=0)
+
+
+def test_what_is_meant_for_one_fit_is_refused(x, tmp_path):
+    with pytest.raises(ParameterError, match="no use for checkpoint, means_init"):
+        select(x, [2], checkpoint=tmp_path, means_init=x[:2])
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)

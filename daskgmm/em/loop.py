@@ -39,6 +39,8 @@ class FitResult:
 
     Attributes
     ----------
+    candidate : Candidate
+        Whose fit it is.
     mixture : Mixture
         The M-step of the last accepted pass, as in scikit-learn: one step beyond
         ``log_likelihood``.
@@ -46,13 +48,17 @@ class FitResult:
         One for each pass, in order.
     stop_reason : str
         The name of the stop rule that held, or ``"max_iter"``.
+    n_passes : int
+        That were made for all candidates, those included that were left out since.
     rare : tuple of RareComponent
         What it had been given when it joined.
     """
 
+    candidate: Candidate
     mixture: Mixture
     history: tuple[Iteration, ...]
     stop_reason: str
+    n_passes: int
     rare: tuple[RareComponent, ...] = ()
 
     @property
@@ -262,23 +268,29 @@ class _Runner:
         """The highest log-likelihood per row so far."""
         return max((i.log_likelihood for i in self.history if i.accepted), default=-np.inf)
 
-    def result(self) -> FitResult:
+    def result(self, n_passes: int) -> FitResult:
         """As it stands."""
-        reason = self.stop_reason or MAX_ITER
-        return FitResult(self.kept, tuple(self.history), reason, self._rare)
+        return FitResult(
+            candidate=self._candidate,
+            mixture=self.kept,
+            history=tuple(self.history),
+            stop_reason=self.stop_reason or MAX_ITER,
+            n_passes=n_passes,
+            rare=self._rare,
+        )
 
     def course(self) -> Course:
         """As it stands, to go on from."""
         return Course(
-            self.mixture,
-            self.kept,
-            tuple(self.history),
-            self.stop_reason,
-            self.is_active,
-            self._candidate.stepper.state,
-            self._neighbours_at,
-            self._n_branched,
-            self._rare,
+            mixture=self.mixture,
+            kept=self.kept,
+            history=tuple(self.history),
+            stop_reason=self.stop_reason,
+            is_active=self.is_active,
+            stepper=self._candidate.stepper.state,
+            neighbours_at=self._neighbours_at,
+            n_branched=self._n_branched,
+            rare=self._rare,
         )
 
 
@@ -364,30 +376,34 @@ def run_together(
     """
     with single_thread():  # also between passes: small factorisations are slower on many
         runners = [_Runner(c, rows.n_rows, precision, total) for c in candidates]
-        for n_before in range(max(len(runner.history) for runner in runners), max_iter):
+        n_passes = max(len(runner.history) for runner in runners)
+        while n_passes < max_iter:
             active = [runner for runner in runners if runner.is_active]
             if not active:
                 break
             began = time.perf_counter()
             found = _pass(rows, [runner.asked for runner in active], total)
             seconds = time.perf_counter() - began
+            singular: SingularComponentError | None = None
             for runner, statistics in zip(active, found, strict=True):
                 try:
                     if runner.advance(statistics, seconds, stop):
                         continue
-                except SingularComponentError:
-                    if len(runners) == 1:
-                        raise
+                except SingularComponentError as error:
+                    singular = error
                 runners.remove(runner)
-            results = [runner.result() for runner in runners]
+            if singular is not None and not runners:
+                raise singular
+            n_passes += 1
+            results = [runner.result(n_passes) for runner in runners]
             for runner, out in zip(runners, drop(results), strict=True):
                 runner.is_active &= not out
-            if n_before + 1 < max_iter:
+            if n_passes < max_iter:
                 runners += [_Runner(c, rows.n_rows, precision, total) for c in join(results)]
             keep([runner.course() for runner in runners])
             if seen := [runner for runner in active if runner in runners]:
                 on_iteration(max(seen, key=lambda runner: runner.best).history[-1])
-        return [runner.result() for runner in runners]
+        return [runner.result(n_passes) for runner in runners]
 
 
 def _check_pass(statistics: Statistics, n_rows: int, n_pass: int) -> None:
