@@ -7,9 +7,9 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO
 
@@ -58,7 +58,7 @@ class JsonLines:
         """Write the event; how far a pass is only every few seconds."""
         if isinstance(event, Underway) and not self._is_time(event):
             return
-        fields = asdict(event)
+        fields = asdict(_redacted(event))
         fields.pop("history", None)
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -66,7 +66,7 @@ class JsonLines:
             "event": _NAMES[type(event)],
             **fields,
         }
-        text = json.dumps(plain_json(_redacted(line)))
+        text = json.dumps(plain_json(line))
         with self._lock:
             print(text, file=self._stream, flush=True)
 
@@ -93,8 +93,20 @@ LOG_FORMATS: dict[str, tuple[Callable[[TextIO], _Lines], Callable[[TextIO], _Lin
 """How events are written to standard error, and to a file."""
 
 
+@dataclass(frozen=True)
+class _Sink:
+    """Where lines go."""
+
+    name: str
+    stream: TextIO
+    lines: _Lines
+
+
 class Log:
     """Where the events of a command go: standard error, and files.
+
+    One of them that takes no more, on a full disk or a closed terminal, is given up: what is
+    told is worth less than the fit that tells it.
 
     Parameters
     ----------
@@ -104,8 +116,9 @@ class Log:
 
     def __init__(self, log_format: str) -> None:
         on_screen, self._lines_in_file = LOG_FORMATS[log_format]
-        self._on_screen = on_screen(sys.stderr)
-        self._files: list[tuple[TextIO, _Lines]] = []
+        self._screen = _Sink("standard error", sys.stderr, on_screen(sys.stderr))
+        self._sinks = [self._screen]
+        self._lock = threading.RLock()  # notes come from the threads of clusters, too
 
     def append_to(self, file: str | None) -> None:
         """Write to a file, too, from now on; None is no file.
@@ -118,30 +131,34 @@ class Log:
         if file is None:
             return
         stream = _opened(file)
-        self._files.append((stream, self._lines_in_file(stream)))
+        self._sinks.append(_Sink(file, stream, self._lines_in_file(stream)))
 
     def __call__(self, event: Event) -> None:
         """Write the event everywhere."""
-        self._on_screen(event)
-        self.write_to_files(event)
+        self._write(event, self._sinks)
 
     def write_to_files(self, event: Event) -> None:
-        """Write it to the files only; one that takes no more, on a full disk say, is given up."""
-        for file in list(self._files):
-            try:
-                file[1](event)
-            except (OSError, ValueError) as error:
-                self._files.remove(file)
-                self._on_screen(
-                    Message(f"the log {file[0].name} takes no more lines ({error})", "warning")
-                )
+        """Write what is shown on standard error in another way."""
+        self._write(event, [sink for sink in self._sinks if sink is not self._screen])
+
+    def _write(self, event: Event, sinks: Sequence[_Sink]) -> None:
+        event = _redacted(event)
+        with self._lock:
+            for sink in list(sinks):
+                try:
+                    sink.lines(event)
+                except (OSError, ValueError) as error:  # ValueError: of a closed stream
+                    self._sinks.remove(sink)
+                    text = f"the log {redacted(sink.name)} takes no more lines ({error})"
+                    self._write(Message(text, "warning"), self._sinks)
 
     def close(self) -> None:
         """Nothing more will come."""
-        self._on_screen.close()
-        for stream, _ in self._files:
+        for sink in self._sinks:
             with suppress(OSError):  # of a full disk, for the last time
-                stream.close()
+                sink.lines.close()
+                if sink is not self._screen:
+                    sink.stream.close()
 
 
 @contextmanager
@@ -215,7 +232,9 @@ def _records_to(log: Log) -> Iterator[None]:
     writing = [logger for logger in named if logger.handlers]
     before = [(logger, logger.handlers) for logger in (logging.root, *writing)]
     for logger, _ in before:
-        logger.handlers = [handler]
+        # One that passes its records on must not tell them twice.
+        is_last = logger is logging.root or not logger.propagate
+        logger.handlers = [handler] if is_last else []
     try:
         yield
     finally:
@@ -223,7 +242,8 @@ def _records_to(log: Log) -> Iterator[None]:
             logger.handlers = handlers
 
 
-def _redacted(fields: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: redacted(value) if isinstance(value, str) else value for name, value in fields.items()
+def _redacted(event: Event) -> Event:
+    texts: dict[str, Any] = {
+        name: redacted(text) for name, text in vars(event).items() if isinstance(text, str)
     }
+    return replace(event, **texts)

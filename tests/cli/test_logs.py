@@ -66,6 +66,16 @@ def test_a_log_file_has_the_lines_of_all_runs_and_their_errors(folder):
     assert all(line.startswith(start) for line, start in zip(said, starts, strict=True))
 
 
+def test_a_log_that_takes_no_more_lines_does_not_end_the_fit(folder):
+    done = forked(*FIT, *OUT, "--log", "/dev/full", cwd=folder)
+    assert done.status == 0
+    assert done.stderr.count("note: the log /dev/full takes no more lines") == 1
+    with open("/dev/full", "w") as full:
+        command = [DASKGMM, *map(str, (*FIT, *OUT, "--overwrite", "--log", "log.txt"))]
+        assert subprocess.run(command, cwd=folder, stderr=full, check=False).returncode == 0
+    assert "standard error takes no more lines" in (folder / "log.txt").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
