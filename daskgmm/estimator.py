@@ -52,7 +52,7 @@ from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of
 from daskgmm.starts import (
     given_start,
     is_fitted_to_sample,
-    n_candidates_of,
+    n_near_of,
     starts_of,
     stepper_of,
     tol_of,
@@ -434,12 +434,12 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         so_far: Course | None = None,
     ) -> Candidate:
         stepper = stepper_of(self, scan.sample, in_force().local_threads, given)
-        return Candidate(start, stepper, tol, so_far, n_candidates_of(self))
+        return Candidate(start, stepper, tol, so_far, n_near_of(self))
 
     def check_parameters(self) -> None:
         """Raise an error for parameters that no fit can have."""
         self._validate_params()
-        n_candidates_of(self)
+        n_near_of(self)
 
     def conclude(
         self,

@@ -26,7 +26,7 @@ from daskgmm.kernel import Mixture, family_named, n_parameters
 __all__ = [
     "given_start",
     "is_fitted_to_sample",
-    "n_candidates_of",
+    "n_near_of",
     "starts_of",
     "stepper_of",
     "tol_of",
@@ -147,7 +147,7 @@ def stepper_of(
     return STEPPERS[name](model.reg_covar, sample, n_threads)
 
 
-def n_candidates_of(model: Any) -> int | None:
+def n_near_of(model: Any) -> int | None:
     """With how many components near it a row is compared; None for all.
 
     Raises

@@ -59,7 +59,7 @@ def test_the_same_bits_on_dask(start, x):
     def fitted(rows):
         (result,) = run_together(
             rows,
-            [Candidate(start, PlainEM(1e-3), 0.0, n_candidates=G)],
+            [Candidate(start, PlainEM(1e-3), 0.0, n_near=G)],
             stop=STOP_RULES["gap"],
             max_iter=3,
         )

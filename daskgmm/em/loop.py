@@ -135,7 +135,7 @@ class Candidate:
     so_far : Course, optional
         Of a fit that was interrupted, or that it branches off from: it goes on from there, and
         not from ``start``.
-    n_candidates : int, optional
+    n_near : int, optional
         Compare each row with so many components near it alone. Log-likelihoods are then
         lower bounds; see :mod:`daskgmm.kernel.truncated`.
     """
@@ -144,7 +144,7 @@ class Candidate:
     stepper: Stepper
     tol: float
     so_far: Course | None = None
-    n_candidates: int | None = None
+    n_near: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,10 +215,10 @@ class _Runner:
         self._choose_neighbours(self.mixture if so_far is None else so_far.neighbours_at)
 
     def _choose_neighbours(self, at: Mixture | None) -> None:
-        n_candidates = self._candidate.n_candidates
-        if n_candidates is not None and at is not None and self.is_active:
+        n_near = self._candidate.n_near
+        if n_near is not None and at is not None and self.is_active:
             self._neighbours_at = at
-            self._neighbourhoods = Neighbourhoods.of(at, n_candidates)
+            self._neighbourhoods = Neighbourhoods.of(at, n_near)
 
     @property
     def asked(self) -> _Asked:

@@ -31,6 +31,8 @@ _ROWS_PER_PARAMETER = 20
 _EM_STEPS, _EM_STEPS_AT_THE_END, _MAX_ITER = 100, 20, 30
 _ERRORS = 2.0
 """Standard errors that a start must be behind to be dropped."""
+_SAME = 0.01
+"""Densities of one optimum, reached on two ways, differ by less than this share of their spread."""
 
 
 def best_of_starts(
@@ -135,10 +137,6 @@ def _leaders(rows: InMemoryRows, sample: Float64Array, fits: Sequence[FitResult]
             leaders.append(fit.mixture)
             densities.append(mine)
     return leaders
-
-
-_SAME = 0.01
-"""Densities of one optimum, reached on two ways, differ by less than this share of their spread."""
 
 
 def _densities(rows: InMemoryRows, mixture: Mixture) -> Float64Array:

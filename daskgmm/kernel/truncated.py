@@ -11,9 +11,9 @@ it by the share of the posterior left out.
 
 Nothing is remembered of single rows between passes. C is a function of x instead: rows are
 in the cell of the nearest mean, by the distance that components have in common, and every
-cell has its candidates. The search costs K products of D features with the row, which is
+cell has its neighbours. The search costs K products of D features with the row, which is
 little beside K densities; what follows costs an E-step of as many components as there are
-candidates.
+neighbours.
 
 References
 ----------
@@ -60,20 +60,20 @@ class Neighbourhoods:
     origin : array of shape (D,)
     slopes, heights : arrays of shape (cells, D) and (cells,), float32
         A row is in the cell of the largest ``slopes @ (x - origin) + heights``.
-    candidates : array of shape (cells, G), int64
+    neighbours : array of shape (cells, G), int64
         Components that the rows of a cell are compared with, ascending.
     """
 
     origin: Float64Array
     slopes: NDArray[np.float32]
     heights: NDArray[np.float32]
-    candidates: NDArray[np.int64]
+    neighbours: NDArray[np.int64]
 
     @classmethod
-    def of(cls, mixture: Mixture, n_candidates: int) -> Self:
+    def of(cls, mixture: Mixture, n_near: int) -> Self:
         """Of the rows that a mixture is a model of.
 
-        There is a cell about each mean, of weights above 0. Its candidates are the component
+        There is a cell about each mean, of weights above 0. Its neighbours are the component
         itself, and those that own most of the rows that would fall there if they were
         drawn from the mixture.
         """
@@ -85,8 +85,8 @@ class Neighbourhoods:
         cells = cls(origin, slopes.astype(np.float32), heights.astype(np.float32), present[:, None])
         mass = _mass(mixture, cells)[:, present]
         np.fill_diagonal(mass, np.inf)
-        chosen = np.argsort(-mass, axis=1, kind="stable")[:, :n_candidates]
-        return replace(cells, candidates=np.sort(present[chosen], axis=1))
+        chosen = np.argsort(-mass, axis=1, kind="stable")[:, :n_near]
+        return replace(cells, neighbours=np.sort(present[chosen], axis=1))
 
     def cells_of(self, x: NDArray[Any]) -> NDArray[np.int64]:
         """The cell of each row of a block, shape (n_rows,).
@@ -128,7 +128,7 @@ def _mass(mixture: Mixture, cells: Neighbourhoods) -> Float64Array:
     order = np.argsort(cell, kind="stable")
     x, shares, cell = x[order], shares[order], cell[order]
     evaluation = formulation_of(mixture, np.dtype(np.float64)).evaluation()
-    mass = np.zeros((len(cells.candidates), k))
+    mass = np.zeros((len(cells.neighbours), k))
     for span, x_t in sub_blocks(x, k):
         resp, _ = normalise(evaluation.joint(x_t), evaluation.bounded)
         found, begins = np.unique(cell[span], return_index=True)
@@ -139,20 +139,20 @@ def _mass(mixture: Mixture, cells: Neighbourhoods) -> Float64Array:
 def truncated_statistics(
     x: NDArray[Any], mixture: Mixture, neighbourhoods: Neighbourhoods, dtype: np.dtype[Any]
 ) -> Statistics:
-    """Statistics of a block of rows, each compared with its cell's candidates alone.
+    """Statistics of a block of rows, each compared with its cell's neighbours alone.
 
     Parameters are otherwise those of :func:`daskgmm.kernel.e_step`. The log-likelihood is F,
     a lower bound; the other statistics are those of the posterior that is zero elsewhere.
     """
     cells = neighbourhoods.cells_of(x)
-    n_cells = len(neighbourhoods.candidates)
+    n_cells = len(neighbourhoods.neighbours)
     bounds = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=n_cells))])
     # Of few bits, numbers are sorted by radix.
     order = np.argsort(cells.astype(np.uint16) if n_cells < 2**16 else cells, kind="stable")
     x = x[order]
     whole = formulation_by_cell_of(mixture, dtype)
     if whole is not None:
-        return whole.statistics_by_cell(x, bounds, neighbourhoods.candidates)
+        return whole.statistics_by_cell(x, bounds, neighbourhoods.neighbours)
     return _cell_by_cell(x, bounds, mixture, neighbourhoods, dtype)
 
 
@@ -170,7 +170,7 @@ def _cell_by_cell(
     parts = _parts(mixture, neighbourhoods, dtype)
     for m in np.flatnonzero(np.diff(bounds)).tolist():
         found = parts[m].statistics(x[bounds[m] : bounds[m + 1]])
-        chosen = neighbourhoods.candidates[m]
+        chosen = neighbourhoods.neighbours[m]
         share = mixture.weights[chosen].sum()
         log_likelihood += found.log_likelihood + found.n_rows * float(np.log(share))
         total.n_k[chosen] += found.n_k
@@ -183,9 +183,9 @@ def _cell_by_cell(
 def _parts(
     mixture: Mixture, neighbourhoods: Neighbourhoods, dtype: np.dtype[Any]
 ) -> tuple[Formulation, ...]:
-    """A formulation of each cell's candidates, as a mixture of their own."""
+    """A formulation of each cell's neighbours, as a mixture of their own."""
     parts = []
-    for chosen in neighbourhoods.candidates:
+    for chosen in neighbourhoods.neighbours:
         weights = mixture.weights[chosen]
         covariances = mixture.covariances
         if not mixture.family.shared:

@@ -201,7 +201,7 @@ def _truncated(rows, start, max_iter=11, **candidate):
     courses = []
     (result,) = run_together(
         rows,
-        [Candidate(start, PlainEM(1e-9), 0.0, n_candidates=8, **candidate)],
+        [Candidate(start, PlainEM(1e-9), 0.0, n_near=8, **candidate)],
         stop=STOP_RULES["gap"],
         max_iter=max_iter,
         keep=lambda found: courses.append(found[0]),

@@ -2,7 +2,7 @@
 
 Asserted: the bound, equality where nothing is left out, statistics of the posterior that is
 zero elsewhere, on both ways to compute them; ascent while neighbourhoods stay; that the
-bound is tight where components are apart. Not asserted: which components are candidates,
+bound is tight where components are apart. Not asserted: which components are neighbours,
 beyond that each is one where it lives.
 """
 
@@ -56,23 +56,23 @@ def test_both_ways_are_under_test(family):
     assert truncated.formulation_by_cell_of(mixture, np.dtype(np.float64)) is not None
 
 
-@pytest.mark.parametrize("n_candidates", [1, 5, 20])
-def test_no_row_is_above_its_log_density(family, way, n_candidates):
+@pytest.mark.parametrize("n_near", [1, 5, 20])
+def test_no_row_is_above_its_log_density(family, way, n_near):
     mixture, x = _case(family, n=150)
-    near = Neighbourhoods.of(mixture, n_candidates)
+    near = Neighbourhoods.of(mixture, n_near)
     dense = log_density(x, mixture)
     bound = np.array(
         [e_step(x[i : i + 1], mixture, neighbourhoods=near).log_likelihood for i in range(len(x))]
     )
     # Rounding of log densities, of size up to 1e3 here.
     assert (bound <= dense + 1e-11 * np.maximum(np.abs(dense), 1.0)).all()
-    assert (bound < dense - 1e-6).any() or n_candidates > 5
+    assert (bound < dense - 1e-6).any() or n_near > 5
 
 
-@pytest.mark.parametrize("n_candidates", [K, K + 5])
-def test_with_all_components_it_is_the_e_step(family, way, n_candidates):
+@pytest.mark.parametrize("n_near", [K, K + 5])
+def test_with_all_components_it_is_the_e_step(family, way, n_near):
     mixture, x = _case(family)
-    found = e_step(x, mixture, neighbourhoods=Neighbourhoods.of(mixture, n_candidates))
+    found = e_step(x, mixture, neighbourhoods=Neighbourhoods.of(mixture, n_near))
     _assert_near(found, e_step(x, mixture))
 
 
@@ -90,7 +90,7 @@ def _by_hand(x, mixture, near):
     resp = responsibilities(x, mixture)
     kept = np.zeros_like(resp)
     for row, cell in enumerate(near.cells_of(x)):
-        chosen = near.candidates[cell]
+        chosen = near.neighbours[cell]
         kept[row, chosen] = resp[row, chosen]
     share = kept.sum(axis=1, keepdims=True)
     log_likelihood = float((log_density(x, mixture) + np.log(share[:, 0])).sum())
@@ -144,10 +144,10 @@ def test_in_float32_it_is_good_to_1e5(family):
 def test_every_component_is_a_candidate_where_it_lives(family):
     mixture, _ = _case(family)
     near = Neighbourhoods.of(mixture, 3)
-    assert near.candidates.shape == (K, 3)
-    assert (np.diff(near.candidates, axis=1) > 0).all()
+    assert near.neighbours.shape == (K, 3)
+    assert (np.diff(near.neighbours, axis=1) > 0).all()
     np.testing.assert_array_equal(near.cells_of(mixture.means), np.arange(K))
-    assert (near.candidates == np.arange(K)[:, None]).any(axis=1).all()
+    assert (near.neighbours == np.arange(K)[:, None]).any(axis=1).all()
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e6])
@@ -171,7 +171,7 @@ def test_a_component_of_weight_zero_gets_nothing(family, way):
     weights = np.where(np.arange(K) == 7, 0.0, mixture.weights)
     without = Mixture(weights / weights.sum(), mixture.means, mixture.covariances, family)
     near = Neighbourhoods.of(without, 5)
-    assert 7 not in near.candidates
+    assert 7 not in near.neighbours
     found = e_step(x, without, neighbourhoods=near)
     assert found.n_k[7] == 0
     assert np.isfinite(found.log_likelihood)
@@ -181,7 +181,7 @@ def test_neighbourhoods_depend_on_the_mixture_alone_and_travel(family):
     mixture, x = _case(family)
     one, other = (Neighbourhoods.of(mixture, 8) for _ in range(2))
     arrived = pickle.loads(pickle.dumps(one))
-    for name in ("origin", "slopes", "heights", "candidates"):
+    for name in ("origin", "slopes", "heights", "neighbours"):
         assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
         assert getattr(one, name).tobytes() == getattr(arrived, name).tobytes()
     assert len(pickle.dumps(one)) < 8 * mixture.n_parameters * 8
