@@ -9,6 +9,7 @@ from bad ones is far larger than that on a fraction of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -27,8 +28,8 @@ __all__ = ["N_STARTS", "best_of_starts", "finished", "hopeless"]
 N_STARTS = 10
 """Least starts that compete, on the smallest sample."""
 _THINNINGS = (16, 4, 1)
-_ROWS_PER_PARAMETER = 20
-_EM_STEPS, _EM_STEPS_AT_THE_END, _MAX_ITER = 100, 20, 30
+_ROWS_PER_PARAMETER = 10
+_FIRST_EM_STEPS, _EM_STEPS, _EM_STEPS_AT_THE_END, _MAX_ITER = 15, 100, 20, 30
 _ERRORS = 2.0
 """Standard errors that a start must be behind to be dropped."""
 _SAME = 0.01
@@ -81,13 +82,35 @@ def best_of_starts(
     for level, at in enumerate(scans):
         rows = InMemoryRows(at.sample, n_threads=n_threads)
         last = level == len(scans) - 1
+        if len(scans) == 1:
+            candidates = _ahead_early(rows, candidates, n_kept, reg_covar)
         climbed = (climb(rows, m, reg_covar, to_the_end=last) for m in candidates)
         fits = [fit for fit in climbed if fit is not None]
         if not fits:
-            return candidates[:1]
+            return candidates[:1] or [first]
         most = n_kept if last else max(n_kept, most // 2)
         candidates = _leaders(rows, at.sample, fits)[:most]
     return candidates
+
+
+def _ahead_early(
+    rows: InMemoryRows, mixtures: list[Mixture], most: int, reg_covar: float
+) -> list[Mixture]:
+    """Those that are ahead after a few steps of EM, and the better half of them after a few more.
+
+    Where the sample is too small to be thinned, all of it would be spent on a climb of each.
+    """
+    gap = stop_rule_named("gap")
+    while len(mixtures) > most:
+        fits = []
+        for mixture in mixtures:
+            with suppress(SingularComponentError):
+                em = PlainEM(reg_covar)
+                steps = _FIRST_EM_STEPS
+                fits.append(run(rows, mixture, stepper=em, stop=gap, tol=0.0, max_iter=steps))
+        fits.sort(key=lambda fit: -fit.log_likelihood)
+        mixtures = [fit.mixture for fit in fits[: max(most, len(mixtures) // 2)]]
+    return mixtures
 
 
 def _is_enough(sample: Float64Array, n_rows: int, n_components: int) -> bool:
