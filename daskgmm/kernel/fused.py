@@ -293,6 +293,14 @@ def _normalise_listed(
     return log_likelihood
 
 
+@_inlined
+def _lanes_for(n_rows: int, most: int) -> int:
+    """Rows of a tile, for as many rows as a cell has: tiles that are alike, and hold no more."""
+    n_tiles = (n_rows + most - 1) // most
+    lanes: int = (n_rows + _LOG_ROWS * n_tiles - 1) // (_LOG_ROWS * n_tiles) * _LOG_ROWS
+    return lanes
+
+
 _NATURAL_LANE_BYTES = 1024
 
 
@@ -456,10 +464,7 @@ def add_natural(
         begin, end = row_bounds[m], row_bounds[m + 1]
         if begin == end:
             continue
-        n_tiles = (end - begin + most_lanes - 1) // most_lanes
-        lanes = min(
-            most_lanes, (end - begin + _LOG_ROWS * n_tiles - 1) // (_LOG_ROWS * n_tiles) * _LOG_ROWS
-        )
+        lanes = _lanes_for(end - begin, most_lanes)
         phi = all_phi[: padded * lanes].reshape((padded, lanes))
         joint = all_joint[: n_chosen * lanes].reshape((n_chosen, lanes))
         largest, floor = all_largest[:lanes], all_floor[:lanes]
@@ -658,6 +663,8 @@ def _add_scatter(v: Array, w: Array, second: Array) -> None:
 @_compiled
 def add_whitened(
     x: Array,
+    row_bounds: Array,
+    candidates: Array,
     centre: Array,
     inverse_scale: Array,
     means: Array,
@@ -671,9 +678,12 @@ def add_whitened(
 ) -> float:
     """Add, over rows, responsibilities, and moments about the means weighted by them.
 
+    Rows come in cells, as those of :func:`add_natural`.
+
     Parameters
     ----------
     x : array of shape (n, D), float32 or float64, C-contiguous
+    row_bounds, candidates : arrays of shape (cells + 1,) and (cells, G), int64
     centre, inverse_scale : arrays of shape (D,), float64
         ``z = (x - centre) * inverse_scale``.
     means : array of shape (K, D), float32 or float64
@@ -693,61 +703,82 @@ def add_whitened(
         Sum of the log densities of the rows.
     """
     dtype = factors.dtype
-    n, d = x.shape
-    n_components = len(factors)
-    lanes = _WHITENED_LANE_BYTES // factors.itemsize
+    d = x.shape[1]
+    n_chosen = candidates.shape[1]
+    most_lanes = _WHITENED_LANE_BYTES // factors.itemsize
     zero, half = dtype.type(0), dtype.type(0.5)
-    z = np.zeros((d, lanes), dtype)
-    all_v, all_w = np.empty(d * lanes, dtype), np.empty(d * lanes, dtype)
-    y, square = np.empty((4, lanes), dtype), np.empty(lanes, dtype)
-    joint = np.empty((n_components, lanes), dtype)
-    largest, floor = np.empty(lanes, dtype), np.empty(lanes, dtype)
-    counts = np.empty(n_components, np.int64)
-    all_rows = np.empty(n_components * lanes + 1, np.int32)
-    all_values = np.empty(n_components * lanes, dtype)
-    scratch = np.empty(n_components * lanes, bits.dtype)
+    all_z, all_y = np.empty(d * most_lanes, dtype), np.empty(4 * most_lanes, dtype)
+    all_v, all_w = np.empty(d * most_lanes, dtype), np.empty(d * most_lanes, dtype)
+    all_joint = np.empty(n_chosen * most_lanes, dtype)
+    all_largest, all_floor = np.empty(most_lanes, dtype), np.empty(most_lanes, dtype)
+    all_square = np.empty(most_lanes, dtype)
+    counts, partial_k = np.empty(n_chosen, np.int64), np.empty(n_chosen)
+    all_rows = np.empty(n_chosen * most_lanes + 1, np.int32)
+    all_values = np.empty(n_chosen * most_lanes, dtype)
+    scratch = np.empty(n_chosen * most_lanes, bits.dtype)
     log_likelihood = 0.0
-    for start in range(0, n, lanes):
-        n_rows = _load(x, start, n, centre, inverse_scale, z)
-        for k in range(n_components):
-            _squares(z, factors[k], shifts[k], y, square)
-            for i in range(lanes):
-                joint[k, i] = heights[k] - half * square[i]
-        active = _count_active(joint, n_rows, largest, floor, counts)
-        listing = _listing_pays(active, n_components, lanes, d * (d + 3) // 2)
-        if listing:
-            listed = _list_active(joint, largest, floor, counts, all_rows, all_values)
-            log_likelihood += _normalise_listed(
-                all_rows[:listed], counts, all_values[:listed], scratch, n_rows, largest, n_k
-            )
-        else:
-            log_likelihood += _normalise(joint, scratch, n_rows, largest, n_k)
-        begin = 0
-        for k in range(n_components):
-            n_active = counts[k] if listing else lanes
-            if n_active == 0:
-                continue
-            # Whole runs, so that the loops below have no remainder.
-            width = (n_active + _RUN - 1) // _RUN * _RUN
-            v, w = all_v[: d * width].reshape((d, width)), all_w[: d * width].reshape((d, width))
-            for j in range(d):
-                mean = means[k, j]
-                if listing:
-                    for t in range(n_active):
-                        v[j, t] = z[j, all_rows[begin + t]] - mean
-                        w[j, t] = all_values[begin + t] * v[j, t]
-                    for t in range(n_active, width):
-                        v[j, t] = w[j, t] = zero
-                else:
-                    for i in range(lanes):
-                        v[j, i] = z[j, i] - mean
-                        w[j, i] = joint[k, i] * v[j, i]
-                total = zero
-                for i in range(width):
-                    total += w[j, i]
-                first[k, j] += total
-            _add_scatter(v, w, second[k])
-            begin += n_active
+    for m in range(len(row_bounds) - 1):
+        begin_row, end_row = row_bounds[m], row_bounds[m + 1]
+        if begin_row == end_row:
+            continue
+        lanes = _lanes_for(end_row - begin_row, most_lanes)
+        z, y = all_z[: d * lanes].reshape((d, lanes)), all_y[: 4 * lanes].reshape((4, lanes))
+        joint = all_joint[: n_chosen * lanes].reshape((n_chosen, lanes))
+        largest, floor, square = all_largest[:lanes], all_floor[:lanes], all_square[:lanes]
+        z[:] = zero  # what a tile of another width left there is no row
+        partial_k[:] = 0.0
+        for start in range(begin_row, end_row, lanes):
+            n_rows = _load(x, start, end_row, centre, inverse_scale, z)
+            for c in range(n_chosen):
+                k = candidates[m, c]
+                _squares(z, factors[k], shifts[k], y, square)
+                for i in range(lanes):
+                    joint[c, i] = heights[k] - half * square[i]
+            active = _count_active(joint, n_rows, largest, floor, counts)
+            listing = _listing_pays(active, n_chosen, lanes, d * (d + 3) // 2)
+            if listing:
+                listed = _list_active(joint, largest, floor, counts, all_rows, all_values)
+                log_likelihood += _normalise_listed(
+                    all_rows[:listed],
+                    counts,
+                    all_values[:listed],
+                    scratch,
+                    n_rows,
+                    largest,
+                    partial_k,
+                )
+            else:
+                log_likelihood += _normalise(joint, scratch, n_rows, largest, partial_k)
+            begin = 0
+            for c in range(n_chosen):
+                n_active = counts[c] if listing else lanes
+                if n_active == 0:
+                    continue
+                k = candidates[m, c]
+                # Whole runs, so that the loops below have no remainder.
+                width = (n_active + _RUN - 1) // _RUN * _RUN
+                v = all_v[: d * width].reshape((d, width))
+                w = all_w[: d * width].reshape((d, width))
+                for j in range(d):
+                    mean = means[k, j]
+                    if listing:
+                        for t in range(n_active):
+                            v[j, t] = z[j, all_rows[begin + t]] - mean
+                            w[j, t] = all_values[begin + t] * v[j, t]
+                        for t in range(n_active, width):
+                            v[j, t] = w[j, t] = zero
+                    else:
+                        for i in range(lanes):
+                            v[j, i] = z[j, i] - mean
+                            w[j, i] = joint[c, i] * v[j, i]
+                    total = zero
+                    for i in range(width):
+                        total += w[j, i]
+                    first[k, j] += total
+                _add_scatter(v, w, second[k])
+                begin += n_active
+        for c in range(n_chosen):
+            n_k[candidates[m, c]] += partial_k[c]
     return log_likelihood
 
 

@@ -15,6 +15,7 @@ import pytest
 from made_data import made_mixture, rows_of
 
 from daskgmm.kernel import (
+    FAMILIES,
     Mixture,
     Neighbourhoods,
     e_step,
@@ -25,6 +26,7 @@ from daskgmm.kernel import (
     truncated,
     weighted_statistics,
 )
+from daskgmm.kernel.formulations.compiled import CompiledNatural, CompiledWhitened
 from daskgmm.kernel.formulations.whitened import Whitened
 
 K, D = 40, 3
@@ -38,10 +40,14 @@ def _case(family, separation=4.0, n=3000):
     return mixture, x
 
 
-@pytest.fixture(params=["all cells in one loop", "cell by cell"])
-def way(request, monkeypatch):
-    """Both ways that the statistics can be found in."""
-    if request.param == "cell by cell":
+@pytest.fixture(params=["natural", "whitened", "cell by cell"])
+def way(request, monkeypatch, family):
+    """The ways that the statistics can be found in."""
+    if request.param == "whitened":
+        if FAMILIES[family].shape(2, D) == (2, D, D):
+            monkeypatch.setattr(truncated, "formulation_by_cell_of", CompiledWhitened)
+        yield request.param
+    elif request.param == "cell by cell":
         monkeypatch.setattr(truncated, "formulation_by_cell_of", lambda mixture, dtype: None)
         monkeypatch.setattr(truncated, "formulation_of", Whitened)
         truncated._parts.cache_clear()
@@ -51,9 +57,10 @@ def way(request, monkeypatch):
         yield request.param
 
 
-def test_both_ways_are_under_test(family):
+def test_all_cells_go_through_one_loop(family):
     mixture, _ = _case(family)
-    assert truncated.formulation_by_cell_of(mixture, np.dtype(np.float64)) is not None
+    chosen = truncated.formulation_by_cell_of(mixture, np.dtype(np.float64))
+    assert isinstance(chosen, CompiledNatural)
 
 
 @pytest.mark.parametrize("n_near", [1, 5, 20])

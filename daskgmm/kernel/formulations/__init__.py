@@ -106,14 +106,18 @@ def linear_formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation
 
 
 @lru_cache(maxsize=128)
-def formulation_by_cell_of(mixture: Mixture, dtype: np.dtype[Any]) -> CompiledNatural | None:
-    """The one that takes rows in cells, in a dtype that keeps its digits; None if none does.
+def formulation_by_cell_of(
+    mixture: Mixture, dtype: np.dtype[Any]
+) -> CompiledNatural | CompiledWhitened | None:
+    """The cheapest that takes rows in cells and keeps its digits; None if none does.
 
     See :mod:`daskgmm.kernel.truncated`.
     """
-    costs = {d: CompiledNatural.cost(mixture, d) for d in _allowed(CompiledNatural, dtype)}
-    arithmetic = min(costs, key=lambda key: costs[key])
-    return None if costs[arithmetic] == np.inf else CompiledNatural(mixture, arithmetic)
+    kinds: tuple[type[CompiledNatural | CompiledWhitened], ...]
+    kinds = (CompiledNatural, CompiledWhitened)
+    costs = {(c, d): c.cost(mixture, d) for c in kinds for d in _allowed(c, dtype)}
+    chosen, arithmetic = min(costs, key=lambda key: costs[key])
+    return None if costs[chosen, arithmetic] == np.inf else chosen(mixture, arithmetic)
 
 
 def _allowed(candidate: type[Formulation], dtype: np.dtype[Any]) -> list[np.dtype[Any]]:

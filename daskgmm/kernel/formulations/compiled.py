@@ -74,7 +74,7 @@ class CompiledNatural(Natural):
 
     def statistics(self, x: NDArray[Any]) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        return self.statistics_by_cell(x, np.array([0, len(x)]), np.arange(self.n_components)[None])
+        return self.statistics_by_cell(x, np.array([0, len(x)]), _all_of(self.n_components))
 
     def statistics_by_cell(
         self,
@@ -159,11 +159,19 @@ class CompiledWhitened(Whitened):
 
     def statistics(self, x: NDArray[Any]) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
+        return self.statistics_by_cell(x, np.array([0, len(x)]), _all_of(self.n_components))
+
+    def statistics_by_cell(
+        self, x: NDArray[Any], row_bounds: NDArray[np.int64], candidates: NDArray[np.int64]
+    ) -> Statistics:
+        """See :meth:`CompiledNatural.statistics_by_cell`."""
         mixture = self.mixture
         k, d = mixture.means.shape
         n_k, first, second = np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d))
         log_likelihood = fused.add_whitened(
             fused.rows_as_compiled(x),
+            row_bounds,
+            candidates,
             self._centre,
             self._inverse_scale,
             self._means,
@@ -214,3 +222,8 @@ def _white_coordinates(mixture: Mixture) -> tuple[NDArray[Any], ...]:
     factors = np.swapaxes(mixture.factors, 1, 2) * scale
     means = (mixture.means - centre) / scale
     return centre, scale, factors, -np.einsum("kij,kj->ki", factors, means)
+
+
+def _all_of(n_components: int) -> NDArray[np.int64]:
+    """All components, for the one cell that all rows are in."""
+    return np.arange(n_components)[None]
