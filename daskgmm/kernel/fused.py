@@ -140,11 +140,11 @@ _ZERO = -36.75
 
 It is half of float64's eps: added to the row's total it would be lost, and so it would be
 in the sums of a component of any weight. In float32, too: sums over rows are float64."""
-_SKIPPING_FROM = 12
+_SKIPPING_FROM = 32
 """Components; with fewer there is too little to skip for looking to pay."""
 _RUN = 16
 """Rows looked at together."""
-_LISTED_NS, _LISTED_TERM_NS, _SUMMED_NS, _SUMMED_TERM_NS = 30.0, 0.15, 1.6, 0.04
+_LISTED_NS, _LISTED_TERM_NS, _SUMMED_NS, _SUMMED_TERM_NS = 45.0, 0.15, 1.6, 0.04
 """Measured: a responsibility that is listed, or one of all: to normalise it, and to add it
 up times a term. Listing pays where few are above zero."""
 
@@ -154,7 +154,7 @@ def _listing_pays(active: int, n_components: int, lanes: int, n_terms: int) -> b
     """Whether to skip what is zero to rounding, of a tile (K, lanes) of responsibilities."""
     listed = active * (_LISTED_NS + _LISTED_TERM_NS * n_terms)
     summed = n_components * lanes * (_SUMMED_NS + _SUMMED_TERM_NS * n_terms)
-    pays: bool = n_components >= _SKIPPING_FROM and listed < summed
+    pays: bool = listed < summed
     return pays
 
 
@@ -162,8 +162,8 @@ def _listing_pays(active: int, n_components: int, lanes: int, n_terms: int) -> b
 def _count_active(joint: Array, n_rows: int, largest: Array, floor: Array, counts: Array) -> int:
     """How many log densities (K, lanes) are not zero to rounding, of all and of each component.
 
-    Fills in each row's largest, and the ``floor`` above which others count; of lanes beyond
-    ``n_rows`` none does.
+    Fills in each row's largest. Of few components counts all; else fills in the ``floor``
+    above which others count, and of lanes beyond ``n_rows`` none does.
     """
     n_components, lanes = joint.shape
     zero = joint.dtype.type(_ZERO)
@@ -172,6 +172,8 @@ def _count_active(joint: Array, n_rows: int, largest: Array, floor: Array, count
     for k in range(1, n_components):
         for i in range(lanes):
             largest[i] = joint[k, i] if joint[k, i] > largest[i] else largest[i]
+    if n_components < _SKIPPING_FROM:
+        return n_components * lanes
     for i in range(lanes):
         floor[i] = largest[i] + zero if i < n_rows else np.inf
     total = 0
