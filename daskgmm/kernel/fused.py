@@ -173,7 +173,8 @@ def _count_active(joint: Array, n_rows: int, largest: Array, floor: Array, count
         for i in range(lanes):
             largest[i] = joint[k, i] if joint[k, i] > largest[i] else largest[i]
     if n_components < _SKIPPING_FROM:
-        return n_components * lanes
+        every: int = n_components * lanes
+        return every
     for i in range(lanes):
         floor[i] = largest[i] + zero if i < n_rows else np.inf
     total = 0
