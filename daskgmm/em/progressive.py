@@ -30,6 +30,8 @@ N_STARTS = 10
 _THINNINGS = (16, 4, 1)
 _ROWS_PER_PARAMETER = 10
 _FIRST_EM_STEPS, _EM_STEPS, _EM_STEPS_AT_THE_END, _MAX_ITER = 15, 100, 20, 30
+_COARSER = 10.0
+"""What a climb that only tells starts apart may leave, in tenths of the sample's precision."""
 _ERRORS = 2.0
 """Standard errors that a start must be behind to be dropped."""
 _SAME = 0.01
@@ -120,7 +122,7 @@ def _is_enough(sample: Float64Array, n_rows: int, n_components: int) -> bool:
 def climb(
     rows: InMemoryRows, start: Mixture, reg_covar: float, *, to_the_end: bool
 ) -> FitResult | None:
-    """To a tenth of the sample's own precision; None where a component collapses.
+    """To a tenth of the sample's own precision in the end; None where a component collapses.
 
     By EM as long as that is quick; what it leaves is the surrogate's work, which
     here, with all the rows at hand, is no surrogate. In a flat valley EM takes itself to be
@@ -128,12 +130,17 @@ def climb(
     """
     tol = statistical_tol(start.n_parameters, rows.n_rows)
     gap = stop_rule_named("gap")
-    exact = Surrogate.of_rows(reg_covar, rows)
-    n_steps = _EM_STEPS_AT_THE_END if to_the_end else _EM_STEPS
+    em, exact = PlainEM(reg_covar), Surrogate.of_rows(reg_covar, rows)
     try:
-        fit = run(rows, start, stepper=PlainEM(reg_covar), stop=gap, tol=tol, max_iter=n_steps)
-        if fit.converged and not to_the_end:
-            return fit
+        if to_the_end:
+            fit = run(rows, start, stepper=em, stop=gap, tol=tol, max_iter=_EM_STEPS_AT_THE_END)
+        else:
+            tol *= _COARSER
+            # The first steps are no measure of those to come.
+            fit = run(rows, start, stepper=em, stop=gap, tol=0.0, max_iter=_FIRST_EM_STEPS)
+            fit = run(rows, fit.mixture, stepper=em, stop=gap, tol=tol, max_iter=_EM_STEPS)
+            if fit.converged:
+                return fit
         return run(rows, fit.mixture, stepper=exact, stop=gap, tol=tol, max_iter=_MAX_ITER)
     except SingularComponentError:
         return None
