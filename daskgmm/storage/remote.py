@@ -10,11 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import inspect
-import os
-import random
 import re
-import time
-import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -25,17 +21,13 @@ from zarr.abc.store import Store
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore
 
-from daskgmm.errors import DaskGMMError, DaskGMMWarning, ParameterError, StorageError
+from daskgmm.errors import DaskGMMError, StorageError
+from daskgmm.storage.patience import Tries, storage_timeout, tell_again
 from daskgmm.storage.redaction import cause_to_show, one_line, redacted
 from daskgmm.storage.services import service_of
 
-__all__ = ["TIMEOUT_VARIABLE", "RemoteFileSystem", "patient_store", "storage_timeout"]
+__all__ = ["RemoteFileSystem", "patient_store"]
 
-TIMEOUT_VARIABLE = "DASKGMM_STORAGE_TIMEOUT"
-"""Environment variable: seconds that a service may be away."""
-
-_TIMEOUT = 60.0
-_FIRST_WAIT, _LONGEST_WAIT = 0.25, 10.0
 _CALLS = frozenset(
     {"_cat_file", "_cp_file", "_exists", "_find", "_info", "_ls", "_pipe_file", "_rm"}
     | {"_cat_ranges"}
@@ -68,29 +60,7 @@ _SECRET_OPTION = re.compile(
     r"|session|user",
     re.IGNORECASE,
 )
-_jitter = random.Random()
-
 T = TypeVar("T")
-
-
-def storage_timeout() -> float:
-    """Seconds that a service may be away, from the environment.
-
-    Raises
-    ------
-    ParameterError
-        If it is no positive number.
-    """
-    text = os.environ.get(TIMEOUT_VARIABLE, "")
-    try:
-        seconds = float(text or _TIMEOUT)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise ParameterError(
-            f"{TIMEOUT_VARIABLE} must be a number of seconds above 0; got {text!r}"
-        )
-    return seconds
 
 
 class RemoteFileSystem:
@@ -163,8 +133,8 @@ class RemoteFileSystem:
                 group.create_task(copy(source, target))
 
     async def _call(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        began = time.monotonic()
-        for wait in _waits():
+        tries = Tries(self._protocol, self._timeout)
+        while True:
             try:
                 result = await getattr(self._fs, name)(*args, **options)
             except (*_ANSWERS, MemoryError, DaskGMMError):
@@ -172,17 +142,12 @@ class RemoteFileSystem:
             except Exception as error:
                 if not _is_transient(error):
                     raise self._failure(args, error) from cause_to_show(error)
-                has_waited = time.monotonic() - began + wait > self._timeout and wait > _FIRST_WAIT
-                if has_waited or self._protocol in _away:
-                    _away.add(self._protocol)
-                    raise self._gave_up(args, error) from cause_to_show(error)
-                _tell(self._protocol, self._place(args), error, self._timeout)
+                wait = tries.failed(self._place(args), error)
             else:
-                _away.discard(self._protocol)
-                _told.discard(self._protocol)
+                tries.worked()
+                tell_again(self._protocol)
                 return result
             await asyncio.sleep(wait)
-        raise AssertionError("there is always another wait")
 
     def _place(self, args: tuple[Any, ...]) -> str:
         path = args[0] if args and isinstance(args[0], str) else ""
@@ -195,13 +160,6 @@ class RemoteFileSystem:
                 f"{self.service.credentials} in the environment, on workers in theirs"
             )
         return StorageError(f"{self._place(args)} fails: {one_line(error)}")
-
-    def _gave_up(self, args: tuple[Any, ...], error: Exception) -> StorageError:
-        return StorageError(
-            f"{self._place(args)}: no answer for {self._timeout:g} s ({one_line(error)}); check "
-            f"network and service and try again, or wait longer by {TIMEOUT_VARIABLE}=SECONDS in "
-            "the environment"
-        )
 
 
 def _protocol(fs: Any) -> str:
@@ -232,27 +190,6 @@ def _close() -> None:
         sync(close(), timeout=1)
 
 
-_away: set[str] = set()
-"""Protocols that were waited for in vain and have not answered since.
-
-Not waited for again: what is cleaned up, and tasks that are tried again, would make
-minutes of one.
-"""
-_told: set[str] = set()
-"""Protocols that a warning was given of, and have not answered since."""
-
-
-def _tell(protocol: str, place: str, error: Exception, timeout: float) -> None:
-    if protocol in _told:
-        return
-    _told.add(protocol)
-    warnings.warn(
-        f"{place} gives no answer ({one_line(error)}); trying again for up to {timeout:g} s",
-        DaskGMMWarning,
-        stacklevel=2,
-    )
-
-
 def _blocking(coroutine: Coroutine[Any, Any, T]) -> T:
     """The coroutine's result; interrupted, nothing of it goes on behind the caller's back."""
 
@@ -272,14 +209,6 @@ def _blocking(coroutine: Coroutine[Any, Any, T]) -> T:
     except BaseException:
         sync(ended())
         raise
-
-
-def _waits() -> Iterator[float]:
-    """Seconds between tries: doubling, and scattered so that clients do not come in step."""
-    longest = _FIRST_WAIT
-    while True:
-        yield longest * _jitter.uniform(0.5, 1)
-        longest = min(2 * longest, _LONGEST_WAIT)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

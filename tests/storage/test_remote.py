@@ -33,7 +33,8 @@ from daskgmm.errors import (
 )
 from daskgmm.inputs import open_input
 from daskgmm.storage import Location, RowOutput, open_source, preflight
-from daskgmm.storage.remote import TIMEOUT_VARIABLE, RemoteFileSystem, _waits, storage_timeout
+from daskgmm.storage.patience import TIMEOUT_VARIABLE, Tries, storage_timeout
+from daskgmm.storage.remote import RemoteFileSystem
 
 SLOW_DOWN = (
     b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your rate</Message></Error>"
@@ -170,7 +171,9 @@ def test_what_is_not_there_is_told_as_it_is(object_store, path):
 
 
 def test_waits_double_up_to_a_limit_and_are_scattered():
-    waits = [wait for wait, _ in zip(_waits(), range(20), strict=False)]
+    tries = Tries("somewhere", 60)
+    with pytest.warns(DaskGMMWarning, match="an object gives no answer"):
+        waits = [tries.failed("an object", OSError("away")) for _ in range(20)]
     assert all(0.125 <= wait <= 10 for wait in waits)
     assert sum(waits[:5]) < 8
     assert all(later > 0.9 * former for former, later in pairwise(waits[:5]))
