@@ -14,6 +14,7 @@ from zarr.storage import FsspecStore
 from daskgmm.errors import DamagedDataError, StorageError
 from daskgmm.storage.checked_store import RESTORE_REMEDY, CheckedStore, MissingChunks
 from daskgmm.storage.codecs import CodecChain
+from daskgmm.storage.patience import tell_again, tell_once
 from daskgmm.storage.redaction import cause_to_show, one_line
 from daskgmm.storage.remote import patient_store
 from daskgmm.storage.stored_grid import StoredGrid
@@ -41,10 +42,11 @@ class CheckedArray:
         store = patient_store(store)
         self.is_remote = isinstance(store, FsspecStore)
         self.name = name
+        tell_again(name)
         self.grid = StoredGrid.of(array, name)
         try:
             self.array: zarr.Array[Any] = zarr.open_array(
-                store=CheckedStore(store, missing_chunks, CodecChain(array).is_whole),
+                store=CheckedStore(store, name, missing_chunks, CodecChain(array).is_whole),
                 path=array.path,
                 mode="r",
                 zarr_format=array.metadata.zarr_format,
@@ -71,45 +73,64 @@ class CheckedArray:
             If a chunk is missing, empty, or does not decode; names the first.
         StorageError
             If the store itself fails: no permission, no connection.
+
+        Warns
+        -----
+        DaskGMMWarning
+            If it failed and then worked: once, until the array is opened anew.
         """
         try:
             self.array.get_basic_selection(selection, out=NDBuffer.from_numpy_array(out))
         except (MemoryError, StorageError):
             raise
         except Exception as error:
-            raise self._diagnosis(selection, error) from cause_to_show(error)
+            self._read_again(out, selection, error)
 
-    def _diagnosis(
-        self, selection: tuple[slice, ...], error: Exception
-    ) -> DamagedDataError | StorageError:
-        """What is wrong, found by reading chunk after chunk.
+    def _read_again(
+        self, out: NDArray[Any], selection: tuple[slice, ...], error: Exception
+    ) -> None:
+        """Fill ``out`` chunk after chunk, or say what is wrong.
 
         Chunks are read concurrently, so which one failed first is a matter of luck;
-        this names the first by position.
+        this names the first by position. Where none fails now, what failed was the way
+        from the disk, and what was read now has passed the same checks.
         """
         for coords in self.grid.meeting(selection):
-            region = self.grid.region(coords)
-            key = self.grid.key(coords)
-            where = f"array {self.name}: chunk {key!r} (rows {region[0].start}:{region[0].stop})"
+            part = tuple(
+                slice(max(r.start, s.start), min(r.stop, s.stop))
+                for r, s in zip(self.grid.region(coords), selection, strict=True)
+            )
+            place = tuple(
+                slice(p.start - s.start, p.stop - s.start)
+                for p, s in zip(part, selection, strict=True)
+            )
             try:
-                self.array.get_basic_selection(region)
-            except MemoryError:
+                out[place] = self.array.get_basic_selection(part)
+            except (MemoryError, StorageError):
                 raise
-            except DamagedDataError as damage:
-                return DamagedDataError(f"{where} {damage}")
             except Exception as cause:
-                try:
-                    sync((self.array.store_path / key).get())
-                except Exception as fault:
-                    return StorageError(f"{where} cannot be fetched: {one_line(fault)}")
-                return DamagedDataError(
-                    f"{where} does not decode: {one_line(cause)}; {RESTORE_REMEDY}"
-                )
-        return StorageError(
-            f"array {self.name}: reading {_bounds(selection)} failed once ({one_line(error)}) and "
-            "then worked; the storage is unreliable, try again"
+                raise self._diagnosis(coords, cause) from cause_to_show(cause)
+        tell_once(
+            self.name,
+            f"array {self.name}: reading rows {selection[0].start}:{selection[0].stop} failed once "
+            f"({one_line(error)}) and then worked; the result is not affected, check the storage",
         )
 
-
-def _bounds(selection: tuple[slice, ...]) -> str:
-    return ", ".join(f"{s.start}:{s.stop}" for s in selection)
+    def _diagnosis(
+        self, coords: tuple[int, ...], cause: Exception
+    ) -> DamagedDataError | StorageError:
+        """What is wrong with a chunk that could not be read twice."""
+        rows, *_ = self.grid.region(coords)
+        key = self.grid.key(coords)
+        where = f"array {self.name}: chunk {key!r} (rows {rows.start}:{rows.stop})"
+        if isinstance(cause, DamagedDataError):
+            return DamagedDataError(f"{where} {cause}")
+        try:
+            sync((self.array.store_path / key).get())
+        except DamagedDataError as damage:
+            return DamagedDataError(f"{where} {damage}")
+        except Exception as fault:
+            return StorageError(
+                f"{where} cannot be fetched: {one_line(fault)}; check permissions and the disk"
+            )
+        return DamagedDataError(f"{where} does not decode: {one_line(cause)}; {RESTORE_REMEDY}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal, get_args
 
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store
@@ -10,6 +10,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
 from daskgmm.errors import DamagedDataError, ParameterError
+from daskgmm.storage.patience import patiently, patiently_async, storage_timeout
 from daskgmm.storage.traffic import count_read
 
 __all__ = ["FILL_REMEDY", "RESTORE_REMEDY", "CheckedStore", "MissingChunks"]
@@ -33,11 +34,13 @@ class CheckedStore(WrapperStore[Store]):
     Zarr takes a chunk that is absent, or a shard of zero bytes, for one that was never
     written. Here the former is an error unless ``missing_chunks`` is ``"fill"``, the
     latter always, so that damage that happens while a fit runs is seen in the pass
-    that meets it.
+    that meets it. A store that is away for a moment is waited for.
 
     Parameters
     ----------
     store : zarr.abc.store.Store
+    name : str
+        Of the array, for messages.
     missing_chunks : {"error", "fill"}
     is_whole : callable, optional
         Test of a chunk's bytes, for codecs that do not see truncation themselves;
@@ -47,6 +50,7 @@ class CheckedStore(WrapperStore[Store]):
     def __init__(
         self,
         store: Store,
+        name: str,
         missing_chunks: MissingChunks = "error",
         is_whole: Callable[[bytes], bool] | None = None,
     ) -> None:
@@ -55,6 +59,8 @@ class CheckedStore(WrapperStore[Store]):
                 f"missing_chunks must be 'error' or 'fill'; got {missing_chunks!r}"
             )
         super().__init__(store)
+        self._name = name
+        self._timeout = storage_timeout()
         self.missing_chunks = missing_chunks
         self._is_whole = is_whole
 
@@ -64,7 +70,7 @@ class CheckedStore(WrapperStore[Store]):
         return self._store
 
     def _with_store(self, store: Store) -> CheckedStore:
-        return type(self)(store, self.missing_chunks, self._is_whole)
+        return type(self)(store, self._name, self.missing_chunks, self._is_whole)
 
     def _checked(
         self, key: str, value: Buffer | None, byte_range: ByteRequest | None
@@ -96,7 +102,13 @@ class CheckedStore(WrapperStore[Store]):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Value under ``key``, checked if it is a chunk."""
-        return self._checked(key, await self._store.get(key, prototype, byte_range), byte_range)
+
+        def read() -> Awaitable[Buffer | None]:
+            return self._store.get(key, prototype, byte_range)
+
+        shown = f"array {self._name}: {key!r}"
+        value = await patiently_async(read, self._name, self._timeout, shown)
+        return self._checked(key, value, byte_range)
 
     def get_sync(
         self,
@@ -107,7 +119,12 @@ class CheckedStore(WrapperStore[Store]):
     ) -> Buffer | None:
         """As :meth:`get`, for codec pipelines that read without an event loop."""
         store: Any = self._store
-        value = store.get_sync(key, prototype=prototype, byte_range=byte_range)
+
+        def read() -> Buffer | None:
+            return store.get_sync(key, prototype=prototype, byte_range=byte_range)
+
+        shown = f"array {self._name}: {key!r}"
+        value = patiently(read, self._name, self._timeout, shown)
         return self._checked(key, value, byte_range)
 
     def get_ranges(self, *args: Any, **options: Any) -> Any:

@@ -14,6 +14,8 @@ from zarr.abc.store import Store
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore
 
+from daskgmm.storage.patience import patiently, storage_timeout
+
 __all__ = ["stored_sizes"]
 
 Sizes = dict[str, int]
@@ -112,7 +114,8 @@ def stored_sizes(store: Store, path: str, keys: Callable[[], Iterable[str]]) -> 
         Gives the keys of all its chunks, for a store that cannot list.
     """
     lister = next(lister for kind, lister in _LISTERS if isinstance(store, kind))
-    sizes = lister(store, path)
+    shown = f"the listing of {store}"
+    sizes = patiently(lambda: lister(store, path), str(store), storage_timeout(), shown)
     # The array was opened, so its metadata are there: a listing without them is none.
     if _METADATA.isdisjoint(sizes):
         return _one_by_one(store, path, keys())

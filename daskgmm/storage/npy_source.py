@@ -6,13 +6,14 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.errors import (
     DamagedDataError,
+    DaskGMMError,
     DataError,
     NotFoundError,
     ParameterError,
@@ -21,6 +22,7 @@ from daskgmm.errors import (
 from daskgmm.storage.checked_store import MissingChunks
 from daskgmm.storage.fingerprint import fingerprint_of
 from daskgmm.storage.locations import Location
+from daskgmm.storage.patience import patiently, storage_timeout, tell_again
 from daskgmm.storage.preflight import Preflight
 from daskgmm.storage.redaction import one_line
 from daskgmm.storage.row_layout import rows_dtype, rows_shape
@@ -32,6 +34,8 @@ _HEADER_READERS: dict[tuple[int, int], Callable[[Any], tuple[Any, bool, np.dtype
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+
+T = TypeVar("T")
 
 
 class _Header(NamedTuple):
@@ -48,8 +52,6 @@ def _header(path: Path, name: str) -> _Header:
             reader = _HEADER_READERS.get(version)
             if reader is not None:
                 return _Header(*reader(file), file.tell())
-    except OSError as error:
-        raise StorageError(f"{name} cannot be read: {one_line(error)}") from error
     except ValueError as error:
         raise DamagedDataError(
             f"{name} has no valid .npy header: {one_line(error)}; restore the file from a copy"
@@ -90,7 +92,9 @@ class NpySource:
     def __init__(self, path: Path, name: str) -> None:
         self.name = name
         self._path = path
-        header = _header(path, name)
+        self._timeout = storage_timeout()
+        tell_again(name)
+        header = self._patiently(lambda: _header(path, name), "its header")
         self.shape = rows_shape(name, header.shape)
         self.dtype = rows_dtype(name, header.dtype)
         self._header = header
@@ -99,11 +103,24 @@ class NpySource:
     def __repr__(self) -> str:
         return f"<NpySource {self.name} {self.shape} {self.dtype}>"
 
+    def _patiently(self, read: Callable[[], T], what: str) -> T:
+        try:
+            return patiently(read, self.name, self._timeout, f"{self.name}: {what}")
+        except DaskGMMError:
+            raise
+        except OSError as error:
+            raise StorageError(
+                f"{self.name} cannot be read: {one_line(error)}; check permissions and the disk"
+            ) from error
+
     def _expected_bytes(self) -> int:
         return self._header.n_bytes + math.prod(self.shape) * self._header.dtype.itemsize
 
+    def _size(self) -> int:
+        return self._patiently(self._path.stat, "the file").st_size
+
     def _check_size(self) -> None:
-        size = self._path.stat().st_size
+        size = self._size()
         if size < self._expected_bytes():
             raise DamagedDataError(
                 f"{self.name} is truncated: {size} bytes, {self._expected_bytes()} expected for "
@@ -133,15 +150,16 @@ class NpySource:
             if self._header.is_fortran
             else [(start * n_features, block.reshape(-1))]
         )
-        short = False
-        try:
+
+        def is_whole() -> bool:
             with self._path.open("rb") as file:
                 for first, run in runs:
                     file.seek(self._header.n_bytes + first * itemsize)
-                    short |= file.readinto(run.view(np.uint8).data) != run.nbytes
-        except OSError as error:
-            raise StorageError(f"{self.name} cannot be read: {one_line(error)}") from error
-        if short:
+                    if file.readinto(run.view(np.uint8).data) != run.nbytes:
+                        return False
+            return True
+
+        if not self._patiently(is_whole, f"rows {start}:{stop}"):
             raise DamagedDataError(
                 f"{self.name} ends before rows {start}:{stop} of {n_rows}; it was truncated after "
                 "it was opened - restore it from a copy"
@@ -152,7 +170,7 @@ class NpySource:
 
     def survey(self) -> Preflight:
         """The file's size against what its header implies."""
-        size = self._path.stat().st_size
+        size = self._size()
         truncated = (self._path.name,) if size < self._expected_bytes() else ()
         return Preflight(
             name=self.name,

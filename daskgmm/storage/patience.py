@@ -32,7 +32,11 @@ TIMEOUT_VARIABLE = "DASKGMM_STORAGE_TIMEOUT"
 """Environment variable: seconds that a store may be away."""
 
 _TIMEOUT = 60.0
-_FIRST_WAIT, _LONGEST_WAIT = 0.25, 10.0
+_LONGEST_WAIT = 10.0
+_FIRST_WAIT = 0.25
+"""For a service."""
+_FIRST_LOCAL_WAIT = 0.01
+"""For a file system: a stale handle, say, is gone when the file is opened again."""
 _TRANSIENT = frozenset(
     getattr(errno, name)
     for name in (
@@ -87,10 +91,12 @@ class Tries:
         What answers or does not: those that wait for the same one share what they know.
     timeout : float
         Seconds after which it is given up. Two tries are made at least.
+    first_wait : float
+        Seconds, at most, between the first two.
     """
 
-    def __init__(self, place: str, timeout: float) -> None:
-        self._place, self._timeout = place, timeout
+    def __init__(self, place: str, timeout: float, first_wait: float = _FIRST_WAIT) -> None:
+        self._place, self._timeout, self._first_wait = place, timeout, first_wait
         self._began = time.monotonic()
         self._n_failed = 0
 
@@ -105,14 +111,14 @@ class Tries:
             If it has taken too long; ``shown`` is what could not be had.
         """
         self._n_failed += 1
-        longest = min(_FIRST_WAIT * 2 ** (self._n_failed - 1), _LONGEST_WAIT)
+        longest = min(self._first_wait * 2 ** (self._n_failed - 1), _LONGEST_WAIT)
         wait = longest * _jitter.uniform(0.5, 1)
         is_over = time.monotonic() - self._began + wait > self._timeout and self._n_failed > 1
         if is_over or self._place in _away:
             _away.add(self._place)
             raise StorageError(
                 f"{shown}: no answer for {self._timeout:g} s ({one_line(error)}); check network "
-                f"and service and try again, or wait longer by {TIMEOUT_VARIABLE}=SECONDS in the "
+                f"and storage and try again, or wait longer by {TIMEOUT_VARIABLE}=SECONDS in the "
                 "environment"
             ) from cause_to_show(error)
         tell_once(
@@ -162,7 +168,7 @@ def patiently(read: Callable[[], T], place: str, timeout: float, shown: str) -> 
     StorageError
         If it stays away. What is no matter of time comes as it is.
     """
-    tries = Tries(place, timeout)
+    tries = Tries(place, timeout, _FIRST_LOCAL_WAIT)
     while True:
         try:
             result = read()
@@ -180,7 +186,7 @@ async def patiently_async(
     read: Callable[[], Awaitable[T]], place: str, timeout: float, shown: str
 ) -> T:
     """As :func:`patiently`, and others go on meanwhile."""
-    tries = Tries(place, timeout)
+    tries = Tries(place, timeout, _FIRST_LOCAL_WAIT)
     while True:
         try:
             result = await read()

@@ -16,6 +16,7 @@ from daskgmm.errors import (
     StorageError,
 )
 from daskgmm.storage.locations import Location
+from daskgmm.storage.patience import patiently, storage_timeout
 from daskgmm.storage.redaction import cause_to_show, one_line
 
 __all__ = ["only_array", "open_node"]
@@ -50,7 +51,12 @@ def open_node(location: Location, member: str | None = None) -> zarr.Array[Any] 
             "or a .npy file"
         )
     try:
-        return zarr.open(store=location.store(), path=member, mode="r")
+        return patiently(
+            lambda: zarr.open(store=location.store(), path=member, mode="r"),
+            name,
+            storage_timeout(),
+            name,
+        )
     except DaskGMMError:
         raise
     except FileNotFoundError as error:
@@ -63,7 +69,9 @@ def open_node(location: Location, member: str | None = None) -> zarr.Array[Any] 
             f"there is no Zarr array or group at {name}; check the path and the member's name"
         ) from cause_to_show(error)
     except OSError as error:
-        raise StorageError(f"{name} cannot be read: {one_line(error)}") from cause_to_show(error)
+        raise StorageError(
+            f"{name} cannot be read: {one_line(error)}; check permissions and the disk"
+        ) from cause_to_show(error)
     except Exception as error:
         raise DamagedDataError(
             f"the Zarr metadata of {name} cannot be understood: {one_line(error)}; restore them "
