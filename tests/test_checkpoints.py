@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,17 @@ def test_another_job_is_refused_and_what_changed_is_said(stored, tmp_path):
     shutil.copytree(stored, tmp_path / "copy.zarr")
     moved = fitted(tmp_path / "copy.zarr", tmp_path / "kept", resume=True, memory_limit="8GiB")
     assert_same_fit(moved, fitted(stored))
+
+
+def test_rows_that_were_rewritten_in_place_are_another_job(stored, tmp_path):
+    """Of the same sizes: a fit that went on would mix old rows and new ones."""
+    path = tmp_path / "rows.npy"
+    np.save(path, zarr.load(stored))
+    interrupted(2, path, tmp_path / "kept")
+    time.sleep(0.02)  # a clock of files can stand still for a few ms
+    np.lib.format.open_memmap(path, mode="r+")[10:2990] += 1.0
+    with pytest.raises(CheckpointError, match=r"data\.fingerprint was '(\w+) written .* is '\1 "):
+        fitted(path, tmp_path / "kept", resume=True)
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(stored, tmp_path):

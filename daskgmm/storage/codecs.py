@@ -91,6 +91,13 @@ class CodecChain:
         return any(name in _CHECKS and _CHECKS[name](c) for name, c in self._codecs)
 
     @property
+    def checksum_at_end(self) -> int:
+        """Bytes at the end of a stored object that are a checksum of all before; 0 if none are."""
+        if self._array.metadata.zarr_format == 2 or "sharding_indexed" in self.names:
+            return 0
+        return _CHECKSUM_BYTES["crc32c"] if self.names[-1:] == ("crc32c",) else 0
+
+    @property
     def is_whole(self) -> WholeCheck | None:
         """Test for truncation of stored bytes, for codecs whose decoder may miss it."""
         if not self._codecs:

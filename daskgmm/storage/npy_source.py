@@ -116,11 +116,11 @@ class NpySource:
     def _expected_bytes(self) -> int:
         return self._header.n_bytes + math.prod(self.shape) * self._header.dtype.itemsize
 
-    def _size(self) -> int:
-        return self._patiently(self._path.stat, "the file").st_size
+    def _stat(self) -> os.stat_result:
+        return self._patiently(self._path.stat, "the file")
 
     def _check_size(self) -> None:
-        size = self._size()
+        size = self._stat().st_size
         if size < self._expected_bytes():
             raise DamagedDataError(
                 f"{self.name} is truncated: {size} bytes, {self._expected_bytes()} expected for "
@@ -170,7 +170,7 @@ class NpySource:
 
     def survey(self) -> Preflight:
         """The file's size against what its header implies."""
-        size = self._size()
+        size = self._stat().st_size
         truncated = (self._path.name,) if size < self._expected_bytes() else ()
         return Preflight(
             name=self.name,
@@ -192,8 +192,10 @@ class NpySource:
         )
 
     def fingerprint(self) -> str:
-        """Hash of shape, dtype, order, size and a few rows."""
-        return fingerprint_of(self, [self._header.is_fortran, self._path.stat().st_size])
+        """Hash of shape, dtype, order, size, time of writing and a few rows."""
+        found = self._stat()
+        layout = [self._header.is_fortran, found.st_size]
+        return fingerprint_of(self, layout, [str(found.st_mtime_ns)])
 
 
 class NpyFormat:

@@ -15,7 +15,7 @@ from zarr.core.sync import sync
 
 from daskgmm.errors import DaskGMMError, StorageError
 from daskgmm.storage.atomic_output import AtomicOutput, atomic_output
-from daskgmm.storage.listing import stored_sizes
+from daskgmm.storage.listing import stored_objects
 from daskgmm.storage.locations import Location
 from daskgmm.storage.redaction import cause_to_show, one_line
 from daskgmm.storage.stored_grid import StoredGrid
@@ -202,12 +202,14 @@ class RowOutput:
     def _check_complete(self) -> None:
         grid = StoredGrid.of(self._array, self.name)
         try:
-            sizes = stored_sizes(self._array.store, self._array.path, grid.object_keys)
+            objects = stored_objects(self._array.store, self._array.path, grid.object_keys)
         except OSError as error:
             raise StorageError(
-                f"{self.name} cannot be listed: {one_line(error)}"
+                f"{self.name} cannot be listed: {one_line(error)}; check permissions and the disk"
             ) from cause_to_show(error)
-        missing = [key for key in grid.object_keys() if not sizes.get(key)]
+        missing = [
+            key for key in grid.object_keys() if key not in objects or not objects[key].n_bytes
+        ]
         if missing:
             raise StorageError(
                 f"{self.name}: {len(missing)} of {grid.n_objects} chunks were not written, "

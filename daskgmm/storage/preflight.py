@@ -110,10 +110,11 @@ class StoredSource(Source, Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """Hash of shape, dtype, layout, stored sizes and a few rows; not of the name.
+        """Hashes of shape, dtype, layout, stored sizes and a few rows; not of the name.
 
-        Equal for a copy of the data elsewhere; different, as a rule, when the data
-        were written anew. Cheap, so no proof: most rows are not read.
+        And of each stored object's checksum, or else of the time when it was written:
+        equal for a copy of the data that keeps times, different when any of them were
+        written anew. Cheap, so no proof: most rows are not read.
         """
         ...
 

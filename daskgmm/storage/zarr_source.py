@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
 from daskgmm.errors import DataError, ParameterError
@@ -17,7 +18,7 @@ from daskgmm.storage.checked_array import CheckedArray
 from daskgmm.storage.checked_store import CheckedStore, MissingChunks
 from daskgmm.storage.codecs import CodecChain
 from daskgmm.storage.fingerprint import fingerprint_of
-from daskgmm.storage.listing import stored_sizes
+from daskgmm.storage.listing import StoredObject, stored_objects, stored_tails
 from daskgmm.storage.locations import Location
 from daskgmm.storage.preflight import Preflight
 from daskgmm.storage.redaction import redacted
@@ -118,22 +119,23 @@ class ZarrSource:
                 self._array.read_into(out, (slice(first, last), slice(0, n_features)))
         return block.astype(self.dtype, copy=False)
 
-    def _sizes(self) -> dict[str, int]:
-        array, store = self._array.array, self._array.array.store
-        if isinstance(store, CheckedStore):
-            store = store.wrapped
-        return stored_sizes(store, array.path, self._array.grid.object_keys)
+    def _store(self) -> Store:
+        store = self._array.array.store
+        return store.wrapped if isinstance(store, CheckedStore) else store
+
+    def _objects(self) -> dict[str, StoredObject]:
+        return stored_objects(self._store(), self._array.array.path, self._array.grid.object_keys)
 
     def survey(self) -> Preflight:
         """What a listing of the store tells: see :class:`Preflight`."""
         array, grid = self._array.array, self._array.grid
         codecs = CodecChain(array)
         expected = codecs.fixed_size(grid.cell, array.dtype.itemsize)
-        sizes = self._sizes()
+        objects = self._objects()
         missing, empty, wrong_size = _Keys(), _Keys(), _Keys()
         stored_bytes = 0
         for key in grid.object_keys():
-            size = sizes.get(key)
+            size = objects[key].n_bytes if key in objects else None
             stored_bytes += size or 0
             if size is None:
                 missing.add(key)
@@ -161,12 +163,23 @@ class ZarrSource:
         )
 
     def fingerprint(self) -> str:
-        """Hash of shape, dtype, chunking, codecs, chunk sizes and a few rows."""
-        array, grid = self._array.array, self._array.grid
-        sizes = self._sizes()
-        chunks = [(key, sizes.get(key)) for key in grid.object_keys()]
-        layout = [array.chunks, array.shards, CodecChain(array).names, chunks]
-        return fingerprint_of(self, layout)
+        """Hash of shape, dtype, chunking, codecs, sizes and versions of chunks, and a few rows."""
+        array, grid, codecs = self._array.array, self._array.grid, CodecChain(self._array.array)
+        objects = self._objects()
+        chunks = [
+            (key, objects[key].n_bytes if key in objects else None) for key in grid.object_keys()
+        ]
+        layout = [array.chunks, array.shards, codecs.names, chunks]
+        store = self._store()
+        versions: list[str | None]
+        if isinstance(store, LocalStore) and codecs.checksum_at_end:
+            # Times would make another array of one that was copied, or restored, without them.
+            versions = [
+                *stored_tails(store, array.path, grid.object_keys(), codecs.checksum_at_end)
+            ]
+        else:
+            versions = [objects[key].version if key in objects else None for key, _ in chunks]
+        return fingerprint_of(self, layout, versions)
 
 
 class _Keys:
