@@ -15,11 +15,14 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
-from daskgmm.errors import DataError, ModelFormatError, StorageError
+from daskgmm.errors import DamagedDataError, DataError, ModelFormatError, StorageError
 from daskgmm.storage.checked_array import CheckedArray
+from daskgmm.storage.checked_store import RESTORE_REMEDY
 from daskgmm.storage.codecs import CodecChain
+from daskgmm.storage.listing import stored_objects
 from daskgmm.storage.locations import Location
 from daskgmm.storage.redaction import cause_to_show, one_line
+from daskgmm.storage.stored_grid import StoredGrid
 from daskgmm.storage.zarr_nodes import open_node
 
 __all__ = ["FloatGroup", "write_group"]
@@ -140,12 +143,42 @@ class FloatGroup:
         Raises
         ------
         ModelFormatError
-            As :meth:`member`.
+            As :meth:`member`, or if what it takes in memory cannot be told from its size.
         DamagedDataError
-            If a chunk is missing or fails its checksum.
+            If a chunk is missing, of the wrong size, or fails its checksum.
         """
         array = self.member(key)
+        self._check_stored(array, key)
         read: NDArray[np.float64] = CheckedArray(array, f"{self.name}/{key}").read(
             tuple(slice(0, n) for n in array.shape)
         )
         return read
+
+    def _check_stored(self, array: zarr.Array[Any], key: str) -> None:
+        """Refuse what could be large in memory though small in the store.
+
+        A few kilobytes of a compressed chunk can decode to gigabytes, whatever shape the
+        metadata claim; only codecs that keep the size can be told from outside.
+        """
+        name = f"{self.name}/{key}"
+        codecs, grid = CodecChain(array), StoredGrid.of(array, name)
+        expected = codecs.fixed_size(grid.cell, array.dtype.itemsize)
+        if expected is None:
+            raise ModelFormatError(
+                f"{name} is stored with {', '.join(codecs.names)}; a {self._what} is read only "
+                "where nothing is compressed or sharded - if you trust it, write its arrays again "
+                "with zarr.create_array(..., compressors=None)"
+            )
+        if math.prod(grid.cell) > max(1, math.prod(array.shape)):
+            raise ModelFormatError(
+                f"{name}: a chunk of it has shape {grid.cell}, more than its {array.shape}; write "
+                "it again in one chunk"
+            )
+        objects = stored_objects(array.store, array.path, grid.object_keys)
+        for chunk in grid.object_keys():
+            # One that is missing is found when it is read.
+            if chunk in objects and objects[chunk].n_bytes != expected:
+                raise DamagedDataError(
+                    f"{name}: chunk {chunk!r} has {objects[chunk].n_bytes} bytes, {expected} are "
+                    f"expected; {RESTORE_REMEDY}"
+                )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 from pathlib import Path
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
 from daskgmm.errors import (
     DamagedDataError,
@@ -227,6 +230,74 @@ def test_huge_arrays_are_refused_before_they_are_read(saved, shape, chunks):
     document.write_text(json.dumps(metadata))
     with pytest.raises(ModelFormatError, match=r"covariances: .*no model is that large"):
         read_model(saved)
+
+
+BOMB_BYTES = 2**29
+
+
+def replace_weights(saved, **layout):
+    group = zarr.open_group(saved)
+    weights = group["weights"][:]
+    del group["weights"]
+    group.create_array("weights", data=weights, **layout)
+
+
+def test_a_chunk_that_decodes_to_gigabytes_is_refused_before_it_is_decoded(saved):
+    replace_weights(saved, chunks=(K,), compressors=[ZstdCodec()])
+    chunk = saved / "weights" / "c" / "0"
+    chunk.write_bytes(numcodecs.Zstd().encode(np.zeros(BOMB_BYTES, dtype="u1")))
+    assert chunk.stat().st_size < 2**16
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(
+        ModelFormatError, match=r"m.zarr/weights is stored with bytes, zstd; .*None"
+    ):
+        read_model(saved)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < BOMB_BYTES / 2**12  # KiB
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [{"shards": (4,), "chunks": (2,)}, {"compressors": GzipCodec()}, {"compressors": BloscCodec()}],
+    ids=["shards", "gzip", "blosc"],
+)
+def test_nothing_whose_size_in_memory_is_unknown_is_read(saved, layout):
+    replace_weights(saved, **layout)
+    with pytest.raises(ModelFormatError, match=r"m.zarr/weights is stored with .*write its arrays"):
+        read_model(saved)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"compressors": None},
+        {"compressors": [Crc32cCodec()], "chunks": (1,)},
+        {"compressors": None, "serializer": BytesCodec(endian="big")},
+    ],
+    ids=["no checksum", "other chunks", "big-endian"],
+)
+def test_what_others_wrote_without_compression_is_read(saved, layout):
+    mixture, _ = read_model(saved)
+    replace_weights(saved, **layout)
+    again, _ = read_model(saved)
+    assert again.weights.tobytes() == mixture.weights.tobytes()
+
+
+def test_a_chunk_that_is_larger_than_it_should_be_is_not_read(saved):
+    chunk = saved / "weights" / "c" / "0"
+    with chunk.open("r+b") as file:
+        file.truncate(2**40)  # sparse: it takes no disk
+    with pytest.raises(DamagedDataError, match=r"weights: chunk 'c/0' has 1099511627776 bytes, 28"):
+        read_model(saved)
+    edit_array(saved, "weights", chunk_shape=[2**27])
+    with pytest.raises(ModelFormatError, match=r"a chunk of it has shape \(134217728,\), more"):
+        read_model(saved)
+
+
+def edit_array(saved, name, chunk_shape):
+    document = saved / name / "zarr.json"
+    metadata = json.loads(document.read_text())
+    metadata["chunk_grid"]["configuration"]["chunk_shape"] = chunk_shape
+    document.write_text(json.dumps(metadata))
 
 
 def set_nan(group):
