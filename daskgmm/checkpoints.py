@@ -187,7 +187,7 @@ class Checkpoints:
             return None
         try:
             self._scanned.random_state.put_into(rng)
-        except (ValueError, OverflowError) as error:
+        except (ValueError, OverflowError, IndexError) as error:
             raise CheckpointError(f"the random state of a checkpoint is none: {error}") from error
         return self._scanned.scan
 
