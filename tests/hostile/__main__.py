@@ -15,7 +15,7 @@ from .inputs import Hostile
 @click.option("--inputs", type=click.IntRange(1), default=20_000, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def main(inputs: int, seed: int) -> None:
-    """Give hostile inputs to the readers of models, checkpoints and job files."""
+    """Give hostile inputs to the reader of every kind of file."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="daskgmm-hostile-") as folder:
         hostile = Hostile(Path(folder), seed)

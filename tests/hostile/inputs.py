@@ -1,9 +1,10 @@
-"""Hostile inputs: models, checkpoints and job files as somebody else may have left them.
+"""Hostile inputs: every file that is read, as somebody else may have left it.
 
 Each is a valid one, changed: bytes flipped, cut or put in; a value of its JSON replaced by
 one that is huge, deep, of another type, or a path to elsewhere; a file removed or a folder
-in its place. A reader may accept it or refuse it by an error of the project's own. It may
-touch nothing outside the folder that it was given.
+in its place; an array encoded such that it grows. A reader may accept it or refuse it by
+an error of the project's own. It may touch, and read, nothing outside the folder that it
+was given, and not run anything.
 """
 
 from __future__ import annotations
@@ -20,17 +21,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import yaml
 import zarr
 
+import daskgmm
 from daskgmm import GaussianMixture, load_model
-from daskgmm.checkpoints import Checkpoints, _Passed, _Scanned
+from daskgmm.batch import _Progress
+from daskgmm.checkpoints import Checkpoints
+from daskgmm.em import Resumed
 from daskgmm.em.steppers.surrogate import SurrogateState
 from daskgmm.errors import DaskGMMError
+from daskgmm.execution.clusters import read_config
 from daskgmm.jobfile import read_job
-from daskgmm.storage import CheckpointFolder
-from daskgmm.storage.trees import Tree, TreeError, from_tree, to_tree
+from daskgmm.metrics import MetricsFile, metrics_written
+from daskgmm.storage import CheckpointFolder, Location, StateFile
+from daskgmm.storage.checkpoints import _digest
+from daskgmm.storage.trees import Tree
 
 __all__ = ["READERS", "Hostile"]
 
@@ -53,6 +61,59 @@ outputs:
   report: report.json
 overwrite: true
 """
+_CLUSTERS = Path(__file__).parents[2] / "cluster_configs"
+
+_PATHS: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(
+        ("open", "os.listdir", "os.scandir", "os.remove", "os.mkdir", "os.rmdir"), (0,)
+    ),
+    **dict.fromkeys(("os.truncate", "os.chmod", "os.chown", "os.utime", "os.chdir"), (0,)),
+    **dict.fromkeys(
+        ("os.setxattr", "os.removexattr", "shutil.rmtree", "shutil.make_archive"), (0,)
+    ),
+    **dict.fromkeys(("os.rename", "os.link", "os.symlink"), (0, 1)),
+    **dict.fromkeys(("shutil.copyfile", "shutil.copymode", "shutil.copystat"), (0, 1)),
+    **dict.fromkeys(("shutil.copytree", "shutil.move", "shutil.unpack_archive"), (0, 1)),
+}
+"""Audit events of file systems, and which of their arguments are paths."""
+_RUNS = frozenset(
+    {"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty"}
+    | {"subprocess.Popen", "pty.spawn", "pickle.find_class", "ctypes.dlopen", "code.__new__"}
+    | {"socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto", "urllib.Request"}
+)
+"""Those of code that is run, or of a network."""
+_LIBRARIES = {
+    sys.prefix,
+    sys.base_prefix,
+    Path(np.__file__).parents[1],
+    Path(daskgmm.__file__).parent,
+}
+_ITS_OWN = (*(os.path.abspath(path) + os.sep for path in _LIBRARIES), "/proc/", "/sys/", "/dev/")
+"""What Python and the libraries read of themselves and of the machine."""
+
+
+def outside(event: str, arguments: tuple[Any, ...], folder: str) -> str | None:
+    """What an audit event touches outside a folder, if anything.
+
+    Reading is as good as writing: what is read of another folder could be shown. Only
+    what the program reads of itself is not looked at.
+    """
+    if event in _RUNS:
+        return f"{event} {arguments!r:.100}"
+    for at in _PATHS.get(event, ()):
+        path = arguments[at]
+        if not isinstance(path, str | bytes | os.PathLike):
+            continue  # the number of a file that is open
+        place = os.path.abspath(os.fsdecode(path))
+        if place == folder or place.startswith(folder + os.sep):
+            continue
+        flags = arguments[2] if event == "open" else None
+        reads = event in ("os.listdir", "os.scandir") or (
+            isinstance(flags, int) and not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        )
+        if not (reads and (place + os.sep).startswith(_ITS_OWN)):
+            return f"{event} {place}"
+    return None
 
 
 def _deep(n: int) -> Any:
@@ -95,31 +156,21 @@ class Hostile:
         self.identity = json.loads(
             json.loads((self.good / "checkpoint" / "current.json").read_text())["identity"]
         )
-        folder = CheckpointFolder(self.good / "checkpoint", self.identity)
-        scanned = folder.scan(_Scanned)
-        passed = folder.newest_pass(_Passed, SurrogateState)
-        self.trees = [(_Scanned, to_tree(scanned)), (_Passed, to_tree(passed))]
+        progress = StateFile(Location.parse(self.good), *_JOB_STATE, self.identity)
+        progress.put(_Progress(["model", "rows"], ["model"]))
+        with warnings.catch_warnings(), metrics_written(self.good / "metrics.jsonl"):
+            warnings.simplefilter("ignore")
+            GaussianMixture(2, random_state=0, max_iter=3, tol=0.0).fit(self.data)
+        files = [path for path in sorted(_CLUSTERS.glob("*.yaml")) if path.suffixes == [".yaml"]]
+        self.clusters = {path.name: path.read_bytes() for path in files}
         self.touched: list[str] = []
         self._inside = ""
         sys.addaudithook(self._audit)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Note what is written, removed, made or run outside the folder in hand."""
-        if not self._inside:
-            return
-        if event == "open":
-            path, _, flags = arguments
-            writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-            if not writes or not isinstance(path, str | bytes):
-                return
-        elif event in ("os.system", "subprocess.Popen", "os.exec", "socket.connect"):
-            self.touched.append(f"{event} {arguments!r:.100}")
-            return
-        elif event not in ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "shutil.rmtree"):
-            return
-        place = os.path.abspath(os.fsdecode(arguments[0]))
-        if not place.startswith(self._inside):
-            self.touched.append(f"{event} {place}")
+        """Note what is touched outside the folder in hand, by any thread."""
+        if self._inside and (found := outside(event, arguments, self._inside)):
+            self.touched.append(found)
 
     def run(self, n_inputs: int) -> None:
         """Give the readers so many inputs."""
@@ -136,7 +187,7 @@ class Hostile:
                     warnings.simplefilter("ignore")
                     read()
                 end = "accepted"
-            except (DaskGMMError, TreeError):
+            except DaskGMMError:
                 end = "refused"
             finally:
                 self._inside = ""
@@ -203,6 +254,18 @@ class Hostile:
             victim.write_bytes(self.changed_bytes(victim.read_bytes()))
 
 
+_JOB_STATE = ("job.json", "daskgmm-job", _Progress)
+_CODECS: dict[str, Any] = {
+    "zstd": {"level": 0, "checksum": False},
+    "gzip": {"level": 5},
+    "blosc": {
+        **{"typesize": 8, "cname": "zstd", "clevel": 5, "shuffle": "noshuffle", "blocksize": 0}
+    },
+    "crc32c": {},
+}
+_ZEROS = numcodecs.Zstd().encode(np.zeros(2**30, dtype="u1"))
+"""32 KB."""
+
 Reader = Callable[[Hostile, Path], Callable[[], Any]]
 """Makes an input in a folder, and gives what reads it."""
 
@@ -216,21 +279,104 @@ def _model(hostile: Hostile, folder: Path) -> Callable[[], Any]:
 def _checkpoint(hostile: Hostile, folder: Path) -> Callable[[], Any]:
     shutil.copytree(hostile.good / "checkpoint", folder / "checkpoint")
     hostile.change_tree(folder / "checkpoint")
-    shape = ("full", 2, 2)
+    return lambda: _read_checkpoint(hostile, folder)
 
-    def read() -> None:
-        kept = CheckpointFolder(folder / "checkpoint", hostile.identity)
-        found = Checkpoints(kept, SurrogateState, shape, resume=True)
-        found.scan(np.random.RandomState(0))
 
-    return read
+def _read_checkpoint(hostile: Hostile, folder: Path) -> None:
+    kept = CheckpointFolder(folder / "checkpoint", hostile.identity)
+    found = Checkpoints(kept, SurrogateState, ("full", 2, 2), resume=True)
+    found.scan(np.random.RandomState(0))
 
 
 def _state(hostile: Hostile, folder: Path) -> Callable[[], Any]:
-    """Of somebody who can also make the digest right."""
-    kind, tree = hostile.random.choice(hostile.trees)
-    changed = Tree(hostile.changed_json(tree.plain), tree.numbers)
-    return lambda: from_tree(kind, changed, instead_of_any=SurrogateState)
+    """A checkpoint of somebody who can also make the digest right."""
+    shutil.copytree(hostile.good / "checkpoint", folder / "checkpoint")
+    pointer = folder / "checkpoint" / "current.json"
+    envelope = json.loads(pointer.read_text())
+    groups = json.loads(envelope["state"])
+    entry = hostile.random.choice([groups["scan"], groups["passes"][0]])
+    metadata = folder / "checkpoint" / entry["name"] / "zarr.json"
+    document = json.loads(metadata.read_text())
+    plain = hostile.changed_json(json.loads(document["attributes"]["tree"]))
+    document["attributes"]["tree"] = json.dumps(plain)
+    metadata.write_text(json.dumps(document))
+    numbers = zarr.open_array(metadata.parent / "numbers", mode="r")[:]
+    entry["digest"] = _digest(Tree(plain, numbers))
+    pointer.write_text(json.dumps(envelope | {"state": json.dumps(groups)}))
+    return lambda: _read_checkpoint(hostile, folder)
+
+
+def _bomb(hostile: Hostile, folder: Path) -> Callable[[], Any]:
+    """A model in which an array decodes to more than its shape, or is in other chunks."""
+    shutil.copytree(hostile.good / "model.zarr", folder / "model.zarr")
+    name = hostile.random.choice(["weights", "means", "covariances"])
+    document = folder / "model.zarr" / name / "zarr.json"
+    metadata = json.loads(document.read_text())
+    codecs = hostile.random.choice([["zstd"], ["gzip"], ["blosc"], ["zstd", "crc32c"], ["crc32c"]])
+    metadata["codecs"] = [
+        {"name": "bytes", "configuration": {"endian": "little"}},
+        *({"name": codec, "configuration": _CODECS[codec]} for codec in codecs),
+    ]
+    if hostile.random.random() < 0.5:
+        huge = hostile.random.choice([2**20, 2**27, 2**40])
+        metadata["chunk_grid"]["configuration"]["chunk_shape"][0] = huge
+    document.write_text(json.dumps(metadata))
+    (chunk,) = (path for path in (folder / "model.zarr" / name / "c").rglob("*") if path.is_file())
+    chunk.write_bytes(_ZEROS)
+    return lambda: load_model(folder / "model.zarr")
+
+
+def _progress(hostile: Hostile, folder: Path) -> Callable[[], Any]:
+    """What a job has noted of itself."""
+    content = (hostile.good / "job.json").read_bytes()
+    kind = hostile.random.randrange(3)
+    if kind == 0:
+        content = hostile.changed_bytes(content)
+    else:
+        envelope = json.loads(content)
+        if kind == 1:
+            envelope = hostile.changed_json(envelope)
+        else:
+            name = hostile.random.choice(["identity", "state"])
+            inner = hostile.changed_json(json.loads(envelope[name]))
+            envelope[name] = json.dumps(inner)
+        content = json.dumps(envelope).encode()
+    (folder / "job.json").write_bytes(content)
+    return lambda: StateFile(Location.parse(folder), *_JOB_STATE, hostile.identity)
+
+
+def _cluster(hostile: Hostile, folder: Path) -> Callable[[], Any]:
+    name = hostile.random.choice(list(hostile.clusters))
+    content = hostile.clusters[name]
+    if hostile.random.random() < 0.5:
+        content = hostile.changed_bytes(content)
+    else:
+        content = json.dumps(hostile.changed_json(yaml.safe_load(content))).encode()
+    (folder / name).write_bytes(content)
+    return lambda: read_config(str(folder / name))
+
+
+def _metrics(hostile: Hostile, folder: Path) -> Callable[[], Any]:
+    """Lines of an earlier fit, which one that goes on continues."""
+    path = folder / "metrics.jsonl"
+    content = (hostile.good / "metrics.jsonl").read_bytes()
+    if hostile.random.random() < 0.5:
+        content = hostile.changed_bytes(content)
+    else:
+        lines = content.splitlines()
+        at = hostile.random.randrange(len(lines))
+        lines[at] = json.dumps(hostile.changed_json(json.loads(lines[at]))).encode()
+        content = b"\n".join(lines) + b"\n"
+    path.write_bytes(content)
+
+    def read() -> None:
+        metrics = MetricsFile(path)
+        try:
+            metrics(Resumed(2))
+        finally:
+            metrics.close()
+
+    return read
 
 
 def _job(hostile: Hostile, folder: Path) -> Callable[[], Any]:
@@ -244,7 +390,11 @@ def _job(hostile: Hostile, folder: Path) -> Callable[[], Any]:
 
 READERS: dict[str, Reader] = {
     "model": _model,
+    "bomb": _bomb,
     "checkpoint": _checkpoint,
     "state": _state,
     "job": _job,
+    "progress": _progress,
+    "cluster": _cluster,
+    "metrics": _metrics,
 }
