@@ -118,7 +118,10 @@ class RemoteFileSystem:
         return getattr(self._fs, name)
 
     def copy_all(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Copy objects, each from its first path to its second, many at a time."""
+        """Copy objects, each from its first path to its second, many at a time.
+
+        Where several fail, the error is the first one's.
+        """
         _blocking(self._copy_all(pairs))
 
     async def _copy_all(self, pairs: Iterable[tuple[str, str]]) -> None:
@@ -128,9 +131,14 @@ class RemoteFileSystem:
             async with slots:
                 await self._call("_cp_file", (source, target), {})
 
-        async with asyncio.TaskGroup() as group:
-            for source, target in pairs:
-                group.create_task(copy(source, target))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for source, target in pairs:
+                    group.create_task(copy(source, target))
+        except ExceptionGroup as failed:
+            # Whoever shows it has one line; all copies that failed did so for one reason.
+            errors = failed.exceptions
+            raise next((e for e in errors if isinstance(e, StorageError)), errors[0]) from failed
 
     async def _call(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         tries = Tries(self._protocol, self._timeout)
@@ -159,7 +167,10 @@ class RemoteFileSystem:
                 f"{self._place(args)}: access denied ({one_line(error)}); check "
                 f"{self.service.credentials} in the environment, on workers in theirs"
             )
-        return StorageError(f"{self._place(args)} fails: {one_line(error)}")
+        return StorageError(
+            f"{self._place(args)} fails: {one_line(error)}; check the address and the service's "
+            "limits - it was not tried again, as that would not help"
+        )
 
 
 def _protocol(fs: Any) -> str:

@@ -159,9 +159,25 @@ def test_what_will_not_change_is_not_tried_again(object_store, path, status):
         with pytest.raises(StorageError) as caught:
             remote(port, timeout=60).cat_file(path)
         assert len(counted) == 1
+    assert "; check " in str(caught.value)
     denied = "access denied" in str(caught.value) and "AWS_ACCESS_KEY_ID" in str(caught.value)
     assert denied == (status in (401, 403))
     assert f"s3://{path}" in str(caught.value)
+
+
+def test_copies_that_are_denied_say_how_to_get_in(object_store, path):
+    """Many are made at once, and an output is shown by them: one line says why it is not."""
+
+    def fault(handler):
+        if not handler.headers.get("x-amz-copy-source"):
+            return False
+        handler.answer(403)
+        return True
+
+    with faulty_proxy(object_store.port, fault) as port:
+        pairs = [(path, f"{path}-{i}") for i in range(5)]
+        with pytest.raises(StorageError, match=r"access denied .* check AWS_ACCESS_KEY_ID"):
+            remote(port, timeout=60).copy_all(pairs)
 
 
 def test_what_is_not_there_is_told_as_it_is(object_store, path):
