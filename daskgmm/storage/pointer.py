@@ -17,6 +17,7 @@ from typing import Any
 
 from daskgmm.errors import DamagedDataError, DaskGMMError, PointerMovedError, StorageError
 from daskgmm.storage.locations import Location
+from daskgmm.storage.patience import tell_once
 from daskgmm.storage.redaction import cause_to_show, one_line
 
 __all__ = ["NO_LOCKS", "read_pointer", "swap_pointer"]
@@ -54,10 +55,10 @@ def swap_pointer(place: Location, new: str, expected: str | None) -> None:
 
     Of several writers that expect the same, one wins: locally by a lock on a file
     ``.NAME.lock`` beside it, which stays there (where the file system has no locks,
-    two writers within a millisecond can both believe to have won); on S3 by a
-    conditional put. GCS and Azure are asked for the condition only where nothing is
-    expected; otherwise the text is compared and then put, as on other file systems,
-    and a writer that comes in between is overwritten.
+    two writers within a millisecond can both believe to have won); on S3 and Azure by a
+    conditional put. GCS is asked for the condition only where nothing is expected
+    (gcsfs knows no other); otherwise the text is compared and then put, as on other file
+    systems, and a writer that comes in between is overwritten.
 
     Parameters
     ----------
@@ -74,6 +75,11 @@ def swap_pointer(place: Location, new: str, expected: str | None) -> None:
         If something else is there.
     StorageError
         If it cannot be written, or not be told whether it was.
+
+    Warns
+    -----
+    DaskGMMWarning
+        Once, if a writer that comes in between would be overwritten.
     """
     swap = _swap_local if place.is_local else _swap_remote
     try:
@@ -158,7 +164,7 @@ def _swap_remote(place: Location, new: str, expected: str | None) -> None:
     if expected is not None:
         # Before the text is read: should it change in between, the put fails.
         fs.invalidate_cache()
-        condition = _condition(fs, path)
+        condition = _condition(fs, path, place)
     _check(place, read_pointer(place), expected)
     try:
         fs.pipe_file(path, new.encode(), **condition)
@@ -170,10 +176,19 @@ def _swap_remote(place: Location, new: str, expected: str | None) -> None:
         raise _failure(place, "written", error) from cause_to_show(error)
 
 
-def _condition(fs: Any, path: str) -> dict[str, Any]:
+def _condition(fs: Any, path: str, place: Location) -> dict[str, Any]:
     """What makes a put fail if the object is not the one that is there now."""
     condition = fs.service.condition
+    if condition is None:
+        scheme = place.address.partition("://")[0]
+        tell_once(
+            f"puts on {scheme}",
+            f"{place.name} cannot be put on a condition over {scheme}://, so of two runs with this "
+            "folder one could undo what the other keeps; give each a folder of its own",
+        )
+        return {}
     try:
-        return condition(fs.info(path)) if condition else {}
+        arguments: dict[str, Any] = condition(fs.info(path))
     except FileNotFoundError:
         return {}
+    return arguments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 __all__ = ["Service", "service_of"]
@@ -26,7 +27,7 @@ class Service:
         To be set on a file system made with these options.
     condition : callable, optional
         What is known of an object -> arguments of a put that fails if the object is
-        another by then.
+        another by then. None where the file system has no such arguments.
     close : callable, optional
         File system -> coroutine that closes its connections, where nobody else does.
     """
@@ -74,13 +75,24 @@ _GCS = Service(
     credentials="GOOGLE_APPLICATION_CREDENTIALS",
     options=lambda seconds: {"use_listings_cache": False},
 )
+
+
+def _azure_condition(info: Mapping[str, Any]) -> dict[str, Any]:
+    conditions = import_module("azure.core").MatchConditions
+    return {"etag": info["etag"], "match_condition": conditions.IfNotModified}
+
+
 _AZURE = Service(
     extra="az",
     credentials="AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or another of adlfs's",
+    condition=_azure_condition,
 )
+# No other process sees it.
+_MEMORY = Service(condition=lambda info: {})
 _OTHER = Service()
 
 _SERVICES = {
+    "memory": _MEMORY,
     **dict.fromkeys(("s3", "s3a"), _S3),
     **dict.fromkeys(("gs", "gcs"), _GCS),
     **dict.fromkeys(("az", "abfs", "abfss", "adl"), _AZURE),

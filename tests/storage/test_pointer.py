@@ -8,9 +8,11 @@ import sys
 import threading
 from pathlib import Path
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from daskgmm.errors import DamagedDataError, PointerMovedError, StorageError
+from daskgmm.errors import DamagedDataError, DaskGMMWarning, PointerMovedError, StorageError
 from daskgmm.storage import Location
 from daskgmm.storage.pointer import read_pointer, swap_pointer
 
@@ -50,6 +52,22 @@ def test_what_another_removed_is_not_put_again(place):
     with pytest.raises(PointerMovedError, match="holds None where 'first'"):
         swap_pointer(place, "second", "first")
     assert read_pointer(place) is None
+
+
+class UnconditionalFileSystem(MemoryFileSystem):
+    """A service whose library has no conditional put, as gcsfs."""
+
+    protocol = "unconditional"
+
+
+def test_where_two_writers_could_both_win_that_is_said_once(tmp_path):
+    fsspec.register_implementation("unconditional", UnconditionalFileSystem, clobber=True)
+    place = Location.parse(f"unconditional://{tmp_path.name}/latest")
+    swap_pointer(place, "first", None)  # on the condition that nothing is there
+    with pytest.warns(DaskGMMWarning, match=r"latest .*two runs.*a folder of its own"):
+        swap_pointer(place, "second", "first")
+    swap_pointer(place, "third", "second")  # warnings are errors here
+    assert read_pointer(place) == "third"
 
 
 def race(place, writers, expected):
