@@ -14,7 +14,7 @@ import daskgmm
 ROOT = Path(daskgmm.__file__).parent
 
 FLOORS = (
-    {"_version", "errors"},
+    {"_version", "errors", "redaction"},
     {"kernel"},
     {"em"},
     {"configuration"},

@@ -1,5 +1,6 @@
 """Stored rows, row outputs and models, in Zarr and NumPy files."""
 
+from daskgmm.redaction import redacted
 from daskgmm.storage.apart import enclosing_node, first_overlap, is_lasting
 from daskgmm.storage.atomic_output import check_output
 from daskgmm.storage.checkpoints import CheckpointFolder
@@ -9,7 +10,6 @@ from daskgmm.storage.models import read_model, save_model
 from daskgmm.storage.outputs import RowOutput, RowWriter
 from daskgmm.storage.plain_json import plain_json
 from daskgmm.storage.preflight import Preflight, StoredSource, preflight
-from daskgmm.storage.redaction import redacted
 from daskgmm.storage.row_layout import rows_dtype, rows_shape
 from daskgmm.storage.sources import FORMATS, open_source
 from daskgmm.storage.state_files import StateFile

@@ -25,8 +25,8 @@ from daskgmm.errors import (
     OutputExistsError,
     StorageError,
 )
+from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.locations import Location
-from daskgmm.storage.redaction import cause_to_show, one_line
 
 __all__ = ["MARKERS", "AtomicOutput", "atomic_output", "check_output"]
 

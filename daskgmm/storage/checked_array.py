@@ -12,10 +12,10 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore
 
 from daskgmm.errors import DamagedDataError, StorageError
+from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.checked_store import RESTORE_REMEDY, CheckedStore, MissingChunks
 from daskgmm.storage.codecs import CodecChain
 from daskgmm.storage.patience import tell_again, tell_once
-from daskgmm.storage.redaction import cause_to_show, one_line
 from daskgmm.storage.remote import patient_store
 from daskgmm.storage.stored_grid import StoredGrid
 

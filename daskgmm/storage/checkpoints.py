@@ -27,6 +27,7 @@ from daskgmm.errors import (
     NotFoundError,
 )
 from daskgmm.kernel.mixture import Mixture
+from daskgmm.redaction import on_one_line
 from daskgmm.storage.float_groups import FloatGroup, write_group
 from daskgmm.storage.locations import Location
 from daskgmm.storage.models import arrays_of, attributes_of
@@ -185,11 +186,17 @@ class CheckpointFolder:
             if _digest(tree) != entry.digest:
                 raise TreeError("its digest is not the one that was noted")
             value: T = from_tree(kind, tree, instead_of_any=instead_of_any)
-        except (ModelFormatError, DamagedDataError, NotFoundError, ValueError, RecursionError) as e:
+        except (
+            ModelFormatError,
+            DamagedDataError,
+            NotFoundError,
+            ValueError,
+            RecursionError,
+        ) as error:
             raise CheckpointError(
-                f"checkpoint {place.name} cannot be used: {' '.join(str(e).split())}; "
-                "remove the folder to begin anew"
-            ) from e
+                f"checkpoint {place.name} cannot be used: {on_one_line(error)}; remove the folder "
+                "to begin anew"
+            ) from error
         return value
 
     def _swap(self, groups: _Groups) -> None:

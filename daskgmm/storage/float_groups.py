@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
 from daskgmm.errors import DamagedDataError, DataError, ModelFormatError, StorageError
+from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.checked_array import CheckedArray
 from daskgmm.storage.checked_store import RESTORE_REMEDY
 from daskgmm.storage.codecs import CodecChain
 from daskgmm.storage.listing import stored_objects
 from daskgmm.storage.locations import Location
-from daskgmm.storage.redaction import cause_to_show, one_line
 from daskgmm.storage.stored_grid import StoredGrid
 from daskgmm.storage.zarr_nodes import open_node
 

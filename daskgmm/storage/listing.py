@@ -18,8 +18,8 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, ZipStore
 
 from daskgmm.errors import DaskGMMError, StorageError
+from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.patience import patiently, storage_timeout
-from daskgmm.storage.redaction import cause_to_show, one_line
 
 __all__ = ["StoredObject", "stored_objects", "stored_tails"]
 

@@ -13,8 +13,8 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, ZipStore
 
 from daskgmm.errors import MissingDependencyError, ParameterError, StorageError
+from daskgmm.redaction import cause_to_show, one_line, redacted
 from daskgmm.storage.patience import storage_timeout
-from daskgmm.storage.redaction import cause_to_show, one_line, redacted
 from daskgmm.storage.remote import RemoteFileSystem
 from daskgmm.storage.services import service_of
 

@@ -19,12 +19,12 @@ from daskgmm.errors import (
     ParameterError,
     StorageError,
 )
+from daskgmm.redaction import one_line
 from daskgmm.storage.checked_store import MissingChunks
 from daskgmm.storage.fingerprint import fingerprint_of
 from daskgmm.storage.locations import Location
 from daskgmm.storage.patience import patiently, storage_timeout, tell_again
 from daskgmm.storage.preflight import Preflight
-from daskgmm.storage.redaction import one_line
 from daskgmm.storage.row_layout import rows_dtype, rows_shape
 from daskgmm.storage.traffic import count_read
 

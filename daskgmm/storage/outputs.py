@@ -14,10 +14,10 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
 
 from daskgmm.errors import DaskGMMError, StorageError
+from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.atomic_output import AtomicOutput, atomic_output
 from daskgmm.storage.listing import stored_objects
 from daskgmm.storage.locations import Location
-from daskgmm.storage.redaction import cause_to_show, one_line
 from daskgmm.storage.stored_grid import StoredGrid
 
 __all__ = ["RowOutput", "RowWriter", "chunk_rows"]

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from daskgmm.errors import DaskGMMWarning, ParameterError, StorageError
-from daskgmm.storage.redaction import cause_to_show, one_line
+from daskgmm.redaction import cause_to_show, one_line
 
 __all__ = [
     "TIMEOUT_VARIABLE",

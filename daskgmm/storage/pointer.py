@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from daskgmm.errors import DamagedDataError, DaskGMMError, PointerMovedError, StorageError
+from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.locations import Location
 from daskgmm.storage.patience import tell_once
-from daskgmm.storage.redaction import cause_to_show, one_line
 
 __all__ = ["NO_LOCKS", "read_pointer", "swap_pointer"]
 

@@ -22,8 +22,8 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore
 
 from daskgmm.errors import DaskGMMError, StorageError
+from daskgmm.redaction import cause_to_show, one_line, redacted
 from daskgmm.storage.patience import Tries, storage_timeout, tell_again
-from daskgmm.storage.redaction import cause_to_show, one_line, redacted
 from daskgmm.storage.services import service_of
 
 __all__ = ["RemoteFileSystem", "patient_store"]

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from daskgmm.errors import CheckpointError
+from daskgmm.redaction import on_one_line
 from daskgmm.storage.locations import Location
 from daskgmm.storage.plain_json import plain_json
 from daskgmm.storage.pointer import read_pointer, swap_pointer
@@ -107,8 +108,8 @@ class StateFile(Generic[T]):
             value: T = from_tree(self._kind, _plain_tree(found.state))
         except (ValueError, RecursionError) as error:
             raise CheckpointError(
-                f"{self._place.name} is not as daskgmm writes it: "
-                f"{' '.join(str(error).split())}; remove the folder to begin anew"
+                f"{self._place.name} is not as daskgmm writes it: {on_one_line(error)}; remove the "
+                "folder to begin anew"
             ) from error
         if changes and not self._of_any_job:
             raise CheckpointError(

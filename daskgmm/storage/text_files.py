@@ -6,8 +6,8 @@ import os
 import secrets
 
 from daskgmm.errors import NotFoundError, OutputExistsError, StorageError
+from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.locations import Location
-from daskgmm.storage.redaction import cause_to_show, one_line
 
 __all__ = ["check_text_output", "write_text"]
 

@@ -15,9 +15,9 @@ from daskgmm.errors import (
     NotFoundError,
     StorageError,
 )
+from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.locations import Location
 from daskgmm.storage.patience import patiently, storage_timeout
-from daskgmm.storage.redaction import cause_to_show, one_line
 
 __all__ = ["only_array", "open_node"]
 

@@ -14,6 +14,7 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
 from daskgmm.errors import DataError, ParameterError
+from daskgmm.redaction import redacted
 from daskgmm.storage.checked_array import CheckedArray
 from daskgmm.storage.checked_store import CheckedStore, MissingChunks
 from daskgmm.storage.codecs import CodecChain
@@ -21,7 +22,6 @@ from daskgmm.storage.fingerprint import fingerprint_of
 from daskgmm.storage.listing import StoredObject, stored_objects, stored_tails
 from daskgmm.storage.locations import Location
 from daskgmm.storage.preflight import Preflight
-from daskgmm.storage.redaction import redacted
 from daskgmm.storage.row_layout import rows_dtype, rows_shape
 from daskgmm.storage.zarr_nodes import only_array, open_node
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskgmm import errors
-from daskgmm.storage.redaction import cause_to_show, one_line, redacted
+from daskgmm.redaction import cause_to_show, one_line, redacted
 
 PART = st.text("abcXYZ019-_.~", min_size=1, max_size=12)
 SCHEME = st.text("abcxyz", min_size=1, max_size=4)

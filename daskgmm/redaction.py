@@ -1,10 +1,10 @@
-"""Names that can be shown: addresses without the secrets in them."""
+"""What can be shown: addresses without the secrets in them, messages on one line."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["cause_to_show", "one_line", "redacted"]
+__all__ = ["cause_to_show", "on_one_line", "one_line", "redacted"]
 
 # Whole words only: looking for a scheme from every letter on takes quadratic time.
 _SCHEME = r"(?<![A-Za-z0-9+.\-])[A-Za-z0-9+.\-]+"
@@ -45,9 +45,20 @@ def redacted(text: str) -> str:
     return _URL.sub(_without_secrets, text)
 
 
+def on_one_line(text: object) -> str:
+    r"""What something says: redacted, without line breaks.
+
+    Examples
+    --------
+    >>> on_one_line(ValueError("s3://key:secret@bucket/x\n  is gone"))
+    's3://***@bucket/x is gone'
+    """
+    return " ".join(redacted(str(text)).split())
+
+
 def one_line(error: BaseException) -> str:
     """Class and message of an error: redacted, on one line, at most some 300 characters."""
-    message = " ".join(redacted(str(error)).split())
+    message = on_one_line(error)
     if len(message) > _LONGEST:
         message = message[:_LONGEST] + "..."
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
