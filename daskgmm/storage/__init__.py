@@ -9,18 +9,16 @@ from daskgmm.storage.locations import Location
 from daskgmm.storage.models import read_model, save_model
 from daskgmm.storage.outputs import RowOutput, RowWriter
 from daskgmm.storage.plain_json import plain_json
-from daskgmm.storage.preflight import Preflight, StoredSource, preflight
+from daskgmm.storage.preflight import StoredSource, preflight
 from daskgmm.storage.row_layout import rows_dtype, rows_shape
-from daskgmm.storage.sources import FORMATS, open_source
+from daskgmm.storage.sources import open_source
 from daskgmm.storage.state_files import StateFile
 from daskgmm.storage.text_files import check_text_output, write_text
 from daskgmm.storage.traffic import bytes_read
 
 __all__ = [
-    "FORMATS",
     "CheckpointFolder",
     "Location",
-    "Preflight",
     "RowOutput",
     "RowWriter",
     "StateFile",

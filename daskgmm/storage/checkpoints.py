@@ -20,10 +20,8 @@ import numpy as np
 
 from daskgmm.errors import (
     CheckpointError,
-    DamagedDataError,
     DaskGMMError,
     DaskGMMWarning,
-    ModelFormatError,
     NotFoundError,
 )
 from daskgmm.kernel.mixture import Mixture
@@ -186,13 +184,7 @@ class CheckpointFolder:
             if _digest(tree) != entry.digest:
                 raise TreeError("its digest is not the one that was noted")
             value: T = from_tree(kind, tree, instead_of_any=instead_of_any)
-        except (
-            ModelFormatError,
-            DamagedDataError,
-            NotFoundError,
-            ValueError,
-            RecursionError,
-        ) as error:
+        except (NotFoundError, ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"checkpoint {place.name} cannot be used: {on_one_line(error)}; remove the folder "
                 "to begin anew"
