@@ -195,12 +195,15 @@ class Hostile:
             self.counts[f"{name}, {end}"] += 1
 
     def changed_bytes(self, content: bytes) -> bytes:
-        """A few bytes flipped, cut off, doubled or put in."""
+        """A few bytes flipped, cut off, doubled or put in, or what makes a parser recurse."""
         changed = bytearray(content)
         for _ in range(self.random.choice([1, 1, 1, 3, 20])):
             at = self.random.randrange(len(changed) + 1)
-            kind = self.random.randrange(4)
-            if kind == 0 and at < len(changed):
+            kind = self.random.randrange(5)
+            if kind == 4:
+                at = changed.find(b":", at) + 1  # where a value begins
+                changed[at:at] = self.random.choice([b"[", b'{"a":', b"- "]) * 10_000
+            elif kind == 0 and at < len(changed):
                 changed[at] ^= 1 << self.random.randrange(8)
             elif kind == 1:
                 del changed[at : at + self.random.choice([1, 10, 10**6])]
