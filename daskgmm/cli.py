@@ -59,7 +59,7 @@ from daskgmm.logs import LOG_FORMATS, JsonLines, Log, log_opened
 from daskgmm.metrics import metrics_written
 from daskgmm.selection import CRITERIA
 from daskgmm.storage import plain_json, redacted
-from daskgmm.storage.remote import TIMEOUT_VARIABLE
+from daskgmm.storage.patience import TIMEOUT_VARIABLE
 
 __all__ = ["main"]
 

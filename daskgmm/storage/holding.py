@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from daskgmm.errors import DaskGMMError, JobRunningError, PointerMovedError, StorageError
+from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.locations import Location
 from daskgmm.storage.pointer import NO_LOCKS, read_pointer, swap_pointer
-from daskgmm.storage.redaction import cause_to_show, one_line
 
 __all__ = ["held"]
 
