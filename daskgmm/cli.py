@@ -57,8 +57,9 @@ from daskgmm.jobfile import KEYS, Given, Job, read_job
 from daskgmm.kernel import FAMILIES
 from daskgmm.logs import LOG_FORMATS, JsonLines, Log, log_opened
 from daskgmm.metrics import metrics_written
+from daskgmm.redaction import on_one_line, redacted
 from daskgmm.selection import CRITERIA
-from daskgmm.storage import plain_json, redacted
+from daskgmm.storage import plain_json
 from daskgmm.storage.patience import TIMEOUT_VARIABLE
 
 __all__ = ["main"]
@@ -96,12 +97,12 @@ def _as_click_errors(way_on: str | None) -> Iterator[None]:
     try:
         yield
     except (ParameterError, InvalidParameterError) as error:
-        raise click.UsageError(_one_line(error)) from None
+        raise click.UsageError(on_one_line(error)) from None
     except DaskGMMError as error:
         kind = _ResumableException if error.is_resumable else click.ClickException
-        raise kind(_one_line(error)) from None
+        raise kind(on_one_line(error)) from None
     except InterruptedFitError as error:
-        raise _ResumableException(_one_line(error)) from None
+        raise _ResumableException(on_one_line(error)) from None
     except KeyboardInterrupt:
         if way_on is not None:
             raise _ResumableException(f"interrupted; {way_on}") from None
@@ -137,17 +138,13 @@ def _terminable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
-
-
 def _failed(error: click.ClickException) -> Failed:
-    return Failed(" ".join(error.format_message().split()), error.exit_code)
+    return Failed(on_one_line(error.format_message()), error.exit_code)
 
 
 def _crashed(error: Exception) -> Failed:
     """Of an error that nobody foresaw: where it happened is what helps then."""
-    text = f"{type(error).__name__}: {_one_line(error)}"
+    text = f"{type(error).__name__}: {on_one_line(error)}"
     return Failed(text, 1, traceback=redacted("".join(traceback.format_exception(error))))
 
 

@@ -49,6 +49,7 @@ from daskgmm.execution import Message, ProgressLines, StagingReport, in_force, t
 from daskgmm.inputs import OpenedRows, Stage, check_unmasked, is_lazy, open_input
 from daskgmm.kernel import FAMILIES, Mixture, must_compile, warm_up
 from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of_record
+from daskgmm.redaction import redacted
 from daskgmm.starts import (
     given_start,
     is_fitted_to_sample,
@@ -57,7 +58,7 @@ from daskgmm.starts import (
     stepper_of,
     tol_of,
 )
-from daskgmm.storage import read_model, redacted, save_model
+from daskgmm.storage import read_model, save_model
 
 __all__ = ["GaussianMixture", "load_model"]
 

@@ -25,7 +25,8 @@ from daskgmm.execution import (
     Underway,
     listening,
 )
-from daskgmm.storage import enclosing_node, plain_json, redacted
+from daskgmm.redaction import on_one_line, redacted
+from daskgmm.storage import enclosing_node, plain_json
 
 __all__ = ["LOG_FORMATS", "JsonLines", "Log", "log_opened"]
 
@@ -201,7 +202,7 @@ def _warnings_to(log: Log) -> Iterator[None]:
     """Warnings as events; which ones are shown is for filters to say."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        log(Message(" ".join(str(message).split()), "warning"))
+        log(Message(on_one_line(message), "warning"))
 
     with warnings.catch_warnings():
         warnings.showwarning = show
@@ -216,9 +217,8 @@ class _Records(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = " ".join(redacted(record.getMessage()).split())
         level = "warning" if record.levelno < logging.ERROR else "error"
-        self._log(Message(f"{record.name}: {text}", level))
+        self._log(Message(f"{record.name}: {on_one_line(record.getMessage())}", level))
 
 
 @contextmanager

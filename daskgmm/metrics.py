@@ -32,7 +32,8 @@ from daskgmm.execution import (
     listening,
     peak_memory_bytes,
 )
-from daskgmm.storage import bytes_read, enclosing_node, plain_json, redacted
+from daskgmm.redaction import redacted
+from daskgmm.storage import bytes_read, enclosing_node, plain_json
 
 __all__ = ["MetricsFile", "metrics_written"]
 

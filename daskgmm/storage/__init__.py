@@ -1,6 +1,5 @@
 """Stored rows, row outputs and models, in Zarr and NumPy files."""
 
-from daskgmm.redaction import redacted
 from daskgmm.storage.apart import enclosing_node, first_overlap, is_lasting
 from daskgmm.storage.atomic_output import check_output
 from daskgmm.storage.checkpoints import CheckpointFolder
@@ -34,7 +33,6 @@ __all__ = [
     "plain_json",
     "preflight",
     "read_model",
-    "redacted",
     "rows_dtype",
     "rows_shape",
     "save_model",
