@@ -153,7 +153,7 @@ _ENDS_BY_ITSELF = {**_DASHBOARD, "idle_timeout": "1h"}
 
 KINDS: dict[str, Kind] = {
     "local": StartedCluster(
-        class_path="distributed:LocalCluster",
+        class_path="daskgmm.execution.local_cluster:LocalCluster",
         options=_LOCAL,
         # It binds to loopback by itself; that no option says otherwise keeps it there.
         defaults={

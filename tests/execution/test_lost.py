@@ -6,16 +6,19 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import dask
 import dask.array as da
+import psutil
 import pytest
 from distributed import Client, LocalCluster
 
 from daskgmm.errors import ClusterError, WorkersDiedError
 from daskgmm.execution import DaskRows
 from daskgmm.execution.cluster_kinds import ALLOWED_FAILURES
+from daskgmm.execution.local_cluster import LocalCluster as LastingCluster
 
 
 def rows():
@@ -71,6 +74,39 @@ def test_workers_that_die_once_are_replaced(cluster, tmp_path):
     cluster.scheduler.allowed_failures = ALLOWED_FAILURES
     assert rows().fold(die_once, str(tmp_path)) == 8
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_worker_that_is_killed_before_it_has_begun_is_started_again():
+    """Dask's own nanny gives up, and with it the cluster."""
+    before, killed = set(_children()), []
+
+    def kill_the_first():
+        while not killed:
+            killed.extend(_kill(child) for child in set(_children()) - before)
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill_the_first)
+    killer.start()
+    options = {"dashboard_address": None, "memory_limit": "1GiB", "silence_logs": 50}
+    with LastingCluster(n_workers=1, threads_per_worker=1, **options) as cluster:
+        killer.join()
+        with Client(cluster) as client:
+            client.wait_for_workers(1, timeout=60)
+            assert rows().fold(n_rows_of) == 8
+    assert killed
+
+
+def _children():
+    """Processes below this one that are to become workers."""
+    with suppress(psutil.NoSuchProcess):
+        found = psutil.Process().children(recursive=True)
+        return [child for child in found if "spawn_main" in " ".join(child.cmdline())]
+    return []
+
+
+def _kill(process):
+    process.kill()
+    return process.pid
 
 
 class _Scheduler:
