@@ -17,7 +17,8 @@ from distributed import Client, KilledWorker, get_client
 from distributed.client import ClosedClientError
 from distributed.comm import CommClosedError
 
-from daskgmm.errors import ClusterError, WorkersDiedError
+from daskgmm.configuration import one_line
+from daskgmm.errors import ClusterError, DaskGMMError, MemoryLimitError, WorkersDiedError
 
 __all__ = ["SCHEDULER_LOST", "Scheduler", "client_in_force", "in_force"]
 
@@ -74,7 +75,15 @@ class Scheduler:
         ------
         ClusterError
             Worker after worker died of the task, or the scheduler is lost.
+        MemoryLimitError
+            The system has no more memory to give.
         """
+        with _memory_errors():
+            return self._compute(task, n_threads, stop)
+
+    def _compute(
+        self, task: Delayed, n_threads: int | None, stop: Callable[[], None] | None
+    ) -> Any:
         if self.has_workers:
             with _cluster_errors():
                 return task.compute(optimize_graph=False, retries=_RETRIES)
@@ -126,6 +135,20 @@ def in_force() -> Scheduler:
         sum(threads),
         int(_SHARE_BEFORE_SPILLING * min(limits)) if limits else None,
     )
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Say in one line what to do where an allocation failed, here or on a worker."""
+    try:
+        yield
+    except DaskGMMError:
+        raise
+    except MemoryError as error:
+        raise MemoryLimitError(
+            f"the system gave no more memory in the middle of a pass ({one_line(error)}); lower "
+            f"--memory-limit (memory_limit) or the number of threads, or end what else takes it"
+        ) from error
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from daskgmm import GaussianMixture
 from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, run, scan_rows
 from daskgmm.em.rows import grain_rows
-from daskgmm.errors import DataError, NonFiniteError
+from daskgmm.errors import DataError, MemoryLimitError, NonFiniteError
 from daskgmm.execution import DaskRows, array_of_source, coalesced
 from daskgmm.kernel import Mixture, e_step
 from daskgmm.storage import open_source
@@ -341,6 +341,16 @@ def test_when_one_task_fails_the_others_stop_at_their_next_piece():
     with dask.config.set(scheduler="threads"), pytest.raises(OSError, match="the disk is gone"):
         rows.fold(_n_rows)
     assert n_read < 1000
+
+
+def test_memory_that_ran_out_is_an_error_that_says_what_to_do():
+    """No traceback: of a system without memory there is nothing to debug."""
+
+    def greedy(block, start):
+        return np.empty(2**50)
+
+    with pytest.raises(MemoryLimitError, match=r"Unable to allocate 8\.00 PiB.*--memory-limit"):
+        DaskRows(da.ones((8, 2), chunks=(4, 2))).fold(greedy)
 
 
 def test_blocks_that_workers_hold_are_folded_where_they_are(x, truth, cluster):
