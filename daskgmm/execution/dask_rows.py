@@ -35,7 +35,10 @@ from daskgmm.execution.memory import TARGET_BYTES, read_rows
 from daskgmm.execution.scheduler import SCHEDULER_LOST, in_force
 from daskgmm.kernel.blas import single_thread, single_threaded_blas_for_good
 
-__all__ = ["DaskRows", "array_of_source", "coalesced"]
+__all__ = ["PARTITION_KEY", "DaskRows", "array_of_source", "coalesced"]
+
+PARTITION_KEY = "fold-"
+"""How the keys of tasks that read rows begin: by it they are known from those that add up."""
 
 _FAN_IN = 16  # a power of two, so that the tree of trees is the tree
 _TASKS_PER_THREAD = 32  # a thread that ends first is idle for a task's time: 3% of a pass
@@ -203,7 +206,7 @@ class DaskRows:
             run = self._partitions_per_task(here or scheduler.total_threads)
             terms = [(_fold_run, work_key, i, min(i + run, n)) for i in range(0, n, run)]
         graph[work_key] = work
-        level = [(f"fold-{token}", i) for i in range(len(terms))]
+        level = [(f"{PARTITION_KEY}{token}", i) for i in range(len(terms))]
         graph.update(zip(level, terms, strict=True))
         depth = 0
         while len(level) > 1:

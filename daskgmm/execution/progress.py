@@ -15,6 +15,7 @@ from dask.callbacks import Callback
 from tqdm import tqdm
 
 from daskgmm.em import FitBegan, Iteration, RareComponent, Resumed, ScanDone
+from daskgmm.execution.dask_rows import PARTITION_KEY
 from daskgmm.execution.events import Event, Failed, Message, Underway, teller
 
 __all__ = ["PassProgress", "ProgressBar", "ProgressLines", "Seldom", "duration", "is_partition"]
@@ -234,4 +235,4 @@ class PassProgress(Callback):
 
 def is_partition(key: Any) -> bool:
     """Whether a task of this key reads rows."""
-    return str(key[0] if isinstance(key, tuple) else key).startswith("fold-")
+    return str(key[0] if isinstance(key, tuple) else key).startswith(PARTITION_KEY)
