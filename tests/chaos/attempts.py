@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import math
 import multiprocessing
 import os
 import resource
@@ -70,12 +71,15 @@ class Attempt:
     began : float
     struck_at_start : bool
         Whether the driver got a signal before it had said anything: while it was importing.
+    seconds : float
+        That it took, once it has ended.
     """
 
     job: Job
     process: Any
     began: float
     struck_at_start: bool = False
+    seconds: float = math.inf
 
     @property
     def is_alive(self) -> bool:
@@ -98,6 +102,7 @@ class Attempt:
             os.kill(self.process.pid, signal.SIGUSR1)  # to tell where
             self.process.join(1.0)
             raise AssertionError(f"hung: {self.job.stderr}")
+        self.seconds = time.perf_counter() - self.began
         return int(self.process.exitcode)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from .attempts import started
-from .faults import FAULTS, Chance, died_at_start
+from .faults import FAULTS, Chance, died_of_signal
 from .jobs import Job, make_data
 from .sites import SITES, Site
 
@@ -82,15 +81,11 @@ class Campaign:
         if name not in self._sites:
             site = self._sites[name] = SITES[name](self.work)
             self._stack.callback(site.close)
-            if not self._expected:  # the first job pays for what is done once
+            for _ in range(2):  # the first pays for what is done once
                 job = self._new_job(site)
-                self._attempt(job, site)
-                self._expected = job.outputs()
-            job = self._new_job(site)
-            began = time.perf_counter()
-            self._attempt(job, site)
-            self.seconds[name] = time.perf_counter() - began
-            self._check(job, is_done=True)
+                self.seconds[name] = self._undisturbed(job, site)
+                self._expected = self._expected or job.outputs()
+                self._check(job, is_done=True)
             self.say(f"undisturbed ({name}): {self.seconds[name]:.1f} s")
         return self._sites[name]
 
@@ -109,35 +104,40 @@ class Campaign:
             if is_done or sum(self.counts.values()) >= n_faults:
                 break
         if not is_done:
-            self._attempt(job, site)
+            self._undisturbed(job, site)
             self._check(job, is_done=True)
         left = [name for name in job.place.names if name.startswith(".")]
         assert fault.may_leave or not left, left
         job.remove()
 
-    def _attempt(self, job: Job, site: Site, kind: str | None = None) -> int:
-        """Exit status of a run of the job, disturbed or not."""
-        fault = FAULTS[kind] if kind else None
-        with ExitStack() as stack:
-            launch = stack.enter_context(site.open())
-            if fault is not None:
-                chance = Chance(self._random, self.seconds[fault.site])
-                launch |= stack.enter_context(fault.around(job, chance))
-            attempt = stack.enter_context(started(job, launch))
-            hits = fault.strike(attempt, site, chance) if fault else 0
+    @staticmethod
+    def _undisturbed(job: Job, site: Site) -> float:
+        """Seconds of a run of the job that nothing happens to."""
+        with site.open() as launch, started(job, launch) as attempt:
             status = attempt.end()
-        if fault is None:
-            assert status == 0, f"undisturbed, it ended with {status}: {job.stderr[-2000:]}"
-            return 0
+        assert status == 0, f"undisturbed, it ended with {status}: {job.stderr[-2000:]}"
+        return attempt.seconds
+
+    def _attempt(self, job: Job, site: Site, kind: str) -> int:
+        """Exit status of a run of the job that something may happen to."""
+        fault = FAULTS[kind]
+        chance = Chance(self._random, self.seconds[site.name])
+        with (
+            site.open() as launch,
+            fault.around(job, chance) as more,
+            started(job, launch | more) as attempt,
+        ):
+            hits = fault.strike(attempt, site, chance)
+            status = attempt.end()
         end = _NAMES.get(status, str(status))
-        if died_at_start(attempt, status):
-            end = "ended while it was importing"
+        if died_of_signal(attempt, status):
+            end = "ended while it imported, or at exit"
         elif status in (1, 75):
             assert len(job.errors) == 1, job.stderr[-2000:]
             self.say(f"{kind}: {job.errors[0]}")
         self.counts[kind] += hits
         self.ends[f"{kind}: {end}"] += 1
-        is_allowed = status in fault.statuses or died_at_start(attempt, status)
+        is_allowed = status in fault.statuses or died_of_signal(attempt, status)
         assert is_allowed, f"it ended with {status}: {job.stderr[-2000:]}"
         return status
 

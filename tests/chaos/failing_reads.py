@@ -1,4 +1,4 @@
-"""Reads of a local store that fail now and then, in whatever process the variable reaches.
+"""Reads of the data that fail now and then, in whatever process the variable reaches.
 
 Dask's workers load this module as a preload, and so do it, too.
 """
@@ -38,7 +38,8 @@ def install() -> None:
     read, chance = LocalStore.get, random.Random(os.getpid())
 
     async def get(self: LocalStore, key: str, *args: Any, **options: Any) -> Any:
-        if "c/" in key and chance.random() < float(share) and _count(tally, int(at_most)):
+        is_chunk = key.startswith("c/") and self.root.name == "data.zarr"
+        if is_chunk and chance.random() < float(share) and _count(tally, int(at_most)):
             raise chance.choice(_ERRORS)()
         return await read(self, key, *args, **options)
 

@@ -18,7 +18,7 @@ from .attempts import Attempt, Launch
 from .jobs import N_CHUNKS, Job
 from .sites import STORAGE_TIMEOUT, Site
 
-__all__ = ["FAULTS", "Chance", "Fault", "died_at_start"]
+__all__ = ["FAULTS", "Chance", "Fault", "died_of_signal"]
 
 
 @dataclass
@@ -142,7 +142,7 @@ def _replace(path: Path, content: bytes) -> None:
 @contextmanager
 def _small_disk(job: Job, chance: Chance) -> Iterator[Launch]:
     """Files cannot grow beyond some size."""
-    sizes = [50, 500, 2000, 5000, 20_000, 100_000, 1_000_000]
+    sizes = [50, 2000, 20_000, 500_000, 1_000_000, 2_000_000, 4_000_000]
     yield Launch(file_limit=chance.random.choice(sizes))
 
 
@@ -181,15 +181,18 @@ class Fault:
     may_leave: bool = False
 
 
-def died_at_start(attempt: Attempt, status: int) -> bool:
-    """Whether a signal ended the driver as it ends any program, before ours could handle it."""
-    return attempt.struck_at_start and status in (1, -signal.SIGTERM, -signal.SIGINT)
+def died_of_signal(attempt: Attempt, status: int) -> bool:
+    """Whether a signal ended the driver as it ends any program: before or after it handles them."""
+    if status == 1:
+        return attempt.struck_at_start and not attempt.job.errors
+    is_done = attempt.job.is_done
+    return status in (-signal.SIGTERM, -signal.SIGINT) and (attempt.struck_at_start or is_done)
 
 
 FAULTS: dict[str, Fault] = {
     "driver killed": Fault(_signal(signal.SIGKILL), frozenset({-9, 0}), may_leave=True),
     "driver asked to end": Fault(
-        _signal(signal.SIGTERM, signal.SIGINT), frozenset({75, 1, 0}), site="script"
+        _signal(signal.SIGTERM, signal.SIGINT), frozenset({75, 1, 0}), site="script", attempts=6
     ),
     "worker killed": Fault(_kill_workers, frozenset({0}), site="workers", attempts=1),
     "task failed": Fault(
@@ -214,6 +217,6 @@ FAULTS: dict[str, Fault] = {
         _store_away(briefly=False), frozenset({0, 1}), site="objects", attempts=2, may_leave=True
     ),
     "chunk gone bad": Fault(_none, frozenset({0, 1}), around=_damaged_chunk),
-    "disk full": Fault(_none, frozenset({0, 1}), around=_small_disk),
+    "disk full": Fault(_none, frozenset({0, 1}), attempts=4, around=_small_disk),
 }
 """Every kind of fault."""

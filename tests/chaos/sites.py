@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 
@@ -38,6 +38,8 @@ class Site:
         Of the campaign: it has the data.
     """
 
+    name: ClassVar[str] = "threads"
+
     def __init__(self, work: Path) -> None:
         self.work = work
 
@@ -62,6 +64,8 @@ class Site:
 class Script(Site):
     """Threads of the driver, started as users start it."""
 
+    name: ClassVar[str] = "script"
+
     @contextmanager
     def open(self) -> Iterator[Launch]:
         yield Launch(is_script=True)
@@ -69,6 +73,8 @@ class Script(Site):
 
 class Workers(Site):
     """Two worker processes that the driver starts."""
+
+    name: ClassVar[str] = "workers"
 
     @contextmanager
     def open(self) -> Iterator[Launch]:
@@ -79,6 +85,8 @@ class Workers(Site):
 
 class OwnScheduler(Site):
     """A scheduler and two workers, processes that were there before the driver."""
+
+    name: ClassVar[str] = "scheduler"
 
     @contextmanager
     def open(self) -> Iterator[Launch]:
@@ -118,6 +126,8 @@ def _dask(name: str, *arguments: str) -> None:
 
 class Objects(Site):
     """Data, checkpoints and outputs on S3, which can be away."""
+
+    name: ClassVar[str] = "objects"
 
     def __init__(self, work: Path) -> None:
         super().__init__(work)
@@ -177,10 +187,6 @@ class Objects(Site):
 
 
 SITES: dict[str, type[Site]] = {
-    "threads": Site,
-    "script": Script,
-    "workers": Workers,
-    "scheduler": OwnScheduler,
-    "objects": Objects,
+    site.name: site for site in (Site, Script, Workers, OwnScheduler, Objects)
 }
 """Every site."""
