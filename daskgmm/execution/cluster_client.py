@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,22 +15,25 @@ from distributed import Client, Security
 from distributed.comm import connect as open_comm
 
 from daskgmm.configuration import one_line
-from daskgmm.errors import ClusterError, DaskGMMError
+from daskgmm.errors import ClusterError, DaskGMMError, DaskGMMWarning
 from daskgmm.execution.cluster_config import ENCRYPTED
-from daskgmm.execution.cluster_security import warn_plain
+from daskgmm.execution.cluster_security import is_loopback, warn_plain
 
 __all__ = [
+    "ALLOWED_FAILURES",
     "CONNECT_SECONDS",
     "WAIT_SECONDS",
+    "allow_many_deaths",
     "as_cluster_error",
     "connect",
     "in_own_loop",
-    "is_loopback",
     "wait_for_worker",
 ]
 
 logger = logging.getLogger(__name__)
 
+ALLOWED_FAILURES = 10
+"""How many workers a task may see die before it is blamed for their deaths."""
 CONNECT_SECONDS = 10.0
 """How long a scheduler may take to answer, where ``client.timeout`` does not say."""
 WAIT_SECONDS = 300.0
@@ -57,6 +60,7 @@ def connect(
         ):
             _probe(address, security or Security(), timeout)
             client = stack.enter_context(Client(address, security=security, timeout=timeout))
+        allow_many_deaths(client, where)
         wait_for_worker(client, where, wait_seconds, "the workers of that scheduler")
         yield client
 
@@ -97,12 +101,37 @@ def wait_for_worker(client: Client, where: str, seconds: float, look_at: str) ->
         ) from error
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host's name means this machine, to this machine alone."""
+def allow_many_deaths(client: Client, where: str) -> None:
+    """Raise what a scheduler allows to ours, whoever started it; never lower it.
+
+    A preempted or overfull worker is not the fault of the task that it was running. Dask's
+    default of 3 such deaths ends a fit of hours.
+
+    Warns
+    -----
+    DaskGMMWarning
+        If the scheduler does not let us.
+    """
+
+    def raise_limit(least: int, dask_scheduler: Any = None) -> int:
+        before = int(dask_scheduler.allowed_failures)
+        dask_scheduler.allowed_failures = max(least, before)
+        return before
+
     try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        # A function in a function travels as its code: the scheduler may have no daskgmm.
+        before = client.run_on_scheduler(raise_limit, ALLOWED_FAILURES)
+    except Exception as error:  # a scheduler's refusals are of many kinds
+        warnings.warn(
+            f"{where}: how many workers a task may see die could not be raised to "
+            f"{ALLOWED_FAILURES} ({one_line(error)}); unless the scheduler was started with "
+            f"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES={ALLOWED_FAILURES} it is 3",
+            DaskGMMWarning,
+            stacklevel=2,
+        )
+    else:
+        if before < ALLOWED_FAILURES:
+            logger.info("%s: allowed-failures raised from %d", where, before)
 
 
 @contextmanager

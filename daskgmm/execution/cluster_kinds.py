@@ -20,8 +20,10 @@ from distributed import Client
 from daskgmm.configuration import COUNT, SECONDS, TEXT, WAIT, Configuration, Schema, one_line
 from daskgmm.errors import ClusterError, MissingDependencyError
 from daskgmm.execution.cluster_client import (
+    ALLOWED_FAILURES,
     CONNECT_SECONDS,
     WAIT_SECONDS,
+    allow_many_deaths,
     as_cluster_error,
     connect,
     wait_for_worker,
@@ -32,6 +34,8 @@ from daskgmm.execution.cluster_security import (
     Protection,
     certificates,
     check_certificates,
+    warn_clear,
+    warn_open_dashboard,
     warn_plain,
 )
 
@@ -45,8 +49,6 @@ __all__ = [
     "optional",
 ]
 
-ALLOWED_FAILURES = 10
-"""How many workers a task may see die before it is blamed for their deaths."""
 CLIENT: Schema = {"timeout": SECONDS, "wait_seconds": WAIT}
 """The section ``client``."""
 
@@ -144,6 +146,7 @@ class StartedCluster:
                 cluster = stack.enter_context(self.started(config))
                 timeout = settings.get("timeout", CONNECT_SECONDS)
                 client = stack.enter_context(Client(cluster, timeout=timeout))
+            allow_many_deaths(client, config.path)
             wait_seconds = settings.get("wait_seconds", self.wait_seconds)
             wait_for_worker(client, config.path, wait_seconds, self.look_at)
             yield client
@@ -177,6 +180,8 @@ class StartedCluster:
     def arguments(self, config: Configuration) -> dict[str, Any]:
         """Return the arguments of the class, but for its size."""
         arguments: dict[str, Any] = dask.config.merge(self.defaults, config.section("options"))
+        warn_clear(config)
+        warn_open_dashboard(config, self.protection)
         if self.unpacked:
             arguments |= arguments.pop(self.unpacked, {})
         if self.protection is Protection.CERTIFICATES:
@@ -212,11 +217,7 @@ def optional(path: str, extra: str, where: str) -> Any:
 
 
 def many_deaths_allowed() -> AbstractContextManager[Any]:
-    """Return the setting for schedulers that start here, or inherit settings from here.
-
-    A preempted or overfull worker is not the fault of the task that it was running. Dask's
-    default of 3 such deaths ends a fit of hours.
-    """
+    """Return the setting for schedulers that start here, or inherit settings from here."""
     key = "distributed.scheduler.allowed-failures"
     setting: AbstractContextManager[Any] = dask.config.set(
         {key: max(ALLOWED_FAILURES, dask.config.get(key))}

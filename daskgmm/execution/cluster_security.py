@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from enum import Enum
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from distributed import Security
 
@@ -12,7 +14,16 @@ from daskgmm.configuration import Configuration, Schema, one_line
 from daskgmm.errors import DaskGMMWarning, MissingDependencyError
 from daskgmm.execution.cluster_config import FILE
 
-__all__ = ["TLS", "Protection", "certificates", "check_certificates", "warn_plain"]
+__all__ = [
+    "TLS",
+    "Protection",
+    "certificates",
+    "check_certificates",
+    "is_loopback",
+    "warn_clear",
+    "warn_open_dashboard",
+    "warn_plain",
+]
 
 TLS: Schema = {"ca": FILE, "cert": FILE, "key": FILE}
 """The section ``tls``: names of PEM files, relative to the configuration."""
@@ -79,6 +90,50 @@ def warn_plain(where: str) -> None:
         DaskGMMWarning,
         stacklevel=2,
     )
+
+
+def warn_clear(config: Configuration) -> None:
+    """Warn of addresses of a gateway to which a token or password would go in clear."""
+    for name, value in config.section("options").items():
+        url = urlsplit(value) if isinstance(value, str) else None
+        if url is not None and url.scheme == "http" and not is_loopback(str(url.hostname)):
+            warnings.warn(
+                f"{config.path}: options.{name} begins with http://: who listens on the way to "
+                f"{url.hostname} learns the token by which you show who you are; use https://",
+                DaskGMMWarning,
+                stacklevel=2,
+            )
+
+
+def warn_open_dashboard(config: Configuration, protection: Protection) -> None:
+    """Warn of a dashboard that other machines reach."""
+    options = config.section("options")
+    for prefix, section in (
+        ("", options),
+        ("scheduler_options.", options.get("scheduler_options")),
+    ):
+        value = (section or {}).get("dashboard_address")
+        if value is None:
+            continue
+        host = value.rpartition(":")[0].strip("[]")
+        # Without a host it listens where the scheduler does.
+        if is_loopback(host) or (not host and protection is Protection.LOOPBACK):
+            continue
+        warnings.warn(
+            f"{config.path}: options.{prefix}dashboard_address {value} is open to other machines, "
+            f"and Dask's dashboard has no password: whoever reaches it sees what runs; use "
+            f"127.0.0.1:0 and an SSH tunnel, or close the network",
+            DaskGMMWarning,
+            stacklevel=2,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name means this machine, to this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _files(config: Configuration) -> dict[str, Path]:

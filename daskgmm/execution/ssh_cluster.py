@@ -17,9 +17,9 @@ from distributed import Security
 
 from daskgmm.configuration import TEXT, Configuration, Schema, one_line
 from daskgmm.errors import ClusterError
-from daskgmm.execution.cluster_client import in_own_loop, is_loopback
+from daskgmm.execution.cluster_client import in_own_loop
 from daskgmm.execution.cluster_kinds import StartedCluster, many_deaths_allowed, optional
-from daskgmm.execution.cluster_security import check_certificates
+from daskgmm.execution.cluster_security import check_certificates, is_loopback
 
 __all__ = ["SSHHosts"]
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import dask
@@ -19,6 +20,7 @@ from daskgmm.errors import (
     MissingDependencyError,
     NotFoundError,
 )
+from daskgmm.execution.cluster_client import connect
 from daskgmm.execution.cluster_kinds import ALLOWED_FAILURES
 from daskgmm.execution.cluster_security import Protection, certificates
 from daskgmm.execution.cluster_table import KINDS
@@ -186,6 +188,40 @@ def test_cluster_beyond_loopback_needs_tls_or_warns(monkeypatch, write):
     monkeypatch.setitem(KINDS, "remote", dataclasses.replace(remote, protection=Protection.NONE))
     with pytest.warns(DaskGMMWarning, match="whoever reaches"), open_cluster(path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("section", "address", "is_open"),
+    [
+        ("", "0.0.0.0:0", True),
+        ("", "[::]:0", True),
+        ("", "127.0.0.1:0", False),
+        ("", "localhost:0", False),
+        ("", ":0", False),  # as the scheduler, which listens on loopback
+        ("scheduler_options", ":0", True),
+        ("scheduler_options", "10.0.0.1:0", True),
+        ("scheduler_options", "127.0.0.1:0", False),
+    ],
+)
+def test_dashboard_that_others_reach_is_warned_of(write, section, address, is_open):
+    kind, options = "local", f"{{dashboard_address: '{address}'}}"
+    if section:
+        kind, options = "slurm", f"{{{section}: {options}}}"
+    config = read_config(write(f"cluster: {kind}\nworkers: 1\noptions: {options}\n"))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        KINDS[kind].arguments(config)
+    assert ["has no password" in str(warning.message) for warning in told] == [True] * is_open
+
+
+def test_gateway_that_does_not_encrypt_is_warned_of(write):
+    text = "cluster: gateway\nworkers: 1\noptions: {{address: '{}'}}\n"
+    config = read_config(write(text.format("http://me:secret@gateway.example.org")))
+    with pytest.warns(DaskGMMWarning, match=r"options\.address begins with http.* token") as told:
+        KINDS["gateway"].arguments(config)
+    assert "secret" not in str(told[0].message)
+    for address in ("https://gateway.example.org", "http://127.0.0.1:8000"):
+        KINDS["gateway"].arguments(read_config(write(text.format(address))))
 
 
 # Certificates
@@ -369,7 +405,7 @@ def test_what_a_class_prints_is_not_on_standard_output(monkeypatch, write, capfd
             print("Creating scheduler instance")
             super().__init__(**options)
 
-    monkeypatch.setattr("distributed.LocalCluster", Talking)
+    monkeypatch.setattr("daskgmm.execution.local_cluster.LocalCluster", Talking)
     with open_cluster(write(LOCAL + "options: {processes: false}\n")) as client:
         client.cluster._log("Creating worker instance")
     told = capfd.readouterr()
@@ -437,7 +473,30 @@ def test_running_scheduler_is_used_and_left_running(scheduler, write, tmp_path):
             with open_cluster(scheduler) as client:
                 assert client.scheduler.address == scheduler
                 assert delayed(os.getpid)().compute() != os.getpid()
+                assert (
+                    client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures)
+                    == 10
+                )
             assert_no_client()
+
+
+BARE = {"n_workers": 0, "processes": False, "protocol": "tcp", "dashboard_address": "127.0.0.1:0"}
+
+
+def test_scheduler_that_is_not_to_be_asked_is_warned_of():
+    with (
+        LocalCluster(**BARE, blocked_handlers=["run_function"]) as cluster,
+        pytest.warns(DaskGMMWarning, match=r"could not be raised to 10 .*ALLOWED_FAILURES=10"),
+        connect(cluster.scheduler_address, "here", wait_seconds=0),
+    ):
+        assert cluster.scheduler.allowed_failures == 3
+
+
+def test_what_a_scheduler_allows_is_never_lowered():
+    with LocalCluster(**BARE) as cluster:
+        cluster.scheduler.allowed_failures = 50
+        with connect(cluster.scheduler_address, "here", wait_seconds=0):
+            assert cluster.scheduler.allowed_failures == 50
 
 
 def test_unreachable_scheduler_is_an_error_and_leaves_no_thread(write):
