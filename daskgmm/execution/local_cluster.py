@@ -24,8 +24,9 @@ class LastingNanny(Nanny):
         """Start the worker; again, where it was killed meanwhile."""
         status: Status = await super().instantiate()
         for _ in range(_STARTS - 1):
-            # Once there was one, a death while the next one starts is seen to by Dask.
-            if status != Status.stopped or self.status == Status.running:
+            # Once there was one, a death while the next one starts is seen to by Dask; and
+            # where the cluster closes meanwhile, there is to be none.
+            if status != Status.stopped or self.status != Status.init:
                 break
             status = await super().instantiate()
         return status
