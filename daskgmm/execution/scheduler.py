@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -86,7 +87,7 @@ class Scheduler:
     ) -> Any:
         if self.has_workers:
             with _cluster_errors():
-                return task.compute(optimize_graph=False, retries=_RETRIES)
+                return _on_cluster(task)
         if dask.config.get("scheduler", None) not in (None, "threads", "threading"):
             return task.compute(optimize_graph=False)
         # Dask's own pool would go on with the tasks in hand, and those that write
@@ -112,6 +113,7 @@ class Scheduler:
 
 _RETRIES = 3
 _IDLE_SECONDS = 60.0
+_LOOK_SECONDS = 1.0
 # Of its limit a worker spills at 60% and pauses at 80%: stay below the first.
 _SHARE_BEFORE_SPILLING = 0.6
 
@@ -135,6 +137,26 @@ def in_force() -> Scheduler:
         sum(threads),
         int(_SHARE_BEFORE_SPILLING * min(limits)) if limits else None,
     )
+
+
+def _on_cluster(task: Delayed) -> Any:
+    """The result of a task on workers, or the error that there will be none.
+
+    What is asked of a client that has lost its scheduler and seeks it again is neither
+    answered nor cancelled when it gives up: ``task.compute`` would wait for good.
+    """
+    client, ended = client_in_force(), threading.Event()
+    if client is None:
+        raise ClusterError(SCHEDULER_LOST)
+    future = client.compute(task, optimize_graph=False, retries=_RETRIES)
+    try:
+        future.add_done_callback(lambda _: ended.set())
+        while not ended.wait(_LOOK_SECONDS):
+            if client.status in ("closing", "closed"):
+                raise ClusterError(SCHEDULER_LOST)
+        return future.result()
+    finally:
+        future.release()
 
 
 @contextmanager
