@@ -1,4 +1,4 @@
-"""``python -m tests.chaos``: many faults, and their counts."""
+"""``python -m tests.chaos``: many faults, and their counts; ``killing``: what deaths cost."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from .campaign import Campaign
 from .faults import FAULTS
+from .killing import killing
 
 
 @click.group(invoke_without_command=True)
@@ -41,6 +42,18 @@ def main(context: click.Context, faults: int, seed: int, kinds: tuple[str, ...])
     click.echo(f"in {time.perf_counter() - began:.0f} s")
     if campaign.failures:
         raise click.ClickException("\n\n".join(campaign.failures))
+
+
+@main.command("killing")
+@click.option("--every", type=click.FloatRange(0.1), default=3.0, show_default=True)
+@click.option("--rows", type=click.IntRange(1), default=3_000_000, show_default=True)
+@click.option("--passes", type=click.IntRange(1), default=40, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def killing_command(every: float, rows: int, passes: int, seed: int) -> None:
+    """Kill one of two workers every so many seconds; fail if the fit takes too long for that."""
+    with tempfile.TemporaryDirectory(prefix="daskgmm-chaos-") as folder:
+        for line in killing(Path(folder), every, rows, passes, seed):
+            click.echo(line)
 
 
 if __name__ == "__main__":

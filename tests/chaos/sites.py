@@ -19,9 +19,9 @@ from tests.object_store import KEY, SECRET, ObjectStore, environment, free_port
 from .attempts import FORKS, Launch
 from .jobs import Place
 
-__all__ = ["SITES", "Objects", "OwnScheduler", "Site"]
+__all__ = ["LOCAL_CLUSTER", "SITES", "STORAGE_TIMEOUT", "Site"]
 
-_LOCAL_CLUSTER = """cluster: local
+LOCAL_CLUSTER = """cluster: local
 workers: 2
 options:
   threads_per_worker: 1
@@ -79,7 +79,7 @@ class Workers(Site):
     @contextmanager
     def open(self) -> Iterator[Launch]:
         config = self.work / "cluster.yaml"
-        config.write_text(_LOCAL_CLUSTER)
+        config.write_text(LOCAL_CLUSTER)
         yield Launch(options=("--cluster", str(config)))
 
 
