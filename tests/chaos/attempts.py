@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 import time
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ FORKS.set_forkserver_preload(
 )
 
 _PATIENCE = 150.0
+_PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,13 @@ def started(job: Job, launch: Launch) -> Iterator[Attempt]:
         process.join()
 
 
+def _script() -> str:
+    """The console script as this tree has it, whatever is installed."""
+    project = tomllib.loads(_PROJECT.read_text())["project"]
+    module, _, function = project["scripts"]["daskgmm"].partition(":")
+    return f"from {module} import {function}; {function}()"
+
+
 def _run(job: Job, launch: Launch) -> None:
     """In the process: the command, its streams in files."""
     os.chdir(job.folder)
@@ -132,7 +141,7 @@ def _run(job: Job, launch: Launch) -> None:
     arguments = ["run", "job.yaml", *launch.options]
     if launch.is_script:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's job in the background ignores it
-        os.execv(Path(sys.executable).with_name("daskgmm"), ["daskgmm", *arguments])
+        os.execv(sys.executable, [sys.executable, "-c", _script(), *arguments])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     faulthandler.register(signal.SIGUSR1)
     failing_reads.install()
