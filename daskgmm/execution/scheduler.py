@@ -114,6 +114,7 @@ class Scheduler:
 _RETRIES = 3
 _IDLE_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
+_LOST_SECONDS = 60.0  # a client seeks its scheduler for 10 s, if nothing else is set
 # Of its limit a worker spills at 60% and pauses at 80%: stay below the first.
 _SHARE_BEFORE_SPILLING = 0.6
 
@@ -142,18 +143,21 @@ def in_force() -> Scheduler:
 def _on_cluster(task: Delayed) -> Any:
     """The result of a task on workers, or the error that there will be none.
 
-    What is asked of a client that has lost its scheduler and seeks it again is neither
-    answered nor cancelled when it gives up: ``task.compute`` would wait for good.
+    ``task.compute`` waits for good where the client has lost its scheduler and, for whatever
+    reason, neither finds it again nor cancels what it was asked.
     """
     client, ended = client_in_force(), threading.Event()
     if client is None:
-        raise ClusterError(SCHEDULER_LOST)
+        raise CommClosedError("there is no client any more")
     future = client.compute(task, optimize_graph=False, retries=_RETRIES)
     try:
         future.add_done_callback(lambda _: ended.set())
+        connected = time.monotonic()
         while not ended.wait(_LOOK_SECONDS):
-            if client.status in ("closing", "closed"):
-                raise ClusterError(SCHEDULER_LOST)
+            if client.status == "running":
+                connected = time.monotonic()
+            elif client.status == "closed" or time.monotonic() - connected > _LOST_SECONDS:
+                raise CommClosedError(f"the client is {client.status}")
         return future.result()
     finally:
         future.release()

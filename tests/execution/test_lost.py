@@ -1,5 +1,6 @@
 """Workers and schedulers that are killed under a fit: one error that says what to do, soon."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -165,12 +166,28 @@ def _kill_when(scheduler, file):
     scheduler.scheduler.kill()
 
 
+def test_client_that_does_not_see_that_its_scheduler_is_lost(scheduler, monkeypatch, tmp_path):
+    """Seen once among hundreds of killed schedulers: what it was asked was waited for for good."""
+
+    async def nothing(client):
+        client.status = "connecting"
+        await asyncio.sleep(3)
+        client.scheduler_comm = None
+
+    monkeypatch.setattr(Client, "_reconnect", nothing)
+    monkeypatch.setattr("daskgmm.execution.scheduler._LOST_SECONDS", 2.0)
+    with Client(scheduler_file=str(scheduler.file), timeout=3) as client:
+        client.wait_for_workers(1)
+        killer = threading.Thread(target=_kill_when, args=(scheduler, tmp_path / "begun"))
+        killer.start()
+        with pytest.raises(ClusterError, match="connection to the cluster's scheduler is lost"):
+            rows().fold(wait_then_count, str(tmp_path))
+        killer.join()
+
+
 @pytest.mark.parametrize("status", ["running", "connecting", "closed"])
 def test_scheduler_that_is_lost_between_passes(scheduler, status):
-    """The threads of this machine must not take the cluster's place unasked.
-
-    What a client was asked while it was connecting again was waited for for good.
-    """
+    """The threads of this machine must not take the cluster's place unasked."""
     with Client(scheduler_file=str(scheduler.file), timeout=3) as client:
         client.wait_for_workers(1)
         some = rows()
