@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -202,10 +202,11 @@ def _cluster_errors() -> Iterator[None]:
 def _wait_until_idle() -> None:
     """Let the tasks in hand on workers end, within a minute; what waits was cancelled."""
     client, until = client_in_force(), time.monotonic() + _IDLE_SECONDS
-    while client is not None and any(client.processing().values()):
-        if time.monotonic() > until:
-            return
-        time.sleep(0.1)
+    with suppress(OSError):  # where the scheduler is lost, too, the error in hand says more
+        while client is not None and any(client.processing().values()):
+            if time.monotonic() > until:
+                return
+            time.sleep(0.1)
 
 
 def client_in_force() -> Client | None:

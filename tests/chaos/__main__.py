@@ -45,9 +45,9 @@ def main(context: click.Context, faults: int, seed: int, kinds: tuple[str, ...])
 
 
 @main.command("killing")
-@click.option("--every", type=click.FloatRange(0.1), default=3.0, show_default=True)
-@click.option("--rows", type=click.IntRange(1), default=3_000_000, show_default=True)
-@click.option("--passes", type=click.IntRange(1), default=40, show_default=True)
+@click.option("--every", type=click.FloatRange(0.1), default=8.0, show_default=True)
+@click.option("--rows", type=click.IntRange(1), default=1_000_000, show_default=True)
+@click.option("--passes", type=click.IntRange(1), default=30, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def killing_command(every: float, rows: int, passes: int, seed: int) -> None:
     """Kill one of two workers every so many seconds; fail if the fit takes too long for that."""
