@@ -17,6 +17,7 @@ import yaml
 from dask.utils import parse_bytes
 
 from daskgmm.errors import DaskGMMError, NotFoundError
+from daskgmm.redaction import on_one_line
 
 MAX_BYTES = 2**16
 """Of a configuration; parsing takes some seconds at this size."""
@@ -143,7 +144,7 @@ def read_file(path: str, what: str, error_kind: type[DaskGMMError]) -> Configura
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        problem = one_line(getattr(error, "problem", None) or error)
+        problem = on_one_line(getattr(error, "problem", None) or error)
         raise error_kind(f"{path}{line}: not YAML: {problem}") from error
     if not isinstance(values, dict):
         raise error_kind(f"{path}: must hold keys and values, got {reprlib.repr(values)}")
@@ -217,8 +218,3 @@ def validate(
     for name, rule in schema.items():
         if isinstance(rule, Rule) and rule.required and name not in values:
             raise config.error(f"{prefix}{name}", f"is missing; it must be {rule.what}")
-
-
-def one_line(problem: object) -> str:
-    """A problem's text without line breaks; its class where it has none."""
-    return " ".join(str(problem).split()) or type(problem).__name__

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from distributed import Client, Security
 from distributed.comm import connect as open_comm
 
-from daskgmm.configuration import one_line
 from daskgmm.errors import ClusterError, DaskGMMError, DaskGMMWarning
 from daskgmm.execution.cluster_config import ENCRYPTED
 from daskgmm.execution.cluster_security import is_loopback, warn_plain
+from daskgmm.redaction import one_line
 
 __all__ = [
     "ALLOWED_FAILURES",

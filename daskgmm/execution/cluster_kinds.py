@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import dask
 from distributed import Client
 
-from daskgmm.configuration import COUNT, SECONDS, TEXT, WAIT, Configuration, Schema, one_line
+from daskgmm.configuration import COUNT, SECONDS, TEXT, WAIT, Configuration, Schema
 from daskgmm.errors import ClusterError, MissingDependencyError
 from daskgmm.execution.cluster_client import (
     ALLOWED_FAILURES,
@@ -38,6 +38,7 @@ from daskgmm.execution.cluster_security import (
     warn_open_dashboard,
     warn_plain,
 )
+from daskgmm.redaction import one_line
 
 __all__ = [
     "ALLOWED_FAILURES",

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 from distributed import Security
 
-from daskgmm.configuration import Configuration, Schema, one_line
+from daskgmm.configuration import Configuration, Schema
 from daskgmm.errors import DaskGMMWarning, MissingDependencyError
 from daskgmm.execution.cluster_config import FILE
+from daskgmm.redaction import one_line
 
 __all__ = [
     "TLS",

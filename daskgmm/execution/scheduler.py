@@ -18,8 +18,8 @@ from distributed import Client, KilledWorker, get_client
 from distributed.client import ClosedClientError
 from distributed.comm import CommClosedError
 
-from daskgmm.configuration import one_line
 from daskgmm.errors import ClusterError, DaskGMMError, MemoryLimitError, WorkersDiedError
+from daskgmm.redaction import one_line
 
 __all__ = ["SCHEDULER_LOST", "Scheduler", "client_in_force", "in_force"]
 

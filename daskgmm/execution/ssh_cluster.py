@@ -15,11 +15,12 @@ from typing import Any
 import dask
 from distributed import Security
 
-from daskgmm.configuration import TEXT, Configuration, Schema, one_line
+from daskgmm.configuration import TEXT, Configuration, Schema
 from daskgmm.errors import ClusterError
 from daskgmm.execution.cluster_client import in_own_loop
 from daskgmm.execution.cluster_kinds import StartedCluster, many_deaths_allowed, optional
 from daskgmm.execution.cluster_security import check_certificates, is_loopback
+from daskgmm.redaction import one_line
 
 __all__ = ["SSHHosts"]
 
