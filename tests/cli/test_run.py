@@ -136,7 +136,7 @@ def test_interrupted_in_every_step_it_goes_on_to_the_same_outputs(folder, undist
 
 def waited_for_a_worker(folder: Path, *command: object) -> tuple[int, str]:
     """Status and last line of a command that is terminated while it waits for a worker."""
-    with LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1") as cluster:
+    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", host="127.0.0.1") as cluster:
         arguments = [*command, "--cluster", cluster.scheduler_address]
         with subprocess.Popen(
             [DASKGMM, *map(str, arguments)], cwd=folder, stderr=subprocess.PIPE, text=True

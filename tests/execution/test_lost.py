@@ -88,7 +88,7 @@ def test_worker_that_is_killed_before_it_has_begun_is_started_again():
 
     killer = threading.Thread(target=kill_the_first)
     killer.start()
-    options = {"dashboard_address": None, "memory_limit": "1GiB", "silence_logs": 50}
+    options = {"dashboard_address": "127.0.0.1:0", "memory_limit": "1GiB", "silence_logs": 50}
     with LastingCluster(n_workers=1, threads_per_worker=1, **options) as cluster:
         killer.join()
         with Client(cluster) as client:
