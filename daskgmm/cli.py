@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import logging
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
+from types import FrameType
 from typing import Any
 
 import click
@@ -131,11 +133,17 @@ def _terminable() -> Iterator[None]:
     try:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:  # as a shell has it for `command &`
-                signal.signal(number, signal.default_int_handler)
+                signal.signal(number, _interrupt)
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # It would tell of every read that is cut off, when the interpreter ends.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
+    signal.default_int_handler(number, frame)
 
 
 def _failed(error: click.ClickException) -> Failed:
