@@ -1,0 +1,370 @@
+"""The commands, thin ones over :mod:`daskgmm.job` and :mod:`daskgmm.batch`."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+import click
+from dask.utils import format_bytes
+from sklearn.utils._param_validation import InvalidParameterError
+
+from daskgmm import job
+from daskgmm._version import __version__
+from daskgmm.batch import Batch, check_places
+from daskgmm.cli.errors import Main
+from daskgmm.cli.keys import with_keys
+from daskgmm.cli.options import (
+    DEFAULTS,
+    command,
+    families,
+    metrics_option,
+    model_option,
+    numbers,
+    on_cluster,
+    output_option,
+    overwrite_option,
+    with_fit_options,
+    with_passes,
+    with_source,
+)
+from daskgmm.demo import run_demo
+from daskgmm.em import STOP_RULES
+from daskgmm.errors import ParameterError
+from daskgmm.estimator import GaussianMixture
+from daskgmm.execution import duration
+from daskgmm.jobfile import Given, Job, read_job
+from daskgmm.kernel import FAMILIES
+from daskgmm.logs import Log
+from daskgmm.metrics import metrics_written
+from daskgmm.selection import CRITERIA
+from daskgmm.storage import plain_json
+
+__all__ = ["main"]
+
+
+@click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="daskgmm")
+def main() -> None:
+    """Gaussian mixtures on data larger than memory.
+
+    \b
+    Example:
+      daskgmm fit data.zarr --components 8 --output model.zarr
+      daskgmm predict data.zarr --model model.zarr --output labels.zarr
+    """  # noqa: D301 (\b is click's mark for text that must not be wrapped)
+
+
+@main.command("fit")
+@command
+@with_passes
+@click.option("--components", type=click.IntRange(1), required=True, help="How many, K.")
+@click.option(
+    "--covariance",
+    type=click.Choice(list(FAMILIES)),
+    default=DEFAULTS["covariance_type"],
+    show_default=True,
+    help="How covariances are constrained.",
+)
+@click.option(
+    "--restarts",
+    type=click.IntRange(1),
+    default=DEFAULTS["n_init"],
+    show_default=True,
+    help="Starts, of which the best is kept; at least ten compete on a sample.",
+)
+@click.option(
+    "--truncate",
+    type=click.IntRange(1),
+    metavar="G",
+    help="Compare a row with G components near it alone: for 200 and more. Maximises a bound.",
+)
+@with_fit_options
+@click.option(
+    "--checkpoint",
+    metavar="DIR",
+    help="Keep there, after each pass, what the fit can go on from: a folder or URL.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=click.IntRange(1),
+    default=DEFAULTS["checkpoint_every"],
+    show_default=True,
+    metavar="PASSES",
+    help="From one checkpoint to the next.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from --checkpoint, if a fit was interrupted there.",
+)
+@metrics_option
+@output_option
+@overwrite_option
+def _fit(
+    source: Any,
+    components: int,
+    covariance: str,
+    restarts: int,
+    seed: int,
+    metrics: str | None,
+    output: str,
+    overwrite: bool,
+    **settings: Any,
+) -> tuple[dict[str, Any], str]:
+    """Fit a mixture to the rows of DATA and save it.
+
+    \b
+    Example:
+      daskgmm fit data.zarr --components 8 --output model.zarr
+    """  # noqa: D301
+    model = GaussianMixture(
+        components,
+        covariance_type=covariance,
+        n_init=restarts,
+        random_state=seed,
+        **settings,
+    )
+    with metrics_written(metrics):
+        result = job.fit(source, output, model, overwrite=overwrite)
+    return result, (
+        f"{result['n_components']} {result['covariance_type']} components on "
+        f"{result['n_rows']:,} rows x {result['n_features']} features\n"
+        f"log-likelihood per row  {result['log_likelihood_per_row']:.9g}\n"
+        f"stopped                 {_reason(result['stop_reason'])}, after {result['n_iter']} iterations and "
+        f"{result['n_passes']} passes, {duration(result['seconds'])}\n"
+        f"peak memory             {format_bytes(result['peak_memory_bytes'])}\n"
+        f"weights                 {' '.join(f'{w:.4g}' for w in result['weights'])}\n"
+        f"model                   {output}"
+    )
+
+
+@main.command("select")
+@command
+@with_passes
+@click.option(
+    "--components",
+    required=True,
+    callback=numbers,
+    metavar="FIRST:LAST",
+    help="Numbers of components to try, such as 2:12, or 2,4,8.",
+)
+@click.option(
+    "--covariance",
+    "covariance_type",
+    default=DEFAULTS["covariance_type"],
+    show_default=True,
+    callback=families,
+    metavar="FAMILY,...",
+    help=f"Families to try: {', '.join(FAMILIES)}.",
+)
+@click.option(
+    "--criterion",
+    type=click.Choice(list(CRITERIA)),
+    default="bic",
+    show_default=True,
+    help="What decides; the others are printed beside it.",
+)
+@with_fit_options
+@click.option("--output", metavar="PATH", help="Where to write the chosen model.")
+@overwrite_option
+def _select(source: Any, seed: int, **settings: Any) -> tuple[dict[str, Any], str]:
+    """Choose the number of components and the family of covariances for the rows of DATA.
+
+    \b
+    Example:
+      daskgmm select data.zarr --components 2:12 --covariance full,diag --output best.zarr
+    """  # noqa: D301
+    result = job.select_model(source, random_state=seed, **settings)
+    best = result["best"]
+    lines = [
+        f"{'K':>4} {'family':<10} {'BIC':>16} {'AIC':>16} {'ICL':>16}  held-out per row (error)"
+    ]
+    for entry in result["candidates"]:
+        chosen = " <" if entry == best else ""
+        lines.append(
+            f"{entry['n_components']:>4} {entry['covariance_type']:<10} {entry['bic']:>16.2f} "
+            f"{entry['aic']:>16.2f} {entry['icl']:>16.2f}  "
+            f"{entry['held_out_log_likelihood_per_row']:.6f} "
+            f"({entry['held_out_standard_error']:.6f}){chosen}"
+        )
+    lines += [
+        "",
+        f"chosen by {result['criterion']:<14}{best['n_components']} {best['covariance_type']}",
+        f"took                    {result['n_passes']} passes, {duration(result['seconds'])}, "
+        f"peak memory {format_bytes(result['peak_memory_bytes'])}",
+    ]
+    if result["note"]:
+        lines.append(f"note                    {result['note']}")
+    if result["model"]:
+        lines.append(f"model                   {result['model']}")
+    return result, "\n".join(lines)
+
+
+def _done(log: Log, asked: Job, *, fresh: bool) -> dict[str, Any]:
+    """Do a job whose places lie apart."""
+    log_file = asked.get("outputs.log")
+    try:
+        batch = Batch(asked, fresh=fresh)
+    except Exception:
+        log.append_to(log_file)  # that it is refused, nothing else having been written
+        raise
+    if batch.is_done:
+        return batch.result() | {"done": []}
+    with batch.alone():
+        log.append_to(log_file)
+        metrics = metrics_written(asked.get("outputs.metrics"))
+        watch = asked.get("dashboard", False), asked.get("performance_report")
+        with on_cluster(asked.get("cluster"), *watch), metrics:
+            return batch.run()
+
+
+@main.command("run")
+@functools.partial(command, has_log=False)  # its file says where, and is checked first
+@click.argument("job_file", metavar="JOB.yaml")
+@click.option("--fresh", is_flag=True, help="Forget an earlier run of this job, and begin anew.")
+@with_keys
+@click.pass_obj
+def _run(
+    log: Log, /, job_file: str, fresh: bool, given: dict[str, Given]
+) -> tuple[dict[str, Any], str]:
+    """Do what a job file says: fit, and write all its outputs.
+
+    Run again after an interruption, a job goes on; after its end it does nothing. Each
+    key of the file is also an option, and an environment variable: model.components is
+    --model-components and DASKGMM_MODEL_COMPONENTS; the first of option, variable and file
+    holds.
+
+    \b
+    Example:
+      daskgmm run job.yaml
+    """  # noqa: D301
+    asked = read_job(job_file, given)
+    check_places(asked)
+    try:
+        result = _done(log, asked, fresh=fresh)
+    except (ParameterError, InvalidParameterError) as error:  # of the file, not of the command
+        raise asked.in_words_of_keys(error) from None
+    if not result["done"]:
+        return result, f"nothing to do: {job_file} was done before, and its outputs are there"
+    places = "\n".join(f"{name:<24}{place}" for name, place in result["outputs"].items())
+    return result, (
+        f"{result['n_components']} {result['covariance_type']} components, "
+        f"log-likelihood per row {result['log_likelihood_per_row']:.9g}, "
+        f"{result['n_passes']} passes\n{places}"
+    )
+
+
+@main.command("predict")
+@command
+@with_passes
+@model_option
+@output_option
+@click.option("--probabilities", metavar="PATH", help="Also write (rows, K) probabilities.")
+@click.option("--log-density", metavar="PATH", help="Also write each row's log density.")
+@overwrite_option
+def _predict(
+    source: Any,
+    model: str,
+    output: str,
+    probabilities: str | None,
+    log_density: str | None,
+    **options: Any,
+) -> tuple[dict[str, Any], str]:
+    """Write the most probable component of each row of DATA, as a Zarr array.
+
+    \b
+    Example:
+      daskgmm predict data.zarr --model model.zarr --output labels.zarr
+    """  # noqa: D301
+    asked = {"labels": output, "probabilities": probabilities, "log_density": log_density}
+    outputs = {name: path for name, path in asked.items() if path is not None}
+    result = job.predict(source, model, outputs, **options)
+    written = "\n".join(f"{name:<24}{path}" for name, path in outputs.items())
+    return result, (
+        f"{result['n_rows']:,} rows in {duration(result['seconds'])}, "
+        f"{result['n_rows'] / result['seconds']:,.0f} rows/s, "
+        f"peak memory {format_bytes(result['peak_memory_bytes'])}\n{written}"
+    )
+
+
+@main.command("score")
+@command
+@with_passes
+@model_option
+def _score(source: Any, model: str, **options: Any) -> tuple[dict[str, Any], str]:
+    """Log-likelihood, AIC, BIC and ICL of the rows of DATA under a model.
+
+    \b
+    Example:
+      daskgmm score data.zarr --model model.zarr --json
+    """  # noqa: D301
+    result = job.score(source, model, **options)
+    return result, "\n".join(
+        f"{name:<24}{result[name]:.10g}"
+        for name in ("n_rows", "log_likelihood_per_row", "aic", "bic", "icl")
+    )
+
+
+@main.command("info")
+@command
+@click.argument("path", metavar="MODEL_OR_DATA")
+def _info(path: str) -> tuple[dict[str, Any], str]:
+    """Describe a saved model, or stored rows, without reading the rows.
+
+    \b
+    Example:
+      daskgmm info model.zarr
+    """  # noqa: D301
+    result = job.info(path)
+    return result, _table(result)
+
+
+@main.command("check")
+@command
+@with_source
+def _check(source: Any) -> tuple[dict[str, Any], str]:
+    """Look for missing, empty and truncated chunks of DATA, without reading the rows.
+
+    \b
+    Example:
+      daskgmm check data.zarr
+    """  # noqa: D301
+    result = job.check(source)
+    return result, _table(result)
+
+
+@main.command("demo")
+@command
+@click.option(
+    "--size", default="2GB", show_default=True, metavar="SIZE", help="Bytes of rows to make."
+)
+@click.option(
+    "--memory-limit", default="512MiB", show_default=True, metavar="SIZE", help="Most memory."
+)
+@click.option(
+    "--keep", metavar="FOLDER", help="Keep data and model there, instead of a temporary folder."
+)
+def _demo(size: str, memory_limit: str, keep: str | None) -> tuple[dict[str, Any], str]:
+    """Make a Zarr store larger than the memory limit, fit it, compare with the truth.
+
+    \b
+    Example:
+      daskgmm demo --size 500MB
+    """  # noqa: D301
+    return run_demo(size=size, memory_limit=memory_limit, folder=keep)
+
+
+def _reason(name: str) -> str:
+    """Why a fit stopped, in words."""
+    return STOP_RULES[name].message if name in STOP_RULES else "max_iter was reached"
+
+
+def _table(result: dict[str, Any]) -> str:
+    """Facts a line each; long lists are for --json."""
+    lines = []
+    for name, value in result.items():
+        text = json.dumps(plain_json(value))
+        lines.append(f"{name:<24}{text if len(text) <= 200 else text[:197] + '...'}")
+    return "\n".join(lines)

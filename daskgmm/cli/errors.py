@@ -1,0 +1,140 @@
+"""Errors: each on one line, with its exit status, in the format of the log."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+from types import FrameType
+from typing import Any
+
+import click
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import InvalidParameterError
+
+from daskgmm.errors import DaskGMMError, DaskGMMWarning, InterruptedFitError, ParameterError
+from daskgmm.execution import Failed
+from daskgmm.logs import JsonLines, Log, log_opened
+from daskgmm.redaction import on_one_line, redacted
+
+__all__ = ["Main", "reported", "way_on"]
+
+
+@contextmanager
+def reported(log_format: str, log_file: str | None, way_on: str | None) -> Iterator[Log]:
+    """Errors as one line and an exit status; what happens until then as lines of a log."""
+    with warnings.catch_warnings(), _terminable(), _as_click_errors(way_on):
+        warnings.simplefilter("ignore")
+        for category in (DaskGMMWarning, ConvergenceWarning):
+            warnings.simplefilter("always", category)
+        with log_opened(log_format, log_file) as log:
+            try:
+                with _as_click_errors(way_on):
+                    yield log
+            except click.ClickException as error:  # which click, or the group, shows
+                log.write_to_files(_failed(error))
+                raise
+            except Exception as error:
+                log.write_to_files(_crashed(error))
+                raise
+
+
+@contextmanager
+def _as_click_errors(way_on: str | None) -> Iterator[None]:
+    """Each error in the class that has its exit status.
+
+    ``way_on`` says how a command that was interrupted goes on; None if it cannot.
+    """
+    try:
+        yield
+    except (ParameterError, InvalidParameterError) as error:
+        raise click.UsageError(on_one_line(error)) from None
+    except DaskGMMError as error:
+        kind = _ResumableException if error.is_resumable else click.ClickException
+        raise kind(on_one_line(error)) from None
+    except InterruptedFitError as error:
+        raise _ResumableException(on_one_line(error)) from None
+    except KeyboardInterrupt:
+        if way_on is not None:
+            raise _ResumableException(f"interrupted; {way_on}") from None
+        raise click.ClickException("interrupted; no output was left half written") from None
+
+
+def way_on(options: Mapping[str, Any]) -> str | None:
+    """How a command goes on, whenever it is interrupted: before its first checkpoint, it begins."""
+    if "job_file" in options:
+        return "run the same command again to go on"
+    if options.get("checkpoint") is not None:
+        return "run the same command again with --resume to go on"
+    return None
+
+
+class _ResumableException(click.ClickException):
+    """An end that is none: EX_TEMPFAIL of sysexits.h, at which batch systems try again."""
+
+    exit_code = 75
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """End at SIGTERM, which batch systems send before they kill, as at Ctrl-C."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:  # as a shell has it for `command &`
+                signal.signal(number, _interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # It would tell of every read that is cut off, when the interpreter ends.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
+    signal.default_int_handler(number, frame)
+
+
+def _failed(error: click.ClickException) -> Failed:
+    return Failed(on_one_line(error.format_message()), error.exit_code)
+
+
+def _crashed(error: Exception) -> Failed:
+    """Of an error that nobody foresaw: where it happened is what helps then."""
+    text = f"{type(error).__name__}: {on_one_line(error)}"
+    return Failed(text, 1, traceback=redacted("".join(traceback.format_exception(error))))
+
+
+class Main(click.Group):
+    """The group of commands, which shows their errors in the format of the log."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Find the format before anything can be wrong."""
+        ctx.meta[_AS_JSON] = "--log-format=json" in args or ("--log-format", "json") in pairwise(
+            args
+        )
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; as JSON, its errors are lines of the log."""
+        if not ctx.meta[_AS_JSON]:
+            return super().invoke(ctx)
+        show = JsonLines(sys.stderr)
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            show(_failed(error))
+            ctx.exit(error.exit_code)
+        except click.exceptions.Exit:
+            raise
+        except Exception as error:
+            show(_crashed(error))
+            ctx.exit(1)
+
+
+_AS_JSON = "daskgmm.errors_as_json"
