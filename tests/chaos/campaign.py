@@ -131,7 +131,7 @@ class Campaign:
             status = attempt.end()
         end = _NAMES.get(status, str(status))
         if died_of_signal(attempt, status):
-            end = "ended while it imported, or at exit"
+            end = "ended while Python started"
         elif status in (1, 75):
             assert len(job.errors) == 1, job.stderr[-2000:]
             self.say(f"{kind}: {job.errors[0]}")

@@ -182,22 +182,19 @@ class Fault:
 
 
 def died_of_signal(attempt: Attempt, status: int) -> bool:
-    """Whether a signal ended the driver as it ends any program: before or after it handles them."""
-    if status == 1:
-        return attempt.struck_at_start and not attempt.job.errors
-    is_done = attempt.job.is_done
-    return status in (-signal.SIGTERM, -signal.SIGINT) and (attempt.struck_at_start or is_done)
+    """Whether a signal ended the interpreter, before there was anything to handle it."""
+    return attempt.struck_at_start and status in (-signal.SIGTERM, -signal.SIGINT)
 
 
 FAULTS: dict[str, Fault] = {
     "driver killed": Fault(_signal(signal.SIGKILL), frozenset({-9, 0}), may_leave=True),
     "driver asked to end": Fault(
-        _signal(signal.SIGTERM, signal.SIGINT), frozenset({75, 1, 0}), site="script", attempts=6
+        _signal(signal.SIGTERM, signal.SIGINT), frozenset({75, 0}), site="script", attempts=6
     ),
     "worker killed": Fault(_kill_workers, frozenset({0}), site="workers", attempts=1),
     "task failed": Fault(
         _count_failed,
-        frozenset({0, 1}),
+        frozenset({0, 1, 75}),
         around=lambda job, chance: _failing_reads(job, chance, 0.003, at_most=1),
     ),
     "task failed on a worker": Fault(
@@ -208,15 +205,19 @@ FAULTS: dict[str, Fault] = {
         around=lambda job, chance: _failing_reads(job, chance, 0.02, at_most=3),
     ),
     "scheduler killed": Fault(
-        _kill_scheduler, frozenset({0, 1}), site="scheduler", attempts=2, may_leave=True
+        _kill_scheduler, frozenset({0, 1, 75}), site="scheduler", attempts=2, may_leave=True
     ),
     "store away for a while": Fault(
         _store_away(briefly=True), frozenset({0}), site="objects", attempts=1
     ),
     "store gone": Fault(
-        _store_away(briefly=False), frozenset({0, 1}), site="objects", attempts=2, may_leave=True
+        _store_away(briefly=False),
+        frozenset({0, 1, 75}),
+        site="objects",
+        attempts=2,
+        may_leave=True,
     ),
     "chunk gone bad": Fault(_none, frozenset({0, 1}), around=_damaged_chunk),
-    "disk full": Fault(_none, frozenset({0, 1}), attempts=4, around=_small_disk),
+    "disk full": Fault(_none, frozenset({0, 1, 75}), attempts=4, around=_small_disk),
 }
 """Every kind of fault."""
