@@ -20,7 +20,7 @@ def test_hostile_inputs_are_refused_by_errors_of_our_own_and_touch_nothing(tmp_p
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19
 
 
-HERE = "/work/case"
+HERE = "/given/case"
 READ, WRITE = os.O_RDONLY, os.O_WRONLY | os.O_CREAT
 
 
@@ -28,16 +28,16 @@ READ, WRITE = os.O_RDONLY, os.O_WRONLY | os.O_CREAT
     ("event", "arguments"),
     [
         ("open", ("/etc/passwd", None, READ)),
-        ("open", ("/work/case-2/x", None, READ)),
+        ("open", ("/given/case-2/x", None, READ)),
         ("open", (f"{HERE}/../x", "r", READ)),
         ("open", (os.__file__, None, WRITE)),
         ("os.scandir", ("/work",)),
-        ("os.rename", (f"{HERE}/x", "/work/x", -1, -1)),
+        ("os.rename", (f"{HERE}/x", "/given/x", -1, -1)),
         ("os.link", ("/etc/passwd", f"{HERE}/x", -1, -1)),
-        ("os.symlink", (f"{HERE}/x", "/work/x", -1)),
-        ("os.truncate", ("/work/x", 0)),
-        ("os.remove", (b"/work/x", -1)),
-        ("shutil.move", (f"{HERE}/x", "/work/x")),
+        ("os.symlink", (f"{HERE}/x", "/given/x", -1)),
+        ("os.truncate", ("/given/x", 0)),
+        ("os.remove", (b"/given/x", -1)),
+        ("shutil.move", (f"{HERE}/x", "/given/x")),
         ("subprocess.Popen", ("sh", ["sh"], None, None)),
         ("socket.connect", (None, ("10.0.0.1", 80))),
         ("pickle.find_class", ("os", "system")),
