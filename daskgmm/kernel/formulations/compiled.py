@@ -120,6 +120,9 @@ class CompiledNatural(Natural):
 
 _PRODUCTS_IN_CACHE = 1024
 
+_Lost = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+"""What N_k (K,), first (K, D) and second moments (K, D, D) about the means are multiplied by."""
+
 
 class CompiledWhitened(Whitened):
     """The whitened form in the mixture's coordinates: for many features, few components.
@@ -138,10 +141,10 @@ class CompiledWhitened(Whitened):
         self._inverse_scale = 1.0 / self._scale
         # Of another memory order they would be another type, and compiled for again.
         self._factors, self._shifts = factors.astype(dtype, "C"), shifts.astype(dtype, "C")
-        self._exact = factors, shifts
         self._means = ((mixture.means - self._centre) / self._scale).astype(dtype)
         self._offset = float(mixture.log_heights.max())
         self._heights = (mixture.log_heights - self._offset).astype(dtype)
+        self._lost = self._lost_by_rounding(factors, shifts) if dtype != FLOAT64 else None
         self._bits = np.empty(0, _INTEGERS[dtype])
 
     @classmethod
@@ -185,7 +188,9 @@ class CompiledWhitened(Whitened):
         )
         lower = np.tril(second)
         second = lower + np.swapaxes(np.tril(lower, -1), 1, 2)
-        log_likelihood += self._lost(n_k, first, second)
+        if self._lost is not None:
+            of_one, of_first, of_second = self._lost
+            log_likelihood += of_one @ n_k + np.vdot(of_first, first) + np.vdot(of_second, second)
         about = Statistics(
             len(x),
             float(log_likelihood) + len(x) * self._offset,
@@ -197,22 +202,20 @@ class CompiledWhitened(Whitened):
         )
         return about.recentre(mixture.means)
 
-    def _lost(self, n_k: NDArray[Any], first: NDArray[Any], second: NDArray[Any]) -> float:
-        """What rounding of the parameters took from the log densities; see CompiledNatural."""
-        if self._factors.dtype == FLOAT64:
-            return 0.0
+    def _lost_by_rounding(self, factors: NDArray[Any], shifts: NDArray[Any]) -> _Lost:
+        """What rounding of these takes from the log densities; see CompiledNatural."""
+        present, heights = self.mixture.weights > 0, self.mixture.log_heights - self._offset
         means = self._means.astype(np.float64)
-        rounded = self._factors.astype(np.float64), self._shifts.astype(np.float64)
-
-        def squares(factors: NDArray[Any], shifts: NDArray[Any]) -> float:
-            at_mean = np.einsum("kij,kj->ki", factors, means) + shifts
-            spread = np.einsum("kij,kjl,kil->", factors, second, factors, optimize=True)
-            cross = np.einsum("ki,kij,kj->", at_mean, factors, first, optimize=True)
-            return float(spread + 2.0 * cross + n_k @ np.square(at_mean).sum(axis=1))
-
-        present = n_k > 0
-        heights = self.mixture.log_heights[present] - self._offset - self._heights[present]
-        return float(heights @ n_k[present]) - 0.5 * (squares(*self._exact) - squares(*rounded))
+        rounded = self._factors.astype(np.float64)
+        at_means = np.einsum("kij,kj->ki", factors, means) + shifts
+        rounded_at_means = np.einsum("kij,kj->ki", rounded, means) + self._shifts
+        of_heights = np.subtract(heights, self._heights, out=np.zeros(len(heights)), where=present)
+        squares = np.square(at_means).sum(axis=1) - np.square(rounded_at_means).sum(axis=1)
+        crosses = np.einsum("kij,ki->kj", factors, at_means)
+        crosses -= np.einsum("kij,ki->kj", rounded, rounded_at_means)
+        # Of A'A - B'B, the symmetric part of (A + B)'(A - B), symmetric moments see all.
+        matrices = np.swapaxes(factors + rounded, 1, 2) @ (factors - rounded)
+        return of_heights - 0.5 * squares, -crosses, -0.5 * matrices
 
 
 @lru_cache(maxsize=2)  # what the formulation costs and what it is made of
