@@ -46,9 +46,12 @@ __all__ = [
     "ExistingScheduler",
     "Kind",
     "StartedCluster",
-    "many_deaths_allowed",
     "optional",
+    "settings_of_clusters",
 ]
+
+_NEEDED_BY_TASKS = "daskgmm.inputs"
+"""Imports all that reads rows."""
 
 CLIENT: Schema = {"timeout": SECONDS, "wait_seconds": WAIT}
 """The section ``client``."""
@@ -167,7 +170,7 @@ class StartedCluster:
         if self.takes_n_workers:
             arguments["n_workers"] = size
         with ExitStack() as stack:
-            with many_deaths_allowed(), redirect_stdout(sys.stderr):  # some print how they get on
+            with settings_of_clusters(), redirect_stdout(sys.stderr):  # some print how they get on
                 cluster = cluster_class(**arguments)
                 stack.callback(_remove_keys, cluster)
                 stack.enter_context(closing(cluster))
@@ -217,13 +220,20 @@ def optional(path: str, extra: str, where: str) -> Any:
         ) from error
 
 
-def many_deaths_allowed() -> AbstractContextManager[Any]:
-    """Return the setting for schedulers that start here, or inherit settings from here."""
-    key = "distributed.scheduler.allowed-failures"
-    setting: AbstractContextManager[Any] = dask.config.set(
-        {key: max(ALLOWED_FAILURES, dask.config.get(key))}
+def settings_of_clusters() -> AbstractContextManager[Any]:
+    """Return settings for schedulers and workers that start here, or inherit settings from here.
+
+    Tasks survive many deaths of workers. And a worker imports what tasks need before it joins:
+    of one that is killed while it does, no task is to blame.
+    """
+    failures, preload = "distributed.scheduler.allowed-failures", "distributed.worker.preload"
+    settings: AbstractContextManager[Any] = dask.config.set(
+        {
+            failures: max(ALLOWED_FAILURES, dask.config.get(failures)),
+            preload: [*dask.config.get(preload), _NEEDED_BY_TASKS],
+        }
     )
-    return setting
+    return settings
 
 
 @dataclass(frozen=True)

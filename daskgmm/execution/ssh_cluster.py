@@ -18,7 +18,7 @@ from distributed import Security
 from daskgmm.configuration import TEXT, Configuration, Schema
 from daskgmm.errors import ClusterError
 from daskgmm.execution.cluster_client import in_own_loop
-from daskgmm.execution.cluster_kinds import StartedCluster, many_deaths_allowed, optional
+from daskgmm.execution.cluster_kinds import StartedCluster, optional, settings_of_clusters
 from daskgmm.execution.cluster_security import check_certificates, is_loopback
 from daskgmm.redaction import one_line
 
@@ -70,7 +70,7 @@ class SSHHosts(StartedCluster):
         )
         with ExitStack() as stack:
             settings = stack.enter_context(hosts.certificates(arguments["security"]))
-            with many_deaths_allowed(), dask.config.set(settings):
+            with settings_of_clusters(), dask.config.set(settings):
                 cluster = stack.enter_context(closing(cluster_class(**arguments)))
             yield cluster
 
