@@ -45,7 +45,7 @@ from daskgmm.em import (
 )
 from daskgmm.em.loop import Precision
 from daskgmm.errors import DataError, ParameterError
-from daskgmm.execution import Message, ProgressLines, StagingReport, in_force, teller
+from daskgmm.execution import Listener, Message, ProgressLines, StagingReport, in_force, teller
 from daskgmm.inputs import OpenedRows, Stage, check_unmasked, is_lazy, open_input
 from daskgmm.kernel import FAMILIES, Mixture, must_compile, warm_up
 from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of_record
@@ -366,7 +366,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 checkpoints.keep_scan(scan, rng)
             else:
                 tell(Resumed(1 + checkpoints.n_iter, checkpoints.history))
-            candidates = self._candidates(scan, checkpoints.courses, given, rng, tol)
+            candidates = self._candidates(scan, checkpoints.courses, given, rng, tol, tell)
             # Bounds of other neighbourhoods could not tell whether a component is an advance.
             looked_for = is_fitted_to_sample(self, given) and self.truncate is None
             rare = RareComponents(
@@ -418,13 +418,13 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         given: GivenStart,
         rng: np.random.RandomState,
         tol: float,
+        tell: Listener,
     ) -> list[Candidate]:
         """What to fit: starts, or what became of them before an interruption."""
         if courses:
             return [self._candidate(c.mixture, scan, given, tol, c) for c in courses]
-        return [
-            self._candidate(start, scan, given, tol) for start in starts_of(self, scan, given, rng)
-        ]
+        starts = starts_of(self, scan, given, rng, tell)
+        return [self._candidate(start, scan, given, tol) for start in starts]
 
     def _candidate(
         self,

@@ -19,12 +19,12 @@ from daskgmm.em import (
     Candidate,
     FitResult,
     GivenStart,
-    InMemoryRows,
     PlainEM,
     Scan,
     ScanDone,
     Score,
     finished,
+    rows_of_sample,
     run_together,
     scan_rows,
     stop_rule_named,
@@ -320,7 +320,7 @@ def _starts(
     able = _able_by_part([start for _, start in starts], scan, part, criterion)
     names = ", ".join(_name(model) for (model, _), yes in zip(starts, able, strict=True) if yes)
     tell(Message(f"can win: {names}"))
-    rows = InMemoryRows(scan.sample, n_threads=in_force().local_threads)
+    rows = rows_of_sample(scan.sample, in_force().local_threads)
     return [
         (model, finished(rows, start, model.reg_covar) if yes else start)
         for (model, start), yes in zip(starts, able, strict=True)

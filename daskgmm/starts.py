@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
@@ -14,6 +15,7 @@ from daskgmm.em import (
     GivenStart,
     Rows,
     Scan,
+    StartsFitted,
     Stepper,
     best_of_starts,
     start_mixture,
@@ -83,9 +85,15 @@ def given_start(model: Any, n_features: int) -> GivenStart:
 
 
 def starts_of(
-    model: Any, scan: Scan, given: GivenStart, rng: np.random.RandomState
+    model: Any,
+    scan: Scan,
+    given: GivenStart,
+    rng: np.random.RandomState,
+    tell: Callable[[StartsFitted], None] = lambda event: None,
 ) -> list[Mixture]:
     """Mixtures to run EM over all rows from, on the same passes.
+
+    Each round of starts that compete on the sample is told of.
 
     Raises
     ------
@@ -114,10 +122,14 @@ def starts_of(
             scan,
             lambda scan: start_from(scan, next(kinds)),
             n_components=model.n_components,
+            n_parameters=n_parameters(
+                model.covariance_type, model.n_components, scan.sample.shape[1]
+            ),
             n_starts=1 if given.means is not None else max(model.n_init, N_STARTS),
             n_kept=model.n_init,
             reg_covar=model.reg_covar,
             n_threads=in_force().local_threads,
+            tell=tell,
         )
     return [start_from(scan) for _ in range(model.n_init)]
 

@@ -14,12 +14,13 @@ from daskgmm.em.history import (
     RareComponent,
     Resumed,
     ScanDone,
+    StartsFitted,
 )
 from daskgmm.em.initialise import INITIALISERS, GivenStart, start_mixture
 from daskgmm.em.loop import Candidate, Course, FitResult, run, run_together
 from daskgmm.em.progressive import N_STARTS, best_of_starts, finished, hopeless
 from daskgmm.em.rare import RareComponents
-from daskgmm.em.rows import InMemoryRows, Rows, Source
+from daskgmm.em.rows import InMemoryRows, Rows, Source, rows_of_sample
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.steppers import STEPPERS, PlainEM, Squarem, Step, Stepper, Surrogate
 from daskgmm.em.stopping import STOP_RULES, statistical_tol, stop_rule_named
@@ -47,6 +48,7 @@ __all__ = [
     "Score",
     "Source",
     "Squarem",
+    "StartsFitted",
     "Step",
     "Stepper",
     "Surrogate",
@@ -56,6 +58,7 @@ __all__ = [
     "label_rows",
     "log_densities",
     "probabilities",
+    "rows_of_sample",
     "run",
     "run_together",
     "scan_rows",

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FitBegan", "FitEnded", "Iteration", "RareComponent", "Resumed", "ScanDone"]
+__all__ = [
+    "FitBegan",
+    "FitEnded",
+    "Iteration",
+    "RareComponent",
+    "Resumed",
+    "ScanDone",
+    "StartsFitted",
+]
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,16 @@ class ScanDone:
 
     n_rows: int
     n_sampled: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StartsFitted:
+    """Event: starts were fitted to so many rows of the sample, and the best of them go on."""
+
+    n_rows: int
+    n_starts: int
+    n_left: int
     seconds: float
 
 

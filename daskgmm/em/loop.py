@@ -233,7 +233,7 @@ class _Runner:
         """Take a pass in, and step; False if it branched off and is no higher than before."""
         n_iter = len(self.history) + 1
         _check_pass(statistics, self._n_rows, n_iter)
-        step = self._candidate.stepper.next(self.mixture, statistics)
+        step = self._candidate.stepper.next(self.mixture, statistics, self._candidate.tol)
         _check_factors(step.mixture, n_iter, statistics)
         log_likelihood = statistics.log_likelihood / self._n_rows
         seen = [i.log_likelihood for i in self.history if i.accepted]

@@ -8,14 +8,16 @@ from bad ones is far larger than that on a fraction of it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 
+from daskgmm.em.history import StartsFitted
 from daskgmm.em.loop import FitResult, run
-from daskgmm.em.rows import InMemoryRows
+from daskgmm.em.rows import InMemoryRows, rows_of_sample
 from daskgmm.em.scan import Scan
 from daskgmm.em.steppers import PlainEM, Surrogate
 from daskgmm.em.stopping import statistical_tol, stop_rule_named
@@ -29,9 +31,11 @@ N_STARTS = 10
 """Least starts that compete, on the smallest sample."""
 _THINNINGS = (16, 4, 1)
 _ROWS_PER_PARAMETER = 10
-_FIRST_EM_STEPS, _EM_STEPS, _EM_STEPS_AT_THE_END, _MAX_ITER = 15, 100, 20, 30
+_FIRST_EM_STEPS, _EM_STEPS, _EM_STEPS_AT_THE_END, _MAX_ITER = 15, 40, 20, 30
 _COARSER = 10.0
 """What a climb that only tells starts apart may leave, in tenths of the sample's precision."""
+_AT_REST = 1e-3
+"""Of that: what is left of a climb that needs none of its first steps any more."""
 _ERRORS = 2.0
 """Standard errors that a start must be behind to be dropped."""
 _SAME = 0.01
@@ -43,10 +47,12 @@ def best_of_starts(
     start_from: Callable[[Scan], Mixture],
     *,
     n_components: int,
+    n_parameters: int,
     n_starts: int,
     n_kept: int,
     reg_covar: float,
     n_threads: int,
+    tell: Callable[[StartsFitted], None] = lambda event: None,
 ) -> list[Mixture]:
     """Make and fit many starts on a thinned sample, and fit the best of them to ever more.
 
@@ -55,13 +61,16 @@ def best_of_starts(
     scan : Scan
     start_from : callable
         Makes another start each time, from a scan whose sample is thinned.
-    n_components : int
+    n_components, n_parameters : int
+        K and p of what the starts are.
     n_starts : int
         How many compete on the smallest sample; half of them on the next, and so on.
     n_kept : int
         Most that are left in the end.
     reg_covar : float
     n_threads : int
+    tell : callable
+        Told of each round.
 
     Returns
     -------
@@ -76,14 +85,16 @@ def best_of_starts(
     algorithm for getting the highest likelihood in multivariate Gaussian mixture models.
     """
     scans = [replace(scan, sample=np.ascontiguousarray(scan.sample[::t])) for t in _THINNINGS]
-    first = start_from(scan)
-    enough = _ROWS_PER_PARAMETER * first.n_parameters
+    enough = _ROWS_PER_PARAMETER * n_parameters
     scans = [s for s in scans[:-1] if _is_enough(s.sample, enough, n_components)] + scans[-1:]
-    candidates = [first, *(start_from(scans[0]) for _ in range(n_starts - 1))]
+    candidates = [start_from(scans[0]) for _ in range(n_starts)]
+    first = candidates[0]
     most = n_starts
     for level, at in enumerate(scans):
-        rows = InMemoryRows(at.sample, n_threads=n_threads)
+        began = time.perf_counter()
+        rows = rows_of_sample(at.sample, n_threads)
         last = level == len(scans) - 1
+        n_fitted = len(candidates)
         if len(scans) == 1:
             candidates = _ahead_early(rows, candidates, n_kept, reg_covar)
         climbed = (climb(rows, m, reg_covar, to_the_end=last) for m in candidates)
@@ -92,6 +103,8 @@ def best_of_starts(
             return candidates[:1] or [first]
         most = n_kept if last else max(n_kept, most // 2)
         candidates = _leaders(rows, at.sample, fits)[:most]
+        seconds = time.perf_counter() - began
+        tell(StartsFitted(rows.n_rows, n_fitted, len(candidates), seconds))
     return candidates
 
 
@@ -136,8 +149,11 @@ def climb(
             fit = run(rows, start, stepper=em, stop=gap, tol=tol, max_iter=_EM_STEPS_AT_THE_END)
         else:
             tol *= _COARSER
-            # The first steps are no measure of those to come.
-            fit = run(rows, start, stepper=em, stop=gap, tol=0.0, max_iter=_FIRST_EM_STEPS)
+            # The first steps are no measure of those to come, unless they have led to rest.
+            rest = _AT_REST * tol
+            fit = run(rows, start, stepper=em, stop=gap, tol=rest, max_iter=_FIRST_EM_STEPS)
+            if fit.converged:
+                return fit
             fit = run(rows, fit.mixture, stepper=em, stop=gap, tol=tol, max_iter=_EM_STEPS)
             if fit.converged:
                 return fit

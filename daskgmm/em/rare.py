@@ -27,7 +27,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from daskgmm.em.history import RareComponent
 from daskgmm.em.loop import Candidate, Course, FitResult
-from daskgmm.em.rows import InMemoryRows, Rows
+from daskgmm.em.rows import InMemoryRows, Rows, statistics_of
 from daskgmm.em.scan import Scan
 from daskgmm.em.tail import RowsWithTail, Tail
 from daskgmm.errors import SingularComponentError
@@ -149,6 +149,9 @@ def with_rare_components(
     found : tuple of RareComponent
         In the order found, the most striking first.
     """
+    # Steps of EM on rows that hold the tail only bring the mixture nearer to it.
+    if densest_group(tail.rows, tail.log_densities, moments) is None:
+        return mixture, ()
     weighted = WeightedSample.of(mixture, tail, sample, moments.n_rows)
     if weighted is None:
         return mixture, ()
@@ -205,7 +208,7 @@ class WeightedSample:
 
     def statistics(self, mixture: Mixture) -> Statistics:
         """As of all rows."""
-        above = InMemoryRows(self.above).fold(_e_step, mixture)
+        above = statistics_of(InMemoryRows(self.above), mixture)
         return _times(above, self.weight) + e_step(self.tail, mixture)
 
     def assigned(
@@ -225,10 +228,6 @@ class WeightedSample:
             mixture = m_step(statistics, reg_covar)
             statistics = self.statistics(mixture)
         return m_step(statistics, reg_covar), statistics.log_likelihood / statistics.n_rows
-
-
-def _e_step(x: Float64Array, start: int, mixture: Mixture) -> Statistics:
-    return e_step(x, mixture)
 
 
 def _times(statistics: Statistics, weight: float) -> Statistics:

@@ -15,11 +15,24 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.kernel import Mixture, Statistics, e_step
 from daskgmm.kernel.blas import single_thread
 
-__all__ = ["Additive", "InMemoryRows", "Rows", "Source", "fold_block", "grain_rows", "tree_sum"]
+__all__ = [
+    "Additive",
+    "InMemoryRows",
+    "Rows",
+    "Source",
+    "fold_block",
+    "grain_rows",
+    "rows_of_sample",
+    "statistics_of",
+    "tree_sum",
+]
 
 _GRAIN_ROWS, _GRAIN_BYTES = 1 << 16, 1 << 21
+_GRAINS_OF_SAMPLE = 4
+"""For one of stored rows: a sample is only a few of those, which no two threads could share."""
 
 
 class Additive(Protocol):
@@ -223,3 +236,17 @@ class InMemoryRows:
 
         self.fold(fill)
         return out
+
+
+def rows_of_sample(sample: NDArray[Any], n_threads: int = 1) -> InMemoryRows:
+    """A sample as rows to fold over, in grains short enough for threads to share."""
+    return InMemoryRows(sample, max(1, grain_rows(sample.shape[1]) // _GRAINS_OF_SAMPLE), n_threads)
+
+
+def statistics_of(rows: Rows, mixture: Mixture) -> Statistics:
+    """Sufficient statistics of all rows under a mixture: one pass."""
+    return rows.fold(_e_step, mixture)
+
+
+def _e_step(x: NDArray[Any], start: int, mixture: Mixture) -> Statistics:
+    return e_step(x, mixture)

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from daskgmm.em import FitBegan, FitEnded, Iteration, RareComponent, Resumed, ScanDone
+from daskgmm.em import FitBegan, FitEnded, Iteration, RareComponent, Resumed, ScanDone, StartsFitted
 
 __all__ = ["Event", "Failed", "Listener", "Message", "Underway", "listening", "teller"]
 
@@ -63,6 +63,7 @@ class Failed:
 Event: TypeAlias = (
     FitBegan
     | ScanDone
+    | StartsFitted
     | Resumed
     | RareComponent
     | Iteration
@@ -89,7 +90,7 @@ def listening(*listeners: Listener) -> Iterator[None]:
     >>> with listening(told.append):
     ...     _ = GaussianMixture(1, random_state=0).fit(np.random.default_rng(0).normal(size=(99, 2)))
     >>> print(*(type(event).__name__ for event in told[:3]))
-    FitBegan ScanDone Iteration
+    FitBegan ScanDone StartsFitted
     """
     token = _listeners.set((*_listeners.get(), *listeners))
     try:

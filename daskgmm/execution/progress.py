@@ -14,13 +14,15 @@ from typing import Any, TextIO
 from dask.callbacks import Callback
 from tqdm import tqdm
 
-from daskgmm.em import FitBegan, Iteration, RareComponent, Resumed, ScanDone
+from daskgmm.em import FitBegan, Iteration, RareComponent, Resumed, ScanDone, StartsFitted
 from daskgmm.execution.dask_rows import PARTITION_KEY
 from daskgmm.execution.events import Event, Failed, Message, Underway, teller
 
 __all__ = ["PassProgress", "ProgressBar", "ProgressLines", "Seldom", "duration", "is_partition"]
 
 _SILENCE_SECONDS = 5.0
+_WORTH_A_LINE = 1.0
+"""Seconds of what is no pass: below, nobody waited for it."""
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} parts [{elapsed}<{remaining}]"
 
 
@@ -95,6 +97,11 @@ class ProgressLines:
                 return (
                     f"scan: {event.n_rows:,} rows, {event.n_sampled:,} sampled, "
                     f"{event.n_rows / event.seconds:,.0f} rows/s, {duration(event.seconds)}"
+                )
+            case StartsFitted() if event.seconds >= _WORTH_A_LINE:
+                return (
+                    f"starts: {event.n_starts} fitted to {event.n_rows:,} sampled rows, "
+                    f"best of them: {event.n_left}, {duration(event.seconds)}"
                 )
             case RareComponent():
                 return str(event)

@@ -7,6 +7,7 @@ import pytest
 from made_data import assert_same_bits, made_mixture, rows_of
 
 from daskgmm.em import STEPPERS, STOP_RULES, InMemoryRows, PlainEM, Squarem, Surrogate, run
+from daskgmm.em.rows import statistics_of
 from daskgmm.em.steppers import Step
 from daskgmm.kernel import Coordinates, Mixture, e_step, m_step
 
@@ -92,13 +93,30 @@ def test_the_surrogate_takes_few_passes_where_em_takes_many():
     assert 5 * len(few.history) < len(many.history)
 
 
+def test_the_surrogate_spends_nothing_where_nothing_is_to_be_gained(monkeypatch):
+    rows, start = _case("full", separation=6.0)
+    end = _fit(rows, start, "plain", tol=1e-15).mixture
+    evaluated = []
+
+    def counted(sample, mixture):
+        evaluated.append(mixture)
+        return statistics_of(sample, mixture)
+
+    monkeypatch.setattr("daskgmm.em.steppers.surrogate.statistics_of", counted)
+    tol = 0.1 * end.n_parameters / (2 * rows.n_rows)
+    result = _fit(rows, end, Surrogate.of_rows(0.0, rows), tol=tol)
+    assert result.converged
+    assert len(result.history) == 1
+    assert len(evaluated) == 2  # where it stands, and the first of the search
+
+
 class BadSurrogate(Surrogate):
     """Whose maximiser is no maximiser every second time."""
 
     bad = 0
 
-    def _maximise(self):
-        found = super()._maximise()
+    def _maximise(self, n_rows, tol):
+        found = super()._maximise(n_rows, tol)
         self.bad += 1
         if found is None or self.bad % 2:
             return found

@@ -21,7 +21,8 @@ Initialiser = Callable[[Float64Array, int, np.random.RandomState], Float64Array]
 
 def nearest(z: Float64Array, centres: Float64Array) -> Float64Array:
     """Responsibility 1 for the nearest centre, 0 for the others."""
-    return _one_hot(pairwise_distances_argmin(z, centres), len(centres))
+    with single_thread(user_api=None):  # waking the others takes longer than a sample does
+        return _one_hot(pairwise_distances_argmin(z, centres), len(centres))
 
 
 def _one_hot(labels: NDArray[np.integer[Any]], k: int) -> Float64Array:

@@ -47,8 +47,11 @@ class Stepper(Protocol):
 
     state: Any
 
-    def next(self, mixture: Mixture, statistics: Statistics) -> Step:
-        """What follows ``mixture``, given its statistics over all rows."""
+    def next(self, mixture: Mixture, statistics: Statistics, tol: float) -> Step:
+        """What follows ``mixture``, given its statistics over all rows.
+
+        ``tol`` is what the stop rule compares with: work for less is in vain.
+        """
         ...
 
 

@@ -22,7 +22,7 @@ class PlainEM:
     reg_covar: float
     state: PlainState = field(default_factory=PlainState)
 
-    def next(self, mixture: Mixture, statistics: Statistics) -> Step:
+    def next(self, mixture: Mixture, statistics: Statistics, tol: float) -> Step:
         """The M-step."""
         updated = m_step(statistics, self.reg_covar)
         return Step(updated, updated)

@@ -68,7 +68,7 @@ class Squarem:
         self._reg_covar = reg_covar
         self.state = SquaremState()
 
-    def next(self, mixture: Mixture, statistics: Statistics) -> Step:
+    def next(self, mixture: Mixture, statistics: Statistics, tol: float) -> Step:
         """The M-step, or every second time a point beyond it; back where that was lower."""
         now = objective(mixture, statistics, self._reg_covar)
         if self.state.extrapolated:

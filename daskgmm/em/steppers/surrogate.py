@@ -28,11 +28,11 @@ from typing import Self
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from daskgmm.em.rows import InMemoryRows
+from daskgmm.em.rows import InMemoryRows, rows_of_sample, statistics_of
 from daskgmm.em.steppers.base import Step, has_fallen, objective
-from daskgmm.em.stopping import estimated_remaining_gain
+from daskgmm.em.stopping import estimated_remaining_gain, statistical_tol
 from daskgmm.errors import ParameterError, SingularComponentError
-from daskgmm.kernel import Coordinates, Mixture, Statistics, e_step, m_step
+from daskgmm.kernel import Coordinates, Mixture, Statistics, m_step
 from daskgmm.kernel.families.base import Float64Array
 
 __all__ = ["Surrogate", "SurrogateState"]
@@ -41,7 +41,12 @@ _EVALUATIONS = 80
 """Of the surrogate for a full pass: on a tenth of the rows, eight passes of arithmetic."""
 _SHARE_OF_GAIN = 1e-3
 """Of the gain so far: what an iteration on the sample must be worth, on the average of some."""
+_SHARE_OF_TOL = 0.01
+"""What it must be worth in any case."""
+_LEAST_CURVATURE = 1e-3
+"""Of a row's information: below it, what a gradient promises is not believed."""
 _ITERATIONS = 3
+_LEAST_GRADIENT = 1e-9
 _RADIUS = 0.3
 _FARTHEST = 1.0
 """Logarithms, or widths of a component, from which on coordinates are taken anew."""
@@ -137,7 +142,7 @@ class Surrogate:
         stepper.state.thinning, stepper.state.damping = 1, 0.0
         return stepper
 
-    def next(self, mixture: Mixture, statistics: Statistics) -> Step:
+    def next(self, mixture: Mixture, statistics: Statistics, tol: float) -> Step:
         """The surrogate's maximiser; a step of EM where that failed."""
         now = objective(mixture, statistics, self._reg_covar)
         fell = bool(self.state.points) and has_fallen(now, self.state.points[-1].objective)
@@ -158,7 +163,9 @@ class Surrogate:
         assert updated is not None
         # A second fall in a row, or one of a step as short as EM's: it is no guide here.
         lost = self.state.falls > 1 or (fell and self.state.damping >= _MOST_DAMPING)
-        self.state.proposal = None if lost or not self.state.points else self._maximise()
+        self.state.proposal = (
+            None if lost or not self.state.points else self._maximise(statistics.n_rows, tol)
+        )
         if self.state.proposal is None:
             return Step(updated, updated, not fell, np.inf if fell else None)
         remaining = np.inf if fell else self._remaining_gain(self.state.proposal)
@@ -200,7 +207,7 @@ class Surrogate:
         if not low <= ratio <= high:
             self.state.thinning = max(1, self.state.thinning // 4)
 
-    def _maximise(self) -> Proposal | None:
+    def _maximise(self, n_rows: int, tol: float) -> Proposal | None:
         assert self.state.origin is not None
         coordinates, best = Coordinates(self.state.origin), self.state.points[-1]
         if self.state.thinning == 0:
@@ -208,10 +215,13 @@ class Surrogate:
             fits = [t for t in (1, 4, 16, 64) if len(self._sample) >= t * enough]
             self.state.thinning = max(fits, default=1)
         sample = np.ascontiguousarray(self._sample[:: self.state.thinning])
-        rows = InMemoryRows(sample, n_threads=self._n_threads)
+        rows = rows_of_sample(sample, self._n_threads)
         try:
             surrogate = _Surrogate(rows, coordinates, best, self.state.points[:-1])
-            return surrogate.maximum(self.state.radius, self.state.damping)
+            # Other stop rules measure in other units than nats.
+            tol = min(tol, statistical_tol(coordinates.origin.n_parameters, n_rows))
+            worth = _SHARE_OF_TOL * tol
+            return surrogate.maximum(self.state.radius, self.state.damping, worth)
         except _FAILURES:
             return None
 
@@ -246,13 +256,14 @@ class _Surrogate:
 
     def _of_sample(self, u: Float64Array) -> tuple[float, Float64Array]:
         mixture = self._coordinates.mixture(u)
-        statistics = self._rows.fold(_e_step, mixture)
+        statistics = statistics_of(self._rows, mixture)
         value = statistics.log_likelihood / self._rows.n_rows
         return value, self._coordinates.gradient(u, mixture, statistics)
 
-    def maximum(self, radius: float, damping: float) -> Proposal | None:
+    def maximum(self, radius: float, damping: float, worth: float) -> Proposal | None:
         """Its maximiser within a box about the best point; None if it finds none.
 
+        Ends where iterations gain less than ``worth`` each, in nats per row.
         Raises one of ``_FAILURES`` where a component collapses on the way.
         """
         centre = self._best.u
@@ -264,6 +275,7 @@ class _Surrogate:
             gain = value - self._value + (self._correction + 0.5 * bent) @ s
             return -float(gain), -(gradient + self._correction + bent)
 
+        at_rest = float(np.sqrt(_LEAST_CURVATURE * worth))
         # No weight, and no variance, by more than a factor of e.
         box = np.minimum(radius, np.minimum(self._coordinates.widths, 1.0))
         solved = minimize(
@@ -272,8 +284,8 @@ class _Surrogate:
             jac=True,
             method="L-BFGS-B",
             bounds=np.column_stack([centre - box, centre + box]),
-            callback=_until_slow(),
-            options={"maxfun": _EVALUATIONS, "ftol": 0.0, "gtol": 1e-9},
+            callback=_until_slow(worth),
+            options={"maxfun": _EVALUATIONS, "ftol": 0.0, "gtol": max(_LEAST_GRADIENT, at_rest)},
         )
         proposed = self._coordinates.mixture(solved.x)
         proposed.factors  # noqa: B018 (raises here, where there is a way back)
@@ -284,14 +296,15 @@ class _Surrogate:
         return Proposal(solved.x, proposed, gain, at_bound)
 
 
-def _until_slow() -> Callable[[OptimizeResult], None]:
-    """Ends a minimisation from 0 whose last iterations are worth little beside all of them."""
+def _until_slow(worth: float) -> Callable[[OptimizeResult], None]:
+    """Ends a minimisation from 0 whose last iterations gain little, or little beside all."""
     gains = [0.0]
 
     def stop(intermediate_result: OptimizeResult) -> None:
         gains.append(-float(intermediate_result.fun))
         last = gains[-1] - gains[max(0, len(gains) - 1 - _ITERATIONS)]
-        if last < _ITERATIONS * _SHARE_OF_GAIN * gains[-1]:
+        least = max(_SHARE_OF_GAIN * gains[-1], worth if len(gains) > _ITERATIONS else 0.0)
+        if last < _ITERATIONS * least:
             raise StopIteration
 
     return stop
@@ -326,7 +339,3 @@ def _with_ridge(statistics: Statistics, reg_covar: float) -> Statistics:
     d = statistics.centres.shape[1]
     ridge = statistics.family.ridge(statistics.n_k, reg_covar, d)
     return replace(statistics, second=statistics.second + ridge)
-
-
-def _e_step(x: Float64Array, start: int, mixture: Mixture) -> Statistics:
-    return e_step(x, mixture)
