@@ -122,9 +122,6 @@ def starts_of(
             scan,
             lambda scan: start_from(scan, next(kinds)),
             n_components=model.n_components,
-            n_parameters=n_parameters(
-                model.covariance_type, model.n_components, scan.sample.shape[1]
-            ),
             n_starts=1 if given.means is not None else max(model.n_init, N_STARTS),
             n_kept=model.n_init,
             reg_covar=model.reg_covar,

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from daskgmm.em.exchanges import with_exchanges
 from daskgmm.em.history import StartsFitted
 from daskgmm.em.loop import FitResult, run
 from daskgmm.em.rows import InMemoryRows, rows_of_sample
@@ -30,7 +31,8 @@ __all__ = ["N_STARTS", "best_of_starts", "finished", "hopeless"]
 N_STARTS = 10
 """Least starts that compete, on the smallest sample."""
 _THINNINGS = (16, 4, 1)
-_ROWS_PER_PARAMETER = 10
+_ROWS_PER_COMPONENT, _ROWS_PER_FEATURE = 50, 12
+"""Of each component: a covariance of so few is good enough to tell starts apart."""
 _FIRST_EM_STEPS, _EM_STEPS, _EM_STEPS_AT_THE_END, _MAX_ITER = 15, 40, 20, 30
 _COARSER = 10.0
 """What a climb that only tells starts apart may leave, in tenths of the sample's precision."""
@@ -47,7 +49,6 @@ def best_of_starts(
     start_from: Callable[[Scan], Mixture],
     *,
     n_components: int,
-    n_parameters: int,
     n_starts: int,
     n_kept: int,
     reg_covar: float,
@@ -61,8 +62,7 @@ def best_of_starts(
     scan : Scan
     start_from : callable
         Makes another start each time, from a scan whose sample is thinned.
-    n_components, n_parameters : int
-        K and p of what the starts are.
+    n_components : int
     n_starts : int
         How many compete on the smallest sample; half of them on the next, and so on.
     n_kept : int
@@ -85,7 +85,7 @@ def best_of_starts(
     algorithm for getting the highest likelihood in multivariate Gaussian mixture models.
     """
     scans = [replace(scan, sample=np.ascontiguousarray(scan.sample[::t])) for t in _THINNINGS]
-    enough = _ROWS_PER_PARAMETER * n_parameters
+    enough = n_components * max(_ROWS_PER_COMPONENT, _ROWS_PER_FEATURE * scan.sample.shape[1])
     scans = [s for s in scans[:-1] if _is_enough(s.sample, enough, n_components)] + scans[-1:]
     candidates = [start_from(scans[0]) for _ in range(n_starts)]
     first = candidates[0]
@@ -102,7 +102,12 @@ def best_of_starts(
         if not fits:
             return candidates[:1] or [first]
         most = n_kept if last else max(n_kept, most // 2)
-        candidates = _leaders(rows, at.sample, fits)[:most]
+        candidates, is_found_again = _leaders(rows, at.sample, fits)
+        del candidates[most:]
+        if not (last or is_found_again):
+            better = with_exchanges(rows, candidates[0], reg_covar)
+            # What is better on few rows need not be on all: both go on.
+            candidates = [better, *(m for m in candidates if m is not better)]
         seconds = time.perf_counter() - began
         tell(StartsFitted(rows.n_rows, n_fitted, len(candidates), seconds))
     return candidates
@@ -168,21 +173,29 @@ def finished(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mixture:
     return mixture if fit is None else fit.mixture
 
 
-def _leaders(rows: InMemoryRows, sample: Float64Array, fits: Sequence[FitResult]) -> list[Mixture]:
-    """The best, and others that are neither worse than it, to what the sample tells, nor it."""
+def _leaders(
+    rows: InMemoryRows, sample: Float64Array, fits: Sequence[FitResult]
+) -> tuple[list[Mixture], bool]:
+    """The best, and others that are neither worse than it, to what the sample tells, nor it.
+
+    And whether the best was found more than once.
+    """
     ranked = sorted(fits, key=lambda fit: -fit.log_likelihood)
     leaders = [ranked[0].mixture]
     densities = [_densities(rows, ranked[0].mixture)]
+    is_found_again = False
     for fit in ranked[1:]:
         mine = _densities(rows, fit.mixture)
         behind = densities[0] - mine
         error = float(behind.std()) / np.sqrt(len(sample))
         if float(behind.mean()) > _ERRORS * error:
             continue
-        if all(float((d - mine).std()) > _SAME * float(d.std()) for d in densities):
+        is_same = [float((d - mine).std()) <= _SAME * float(d.std()) for d in densities]
+        is_found_again |= is_same[0]
+        if not any(is_same):
             leaders.append(fit.mixture)
             densities.append(mine)
-    return leaders
+    return leaders, is_found_again
 
 
 def _densities(rows: InMemoryRows, mixture: Mixture) -> Float64Array:

@@ -10,21 +10,19 @@ better all rows decide.
 References
 ----------
 Ueda, Nakano, Ghahramani and Hinton (2000), SMEM algorithm for mixture models.
-Runnalls (2007), Kullback-Leibler approach to Gaussian mixture reduction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, special
 from sklearn.neighbors import NearestNeighbors
 
+from daskgmm.em.exchanges import cheapest_mergers
 from daskgmm.em.history import RareComponent
 from daskgmm.em.loop import Candidate, Course, FitResult
 from daskgmm.em.rows import InMemoryRows, Rows, statistics_of
@@ -344,7 +342,7 @@ def _exchanged(
     above = np.column_stack([above, np.zeros(len(above))])
     centre = group @ thin.tail / group.sum()
     starts = []
-    for pair in _cheapest_pairs(mixture):
+    for _, pair in cheapest_mergers(mixture, _PAIRS):
         statistics = thin.assigned(
             _merged(above, pair),
             _merged(tail, pair),
@@ -361,26 +359,3 @@ def _merged(resp: Float64Array, pair: tuple[int, int]) -> Float64Array:
     merged = np.array(resp)
     merged[:, i] += merged[:, j]
     return np.delete(merged, j, axis=1)
-
-
-def _cheapest_pairs(mixture: Mixture) -> list[tuple[int, int]]:
-    """Pairs of components by Runnalls' bound of what merging them costs, in nats per row.
-
-    ``((w_i + w_j) log|S| - w_i log|S_i| - w_j log|S_j|) / 2``, S the covariance of both.
-    """
-    k, d = mixture.means.shape
-    matrices = mixture.family.dense(mixture.covariances, k, d)
-    log_dets = np.linalg.slogdet(matrices)[1]
-
-    def cost(pair: tuple[int, int]) -> float:
-        i, j = pair
-        weights = mixture.weights[[i, j]]
-        both = float(weights.sum())
-        apart = mixture.means[i] - mixture.means[j]
-        share = weights / max(both, np.finfo(float).tiny)
-        spread = share[0] * share[1] * np.multiply.outer(apart, apart)
-        within = share[0] * matrices[i] + share[1] * matrices[j]
-        log_det: Any = np.linalg.slogdet(within + spread)[1]
-        return float(0.5 * (both * log_det - weights @ log_dets[[i, j]]))
-
-    return sorted(combinations(range(k), 2), key=cost)[:_PAIRS]

@@ -1,0 +1,200 @@
+"""Exchanges: two components that hardly differ become one, and one that is two becomes two.
+
+EM cannot move a component from where there are too many to where there are too few. On a
+sample in memory such moves are cheap to propose, by what a merger costs and a division
+gains, and cheap to try: some steps of EM tell whether the log-likelihood is higher.
+
+References
+----------
+Ueda, Nakano, Ghahramani and Hinton (2000), SMEM algorithm for mixture models.
+Runnalls (2007), Kullback-Leibler approach to Gaussian mixture reduction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+from daskgmm.em.loop import FitResult, run
+from daskgmm.em.rows import InMemoryRows, rows_of_sample
+from daskgmm.em.steppers import PlainEM
+from daskgmm.em.stopping import statistical_tol, stop_rule_named
+from daskgmm.errors import SingularComponentError
+from daskgmm.kernel import (
+    Mixture,
+    Statistics,
+    labels,
+    m_step,
+    responsibilities,
+    weighted_statistics,
+)
+from daskgmm.kernel.families.base import Float64Array
+
+__all__ = ["cheapest_mergers", "with_exchanges"]
+
+_MERGERS, _DIVISIONS, _TRIES = 8, 6, 8
+"""Cheapest and most gainful that are combined, and combinations that are tried in a round."""
+_MOST = 32
+_STEPS_OF_DIVISION, _STEPS = 6, 15
+_PIECE = 1024
+_FEWEST_ROWS = 4
+"""Rows per feature below which nobody could say that a component is two."""
+
+
+def with_exchanges(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mixture:
+    """A mixture of a higher log-likelihood, if exchanges of components lead to one.
+
+    Parameters
+    ----------
+    rows : InMemoryRows
+        A sample.
+    mixture : Mixture
+        Fitted to it, nearly.
+    reg_covar : float
+
+    Returns
+    -------
+    Mixture
+        After some dozens of exchanges, at most; as it was where none helps.
+    """
+    least = statistical_tol(mixture.n_parameters, rows.n_rows)
+    now, now_at = _climbed(rows, mixture, reg_covar)
+    best = mixture
+    divisions: dict[int, _Division] = {}
+    for _ in range(_MOST):
+        label = labels(rows.array, now)
+        for c in range(now.n_components):
+            if c not in divisions:
+                held = np.flatnonzero(label == c)
+                divisions[c] = _division(rows.array[held], now, reg_covar)
+        for c, two, (i, j) in _promising(divisions, now, rows.n_rows):
+            try:
+                proposed = _exchanged(rows, now, c, two, (i, j), reg_covar)
+                tried, tried_at = _climbed(rows, proposed, reg_covar)
+            except SingularComponentError:
+                continue
+            if tried_at > now_at + least:
+                best = now = tried
+                now_at = tried_at
+                for changed in (c, i, j):
+                    del divisions[changed]
+                break
+        else:
+            break
+    return best
+
+
+def _climbed(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> tuple[Mixture, float]:
+    gap = stop_rule_named("gap")
+    fit = run(rows, mixture, stepper=PlainEM(reg_covar), stop=gap, tol=0.0, max_iter=_STEPS)
+    return fit.mixture, fit.log_likelihood
+
+
+@dataclass(frozen=True, eq=False)
+class _Division:
+    """Two components in place of one, and what they gain on the rows that it holds, in nats."""
+
+    gain: float
+    two: Mixture | None
+
+
+_NONE = _Division(-np.inf, None)
+
+
+def _promising(
+    divisions: dict[int, _Division], mixture: Mixture, n_rows: int
+) -> list[tuple[int, Mixture, tuple[int, int]]]:
+    """Components to divide, by what, and pairs to merge that promise a gain, the largest first."""
+    best = sorted(divisions, key=lambda c: -divisions[c].gain)[:_DIVISIONS]
+    gains = {
+        (c, pair): divisions[c].gain / n_rows - cost
+        for cost, pair in cheapest_mergers(mixture, _MERGERS)
+        for c in best
+        if c not in pair
+    }
+    ranked = sorted(gains, key=lambda exchange: -gains[exchange])[:_TRIES]
+    return [(c, two, pair) for c, pair in ranked if (two := divisions[c].two)]
+
+
+def _exchanged(
+    rows: InMemoryRows,
+    mixture: Mixture,
+    divided: int,
+    two: Mixture,
+    pair: tuple[int, int],
+    reg_covar: float,
+) -> Mixture:
+    """With the pair in the place of its first, and the other half in that of its second."""
+    centres = np.array(mixture.means)
+    centres[[divided, pair[1]]] = two.means
+    pieces = InMemoryRows(rows.array, _PIECE, rows.n_threads)  # responsibilities are wide
+    return m_step(pieces.fold(_assigned, mixture, divided, two, pair, centres), reg_covar)
+
+
+def _assigned(
+    x: Float64Array,
+    start: int,
+    mixture: Mixture,
+    divided: int,
+    two: Mixture,
+    pair: tuple[int, int],
+    centres: Float64Array,
+) -> Statistics:
+    i, j = pair
+    resp, share = responsibilities(x, mixture), responsibilities(x, two)[:, 1]
+    resp[:, i] += resp[:, j]
+    resp[:, j] = resp[:, divided] * share
+    resp[:, divided] *= 1.0 - share
+    return weighted_statistics(x, resp, centres, mixture.covariance_type)
+
+
+def _division(x: Float64Array, mixture: Mixture, reg_covar: float) -> _Division:
+    """Of the rows of one component; the two begin on the two sides of its longest axis."""
+    if len(x) < _FEWEST_ROWS * mixture.n_features:
+        return _NONE
+    rows, kind, gap = rows_of_sample(x), mixture.covariance_type, stop_rule_named("gap")
+
+    def fitted(resp: Float64Array, n_steps: int) -> FitResult:
+        centres = np.tile(x.mean(axis=0), (resp.shape[1], 1))
+        start = m_step(weighted_statistics(x, resp, centres, kind), reg_covar)
+        em = PlainEM(reg_covar)
+        return run(rows, start, stepper=em, stop=gap, tol=0.0, max_iter=n_steps)
+
+    try:
+        one = fitted(np.ones((len(x), 1)), 1)
+        side = (x - one.mixture.means[0]) @ _longest_axis(one.mixture) > 0
+        two = fitted(np.column_stack([~side, side]).astype(np.float64), _STEPS_OF_DIVISION)
+    except SingularComponentError:
+        return _NONE
+    return _Division(len(x) * (two.log_likelihood - one.log_likelihood), two.mixture)
+
+
+def _longest_axis(one: Mixture) -> Float64Array:
+    """Of a single component."""
+    matrix = one.family.dense(one.covariances, 1, one.n_features)[0]
+    axis: Float64Array = linalg.eigh(matrix)[1][:, -1]
+    return axis
+
+
+def cheapest_mergers(mixture: Mixture, most: int) -> list[tuple[float, tuple[int, int]]]:
+    """Pairs of components by Runnalls' bound of what merging them costs, in nats per row.
+
+    ``((w_i + w_j) log|S| - w_i log|S_i| - w_j log|S_j|) / 2``, S the covariance of both.
+    """
+    k, d = mixture.means.shape
+    weights, means = mixture.weights, mixture.means
+    matrices = mixture.family.dense(mixture.covariances, k, d)
+    log_dets = np.linalg.slogdet(matrices)[1]
+    found = []
+    for i in range(k - 1):  # with all others at once, whose matrices fit in memory
+        j = np.arange(i + 1, k)
+        both = weights[i] + weights[j]
+        share = (weights[i] / np.maximum(both, np.finfo(float).tiny))[:, None, None]
+        apart = means[j] - means[i]
+        spread = share * (1.0 - share) * apart[:, :, None] * apart[:, None, :]
+        log_det = np.linalg.slogdet(share * matrices[i] + (1.0 - share) * matrices[j] + spread)[1]
+        costs = 0.5 * (both * log_det - weights[i] * log_dets[i] - weights[j] * log_dets[j])
+        found += [(float(cost), (i, int(other))) for cost, other in zip(costs, j, strict=True)]
+    return sorted(found)[:most]

@@ -1,0 +1,114 @@
+"""Exchanges: what a merger costs, and the way out of optima where EM is caught."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from made_data import assert_same_bits
+from scipy.stats import multivariate_normal
+
+from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, run
+from daskgmm.em.exchanges import cheapest_mergers, with_exchanges
+from daskgmm.kernel import Mixture, e_step, m_step, weighted_statistics
+
+CORNERS = 8.0 * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+
+
+def _at(rows, mixture):
+    return e_step(rows.array, mixture).log_likelihood / rows.n_rows
+
+
+def _rows(n=4000, n_threads=1):
+    rng = np.random.default_rng(0)
+    x = CORNERS[np.arange(n) % 4] + rng.normal(size=(n, 2))
+    return InMemoryRows(x, grain=512, n_threads=n_threads)
+
+
+def _of_groups(rows, groups, family):
+    """M-step of rows that are assigned to components by their corner, or half of one."""
+    corner, half = np.arange(rows.n_rows) % 4, rows.array[:, 0] % 1 > 0.5
+    resp = np.stack([np.isin(corner, corners) & part(half) for corners, part in groups], axis=1)
+    centres = np.zeros((len(groups), 2))
+    return m_step(weighted_statistics(rows.array, resp.astype(float), centres, family), 1e-6)
+
+
+def every(half):
+    return np.ones_like(half)
+
+
+@pytest.fixture
+def caught(family):
+    """Two components share a corner, and one has two: no step of EM leads out of it."""
+    rows = _rows()
+    groups = [([0], lambda half: half), ([0], lambda half: ~half), ([1], every), ([2, 3], every)]
+    start = _of_groups(rows, groups, family)
+    fit = run(rows, start, stepper=PlainEM(1e-6), stop=STOP_RULES["gap"], tol=1e-7, max_iter=300)
+    return rows, fit.mixture
+
+
+def test_em_alone_is_caught_and_exchanges_lead_out(family, caught):
+    rows, mixture = caught
+    best = _at(rows, _of_groups(rows, [([c], every) for c in range(4)], family))
+    assert _at(rows, mixture) < best - 0.1
+    assert _at(rows, with_exchanges(rows, mixture, 1e-6)) > best - 0.01
+
+
+def test_the_best_stays_as_it_is_and_nothing_is_ever_lowered(family):
+    rows = _rows()
+    best = _of_groups(rows, [([c], every) for c in range(4)], family)
+    after = with_exchanges(rows, best, 1e-6)
+    np.testing.assert_allclose(after.means, best.means, atol=0.05)
+    assert _at(rows, after) >= _at(rows, best) - 1e-12
+
+
+def test_threads_change_no_bit(caught):
+    rows, mixture = caught
+    found = [
+        with_exchanges(InMemoryRows(rows.array, 512, n_threads), mixture, 1e-6)
+        for n_threads in (1, 3)
+    ]
+    assert_same_bits(*found)
+
+
+def test_costs_of_mergers_are_runnalls_bound():
+    rng = np.random.default_rng(1)
+    k, d = 6, 3
+    roots = rng.normal(size=(k, d, d))
+    covariances = roots @ np.swapaxes(roots, 1, 2) + np.eye(d)
+    mixture = Mixture(rng.dirichlet(np.ones(k)), rng.normal(size=(k, d)), covariances, "full")
+
+    def cost(i, j):
+        w, m = mixture.weights[[i, j]], mixture.means[[i, j]]
+        both = w.sum()
+        mean = w @ m / both
+        c = sum(
+            share
+            * (mixture.covariances[n] + np.outer(mixture.means[n] - mean, mixture.means[n] - mean))
+            for share, n in zip(w / both, (i, j), strict=True)
+        )
+        entropy = [multivariate_normal(cov=s).entropy() for s in (c, *mixture.covariances[[i, j]])]
+        return both * entropy[0] - w @ entropy[1:]
+
+    expected = {pair: cost(*pair) for pair in combinations(range(k), 2)}
+    found = {pair: cost for cost, pair in cheapest_mergers(mixture, len(expected))}
+    assert list(found) == sorted(expected, key=expected.get)
+    for pair, value in found.items():
+        np.testing.assert_allclose(value, expected[pair], rtol=1e-10, atol=1e-12)
+
+
+def test_two_of_the_same_cost_nothing_to_merge(family):
+    rows = _rows()
+    one = _of_groups(rows, [([0], every), ([1], every), ([2, 3], every)], family)
+    pick = [0, 1, 2, 1]
+    shared = one.family.shared
+    same = Mixture(
+        np.array([0.25, 0.25, 0.25, 0.25]),
+        one.means[pick],
+        one.covariances if shared else one.covariances[pick],
+        family,
+    )
+    cost, pair = cheapest_mergers(same, 1)[0]
+    assert pair == (1, 3)
+    assert abs(cost) < 1e-12
