@@ -8,8 +8,8 @@ has ended does nothing, and one whose data or settings have changed is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Set
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -255,6 +255,18 @@ class Batch:
         """
         return held(self._folder)
 
+    @contextmanager
+    def resumable(self) -> Iterator[None]:
+        """Mark errors that may pass, such as of a cluster that does not start.
+
+        If the job had begun before: running it again then goes on.
+        """
+        try:
+            yield
+        except (ClusterError, StorageError) as error:
+            error.is_resumable |= bool(self._progress.begun) and may_pass(error)
+            raise
+
     def run(self) -> dict[str, Any]:
         """Do what is left.
 
@@ -268,7 +280,7 @@ class Batch:
         InterruptedFitError
             A KeyboardInterrupt; the job goes on when it is run again.
         ClusterError, StorageError
-            ``is_resumable`` unless running it again would come to the same.
+            See :meth:`resumable`.
         """
         left = self._left()
         try:
@@ -287,9 +299,6 @@ class Batch:
                 f"interrupted; {Location.parse(self._job.checkpoint).name} holds what was done: "
                 "run the same command again to go on"
             ) from None
-        except (ClusterError, StorageError) as error:
-            error.is_resumable = may_pass(error)
-            raise
         return self.result() | {"done": [step.name for step in left]}
 
     def result(self) -> dict[str, Any]:

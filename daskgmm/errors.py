@@ -29,6 +29,7 @@ __all__ = [
     "PointerMovedError",
     "SingularComponentError",
     "StorageError",
+    "UnreachableError",
     "WorkersDiedError",
 ]
 
@@ -96,6 +97,10 @@ class JobError(DaskGMMError, ValueError):
 
 class JobRunningError(DaskGMMError, RuntimeError):
     """Another process runs the job."""
+
+
+class UnreachableError(StorageError):
+    """A store gave no answer for as long as it may be away."""
 
 
 class MemoryLimitError(DaskGMMError, MemoryError):

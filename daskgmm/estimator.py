@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -18,7 +19,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from daskgmm.checkpoints import open_checkpoints
+from daskgmm.checkpoints import Checkpoints, open_checkpoints
 from daskgmm.em import (
     INITIALISERS,
     STEPPERS,
@@ -32,7 +33,6 @@ from daskgmm.em import (
     RareComponents,
     Resumed,
     Scan,
-    ScanDone,
     Score,
     hopeless,
     label_rows,
@@ -52,7 +52,7 @@ from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of
 from daskgmm.redaction import redacted
 from daskgmm.starts import (
     given_start,
-    is_fitted_to_sample,
+    may_move_components,
     n_near_of,
     starts_of,
     stepper_of,
@@ -116,7 +116,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         plain where the start is given whole or ``progressive`` is off, else surrogate.
     progressive : bool, default=True
         Whether starts compete, and the best is fitted, on a sample in memory before
-        the first pass over all rows. A start that is given whole is used as it is.
+        the first pass over all rows; unless several starts found the same, it may exchange
+        components there: two that hardly differ for one that is two. A start that is given
+        whole is used as it is.
     precision : {"auto", "float32", "float64"}, default="auto"
         Of the arithmetic on single rows; sums over rows are float64 in any case.
         ``"auto"`` works in float32 on rows stored in it, in half the time, unless
@@ -177,7 +179,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     lower_bound_ : float
         Log-likelihood per row at the last accepted pass of the best start.
     lower_bounds_ : list of float
-        The same at each pass.
+        The same at each pass, of what was accepted by then.
     n_features_in_ : int
     stop_reason_ : str
         The stop rule that held, or ``"max_iter"``.
@@ -358,39 +360,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         )
         with opened.staging() as staged, checkpoints.interruptible():
-            scan = checkpoints.scan(rng)
-            if scan is None:
-                scan_began = time.perf_counter()
-                scan = scan_rows(rows, opened.n_sampled, seed=int(rng.randint(2**31 - 1)))
-                tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - scan_began))
-                checkpoints.keep_scan(scan, rng)
-            else:
-                tell(Resumed(1 + checkpoints.n_iter, checkpoints.history))
-            candidates = self._candidates(scan, checkpoints.courses, given, rng, tol, tell)
-            # Bounds of other neighbourhoods could not tell whether a component is an advance.
-            looked_for = is_fitted_to_sample(self, given) and self.truncate is None
-            rare = RareComponents(
-                rows,
-                candidates[0].start if looked_for and not checkpoints.courses else None,
-                scan,
-                self.reg_covar,
-                lambda start: self._candidate(start, scan, given, tol),
-                tell,
-            )
-            results = run_together(
-                rare.rows,
-                candidates,
-                stop=stop_rule_named(self.stopping),
-                max_iter=self.max_iter,
-                total=scan.moments,
-                precision=self.precision,
-                on_iteration=tell,
-                drop=hopeless,
-                join=rare.join,
-                keep=checkpoints.keep_pass,
-            )
-            checkpoints.finish()
-        best = max(results, key=lambda result: result.log_likelihood)
+            best = self._fitted(opened, checkpoints, given, rng, tol, tell)
         self.conclude(
             best,
             tol=tol,
@@ -411,24 +381,56 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         )
         return self
 
-    def _candidates(
+    def _fitted(
         self,
-        scan: Scan,
-        courses: Sequence[Course],
+        opened: OpenedRows,
+        checkpoints: Checkpoints,
         given: GivenStart,
         rng: np.random.RandomState,
         tol: float,
         tell: Listener,
-    ) -> list[Candidate]:
-        """What to fit: starts, or what became of them before an interruption."""
-        if courses:
-            return [self._candidate(c.mixture, scan, given, tol, c) for c in courses]
-        starts = starts_of(self, scan, given, rng, tell)
-        return [self._candidate(start, scan, given, tol) for start in starts]
+    ) -> FitResult:
+        """All passes; the best of what they led to."""
+        scan = checkpoints.scan(rng)
+        if scan is None:
+            scan = scan_rows(opened.rows, opened.n_sampled, int(rng.randint(2**31 - 1)), tell)
+            checkpoints.keep_scan(scan, rng)
+        else:
+            tell(Resumed(1 + checkpoints.n_iter, checkpoints.history))
+        candidate = partial(self._candidate, scan=scan, given=given, tol=tol)
+        if checkpoints.courses:
+            candidates = [candidate(c.mixture, so_far=c) for c in checkpoints.courses]
+        else:
+            candidates = [candidate(start) for start in starts_of(self, scan, given, rng, tell)]
+        # Bounds of other neighbourhoods could not tell whether a component is an advance.
+        looked_for = may_move_components(self, given) and self.truncate is None
+        rare = RareComponents(
+            opened.rows,
+            candidates[0].start if looked_for and not checkpoints.courses else None,
+            scan,
+            self.reg_covar,
+            candidate,
+            tell,
+        )
+        results = run_together(
+            rare.rows,
+            candidates,
+            stop=stop_rule_named(self.stopping),
+            max_iter=self.max_iter,
+            total=scan.moments,
+            precision=self.precision,
+            on_iteration=tell,
+            drop=hopeless,
+            join=rare.join,
+            keep=checkpoints.keep_pass,
+        )
+        checkpoints.finish()
+        return max(results, key=lambda result: result.log_likelihood)
 
     def _candidate(
         self,
         start: Mixture,
+        *,
         scan: Scan,
         given: GivenStart,
         tol: float,

@@ -16,12 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.checkpoints import may_pass
 from daskgmm.em import Rows, label_rows, log_densities, probabilities
-from daskgmm.errors import DamagedDataError, DataError, ModelFormatError, ParameterError
+from daskgmm.errors import (
+    DamagedDataError,
+    DataError,
+    ModelFormatError,
+    ParameterError,
+    StorageError,
+)
 from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.execution import peak_memory_bytes
 from daskgmm.inputs import open_input, open_rows
 from daskgmm.kernel import Mixture
+from daskgmm.redaction import redacted
 from daskgmm.selection import select
 from daskgmm.storage import (
     Location,
@@ -61,7 +69,17 @@ def fit(
     _check_places(data, [output, *([model.checkpoint] if model.checkpoint else [])])
     check_output(output, overwrite=overwrite)
     model.fit(data)
-    model.save(output, overwrite=overwrite)
+    try:
+        model.save(output, overwrite=overwrite)
+    except StorageError as error:
+        if model.checkpoint is None:
+            raise
+        again = type(error)(
+            f"{error}; {redacted(str(model.checkpoint))} holds the whole fit: continue with "
+            "resume=True (--resume), or run the job again"
+        )
+        again.is_resumable = may_pass(error)
+        raise again from error
     return {
         **model.record(),
         "covariance_type": model.covariance_type,

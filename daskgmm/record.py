@@ -6,7 +6,7 @@ has the same facts under names with a trailing underscore.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -36,7 +36,7 @@ def facts_of_fit(result: FitResult, n_passes: int, n_rows: int, seconds: float) 
     return {
         "history_": result.history,
         "rare_components_": result.rare,
-        "lower_bounds_": [iteration.log_likelihood for iteration in result.history],
+        "lower_bounds_": _accepted_so_far(result.history),
         "lower_bound_": result.log_likelihood,
         "n_iter_": len(result.history),
         "converged_": result.converged,
@@ -47,6 +47,13 @@ def facts_of_fit(result: FitResult, n_passes: int, n_rows: int, seconds: float) 
         "rows_read_": n_passes * n_rows,
         "seconds_": seconds,
     }
+
+
+def _accepted_so_far(history: Sequence[Iteration]) -> list[float]:
+    found: list[float] = []
+    for i in history:
+        found.append(i.log_likelihood if i.accepted or not found else found[-1])
+    return found
 
 
 def record_of(model: Any) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from daskgmm.em import (
     FitResult,
     GivenStart,
     PlainEM,
+    Rows,
     Scan,
-    ScanDone,
     Score,
     finished,
     rows_of_sample,
@@ -29,6 +29,7 @@ from daskgmm.em import (
     scan_rows,
     stop_rule_named,
 )
+from daskgmm.em.loop import Precision
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import Listener, Message, ProgressLines, in_force, teller
@@ -204,29 +205,9 @@ def select(
     with opened.staging() as staged:
         # Half of the rows at most, so that there are some to hold out.
         n_sampled = min(opened.n_sampled, rows.n_rows // 2)
-        scan_began = time.perf_counter()
-        scan = scan_rows(rows, n_sampled, seed=int(rng.randint(2**31 - 1)))
-        tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - scan_began))
+        scan = scan_rows(rows, n_sampled, int(rng.randint(2**31 - 1)), tell)
         starts = _starts(models, scan, rng, criterion, tell)
-        model_of = {
-            Candidate(start, PlainEM(model.reg_covar), 0.0): model for model, start in starts
-        }
-        fits = run_together(
-            rows,
-            list(model_of),
-            stop=stop_rule_named("gap"),
-            max_iter=1,
-            total=scan.moments,
-            precision=first.precision,
-        )
-        trials = [
-            _Trial(
-                model_of[fit.candidate],
-                fit.mixture,
-                _entry_of_pass(scan, fit.candidate.start, fit.log_likelihood),
-            )
-            for fit in fits
-        ]
+        trials = _evaluated(starts, rows, scan, first.precision)
         tell(Message(f"evaluated on all rows: {len(trials)} candidates"))
         n_passes = opened.passes + 2 + _refine(trials, rows, scan, criterion, tell)
     best = min((t for t in trials if t.entry.refined), key=lambda t: CRITERIA[criterion](t.entry))
@@ -324,6 +305,29 @@ def _starts(
     return [
         (model, finished(rows, start, model.reg_covar) if yes else start)
         for (model, start), yes in zip(starts, able, strict=True)
+    ]
+
+
+def _evaluated(
+    starts: Sequence[tuple[GaussianMixture, Mixture]], rows: Rows, scan: Scan, precision: Precision
+) -> list[_Trial]:
+    """On all rows, in one pass for all."""
+    model_of = {Candidate(start, PlainEM(model.reg_covar), 0.0): model for model, start in starts}
+    fits = run_together(
+        rows,
+        list(model_of),
+        stop=stop_rule_named("gap"),
+        max_iter=1,
+        total=scan.moments,
+        precision=precision,
+    )
+    return [
+        _Trial(
+            model_of[fit.candidate],
+            fit.mixture,
+            _entry_of_pass(scan, fit.candidate.start, fit.log_likelihood),
+        )
+        for fit in fits
     ]
 
 

@@ -24,10 +24,11 @@ from daskgmm.em import (
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.execution import in_force
 from daskgmm.kernel import Mixture, family_named, n_parameters
+from daskgmm.kernel.blas import single_thread
 
 __all__ = [
     "given_start",
-    "is_fitted_to_sample",
+    "may_move_components",
     "n_near_of",
     "starts_of",
     "stepper_of",
@@ -116,7 +117,9 @@ def starts_of(
         return [_warm_start(model, scan.sample.shape[1])]
     if given.complete:
         return [start_from(scan)]
-    if model.progressive:
+    with single_thread():  # sums of a BLAS of many would depend on how many there are
+        if not model.progressive:
+            return [start_from(scan) for _ in range(model.n_init)]
         kinds = cycle((model.init_params, _RIVAL))
         return best_of_starts(
             scan,
@@ -126,14 +129,14 @@ def starts_of(
             n_kept=model.n_init,
             reg_covar=model.reg_covar,
             n_threads=in_force().local_threads,
+            exchanges=may_move_components(model, given),
             tell=tell,
         )
-    return [start_from(scan) for _ in range(model.n_init)]
 
 
-def is_fitted_to_sample(model: Any, given: GivenStart) -> bool:
-    """Whether :func:`starts_of` answers with mixtures fitted to the sample."""
-    return bool(model.progressive) and not given.complete and not _is_warm(model)
+def may_move_components(model: Any, given: GivenStart) -> bool:
+    """Whether a component may be taken to where one is missing: not one that the user placed."""
+    return bool(model.progressive) and given.means is None and not _is_warm(model)
 
 
 def _is_warm(model: Any) -> bool:

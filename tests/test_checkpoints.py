@@ -90,14 +90,14 @@ def test_truncated_passes_go_on_in_their_neighbourhoods(tmp_path):
     assert_same_fit(resumed, fitted(path, **settings))
 
 
-def test_random_numbers_go_on_after_the_scan(stored, tmp_path):
-    class AfterScan(GaussianMixture):
-        def _candidates(self, *args):
-            raise KeyboardInterrupt
+def test_random_numbers_go_on_after_the_scan(stored, tmp_path, monkeypatch):
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
 
-    settings = SETTINGS | {"checkpoint": tmp_path / "kept"}
+    monkeypatch.setattr("daskgmm.estimator.starts_of", interrupt)
     with pytest.raises(InterruptedFitError, match="after 1 passes"):
-        AfterScan(**settings).fit(stored)
+        fitted(stored, tmp_path / "kept")
+    monkeypatch.undo()
     assert_same_fit(fitted(stored, tmp_path / "kept", resume=True), fitted(stored))
 
 

@@ -134,6 +134,8 @@ def _fit(
         f"log-likelihood per row  {result['log_likelihood_per_row']:.9g}\n"
         f"stopped                 {_reason(result['stop_reason'])}, after {result['n_iter']} iterations and "
         f"{result['n_passes']} passes, {duration(result['seconds'])}\n"
+        f"remaining gain          {result['remaining_gain']:.2g} per row, estimated\n"
+        f"rows read               {result['rows_read']:,}\n"
         f"peak memory             {format_bytes(result['peak_memory_bytes'])}\n"
         f"weights                 {' '.join(f'{w:.4g}' for w in result['weights'])}\n"
         f"model                   {output}"
@@ -212,7 +214,7 @@ def _done(log: Log, asked: Job, *, fresh: bool) -> dict[str, Any]:
         raise
     if batch.is_done:
         return batch.result() | {"done": []}
-    with batch.alone():
+    with batch.resumable(), batch.alone():
         log.append_to(log_file)
         metrics = metrics_written(asked.get("outputs.metrics"))
         watch = asked.get("dashboard", False), asked.get("performance_report")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -17,12 +18,21 @@ import click
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 
-from daskgmm.errors import DaskGMMError, DaskGMMWarning, InterruptedFitError, ParameterError
+from daskgmm.errors import (
+    DaskGMMError,
+    DaskGMMWarning,
+    InterruptedFitError,
+    ParameterError,
+    UnreachableError,
+)
 from daskgmm.execution import Failed
 from daskgmm.logs import JsonLines, Log, log_opened
 from daskgmm.redaction import on_one_line, redacted
 
-__all__ = ["Main", "reported", "way_on"]
+__all__ = ["LOG_FORMAT_VARIABLE", "Main", "reported", "way_on"]
+
+LOG_FORMAT_VARIABLE = "DASKGMM_LOG_FORMAT"
+"""Environment variable: what ``--log-format`` is where that is not given."""
 
 
 @contextmanager
@@ -55,7 +65,10 @@ def _as_click_errors(way_on: str | None) -> Iterator[None]:
     except (ParameterError, InvalidParameterError) as error:
         raise click.UsageError(on_one_line(error)) from None
     except DaskGMMError as error:
-        kind = _ResumableException if error.is_resumable else click.ClickException
+        # An outage is the same before a command has begun and after.
+        is_outage = way_on is not None and isinstance(error, UnreachableError)
+        is_resumable = error.is_resumable or is_outage
+        kind = _ResumableException if is_resumable else click.ClickException
         raise kind(on_one_line(error)) from None
     except InterruptedFitError as error:
         raise _ResumableException(on_one_line(error)) from None
@@ -115,9 +128,9 @@ class Main(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find the format before anything can be wrong."""
-        ctx.meta[_AS_JSON] = "--log-format=json" in args or ("--log-format", "json") in pairwise(
-            args
-        )
+        given = [arg.partition("=")[2] for arg in args if arg.startswith("--log-format=")]
+        given += [value for name, value in pairwise(args) if name == "--log-format"]
+        ctx.meta[_AS_JSON] = [os.environ.get(LOG_FORMAT_VARIABLE, ""), *given][-1] == "json"
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from daskgmm.cli.errors import LOG_FORMAT_VARIABLE
 from daskgmm.cli.options import Command
 from daskgmm.configuration import FLAG
 from daskgmm.errors import DaskGMMWarning, JobError
@@ -62,6 +63,7 @@ def _option(key: str) -> str:
 
 
 _PREFIX = "DASKGMM_"
+_OTHERS = (TIMEOUT_VARIABLE, LOG_FORMAT_VARIABLE)
 
 
 def _variable(key: str) -> str:
@@ -75,7 +77,7 @@ def _check_variables() -> None:
     """
     known = [_variable(key) for key in KEYS]
     for name in os.environ:
-        if not name.startswith(_PREFIX) or name in (*known, TIMEOUT_VARIABLE):
+        if not name.startswith(_PREFIX) or name in (*known, *_OTHERS):
             continue
         near = difflib.get_close_matches(
             name.removeprefix(_PREFIX), [k.removeprefix(_PREFIX) for k in known], 1, cutoff=0.75

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from daskgmm.cli.errors import reported, way_on
+from daskgmm.cli.errors import LOG_FORMAT_VARIABLE, reported, way_on
 from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
 from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import (
@@ -56,6 +56,8 @@ _log_format = click.option(
     type=click.Choice(list(LOG_FORMATS)),
     default="text",
     show_default=True,
+    envvar=LOG_FORMAT_VARIABLE,
+    show_envvar=True,
     help="Of the lines on standard error, errors included.",
 )
 _log_file = click.option(

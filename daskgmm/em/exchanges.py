@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg
 
 from daskgmm.em.loop import FitResult, run
@@ -37,10 +38,13 @@ __all__ = ["cheapest_mergers", "with_exchanges"]
 _MERGERS, _DIVISIONS, _TRIES = 8, 6, 8
 """Cheapest and most gainful that are combined, and combinations that are tried in a round."""
 _MOST = 32
+"""Exchanges that are made."""
 _STEPS_OF_DIVISION, _STEPS = 6, 15
+"""Of EM, to see what a division or an exchange is worth."""
+_AT_REST = 1e-3
+"""Of the sample's precision: what is left where steps are saved."""
 _PIECE = 1024
-_FEWEST_ROWS = 4
-"""Rows per feature below which nobody could say that a component is two."""
+"""Rows whose responsibilities are held at once."""
 
 
 def with_exchanges(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mixture:
@@ -60,11 +64,14 @@ def with_exchanges(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mi
         After some dozens of exchanges, at most; as it was where none helps.
     """
     least = statistical_tol(mixture.n_parameters, rows.n_rows)
-    now, now_at = _climbed(rows, mixture, reg_covar)
     best = mixture
+    try:
+        now, now_at = _climbed(rows, mixture, reg_covar)
+    except SingularComponentError:
+        return mixture
     divisions: dict[int, _Division] = {}
     for _ in range(_MOST):
-        label = labels(rows.array, now)
+        label = rows.map(_labels, now, dtype=np.int64, columns=None)
         for c in range(now.n_components):
             if c not in divisions:
                 held = np.flatnonzero(label == c)
@@ -73,11 +80,14 @@ def with_exchanges(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mi
             try:
                 proposed = _exchanged(rows, now, c, two, (i, j), reg_covar)
                 tried, tried_at = _climbed(rows, proposed, reg_covar)
+                if tried_at <= now_at + least:
+                    continue
+                # What further steps of EM would have gained is no gain of the next exchange.
+                now, now_at = _climbed(rows, tried, reg_covar)
+                best = now
             except SingularComponentError:
                 continue
-            if tried_at > now_at + least:
-                best = now = tried
-                now_at = tried_at
+            else:
                 for changed in (c, i, j):
                     del divisions[changed]
                 break
@@ -86,9 +96,14 @@ def with_exchanges(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mi
     return best
 
 
+def _labels(x: Float64Array, start: int, mixture: Mixture) -> NDArray[np.int64]:
+    return labels(x, mixture)
+
+
 def _climbed(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> tuple[Mixture, float]:
-    gap = stop_rule_named("gap")
-    fit = run(rows, mixture, stepper=PlainEM(reg_covar), stop=gap, tol=0.0, max_iter=_STEPS)
+    em, gap = PlainEM(reg_covar), stop_rule_named("gap")
+    rest = _AT_REST * statistical_tol(mixture.n_parameters, rows.n_rows)
+    fit = run(rows, mixture, stepper=em, stop=gap, tol=rest, max_iter=_STEPS)
     return fit.mixture, fit.log_likelihood
 
 
@@ -100,13 +115,17 @@ class _Division:
     two: Mixture | None
 
 
-_NONE = _Division(-np.inf, None)
+_INDIVISIBLE = _Division(-np.inf, None)
 
 
 def _promising(
     divisions: dict[int, _Division], mixture: Mixture, n_rows: int
 ) -> list[tuple[int, Mixture, tuple[int, int]]]:
-    """Components to divide, by what, and pairs to merge that promise a gain, the largest first."""
+    """Components to divide, by what, and pairs to merge, of which most is expected.
+
+    Losses as well: the bound of what a merger costs is several times that of components that
+    overlap, and of fifty such most exchanges that were accepted had been expected to lose.
+    """
     best = sorted(divisions, key=lambda c: -divisions[c].gain)[:_DIVISIONS]
     gains = {
         (c, pair): divisions[c].gain / n_rows - cost
@@ -115,7 +134,7 @@ def _promising(
         if c not in pair
     }
     ranked = sorted(gains, key=lambda exchange: -gains[exchange])[:_TRIES]
-    return [(c, two, pair) for c, pair in ranked if (two := divisions[c].two)]
+    return [(c, two, pair) for c, pair in ranked if (two := divisions[c].two) is not None]
 
 
 def _exchanged(
@@ -151,9 +170,13 @@ def _assigned(
 
 
 def _division(x: Float64Array, mixture: Mixture, reg_covar: float) -> _Division:
-    """Of the rows of one component; the two begin on the two sides of its longest axis."""
-    if len(x) < _FEWEST_ROWS * mixture.n_features:
-        return _NONE
+    """Of the rows of one component; the two begin on the two sides of its longest axis.
+
+    Each of the two must hold ``2 (D + 1)`` rows: likelihoods of fewer have no bound.
+    """
+    fewest = 2 * (mixture.n_features + 1)
+    if len(x) < 2 * fewest:
+        return _INDIVISIBLE
     rows, kind, gap = rows_of_sample(x), mixture.covariance_type, stop_rule_named("gap")
 
     def fitted(resp: Float64Array, n_steps: int) -> FitResult:
@@ -167,7 +190,9 @@ def _division(x: Float64Array, mixture: Mixture, reg_covar: float) -> _Division:
         side = (x - one.mixture.means[0]) @ _longest_axis(one.mixture) > 0
         two = fitted(np.column_stack([~side, side]).astype(np.float64), _STEPS_OF_DIVISION)
     except SingularComponentError:
-        return _NONE
+        return _INDIVISIBLE
+    if len(x) * two.mixture.weights.min() < fewest:
+        return _INDIVISIBLE
     return _Division(len(x) * (two.log_likelihood - one.log_likelihood), two.mixture)
 
 
@@ -196,5 +221,7 @@ def cheapest_mergers(mixture: Mixture, most: int) -> list[tuple[float, tuple[int
         spread = share * (1.0 - share) * apart[:, :, None] * apart[:, None, :]
         log_det = np.linalg.slogdet(share * matrices[i] + (1.0 - share) * matrices[j] + spread)[1]
         costs = 0.5 * (both * log_det - weights[i] * log_dets[i] - weights[j] * log_dets[j])
-        found += [(float(cost), (i, int(other))) for cost, other in zip(costs, j, strict=True)]
+        found += [
+            (float(costs[n]), (i, int(j[n]))) for n in np.argsort(costs, kind="stable")[:most]
+        ]
     return sorted(found)[:most]

@@ -53,6 +53,7 @@ def best_of_starts(
     n_kept: int,
     reg_covar: float,
     n_threads: int,
+    exchanges: bool = True,
     tell: Callable[[StartsFitted], None] = lambda event: None,
 ) -> list[Mixture]:
     """Make and fit many starts on a thinned sample, and fit the best of them to ever more.
@@ -69,6 +70,8 @@ def best_of_starts(
         Most that are left in the end.
     reg_covar : float
     n_threads : int
+    exchanges : bool
+        Whether components may change places, where no two starts found the same.
     tell : callable
         Told of each round.
 
@@ -90,6 +93,7 @@ def best_of_starts(
     candidates = [start_from(scans[0]) for _ in range(n_starts)]
     first = candidates[0]
     most = n_starts
+    is_settled = not exchanges or n_components < 3  # an exchange takes three
     for level, at in enumerate(scans):
         began = time.perf_counter()
         rows = rows_of_sample(at.sample, n_threads)
@@ -104,7 +108,8 @@ def best_of_starts(
         most = n_kept if last else max(n_kept, most // 2)
         candidates, is_found_again = _leaders(rows, at.sample, fits)
         del candidates[most:]
-        if not (last or is_found_again):
+        is_settled |= is_found_again
+        if not (last or is_settled):
             better = with_exchanges(rows, candidates[0], reg_covar)
             # What is better on few rows need not be on all: both go on.
             candidates = [better, *(m for m in candidates if m is not better)]
@@ -157,14 +162,14 @@ def climb(
             # The first steps are no measure of those to come, unless they have led to rest.
             rest = _AT_REST * tol
             fit = run(rows, start, stepper=em, stop=gap, tol=rest, max_iter=_FIRST_EM_STEPS)
-            if fit.converged:
-                return fit
-            fit = run(rows, fit.mixture, stepper=em, stop=gap, tol=tol, max_iter=_EM_STEPS)
-            if fit.converged:
-                return fit
-        return run(rows, fit.mixture, stepper=exact, stop=gap, tol=tol, max_iter=_MAX_ITER)
+            if not fit.converged:
+                fit = run(rows, fit.mixture, stepper=em, stop=gap, tol=tol, max_iter=_EM_STEPS)
+        if to_the_end or not fit.converged:
+            fit = run(rows, fit.mixture, stepper=exact, stop=gap, tol=tol, max_iter=_MAX_ITER)
+        fit.mixture.factors  # noqa: B018 (raises here, where there is a way back)
     except SingularComponentError:
         return None
+    return fit
 
 
 def finished(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mixture:

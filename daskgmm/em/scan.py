@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.em.history import ScanDone
 from daskgmm.em.rows import Rows
 from daskgmm.errors import DamagedDataError, DataError, NonFiniteError
 from daskgmm.kernel import Moments, moments_and_extremes
@@ -141,7 +144,12 @@ def _scan_block(x: NDArray[Any], start: int, threshold: int, seed: int) -> Scan:
     return Scan(moments, minimum, maximum, sample.astype(np.float64))
 
 
-def scan_rows(rows: Rows, n_sampled: int, seed: int) -> Scan:
+def scan_rows(
+    rows: Rows,
+    n_sampled: int,
+    seed: int,
+    tell: Callable[[ScanDone], None] = lambda event: None,
+) -> Scan:
     """Scan all rows in one pass.
 
     Parameters
@@ -151,6 +159,8 @@ def scan_rows(rows: Rows, n_sampled: int, seed: int) -> Scan:
         About how many rows the sample is to hold; all if there are not more.
     seed : int
         Of the sample.
+    tell : callable
+        Told when it is done.
 
     Raises
     ------
@@ -161,6 +171,7 @@ def scan_rows(rows: Rows, n_sampled: int, seed: int) -> Scan:
     DamagedDataError
         If other than ``rows.n_rows`` rows came.
     """
+    began = time.perf_counter()
     scan = rows.fold(_scan_block, sample_threshold(rows.n_rows, n_sampled), seed)
     if scan.non_finite is not None:
         raise scan.non_finite.error()
@@ -178,4 +189,5 @@ def scan_rows(rows: Rows, n_sampled: int, seed: int) -> Scan:
             f"{scan.minimum[constant[0]]:g} in each of {scan.n_rows} rows): a Gaussian has no "
             "density along it; drop it"
         )
+    tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - began))
     return scan

@@ -43,6 +43,7 @@ from daskgmm.redaction import one_line
 __all__ = [
     "ALLOWED_FAILURES",
     "CLIENT",
+    "NEEDED_BY_TASKS",
     "ExistingScheduler",
     "Kind",
     "StartedCluster",
@@ -50,7 +51,7 @@ __all__ = [
     "settings_of_clusters",
 ]
 
-_NEEDED_BY_TASKS = "daskgmm.inputs"
+NEEDED_BY_TASKS = "daskgmm.inputs"
 """Imports all that reads rows."""
 
 CLIENT: Schema = {"timeout": SECONDS, "wait_seconds": WAIT}
@@ -170,7 +171,8 @@ class StartedCluster:
         if self.takes_n_workers:
             arguments["n_workers"] = size
         with ExitStack() as stack:
-            with settings_of_clusters(), redirect_stdout(sys.stderr):  # some print how they get on
+            stack.enter_context(settings_of_clusters())  # also of workers that come later
+            with redirect_stdout(sys.stderr):  # some print how they get on
                 cluster = cluster_class(**arguments)
                 stack.callback(_remove_keys, cluster)
                 stack.enter_context(closing(cluster))
@@ -227,10 +229,11 @@ def settings_of_clusters() -> AbstractContextManager[Any]:
     of one that is killed while it does, no task is to blame.
     """
     failures, preload = "distributed.scheduler.allowed-failures", "distributed.worker.preload"
+    own = dask.config.get(preload)
     settings: AbstractContextManager[Any] = dask.config.set(
         {
             failures: max(ALLOWED_FAILURES, dask.config.get(failures)),
-            preload: [*dask.config.get(preload), _NEEDED_BY_TASKS],
+            preload: [*([own] if isinstance(own, str) else own), NEEDED_BY_TASKS],
         }
     )
     return settings

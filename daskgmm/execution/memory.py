@@ -175,15 +175,15 @@ def plan_memory(
     k, d = n_components, n_features
     row_bytes = d * itemsize
     if output_row_bytes:  # a grain's results are written as one run of chunks
-        while 2 * grain * max(output_row_bytes, row_bytes // 2) <= _RESULT_BYTES:
-            grain *= 2
+        grain = _doubled(grain, _RESULT_BYTES // max(output_row_bytes, row_bytes // 2))
     n_sampled = sample_rows(n_rows, k, d) if sampled else 0
     statistics = 8 * (n_together or k) * (d * d + d + 1)
     fixed = resident_bytes() + _RESERVE_BYTES + n_sampled * _sample_row(k, d) + 16 * statistics
     # A thread holds: a piece of its partition, the next one and what the allocator keeps
     # of the one before, chunks being decoded, temporaries of a sub-block, hashes of a grain, the
     # partial sums of a tree, results of a grain.
-    piece = read_rows(grain, row_bytes) * row_bytes
+    n_read = read_rows(grain, row_bytes)
+    piece = n_read * row_bytes
     per_thread = (
         3 * piece
         + unit_overhead
@@ -208,24 +208,22 @@ def plan_memory(
             f"process {grain} rows x {d} features at a time (chunks of {unit_rows} rows); raise it "
             f"to {format_bytes(int(1.05 * peak))}, or store the data in smaller chunks"
         )
-    rows = grain
-    while (
-        2 * rows * row_bytes <= TARGET_BYTES
-        and 2 * rows * threads * 2 <= n_rows  # leave every thread a share
-    ):
-        rows *= 2
-    kept = (
-        min(limit - peak, kept_bytes(n_rows, row_bytes, min(read_rows(grain, row_bytes), rows)))
-        if keep_rows
-        else 0
-    )
+    # Every thread is left a share.
+    rows = _doubled(grain, min(TARGET_BYTES // row_bytes, n_rows // (2 * threads)))
+    kept = 0
+    if keep_rows:
+        kept = min(limit - peak, kept_bytes(n_rows, row_bytes, min(n_read, rows)))
     return MemoryPlan(limit, threads, grain, rows, n_sampled, reads, peak + kept, kept)
 
 
 def read_rows(grain: int, row_bytes: int) -> int:
     """Rows of a partition to have in memory at once: a power of two of grains."""
-    rows = grain
-    while 2 * rows * row_bytes <= _READ_BYTES:
+    return _doubled(grain, _READ_BYTES // row_bytes)
+
+
+def _doubled(rows: int, most: int) -> int:
+    """Rows, doubled as often as they are no more than so many."""
+    while 2 * rows <= most:
         rows *= 2
     return rows
 

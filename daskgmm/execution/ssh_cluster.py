@@ -18,7 +18,12 @@ from distributed import Security
 from daskgmm.configuration import TEXT, Configuration, Schema
 from daskgmm.errors import ClusterError
 from daskgmm.execution.cluster_client import in_own_loop
-from daskgmm.execution.cluster_kinds import StartedCluster, optional, settings_of_clusters
+from daskgmm.execution.cluster_kinds import (
+    NEEDED_BY_TASKS,
+    StartedCluster,
+    optional,
+    settings_of_clusters,
+)
 from daskgmm.execution.cluster_security import check_certificates, is_loopback
 from daskgmm.redaction import one_line
 
@@ -105,7 +110,7 @@ class _Hosts:
                 (f"umask 077 && mkdir -p {folder} && cat > {ca}", tls["ca_file"]),
                 (f"umask 077 && cat > {own}", f"{tls['cert']}\n{tls['key']}"),
                 # What is missing there is named here; Dask would only say that nothing started.
-                (f"{shlex.quote(self.python)} -c 'import daskgmm.execution'", ""),
+                (f"{shlex.quote(self.python)} -c 'import {NEEDED_BY_TASKS}'", ""),
             )
             written = True
             prefix = "distributed.comm"

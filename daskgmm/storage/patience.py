@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from daskgmm.errors import DaskGMMWarning, ParameterError, StorageError
+from daskgmm.errors import DaskGMMWarning, ParameterError, UnreachableError
 from daskgmm.redaction import cause_to_show, one_line
 
 __all__ = [
@@ -107,7 +107,7 @@ class Tries:
 
         Raises
         ------
-        StorageError
+        UnreachableError
             If it has taken too long; ``shown`` is what could not be had.
         """
         self._n_failed += 1
@@ -116,7 +116,7 @@ class Tries:
         is_over = time.monotonic() - self._began + wait > self._timeout and self._n_failed > 1
         if is_over or self._place in _away:
             _away.add(self._place)
-            raise StorageError(
+            raise UnreachableError(
                 f"{shown}: no answer for {self._timeout:g} s ({one_line(error)}); check network "
                 f"and storage and try again, or wait longer by {TIMEOUT_VARIABLE}=SECONDS in the "
                 "environment"
@@ -165,7 +165,7 @@ def patiently(read: Callable[[], T], place: str, timeout: float, shown: str) -> 
 
     Raises
     ------
-    StorageError
+    UnreachableError
         If it stays away. What is no matter of time comes as it is.
     """
     tries = Tries(place, timeout, _FIRST_LOCAL_WAIT)

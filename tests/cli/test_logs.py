@@ -58,6 +58,15 @@ def test_json_log_parses_line_by_line_on_standard_error_and_in_the_file(folder):
     assert [event | {"time": None} for event in written] == [e | {"time": None} for e in seen]
 
 
+def test_the_format_is_a_variable_too_and_the_option_comes_first(folder):
+    env = {"DASKGMM_LOG_FORMAT": "json"}
+    (failed,) = events(forked("fit", "nowhere.zarr", *FIT[2:], *OUT, cwd=folder, env=env).stderr)
+    assert failed["status"] == 1
+    options = ("--log-format", "text")
+    text = forked("fit", "nowhere.zarr", *FIT[2:], *OUT, *options, cwd=folder, env=env).stderr
+    assert text.startswith("Error: nowhere.zarr")
+
+
 def test_a_log_file_has_the_lines_of_all_runs_and_their_errors(folder):
     log = ("--log", "log.txt")
     assert forked(*FIT, *OUT, *log, cwd=folder).status == 0

@@ -325,6 +325,18 @@ def test_a_store_that_stays_away_is_an_end_in_time(place, options):
     assert not (place.folder / "none.zarr").exists()
 
 
+def test_a_job_whose_store_is_away_from_the_start_is_to_be_run_again(place, tmp_path):
+    (tmp_path / "job.yaml").write_text(
+        f"data: {place.bucket}/data.zarr\nmodel: {{components: 3}}\n"
+        f"outputs: {{model: {tmp_path}/model.zarr}}\ncheckpoint: {tmp_path}/checkpoint\n"
+    )
+    away = environment(free_port()) | {TIMEOUT_VARIABLE: "0.5"}
+    found = place.run("run", tmp_path / "job.yaml", env=away)
+    assert found.status == 75
+    assert "no answer for 0.5 s" in found.error
+    assert place.run("run", tmp_path / "job.yaml").status == 0
+
+
 OLD, NEW = np.arange(40, dtype="i4"), np.arange(60, dtype="i4") + 1000
 
 

@@ -112,3 +112,12 @@ def test_two_of_the_same_cost_nothing_to_merge(family):
     cost, pair = cheapest_mergers(same, 1)[0]
     assert pair == (1, 3)
     assert abs(cost) < 1e-12
+
+
+def test_a_collapse_leaves_the_mixture_as_it_was():
+    rng = np.random.default_rng(2)
+    x = np.vstack([rng.normal(size=(300, 2)), np.full((40, 2), 7.0)])  # exact copies
+    rows = InMemoryRows(x)
+    resp = np.column_stack([np.arange(340) < 300, np.arange(340) >= 260, np.ones(340)]) / 2.0
+    start = m_step(weighted_statistics(x, resp, np.zeros((3, 2)), "full"))
+    assert with_exchanges(rows, start, 0.0) is start

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_data import BAD_SCALES
+from made_data import BAD_SCALES, made_mixture, rows_of
 
-from daskgmm.em import InMemoryRows, scan_rows
+from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, run, scan_rows
+from daskgmm.em.rows import statistics_of
 from daskgmm.em.scan import hash_rows, sample_threshold
 from daskgmm.errors import DamagedDataError, DataError, NonFiniteError
 
@@ -156,3 +157,25 @@ class _Losing(InMemoryRows):
 def test_lost_rows_are_noticed():
     with pytest.raises(DamagedDataError, match="read 90 rows where 100"):
         scan_rows(_Losing(_rows(100)), 10, 0)
+
+
+def test_the_gap_law():
+    """The optimum of n rows lies (p / 2)(1/n - 1/N) below that of N: within a factor of two."""
+    truth = made_mixture("full", 3, 2, separation=6.0)
+    n_rows, n_sampled, p = 40_000, 1_000, truth.n_parameters
+    rows = InMemoryRows(rows_of(truth, n_rows, seed=2))
+
+    def optimum(some):
+        em, gap = PlainEM(0.0), STOP_RULES["gap"]
+        return run(some, truth, stepper=em, stop=gap, tol=1e-12, max_iter=200).mixture
+
+    def at(mixture):
+        return statistics_of(rows, mixture).log_likelihood / n_rows
+
+    best = at(optimum(rows))
+    gaps = [
+        best - at(optimum(InMemoryRows(scan_rows(rows, n_sampled, seed=seed).sample)))
+        for seed in range(12)
+    ]
+    law = p / 2 * (1 / n_sampled - 1 / n_rows)
+    assert law / 2 < np.mean(gaps) < 2 * law

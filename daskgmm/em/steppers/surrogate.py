@@ -169,6 +169,9 @@ class Surrogate:
         if self.state.proposal is None:
             return Step(updated, updated, not fell, np.inf if fell else None)
         remaining = np.inf if fell else self._remaining_gain(self.state.proposal)
+        if self.state.proposal.gain <= 0:  # to stay would be to make the same pass again
+            self.state.proposal = None
+            return Step(updated, updated, not fell, remaining)
         return Step(self.state.proposal.mixture, updated, not fell, remaining)
 
     def _remaining_gain(self, proposal: Proposal) -> float:
@@ -275,7 +278,7 @@ class _Surrogate:
             gain = value - self._value + (self._correction + 0.5 * bent) @ s
             return -float(gain), -(gradient + self._correction + bent)
 
-        at_rest = float(np.sqrt(_LEAST_CURVATURE * worth))
+        at_rest = float(np.sqrt(_LEAST_CURVATURE * worth / self._coordinates.size))
         # No weight, and no variance, by more than a factor of e.
         box = np.minimum(radius, np.minimum(self._coordinates.widths, 1.0))
         solved = minimize(

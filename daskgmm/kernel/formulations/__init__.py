@@ -8,8 +8,9 @@ class with :class:`Formulation`'s methods and a row in ``CANDIDATES``.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,27 @@ CANDIDATES: tuple[type[Formulation], ...] = (
 )
 
 
-@lru_cache(maxsize=128)  # a mixture is asked about once for every grain, by all threads
+T = TypeVar("T")
+
+_LARGE = 1 << 13
+"""K D^2 from which on formulations take as much memory as the plan has for them."""
+
+
+def _kept(
+    make: Callable[[Mixture, np.dtype[Any]], T],
+) -> Callable[[Mixture, np.dtype[Any]], T]:
+    """Keep what was made of late: a mixture is asked about once for every grain, by all threads."""
+    many, few = lru_cache(maxsize=128)(make), lru_cache(maxsize=8)(make)
+
+    @wraps(make)
+    def kept(mixture: Mixture, dtype: np.dtype[Any]) -> T:
+        is_large = mixture.n_components * mixture.n_features**2 > _LARGE
+        return (few if is_large else many)(mixture, dtype)
+
+    return kept
+
+
+@_kept
 def formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation:
     """The cheapest formulation that keeps its digits on this mixture.
 
@@ -88,7 +109,7 @@ def formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation:
     return chosen(mixture, arithmetic)
 
 
-@lru_cache(maxsize=128)
+@_kept
 def linear_formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation | None:
     """The cheapest one that leaves out what all components share; None if none keeps its digits.
 
@@ -105,7 +126,7 @@ def linear_formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation
     return chosen(mixture, arithmetic, scatter_known=True)
 
 
-@lru_cache(maxsize=128)
+@_kept
 def formulation_by_cell_of(
     mixture: Mixture, dtype: np.dtype[Any]
 ) -> CompiledNatural | CompiledWhitened | None:
