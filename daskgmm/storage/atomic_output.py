@@ -26,6 +26,7 @@ from daskgmm.errors import (
     StorageError,
 )
 from daskgmm.redaction import cause_to_show, one_line
+from daskgmm.storage.durable import settle, settle_entry
 from daskgmm.storage.locations import Location
 
 __all__ = ["MARKERS", "AtomicOutput", "atomic_output", "check_output"]
@@ -160,6 +161,11 @@ class _LocalOutput(AtomicOutput):
         self.staging.path.mkdir()
 
     def _replace(self) -> None:
+        settle(self.staging.path)
+        self._rename()
+        settle_entry(self.target.path)
+
+    def _rename(self) -> None:
         if not self._exists():
             self.staging.path.rename(self.target.path)
             return

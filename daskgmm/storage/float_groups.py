@@ -20,6 +20,7 @@ from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.checked_array import CheckedArray
 from daskgmm.storage.checked_store import RESTORE_REMEDY
 from daskgmm.storage.codecs import CodecChain
+from daskgmm.storage.durable import settle
 from daskgmm.storage.listing import stored_objects
 from daskgmm.storage.locations import Location
 from daskgmm.storage.stored_grid import StoredGrid
@@ -56,6 +57,8 @@ def write_group(
                 compressors=[Crc32cCodec()],
                 config={"write_empty_chunks": True},
             )
+        if location.is_local:
+            settle(location.path)
     except OSError as error:
         raise StorageError(
             f"{shown} cannot be written: {one_line(error)}; check permissions and space"

@@ -17,6 +17,7 @@ from typing import Any
 
 from daskgmm.errors import DamagedDataError, DaskGMMError, PointerMovedError, StorageError
 from daskgmm.redaction import cause_to_show, one_line
+from daskgmm.storage.durable import settle_entry
 from daskgmm.storage.locations import Location
 from daskgmm.storage.patience import tell_once
 
@@ -124,7 +125,7 @@ def _swap_local(place: Location, new: str, expected: str | None) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        settle_entry(path)
 
 
 @contextmanager
@@ -137,15 +138,6 @@ def _locked(path: Path) -> Iterator[None]:
             if error.errno not in NO_LOCKS:
                 raise
         yield
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the renaming itself survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_remote(place: Location) -> bytes | None:

@@ -7,6 +7,7 @@ import secrets
 
 from daskgmm.errors import NotFoundError, OutputExistsError, StorageError
 from daskgmm.redaction import cause_to_show, one_line
+from daskgmm.storage.durable import settle, settle_entry
 from daskgmm.storage.locations import Location
 
 __all__ = ["check_text_output", "write_text"]
@@ -54,7 +55,9 @@ def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = Fal
         staging = place.sibling(".", f".partial-{secrets.token_hex(4)}").path
         try:
             staging.write_text(text, encoding="utf-8")
+            settle(staging)
             staging.replace(place.path)
+            settle_entry(place.path)
         finally:
             staging.unlink(missing_ok=True)
     except OSError as error:

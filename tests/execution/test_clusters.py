@@ -21,7 +21,7 @@ from daskgmm.errors import (
     NotFoundError,
 )
 from daskgmm.execution.cluster_client import connect
-from daskgmm.execution.cluster_kinds import ALLOWED_FAILURES
+from daskgmm.execution.cluster_kinds import ALLOWED_FAILURES, NEEDED_BY_TASKS
 from daskgmm.execution.cluster_security import Protection, certificates
 from daskgmm.execution.cluster_table import KINDS
 from daskgmm.execution.clusters import open_cluster, read_config
@@ -303,6 +303,18 @@ def test_local_cluster_computes_in_other_processes_and_is_closed():
     assert_no_client()
     # The setting was ours only while the cluster started.
     assert dask.config.get("distributed.scheduler.allowed-failures") == 3
+
+
+def test_workers_import_what_tasks_need_before_they_join(write):
+    # A string, as the environment has it.
+    with (
+        dask.config.set({"distributed.worker.preload": "json.tool"}),
+        open_cluster(write(LOCAL)) as client,
+    ):
+        client.cluster.scale(2)  # as an adaptive one does: the second comes later
+        client.wait_for_workers(2, timeout=60)
+        found = client.run(lambda: {"json.tool", NEEDED_BY_TASKS} <= set(sys.modules))
+    assert list(found.values()) == [True, True]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])

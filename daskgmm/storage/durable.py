@@ -1,0 +1,44 @@
+"""Durable: what survives a power failure, before something else says that it is there."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+__all__ = ["settle", "settle_entry"]
+
+_AT_ONCE = 8
+
+
+def settle(path: Path) -> None:
+    """Have a file, or a folder with all that is in it, reach the disk.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or fails, which may show only now.
+    """
+    if not path.is_dir():
+        _sync(path)
+        return
+    folders = [Path(folder) for folder, _, _ in os.walk(path)]
+    files = (entry for folder in folders for entry in folder.iterdir() if not entry.is_dir())
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # it is waiting, mostly
+        for _ in pool.map(_sync, files):
+            pass
+    for folder in reversed(folders):
+        _sync(folder)
+
+
+def settle_entry(path: Path) -> None:
+    """Have the name of what was renamed reach the disk."""
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
