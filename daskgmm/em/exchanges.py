@@ -80,14 +80,12 @@ def with_exchanges(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mi
             try:
                 proposed = _exchanged(rows, now, c, two, (i, j), reg_covar)
                 tried, tried_at = _climbed(rows, proposed, reg_covar)
-                if tried_at <= now_at + least:
-                    continue
-                # What further steps of EM would have gained is no gain of the next exchange.
-                now, now_at = _climbed(rows, tried, reg_covar)
-                best = now
             except SingularComponentError:
                 continue
-            else:
+            # What steps of EM gain counts as well: to be strict in that ended lower.
+            if tried_at > now_at + least:
+                best = now = tried
+                now_at = tried_at
                 for changed in (c, i, j):
                     del divisions[changed]
                 break
