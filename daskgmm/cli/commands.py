@@ -68,13 +68,6 @@ def main() -> None:
     help="How covariances are constrained.",
 )
 @click.option(
-    "--restarts",
-    type=click.IntRange(1),
-    default=DEFAULTS["n_init"],
-    show_default=True,
-    help="Starts, of which the best is kept; at least ten compete on a sample.",
-)
-@click.option(
     "--truncate",
     type=click.IntRange(1),
     metavar="G",
@@ -106,7 +99,6 @@ def _fit(
     source: Any,
     components: int,
     covariance: str,
-    restarts: int,
     seed: int,
     metrics: str | None,
     output: str,
@@ -122,7 +114,6 @@ def _fit(
     model = GaussianMixture(
         components,
         covariance_type=covariance,
-        n_init=restarts,
         random_state=seed,
         **settings,
     )

@@ -143,6 +143,14 @@ def _number_or_auto(_: click.Context, parameter: click.Parameter, value: str) ->
 
 _fit_options = (
     click.option(
+        "--restarts",
+        "n_init",
+        type=click.IntRange(1),
+        default=DEFAULTS["n_init"],
+        show_default=True,
+        help="Starts, of which the best is kept; at least ten compete on a sample.",
+    ),
+    click.option(
         "--seed",
         type=click.IntRange(0, 2**32 - 1),
         default=0,
