@@ -26,6 +26,7 @@ from .optima import OPTIMA, Optima, searched, searched_table
 from .passes import contestants_of, measured_grid, pass_tables
 from .peers import PEERS, THIS_PROJECT
 from .reading import read_table
+from .selecting import select_table
 from .stores import CODECS, MadeStore, rows_of
 from .suite import PROBLEMS
 from .table import Table, write_json
@@ -88,7 +89,7 @@ def _report(tables: list[Table], json_file: Path | None) -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    """Measure passes, many components, the read, checkpoints, the driver, a billion rows.
+    """Measure passes, many components, selection, the read, checkpoints, the driver, a billion rows.
 
     \b
     Examples:
@@ -98,6 +99,7 @@ def main() -> None:
       python -m tests.benchmarks passes --problems overlapping,fifty
       python -m tests.benchmarks large-k --features 8 --components 1024
       python -m tests.benchmarks read --size 4GiB --memory-limit 1GiB
+      python -m tests.benchmarks select --rounds 1
       python -m tests.benchmarks checkpoint --size 1GiB
       python -m tests.benchmarks driver --partitions 100,1000
       python -m tests.benchmarks billion --rows 10000000 --folder /tmp/rows
@@ -362,6 +364,29 @@ def _read(
     except MemoryLimitError as error:
         raise click.ClickException(str(error)) from None
     _report([table], json_file)
+
+
+@main.command("select")
+@click.option("--rows", type=click.IntRange(1000), default=1_000_000, show_default=True)
+@click.option("--components", type=_List(int), default=[*range(2, 13)], help="K. Default: 2 to 12.")
+@click.option(
+    "--covariance",
+    type=_List(str, COVARIANCES),
+    default=["full", "tied", "diag"],
+    help="Default: full,tied,diag.",
+)
+@_rounds
+@_json
+def _select(
+    rows: int, components: list[int], covariance: list[str], rounds: int, json_file: Path | None
+) -> None:
+    """All candidates on shared passes, against a fit of its own for each.
+
+    \b
+    Example:
+      python -m tests.benchmarks select --rows 100000 --components 2,4,6 --rounds 1
+    """  # noqa: D301
+    _report([select_table(rows, components, covariance, rounds)], json_file)
 
 
 @main.command("checkpoint")

@@ -262,6 +262,18 @@ def test_read_compares_staged_passes_with_arithmetic(stage: str, kept: str, tmp_
     assert list((tmp_path / "disk").iterdir()) == []
 
 
+def test_select_is_held_against_separate_fits(tmp_path: Path) -> None:
+    file = tmp_path / "select.json"
+    result = invoked(
+        *("select", "--rows", "20000", "--components", "5,6", "--covariance", "full,diag"),
+        *("--rounds", "1", "--json", str(file)),
+    )
+    assert result.exit_code == 0, result.output
+    ((row,),) = tables_of(file)
+    assert row["chosen"] == row["separate_chosen"] == "6 full"
+    assert row["ratio"] == row["seconds"] / row["separate_seconds"] > 0
+
+
 def test_checkpoint_reports_its_share_of_a_pass(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint.json"
     result = invoked(
