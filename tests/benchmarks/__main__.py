@@ -385,7 +385,7 @@ def _select(
     \b
     Example:
       python -m tests.benchmarks select --rows 100000 --components 2,4,6 --rounds 1
-    """  # noqa: D301
+    """
     _report([select_table(rows, components, covariance, rounds)], json_file)
 
 
