@@ -121,10 +121,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         whole is used as it is.
     precision : {"auto", "float32", "float64"}, default="auto"
         Of the arithmetic on single rows; sums over rows are float64 in any case.
-        ``"auto"`` works in float32 on rows stored in it, in half the time, unless
-        ``tol`` is below 1e-7; statistics are then good to 1e-5, relative, and a mixture
-        that would lose more is worked on in float64. Needs Numba; without it all is
-        float64.
+        ``"auto"`` works in float32 on rows stored in it, in half the time; statistics are
+        then good to 1e-5, relative, and a mixture that would lose more is worked on in
+        float64, as are the last passes where ``tol`` is below 1e-7. Needs Numba; without
+        it all is float64.
     truncate : int, optional
         Compare each row with so many components near it alone; for 200 components and more,
         with ``stepper="plain"``, which ``"auto"`` then is. A pass then costs about as much

@@ -24,6 +24,8 @@ from daskgmm.errors import (
     PointerMovedError,
 )
 from daskgmm.execution import listening
+from daskgmm.kernel import Mixture
+from daskgmm.starts import starts_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*has no checksum", "ignore:not converged")
 SETTINGS = {"n_components": 3, "random_state": 0, "tol": 1e-9, "max_iter": 6}
@@ -206,16 +208,16 @@ def test_the_scan_is_needed(stored, tmp_path):
         fitted(stored, folder, resume=True)
 
 
-def test_two_fits_with_one_folder_do_not_mix(stored, tmp_path):
+def test_two_fits_with_one_folder_do_not_mix(stored, tmp_path, monkeypatch):
     folder = tmp_path / "kept"
 
-    class Intruded(GaussianMixture):
-        def _candidates(self, *args):
-            (folder / "current.json").write_text("{}")
-            return super()._candidates(*args)
+    def intruded(*args: object) -> list[Mixture]:
+        (folder / "current.json").write_text("{}")
+        return starts_of(*args)
 
+    monkeypatch.setattr("daskgmm.estimator.starts_of", intruded)
     with pytest.raises(PointerMovedError, match="another process"):
-        Intruded(**SETTINGS, checkpoint=folder).fit(stored)
+        fitted(stored, folder)
 
 
 def test_only_stored_rows_can_be_known_again(tmp_path):

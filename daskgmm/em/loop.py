@@ -78,6 +78,8 @@ Precision = Literal["auto", "float32", "float64"]
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _LEAST_TOL_OF_FLOAT32 = 1e-7
 """Rounding in float32 moves the log-likelihood per row by some 1e-8 from pass to pass."""
+_LEAST_GAIN_OF_FLOAT32 = 1e-6
+"""Estimated, from which on smaller ``tol`` are approached in float64."""
 
 
 def _dtype_for(x: NDArray[Any], precision: Precision) -> np.dtype[Any]:
@@ -206,9 +208,7 @@ class _Runner:
             candidate.stepper.state = so_far.stepper
             self._n_branched, self._rare = so_far.n_branched, so_far.rare
         self._candidate, self._n_rows, self._total = candidate, n_rows, total
-        if precision == "auto" and candidate.tol < _LEAST_TOL_OF_FLOAT32:
-            precision = "float64"
-        self._precision = precision
+        self._given_precision = precision
         _check_factors(self.mixture, len(self.history), None)
         self._neighbours_at: Mixture | None = None
         self._neighbourhoods: Neighbourhoods | None = None
@@ -219,6 +219,14 @@ class _Runner:
         if n_near is not None and at is not None and self.is_active:
             self._neighbours_at = at
             self._neighbourhoods = Neighbourhoods.of(at, n_near)
+
+    @property
+    def _precision(self) -> Precision:
+        """Float32 only as long as its rounding is small beside what is sought."""
+        if self._given_precision != "auto" or self._candidate.tol >= _LEAST_TOL_OF_FLOAT32:
+            return self._given_precision
+        is_near = any(i.remaining_gain <= _LEAST_GAIN_OF_FLOAT32 for i in self.history)
+        return "float64" if is_near else "auto"
 
     @property
     def asked(self) -> _Asked:
@@ -345,8 +353,9 @@ def run_together(
         Of all rows, from a scan: saves most of a pass where components share a covariance.
     precision : {"auto", "float32", "float64"}
         Of the arithmetic on single rows; sums are float64. ``"auto"`` works on float32
-        rows in float32, in half the time, to 1e-5, relative: where ``tol`` is at least
-        1e-7. Mixtures that would lose more are worked on in float64 in any case.
+        rows in float32, in half the time, to 1e-5, relative; where ``tol`` is below 1e-7,
+        until an estimated 1e-6 is left to gain. Mixtures that would lose more are worked on
+        in float64 in any case.
     on_iteration : callable
         Told after each pass of the iteration of the best candidate; progress lives
         there, not here.

@@ -128,7 +128,9 @@ class ProgressLines:
     def _remaining_passes(self, before: Iteration | None, now: Iteration) -> int | None:
         """Passes until the remaining gain is below tol, if gains go on shrinking as they do."""
         fit = self._began
-        if fit is None or before is None or fit.stopping != "gap" or math.isinf(now.remaining_gain):
+        if fit is None or before is None or fit.stopping != "gap":
+            return None
+        if math.isinf(before.gain) or math.isinf(now.remaining_gain):  # no rate can be told yet
             return None
         if now.remaining_gain <= fit.tol:
             return None

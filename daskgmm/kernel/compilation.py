@@ -47,9 +47,16 @@ def _use_moments() -> None:
         moments_and_extremes(np.zeros((1, 1), stored))
 
 
+def _use_log_densities() -> None:
+    formulation = CompiledNatural(_ONE, FLOAT64)
+    for stored in (FLOAT64, FLOAT32):
+        formulation.log_densities(np.zeros((1, 1), stored))
+
+
 _USES: dict[str, Callable[[], None]] = {
     "add_natural": lambda: _use(CompiledNatural),
     "add_whitened": lambda: _use(CompiledWhitened),
+    "find_log_densities": _use_log_densities,
     "find_nearest": _use_nearest,
     "scan_moments": _use_moments,
 }

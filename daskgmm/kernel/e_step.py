@@ -103,12 +103,7 @@ def weighted_statistics(
 
 def log_density(x: NDArray[Any], mixture: Mixture) -> Float64Array:
     """Log density of each row, in nats, shape (n_rows,), float64; raises as :func:`e_step`."""
-    evaluation = formulation_of(mixture, _FLOAT64).evaluation()
-    out = np.empty(len(x))
-    for span, x_t in sub_blocks(x, mixture.n_components):
-        _, log_total = normalise(evaluation.joint(x_t))
-        out[span] = log_total + evaluation.offset
-    return out
+    return formulation_of(mixture, _FLOAT64).log_densities(x)
 
 
 def responsibilities(x: NDArray[Any], mixture: Mixture) -> Float64Array:

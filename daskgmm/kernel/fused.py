@@ -18,7 +18,14 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["add_natural", "add_whitened", "find_nearest", "rows_as_compiled", "scan_moments"]
+__all__ = [
+    "add_natural",
+    "add_whitened",
+    "find_log_densities",
+    "find_nearest",
+    "rows_as_compiled",
+    "scan_moments",
+]
 
 Array = NDArray[Any]
 
@@ -503,6 +510,59 @@ def add_natural(
             for p in range(n_terms):
                 sums[k, p] += partial[c, p]
     return log_likelihood
+
+
+@_compiled
+def find_log_densities(
+    x: Array,
+    centre: Array,
+    inverse_scale: Array,
+    first_of: Array,
+    second_of: Array,
+    coefficients: Array,
+    constant: Array,
+    bits: Array,
+    heights: Array,
+    totals: Array,
+) -> None:
+    """Log density of each row as ``heights + log(totals)``, arrays of shape (n,), written over.
+
+    Other parameters are those of :func:`add_natural`. NumPy takes many logarithms at a time.
+    """
+    dtype = coefficients.dtype
+    n_components, n_terms = coefficients.shape
+    n_products = len(first_of)
+    lanes, padded = _NATURAL_LANE_BYTES // coefficients.itemsize, (n_terms + 3) // 4 * 4
+    theta = np.zeros((n_components, padded), dtype)
+    theta[:, :n_terms] = coefficients
+    phi = np.zeros((padded, lanes), dtype)
+    z = phi[n_products:n_terms]
+    joint = np.empty((n_components, lanes), dtype)
+    largest, total = np.empty(lanes, dtype), np.empty(lanes, dtype)
+    scratch = np.empty(lanes, bits.dtype)
+    powers = scratch.view(dtype)
+    for start in range(0, len(x), lanes):
+        n_rows = _load(x, start, len(x), centre, inverse_scale, z)
+        for p in range(n_products):
+            first, second = first_of[p], second_of[p]
+            for i in range(lanes):
+                phi[p, i] = z[first, i] * z[second, i]
+        _densities(phi, theta, constant, joint)
+        for i in range(lanes):
+            largest[i] = joint[0, i]
+            total[i] = 0
+        for k in range(1, n_components):
+            for i in range(lanes):
+                largest[i] = joint[k, i] if joint[k, i] > largest[i] else largest[i]
+        for k in range(n_components):
+            for i in range(lanes):
+                joint[k, i] -= largest[i]
+            _exp64(joint[k], scratch, powers)
+            for i in range(lanes):
+                total[i] += joint[k, i]
+        for i in range(n_rows):
+            heights[start + i] = largest[i]
+            totals[start + i] = total[i]
 
 
 _SEARCHED = 64

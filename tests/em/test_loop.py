@@ -170,7 +170,6 @@ def _near(found, expected, tolerance):
     [
         ("auto", 1e-3, np.float32, True),
         ("auto", 1e-3, np.float64, False),
-        ("auto", 1e-8, np.float32, False),  # rounding must not decide where a fit stops
         ("float32", 1e-6, np.float64, True),
         ("float64", 1e-3, np.float32, False),
     ],
@@ -186,6 +185,27 @@ def test_precision_is_that_of_the_rows_unless_said_otherwise(
     assert (found.log_likelihood != exact.log_likelihood) == narrow
     _near(found.mixture, exact.mixture, 1e-4)
     assert abs(found.log_likelihood - exact.log_likelihood) < 1e-5
+
+
+def test_rounding_does_not_decide_where_a_fit_stops(monkeypatch):
+    rows, start = _case("full")
+    used = []
+
+    def noted(x, mixture, dtype, neighbourhoods):
+        used.append(dtype)
+        return e_step(x, mixture, dtype, neighbourhoods)
+
+    monkeypatch.setattr("daskgmm.em.loop.e_step", noted)
+    narrow = InMemoryRows(rows.array.astype(np.float32))
+    found = _fit(narrow, start=start, tol=1e-9, max_iter=500, precision="auto")
+    assert found.converged
+    assert used[0] == np.float32
+    assert used[-1] == np.float64
+    switch = used.index(np.float64)
+    assert set(used[switch:]) == {np.dtype(np.float64)}
+    assert len(used) == len(found.history)
+    gains = [i.remaining_gain for i in found.history[:switch]]
+    assert min(gains[:-1], default=1.0) > 1e-6 >= gains[-1]
 
 
 def test_a_known_scatter_changes_nothing_but_rounding(family):

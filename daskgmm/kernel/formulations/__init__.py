@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.kernel.families.base import Float64Array
 from daskgmm.kernel.formulations.compiled import CompiledNatural, CompiledWhitened
 from daskgmm.kernel.formulations.natural import Natural
 from daskgmm.kernel.formulations.shared import Shared
@@ -56,6 +57,10 @@ class Formulation(Protocol):
 
     def statistics(self, x: NDArray[Any]) -> Statistics:
         """Statistics of a block of rows (n, D)."""
+        ...
+
+    def log_densities(self, x: NDArray[Any]) -> Float64Array:
+        """Log density of each row of a block (n, D), in nats, float64."""
         ...
 
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.kernel.families.base import Float64Array
 from daskgmm.kernel.formulations.natural import Natural, NaturalForm, coordinates, n_products
 from daskgmm.kernel.formulations.rounding import FLOAT32, FLOAT64, keeps_digits
 from daskgmm.kernel.formulations.whitened import Whitened
@@ -116,6 +117,28 @@ class CompiledNatural(Natural):
         return form.statistics(
             len(x), float(log_likelihood) + len(x) * form.offset, n_k, first, second
         )
+
+    def log_densities(self, x: NDArray[Any]) -> Float64Array:
+        """See :class:`daskgmm.kernel.formulations.Formulation`."""
+        if self._bits.dtype != np.int64:
+            return super().log_densities(x)
+        heights, totals = np.empty(len(x)), np.empty(len(x))
+        fused.find_log_densities(
+            fused.rows_as_compiled(x),
+            self.form.centre,
+            self._inverse_scale,
+            self._first_of,
+            self._second_of,
+            self._coefficients,
+            self.form.constant,
+            self._bits,
+            heights,
+            totals,
+        )
+        found: Float64Array = np.log(totals, out=totals)
+        found += heights
+        found += self.form.offset
+        return found
 
 
 _PRODUCTS_IN_CACHE = 1024

@@ -81,6 +81,15 @@ class SubBlocked(ABC):
     def evaluation(self) -> Evaluation:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
 
+    def log_densities(self, x: NDArray[Any]) -> Float64Array:
+        """See :class:`daskgmm.kernel.formulations.Formulation`."""
+        block = self.evaluation()
+        found = np.empty(len(x))
+        for span, x_t in sub_blocks(x, self.n_components):
+            _, log_total = normalise(block.joint(x_t))
+            found[span] = log_total + block.offset
+        return found
+
     def statistics(self, x: NDArray[Any]) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
         block = self.evaluation()
