@@ -333,7 +333,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.check_parameters()
         tell = teller(*([ProgressLines(self.verbose_interval)] if self.verbose else []))
         if must_compile():
-            tell(Message("compiling for this processor, once: some 30 s"))
+            tell(Message("compiling for this processor, once: less than a minute"))
         warm_up()  # before memory is planned: compiled code takes some, too
         opened = self._open(X, reset=True)
         rows, given = opened.rows, given_start(self, opened.rows.n_features)
