@@ -1,24 +1,33 @@
-"""The command's first seconds, which go into imports: a signal that comes then is heard, too."""
+"""The command's first seconds, which go into imports, and its last: signals are heard then, too."""
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
 import sys
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
+
+from daskgmm.log_format import asks_for_json
 
 
 def main() -> None:
     """Run the command; :mod:`daskgmm.cli` hears signals by itself, once it is there."""
+    atexit.register(_leave_in_peace)
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell has it for `command &`
             signal.signal(number, _end)
     from daskgmm.cli import main as command
 
     command()
+
+
+def _leave_in_peace() -> None:
+    """Have no signal kill the process while Python takes itself down: its status is known."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _end(*_: Any) -> None:
@@ -31,7 +40,7 @@ def _end(*_: Any) -> None:
     else:
         status, message = 1, "interrupted; no output was left half written"
     text = f"Error: {message}"
-    if "--log-format=json" in arguments or ("--log-format", "json") in pairwise(arguments):
+    if asks_for_json(arguments):
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"time": now, "level": "error", "event": "failed", "message": message}
         text = json.dumps({**line, "status": status, "traceback": None})

@@ -14,7 +14,7 @@ import daskgmm
 ROOT = Path(daskgmm.__file__).parent
 
 FLOORS = (
-    {"_version", "errors", "redaction"},
+    {"_version", "errors", "log_format", "redaction"},
     {"kernel"},
     {"em"},
     {"configuration"},

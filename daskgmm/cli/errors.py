@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import pairwise
 from types import FrameType
 from typing import Any
 
@@ -26,13 +24,11 @@ from daskgmm.errors import (
     UnreachableError,
 )
 from daskgmm.execution import Failed
+from daskgmm.log_format import asks_for_json
 from daskgmm.logs import JsonLines, Log, log_opened
 from daskgmm.redaction import on_one_line, redacted
 
-__all__ = ["LOG_FORMAT_VARIABLE", "Main", "reported", "way_on"]
-
-LOG_FORMAT_VARIABLE = "DASKGMM_LOG_FORMAT"
-"""Environment variable: what ``--log-format`` is where that is not given."""
+__all__ = ["Main", "reported", "way_on"]
 
 
 @contextmanager
@@ -128,9 +124,7 @@ class Main(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find the format before anything can be wrong."""
-        given = [arg.partition("=")[2] for arg in args if arg.startswith("--log-format=")]
-        given += [value for name, value in pairwise(args) if name == "--log-format"]
-        ctx.meta[_AS_JSON] = [os.environ.get(LOG_FORMAT_VARIABLE, ""), *given][-1] == "json"
+        ctx.meta[_AS_JSON] = asks_for_json(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -11,11 +11,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from daskgmm.cli.errors import LOG_FORMAT_VARIABLE
 from daskgmm.cli.options import Command
 from daskgmm.configuration import FLAG
 from daskgmm.errors import DaskGMMWarning, JobError
 from daskgmm.jobfile import KEYS, Given
+from daskgmm.log_format import LOG_FORMAT_VARIABLE
 from daskgmm.storage.patience import TIMEOUT_VARIABLE
 
 __all__ = ["with_keys"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from daskgmm.cli.errors import LOG_FORMAT_VARIABLE, reported, way_on
+from daskgmm.cli.errors import reported, way_on
 from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
 from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import (
@@ -26,6 +26,7 @@ from daskgmm.execution import (
 from daskgmm.execution.clusters import open_cluster
 from daskgmm.inputs import open_rows
 from daskgmm.kernel import FAMILIES
+from daskgmm.log_format import LOG_FORMAT_VARIABLE
 from daskgmm.logs import LOG_FORMATS
 from daskgmm.storage import plain_json
 
