@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -28,7 +28,7 @@ from daskgmm.errors import (
     StorageError,
     WorkersDiedError,
 )
-from daskgmm.storage import CheckpointFolder
+from daskgmm.storage import CheckpointFolder, Location, held
 
 __all__ = ["Checkpoints", "may_pass", "open_checkpoints"]
 
@@ -261,13 +261,19 @@ def _height(course: Course) -> float:
     return max((i.log_likelihood for i in course.history if i.accepted), default=-np.inf)
 
 
-def open_checkpoints(model: Any, opened: Any, stepper_state: type) -> Checkpoints:
-    """The checkpoints that an estimator is asked to keep.
+@contextmanager
+def open_checkpoints(model: Any, opened: Any, stepper_state: type) -> Iterator[Checkpoints]:
+    """The checkpoints that an estimator is asked to keep; the folder is its alone meanwhile.
+
+    Behind a URL, whoever swaps the pointer first has it: a lease there would keep a fit whose
+    process was killed waiting.
 
     Raises
     ------
     ParameterError
         If the data are not stored: nobody could tell whether they are the same later.
+    JobRunningError
+        If another fit keeps its checkpoints there.
     CheckpointError, StorageError
         As :class:`Checkpoints` and :class:`~daskgmm.storage.CheckpointFolder`.
     """
@@ -275,7 +281,8 @@ def open_checkpoints(model: Any, opened: Any, stepper_state: type) -> Checkpoint
     if model.checkpoint is None:
         if model.resume:
             raise ParameterError("resume needs checkpoint, the folder to continue from")
-        return Checkpoints(None, stepper_state, of_shape, resume=False)
+        yield Checkpoints(None, stepper_state, of_shape, resume=False)
+        return
     if model.warm_start:
         raise ParameterError(
             "checkpoint does not hold the start of warm_start, so no fit could go on from it; "
@@ -286,10 +293,12 @@ def open_checkpoints(model: Any, opened: Any, stepper_state: type) -> Checkpoint
             "checkpoint is for stored rows (a path, a URL, a Zarr array), which are known again "
             "when the fit goes on; for data in memory or on Dask leave it out"
         )
-    folder = CheckpointFolder(model.checkpoint, _identity(model, opened))
-    return Checkpoints(
-        folder, stepper_state, of_shape, resume=model.resume, every=model.checkpoint_every
-    )
+    place = Location.parse(model.checkpoint)
+    with held(place, "fit") if place.is_local else nullcontext():
+        folder = CheckpointFolder(model.checkpoint, _identity(model, opened))
+        yield Checkpoints(
+            folder, stepper_state, of_shape, resume=model.resume, every=model.checkpoint_every
+        )
 
 
 def _identity(model: Any, opened: Any) -> dict[str, Any]:

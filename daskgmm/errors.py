@@ -96,7 +96,7 @@ class JobError(DaskGMMError, ValueError):
 
 
 class JobRunningError(DaskGMMError, RuntimeError):
-    """Another process runs the job."""
+    """Another process works with the same folder."""
 
 
 class UnreachableError(StorageError):

@@ -319,6 +319,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         CheckpointError
             If ``checkpoint`` holds an interrupted fit, without ``resume``; or one of other
             data or parameters.
+        JobRunningError
+            If another process keeps its checkpoints there.
         InterruptedFitError
             A KeyboardInterrupt, where ``checkpoint`` holds what the fit can go on from.
         SingularComponentError
@@ -345,22 +347,22 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         rng = check_random_state(self.random_state)
         tol = tol_of(self, rows)
         stepper_state = type(stepper_of(self, np.empty((0, rows.n_features)), 1, given).state)
-        checkpoints = open_checkpoints(self, opened, stepper_state)
-        tell(
-            FitBegan(
-                opened.name,
-                opened.fingerprint is not None,
-                rows.n_rows,
-                rows.n_features,
-                self.n_components,
-                self.covariance_type,
-                self.stopping,
-                tol,
-                self.max_iter,
+        with open_checkpoints(self, opened, stepper_state) as checkpoints:
+            tell(
+                FitBegan(
+                    opened.name,
+                    opened.fingerprint is not None,
+                    rows.n_rows,
+                    rows.n_features,
+                    self.n_components,
+                    self.covariance_type,
+                    self.stopping,
+                    tol,
+                    self.max_iter,
+                )
             )
-        )
-        with opened.staging() as staged, checkpoints.interruptible():
-            best = self._fitted(opened, checkpoints, given, rng, tol, tell)
+            with opened.staging() as staged, checkpoints.interruptible():
+                best = self._fitted(opened, checkpoints, given, rng, tol, tell)
         self.conclude(
             best,
             tol=tol,

@@ -20,6 +20,7 @@ from daskgmm.errors import (
     ClusterError,
     DaskGMMWarning,
     InterruptedFitError,
+    JobRunningError,
     ParameterError,
     PointerMovedError,
 )
@@ -208,7 +209,22 @@ def test_the_scan_is_needed(stored, tmp_path):
         fitted(stored, folder, resume=True)
 
 
-def test_two_fits_with_one_folder_do_not_mix(stored, tmp_path, monkeypatch):
+def test_of_two_fits_with_one_folder_the_second_is_refused(stored, tmp_path, monkeypatch):
+    folder = tmp_path / "kept"
+
+    def meanwhile(*args: object) -> list[Mixture]:
+        for resume in (False, True):
+            with pytest.raises(JobRunningError, match="another process"):
+                fitted(stored, folder, resume=resume)
+        return starts_of(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("daskgmm.estimator.starts_of", meanwhile)
+        first = fitted(stored, folder)
+    assert_same_fit(fitted(stored, folder, resume=True), first)
+
+
+def test_a_fit_whose_folder_another_has_taken_ends(stored, tmp_path, monkeypatch):
     folder = tmp_path / "kept"
 
     def intruded(*args: object) -> list[Mixture]:

@@ -30,8 +30,15 @@ _SILENCE = 40.0
 
 
 @contextmanager
-def held(folder: Location) -> Iterator[None]:
+def held(folder: Location, name: str = "running") -> Iterator[None]:
     """Hold a folder, which is made if there is none.
+
+    Parameters
+    ----------
+    folder : Location
+    name : str
+        For what: by each name it can be held once. What it is held by, ``.NAME.lock`` in it
+        or the object ``.NAME``, has that.
 
     Raises
     ------
@@ -41,13 +48,13 @@ def held(folder: Location) -> Iterator[None]:
         If nothing can be written there.
     """
     folder.make_folder()
-    with (_locked if folder.is_local else _leased)(folder):
+    with (_locked if folder.is_local else _leased)(folder, name):
         yield
 
 
 @contextmanager
-def _locked(folder: Location) -> Iterator[None]:
-    path = folder.path / ".running.lock"
+def _locked(folder: Location, name: str) -> Iterator[None]:
+    path = folder.path / f".{name}.lock"
     try:
         file = path.open("ab")
     except OSError as error:
@@ -69,14 +76,14 @@ def _locked(folder: Location) -> Iterator[None]:
 
 def _running(folder: Location, owner: str) -> JobRunningError:
     return JobRunningError(
-        f"another process{owner} runs this job: it holds {folder.name}; let it end, or give each "
-        "a folder of its own (checkpoint)"
+        f"another process{owner} is at work there: it holds {folder.name}; let it end, or give "
+        "each a folder of its own (checkpoint)"
     )
 
 
 @contextmanager
-def _leased(folder: Location) -> Iterator[None]:
-    lease, ended = _Lease(folder), threading.Event()
+def _leased(folder: Location, name: str) -> Iterator[None]:
+    lease, ended = _Lease(folder, name), threading.Event()
     lease.take()
 
     def beat() -> None:
@@ -90,7 +97,7 @@ def _leased(folder: Location) -> Iterator[None]:
             except DaskGMMError:  # the service is away, for others as well
                 continue
 
-    thread = threading.Thread(target=beat, name="job-lease", daemon=True)
+    thread = threading.Thread(target=beat, name=f"{name}-lease", daemon=True)
     thread.start()
     try:
         yield
@@ -103,8 +110,8 @@ def _leased(folder: Location) -> Iterator[None]:
 class _Lease:
     """The object that says that a folder behind a URL is held."""
 
-    def __init__(self, folder: Location) -> None:
-        self._folder, self._place = folder, folder.child(".running")
+    def __init__(self, folder: Location, name: str) -> None:
+        self._folder, self._place = folder, folder.child(f".{name}")
         self._text: str | None = None
 
     def take(self) -> None:

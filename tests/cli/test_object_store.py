@@ -293,7 +293,7 @@ def test_of_two_runs_of_a_job_on_s3_the_second_is_refused(place, tmp_path):
     wait_for_line(first, "pass 1:")
     second = place.run("run", tmp_path / "job.yaml")
     assert second.status == 1
-    assert re.search(r"another process \(.*:\d+\) runs this job", second.error)
+    assert re.search(r"another process \(.*:\d+\) is at work there", second.error)
     first.terminate()
     first.communicate()
     assert first.returncode == 75

@@ -310,7 +310,7 @@ def test_of_two_runs_the_second_is_refused_and_the_first_undisturbed(folder, und
         for options in ((), ("--fresh",)):
             second = forked("run", "job.yaml", *options, cwd=folder)
             assert second.status == 1
-            assert "another process runs this job" in second.error
+            assert "another process is at work there" in second.error
         assert (folder / "job.checkpoint/job.json").read_text() == before
         first.communicate()
         assert first.returncode == 0

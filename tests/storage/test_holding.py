@@ -54,7 +54,7 @@ def test_an_owner_that_gives_no_sign_is_taken_for_dead(tmp_path, monkeypatch):
     monkeypatch.setattr(holding, "_BEAT", 0.1)
     monkeypatch.setattr(holding, "_SILENCE", 0.5)
     folder = Location.parse(f"memory://dead-{tmp_path.name}")
-    holding._Lease(folder).take()  # and no beat: it was killed
+    holding._Lease(folder, "running").take()  # and no beat: it was killed
     began = time.monotonic()
     with held(folder):
         assert time.monotonic() - began > 0.4
