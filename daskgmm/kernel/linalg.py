@@ -28,7 +28,10 @@ def precision_factors(covariances: Float64Array, *, shared: bool = False) -> Flo
     """
     names = [-1] if shared else range(len(covariances))
     variances = np.diagonal(covariances, axis1=1, axis2=2)
-    scale = np.stack([positive_roots(v, k) for k, v in zip(names, variances, strict=True)])
+    if not 0 < variances.min() <= variances.max() < np.inf:  # nor if one is NaN
+        for name, of_component in zip(names, variances, strict=True):
+            positive_roots(of_component, name)
+    scale = np.sqrt(variances)
     correlations = covariances / scale[:, :, None] / scale[:, None, :]
     try:
         lower = np.linalg.cholesky(correlations)

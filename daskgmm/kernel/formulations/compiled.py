@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.kernel.families import family_named
 from daskgmm.kernel.families.base import Float64Array
 from daskgmm.kernel.formulations.natural import Natural, NaturalForm, coordinates, n_products
 from daskgmm.kernel.formulations.rounding import FLOAT32, FLOAT64, keeps_digits
@@ -43,15 +44,11 @@ class CompiledNatural(Natural):
         super().__init__(mixture, dtype, scatter_known)
         form, d = self.form, mixture.n_features
         self._inverse_scale = np.broadcast_to(1.0 / form.scale, (d,)).copy()
-        features = np.arange(d)
-        pairs = [
-            np.broadcast_arrays(features[first], features[second]) for first, second in form.runs
-        ]
-        nothing = np.empty(0, features.dtype)
-        self._first_of = np.concatenate([nothing, *(first for first, _ in pairs)])
-        self._second_of = np.concatenate([nothing, *(second for _, second in pairs)])
+        n = form.quadratic.shape[1]
+        factors = _factors_of_products(mixture.covariance_type, d)
+        self._first_of, self._second_of = (factor[:n] for factor in factors)
         self._coefficients = np.concatenate([form.quadratic, form.linear], axis=1)
-        exact = NaturalForm.of(mixture, FLOAT64, scatter_known)
+        exact = form if dtype == FLOAT64 else NaturalForm.of(mixture, FLOAT64, scatter_known)
         present = mixture.weights > 0
         self._lost_constant = np.subtract(
             exact.constant, form.constant, out=np.zeros(len(present)), where=present
@@ -142,6 +139,16 @@ class CompiledNatural(Natural):
 
 
 _PRODUCTS_IN_CACHE = 1024
+
+
+@lru_cache(maxsize=8)
+def _factors_of_products(covariance_type: str, d: int) -> list[NDArray[np.int64]]:
+    """Which feature is the first factor of each product, and which the second, each (P,)."""
+    features = np.arange(d)
+    runs = family_named(covariance_type).runs(d)
+    pairs = [np.broadcast_arrays(features[first], features[second]) for first, second in runs]
+    return [np.concatenate(factors) for factors in zip(*pairs, strict=True)]
+
 
 _Lost = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 """What N_k (K,), first (K, D) and second moments (K, D, D) about the means are multiplied by."""

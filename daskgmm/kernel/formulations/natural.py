@@ -85,12 +85,7 @@ class NaturalForm:
     @staticmethod
     def keeps_digits(mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool) -> bool:
         """Whether a typical row's log density survives; its z are of unit variance."""
-        _, linear, quadratic = _terms(mixture)
-        squares = np.square(linear).sum(axis=1)
-        if not scatter_known:
-            squares += 4.0 * np.square(quadratic).sum(axis=1)
-        size = float(np.sqrt(squares.max()))
-        return keeps_digits(size, dtype)
+        return keeps_digits(_size(mixture, scatter_known), dtype)
 
     @property
     def family(self) -> Family:
@@ -238,6 +233,16 @@ def _terms(mixture: Mixture) -> tuple[Float64Array, Float64Array, Float64Array]:
     precisions = family.rescale(family.precisions(mixture.factors), scale)
     means = (mixture.means - centre) / scale
     return means, family.multiply(precisions, means), family.quadratic(precisions, k, d)
+
+
+@lru_cache(maxsize=2)
+def _size(mixture: Mixture, scatter_known: bool) -> float:
+    """Of the terms of a typical row's log density, as :func:`keeps_digits` takes it."""
+    _, linear, quadratic = _terms(mixture)
+    squares = np.square(linear).sum(axis=1)
+    if not scatter_known:
+        squares += 4.0 * np.square(quadratic).sum(axis=1)
+    return float(np.sqrt(squares.max()))
 
 
 @lru_cache(maxsize=2)
