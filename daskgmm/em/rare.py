@@ -51,6 +51,8 @@ _MOST_COMPONENTS = 4
 """That are looked for."""
 _SEEDS = 5
 _GROUP_STEPS, _EM_STEPS = 30, 10
+_TREE_FEATURES = 6
+"""Most with which a tree finds neighbours sooner than all distances do."""
 _PAIRS = 4
 """Cheapest to merge by their bound, of which a few steps of EM tell the best."""
 _RIDGE = 1e-9
@@ -284,7 +286,9 @@ def _seeds(
 ) -> Iterator[NDArray[np.intp]]:
     """Rows with their nearest neighbours, those first that lie densest for what is expected."""
     d = z.shape[1]
-    distances, neighbours = NearestNeighbors(n_neighbors=fewest).fit(z).kneighbors()
+    algorithm = "auto" if d <= _TREE_FEATURES else "brute"
+    nearest = NearestNeighbors(n_neighbors=fewest, algorithm=algorithm).fit(z)
+    distances, neighbours = nearest.kneighbors()
     log_volume = 0.5 * d * np.log(np.pi) - special.gammaln(0.5 * d + 1)
     log_volume = log_volume + d * np.log(np.maximum(distances[:, -1], np.finfo(float).tiny))
     # What is expected of the whole ball: beside an outlier the density rises steeply.

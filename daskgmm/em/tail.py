@@ -30,7 +30,7 @@ def tail_bytes(n_features: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """The rows of lowest density under a mixture, ascending. Additive.
+    """The rows of lowest density under a mixture, in any order. Additive.
 
     Parameters
     ----------
@@ -58,10 +58,22 @@ class Tail:
         ).cut()
 
     def cut(self) -> Self:
-        """The worst-fitting of its rows, in order."""
-        worst = np.lexsort((self.indices, self.log_densities))[: self.most]
+        """The worst-fitting of its rows."""
+        if len(self.rows) <= self.most:
+            return self
+        bound = np.partition(self.log_densities, self.most - 1)[self.most - 1]
+        below = np.flatnonzero(self.log_densities < bound)
+        ties = np.flatnonzero(self.log_densities == bound)
+        ties = ties[np.argsort(self.indices[ties])][: self.most - len(below)]
+        return self._taken(np.append(below, ties))
+
+    def in_order(self) -> Self:
+        """Of ascending density."""
+        return self._taken(np.lexsort((self.indices, self.log_densities)))
+
+    def _taken(self, which: NDArray[np.intp]) -> Self:
         return type(self)(
-            self.rows[worst], self.log_densities[worst], self.indices[worst], self.most
+            self.rows[which], self.log_densities[which], self.indices[which], self.most
         )
 
     @classmethod
@@ -112,7 +124,7 @@ class RowsWithTail:
     Attributes
     ----------
     tail : Tail or None
-        Once there was a fold.
+        Once there was a fold; in order.
     """
 
     def __init__(self, rows: Rows, mixture: Mixture) -> None:
@@ -136,5 +148,5 @@ class RowsWithTail:
             return self._rows.fold(function, *args)
         most = tail_rows(self.n_features)
         found: _WithTail[T] = self._rows.fold(_with_tail, self._mixture, most, function, args)
-        self.tail = found.tail
+        self.tail = found.tail.in_order()
         return found.term
