@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import cycle
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -120,10 +120,10 @@ def starts_of(
     with single_thread():  # sums of a BLAS of many would depend on how many there are
         if not model.progressive:
             return [start_from(scan) for _ in range(model.n_init)]
-        kinds = cycle((model.init_params, _RIVAL))
+        kinds = dict.fromkeys((model.init_params, _RIVAL))
         return best_of_starts(
             scan,
-            lambda scan: start_from(scan, next(kinds)),
+            [partial(start_from, init_params=kind) for kind in kinds],
             n_components=model.n_components,
             n_starts=1 if given.means is not None else max(model.n_init, N_STARTS),
             n_kept=model.n_init,

@@ -47,7 +47,9 @@ _PIECE = 1024
 """Rows whose responsibilities are held at once."""
 
 
-def with_exchanges(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mixture:
+def with_exchanges(
+    rows: InMemoryRows, mixture: Mixture, reg_covar: float, *, losses: bool = True
+) -> Mixture:
     """A mixture of a higher log-likelihood, if exchanges of components lead to one.
 
     Parameters
@@ -57,6 +59,10 @@ def with_exchanges(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mi
     mixture : Mixture
         Fitted to it, nearly.
     reg_covar : float
+    losses : bool
+        Whether exchanges are tried that are expected to lose: the bound of what a merger costs
+        is several times that of components that overlap, and of fifty such most exchanges
+        that were accepted had been. Without, there is little to do where nothing is wrong.
 
     Returns
     -------
@@ -76,7 +82,7 @@ def with_exchanges(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mi
             if c not in divisions:
                 held = np.flatnonzero(label == c)
                 divisions[c] = _division(rows.array[held], now, reg_covar)
-        for c, two, (i, j) in _promising(divisions, now, rows.n_rows):
+        for c, two, (i, j) in _promising(divisions, now, rows.n_rows, losses=losses):
             try:
                 proposed = _exchanged(rows, now, c, two, (i, j), reg_covar)
                 tried, tried_at = _climbed(rows, proposed, reg_covar)
@@ -117,19 +123,15 @@ _INDIVISIBLE = _Division(-np.inf, None)
 
 
 def _promising(
-    divisions: dict[int, _Division], mixture: Mixture, n_rows: int
+    divisions: dict[int, _Division], mixture: Mixture, n_rows: int, *, losses: bool
 ) -> list[tuple[int, Mixture, tuple[int, int]]]:
-    """Components to divide, by what, and pairs to merge, of which most is expected.
-
-    Losses as well: the bound of what a merger costs is several times that of components that
-    overlap, and of fifty such most exchanges that were accepted had been expected to lose.
-    """
+    """Components to divide, by what, and pairs to merge, of which most is expected."""
     best = sorted(divisions, key=lambda c: -divisions[c].gain)[:_DIVISIONS]
     gains = {
         (c, pair): divisions[c].gain / n_rows - cost
         for cost, pair in cheapest_mergers(mixture, _MERGERS)
         for c in best
-        if c not in pair
+        if c not in pair and (losses or divisions[c].gain / n_rows > cost)
     }
     ranked = sorted(gains, key=lambda exchange: -gains[exchange])[:_TRIES]
     return [(c, two, pair) for c, pair in ranked if (two := divisions[c].two) is not None]

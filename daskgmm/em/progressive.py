@@ -9,9 +9,12 @@ from bad ones is far larger than that on a fraction of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import chain, cycle, islice
+from typing import Self
 
 import numpy as np
 
@@ -40,13 +43,37 @@ _AT_REST = 1e-3
 """Of that: what is left of a climb that needs none of its first steps any more."""
 _ERRORS = 2.0
 """Standard errors that a start must be behind to be dropped."""
-_SAME = 0.01
-"""Densities of one optimum, reached on two ways, differ by less than this share of their spread."""
+_OFTEN = 2
+"""Starts of each kind that lead to the best known, after which more would find it again.
+
+One kind would not do: where components are of many sizes, all of k-means lead to one poor optimum.
+"""
+_ALIKE, _SAME = 0.1, 0.01
+"""Components in another place: to what a climb leaves, one optimum; and beyond that."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Climbed:
+    """Where the climb from a start of some kind has come.
+
+    ``densities`` are the log densities of the sample's rows there.
+    """
+
+    kind: int
+    fit: FitResult
+    densities: Float64Array
+
+    def apart(self, other: Self) -> float:
+        """From another: about how many components are in another place.
+
+        Each such moves the log density of 1 / K of the rows by about a nat.
+        """
+        return self.fit.mixture.n_components * float((self.densities - other.densities).var())
 
 
 def best_of_starts(
     scan: Scan,
-    start_from: Callable[[Scan], Mixture],
+    kinds: Sequence[Callable[[Scan], Mixture]],
     *,
     n_components: int,
     n_starts: int,
@@ -61,17 +88,19 @@ def best_of_starts(
     Parameters
     ----------
     scan : Scan
-    start_from : callable
-        Makes another start each time, from a scan whose sample is thinned.
+    kinds : sequence of callables
+        Each makes another start each time, from a scan whose sample is thinned; by turns.
     n_components : int
     n_starts : int
-        How many compete on the smallest sample; half of them on the next, and so on.
+        Most that compete on the smallest sample; half of them on the next, and so on. Fewer,
+        but not fewer than ``n_kept``, where each kind has led to the best several times.
     n_kept : int
         Most that are left in the end.
     reg_covar : float
     n_threads : int
     exchanges : bool
-        Whether components may change places, where no two starts found the same.
+        Whether components may change places: where a gain is expected; where no two of the
+        starts for many components found the same, also where none is.
     tell : callable
         Told of each round.
 
@@ -90,56 +119,76 @@ def best_of_starts(
     scans = [replace(scan, sample=np.ascontiguousarray(scan.sample[::t])) for t in _THINNINGS]
     enough = n_components * max(_ROWS_PER_COMPONENT, _ROWS_PER_FEATURE * scan.sample.shape[1])
     scans = [s for s in scans[:-1] if _is_enough(s.sample, enough, n_components)] + scans[-1:]
-    candidates = [start_from(scans[0]) for _ in range(n_starts)]
-    first = candidates[0]
+    turns = islice(cycle(enumerate(kinds)), n_starts)
+    starts = ((kind, start_from(scans[0])) for kind, start_from in turns)
+    first = next(starts)
+    candidates: Iterable[tuple[int, Mixture]] = chain([first], starts)
     most = n_starts
-    is_settled = not exchanges or n_components < 3  # an exchange takes three
+    # With fewer components than starts, these find what an unlikely exchange would.
+    is_settled = n_components < N_STARTS
+    leaders = [first[1]]
     for level, at in enumerate(scans):
         began = time.perf_counter()
         rows = rows_of_sample(at.sample, n_threads)
         last = level == len(scans) - 1
-        n_fitted = len(candidates)
         if len(scans) == 1:
-            candidates = _ahead_early(rows, candidates, n_kept, reg_covar)
-        climbed = (climb(rows, m, reg_covar, to_the_end=last) for m in candidates)
-        fits = [fit for fit in climbed if fit is not None]
-        if not fits:
-            return candidates[:1] or [first]
+            candidates = _ahead_early(rows, list(candidates), n_kept, reg_covar)
+        climbs: list[_Climbed] = []
+        for kind, mixture in candidates:
+            if (fit := climb(rows, mixture, reg_covar, to_the_end=last)) is not None:
+                climbs.append(_Climbed(kind, fit, _densities(rows, fit.mixture)))
+            if level == 0 and len(climbs) >= n_kept and _is_found_often(climbs, len(kinds)):
+                break
+        if not climbs:
+            return leaders[:1]
         most = n_kept if last else max(n_kept, most // 2)
-        candidates, is_found_again = _leaders(rows, at.sample, fits)
-        del candidates[most:]
-        is_settled |= is_found_again
-        if not (last or is_settled):
-            better = with_exchanges(rows, candidates[0], reg_covar)
+        climbs.sort(key=lambda one: -one.fit.log_likelihood)
+        leaders = _leaders(climbs)[:most]
+        is_settled |= any(one.apart(climbs[0]) <= _SAME for one in climbs[1:])
+        if exchanges and not last and (level == 0 or not is_settled):
+            better = with_exchanges(rows, leaders[0], reg_covar, losses=not is_settled)
             # What is better on few rows need not be on all: both go on.
-            candidates = [better, *(m for m in candidates if m is not better)]
+            leaders = [better, *(m for m in leaders if m is not better)]
+        candidates = [(0, mixture) for mixture in leaders]
         seconds = time.perf_counter() - began
-        tell(StartsFitted(rows.n_rows, n_fitted, len(candidates), seconds))
-    return candidates
+        tell(StartsFitted(rows.n_rows, len(climbs), len(leaders), seconds))
+    return leaders
+
+
+def _is_found_often(climbs: Sequence[_Climbed], n_kinds: int) -> bool:
+    """Whether starts of every kind have led to the best of all, to what climbs leave."""
+    best = max(climbs, key=lambda one: one.fit.log_likelihood)
+    found = Counter(one.kind for one in climbs if one.apart(best) <= _ALIKE)
+    return all(found[kind] >= _OFTEN for kind in range(n_kinds))
 
 
 def _ahead_early(
-    rows: InMemoryRows, mixtures: list[Mixture], most: int, reg_covar: float
-) -> list[Mixture]:
+    rows: InMemoryRows, starts: list[tuple[int, Mixture]], most: int, reg_covar: float
+) -> list[tuple[int, Mixture]]:
     """Those that are ahead after a few steps of EM, and the better half of them after a few more.
 
     Where the sample is too small to be thinned, all of it would be spent on a climb of each.
     """
     gap = stop_rule_named("gap")
-    while len(mixtures) > most:
+    while len(starts) > most:
         fits = []
-        for mixture in mixtures:
+        for kind, mixture in starts:
             with suppress(SingularComponentError):
                 em = PlainEM(reg_covar)
                 steps = _FIRST_EM_STEPS
-                fits.append(run(rows, mixture, stepper=em, stop=gap, tol=0.0, max_iter=steps))
-        fits.sort(key=lambda fit: -fit.log_likelihood)
-        mixtures = [fit.mixture for fit in fits[: max(most, len(mixtures) // 2)]]
-    return mixtures
+                fit = run(rows, mixture, stepper=em, stop=gap, tol=0.0, max_iter=steps)
+                fits.append((kind, fit))
+        fits.sort(key=lambda one: -one[1].log_likelihood)
+        starts = [(kind, fit.mixture) for kind, fit in fits[: max(most, len(starts) // 2)]]
+    return starts
 
 
 def _is_enough(sample: Float64Array, n_rows: int, n_components: int) -> bool:
-    return len(sample) >= n_rows and len(np.unique(sample, axis=0)) > 2 * n_components
+    fewest = 2 * n_components
+    # To sort all rows takes as long as a climb: mostly the first tell.
+    heads = (sample[: 2 * fewest], sample)
+    is_diverse = any(len(np.unique(head, axis=0)) > fewest for head in heads)
+    return len(sample) >= n_rows and is_diverse
 
 
 def climb(
@@ -178,29 +227,17 @@ def finished(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mixture:
     return mixture if fit is None else fit.mixture
 
 
-def _leaders(
-    rows: InMemoryRows, sample: Float64Array, fits: Sequence[FitResult]
-) -> tuple[list[Mixture], bool]:
-    """The best, and others that are neither worse than it, to what the sample tells, nor it.
-
-    And whether the best was found more than once.
-    """
-    ranked = sorted(fits, key=lambda fit: -fit.log_likelihood)
-    leaders = [ranked[0].mixture]
-    densities = [_densities(rows, ranked[0].mixture)]
-    is_found_again = False
-    for fit in ranked[1:]:
-        mine = _densities(rows, fit.mixture)
-        behind = densities[0] - mine
-        error = float(behind.std()) / np.sqrt(len(sample))
-        if float(behind.mean()) > _ERRORS * error:
-            continue
-        is_same = [float((d - mine).std()) <= _SAME * float(d.std()) for d in densities]
-        is_found_again |= is_same[0]
-        if not any(is_same):
-            leaders.append(fit.mixture)
-            densities.append(mine)
-    return leaders, is_found_again
+def _leaders(climbs: Sequence[_Climbed]) -> list[Mixture]:
+    """The first, and others that are neither worse than it, to what the sample tells, nor it."""
+    best = climbs[0]
+    leaders = [best]
+    for one in climbs[1:]:
+        behind = best.densities - one.densities
+        error = float(behind.std()) / np.sqrt(len(behind))
+        is_new = all(one.apart(leader) > _SAME for leader in leaders)
+        if is_new and float(behind.mean()) <= _ERRORS * error:
+            leaders.append(one)
+    return [leader.fit.mixture for leader in leaders]
 
 
 def _densities(rows: InMemoryRows, mixture: Mixture) -> Float64Array:

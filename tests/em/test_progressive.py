@@ -1,0 +1,75 @@
+"""Starts: few where few suffice, and what no start would find."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from daskgmm.em import (
+    N_STARTS,
+    InMemoryRows,
+    StartsFitted,
+    best_of_starts,
+    scan_rows,
+    start_mixture,
+)
+from daskgmm.em.rows import statistics_of
+
+N_ROWS = 120_000
+
+
+def drawn(means: np.ndarray, widths: np.ndarray, seed: int) -> np.ndarray:
+    """Rows of balls of equal weight."""
+    rng = np.random.default_rng(seed)
+    of = rng.integers(len(means), size=N_ROWS)
+    return means[of] + widths[of, None] * rng.standard_normal((N_ROWS, means.shape[1]))
+
+
+def fitted(x, n_components, seed, *kinds):
+    """The best of starts of these kinds, by log-likelihood per row, and how many were fitted."""
+    scan = scan_rows(InMemoryRows(x), N_ROWS, seed)
+    rng, events = np.random.RandomState(seed), []
+    make = partial(
+        start_mixture,
+        n_components=n_components,
+        covariance_type="full",
+        reg_covar=1e-6,
+        rng=rng,
+    )
+    best, *_ = best_of_starts(
+        scan,
+        [partial(make, init_params=kind) for kind in kinds],
+        n_components=n_components,
+        n_starts=N_STARTS,
+        n_kept=1,
+        reg_covar=1e-6,
+        n_threads=1,
+        tell=events.append,
+    )
+    assert all(isinstance(event, StartsFitted) for event in events)
+    assert [event.n_rows for event in events] == sorted(event.n_rows for event in events)
+    height = statistics_of(InMemoryRows(x), best).log_likelihood / N_ROWS
+    return height, events[0].n_starts
+
+
+BOTH = ("kmeans", "random_from_data")
+
+
+def test_where_every_start_finds_the_same_some_are_enough():
+    x = drawn(np.array([[-9.0, 0.0], [9.0, 0.0]]), np.ones(2), 0)
+    assert fitted(x, 2, 0, *BOTH)[1] == 4
+    assert fitted(x, 2, 0, "kmeans")[1] == 2
+
+
+@pytest.mark.parametrize("n_features", [2, 4])
+@pytest.mark.parametrize("seed", range(4))
+def test_balls_of_any_size_are_found(n_features, seed):
+    """Each ten times as wide and as far as the one before: k-means sees the last only."""
+    widths = np.logspace(0, 3, 4)
+    corners = np.vstack([np.eye(2), -np.eye(2)]) if n_features == 2 else np.eye(4)
+    x = drawn(4 * widths[:, None] * corners, widths, 1)
+    entropy = np.log(4) + n_features * (0.5 + 0.5 * np.log(2 * np.pi) + np.log(widths).mean())
+    for kinds in (BOTH, BOTH[:1]):
+        assert fitted(x, 4, seed, *kinds)[0] > -entropy - 0.05
