@@ -8,9 +8,10 @@ computed the parts, and in whatever order they finished.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cache
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -183,6 +184,15 @@ def _guided_runs(n_grains: int, n_threads: int) -> Iterator[tuple[int, int]]:
         first += 2**level
 
 
+@cache
+def _pool(n_threads: int, process: int) -> ThreadPoolExecutor:
+    """The threads of a process; to start some for each fold costs a third of a sample's.
+
+    The same for all rows: each thread has memory that it does not give back.
+    """
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="rows")
+
+
 class InMemoryRows:
     """Rows of an ndarray, folded on a pool of threads.
 
@@ -198,11 +208,6 @@ class InMemoryRows:
         self.array = x
         self._grain = grain or grain_rows(x.shape[1])
         self.n_threads = n_threads
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        """Threads that end with the rows: to start some for each fold costs a third of a sample's."""
-        return ThreadPoolExecutor(self.n_threads)
 
     @property
     def n_rows(self) -> int:
@@ -227,7 +232,7 @@ class InMemoryRows:
             if self.n_threads == 1 or self.n_rows <= grain:
                 return fold_block(self.array, 0, grain, function, args)
             runs = _guided_runs(-(-self.n_rows // grain), self.n_threads)
-            return _tree_sum_of_runs(self._pool.map(folded, runs))
+            return _tree_sum_of_runs(_pool(self.n_threads, os.getpid()).map(folded, runs))
 
     def map(
         self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
