@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from made_data import WORDS_OF_FAMILIES
 from object_store import ObjectStore
 
+from daskgmm.kernel import warm_up
 from daskgmm.kernel.blas import single_thread
 
 # No deadline: no test depends on timing. Derandomised: the same examples every run.
@@ -21,6 +22,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("here")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile once, before workers and the processes that tests start would each do so."""
+    if not hasattr(session.config, "workerinput"):
+        warm_up()
 
 
 @pytest.fixture(scope="session", autouse=True)
