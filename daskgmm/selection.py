@@ -19,6 +19,7 @@ from daskgmm.em import (
     Candidate,
     FitResult,
     GivenStart,
+    HeldOut,
     PlainEM,
     Rows,
     Scan,
@@ -65,8 +66,12 @@ class Entry:
     bic, aic, icl : float
         ``icl`` takes how decided assignments are from the sample.
     held_out_log_likelihood_per_row, held_out_standard_error : float
-        Of rows that the sample does not hold, under the candidate as fitted to the sample; which
-        rows it holds is decided by their hash.
+        Of rows that it was not fitted to, which are decided by their hash: those outside the
+        sample, under the candidate as fitted to the sample; where the sample is all rows, of
+        folds, each under a fit to the others.
+    held_out_gain_per_row, held_out_gain_standard_error : float or None
+        Over the next fewer components of the family, of the same rows one by one; None for
+        the fewest.
     refined : bool
         Whether it was fitted to all rows. Of the others ``log_likelihood_per_row`` is that
         of the fit to the sample, or to a part of it: they could not win.
@@ -81,6 +86,8 @@ class Entry:
     icl: float
     held_out_log_likelihood_per_row: float
     held_out_standard_error: float
+    held_out_gain_per_row: float | None
+    held_out_gain_standard_error: float | None
     refined: bool
 
 
@@ -131,6 +138,7 @@ class _Trial:
 
     model: GaussianMixture
     mixture: Mixture
+    held_out: HeldOut
     entry: Entry
     result: FitResult | None = None
 
@@ -203,11 +211,13 @@ def select(
     tell = teller(*([ProgressLines()] if verbose else []))
     rng = check_random_state(random_state)
     with opened.staging() as staged:
-        # Half of the rows at most, so that there are some to hold out.
-        n_sampled = min(opened.n_sampled, rows.n_rows // 2)
-        scan = scan_rows(rows, n_sampled, int(rng.randint(2**31 - 1)), tell)
+        # All rows, held out in folds; or half of them at most, so that there are some to hold out.
+        n_sampled, n_rows, seed = opened.n_sampled, rows.n_rows, int(rng.randint(2**31 - 1))
+        scan = scan_rows(
+            rows, n_rows if n_rows <= n_sampled else min(n_sampled, n_rows // 2), seed, tell
+        )
         starts = _starts(models, scan, rng, criterion, tell)
-        trials = _evaluated(starts, rows, scan, first.precision)
+        trials = _evaluated(starts, rows, scan, seed, first.precision)
         tell(Message(f"evaluated on all rows: {len(trials)} candidates"))
         n_passes = opened.passes + 2 + _refine(trials, rows, scan, criterion, tell)
     best = min((t for t in trials if t.entry.refined), key=lambda t: CRITERIA[criterion](t.entry))
@@ -309,9 +319,13 @@ def _starts(
 
 
 def _evaluated(
-    starts: Sequence[tuple[GaussianMixture, Mixture]], rows: Rows, scan: Scan, precision: Precision
+    starts: Sequence[tuple[GaussianMixture, Mixture]],
+    rows: Rows,
+    scan: Scan,
+    seed: int,
+    precision: Precision,
 ) -> list[_Trial]:
-    """On all rows, in one pass for all."""
+    """On all rows, in one pass for all; and on those held out."""
     model_of = {Candidate(start, PlainEM(model.reg_covar), 0.0): model for model, start in starts}
     fits = run_together(
         rows,
@@ -321,14 +335,27 @@ def _evaluated(
         total=scan.moments,
         precision=precision,
     )
-    return [
-        _Trial(
-            model_of[fit.candidate],
-            fit.mixture,
-            _entry_of_pass(scan, fit.candidate.start, fit.log_likelihood),
+    threads = in_force().local_threads
+    trials: list[_Trial] = []
+    for fit in fits:
+        model, start, per_row = model_of[fit.candidate], fit.candidate.start, fit.log_likelihood
+        if len(scan.sample) < scan.n_rows:
+            held_out = HeldOut.outside(scan, start, per_row)
+        else:
+            held_out = HeldOut.in_folds(scan, start, model.reg_covar, seed, threads)
+        before = trials[-1] if trials else None
+        if before is not None and before.model.covariance_type != model.covariance_type:
+            before = None
+        gain, its_error = held_out.gain_over(before.held_out) if before else (None, None)
+        entry = _entry(start, _score(scan, start, per_row), held_out.per_row)
+        entry = replace(
+            entry,
+            held_out_standard_error=held_out.error,
+            held_out_gain_per_row=gain,
+            held_out_gain_standard_error=its_error,
         )
-        for fit in fits
-    ]
+        trials.append(_Trial(model, fit.mixture, held_out, entry))
+    return trials
 
 
 def _able_by_part(starts: Sequence[Mixture], scan: Scan, part: Scan, criterion: str) -> list[bool]:
@@ -339,7 +366,7 @@ def _able_by_part(starts: Sequence[Mixture], scan: Scan, part: Scan, criterion: 
     entries = []
     for start, density in zip(starts, densities, strict=True):
         per_row = float(density.mean())
-        entries.append(_entry(start, _score(held_out, start, per_row), per_row, 0.0))
+        entries.append(_entry(start, _score(held_out, start, per_row), per_row))
     value = CRITERIA[criterion]
     leader = min(range(len(entries)), key=lambda i: value(entries[i]))
 
@@ -372,9 +399,7 @@ def _score(scan: Scan, mixture: Mixture, per_row: float) -> Score:
     return Score(n, n * per_row, n * float(decided), mixture.n_parameters)
 
 
-def _entry(
-    mixture: Mixture, score: Score, held_out: float, error: float, *, refined: bool = False
-) -> Entry:
+def _entry(mixture: Mixture, score: Score, held_out: float) -> Entry:
     return Entry(
         n_components=mixture.n_components,
         covariance_type=mixture.covariance_type,
@@ -384,19 +409,11 @@ def _entry(
         aic=score.aic,
         icl=score.icl,
         held_out_log_likelihood_per_row=held_out,
-        held_out_standard_error=error,
-        refined=refined,
+        held_out_standard_error=0.0,
+        held_out_gain_per_row=None,
+        held_out_gain_standard_error=None,
+        refined=False,
     )
-
-
-def _entry_of_pass(scan: Scan, start: Mixture, of_all: float) -> Entry:
-    """Of a mixture as it was fitted to the sample, and the log-likelihood of all rows there."""
-    per_row = log_density(scan.sample, start)
-    n, n_all = len(scan.sample), scan.n_rows
-    rest = n_all - n
-    held_out = (n_all * of_all - n * float(per_row.mean())) / rest
-    error = float(per_row.std() / np.sqrt(rest))
-    return _entry(start, _score(scan, start, of_all), held_out, error)
 
 
 def _refine(trials: Sequence[_Trial], rows: Any, scan: Scan, criterion: str, tell: Listener) -> int:
@@ -440,13 +457,15 @@ def _refine(trials: Sequence[_Trial], rows: Any, scan: Scan, criterion: str, tel
         drop=drop,
     )
     for result in results:
-        trial, before = trial_of[result.candidate], trial_of[result.candidate].entry
+        trial = trial_of[result.candidate]
         trial.result = result
-        trial.entry = _entry(
-            result.mixture,
-            _score(scan, result.mixture, result.log_likelihood),
-            before.held_out_log_likelihood_per_row,
-            before.held_out_standard_error,
+        score = _score(scan, result.mixture, result.log_likelihood)
+        trial.entry = replace(
+            trial.entry,
+            log_likelihood_per_row=score.log_likelihood_per_row,
+            bic=score.bic,
+            aic=score.aic,
+            icl=score.icl,
             refined=True,
         )
     return results[0].n_passes
@@ -462,11 +481,9 @@ def _note(entries: Sequence[Entry], best: Entry, criterion: str) -> str | None:
     ks = [entry.n_components for entry in same]
     if len(ks) < 2 or best.n_components < max(ks):
         return None
-    before = same[-2]
-    gain = best.held_out_log_likelihood_per_row - before.held_out_log_likelihood_per_row
     return (
         f"{criterion} still improves at {best.n_components} {best.covariance_type} components, the "
         f"most that were tried: try more; or, since with many rows it may rise for ever, ask "
-        f"whether the last step's gain of {gain:.2g} nats per held-out row (each value known to "
-        f"{best.held_out_standard_error:.1g}) is worth having"
+        f"whether the last step's gain of {best.held_out_gain_per_row:.2g} nats per held-out row "
+        f"(standard error {best.held_out_gain_standard_error:.1g}) is worth having"
     )

@@ -66,16 +66,43 @@ def test_candidates_share_their_passes(selection):
     assert selection.model.rows_read_ == selection.model.n_passes_ * 20_000
 
 
-def test_held_out_rows_are_as_new_ones(selection, x):
+@pytest.mark.parametrize("n_sampled", [20_000, 10_000], ids=["in folds", "outside the sample"])
+def test_held_out_rows_are_as_new_ones(x, n_sampled, monkeypatch):
+    monkeypatch.setattr("daskgmm.execution.memory._SAMPLE_ROWS", n_sampled)
+    found = select(x, range(2, 7), random_state=0)
     fresh = rows_of(made_mixture("full", 4, 3, separation=6.0), 200_000, seed=9)
-    expected = selection.model.score(fresh)
-    error = selection.best.held_out_standard_error
-    assert error == pytest.approx(
-        np.std(selection.model.score_samples(x)) / np.sqrt(10_000), rel=0.1
-    )
+    error = found.best.held_out_standard_error
+    spread = np.std(found.model.score_samples(x))
+    assert error == pytest.approx(spread / np.sqrt(n_sampled), rel=0.1)
     # To four standard errors.
     level = norm.isf(1e-4) * error
-    assert abs(selection.best.held_out_log_likelihood_per_row - expected) < level
+    held_out = found.best.held_out_log_likelihood_per_row
+    assert abs(held_out - found.model.score(fresh)) < level
+
+
+@pytest.mark.parametrize("n_rows", [600, 20_000])
+def test_a_step_too_many_gains_nothing_on_rows_held_out(x, n_rows):
+    """And the gain is known far better than what it is gained on."""
+    entries = select(x[:n_rows], range(3, 8), random_state=0).entries
+    fewest, truth, *more = entries
+    assert fewest.held_out_gain_per_row is None
+    assert fewest.held_out_gain_standard_error is None
+    assert truth.held_out_gain_per_row > 3 * truth.held_out_gain_standard_error
+    for before, entry in zip(entries[1:], more, strict=False):
+        gain = entry.held_out_gain_per_row
+        levels = [e.held_out_log_likelihood_per_row for e in (before, entry)]
+        assert gain == pytest.approx(levels[1] - levels[0])
+        assert gain < 3 * entry.held_out_gain_standard_error
+        assert entry.held_out_gain_standard_error < 0.5 * entry.held_out_standard_error
+
+
+def test_folds_are_of_rows_that_the_fit_has_not_seen():
+    """Far too many components fit their own rows better than the truth, and others worse."""
+    x = np.random.default_rng(0).standard_normal((120, 2))
+    (entry,) = select(x, [8], random_state=0).entries
+    truth = -1 - np.log(2 * np.pi)
+    assert entry.log_likelihood_per_row > truth + 0.1
+    assert entry.held_out_log_likelihood_per_row < truth - 0.1
 
 
 # AIC does not settle: which of several overfitted candidates it takes is chance.

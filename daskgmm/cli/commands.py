@@ -172,15 +172,19 @@ def _select(source: Any, seed: int, **settings: Any) -> tuple[dict[str, Any], st
     result = job.select_model(source, random_state=seed, **settings)
     best = result["best"]
     lines = [
-        f"{'K':>4} {'family':<10} {'BIC':>16} {'AIC':>16} {'ICL':>16}  held-out per row (error)"
+        f"{'K':>4} {'family':<10} {'BIC':>16} {'AIC':>16} {'ICL':>16}  "
+        f"{'held-out per row (error)':<26}  gain (error)"
     ]
     for entry in result["candidates"]:
+        held_out = _with_error(
+            entry["held_out_log_likelihood_per_row"], entry["held_out_standard_error"]
+        )
+        gain = _with_error(entry["held_out_gain_per_row"], entry["held_out_gain_standard_error"])
         chosen = " <" if entry == best else ""
         lines.append(
             f"{entry['n_components']:>4} {entry['covariance_type']:<10} {entry['bic']:>16.2f} "
             f"{entry['aic']:>16.2f} {entry['icl']:>16.2f}  "
-            f"{entry['held_out_log_likelihood_per_row']:.6f} "
-            f"({entry['held_out_standard_error']:.6f}){chosen}"
+            f"{held_out:<26}  {gain}{chosen}"
         )
     lines += [
         "",
@@ -193,6 +197,10 @@ def _select(source: Any, seed: int, **settings: Any) -> tuple[dict[str, Any], st
     if result["model"]:
         lines.append(f"model                   {result['model']}")
     return result, "\n".join(lines)
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    return "" if value is None else f"{value:.6f} ({error:.6f})"
 
 
 def _done(log: Log, asked: Job, *, fresh: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from daskgmm.em.evaluate import (
     probabilities,
     score_rows,
 )
+from daskgmm.em.held_out import HeldOut
 from daskgmm.em.history import (
     FitBegan,
     FitEnded,
@@ -36,6 +37,7 @@ __all__ = [
     "FitEnded",
     "FitResult",
     "GivenStart",
+    "HeldOut",
     "InMemoryRows",
     "Iteration",
     "PlainEM",
