@@ -1,14 +1,14 @@
 """Selection: how many components, and which covariances.
 
 Candidates are fitted on a part of the scan's sample, and those that can still win by the
-criterion on all of it; all are evaluated together on one pass; and those that even then can win
-are fitted to the end, on the same passes.
+criterion on all of it; one pass evaluates all, and those that even then can win go on from it
+to the end, on the same passes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -20,17 +20,21 @@ from daskgmm.em import (
     FitResult,
     GivenStart,
     HeldOut,
+    InMemoryRows,
     PlainEM,
     Rows,
     Scan,
     Score,
+    climb,
     finished,
     rows_of_sample,
     run_together,
     scan_rows,
+    statistics_of,
     stop_rule_named,
+    with_one_less,
+    with_one_more,
 )
-from daskgmm.em.loop import Precision
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import Listener, Message, ProgressLines, in_force, teller
@@ -132,15 +136,27 @@ class Selection:
         }
 
 
-@dataclass(eq=False)
-class _Trial:
-    """A number of components and a family, and what was found of them."""
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """A number of components and a family, as fitted to the sample."""
 
     model: GaussianMixture
     mixture: Mixture
+    can_win: bool = True
+
+
+@dataclass(eq=False)
+class _Trial:
+    """One of them, and what was found on all rows."""
+
+    start: _Start
     held_out: HeldOut
     entry: Entry
     result: FitResult | None = None
+
+    @property
+    def model(self) -> GaussianMixture:
+        return self.start.model
 
 
 def select(
@@ -217,15 +233,13 @@ def select(
             rows, n_rows if n_rows <= n_sampled else min(n_sampled, n_rows // 2), seed, tell
         )
         starts = _starts(models, scan, rng, criterion, tell)
-        trials = _evaluated(starts, rows, scan, seed, first.precision)
-        tell(Message(f"evaluated on all rows: {len(trials)} candidates"))
-        n_passes = opened.passes + 2 + _refine(trials, rows, scan, criterion, tell)
+        trials, n_passes = _fitted(starts, rows, scan, seed, criterion, tell)
     best = min((t for t in trials if t.entry.refined), key=lambda t: CRITERIA[criterion](t.entry))
     assert best.result is not None
     best.model.conclude(
         best.result,
         tol=tol_of(best.model, rows),
-        n_passes=n_passes,
+        n_passes=opened.passes + 1 + n_passes,
         n_rows=rows.n_rows,
         seconds=time.perf_counter() - began,
         staged=staged,
@@ -279,7 +293,7 @@ def _starts(
     rng: np.random.RandomState,
     criterion: str,
     tell: Listener,
-) -> list[tuple[GaussianMixture, Mixture]]:
+) -> list[_Start]:
     """Fits to the sample; to a part of it only, where that shows that they cannot win.
 
     Raises
@@ -289,10 +303,13 @@ def _starts(
     """
     part = replace(scan, sample=np.ascontiguousarray(scan.sample[::_THINNING]))
     in_parts = len(part.sample) >= _FEWEST and models[0].progressive
-    starts = []
+    fitted_to = part if in_parts else scan
+    rows = rows_of_sample(fitted_to.sample, in_force().local_threads)
+    starts: list[tuple[GaussianMixture, Mixture]] = []
     for model in models:
         try:
-            start = starts_of(model, part if in_parts else scan, GivenStart(), rng)[0]
+            known = _grown(starts[-1], model, rows) if starts else []
+            start = starts_of(model, fitted_to, GivenStart(), rng, known=known)[0]
             start.factors  # noqa: B018 (raises here, where others may go on)
         except SingularComponentError as error:
             if len(models) == 1:
@@ -306,55 +323,140 @@ def _starts(
             "no candidate can be fitted: a covariance is singular in each; lower components, or "
             "raise reg_covar"
         )
+    if models[0].progressive:
+        starts = _after_mergers(starts, rows)
     if not in_parts:
-        return starts
+        return [_Start(model, start) for model, start in starts]
     able = _able_by_part([start for _, start in starts], scan, part, criterion)
     names = ", ".join(_name(model) for (model, _), yes in zip(starts, able, strict=True) if yes)
     tell(Message(f"can win: {names}"))
     rows = rows_of_sample(scan.sample, in_force().local_threads)
     return [
-        (model, finished(rows, start, model.reg_covar) if yes else start)
+        _Start(model, finished(rows, start, model.reg_covar) if yes else start, can_win=yes)
         for (model, start), yes in zip(starts, able, strict=True)
     ]
 
 
-def _evaluated(
-    starts: Sequence[tuple[GaussianMixture, Mixture]],
-    rows: Rows,
-    scan: Scan,
-    seed: int,
-    precision: Precision,
-) -> list[_Trial]:
-    """On all rows, in one pass for all; and on those held out."""
-    model_of = {Candidate(start, PlainEM(model.reg_covar), 0.0): model for model, start in starts}
-    fits = run_together(
+def _grown(
+    last: tuple[GaussianMixture, Mixture], model: GaussianMixture, rows: InMemoryRows
+) -> list[Mixture]:
+    """The last candidate's fit with one component more, if that is what the next one asks for."""
+    before, mixture = last
+    next_one = (before.covariance_type, before.n_components + 1)
+    if not model.progressive or next_one != (model.covariance_type, model.n_components):
+        return []
+    grown = with_one_more(rows, mixture, model.reg_covar)
+    return [] if grown is None else [grown]
+
+
+def _after_mergers(
+    starts: list[tuple[GaussianMixture, Mixture]], rows: InMemoryRows
+) -> list[tuple[GaussianMixture, Mixture]]:
+    """From the most components down: what the next more become by a merger, where that is better.
+
+    One too many can hold what starts of the right number have missed.
+    """
+    starts = list(starts)
+    for at in range(len(starts) - 2, -1, -1):
+        (model, mixture), (more, merging) = starts[at : at + 2]
+        next_one = (model.covariance_type, model.n_components + 1)
+        if next_one != (more.covariance_type, more.n_components):
+            continue
+        merged = with_one_less(rows, merging, model.reg_covar)
+        fit = climb(rows, merged, model.reg_covar, to_the_end=False)
+        own = statistics_of(rows, mixture).log_likelihood / rows.n_rows
+        if fit is not None and fit.log_likelihood > own:
+            starts[at] = model, finished(rows, fit.mixture, model.reg_covar)
+    return starts
+
+
+def _fitted(
+    starts: Sequence[_Start], rows: Rows, scan: Scan, seed: int, criterion: str, tell: Listener
+) -> tuple[list[_Trial], int]:
+    """All of them on one pass, and those that can still win to the end; and the passes taken."""
+    value, threads, first = CRITERIA[criterion], in_force().local_threads, starts[0].model
+
+    def candidate(start: _Start) -> Candidate:
+        stepper = stepper_of(start.model, scan.sample, threads) if start.can_win else None
+        stepper = stepper or PlainEM(start.model.reg_covar)
+        return Candidate(start.mixture, stepper, tol_of(start.model, rows))
+
+    start_of = {candidate(start): start for start in starts}
+    trial_of: dict[Candidate, _Trial] = {}
+
+    def drop(results: Sequence[FitResult]) -> list[bool]:
+        """Those that cannot win, by what they have found and expect to gain."""
+        is_first = not trial_of
+        if is_first:
+            trial_of.update(_evaluated(start_of, results, scan, seed))
+            tell(Message(f"evaluated on all rows: {len(trial_of)} candidates"))
+        now, hoped = [], []
+        for result in results:
+            trial = trial_of[result.candidate]
+            gained = result.log_likelihood - trial.entry.log_likelihood_per_row
+            # The gap law, until a stepper knows.
+            more = min(result.history[-1].remaining_gain, _gap(trial.entry.n_parameters, scan))
+            now.append(value(_gained(trial.entry, scan.n_rows, gained)))
+            hoped.append(value(_gained(trial.entry, scan.n_rows, gained + more)))
+        out = [
+            hope > min(now) or not start_of[result.candidate].can_win
+            for hope, result in zip(hoped, results, strict=True)
+        ]
+        if is_first:
+            able = [trial_of[r.candidate] for r, no in zip(results, out, strict=True) if not no]
+            for trial in able:
+                trial.entry = replace(trial.entry, refined=True)
+            tell(Message("can still win: " + ", ".join(_name(trial.model) for trial in able)))
+        return out
+
+    results = run_together(
         rows,
-        list(model_of),
-        stop=stop_rule_named("gap"),
-        max_iter=1,
+        list(start_of),
+        stop=stop_rule_named(first.stopping),
+        max_iter=first.max_iter,
         total=scan.moments,
-        precision=precision,
+        precision=first.precision,
+        on_iteration=tell,
+        drop=drop,
     )
+    for result in results:
+        trial = trial_of[result.candidate]
+        if trial.entry.refined:
+            trial.result = result
+            score = _score(scan, result.mixture, result.log_likelihood)
+            trial.entry = replace(
+                trial.entry,
+                log_likelihood_per_row=score.log_likelihood_per_row,
+                bic=score.bic,
+                aic=score.aic,
+                icl=score.icl,
+            )
+    return list(trial_of.values()), results[0].n_passes
+
+
+def _evaluated(
+    start_of: Mapping[Candidate, _Start], results: Sequence[FitResult], scan: Scan, seed: int
+) -> dict[Candidate, _Trial]:
+    """What the first pass says of the fits to the sample, and what rows held out do."""
     threads = in_force().local_threads
-    trials: list[_Trial] = []
-    for fit in fits:
-        model, start, per_row = model_of[fit.candidate], fit.candidate.start, fit.log_likelihood
+    trials: dict[Candidate, _Trial] = {}
+    before: _Trial | None = None
+    for result in results:
+        start, per_row = start_of[result.candidate], result.log_likelihood
         if len(scan.sample) < scan.n_rows:
-            held_out = HeldOut.outside(scan, start, per_row)
+            held_out = HeldOut.outside(scan, start.mixture, per_row)
         else:
-            held_out = HeldOut.in_folds(scan, start, model.reg_covar, seed, threads)
-        before = trials[-1] if trials else None
-        if before is not None and before.model.covariance_type != model.covariance_type:
+            held_out = HeldOut.in_folds(scan, start.mixture, start.model.reg_covar, seed, threads)
+        if before is not None and before.model.covariance_type != start.model.covariance_type:
             before = None
         gain, its_error = held_out.gain_over(before.held_out) if before else (None, None)
-        entry = _entry(start, _score(scan, start, per_row), held_out.per_row)
         entry = replace(
-            entry,
+            _entry(start.mixture, _score(scan, start.mixture, per_row), held_out.per_row),
             held_out_standard_error=held_out.error,
             held_out_gain_per_row=gain,
             held_out_gain_standard_error=its_error,
         )
-        trials.append(_Trial(model, fit.mixture, held_out, entry))
+        before = trials[result.candidate] = _Trial(start, held_out, entry)
     return trials
 
 
@@ -414,61 +516,6 @@ def _entry(mixture: Mixture, score: Score, held_out: float) -> Entry:
         held_out_gain_standard_error=None,
         refined=False,
     )
-
-
-def _refine(trials: Sequence[_Trial], rows: Any, scan: Scan, criterion: str, tell: Listener) -> int:
-    """Fit to all rows those that can win; returns the passes that it took."""
-    value = CRITERIA[criterion]
-
-    def at_best(trial: _Trial, gain: float) -> float:
-        """The criterion, if the log-likelihood per row were higher by a gain."""
-        return value(_gained(trial.entry, scan.n_rows, gain))
-
-    leader = min(value(trial.entry) for trial in trials)
-    able = [t for t in trials if at_best(t, _gap(t.entry.n_parameters, scan)) <= leader]
-    tell(Message("can still win: " + ", ".join(_name(trial.model) for trial in able)))
-    threads = in_force().local_threads
-    trial_of = {
-        Candidate(
-            trial.mixture,
-            stepper_of(trial.model, scan.sample, threads),
-            tol_of(trial.model, rows),
-        ): trial
-        for trial in able
-    }
-
-    def drop(results: Sequence[FitResult]) -> list[bool]:
-        now, hoped = [], []
-        for result in results:
-            trial = trial_of[result.candidate]
-            gained = result.log_likelihood - trial.entry.log_likelihood_per_row
-            now.append(at_best(trial, gained))
-            hoped.append(at_best(trial, gained + result.history[-1].remaining_gain))
-        return [hope > min(now) for hope in hoped]
-
-    results = run_together(
-        rows,
-        list(trial_of),
-        stop=stop_rule_named(able[0].model.stopping),
-        max_iter=able[0].model.max_iter,
-        total=scan.moments,
-        precision=able[0].model.precision,
-        on_iteration=tell,
-        drop=drop,
-    )
-    for result in results:
-        trial = trial_of[result.candidate]
-        trial.result = result
-        score = _score(scan, result.mixture, result.log_likelihood)
-        trial.entry = replace(
-            trial.entry,
-            log_likelihood_per_row=score.log_likelihood_per_row,
-            bic=score.bic,
-            aic=score.aic,
-            icl=score.icl,
-            refined=True,
-        )
-    return results[0].n_passes
 
 
 def _name(model: GaussianMixture) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -91,10 +91,12 @@ def starts_of(
     given: GivenStart,
     rng: np.random.RandomState,
     tell: Callable[[StartsFitted], None] = lambda event: None,
+    known: Sequence[Mixture] = (),
 ) -> list[Mixture]:
     """Mixtures to run EM over all rows from, on the same passes.
 
-    Each round of starts that compete on the sample is told of.
+    Each round of starts that compete on the sample is told of. With mixtures that are known to
+    be near good ones, which compete as well, half as many starts are made.
 
     Raises
     ------
@@ -125,11 +127,14 @@ def starts_of(
             scan,
             [partial(start_from, init_params=kind) for kind in kinds],
             n_components=model.n_components,
-            n_starts=1 if given.means is not None else max(model.n_init, N_STARTS),
+            n_starts=1
+            if given.means is not None
+            else max(model.n_init, N_STARTS // 2 if known else N_STARTS),
             n_kept=model.n_init,
             reg_covar=model.reg_covar,
             n_threads=in_force().local_threads,
             exchanges=may_move_components(model, given),
+            known=known,
             tell=tell,
         )
 

@@ -7,6 +7,7 @@ from daskgmm.em.evaluate import (
     probabilities,
     score_rows,
 )
+from daskgmm.em.exchanges import with_one_less, with_one_more
 from daskgmm.em.held_out import HeldOut
 from daskgmm.em.history import (
     FitBegan,
@@ -19,9 +20,9 @@ from daskgmm.em.history import (
 )
 from daskgmm.em.initialise import INITIALISERS, GivenStart, start_mixture
 from daskgmm.em.loop import Candidate, Course, FitResult, run, run_together
-from daskgmm.em.progressive import N_STARTS, best_of_starts, finished, hopeless
+from daskgmm.em.progressive import N_STARTS, best_of_starts, climb, finished, hopeless
 from daskgmm.em.rare import RareComponents
-from daskgmm.em.rows import InMemoryRows, Rows, Source, rows_of_sample
+from daskgmm.em.rows import InMemoryRows, Rows, Source, rows_of_sample, statistics_of
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.steppers import STEPPERS, PlainEM, Squarem, Step, Stepper, Surrogate
 from daskgmm.em.stopping import STOP_RULES, statistical_tol, stop_rule_named
@@ -55,6 +56,7 @@ __all__ = [
     "Stepper",
     "Surrogate",
     "best_of_starts",
+    "climb",
     "finished",
     "hopeless",
     "label_rows",
@@ -67,5 +69,8 @@ __all__ = [
     "score_rows",
     "start_mixture",
     "statistical_tol",
+    "statistics_of",
     "stop_rule_named",
+    "with_one_less",
+    "with_one_more",
 ]

@@ -33,7 +33,7 @@ from daskgmm.kernel import (
 )
 from daskgmm.kernel.families.base import Float64Array
 
-__all__ = ["cheapest_mergers", "with_exchanges"]
+__all__ = ["cheapest_mergers", "with_exchanges", "with_one_less", "with_one_more"]
 
 _MERGERS, _DIVISIONS, _TRIES = 8, 6, 8
 """Cheapest and most gainful that are combined, and combinations that are tried in a round."""
@@ -77,11 +77,7 @@ def with_exchanges(
         return mixture
     divisions: dict[int, _Division] = {}
     for _ in range(_MOST):
-        label = rows.map(_labels, now, dtype=np.int64, columns=None)
-        for c in range(now.n_components):
-            if c not in divisions:
-                held = np.flatnonzero(label == c)
-                divisions[c] = _division(rows.array[held], now, reg_covar)
+        divisions = _divisions(rows, now, reg_covar, known=divisions)
         for c, two, (i, j) in _promising(divisions, now, rows.n_rows, losses=losses):
             try:
                 proposed = _exchanged(rows, now, c, two, (i, j), reg_covar)
@@ -98,6 +94,66 @@ def with_exchanges(
         else:
             break
     return best
+
+
+def with_one_more(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mixture | None:
+    """A mixture of one component more: that which gains most by it is divided; None if none can be.
+
+    Raises
+    ------
+    SingularComponentError
+        If a covariance of the mixture cannot be factored.
+    """
+    divisions = _divisions(rows, mixture, reg_covar, known={})
+    divided = max(divisions, key=lambda c: divisions[c].gain)
+    two = divisions[divided].two
+    if two is None:
+        return None
+    centres = np.vstack([mixture.means, two.means[1]])
+    centres[divided] = two.means[0]
+    pieces = InMemoryRows(rows.array, _PIECE, rows.n_threads)
+    return m_step(pieces.fold(_divided, mixture, divided, two, centres), reg_covar)
+
+
+def with_one_less(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mixture:
+    """A mixture of one component less: the two are one whose merger costs least.
+
+    Raises
+    ------
+    SingularComponentError
+        If a covariance of the mixture cannot be factored.
+    """
+    ((_, (i, j)),) = cheapest_mergers(mixture, 1)
+    pieces = InMemoryRows(rows.array, _PIECE, rows.n_threads)
+    return m_step(pieces.fold(_merged, mixture, i, j, np.delete(mixture.means, j, 0)), reg_covar)
+
+
+def _merged(
+    x: Float64Array, start: int, mixture: Mixture, i: int, j: int, centres: Float64Array
+) -> Statistics:
+    resp = responsibilities(x, mixture)
+    resp[:, i] += resp[:, j]
+    return weighted_statistics(x, np.delete(resp, j, 1), centres, mixture.covariance_type)
+
+
+def _divided(
+    x: Float64Array, start: int, mixture: Mixture, divided: int, two: Mixture, centres: Float64Array
+) -> Statistics:
+    resp, share = responsibilities(x, mixture), responsibilities(x, two)[:, 1]
+    resp = np.column_stack([resp, resp[:, divided] * share])
+    resp[:, divided] *= 1.0 - share
+    return weighted_statistics(x, resp, centres, mixture.covariance_type)
+
+
+def _divisions(
+    rows: InMemoryRows, mixture: Mixture, reg_covar: float, known: dict[int, _Division]
+) -> dict[int, _Division]:
+    """Of every component, by its rows; those that are known are not made anew."""
+    label = rows.map(_labels, mixture, dtype=np.int64, columns=None)
+    return {
+        c: known.get(c) or _division(rows.array[np.flatnonzero(label == c)], mixture, reg_covar)
+        for c in range(mixture.n_components)
+    }
 
 
 def _labels(x: Float64Array, start: int, mixture: Mixture) -> NDArray[np.int64]:

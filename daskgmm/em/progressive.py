@@ -81,6 +81,7 @@ def best_of_starts(
     reg_covar: float,
     n_threads: int,
     exchanges: bool = True,
+    known: Sequence[Mixture] = (),
     tell: Callable[[StartsFitted], None] = lambda event: None,
 ) -> list[Mixture]:
     """Make and fit many starts on a thinned sample, and fit the best of them to ever more.
@@ -101,6 +102,8 @@ def best_of_starts(
     exchanges : bool
         Whether components may change places: where a gain is expected; where no two of the
         starts for many components found the same, also where none is.
+    known : sequence of Mixture
+        Compete as well, beside the starts.
     tell : callable
         Told of each round.
 
@@ -122,7 +125,8 @@ def best_of_starts(
     turns = islice(cycle(enumerate(kinds)), n_starts)
     starts = ((kind, start_from(scans[0])) for kind, start_from in turns)
     first = next(starts)
-    candidates: Iterable[tuple[int, Mixture]] = chain([first], starts)
+    others = ((len(kinds), mixture) for mixture in known)
+    candidates: Iterable[tuple[int, Mixture]] = chain([first], others, starts)
     most = n_starts
     # With fewer components than starts, these find what an unlikely exchange would.
     is_settled = n_components < N_STARTS

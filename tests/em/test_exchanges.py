@@ -10,7 +10,12 @@ from made_data import assert_same_bits
 from scipy.stats import multivariate_normal
 
 from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, run
-from daskgmm.em.exchanges import cheapest_mergers, with_exchanges
+from daskgmm.em.exchanges import (
+    cheapest_mergers,
+    with_exchanges,
+    with_one_less,
+    with_one_more,
+)
 from daskgmm.kernel import Mixture, e_step, m_step, weighted_statistics
 
 CORNERS = 8.0 * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
@@ -121,3 +126,37 @@ def test_a_collapse_leaves_the_mixture_as_it_was():
     resp = np.column_stack([np.arange(340) < 300, np.arange(340) >= 260, np.ones(340)]) / 2.0
     start = m_step(weighted_statistics(x, resp, np.zeros((3, 2)), "full"))
     assert with_exchanges(rows, start, 0.0) is start
+
+
+def test_one_more_goes_where_one_is_two(family):
+    """Of four corners, two are one component's."""
+    rows = _rows()
+    three = _of_groups(rows, [([0], every), ([1], every), ([2, 3], every)], family)
+    best = _at(rows, _of_groups(rows, [([c], every) for c in range(4)], family))
+    four = with_one_more(rows, three, 1e-6)
+    assert four.n_components == 4
+    fit = run(rows, four, stepper=PlainEM(1e-6), stop=STOP_RULES["gap"], tol=1e-7, max_iter=100)
+    assert fit.log_likelihood > best - 1e-3
+
+
+def test_one_less_is_of_two_that_were_one(family):
+    rows = _rows()
+    halves = [([0], lambda half: half), ([0], lambda half: ~half)]
+    corners = [([c], every) for c in range(4)]
+    best = _of_groups(rows, corners, family)
+    four = with_one_less(rows, _of_groups(rows, halves + corners[1:], family), 1e-6)
+    assert four.n_components == 4
+    assert _at(rows, four) == pytest.approx(_at(rows, best), abs=1e-3)
+
+
+@pytest.mark.parametrize("moved", [with_one_more, with_one_less])
+def test_one_more_or_less_has_the_same_bits_on_any_number_of_threads(family, moved):
+    three = _of_groups(_rows(), [([0], every), ([1], every), ([2, 3], every)], family)
+    one, other = (moved(_rows(n_threads=n), three, 1e-6) for n in (1, 3))
+    assert_same_bits(one, other)
+
+
+def test_too_few_rows_are_not_divided():
+    few = InMemoryRows(np.random.default_rng(0).normal(size=(11, 2)))
+    one = _of_groups(few, [([0, 1, 2, 3], every)], "full")
+    assert with_one_more(few, one, 1e-6) is None
