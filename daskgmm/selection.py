@@ -383,6 +383,7 @@ def _fitted(
 
     start_of = {candidate(start): start for start in starts}
     trial_of: dict[Candidate, _Trial] = {}
+    able: set[Candidate] = set()
 
     def drop(results: Sequence[FitResult]) -> list[bool]:
         """Those that cannot win, by what they have found and expect to gain."""
@@ -390,23 +391,23 @@ def _fitted(
         if is_first:
             trial_of.update(_evaluated(start_of, results, scan, seed))
             tell(Message(f"evaluated on all rows: {len(trial_of)} candidates"))
-        now, hoped = [], []
+            found = [result.candidate for result in results]
+            # All, if those that could win have collapsed.
+            able.update([c for c in found if start_of[c].can_win] or found)
+        now, hoped = {}, {}
         for result in results:
             trial = trial_of[result.candidate]
             gained = result.log_likelihood - trial.entry.log_likelihood_per_row
             # The gap law, until a stepper knows.
             more = min(result.history[-1].remaining_gain, _gap(trial.entry.n_parameters, scan))
-            now.append(value(_gained(trial.entry, scan.n_rows, gained)))
-            hoped.append(value(_gained(trial.entry, scan.n_rows, gained + more)))
-        out = [
-            hope > min(now) or not start_of[result.candidate].can_win
-            for hope, result in zip(hoped, results, strict=True)
-        ]
+            now[result.candidate] = value(_gained(trial.entry, scan.n_rows, gained))
+            hoped[result.candidate] = value(_gained(trial.entry, scan.n_rows, gained + more))
+        leader = min((now[c] for c in now if c in able), default=np.inf)
+        out = [c not in able or hoped[c] > leader for c in now]
         if is_first:
-            able = [trial_of[r.candidate] for r, no in zip(results, out, strict=True) if not no]
-            for trial in able:
-                trial.entry = replace(trial.entry, refined=True)
-            tell(Message("can still win: " + ", ".join(_name(trial.model) for trial in able)))
+            able.difference_update(c for c, no in zip(now, out, strict=True) if no)
+            names = ", ".join(_name(start_of[c].model) for c in now if c in able)
+            tell(Message(f"can still win: {names}"))
         return out
 
     results = run_together(
@@ -419,9 +420,14 @@ def _fitted(
         on_iteration=tell,
         drop=drop,
     )
+    if able.isdisjoint(result.candidate for result in results):
+        raise SingularComponentError(
+            "every candidate that could win collapsed on all rows; lower components, or raise "
+            "reg_covar"
+        )
     for result in results:
         trial = trial_of[result.candidate]
-        if trial.entry.refined:
+        if result.candidate in able:
             trial.result = result
             score = _score(scan, result.mixture, result.log_likelihood)
             trial.entry = replace(
@@ -430,6 +436,7 @@ def _fitted(
                 bic=score.bic,
                 aic=score.aic,
                 icl=score.icl,
+                refined=True,
             )
     return list(trial_of.values()), results[0].n_passes
 

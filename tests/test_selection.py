@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from made_data import made_mixture, rows_of, write_store
 from scipy.stats import norm
+from sklearn.exceptions import ConvergenceWarning
 
 from daskgmm import GaussianMixture, select
+from daskgmm.em.loop import _Runner
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.execution import listening
 from daskgmm.selection import CRITERIA
@@ -117,6 +119,44 @@ def test_fits_to_a_part_of_the_sample_change_no_choice(x, criterion, monkeypatch
         chosen.append((found.best.n_components, found.best.covariance_type))
         assert found.model.score(x) == pytest.approx(found.best.log_likelihood_per_row, abs=1e-3)
     assert chosen[0] == chosen[1]
+
+
+def test_one_pass_is_enough_to_choose(x):
+    with pytest.warns(ConvergenceWarning):
+        found = select(x, [3, 4], random_state=0, progressive=False, max_iter=1)
+    assert found.best.n_components == 4
+    assert found.model.n_passes_ == 2
+
+
+def test_where_all_that_can_win_collapse_it_is_said(x, monkeypatch):
+    advance = _Runner.advance
+
+    def collapses(runner, statistics, seconds, stop):
+        if runner.history and statistics.n_rows == len(x):
+            raise SingularComponentError("collapsed", 0)
+        return advance(runner, statistics, seconds, stop)
+
+    monkeypatch.setattr(_Runner, "advance", collapses)
+    monkeypatch.setattr("daskgmm.execution.memory._SAMPLE_ROWS", 10_000)
+    with pytest.raises(SingularComponentError, match=r"collapsed"):
+        select(x, [2, 4], random_state=0, tol=1e-12)
+
+
+def test_those_that_collapse_late_leave_the_choice_to_the_others(x, monkeypatch):
+    """On all rows, where they had not on the sample: the truth alone is left to win, and then not."""
+    advance = _Runner.advance
+
+    def collapses(runner, statistics, seconds, stop):
+        if runner.mixture.n_components == 4 and statistics.n_rows == len(x):
+            raise SingularComponentError("collapsed", 0)
+        return advance(runner, statistics, seconds, stop)
+
+    monkeypatch.setattr(_Runner, "advance", collapses)
+    monkeypatch.setattr("daskgmm.execution.memory._SAMPLE_ROWS", 10_000)
+    monkeypatch.setattr("daskgmm.selection._FEWEST", 1_000)
+    found = select(x, [2, 3, 4], random_state=0)
+    assert [entry.n_components for entry in found.entries] == [2, 3]
+    assert found.best.n_components == 3
 
 
 def test_a_candidate_that_collapses_is_left_out():
