@@ -83,8 +83,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     max_iter : int, default=100
     n_init : int, default=1
         Starts to fit from, all on the same passes; the result of the highest
-        log-likelihood is kept. With ``progressive`` there are at least ten, which compete on
-        the sample, and ``n_init`` is how many may go on to all rows, if it cannot tell.
+        log-likelihood is kept. With ``progressive`` up to ten, or ``n_init`` if that is more,
+        compete on the sample, fewer where they agree; ``n_init`` is how many may go on to all
+        rows, if it cannot tell.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
         Works on a uniform sample of about 100,000 rows (fewer where D or K is large), in
         which features are brought to one scale (except for spherical covariances).
@@ -116,9 +117,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         plain where the start is given whole or ``progressive`` is off, else surrogate.
     progressive : bool, default=True
         Whether starts compete, and the best is fitted, on a sample in memory before
-        the first pass over all rows; unless several starts found the same, it may exchange
-        components there: two that hardly differ for one that is two. A start that is given
-        whole is used as it is.
+        the first pass over all rows. The best exchanges components there, two that hardly
+        differ for one that is two, where that is expected to gain; of ten components and more
+        also where it may, unless several starts found the same. A start that is given whole is
+        used as it is.
     precision : {"auto", "float32", "float64"}, default="auto"
         Of the arithmetic on single rows; sums over rows are float64 in any case.
         ``"auto"`` works in float32 on rows stored in it, in half the time; statistics are

@@ -25,6 +25,7 @@ from daskgmm.em import (
     Rows,
     Scan,
     Score,
+    Stepper,
     climb,
     finished,
     rows_of_sample,
@@ -40,6 +41,7 @@ from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import Listener, Message, ProgressLines, in_force, teller
 from daskgmm.inputs import Stage, open_input
 from daskgmm.kernel import FAMILIES, Mixture, log_density, responsibilities, warm_up
+from daskgmm.kernel.blas import single_thread
 from daskgmm.kernel.families.base import Float64Array
 from daskgmm.starts import starts_of, stepper_of, tol_of
 
@@ -307,8 +309,8 @@ def _starts(
     rows = rows_of_sample(fitted_to.sample, in_force().local_threads)
     starts: list[tuple[GaussianMixture, Mixture]] = []
     for model in models:
+        known = _grown(starts[-1], model, rows) if starts else []
         try:
-            known = _grown(starts[-1], model, rows) if starts else []
             start = starts_of(model, fitted_to, GivenStart(), rng, known=known)[0]
             start.factors  # noqa: B018 (raises here, where others may go on)
         except SingularComponentError as error:
@@ -345,7 +347,8 @@ def _grown(
     next_one = (before.covariance_type, before.n_components + 1)
     if not model.progressive or next_one != (model.covariance_type, model.n_components):
         return []
-    grown = with_one_more(rows, mixture, model.reg_covar)
+    with single_thread():
+        grown = with_one_more(rows, mixture, model.reg_covar)
     return [] if grown is None else [grown]
 
 
@@ -362,7 +365,8 @@ def _after_mergers(
         next_one = (model.covariance_type, model.n_components + 1)
         if next_one != (more.covariance_type, more.n_components):
             continue
-        merged = with_one_less(rows, merging, model.reg_covar)
+        with single_thread():
+            merged = with_one_less(rows, merging, model.reg_covar)
         fit = climb(rows, merged, model.reg_covar, to_the_end=False)
         own = statistics_of(rows, mixture).log_likelihood / rows.n_rows
         if fit is not None and fit.log_likelihood > own:
@@ -377,8 +381,9 @@ def _fitted(
     value, threads, first = CRITERIA[criterion], in_force().local_threads, starts[0].model
 
     def candidate(start: _Start) -> Candidate:
-        stepper = stepper_of(start.model, scan.sample, threads) if start.can_win else None
-        stepper = stepper or PlainEM(start.model.reg_covar)
+        stepper: Stepper = PlainEM(start.model.reg_covar)  # for one pass
+        if start.can_win:
+            stepper = stepper_of(start.model, scan.sample, threads)
         return Candidate(start.mixture, stepper, tol_of(start.model, rows))
 
     start_of = {candidate(start): start for start in starts}
@@ -398,8 +403,10 @@ def _fitted(
         for result in results:
             trial = trial_of[result.candidate]
             gained = result.log_likelihood - trial.entry.log_likelihood_per_row
-            # The gap law, until a stepper knows.
-            more = min(result.history[-1].remaining_gain, _gap(trial.entry.n_parameters, scan))
+            more = result.history[-1].remaining_gain
+            if is_first and first.progressive:  # by the gap law; fits to the sample left up to tol
+                bound = _gap(trial.entry.n_parameters, scan) + result.candidate.tol
+                more = min(more, bound)
             now[result.candidate] = value(_gained(trial.entry, scan.n_rows, gained))
             hoped[result.candidate] = value(_gained(trial.entry, scan.n_rows, gained + more))
         leader = min((now[c] for c in now if c in able), default=np.inf)
@@ -420,25 +427,34 @@ def _fitted(
         on_iteration=tell,
         drop=drop,
     )
-    if able.isdisjoint(result.candidate for result in results):
-        raise SingularComponentError(
-            "every candidate that could win collapsed on all rows; lower components, or raise "
-            "reg_covar"
-        )
     for result in results:
         trial = trial_of[result.candidate]
-        if result.candidate in able:
-            trial.result = result
+        if result.candidate not in able:
+            continue
+        try:
             score = _score(scan, result.mixture, result.log_likelihood)
-            trial.entry = replace(
-                trial.entry,
-                log_likelihood_per_row=score.log_likelihood_per_row,
-                bic=score.bic,
-                aic=score.aic,
-                icl=score.icl,
-                refined=True,
-            )
-    return list(trial_of.values()), results[0].n_passes
+        except SingularComponentError:
+            continue  # its last step collapsed
+        trial.result = result
+        trial.entry = replace(
+            trial.entry,
+            log_likelihood_per_row=score.log_likelihood_per_row,
+            bic=score.bic,
+            aic=score.aic,
+            icl=score.icl,
+            refined=True,
+        )
+    n_passes = results[0].n_passes
+    if any(trial.result is not None for trial in trial_of.values()):
+        return list(trial_of.values()), n_passes
+    others = [replace(start_of[c], can_win=True) for c in trial_of if c not in able]
+    if not others:
+        raise SingularComponentError(
+            "every candidate collapsed on all rows; lower components, or raise reg_covar"
+        )
+    tell(Message("all that could win collapsed: others are tried", "warning"))
+    trials, more_passes = _fitted(others, rows, scan, seed, criterion, tell)
+    return trials, n_passes + more_passes
 
 
 def _evaluated(

@@ -128,6 +128,21 @@ def test_one_pass_is_enough_to_choose(x):
     assert found.model.n_passes_ == 2
 
 
+@pytest.mark.filterwarnings("ignore:(overflow|invalid|divide)")  # densities of a point
+@pytest.mark.parametrize("kind", ["copies", "integers", "rounded", "half at one point"])
+def test_components_that_close_in_on_copies_end_no_choice(kind):
+    rng = np.random.default_rng(3)
+    x = {
+        "copies": np.repeat(rng.normal(size=(8, 2)), 6, axis=0),
+        "integers": rng.integers(0, 4, size=(80, 2)).astype(float),
+        "rounded": np.round(2 * rng.normal(size=(60, 1))),
+        "half at one point": np.concatenate([rng.normal(size=(50, 2)), np.zeros((50, 2))]),
+    }[kind]
+    found = select(x, range(1, 5), reg_covar=0.0, random_state=3)
+    assert found.best.refined
+    assert np.isfinite(found.model.score(x))
+
+
 def test_where_all_that_can_win_collapse_it_is_said(x, monkeypatch):
     advance = _Runner.advance
 

@@ -149,7 +149,7 @@ _fit_options = (
         type=click.IntRange(1),
         default=DEFAULTS["n_init"],
         show_default=True,
-        help="Starts, of which the best is kept; at least ten compete on a sample.",
+        help="Starts, of which the best is kept; up to ten or more compete on a sample.",
     ),
     click.option(
         "--seed",

@@ -80,7 +80,7 @@ def with_exchanges(
         divisions = _divisions(rows, now, reg_covar, known=divisions)
         for c, two, (i, j) in _promising(divisions, now, rows.n_rows, losses=losses):
             try:
-                proposed = _exchanged(rows, now, c, two, (i, j), reg_covar)
+                proposed = _rearranged(rows, now, (c, two), (i, j), reg_covar)
                 tried, tried_at = _climbed(rows, proposed, reg_covar)
             except SingularComponentError:
                 continue
@@ -109,10 +109,7 @@ def with_one_more(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mix
     two = divisions[divided].two
     if two is None:
         return None
-    centres = np.vstack([mixture.means, two.means[1]])
-    centres[divided] = two.means[0]
-    pieces = InMemoryRows(rows.array, _PIECE, rows.n_threads)
-    return m_step(pieces.fold(_divided, mixture, divided, two, centres), reg_covar)
+    return _rearranged(rows, mixture, (divided, two), None, reg_covar)
 
 
 def with_one_less(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mixture:
@@ -123,26 +120,8 @@ def with_one_less(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mix
     SingularComponentError
         If a covariance of the mixture cannot be factored.
     """
-    ((_, (i, j)),) = cheapest_mergers(mixture, 1)
-    pieces = InMemoryRows(rows.array, _PIECE, rows.n_threads)
-    return m_step(pieces.fold(_merged, mixture, i, j, np.delete(mixture.means, j, 0)), reg_covar)
-
-
-def _merged(
-    x: Float64Array, start: int, mixture: Mixture, i: int, j: int, centres: Float64Array
-) -> Statistics:
-    resp = responsibilities(x, mixture)
-    resp[:, i] += resp[:, j]
-    return weighted_statistics(x, np.delete(resp, j, 1), centres, mixture.covariance_type)
-
-
-def _divided(
-    x: Float64Array, start: int, mixture: Mixture, divided: int, two: Mixture, centres: Float64Array
-) -> Statistics:
-    resp, share = responsibilities(x, mixture), responsibilities(x, two)[:, 1]
-    resp = np.column_stack([resp, resp[:, divided] * share])
-    resp[:, divided] *= 1.0 - share
-    return weighted_statistics(x, resp, centres, mixture.covariance_type)
+    ((_, pair),) = cheapest_mergers(mixture, 1)
+    return _rearranged(rows, mixture, None, pair, reg_covar)
 
 
 def _divisions(
@@ -193,36 +172,56 @@ def _promising(
     return [(c, two, pair) for c, pair in ranked if (two := divisions[c].two) is not None]
 
 
-def _exchanged(
+def _rearranged(
     rows: InMemoryRows,
     mixture: Mixture,
-    divided: int,
-    two: Mixture,
-    pair: tuple[int, int],
+    division: tuple[int, Mixture] | None,
+    merger: tuple[int, int] | None,
     reg_covar: float,
 ) -> Mixture:
-    """With the pair in the place of its first, and the other half in that of its second."""
-    centres = np.array(mixture.means)
-    centres[[divided, pair[1]]] = two.means
+    """With a component divided by a mixture of two, or a pair merged, or both.
+
+    The other half comes last; a pair is in the place of its first, and what is last takes that
+    of its second.
+    """
+    centres = mixture.means
+    if division is not None:
+        divided, two = division
+        centres = np.vstack([centres, two.means[1]])
+        centres[divided] = two.means[0]
+    if merger is not None:
+        centres = _filled(centres, merger[1])
     pieces = InMemoryRows(rows.array, _PIECE, rows.n_threads)  # responsibilities are wide
-    return m_step(pieces.fold(_assigned, mixture, divided, two, pair, centres), reg_covar)
+    return m_step(pieces.fold(_assigned, mixture, division, merger, centres), reg_covar)
 
 
 def _assigned(
     x: Float64Array,
     start: int,
     mixture: Mixture,
-    divided: int,
-    two: Mixture,
-    pair: tuple[int, int],
+    division: tuple[int, Mixture] | None,
+    merger: tuple[int, int] | None,
     centres: Float64Array,
 ) -> Statistics:
-    i, j = pair
-    resp, share = responsibilities(x, mixture), responsibilities(x, two)[:, 1]
-    resp[:, i] += resp[:, j]
-    resp[:, j] = resp[:, divided] * share
-    resp[:, divided] *= 1.0 - share
+    resp = responsibilities(x, mixture)
+    if division is not None:
+        divided, two = division
+        share = responsibilities(x, two)[:, 1]
+        resp = np.column_stack([resp, resp[:, divided] * share])
+        resp[:, divided] *= 1.0 - share
+    if merger is not None:
+        i, j = merger
+        resp[:, i] += resp[:, j]
+        resp = _filled(resp.T, j).T
     return weighted_statistics(x, resp, centres, mixture.covariance_type)
+
+
+def _filled(of_components: Float64Array, place: int) -> Float64Array:
+    """One less: the last is in this place."""
+    moved = np.array(of_components[:-1])
+    if place < len(moved):
+        moved[place] = of_components[-1]
+    return moved
 
 
 def _division(x: Float64Array, mixture: Mixture, reg_covar: float) -> _Division:

@@ -2,8 +2,8 @@
 
 Where the sample is a part of all rows, the others are held out, and one pass says what they
 are worth. Where it is all of them, they are held out in folds, each from a fit to the rest
-(Stone 1974, Cross-validatory choice and assessment of statistical predictions). Their hash
-decides which rows are held out, in whatever order they are stored.
+(Stone 1974, Cross-validatory choice and assessment of statistical predictions). The hash of
+its index decides where a row is, so that rows in any order are mixed.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from daskgmm.kernel.families.base import Float64Array
 __all__ = ["N_STARTS", "best_of_starts", "finished", "hopeless"]
 
 N_STARTS = 10
-"""Least starts that compete, on the smallest sample."""
+"""Most starts that compete on the smallest sample, unless more are asked for."""
 _THINNINGS = (16, 4, 1)
 _ROWS_PER_COMPONENT, _ROWS_PER_FEATURE = 50, 12
 """Of each component: a covariance of so few is good enough to tell starts apart."""
@@ -49,7 +49,8 @@ _OFTEN = 2
 One kind would not do: where components are of many sizes, all of k-means lead to one poor optimum.
 """
 _ALIKE, _SAME = 0.1, 0.01
-"""Components in another place: to what a climb leaves, one optimum; and beyond that."""
+"""Components in another place, as :class:`_Climbed` counts them: of two climbs that lead to one
+optimum but have not all arrived, and of two that have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +129,7 @@ def best_of_starts(
     others = ((len(kinds), mixture) for mixture in known)
     candidates: Iterable[tuple[int, Mixture]] = chain([first], others, starts)
     most = n_starts
-    # With fewer components than starts, these find what an unlikely exchange would.
+    # Of few components, starts find what an unlikely exchange would.
     is_settled = n_components < N_STARTS
     leaders = [first[1]]
     for level, at in enumerate(scans):
@@ -149,7 +150,7 @@ def best_of_starts(
         climbs.sort(key=lambda one: -one.fit.log_likelihood)
         leaders = _leaders(climbs)[:most]
         is_settled |= any(one.apart(climbs[0]) <= _SAME for one in climbs[1:])
-        if exchanges and not last and (level == 0 or not is_settled):
+        if exchanges and n_components > 2 and not last and (level == 0 or not is_settled):
             better = with_exchanges(rows, leaders[0], reg_covar, losses=not is_settled)
             # What is better on few rows need not be on all: both go on.
             leaders = [better, *(m for m in leaders if m is not better)]

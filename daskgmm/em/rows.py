@@ -186,7 +186,7 @@ def _guided_runs(n_grains: int, n_threads: int) -> Iterator[tuple[int, int]]:
 
 @cache
 def _pool(n_threads: int, process: int) -> ThreadPoolExecutor:
-    """The threads of a process; to start some for each fold costs a third of a sample's.
+    """The threads of a process: to start them anew took a fifth of a fold over a sample.
 
     The same for all rows: each thread has memory that it does not give back.
     """

@@ -239,9 +239,10 @@ def _terms(mixture: Mixture) -> tuple[Float64Array, Float64Array, Float64Array]:
 def _size(mixture: Mixture, scatter_known: bool) -> float:
     """Of the terms of a typical row's log density, as :func:`keeps_digits` takes it."""
     _, linear, quadratic = _terms(mixture)
-    squares = np.square(linear).sum(axis=1)
-    if not scatter_known:
-        squares += 4.0 * np.square(quadratic).sum(axis=1)
+    with np.errstate(over="ignore"):  # infinite is too large for any dtype
+        squares = np.square(linear).sum(axis=1)
+        if not scatter_known:
+            squares += 4.0 * np.square(quadratic).sum(axis=1)
     return float(np.sqrt(squares.max()))
 
 
