@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -34,13 +35,17 @@ __all__ = ["Main", "reported", "way_on"]
 @contextmanager
 def reported(log_format: str, log_file: str | None, way_on: str | None) -> Iterator[Log]:
     """Errors as one line and an exit status; what happens until then as lines of a log."""
-    with warnings.catch_warnings(), _terminable(), _as_click_errors(way_on):
+    with (
+        warnings.catch_warnings(),
+        _terminable() as interrupted,
+        _as_click_errors(way_on, interrupted),
+    ):
         warnings.simplefilter("ignore")
         for category in (DaskGMMWarning, ConvergenceWarning):
             warnings.simplefilter("always", category)
         with log_opened(log_format, log_file) as log:
             try:
-                with _as_click_errors(way_on):
+                with _as_click_errors(way_on, interrupted):
                     yield log
             except click.ClickException as error:  # which click, or the group, shows
                 log.write_to_files(_failed(error))
@@ -51,27 +56,33 @@ def reported(log_format: str, log_file: str | None, way_on: str | None) -> Itera
 
 
 @contextmanager
-def _as_click_errors(way_on: str | None) -> Iterator[None]:
+def _as_click_errors(way_on: str | None, interrupted: _Interrupted) -> Iterator[None]:
     """Each error in the class that has its exit status.
 
-    ``way_on`` says how a command that was interrupted goes on; None if it cannot.
+    ``way_on`` says how a command that was interrupted goes on; None if it cannot. After an
+    interruption every error is one: some libraries turn a KeyboardInterrupt into an error of
+    theirs, as numpy does where it compares rows.
     """
     try:
         yield
-    except (ParameterError, InvalidParameterError) as error:
-        raise click.UsageError(on_one_line(error)) from None
-    except DaskGMMError as error:
+    except click.ClickException:
+        raise
+    except InterruptedFitError as error:
+        raise _ResumableException(on_one_line(error)) from None
+    except (KeyboardInterrupt, Exception) as error:
+        if isinstance(error, KeyboardInterrupt) or interrupted.is_set:
+            if way_on is not None:
+                raise _ResumableException(f"interrupted; {way_on}") from None
+            raise click.ClickException("interrupted; no output was left half written") from None
+        if isinstance(error, ParameterError | InvalidParameterError):
+            raise click.UsageError(on_one_line(error)) from None
+        if not isinstance(error, DaskGMMError):
+            raise
         # An outage is the same before a command has begun and after.
         is_outage = way_on is not None and isinstance(error, UnreachableError)
         is_resumable = error.is_resumable or is_outage
         kind = _ResumableException if is_resumable else click.ClickException
         raise kind(on_one_line(error)) from None
-    except InterruptedFitError as error:
-        raise _ResumableException(on_one_line(error)) from None
-    except KeyboardInterrupt:
-        if way_on is not None:
-            raise _ResumableException(f"interrupted; {way_on}") from None
-        raise click.ClickException("interrupted; no output was left half written") from None
 
 
 def way_on(options: Mapping[str, Any]) -> str | None:
@@ -89,24 +100,36 @@ class _ResumableException(click.ClickException):
     exit_code = 75
 
 
+@dataclass
+class _Interrupted:
+    """Whether a signal has come; without a lock, which a signal's handler could wait for forever."""
+
+    is_set: bool = False
+
+
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """End at SIGTERM, which batch systems send before they kill, as at Ctrl-C."""
+def _terminable() -> Iterator[_Interrupted]:
+    """End at SIGTERM, which batch systems send before they kill, as at Ctrl-C.
+
+    Yields what tells whether either has come.
+    """
+    interrupted = _Interrupted()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupted.is_set = True
+        # It would tell of every read that is cut off, when the interpreter ends.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
+        signal.default_int_handler(number, frame)
+
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:  # as a shell has it for `command &`
-                signal.signal(number, _interrupt)
-        yield
+                signal.signal(number, interrupt)
+        yield interrupted
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    # It would tell of every read that is cut off, when the interpreter ends.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
-    signal.default_int_handler(number, frame)
 
 
 def _failed(error: click.ClickException) -> Failed:

@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
 from commands import DASKGMM, PROGRESS, forked, mixture_rows, tree, write_store
+
+from daskgmm.cli.errors import reported
 
 
 @contextmanager
@@ -69,6 +72,32 @@ def test_interrupted_fit_leaves_everything_as_it_was(folder, line, overwrite):
         wait_for_line(process, line)
         interrupted(process)
     assert tree(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("way_on", "status", "message"),
+    [
+        (None, 1, "interrupted; no output was left half written"),
+        ("run the same command again", 75, "interrupted; run the same command again"),
+    ],
+)
+def test_interruption_that_a_library_turns_into_an_error_of_its_own(way_on, status, message):
+    """As numpy does, where the signal comes while it compares rows of structured dtype."""
+
+    def compare() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise TypeError("Cannot compare structured arrays") from None
+
+    with pytest.raises(click.ClickException) as caught, reported("text", None, way_on):
+        compare()
+    assert (caught.value.exit_code, caught.value.message) == (status, message)
+
+
+def test_error_without_interruption_stays_what_it_is():
+    with pytest.raises(TypeError, match="of another cause"), reported("text", None, None):
+        raise TypeError("of another cause")
 
 
 @pytest.fixture(scope="module")
