@@ -140,7 +140,9 @@ def best_of_starts(
             candidates = _ahead_early(rows, list(candidates), n_kept, reg_covar)
         climbs: list[_Climbed] = []
         for kind, mixture in candidates:
-            if (fit := climb(rows, mixture, reg_covar, to_the_end=last)) is not None:
+            best = max((one.fit.log_likelihood for one in climbs), default=-np.inf)
+            fit = climb(rows, mixture, reg_covar, to_the_end=last, best=best)
+            if fit is not None:
                 climbs.append(_Climbed(kind, fit, _densities(rows, fit.mixture)))
             if level == 0 and len(climbs) >= n_kept and _is_found_often(climbs, len(kinds)):
                 break
@@ -197,13 +199,19 @@ def _is_enough(sample: Float64Array, n_rows: int, n_components: int) -> bool:
 
 
 def climb(
-    rows: InMemoryRows, start: Mixture, reg_covar: float, *, to_the_end: bool
+    rows: InMemoryRows,
+    start: Mixture,
+    reg_covar: float,
+    *,
+    to_the_end: bool,
+    best: float = -np.inf,
 ) -> FitResult | None:
     """To a tenth of the sample's own precision in the end; None where a component collapses.
 
     By EM as long as that is quick; what it leaves is the surrogate's work, which
     here, with all the rows at hand, is no surrogate. In a flat valley EM takes itself to be
-    at the end long before: the surrogate has the last word where that matters.
+    at the end long before: the surrogate has the last word where that matters; not where EM
+    is at rest, nor where it will not even reach ``best`` by its own estimate.
     """
     tol = statistical_tol(start.n_parameters, rows.n_rows)
     gap = stop_rule_named("gap")
@@ -218,7 +226,8 @@ def climb(
             fit = run(rows, start, stepper=em, stop=gap, tol=rest, max_iter=_FIRST_EM_STEPS)
             if not fit.converged:
                 fit = run(rows, fit.mixture, stepper=em, stop=gap, tol=tol, max_iter=_EM_STEPS)
-        if to_the_end or not fit.converged:
+        is_at_rest = fit.history[-1].remaining_gain <= _AT_REST * tol
+        if (to_the_end and not is_at_rest) or not (fit.converged or _reach(fit) < best):
             fit = run(rows, fit.mixture, stepper=exact, stop=gap, tol=tol, max_iter=_MAX_ITER)
         fit.mixture.factors  # noqa: B018 (raises here, where there is a way back)
     except SingularComponentError:
@@ -256,4 +265,9 @@ def _log_density(x: Float64Array, start: int, mixture: Mixture) -> Float64Array:
 def hopeless(results: Sequence[FitResult]) -> list[bool]:
     """Which fits will, by their own estimates, not even reach what the best has now."""
     best = max(result.log_likelihood for result in results)
-    return [result.log_likelihood + result.history[-1].remaining_gain < best for result in results]
+    return [_reach(result) < best for result in results]
+
+
+def _reach(result: FitResult) -> float:
+    """Log-likelihood per row where a fit will end, by its own estimate."""
+    return result.log_likelihood + result.history[-1].remaining_gain

@@ -63,7 +63,7 @@ class Mixture:
         k, d = self.means.shape
         if self.weights.shape != (k,):
             raise ParameterError(f"weights must be of shape ({k},); got {self.weights.shape}")
-        if np.any(self.weights < 0) or not np.isclose(self.weights.sum(), 1.0, rtol=0, atol=1e-6):
+        if np.any(self.weights < 0) or abs(self.weights.sum() - 1.0) > 1e-6:
             raise ParameterError(
                 f"weights must be at least 0 and sum to 1; got {self.weights.tolist()}"
             )

@@ -36,14 +36,21 @@ def symmetric(matrices: Float64Array) -> Float64Array:
 
 def triangle(precisions: Float64Array) -> Float64Array:
     """``-A_ii / 2`` and ``-A_ij`` for i < j, row by row of the upper triangle, shape (K, P)."""
-    i, j = np.triu_indices(precisions.shape[1])
-    coefficients: Float64Array = -precisions[:, i, j] * np.where(i == j, 0.5, 1.0)
+    i, j, factors = _upper(precisions.shape[1])
+    coefficients: Float64Array = precisions[:, i, j] * factors
     return coefficients
 
 
 def triangle_runs(d: int) -> tuple[Run, ...]:
     """The products ``z_i z_j``, i <= j, row by row of the upper triangle."""
     return tuple((slice(i, i + 1), slice(i, d)) for i in range(d))
+
+
+@lru_cache(maxsize=4)  # asked for with every mixture
+def _upper(d: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Float64Array]:
+    """Rows and columns of the upper triangle, and what :func:`triangle` multiplies by."""
+    i, j = np.triu_indices(d)
+    return i, j, np.where(i == j, -0.5, -1.0)
 
 
 @lru_cache(maxsize=4)  # asked for with every grain
