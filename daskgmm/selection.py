@@ -8,7 +8,7 @@ to the end, on the same passes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -21,11 +21,9 @@ from daskgmm.em import (
     GivenStart,
     HeldOut,
     InMemoryRows,
-    PlainEM,
     Rows,
     Scan,
     Score,
-    Stepper,
     climb,
     finished,
     rows_of_sample,
@@ -40,16 +38,15 @@ from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import Listener, Message, ProgressLines, in_force, teller
 from daskgmm.inputs import Stage, open_input
-from daskgmm.kernel import FAMILIES, Mixture, log_density, responsibilities, warm_up
+from daskgmm.kernel import FAMILIES, Mixture, Statistics, log_density, responsibilities, warm_up
 from daskgmm.kernel.blas import single_thread
-from daskgmm.kernel.families.base import Float64Array
 from daskgmm.starts import starts_of, stepper_of, tol_of
 
 __all__ = ["CRITERIA", "Entry", "Selection", "select"]
 
-_MARGIN = 3.0
-"""Times the gap law that a fit to all rows may gain on the fit to the sample."""
-_ERRORS = 4.0
+_MARGIN = 1.5
+"""Times the gap law that a fit to all rows may gain on a fit to some, where no model is true."""
+_ERRORS = 3.0
 """Standard errors, of differences row by row, that are chance."""
 _THINNING, _FEWEST = 4, 20_000
 """Of the sample, for the first fits; where that leaves so many rows."""
@@ -152,8 +149,10 @@ class _Trial:
     """One of them, and what was found on all rows."""
 
     start: _Start
+    tol: float
     held_out: HeldOut
     entry: Entry
+    can_win: bool
     result: FitResult | None = None
 
     @property
@@ -330,8 +329,7 @@ def _starts(
     if not in_parts:
         return [_Start(model, start) for model, start in starts]
     able = _able_by_part([start for _, start in starts], scan, part, criterion)
-    names = ", ".join(_name(model) for (model, _), yes in zip(starts, able, strict=True) if yes)
-    tell(Message(f"can win: {names}"))
+    tell(Message(f"can win: {_names([model for model, _ in starts], able)}"))
     rows = rows_of_sample(scan.sample, in_force().local_threads)
     return [
         _Start(model, finished(rows, start, model.reg_covar) if yes else start, can_win=yes)
@@ -379,58 +377,56 @@ def _fitted(
 ) -> tuple[list[_Trial], int]:
     """All of them on one pass, and those that can still win to the end; and the passes taken."""
     value, threads, first = CRITERIA[criterion], in_force().local_threads, starts[0].model
-
-    def candidate(start: _Start) -> Candidate:
-        stepper: Stepper = PlainEM(start.model.reg_covar)  # for one pass
-        if start.can_win:
-            stepper = stepper_of(start.model, scan.sample, threads)
-        return Candidate(start.mixture, stepper, tol_of(start.model, rows))
-
-    start_of = {candidate(start): start for start in starts}
+    candidates = [
+        Candidate(s.mixture, stepper_of(s.model, scan.sample, threads), tol_of(s.model, rows))
+        for s in starts
+    ]
     trial_of: dict[Candidate, _Trial] = {}
-    able: set[Candidate] = set()
+    n_passes = 0
+
+    def narrow(found: Sequence[Statistics]) -> list[bool]:
+        """Those that can win, by what the pass has found."""
+        trials = _evaluated(starts, candidates, found, scan, seed)
+        trial_of.update(zip(candidates, trials, strict=True))
+        tell(Message(f"evaluated on all rows: {len(trials)} candidates"))
+        if first.progressive:
+            able = [trial for trial in trials if trial.can_win]
+            can_win = _able_by_sample(able, scan, criterion)
+            for trial, yes in zip(able, can_win, strict=True):
+                trial.can_win = yes
+        can_win = [trial.can_win for trial in trials]
+        tell(Message(f"can still win: {_names([trial.model for trial in trials], can_win)}"))
+        return can_win
 
     def drop(results: Sequence[FitResult]) -> list[bool]:
         """Those that cannot win, by what they have found and expect to gain."""
-        is_first = not trial_of
-        if is_first:
-            trial_of.update(_evaluated(start_of, results, scan, seed))
-            tell(Message(f"evaluated on all rows: {len(trial_of)} candidates"))
-            found = [result.candidate for result in results]
-            # All, if those that could win have collapsed.
-            able.update([c for c in found if start_of[c].can_win] or found)
-        now, hoped = {}, {}
+        nonlocal n_passes
+        n_passes = results[0].n_passes
+        now, hoped = [], []
         for result in results:
-            trial = trial_of[result.candidate]
-            gained = result.log_likelihood - trial.entry.log_likelihood_per_row
+            entry = trial_of[result.candidate].entry
+            gained = result.log_likelihood - entry.log_likelihood_per_row
             more = result.history[-1].remaining_gain
-            if is_first and first.progressive:  # by the gap law; fits to the sample left up to tol
-                bound = _gap(trial.entry.n_parameters, scan) + result.candidate.tol
-                more = min(more, bound)
-            now[result.candidate] = value(_gained(trial.entry, scan.n_rows, gained))
-            hoped[result.candidate] = value(_gained(trial.entry, scan.n_rows, gained + more))
-        leader = min((now[c] for c in now if c in able), default=np.inf)
-        out = [c not in able or hoped[c] > leader for c in now]
-        if is_first:
-            able.difference_update(c for c, no in zip(now, out, strict=True) if no)
-            names = ", ".join(_name(start_of[c].model) for c in now if c in able)
-            tell(Message(f"can still win: {names}"))
-        return out
+            now.append(value(_gained(entry, scan.n_rows, gained)))
+            hoped.append(value(_gained(entry, scan.n_rows, gained + more)))
+        return [at_best > min(now) for at_best in hoped]
 
-    results = run_together(
-        rows,
-        list(start_of),
-        stop=stop_rule_named(first.stopping),
-        max_iter=first.max_iter,
-        total=scan.moments,
-        precision=first.precision,
-        on_iteration=tell,
-        drop=drop,
-    )
+    try:
+        results = run_together(
+            rows,
+            candidates,
+            stop=stop_rule_named(first.stopping),
+            max_iter=first.max_iter,
+            total=scan.moments,
+            precision=first.precision,
+            on_iteration=tell,
+            narrow=narrow,
+            drop=drop,
+        )
+    except SingularComponentError:  # all that went on have collapsed, on the pass after the last
+        results, n_passes = [], n_passes + 1
     for result in results:
         trial = trial_of[result.candidate]
-        if result.candidate not in able:
-            continue
         try:
             score = _score(scan, result.mixture, result.log_likelihood)
         except SingularComponentError:
@@ -444,43 +440,97 @@ def _fitted(
             icl=score.icl,
             refined=True,
         )
-    n_passes = results[0].n_passes
-    if any(trial.result is not None for trial in trial_of.values()):
-        return list(trial_of.values()), n_passes
-    others = [replace(start_of[c], can_win=True) for c in trial_of if c not in able]
+    trials = list(trial_of.values())
+    collapsed = [trial for trial in trials if trial.can_win and trial.result is None]
+    others = [trial for trial in trials if trial not in collapsed]
+    if any(trial.result is not None for trial in trials):
+        for trial in collapsed:
+            tell(Message(f"left out: {_name(trial.model)}: collapsed on all rows", "warning"))
+        return others, n_passes
     if not others:
         raise SingularComponentError(
             "every candidate collapsed on all rows; lower components, or raise reg_covar"
         )
     tell(Message("all that could win collapsed: others are tried", "warning"))
-    trials, more_passes = _fitted(others, rows, scan, seed, criterion, tell)
+    again = [replace(trial.start, can_win=True) for trial in others]
+    trials, more_passes = _fitted(again, rows, scan, seed, criterion, tell)
     return trials, n_passes + more_passes
 
 
 def _evaluated(
-    start_of: Mapping[Candidate, _Start], results: Sequence[FitResult], scan: Scan, seed: int
-) -> dict[Candidate, _Trial]:
+    starts: Sequence[_Start],
+    candidates: Sequence[Candidate],
+    found: Sequence[Statistics],
+    scan: Scan,
+    seed: int,
+) -> list[_Trial]:
     """What the first pass says of the fits to the sample, and what rows held out do."""
     threads = in_force().local_threads
-    trials: dict[Candidate, _Trial] = {}
+    trials: list[_Trial] = []
     before: _Trial | None = None
-    for result in results:
-        start, per_row = start_of[result.candidate], result.log_likelihood
+    for start, candidate, statistics in zip(starts, candidates, found, strict=True):
+        of_all = statistics.log_likelihood / statistics.n_rows
         if len(scan.sample) < scan.n_rows:
-            held_out = HeldOut.outside(scan, start.mixture, per_row)
+            held_out = HeldOut.outside(scan, start.mixture, of_all)
         else:
             held_out = HeldOut.in_folds(scan, start.mixture, start.model.reg_covar, seed, threads)
         if before is not None and before.model.covariance_type != start.model.covariance_type:
             before = None
         gain, its_error = held_out.gain_over(before.held_out) if before else (None, None)
         entry = replace(
-            _entry(start.mixture, _score(scan, start.mixture, per_row), held_out.per_row),
+            _entry(start.mixture, _score(scan, start.mixture, of_all), held_out.per_row),
             held_out_standard_error=held_out.error,
             held_out_gain_per_row=gain,
             held_out_gain_standard_error=its_error,
         )
-        before = trials[result.candidate] = _Trial(start, held_out, entry)
+        before = _Trial(start, candidate.tol, held_out, entry, start.can_win)
+        trials.append(before)
     return trials
+
+
+# -- which can win -------------------------------------------------------------
+
+
+def _able(
+    entries: Sequence[Entry],
+    more: Callable[[int, int], float],
+    *,
+    n_rows: int,
+    n_fitted: int,
+    criterion: str,
+    seen_held_out: float,
+) -> list[bool]:
+    """Which candidates a fit to all rows may bring ahead of the one that leads now.
+
+    By the gap law a fit to all rows gains ``(p / 2) (1 / n - 1 / N)`` nats per row on one to n
+    of them. What parameters gain that the leader has, too, both will gain.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        As fitted to some rows.
+    more : callable
+        What a candidate may be better by per row, beside the leader, for other reasons; given
+        where the two are in ``entries``.
+    n_rows, n_fitted : int
+        Of all rows, and of those that they were fitted to.
+    criterion : str
+    seen_held_out : float
+        Of the gains, what rows that are held out in the end see, too.
+    """
+    now = [CRITERIA[criterion](entry) for entry in entries]
+    leader = int(np.argmin(now))
+
+    def at_best(i: int) -> float:
+        entry, extra = entries[i], entries[i].n_parameters
+        if entry.covariance_type == entries[leader].covariance_type:
+            extra = max(0, extra - entries[leader].n_parameters)
+        gain = _MARGIN * 0.5 * extra * (1 / n_fitted - 1 / n_rows) + more(i, leader)
+        held_out = entry.held_out_log_likelihood_per_row + seen_held_out * gain
+        hoped = replace(entry, held_out_log_likelihood_per_row=held_out)
+        return CRITERIA[criterion](_gained(hoped, n_rows, gain))
+
+    return [at_best(i) <= now[leader] for i in range(len(entries))]
 
 
 def _able_by_part(starts: Sequence[Mixture], scan: Scan, part: Scan, criterion: str) -> list[bool]:
@@ -492,29 +542,37 @@ def _able_by_part(starts: Sequence[Mixture], scan: Scan, part: Scan, criterion: 
     for start, density in zip(starts, densities, strict=True):
         per_row = float(density.mean())
         entries.append(_entry(start, _score(held_out, start, per_row), per_row))
-    value = CRITERIA[criterion]
-    leader = min(range(len(entries)), key=lambda i: value(entries[i]))
 
-    def is_able(entry: Entry, density: Float64Array) -> bool:
-        error = float((densities[leader] - density).std()) / np.sqrt(len(density))
-        gain = _gap(entry.n_parameters, part) + _ERRORS * error
-        # Fitted to more, it would fit those that are held out better, too.
-        hoped = entry.held_out_log_likelihood_per_row + gain
-        hoped_entry = replace(entry, held_out_log_likelihood_per_row=hoped)
-        return value(_gained(hoped_entry, scan.n_rows, gain)) <= value(entries[leader])
+    def by_chance(i: int, leader: int) -> float:
+        differences = densities[i] - densities[leader]
+        return _ERRORS * float(differences.std()) / np.sqrt(len(differences))
 
-    return [is_able(e, d) for e, d in zip(entries, densities, strict=True)]
+    return _able(
+        entries,
+        by_chance,
+        n_rows=scan.n_rows,
+        n_fitted=len(part.sample),
+        criterion=criterion,
+        seen_held_out=1.0 - 1.0 / _THINNING,
+    )
+
+
+def _able_by_sample(trials: Sequence[_Trial], scan: Scan, criterion: str) -> list[bool]:
+    """Which fits to the sample may win, by all rows."""
+    return _able(
+        [trial.entry for trial in trials],
+        lambda i, leader: trials[i].tol,  # what fits to the sample leave
+        n_rows=scan.n_rows,
+        n_fitted=len(scan.sample),
+        criterion=criterion,
+        seen_held_out=0.0,
+    )
 
 
 def _gained(entry: Entry, n_rows: int, gain: float) -> Entry:
     """With the criteria as if the log-likelihood per row were higher by a gain."""
     shift = 2.0 * n_rows * gain
     return replace(entry, bic=entry.bic - shift, aic=entry.aic - shift, icl=entry.icl - shift)
-
-
-def _gap(n_parameters: int, scan: Scan) -> float:
-    """What a fit to all rows may gain per row on the fit to the sample."""
-    return _MARGIN * 0.5 * n_parameters * (1 / len(scan.sample) - 1 / scan.n_rows)
 
 
 def _score(scan: Scan, mixture: Mixture, per_row: float) -> Score:
@@ -543,6 +601,10 @@ def _entry(mixture: Mixture, score: Score, held_out: float) -> Entry:
 
 def _name(model: GaussianMixture) -> str:
     return f"{model.n_components} {model.covariance_type}"
+
+
+def _names(models: Sequence[GaussianMixture], chosen: Sequence[bool]) -> str:
+    return ", ".join(_name(model) for model, yes in zip(models, chosen, strict=True) if yes)
 
 
 def _note(entries: Sequence[Entry], best: Entry, criterion: str) -> str | None:

@@ -240,7 +240,6 @@ class _Runner:
     def advance(self, statistics: Statistics, seconds: float, stop: StopRule) -> bool:
         """Take a pass in, and step; False if it branched off and is no higher than before."""
         n_iter = len(self.history) + 1
-        _check_pass(statistics, self._n_rows, n_iter)
         step = self._candidate.stepper.next(self.mixture, statistics, self._candidate.tol)
         _check_factors(step.mixture, n_iter, statistics)
         log_likelihood = statistics.log_likelihood / self._n_rows
@@ -336,6 +335,7 @@ def run_together(
     total: Moments | None = None,
     precision: Precision = "float64",
     on_iteration: Callable[[Iteration], None] = lambda iteration: None,
+    narrow: Callable[[Sequence[Statistics]], Sequence[bool]] = lambda found: [True] * len(found),
     drop: Callable[[Sequence[FitResult]], Sequence[bool]] = lambda results: [False] * len(results),
     join: Callable[[Sequence[FitResult]], Sequence[Candidate]] = lambda results: (),
     keep: Callable[[Sequence[Course]], None] = lambda courses: None,
@@ -359,6 +359,9 @@ def run_together(
     on_iteration : callable
         Told after each pass of the iteration of the best candidate; progress lives
         there, not here.
+    narrow : callable
+        Given what the first pass found under each start, says which candidates go on: before
+        they step, which may cost more than the pass.
     drop : callable
         Given the results so far, says which candidates need no more passes.
     join : callable
@@ -370,8 +373,9 @@ def run_together(
     Returns
     -------
     list of FitResult
-        One for each candidate; of one that was dropped, as far as it came; none of one whose
-        covariance became singular, or that joined and was no higher than what it branched from.
+        One for each candidate; of one that was dropped, as far as it came; none of one that did
+        not go on from the first pass, whose covariance became singular, or that joined and was no
+        higher than what it branched from.
 
     Raises
     ------
@@ -393,6 +397,13 @@ def run_together(
             began = time.perf_counter()
             found = _pass(rows, [runner.asked for runner in active], total)
             seconds = time.perf_counter() - began
+            for statistics in found:
+                _check_pass(statistics, rows.n_rows, n_passes + 1)
+            if n_passes == 0:
+                goes_on = narrow(found)
+                active = [runner for runner, yes in zip(active, goes_on, strict=True) if yes]
+                found = [statistics for statistics, yes in zip(found, goes_on, strict=True) if yes]
+                runners = list(active)
             singular: SingularComponentError | None = None
             for runner, statistics in zip(active, found, strict=True):
                 try:

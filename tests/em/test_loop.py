@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_data import assert_same_bits, made_mixture, rows_of
 
-from daskgmm.em import STOP_RULES, Candidate, InMemoryRows, PlainEM, run, run_together
+from daskgmm.em import (
+    STOP_RULES,
+    Candidate,
+    InMemoryRows,
+    PlainEM,
+    run,
+    run_together,
+    statistics_of,
+)
 from daskgmm.em.loop import MAX_ITER
 from daskgmm.errors import DamagedDataError, DataError, SingularComponentError
 from daskgmm.kernel import FAMILIES, Mixture, e_step, m_step, moments_and_extremes
@@ -215,6 +225,46 @@ def test_a_known_scatter_changes_nothing_but_rounding(family):
     assert len(found.history) == len(exact.history)
     np.testing.assert_allclose(found.log_likelihood, exact.log_likelihood, rtol=1e-12)
     _near(found.mixture, exact.mixture, 1e-9)
+
+
+class _Counted(PlainEM):
+    """Plain EM that counts its steps."""
+
+    def __init__(self, reg_covar):
+        super().__init__(reg_covar)
+        self.n_steps = 0
+
+    def next(self, mixture, statistics, tol):
+        self.n_steps += 1
+        return super().next(mixture, statistics, tol)
+
+
+def test_candidates_that_do_not_go_on_from_the_first_pass_make_no_step(family):
+    """And those that do, end as if they had been alone."""
+    rows, start = _case(family)
+    other = replace(start, means=start.means + 0.1)
+    steppers = [_Counted(1e-9), _Counted(1e-9)]
+    seen = []
+
+    def narrow(found):
+        seen.extend(found)
+        return [False, True]
+
+    results = run_together(
+        rows,
+        [Candidate(m, s, 1e-9) for m, s in zip([other, start], steppers, strict=True)],
+        stop=STOP_RULES["gap"],
+        max_iter=50,
+        narrow=narrow,
+    )
+    alone = _fit(rows, start, tol=1e-9, max_iter=50, reg_covar=1e-9)
+    assert [s.log_likelihood for s in seen] == [
+        statistics_of(rows, m).log_likelihood for m in (other, start)
+    ]
+    (result,) = results
+    assert steppers[0].n_steps == 0
+    assert steppers[1].n_steps == len(result.history) == len(alone.history)
+    assert_same_bits(result.mixture, alone.mixture)
 
 
 def _truncated(rows, start, max_iter=11, **candidate):
