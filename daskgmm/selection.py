@@ -29,6 +29,7 @@ from daskgmm.em import (
     rows_of_sample,
     run_together,
     scan_rows,
+    statistical_tol,
     statistics_of,
     stop_rule_named,
     with_one_less,
@@ -40,6 +41,7 @@ from daskgmm.execution import Listener, Message, ProgressLines, in_force, teller
 from daskgmm.inputs import Stage, open_input
 from daskgmm.kernel import FAMILIES, Mixture, Statistics, log_density, responsibilities, warm_up
 from daskgmm.kernel.blas import single_thread
+from daskgmm.kernel.families.base import Float64Array
 from daskgmm.starts import starts_of, stepper_of, tol_of
 
 __all__ = ["CRITERIA", "Entry", "Selection", "select"]
@@ -149,7 +151,6 @@ class _Trial:
     """One of them, and what was found on all rows."""
 
     start: _Start
-    tol: float
     held_out: HeldOut
     entry: Entry
     can_win: bool
@@ -386,14 +387,17 @@ def _fitted(
 
     def narrow(found: Sequence[Statistics]) -> list[bool]:
         """Those that can win, by what the pass has found."""
-        trials = _evaluated(starts, candidates, found, scan, seed)
+        trials = _evaluated(starts, found, scan, seed)
         trial_of.update(zip(candidates, trials, strict=True))
         tell(Message(f"evaluated on all rows: {len(trials)} candidates"))
         if first.progressive:
             able = [trial for trial in trials if trial.can_win]
-            can_win = _able_by_sample(able, scan, criterion)
-            for trial, yes in zip(able, can_win, strict=True):
+            lead = min(value(trial.entry) for trial in able)
+            for trial, yes in zip(able, _able_by_sample(able, scan, criterion), strict=True):
                 trial.can_win = yes
+            # What a part of the sample spoke against, and all rows do not.
+            for trial in trials:
+                trial.can_win |= value(trial.entry) < lead
         can_win = [trial.can_win for trial in trials]
         tell(Message(f"can still win: {_names([trial.model for trial in trials], can_win)}"))
         return can_win
@@ -409,7 +413,11 @@ def _fitted(
             more = result.history[-1].remaining_gain
             now.append(value(_gained(entry, scan.n_rows, gained)))
             hoped.append(value(_gained(entry, scan.n_rows, gained + more)))
-        return [at_best > min(now) for at_best in hoped]
+        out = [at_best > min(now) for at_best in hoped]
+        if n_passes == 1:
+            for result, yes in zip(results, out, strict=True):
+                trial_of[result.candidate].can_win = not yes
+        return out
 
     try:
         results = run_together(
@@ -427,6 +435,8 @@ def _fitted(
         results, n_passes = [], n_passes + 1
     for result in results:
         trial = trial_of[result.candidate]
+        if not trial.can_win:
+            continue
         try:
             score = _score(scan, result.mixture, result.log_likelihood)
         except SingularComponentError:
@@ -443,32 +453,27 @@ def _fitted(
     trials = list(trial_of.values())
     collapsed = [trial for trial in trials if trial.can_win and trial.result is None]
     others = [trial for trial in trials if trial not in collapsed]
+    for trial in collapsed:
+        tell(Message(f"left out: {_name(trial.model)}: collapsed on all rows", "warning"))
     if any(trial.result is not None for trial in trials):
-        for trial in collapsed:
-            tell(Message(f"left out: {_name(trial.model)}: collapsed on all rows", "warning"))
         return others, n_passes
     if not others:
         raise SingularComponentError(
             "every candidate collapsed on all rows; lower components, or raise reg_covar"
         )
-    tell(Message("all that could win collapsed: others are tried", "warning"))
     again = [replace(trial.start, can_win=True) for trial in others]
     trials, more_passes = _fitted(again, rows, scan, seed, criterion, tell)
     return trials, n_passes + more_passes
 
 
 def _evaluated(
-    starts: Sequence[_Start],
-    candidates: Sequence[Candidate],
-    found: Sequence[Statistics],
-    scan: Scan,
-    seed: int,
+    starts: Sequence[_Start], found: Sequence[Statistics], scan: Scan, seed: int
 ) -> list[_Trial]:
     """What the first pass says of the fits to the sample, and what rows held out do."""
     threads = in_force().local_threads
     trials: list[_Trial] = []
     before: _Trial | None = None
-    for start, candidate, statistics in zip(starts, candidates, found, strict=True):
+    for start, statistics in zip(starts, found, strict=True):
         of_all = statistics.log_likelihood / statistics.n_rows
         if len(scan.sample) < scan.n_rows:
             held_out = HeldOut.outside(scan, start.mixture, of_all)
@@ -483,7 +488,7 @@ def _evaluated(
             held_out_gain_per_row=gain,
             held_out_gain_standard_error=its_error,
         )
-        before = _Trial(start, candidate.tol, held_out, entry, start.can_win)
+        before = _Trial(start, held_out, entry, start.can_win)
         trials.append(before)
     return trials
 
@@ -493,79 +498,88 @@ def _evaluated(
 
 def _able(
     entries: Sequence[Entry],
-    more: Callable[[int, int], float],
-    *,
-    n_rows: int,
-    n_fitted: int,
     criterion: str,
+    n_rows: int,
+    *,
+    shortfall: float,
     seen_held_out: float,
+    more: Callable[[int, int], float],
 ) -> list[bool]:
     """Which candidates a fit to all rows may bring ahead of the one that leads now.
 
-    By the gap law a fit to all rows gains ``(p / 2) (1 / n - 1 / N)`` nats per row on one to n
-    of them. What parameters gain that the leader has, too, both will gain.
+    What parameters gain that the leader has, too, both will gain.
 
     Parameters
     ----------
     entries : sequence of Entry
         As fitted to some rows.
+    criterion : str
+    n_rows : int
+        N, of all rows.
+    shortfall : float
+        Of a fit to some rows beside one to all, in nats per row and half a parameter, by the
+        gap law: ``1 / n - 1 / N`` on all rows, n being those of the fit; ``1 / n + 1 / N`` where
+        it was measured on others.
+    seen_held_out : float
+        Of that, what rows see that are held out in the end, too.
     more : callable
         What a candidate may be better by per row, beside the leader, for other reasons; given
         where the two are in ``entries``.
-    n_rows, n_fitted : int
-        Of all rows, and of those that they were fitted to.
-    criterion : str
-    seen_held_out : float
-        Of the gains, what rows that are held out in the end see, too.
     """
-    now = [CRITERIA[criterion](entry) for entry in entries]
-    leader = int(np.argmin(now))
+    now = np.array([CRITERIA[criterion](entry) for entry in entries])
+    leader = int(np.argmin(np.where(np.isnan(now), np.inf, now)))
 
     def at_best(i: int) -> float:
         entry, extra = entries[i], entries[i].n_parameters
         if entry.covariance_type == entries[leader].covariance_type:
             extra = max(0, extra - entries[leader].n_parameters)
-        gain = _MARGIN * 0.5 * extra * (1 / n_fitted - 1 / n_rows) + more(i, leader)
-        held_out = entry.held_out_log_likelihood_per_row + seen_held_out * gain
+        gap, besides = _MARGIN * 0.5 * extra * shortfall, more(i, leader)
+        held_out = entry.held_out_log_likelihood_per_row + seen_held_out * gap + besides
         hoped = replace(entry, held_out_log_likelihood_per_row=held_out)
-        return CRITERIA[criterion](_gained(hoped, n_rows, gain))
+        return CRITERIA[criterion](_gained(hoped, n_rows, gap + besides))
 
-    return [at_best(i) <= now[leader] for i in range(len(entries))]
+    return [i == leader or at_best(i) <= now[leader] for i in range(len(entries))]
 
 
 def _able_by_part(starts: Sequence[Mixture], scan: Scan, part: Scan, criterion: str) -> list[bool]:
     """Which fits to a part of the sample may win, by the rows of the sample that it has not."""
     is_held_out = np.arange(len(scan.sample)) % _THINNING != 0
     held_out = replace(scan, sample=scan.sample[is_held_out])
-    densities = [log_density(held_out.sample, start) for start in starts]
-    entries = []
-    for start, density in zip(starts, densities, strict=True):
-        per_row = float(density.mean())
+    entries, of_rows = [], []
+    for start in starts:
+        densities = log_density(held_out.sample, start)
+        per_row = float(densities.mean())
         entries.append(_entry(start, _score(held_out, start, per_row), per_row))
+        is_icl = criterion == "icl"
+        of_rows.append(densities + _log_decided(held_out, start) if is_icl else densities)
 
     def by_chance(i: int, leader: int) -> float:
-        differences = densities[i] - densities[leader]
+        differences = of_rows[i] - of_rows[leader]
         return _ERRORS * float(differences.std()) / np.sqrt(len(differences))
 
     return _able(
         entries,
-        by_chance,
-        n_rows=scan.n_rows,
-        n_fitted=len(part.sample),
-        criterion=criterion,
+        criterion,
+        scan.n_rows,
+        shortfall=1 / len(part.sample) + 1 / scan.n_rows,
         seen_held_out=1.0 - 1.0 / _THINNING,
+        more=by_chance,
     )
 
 
 def _able_by_sample(trials: Sequence[_Trial], scan: Scan, criterion: str) -> list[bool]:
     """Which fits to the sample may win, by all rows."""
+    entries, n = [trial.entry for trial in trials], len(scan.sample)
     return _able(
-        [trial.entry for trial in trials],
-        lambda i, leader: trials[i].tol,  # what fits to the sample leave
-        n_rows=scan.n_rows,
-        n_fitted=len(scan.sample),
-        criterion=criterion,
+        entries,
+        criterion,
+        scan.n_rows,
+        shortfall=1 / n - 1 / scan.n_rows,
         seen_held_out=0.0,
+        # What a climb on the sample leaves; of rows that are held out in the end, nothing counts.
+        more=lambda i, leader: (
+            0.0 if criterion == "held-out" else statistical_tol(entries[i].n_parameters, n)
+        ),
     )
 
 
@@ -577,9 +591,14 @@ def _gained(entry: Entry, n_rows: int, gain: float) -> Entry:
 
 def _score(scan: Scan, mixture: Mixture, per_row: float) -> Score:
     """Of a log-likelihood per row of all rows, and what the sample tells of assignments."""
-    decided = np.log(responsibilities(scan.sample, mixture).max(axis=1)).mean()
-    n = scan.n_rows
-    return Score(n, n * per_row, n * float(decided), mixture.n_parameters)
+    n, decided = scan.n_rows, float(_log_decided(scan, mixture).mean())
+    return Score(n, n * per_row, n * decided, mixture.n_parameters)
+
+
+def _log_decided(scan: Scan, mixture: Mixture) -> Float64Array:
+    """Log responsibility of the likeliest component of each row of the sample."""
+    logs: Float64Array = np.log(responsibilities(scan.sample, mixture).max(axis=1))
+    return logs
 
 
 def _entry(mixture: Mixture, score: Score, held_out: float) -> Entry:

@@ -12,7 +12,8 @@ from daskgmm import GaussianMixture, select
 from daskgmm.em.loop import _Runner
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.execution import listening
-from daskgmm.selection import CRITERIA
+from daskgmm.kernel import n_parameters
+from daskgmm.selection import CRITERIA, Entry, _able
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,7 @@ def test_where_all_that_can_win_collapse_it_is_said(x, monkeypatch):
 
     monkeypatch.setattr(_Runner, "advance", collapses)
     monkeypatch.setattr("daskgmm.execution.memory._SAMPLE_ROWS", 10_000)
-    with pytest.raises(SingularComponentError, match=r"collapsed"):
+    with pytest.raises(SingularComponentError, match="every candidate collapsed on all rows"):
         select(x, [2, 4], random_state=0, tol=1e-12)
 
 
@@ -172,6 +173,89 @@ def test_those_that_collapse_late_leave_the_choice_to_the_others(x, monkeypatch)
     found = select(x, [2, 3, 4], random_state=0)
     assert [entry.n_components for entry in found.entries] == [2, 3]
     assert found.best.n_components == 3
+    # The scan, the pass on which the truth collapsed, and those of the others.
+    assert found.model.n_passes_ == 2 + len(found.model.history_)
+
+
+def test_those_that_lose_after_one_pass_are_not_called_fitted_to_all_rows():
+    """Starts that were not fitted to a sample: the first pass tells what they hope for."""
+    x = np.random.default_rng(0).normal(size=(2000, 2))
+    x[::2] += 6
+    found = select(x, [1, 2, 3, 4], random_state=0, progressive=False, stepper="surrogate")
+    assert [entry.n_components for entry in found.entries] == [1, 2, 3, 4]
+    assert [entry.n_components for entry in found.entries if entry.refined] == [2]
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_what_could_not_win_stands_behind_what_did(criterion):
+    """Also where two components overlap, of which ICL would rather have one."""
+    truth = made_mixture("full", 5, 2, separation=2.5)
+    x = rows_of(truth, 150_000, seed=3)
+    found = select(x, range(2, 8), criterion=criterion, random_state=0)
+    value = CRITERIA[criterion]
+    assert all(value(entry) >= value(found.best) for entry in found.entries)
+
+
+def _entry(k, log_likelihood, family="full", n_rows=1_000_000):
+    """Of one feature, as BIC and AIC see a log-likelihood per row."""
+    p = n_parameters(family, k, 1)
+    aic = 2 * p - 2 * n_rows * log_likelihood
+    bic = aic + p * (np.log(n_rows) - 2)
+    return Entry(k, family, p, log_likelihood, bic, aic, bic, log_likelihood, 0, None, None, False)
+
+
+def _second_is_able(entries, criterion="bic", shortfall=1e-4, seen=0.0, more=0.0):
+    able = _able(
+        entries,
+        criterion,
+        1_000_000,
+        shortfall=shortfall,
+        seen_held_out=seen,
+        more=lambda i, leader: more,
+    )
+    assert able[0]
+    return able[1]
+
+
+@pytest.mark.parametrize("criterion", ["bic", "aic", "icl"])
+def test_a_candidate_may_gain_what_parameters_gain_that_the_leader_lacks(criterion):
+    """3 of one component more, by half of the law's margin: 2.25e-4 nats per row."""
+    leader = _entry(3, -1.0)
+    penalty = (CRITERIA[criterion](_entry(4, -1.0)) - CRITERIA[criterion](leader)) / 2e6
+    assert _second_is_able([leader, _entry(4, -1.0 + penalty - 2.24e-4)], criterion)
+    assert not _second_is_able([leader, _entry(4, -1.0 + penalty - 2.26e-4)], criterion)
+    assert _second_is_able([leader, _entry(4, -1.0 + penalty - 3.24e-4)], criterion, more=1e-4)
+    assert not _second_is_able([leader, _entry(4, -1.0 + penalty - 3.26e-4)], criterion, more=1e-4)
+
+
+def test_one_of_fewer_components_gains_nothing_beside_the_leader():
+    fewer, leader = _entry(2, -1.0), _entry(3, -1.0)
+    more = (leader.bic - fewer.bic) / 2e6
+    leader = _entry(3, -1.0 + more + 1e-6)
+    assert not _second_is_able([leader, fewer])
+    assert _second_is_able([leader, fewer], more=1.1e-6)
+
+
+def test_one_of_another_family_has_no_parameter_of_the_leader():
+    leader, other = _entry(3, -1.0), _entry(3, -1.0, "tied")
+    ahead = (leader.bic - other.bic) / 2e6  # with fewer parameters
+    gap = 1.5 * 0.5 * other.n_parameters * 1e-4
+    assert _second_is_able([leader, _entry(3, -1.0 - ahead - gap + 1e-6, "tied")])
+    assert not _second_is_able([leader, _entry(3, -1.0 - ahead - gap - 1e-6, "tied")])
+
+
+def test_rows_that_are_held_out_in_the_end_see_their_share_of_the_gap():
+    leader, gap = _entry(3, -1.0), 2.25e-4
+    assert not _second_is_able([leader, _entry(4, -1.0 - 1e-6)], "held-out")
+    assert _second_is_able([leader, _entry(4, -1.0 - 0.74 * gap)], "held-out", seen=0.75)
+    assert not _second_is_able([leader, _entry(4, -1.0 - 0.76 * gap)], "held-out", seen=0.75)
+    assert _second_is_able(
+        [leader, _entry(4, -1.0 - 0.74 * gap - 1e-4)], "held-out", seen=0.75, more=1e-4
+    )
+
+
+def test_a_criterion_that_is_no_number_leads_nothing():
+    assert not _second_is_able([_entry(3, -1.0), _entry(4, np.nan)])
 
 
 def test_a_candidate_that_collapses_is_left_out():

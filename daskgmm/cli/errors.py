@@ -65,7 +65,7 @@ def _as_click_errors(way_on: str | None, interrupted: _Interrupted) -> Iterator[
     """
     try:
         yield
-    except click.ClickException:
+    except (click.ClickException, click.exceptions.Exit):
         raise
     except InterruptedFitError as error:
         raise _ResumableException(on_one_line(error)) from None

@@ -40,7 +40,7 @@ _FIRST_EM_STEPS, _EM_STEPS, _EM_STEPS_AT_THE_END, _MAX_ITER = 15, 40, 20, 30
 _COARSER = 10.0
 """What a climb that only tells starts apart may leave, in tenths of the sample's precision."""
 _AT_REST = 1e-3
-"""Of that: what is left of a climb that needs none of its first steps any more."""
+"""Of a climb's tolerance: what is left where it is at an end beyond doubt, however it began."""
 _ERRORS = 2.0
 """Standard errors that a start must be behind to be dropped."""
 _OFTEN = 2
@@ -113,7 +113,8 @@ def best_of_starts(
     list of Mixture
         The best first, and those that the sample does not tell from it: different
         optima of the same height, to two standard errors of the difference row by row.
-        The first start as it was, where no fit to the sample succeeds.
+        Where no fit to the sample succeeds, what led on the part of it before; at first
+        the first start as it was.
 
     References
     ----------
@@ -210,8 +211,8 @@ def climb(
 
     By EM as long as that is quick; what it leaves is the surrogate's work, which
     here, with all the rows at hand, is no surrogate. In a flat valley EM takes itself to be
-    at the end long before: the surrogate has the last word where that matters; not where EM
-    is at rest, nor where it will not even reach ``best`` by its own estimate.
+    at the end long before: the surrogate has the last word where that matters, but not where
+    EM is at rest. Where it does not, a climb ends that will not reach ``best`` by its own estimate.
     """
     tol = statistical_tol(start.n_parameters, rows.n_rows)
     gap = stop_rule_named("gap")
@@ -226,8 +227,11 @@ def climb(
             fit = run(rows, start, stepper=em, stop=gap, tol=rest, max_iter=_FIRST_EM_STEPS)
             if not fit.converged:
                 fit = run(rows, fit.mixture, stepper=em, stop=gap, tol=tol, max_iter=_EM_STEPS)
-        is_at_rest = fit.history[-1].remaining_gain <= _AT_REST * tol
-        if (to_the_end and not is_at_rest) or not (fit.converged or _reach(fit) < best):
+        if to_the_end:
+            wants_more = fit.history[-1].remaining_gain > _AT_REST * tol
+        else:
+            wants_more = not fit.converged and _reach(fit) >= best
+        if wants_more:
             fit = run(rows, fit.mixture, stepper=exact, stop=gap, tol=tol, max_iter=_MAX_ITER)
         fit.mixture.factors  # noqa: B018 (raises here, where there is a way back)
     except SingularComponentError:
