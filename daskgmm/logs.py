@@ -13,7 +13,16 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO
 
-from daskgmm.em import FitBegan, FitEnded, Iteration, RareComponent, Resumed, ScanDone, StartsFitted
+from daskgmm.em import (
+    FitBegan,
+    FitEnded,
+    Iteration,
+    RareComponent,
+    Resumed,
+    ScanDone,
+    StartsFitted,
+    StartsUnderway,
+)
 from daskgmm.errors import StorageError
 from daskgmm.execution import (
     Event,
@@ -33,6 +42,7 @@ __all__ = ["LOG_FORMATS", "JsonLines", "Log", "log_opened"]
 _NAMES: dict[type, str] = {
     FitBegan: "fit_began",
     ScanDone: "scan_done",
+    StartsUnderway: "starts_underway",
     StartsFitted: "starts_fitted",
     Resumed: "resumed",
     RareComponent: "rare_component_found",

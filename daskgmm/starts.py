@@ -16,6 +16,7 @@ from daskgmm.em import (
     Rows,
     Scan,
     StartsFitted,
+    StartsUnderway,
     Stepper,
     best_of_starts,
     start_mixture,
@@ -90,7 +91,7 @@ def starts_of(
     scan: Scan,
     given: GivenStart,
     rng: np.random.RandomState,
-    tell: Callable[[StartsFitted], None] = lambda event: None,
+    tell: Callable[[StartsUnderway | StartsFitted], None] = lambda event: None,
     known: Sequence[Mixture] = (),
 ) -> list[Mixture]:
     """Mixtures to run EM over all rows from, on the same passes.

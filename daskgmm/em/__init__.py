@@ -17,6 +17,7 @@ from daskgmm.em.history import (
     Resumed,
     ScanDone,
     StartsFitted,
+    StartsUnderway,
 )
 from daskgmm.em.initialise import INITIALISERS, GivenStart, start_mixture
 from daskgmm.em.loop import Candidate, Course, FitResult, run, run_together
@@ -52,6 +53,7 @@ __all__ = [
     "Source",
     "Squarem",
     "StartsFitted",
+    "StartsUnderway",
     "Step",
     "Stepper",
     "Surrogate",

@@ -12,6 +12,7 @@ __all__ = [
     "Resumed",
     "ScanDone",
     "StartsFitted",
+    "StartsUnderway",
 ]
 
 
@@ -56,6 +57,15 @@ class StartsFitted:
     n_rows: int
     n_starts: int
     n_left: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StartsUnderway:
+    """Event: so many starts were fitted to so many rows of the sample, and more are to come."""
+
+    n_rows: int
+    n_starts: int
     seconds: float
 
 

@@ -19,7 +19,7 @@ from typing import Self
 import numpy as np
 
 from daskgmm.em.exchanges import with_exchanges
-from daskgmm.em.history import StartsFitted
+from daskgmm.em.history import StartsFitted, StartsUnderway
 from daskgmm.em.loop import FitResult, run
 from daskgmm.em.rows import InMemoryRows, rows_of_sample
 from daskgmm.em.scan import Scan
@@ -41,6 +41,8 @@ _COARSER = 10.0
 """What a climb that only tells starts apart may leave, in tenths of the sample's precision."""
 _AT_REST = 1e-3
 """Of a climb's tolerance: what is left where it is at an end beyond doubt, however it began."""
+_SILENCE_SECONDS = 5.0
+"""After which it is told how far a round of starts is."""
 _ERRORS = 2.0
 """Standard errors that a start must be behind to be dropped."""
 _OFTEN = 2
@@ -83,7 +85,7 @@ def best_of_starts(
     n_threads: int,
     exchanges: bool = True,
     known: Sequence[Mixture] = (),
-    tell: Callable[[StartsFitted], None] = lambda event: None,
+    tell: Callable[[StartsUnderway | StartsFitted], None] = lambda event: None,
 ) -> list[Mixture]:
     """Make and fit many starts on a thinned sample, and fit the best of them to ever more.
 
@@ -106,7 +108,7 @@ def best_of_starts(
     known : sequence of Mixture
         Compete as well, beside the starts.
     tell : callable
-        Told of each round.
+        Told of each round, and every few seconds of one.
 
     Returns
     -------
@@ -134,7 +136,7 @@ def best_of_starts(
     is_settled = n_components < N_STARTS
     leaders = [first[1]]
     for level, at in enumerate(scans):
-        began = time.perf_counter()
+        began = spoke = time.perf_counter()
         rows = rows_of_sample(at.sample, n_threads)
         last = level == len(scans) - 1
         if len(scans) == 1:
@@ -145,6 +147,9 @@ def best_of_starts(
             fit = climb(rows, mixture, reg_covar, to_the_end=last, best=best)
             if fit is not None:
                 climbs.append(_Climbed(kind, fit, _densities(rows, fit.mixture)))
+            if (now := time.perf_counter()) - spoke > _SILENCE_SECONDS:
+                spoke = now
+                tell(StartsUnderway(rows.n_rows, len(climbs), now - began))
             if level == 0 and len(climbs) >= n_kept and _is_found_often(climbs, len(kinds)):
                 break
         if not climbs:

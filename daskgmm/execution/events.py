@@ -12,7 +12,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from daskgmm.em import FitBegan, FitEnded, Iteration, RareComponent, Resumed, ScanDone, StartsFitted
+from daskgmm.em import (
+    FitBegan,
+    FitEnded,
+    Iteration,
+    RareComponent,
+    Resumed,
+    ScanDone,
+    StartsFitted,
+    StartsUnderway,
+)
 
 __all__ = ["Event", "Failed", "Listener", "Message", "Underway", "listening", "teller"]
 
@@ -63,6 +72,7 @@ class Failed:
 Event: TypeAlias = (
     FitBegan
     | ScanDone
+    | StartsUnderway
     | StartsFitted
     | Resumed
     | RareComponent

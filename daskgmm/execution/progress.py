@@ -14,7 +14,15 @@ from typing import Any, TextIO
 from dask.callbacks import Callback
 from tqdm import tqdm
 
-from daskgmm.em import FitBegan, Iteration, RareComponent, Resumed, ScanDone, StartsFitted
+from daskgmm.em import (
+    FitBegan,
+    Iteration,
+    RareComponent,
+    Resumed,
+    ScanDone,
+    StartsFitted,
+    StartsUnderway,
+)
 from daskgmm.execution.dask_rows import PARTITION_KEY
 from daskgmm.execution.events import Event, Failed, Message, Underway, teller
 
@@ -97,6 +105,11 @@ class ProgressLines:
                 return (
                     f"scan: {event.n_rows:,} rows, {event.n_sampled:,} sampled, "
                     f"{event.n_rows / event.seconds:,.0f} rows/s, {duration(event.seconds)}"
+                )
+            case StartsUnderway():
+                return (
+                    f"starts: {event.n_starts} fitted to {event.n_rows:,} sampled rows so far, "
+                    f"{duration(event.seconds)}"
                 )
             case StartsFitted() if event.seconds >= _WORTH_A_LINE:
                 return (

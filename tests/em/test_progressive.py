@@ -11,6 +11,7 @@ from daskgmm.em import (
     N_STARTS,
     InMemoryRows,
     StartsFitted,
+    StartsUnderway,
     best_of_starts,
     scan_rows,
     start_mixture,
@@ -27,10 +28,16 @@ def drawn(means: np.ndarray, widths: np.ndarray, seed: int) -> np.ndarray:
     return means[of] + widths[of, None] * rng.standard_normal((N_ROWS, means.shape[1]))
 
 
-def fitted(x, n_components, seed, *kinds):
+def fitted(x, n_components, seed, *kinds, tell=lambda event: None):
     """The best of starts of these kinds, by log-likelihood per row, and how many were fitted."""
     scan = scan_rows(InMemoryRows(x), N_ROWS, seed)
     rng, events = np.random.RandomState(seed), []
+
+    def hear(event):
+        tell(event)
+        if isinstance(event, StartsFitted):
+            events.append(event)
+
     make = partial(
         start_mixture,
         n_components=n_components,
@@ -46,15 +53,25 @@ def fitted(x, n_components, seed, *kinds):
         n_kept=1,
         reg_covar=1e-6,
         n_threads=1,
-        tell=events.append,
+        tell=hear,
     )
-    assert all(isinstance(event, StartsFitted) for event in events)
     assert [event.n_rows for event in events] == sorted(event.n_rows for event in events)
     height = statistics_of(InMemoryRows(x), best).log_likelihood / N_ROWS
     return height, events[0].n_starts
 
 
 BOTH = ("kmeans", "random_from_data")
+
+
+def test_it_is_told_how_far_a_long_round_of_starts_is(monkeypatch):
+    monkeypatch.setattr("daskgmm.em.progressive._SILENCE_SECONDS", -1.0)
+    x = drawn(np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]]), np.ones(3), seed=1)
+    told = []
+    fitted(x, 3, 0, *BOTH, tell=told.append)
+    underway = [event for event in told if isinstance(event, StartsUnderway)]
+    done = [event for event in told if isinstance(event, StartsFitted)]
+    first = [event.n_starts for event in underway if event.n_rows == done[0].n_rows]
+    assert first[: done[0].n_starts] == list(range(1, done[0].n_starts + 1))
 
 
 def test_where_every_start_finds_the_same_some_are_enough():
