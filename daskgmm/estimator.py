@@ -333,12 +333,12 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ConvergenceWarning
             If no start converged within ``max_iter``.
         """
-        began = time.perf_counter()
         self.check_parameters()
         tell = teller(*([ProgressLines(self.verbose_interval)] if self.verbose else []))
         if must_compile():
-            tell(Message("compiling for this processor, once: less than a minute"))
+            tell(Message("compiling for this processor, once: a minute or two"))
         warm_up()  # before memory is planned: compiled code takes some, too
+        began = time.perf_counter()
         opened = self._open(X, reset=True)
         rows, given = opened.rows, given_start(self, opened.rows.n_features)
         if rows.n_rows < self.n_components:
@@ -610,12 +610,16 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         return record_of(self)
 
     def to_sklearn(self) -> InMemoryGaussianMixture:
-        """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``."""
+        """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``.
+
+        It can be fitted anew: what scikit-learn has no word for is left at its defaults.
+        """
         mixture = self._mixture
-        shared = InMemoryGaussianMixture().get_params()
-        model = InMemoryGaussianMixture(
-            **{name: value for name, value in self.get_params().items() if name in shared}
-        )
+        theirs, ours = InMemoryGaussianMixture().get_params(), self.get_params()
+        shared = {name: ours[name] for name in theirs if name in ours}
+        if isinstance(self.tol, str):
+            del shared["tol"]
+        model = InMemoryGaussianMixture(**shared)
         model.weights_, model.means_ = np.array(mixture.weights), np.array(mixture.means)
         model.covariances_ = np.array(mixture.covariances)
         model.precisions_cholesky_ = self.precisions_cholesky_

@@ -49,6 +49,7 @@ def lowest(path: Path, n: int) -> list[tuple[int, float]]:
 
 def main(data: str, model: str, folder: str) -> None:
     """Predict in one pass, then look for rows that the mixture finds improbable."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
     outputs = {name: f"{folder}/{name}.zarr" for name in ("labels", "log_density")}
     # The same as `daskgmm predict`. On a cluster, open it around this call:
     #     with daskgmm.execution.clusters.open_cluster("cluster_configs/slurm.yaml"):

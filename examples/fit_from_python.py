@@ -50,7 +50,7 @@ def choose(data: str, candidates: range) -> GaussianMixture:
 def main(data: str, output: str) -> None:
     """Choose, save, load, and show that the loaded model is the saved one."""
     best = choose(data, range(1, 5))
-    best.save(output)
+    best.save(output, overwrite=True)
 
     model = load_model(output)
     print(f"chosen: K = {model.n_components}, saved to {output}")

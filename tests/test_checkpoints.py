@@ -98,7 +98,7 @@ def test_random_numbers_go_on_after_the_scan(stored, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("daskgmm.estimator.starts_of", interrupt)
-    with pytest.raises(InterruptedFitError, match="after 1 passes"):
+    with pytest.raises(InterruptedFitError, match="after 1 pass;"):
         fitted(stored, tmp_path / "kept")
     monkeypatch.undo()
     assert_same_fit(fitted(stored, tmp_path / "kept", resume=True), fitted(stored))

@@ -158,6 +158,13 @@ def test_what_the_mixture_says_is_what_scikit_learn_says(x, family):
     assert all(shared[name] is value for name, value in gm.get_params().items() if name in shared)
 
 
+def test_what_scikit_learn_is_given_it_can_fit_anew(x):
+    """tol="auto" is no word of its."""
+    theirs = GaussianMixture(2, random_state=0).fit(x).to_sklearn()
+    assert theirs.tol == InMemoryGaussianMixture().tol
+    theirs.fit(x[:200])
+
+
 def test_criteria_are_one_pass_and_consistent(x):
     gm = _given().fit(x)
     score = gm.criteria(x)

@@ -114,7 +114,7 @@ class StateFile(Generic[T]):
         if changes and not self._of_any_job:
             raise CheckpointError(
                 f"{self._folder.name} is of another job: {'; '.join(changes[:5])}; name another "
-                "folder, or remove this one to begin anew"
+                "folder, or begin anew: remove this one, or run the job with --fresh"
             )
         return value
 

@@ -35,6 +35,22 @@ def test_command(line, tmp_path, made, x):
     assert done.status == 0, done.stderr
 
 
+def test_python_makes_rows_and_fits_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in code("python"):
+        exec(block, names)
+    labels = names["labels"].compute()
+    assert len(labels) == 100_000
+    assert check_is_quiet(tmp_path)
+
+
+def check_is_quiet(folder):
+    """Rows made like this carry checksums, so that nothing is noted of them."""
+    done = forked("check", "data.zarr", cwd=folder)
+    return done.status == 0 and "note" not in done.stderr
+
+
 def test_there_are_commands_to_run():
     assert {line.split()[1] for line in commands()} >= {"fit", "predict", "score", "select"}
 
