@@ -28,6 +28,7 @@ from daskgmm.errors import (
     StorageError,
     WorkersDiedError,
 )
+from daskgmm.execution import passes
 from daskgmm.storage import CheckpointFolder, Location, held
 
 __all__ = ["Checkpoints", "may_pass", "open_checkpoints"]
@@ -231,7 +232,7 @@ class Checkpoints:
             if self._folder is None or self._folder.is_empty:
                 raise
             raise InterruptedFitError(
-                f"interrupted after {_passes(1 + self.n_iter)}; {self._way_on(self._folder)}"
+                f"interrupted after {passes(1 + self.n_iter)}; {self._way_on(self._folder)}"
             ) from None
         except PointerMovedError:  # another fit has the folder now
             raise
@@ -255,10 +256,6 @@ def may_pass(error: DaskGMMError) -> bool:
     is_of_the_place = isinstance(error, ClusterError | StorageError)
     # Another process has the folder; workers want more memory than they have.
     return is_of_the_place and not isinstance(error, PointerMovedError | WorkersDiedError)
-
-
-def _passes(n: int) -> str:
-    return f"{n} pass" if n == 1 else f"{n} passes"
 
 
 def _height(course: Course) -> float:

@@ -612,7 +612,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def to_sklearn(self) -> InMemoryGaussianMixture:
         """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``.
 
-        It can be fitted anew: what scikit-learn has no word for is left at its defaults.
+        What scikit-learn has no equivalent of (``tol="auto"``) is left at its default, so that
+        it can be fitted anew.
         """
         mixture = self._mixture
         theirs, ours = InMemoryGaussianMixture().get_params(), self.get_params()

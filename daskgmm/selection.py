@@ -78,8 +78,8 @@ class Entry:
         Over the next fewer components of the family, of the same rows one by one; None for
         the fewest.
     refined : bool
-        Whether it was fitted to all rows. Of the others ``log_likelihood_per_row`` is that
-        of the fit to the sample, or to a part of it: they could not win.
+        Whether it was fitted to all rows. Of the others ``log_likelihood_per_row`` is that of
+        where they began, a fit to the sample or to a part of it: they could not win.
     """
 
     n_components: int
@@ -139,7 +139,7 @@ class Selection:
 
 @dataclass(frozen=True, eq=False)
 class _Start:
-    """A number of components and a family, as fitted to the sample."""
+    """A candidate, and the mixture from which it goes on to all rows."""
 
     model: GaussianMixture
     mixture: Mixture
@@ -148,7 +148,7 @@ class _Start:
 
 @dataclass(eq=False)
 class _Trial:
-    """One of them, and what was found on all rows."""
+    """A candidate, and what was found of it on all rows."""
 
     start: _Start
     held_out: HeldOut
@@ -159,6 +159,22 @@ class _Trial:
     @property
     def model(self) -> GaussianMixture:
         return self.start.model
+
+    def take_in(self, result: FitResult, scan: Scan) -> None:
+        """Take in a fit to all rows, unless its last step collapsed."""
+        try:
+            score = _score(scan, result.mixture, result.log_likelihood)
+        except SingularComponentError:
+            return
+        self.result = result
+        self.entry = replace(
+            self.entry,
+            log_likelihood_per_row=score.log_likelihood_per_row,
+            bic=score.bic,
+            aic=score.aic,
+            icl=score.icl,
+            refined=True,
+        )
 
 
 def select(
@@ -329,12 +345,12 @@ def _starts(
         starts = _after_mergers(starts, rows)
     if not in_parts:
         return [_Start(model, start) for model, start in starts]
-    able = _able_by_part([start for _, start in starts], scan, part, criterion)
-    tell(Message(f"can win: {_names([model for model, _ in starts], able)}"))
+    can_win = _can_win_by_part([start for _, start in starts], scan, part, criterion)
+    tell(Message(f"can win: {_names([model for model, _ in starts], can_win)}"))
     rows = rows_of_sample(scan.sample, in_force().local_threads)
     return [
         _Start(model, finished(rows, start, model.reg_covar) if yes else start, can_win=yes)
-        for (model, start), yes in zip(starts, able, strict=True)
+        for (model, start), yes in zip(starts, can_win, strict=True)
     ]
 
 
@@ -376,7 +392,10 @@ def _after_mergers(
 def _fitted(
     starts: Sequence[_Start], rows: Rows, scan: Scan, seed: int, criterion: str, tell: Listener
 ) -> tuple[list[_Trial], int]:
-    """All of them on one pass, and those that can still win to the end; and the passes taken."""
+    """Evaluate all on one pass, fit those that can win to the end; and the passes taken.
+
+    Those that collapse are left out; where all that could win do, the others are fitted.
+    """
     value, threads, first = CRITERIA[criterion], in_force().local_threads, starts[0].model
     candidates = [
         Candidate(s.mixture, stepper_of(s.model, scan.sample, threads), tol_of(s.model, rows))
@@ -386,16 +405,17 @@ def _fitted(
     n_passes = 0
 
     def narrow(found: Sequence[Statistics]) -> list[bool]:
-        """Those that can win, by what the pass has found."""
+        """Evaluate all by what the pass has found, and say which can win."""
         trials = _evaluated(starts, found, scan, seed)
         trial_of.update(zip(candidates, trials, strict=True))
         tell(Message(f"evaluated on all rows: {len(trials)} candidates"))
         if first.progressive:
-            able = [trial for trial in trials if trial.can_win]
-            lead = min(value(trial.entry) for trial in able)
-            for trial, yes in zip(able, _able_by_sample(able, scan, criterion), strict=True):
+            running = [trial for trial in trials if trial.can_win]
+            lead = min(value(trial.entry) for trial in running)
+            by_all_rows = _can_win_by_all_rows(running, scan, criterion)
+            for trial, yes in zip(running, by_all_rows, strict=True):
                 trial.can_win = yes
-            # What a part of the sample spoke against, and all rows do not.
+            # One that a part of the sample ruled out, and all rows put ahead of the others.
             for trial in trials:
                 trial.can_win |= value(trial.entry) < lead
         can_win = [trial.can_win for trial in trials]
@@ -406,15 +426,16 @@ def _fitted(
         """Those that cannot win, by what they have found and expect to gain."""
         nonlocal n_passes
         n_passes = results[0].n_passes
-        now, hoped = [], []
+        now, at_best = [], []
         for result in results:
             entry = trial_of[result.candidate].entry
             gained = result.log_likelihood - entry.log_likelihood_per_row
-            more = result.history[-1].remaining_gain
+            remaining = result.history[-1].remaining_gain
             now.append(value(_gained(entry, scan.n_rows, gained)))
-            hoped.append(value(_gained(entry, scan.n_rows, gained + more)))
-        out = [at_best > min(now) for at_best in hoped]
-        if n_passes == 1:
+            at_best.append(value(_gained(entry, scan.n_rows, gained + remaining)))
+        lead = min(now)
+        out = [best > lead for best in at_best]
+        if n_passes == 1:  # evaluated, not fitted to all rows
             for result, yes in zip(results, out, strict=True):
                 trial_of[result.candidate].can_win = not yes
         return out
@@ -431,25 +452,12 @@ def _fitted(
             narrow=narrow,
             drop=drop,
         )
-    except SingularComponentError:  # all that went on have collapsed, on the pass after the last
+    except SingularComponentError:  # all have collapsed, on the pass after those that drop saw
         results, n_passes = [], n_passes + 1
     for result in results:
         trial = trial_of[result.candidate]
-        if not trial.can_win:
-            continue
-        try:
-            score = _score(scan, result.mixture, result.log_likelihood)
-        except SingularComponentError:
-            continue  # its last step collapsed
-        trial.result = result
-        trial.entry = replace(
-            trial.entry,
-            log_likelihood_per_row=score.log_likelihood_per_row,
-            bic=score.bic,
-            aic=score.aic,
-            icl=score.icl,
-            refined=True,
-        )
+        if trial.can_win:
+            trial.take_in(result, scan)
     trials = list(trial_of.values())
     collapsed = [trial for trial in trials if trial.can_win and trial.result is None]
     others = [trial for trial in trials if trial not in collapsed]
@@ -496,18 +504,19 @@ def _evaluated(
 # -- which can win -------------------------------------------------------------
 
 
-def _able(
+def _which_can_win(
     entries: Sequence[Entry],
     criterion: str,
     n_rows: int,
     *,
     shortfall: float,
     seen_held_out: float,
-    more: Callable[[int, int], float],
+    slack: Callable[[int, int], float],
 ) -> list[bool]:
     """Which candidates a fit to all rows may bring ahead of the one that leads now.
 
-    What parameters gain that the leader has, too, both will gain.
+    Parameters that the leader has, too, gain the same for both, so that only the others count:
+    of its family those beyond its number, of another family all.
 
     Parameters
     ----------
@@ -517,69 +526,74 @@ def _able(
     n_rows : int
         N, of all rows.
     shortfall : float
-        Of a fit to some rows beside one to all, in nats per row and half a parameter, by the
-        gap law: ``1 / n - 1 / N`` on all rows, n being those of the fit; ``1 / n + 1 / N`` where
-        it was measured on others.
+        What the gap law multiplies by p / 2: how far in nats per row a fit to n rows is below
+        one to all N. ``1 / n - 1 / N`` where all rows measure it, ``1 / n + 1 / N`` where rows do
+        that it was not fitted to.
     seen_held_out : float
-        Of that, what rows see that are held out in the end, too.
-    more : callable
+        Share of it that the held-out score gains in the end.
+    slack : callable
         What a candidate may be better by per row, beside the leader, for other reasons; given
         where the two are in ``entries``.
     """
     now = np.array([CRITERIA[criterion](entry) for entry in entries])
-    leader = int(np.argmin(np.where(np.isnan(now), np.inf, now)))
+    leader = int(np.argmin(np.where(np.isnan(now), np.inf, now)))  # no number leads nothing
 
     def at_best(i: int) -> float:
         entry, extra = entries[i], entries[i].n_parameters
         if entry.covariance_type == entries[leader].covariance_type:
             extra = max(0, extra - entries[leader].n_parameters)
-        gap, besides = _MARGIN * 0.5 * extra * shortfall, more(i, leader)
+        gap, besides = _MARGIN * 0.5 * extra * shortfall, slack(i, leader)
         held_out = entry.held_out_log_likelihood_per_row + seen_held_out * gap + besides
-        hoped = replace(entry, held_out_log_likelihood_per_row=held_out)
-        return CRITERIA[criterion](_gained(hoped, n_rows, gap + besides))
+        grown = replace(entry, held_out_log_likelihood_per_row=held_out)
+        return CRITERIA[criterion](_gained(grown, n_rows, gap + besides))
 
     return [i == leader or at_best(i) <= now[leader] for i in range(len(entries))]
 
 
-def _able_by_part(starts: Sequence[Mixture], scan: Scan, part: Scan, criterion: str) -> list[bool]:
-    """Which fits to a part of the sample may win, by the rows of the sample that it has not."""
+def _can_win_by_part(
+    starts: Sequence[Mixture], scan: Scan, part: Scan, criterion: str
+) -> list[bool]:
+    """Which fits to a part of the sample can win, by the rows of the sample that it has not."""
     is_held_out = np.arange(len(scan.sample)) % _THINNING != 0
     held_out = replace(scan, sample=scan.sample[is_held_out])
-    entries, of_rows = [], []
+    is_icl = criterion == "icl"
+    entries, terms = [], []  # what each row adds to the criterion, up to a factor
     for start in starts:
         densities = log_density(held_out.sample, start)
         per_row = float(densities.mean())
         entries.append(_entry(start, _score(held_out, start, per_row), per_row))
-        is_icl = criterion == "icl"
-        of_rows.append(densities + _log_decided(held_out, start) if is_icl else densities)
+        terms.append(densities + _log_decided(held_out, start) if is_icl else densities)
 
     def by_chance(i: int, leader: int) -> float:
-        differences = of_rows[i] - of_rows[leader]
+        differences = terms[i] - terms[leader]
         return _ERRORS * float(differences.std()) / np.sqrt(len(differences))
 
-    return _able(
+    return _which_can_win(
         entries,
         criterion,
         scan.n_rows,
         shortfall=1 / len(part.sample) + 1 / scan.n_rows,
+        # Held out in the end is a fit to the sample, S: 1 / n - 1 / S of about 1 / n.
         seen_held_out=1.0 - 1.0 / _THINNING,
-        more=by_chance,
+        slack=by_chance,
     )
 
 
-def _able_by_sample(trials: Sequence[_Trial], scan: Scan, criterion: str) -> list[bool]:
-    """Which fits to the sample may win, by all rows."""
+def _can_win_by_all_rows(trials: Sequence[_Trial], scan: Scan, criterion: str) -> list[bool]:
+    """Which fits to the sample can win, by all rows."""
     entries, n = [trial.entry for trial in trials], len(scan.sample)
-    return _able(
+
+    def left_by_climb(i: int, leader: int) -> float:
+        # Of the held-out score, which is final, nothing is left to gain.
+        return 0.0 if criterion == "held-out" else statistical_tol(entries[i].n_parameters, n)
+
+    return _which_can_win(
         entries,
         criterion,
         scan.n_rows,
         shortfall=1 / n - 1 / scan.n_rows,
-        seen_held_out=0.0,
-        # What a climb on the sample leaves; of rows that are held out in the end, nothing counts.
-        more=lambda i, leader: (
-            0.0 if criterion == "held-out" else statistical_tol(entries[i].n_parameters, n)
-        ),
+        seen_held_out=0.0,  # it is final: of the fit to the sample
+        slack=left_by_climb,
     )
 
 

@@ -13,7 +13,7 @@ from daskgmm.em.loop import _Runner
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.execution import listening
 from daskgmm.kernel import n_parameters
-from daskgmm.selection import CRITERIA, Entry, _able
+from daskgmm.selection import CRITERIA, Entry, _which_can_win
 
 
 @pytest.fixture(scope="module")
@@ -204,17 +204,17 @@ def _entry(k, log_likelihood, family="full", n_rows=1_000_000):
     return Entry(k, family, p, log_likelihood, bic, aic, bic, log_likelihood, 0, None, None, False)
 
 
-def _second_is_able(entries, criterion="bic", shortfall=1e-4, seen=0.0, more=0.0):
-    able = _able(
+def _second_can_win(entries, criterion="bic", shortfall=1e-4, seen=0.0, slack=0.0):
+    can_win = _which_can_win(
         entries,
         criterion,
         1_000_000,
         shortfall=shortfall,
         seen_held_out=seen,
-        more=lambda i, leader: more,
+        slack=lambda i, leader: slack,
     )
-    assert able[0]
-    return able[1]
+    assert can_win[0]
+    return can_win[1]
 
 
 @pytest.mark.parametrize("criterion", ["bic", "aic", "icl"])
@@ -222,40 +222,40 @@ def test_a_candidate_may_gain_what_parameters_gain_that_the_leader_lacks(criteri
     """3 of one component more, by half of the law's margin: 2.25e-4 nats per row."""
     leader = _entry(3, -1.0)
     penalty = (CRITERIA[criterion](_entry(4, -1.0)) - CRITERIA[criterion](leader)) / 2e6
-    assert _second_is_able([leader, _entry(4, -1.0 + penalty - 2.24e-4)], criterion)
-    assert not _second_is_able([leader, _entry(4, -1.0 + penalty - 2.26e-4)], criterion)
-    assert _second_is_able([leader, _entry(4, -1.0 + penalty - 3.24e-4)], criterion, more=1e-4)
-    assert not _second_is_able([leader, _entry(4, -1.0 + penalty - 3.26e-4)], criterion, more=1e-4)
+    assert _second_can_win([leader, _entry(4, -1.0 + penalty - 2.24e-4)], criterion)
+    assert not _second_can_win([leader, _entry(4, -1.0 + penalty - 2.26e-4)], criterion)
+    assert _second_can_win([leader, _entry(4, -1.0 + penalty - 3.24e-4)], criterion, slack=1e-4)
+    assert not _second_can_win([leader, _entry(4, -1.0 + penalty - 3.26e-4)], criterion, slack=1e-4)
 
 
 def test_one_of_fewer_components_gains_nothing_beside_the_leader():
     fewer, leader = _entry(2, -1.0), _entry(3, -1.0)
     more = (leader.bic - fewer.bic) / 2e6
     leader = _entry(3, -1.0 + more + 1e-6)
-    assert not _second_is_able([leader, fewer])
-    assert _second_is_able([leader, fewer], more=1.1e-6)
+    assert not _second_can_win([leader, fewer])
+    assert _second_can_win([leader, fewer], slack=1.1e-6)
 
 
 def test_one_of_another_family_has_no_parameter_of_the_leader():
     leader, other = _entry(3, -1.0), _entry(3, -1.0, "tied")
     ahead = (leader.bic - other.bic) / 2e6  # with fewer parameters
     gap = 1.5 * 0.5 * other.n_parameters * 1e-4
-    assert _second_is_able([leader, _entry(3, -1.0 - ahead - gap + 1e-6, "tied")])
-    assert not _second_is_able([leader, _entry(3, -1.0 - ahead - gap - 1e-6, "tied")])
+    assert _second_can_win([leader, _entry(3, -1.0 - ahead - gap + 1e-6, "tied")])
+    assert not _second_can_win([leader, _entry(3, -1.0 - ahead - gap - 1e-6, "tied")])
 
 
 def test_rows_that_are_held_out_in_the_end_see_their_share_of_the_gap():
     leader, gap = _entry(3, -1.0), 2.25e-4
-    assert not _second_is_able([leader, _entry(4, -1.0 - 1e-6)], "held-out")
-    assert _second_is_able([leader, _entry(4, -1.0 - 0.74 * gap)], "held-out", seen=0.75)
-    assert not _second_is_able([leader, _entry(4, -1.0 - 0.76 * gap)], "held-out", seen=0.75)
-    assert _second_is_able(
-        [leader, _entry(4, -1.0 - 0.74 * gap - 1e-4)], "held-out", seen=0.75, more=1e-4
+    assert not _second_can_win([leader, _entry(4, -1.0 - 1e-6)], "held-out")
+    assert _second_can_win([leader, _entry(4, -1.0 - 0.74 * gap)], "held-out", seen=0.75)
+    assert not _second_can_win([leader, _entry(4, -1.0 - 0.76 * gap)], "held-out", seen=0.75)
+    assert _second_can_win(
+        [leader, _entry(4, -1.0 - 0.74 * gap - 1e-4)], "held-out", seen=0.75, slack=1e-4
     )
 
 
 def test_a_criterion_that_is_no_number_leads_nothing():
-    assert not _second_is_able([_entry(3, -1.0), _entry(4, np.nan)])
+    assert not _second_can_win([_entry(3, -1.0), _entry(4, np.nan)])
 
 
 def test_a_candidate_that_collapses_is_left_out():

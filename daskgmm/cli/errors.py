@@ -59,9 +59,9 @@ def reported(log_format: str, log_file: str | None, way_on: str | None) -> Itera
 def _as_click_errors(way_on: str | None, interrupted: _Interrupted) -> Iterator[None]:
     """Each error in the class that has its exit status.
 
-    ``way_on`` says how a command that was interrupted goes on; None if it cannot. After an
-    interruption every error is one: some libraries turn a KeyboardInterrupt into an error of
-    theirs, as numpy does where it compares rows.
+    ``way_on`` says how a command that was interrupted goes on; None if it cannot. After a
+    signal any other error counts as the interruption: some libraries turn a KeyboardInterrupt
+    into an error of their own, as NumPy does where it compares rows.
     """
     try:
         yield
@@ -71,9 +71,7 @@ def _as_click_errors(way_on: str | None, interrupted: _Interrupted) -> Iterator[
         raise _ResumableException(on_one_line(error)) from None
     except (KeyboardInterrupt, Exception) as error:
         if isinstance(error, KeyboardInterrupt) or interrupted.is_set:
-            if way_on is not None:
-                raise _ResumableException(f"interrupted; {way_on}") from None
-            raise click.ClickException("interrupted; no output was left half written") from None
+            raise _interruption(way_on) from None
         if isinstance(error, ParameterError | InvalidParameterError):
             raise click.UsageError(on_one_line(error)) from None
         if not isinstance(error, DaskGMMError):
@@ -83,6 +81,12 @@ def _as_click_errors(way_on: str | None, interrupted: _Interrupted) -> Iterator[
         is_resumable = error.is_resumable or is_outage
         kind = _ResumableException if is_resumable else click.ClickException
         raise kind(on_one_line(error)) from None
+
+
+def _interruption(way_on: str | None) -> click.ClickException:
+    if way_on is not None:
+        return _ResumableException(f"interrupted; {way_on}")
+    return click.ClickException("interrupted; no output was left half written")
 
 
 def way_on(options: Mapping[str, Any]) -> str | None:
@@ -102,7 +106,7 @@ class _ResumableException(click.ClickException):
 
 @dataclass
 class _Interrupted:
-    """Whether a signal has come; without a lock, which a signal's handler could wait for forever."""
+    """Whether a signal has come; no Event, for whose lock a signal's handler could wait for ever."""
 
     is_set: bool = False
 
@@ -111,13 +115,13 @@ class _Interrupted:
 def _terminable() -> Iterator[_Interrupted]:
     """End at SIGTERM, which batch systems send before they kill, as at Ctrl-C.
 
-    Yields what tells whether either has come.
+    Yields the flag that says whether either has come.
     """
     interrupted = _Interrupted()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         interrupted.is_set = True
-        # It would tell of every read that is cut off, when the interpreter ends.
+        # It would log every read that is cut off, when the interpreter ends.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
         signal.default_int_handler(number, frame)
 

@@ -62,7 +62,7 @@ class StartsFitted:
 
 @dataclass(frozen=True)
 class StartsUnderway:
-    """Event: so many starts were fitted to so many rows of the sample, and more are to come."""
+    """Event: so many starts of a round are fitted so far, to so many rows of the sample."""
 
     n_rows: int
     n_starts: int

@@ -360,8 +360,9 @@ def run_together(
         Told after each pass of the iteration of the best candidate; progress lives
         there, not here.
     narrow : callable
-        Given what the first pass found under each start, says which candidates go on: before
-        they step, which may cost more than the pass.
+        Given what the first pass found under each start, says which candidates go on, one at
+        least: before they step, which may cost more than the pass. Unlike ``drop``, True is to
+        stay.
     drop : callable
         Given the results so far, says which candidates need no more passes.
     join : callable
@@ -400,9 +401,9 @@ def run_together(
             for statistics in found:
                 _check_pass(statistics, rows.n_rows, n_passes + 1)
             if n_passes == 0:
-                goes_on = narrow(found)
-                active = [runner for runner, yes in zip(active, goes_on, strict=True) if yes]
-                found = [statistics for statistics, yes in zip(found, goes_on, strict=True) if yes]
+                go_on = narrow(found)
+                active = [runner for runner, yes in zip(active, go_on, strict=True) if yes]
+                found = [statistics for statistics, yes in zip(found, go_on, strict=True) if yes]
                 runners = list(active)
             singular: SingularComponentError | None = None
             for runner, statistics in zip(active, found, strict=True):

@@ -42,7 +42,7 @@ _COARSER = 10.0
 _AT_REST = 1e-3
 """Of a climb's tolerance: what is left where it is at an end beyond doubt, however it began."""
 _SILENCE_SECONDS = 5.0
-"""After which it is told how far a round of starts is."""
+"""After which, and the climb in hand, it is told how far a round of starts is."""
 _ERRORS = 2.0
 """Standard errors that a start must be behind to be dropped."""
 _OFTEN = 2
@@ -108,15 +108,15 @@ def best_of_starts(
     known : sequence of Mixture
         Compete as well, beside the starts.
     tell : callable
-        Told of each round, and every few seconds of one.
+        Told of each round, and after a climb where nothing was told for some seconds.
 
     Returns
     -------
     list of Mixture
         The best first, and those that the sample does not tell from it: different
         optima of the same height, to two standard errors of the difference row by row.
-        Where no fit to the sample succeeds, what led on the part of it before; at first
-        the first start as it was.
+        Where every fit to a part of the sample fails, what led on the part before; on the
+        first, the first start as it was made.
 
     References
     ----------
@@ -215,9 +215,9 @@ def climb(
     """To a tenth of the sample's own precision in the end; None where a component collapses.
 
     By EM as long as that is quick; what it leaves is the surrogate's work, which
-    here, with all the rows at hand, is no surrogate. In a flat valley EM takes itself to be
-    at the end long before: the surrogate has the last word where that matters, but not where
-    EM is at rest. Where it does not, a climb ends that will not reach ``best`` by its own estimate.
+    here, with all the rows at hand, is no surrogate. With ``to_the_end`` it has the last word
+    unless EM is at rest: in a flat valley EM takes itself to be at the end long before. Without,
+    it has a say only where EM did not arrive, and could, by its own estimate, reach ``best``.
     """
     tol = statistical_tol(start.n_parameters, rows.n_rows)
     gap = stop_rule_named("gap")
@@ -225,6 +225,7 @@ def climb(
     try:
         if to_the_end:
             fit = run(rows, start, stepper=em, stop=gap, tol=tol, max_iter=_EM_STEPS_AT_THE_END)
+            wants_more = fit.history[-1].remaining_gain > _AT_REST * tol
         else:
             tol *= _COARSER
             # The first steps are no measure of those to come, unless they have led to rest.
@@ -232,9 +233,6 @@ def climb(
             fit = run(rows, start, stepper=em, stop=gap, tol=rest, max_iter=_FIRST_EM_STEPS)
             if not fit.converged:
                 fit = run(rows, fit.mixture, stepper=em, stop=gap, tol=tol, max_iter=_EM_STEPS)
-        if to_the_end:
-            wants_more = fit.history[-1].remaining_gain > _AT_REST * tol
-        else:
             wants_more = not fit.converged and _reach(fit) >= best
         if wants_more:
             fit = run(rows, fit.mixture, stepper=exact, stop=gap, tol=tol, max_iter=_MAX_ITER)

@@ -26,6 +26,7 @@ from daskgmm.execution.progress import (
     ProgressLines,
     Seldom,
     duration,
+    passes,
 )
 from daskgmm.execution.scheduler import Scheduler, client_in_force, in_force
 from daskgmm.execution.staging import StagedSource, Staging, StagingReport
@@ -59,6 +60,7 @@ __all__ = [
     "duration",
     "in_force",
     "listening",
+    "passes",
     "peak_memory_bytes",
     "plan_memory",
     "report_written",

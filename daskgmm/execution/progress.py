@@ -26,7 +26,15 @@ from daskgmm.em import (
 from daskgmm.execution.dask_rows import PARTITION_KEY
 from daskgmm.execution.events import Event, Failed, Message, Underway, teller
 
-__all__ = ["PassProgress", "ProgressBar", "ProgressLines", "Seldom", "duration", "is_partition"]
+__all__ = [
+    "PassProgress",
+    "ProgressBar",
+    "ProgressLines",
+    "Seldom",
+    "duration",
+    "is_partition",
+    "passes",
+]
 
 _SILENCE_SECONDS = 5.0
 _WORTH_A_LINE = 1.0
@@ -43,6 +51,11 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {whole} s" if minutes else f"{whole} s"
+
+
+def passes(n: int) -> str:
+    """So many passes, for people."""
+    return f"{n} pass" if n == 1 else f"{n} passes"
 
 
 class Seldom:
@@ -100,7 +113,7 @@ class ProgressLines:
     def _line(self, event: Event) -> str | None:
         match event:
             case Resumed():
-                return f"resumed: {event.n_passes} passes need not be made again"
+                return f"resumed: {passes(event.n_passes)} need not be made again"
             case ScanDone():
                 return (
                     f"scan: {event.n_rows:,} rows, {event.n_sampled:,} sampled, "

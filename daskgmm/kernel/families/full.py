@@ -36,8 +36,8 @@ def symmetric(matrices: Float64Array) -> Float64Array:
 
 def triangle(precisions: Float64Array) -> Float64Array:
     """``-A_ii / 2`` and ``-A_ij`` for i < j, row by row of the upper triangle, shape (K, P)."""
-    i, j, factors = _upper(precisions.shape[1])
-    coefficients: Float64Array = precisions[:, i, j] * factors
+    i, j, scale = _upper(precisions.shape[1])
+    coefficients: Float64Array = precisions[:, i, j] * scale
     return coefficients
 
 
