@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commands import DASKGMM, daskgmm, mixture_rows, tree, write_store
+from commands import DASKGMM, forked, mixture_rows, tree, write_store
 
 from daskgmm import load_model
 
@@ -18,7 +18,7 @@ FIT = ("fit", "data.zarr", "--components", 6, "--tol", 0, "--max-iter", 12, "--n
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("interrupted")
     write_store(folder / "data.zarr", mixture_rows(60_000, 3, 5, spread=1.5), rows=5_000)
-    done = daskgmm(*FIT, "--output", "undisturbed.zarr", cwd=folder)
+    done = forked(*FIT, "--output", "undisturbed.zarr", cwd=folder)
     assert done.status == 0, done.stderr
     return folder
 
@@ -53,10 +53,10 @@ def test_a_polite_signal_ends_with_75_and_says_how_to_go_on(folder, by):
     assert last.startswith("Error: interrupted after ")
     assert "--resume" in last
     assert not (folder / f"{name}.zarr").exists()
-    refused = daskgmm(*FIT, "--output", f"{name}.zarr", "--checkpoint", name, cwd=folder)
+    refused = forked(*FIT, "--output", f"{name}.zarr", "--checkpoint", name, cwd=folder)
     assert refused.status == 1
     assert "interrupted run" in refused.error
-    done = daskgmm(
+    done = forked(
         *(*FIT, "--output", f"{name}.zarr", "--checkpoint", name, "--resume", "--json"), cwd=folder
     )
     assert done.json["n_passes"] == 13
@@ -70,7 +70,7 @@ def test_killed_at_every_third_pass_it_still_ends_with_the_same_bits(folder):
         assert status == -signal.SIGKILL
     before = tree(folder)
     assert not [name for name in before if name.startswith((".killed.zarr", "killed.zarr"))]
-    done = daskgmm(
+    done = forked(
         *(*FIT, "--output", "killed.zarr", "--checkpoint", "killed", "--resume"), cwd=folder
     )
     assert done.status == 0, done.stderr
@@ -79,14 +79,14 @@ def test_killed_at_every_third_pass_it_still_ends_with_the_same_bits(folder):
 
 def test_checkpoints_can_be_kept_less_often(folder):
     options = ("--checkpoint", "seldom", "--checkpoint-every", 5)
-    done = daskgmm(*FIT, "--output", "seldom.zarr", *options, cwd=folder)
+    done = forked(*FIT, "--output", "seldom.zarr", *options, cwd=folder)
     assert done.status == 0, done.stderr
     kept = sorted(path.name[:11] for path in (folder / "seldom").glob("pass-*"))
     assert kept == ["pass-000011", "pass-000013"]
 
 
 def test_resume_without_anything_to_resume_begins(folder):
-    done = daskgmm(*(*FIT, "--output", "new.zarr", "--checkpoint", "new", "--resume"), cwd=folder)
+    done = forked(*(*FIT, "--output", "new.zarr", "--checkpoint", "new", "--resume"), cwd=folder)
     assert done.status == 0, done.stderr
     assert_as_undisturbed(folder, "new.zarr")
 
@@ -105,6 +105,6 @@ def test_interrupted_before_the_first_checkpoint_it_can_be_begun_by_the_same_wor
         *_, last = process.communicate()[1].splitlines()
     assert process.returncode == 75
     assert "--resume" in last
-    done = daskgmm(*fit, cwd=folder)
+    done = forked(*fit, cwd=folder)
     assert done.status == 0, done.stderr
     assert_as_undisturbed(folder, "early.zarr")

@@ -24,7 +24,7 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("line", commands())
 def test_command(line, tmp_path, made, x):
-    write_store(tmp_path / "data.zarr", x[:2000])
+    write_store(tmp_path / "data.zarr", x[:800])
     shutil.copytree(ROOT / "cluster_configs", tmp_path / "cluster_configs")
     if "--model model.zarr" in line or "info model.zarr" in line:
         shutil.copytree(made / "model.zarr", tmp_path / "model.zarr")

@@ -78,7 +78,6 @@ def test_fit_and_predict_stay_below_the_limit(stores, least, tmp_path):
 @pytest.mark.parametrize(
     ("n_rows", "chunk_rows"),
     [
-        pytest.param(2_000_000, 1 << 15, id="64MB"),
         # Pieces that the allocator takes from its heaps and not from the system.
         pytest.param(2_000_000, 1000, id="64MB in small chunks"),
         pytest.param(64_000_000, 1 << 15, id="2GB", marks=pytest.mark.slow),
