@@ -256,6 +256,7 @@ def _open_stored(x: Any, request: _Request) -> OpenedRows:
         n_threads=scheduler.n_threads,
         fewer_threads=not scheduler.has_workers,
         limit=min(limits) if limits else None,
+        worker_resident=scheduler.worker_resident if scheduler.has_workers and limits else None,
         sampled=request.sampled,
         output_row_bytes=request.output_row_bytes,
         # What is free here says nothing of what workers without a limit can spare.

@@ -36,6 +36,8 @@ _SAMPLE_ROWS = 100_000
 _TAILS = 12  # partial sums of a tree, and one in the making
 PIECE_OVERHEAD = 4096
 """Bytes that a piece kept in memory may take beside its rows: the allocator's rounding."""
+_IMPORTED_BYTES = 384 * 2**20
+"""Of a worker that has imported what tasks need, if it has not yet."""
 _RESERVE_BYTES = 24 * 2**20  # the allocator's slack, the graph
 
 
@@ -132,6 +134,7 @@ def plan_memory(
     n_threads: int,
     n_together: int | None = None,
     limit: int | None = None,
+    worker_resident: int | None = None,
     fewer_threads: bool = True,
     sampled: bool = True,
     output_row_bytes: int = 0,
@@ -154,6 +157,9 @@ def plan_memory(
         ``n_components`` is of the largest.
     limit : int, optional
         Bytes for the whole process; :func:`default_limit` if not given.
+    worker_resident : int, optional
+        Resident bytes of a worker, where the process that the limit is for is one: what this
+        one holds is no concern of its.
     fewer_threads : bool
         Whether the plan may use fewer threads where not all fit; a worker uses its own.
     sampled : bool
@@ -178,7 +184,10 @@ def plan_memory(
         grain = _doubled(grain, _RESULT_BYTES // max(output_row_bytes, row_bytes // 2))
     n_sampled = sample_rows(n_rows, k, d) if sampled else 0
     statistics = 8 * (n_together or k) * (d * d + d + 1)
-    fixed = resident_bytes() + _RESERVE_BYTES + n_sampled * _sample_row(k, d) + 16 * statistics
+    in_use = resident_bytes()
+    if worker_resident is not None:
+        in_use = max(worker_resident, min(in_use, _IMPORTED_BYTES))
+    fixed = in_use + _RESERVE_BYTES + n_sampled * _sample_row(k, d) + 16 * statistics
     # A thread holds: a piece of its partition, the next one and what the allocator keeps
     # of the one before, chunks being decoded, temporaries of a sub-block, hashes of a grain, the
     # partial sums of a tree, results of a grain.

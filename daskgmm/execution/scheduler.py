@@ -43,12 +43,15 @@ class Scheduler:
         Tasks at once in all.
     worker_memory : int or None
         Bytes that the smallest worker may use before Dask interferes; None if unbounded.
+    worker_resident : int
+        Resident bytes of the largest worker, as last heard of; 0 if nothing was.
     """
 
     has_workers: bool
     n_threads: int
     total_threads: int
     worker_memory: int | None = None
+    worker_resident: int = 0
 
     @property
     def local_threads(self) -> int:
@@ -137,6 +140,7 @@ def in_force() -> Scheduler:
         max(threads),
         sum(threads),
         int(_SHARE_BEFORE_SPILLING * min(limits)) if limits else None,
+        max((int(w.get("metrics", {}).get("memory", 0)) for w in workers), default=0),
     )
 
 

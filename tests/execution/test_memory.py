@@ -56,6 +56,19 @@ def test_a_plan_keeps_its_limit_or_is_refused_with_figures(shape, limit, threads
     assert partition_bytes <= max(TARGET_BYTES, grain_bytes)
 
 
+def test_what_this_process_holds_takes_nothing_of_a_worker(monkeypatch):
+    """A notebook with much in memory, and workers that have little."""
+    shape = {"n_rows": 80_000, "n_features": 8, "itemsize": 4, "n_components": 3}
+    monkeypatch.setattr("daskgmm.execution.memory.resident_bytes", lambda: 8 * 2**30)
+    task = {**shape, "unit_rows": 1024, "unit_overhead": 2**20, "n_threads": 2, "limit": 2**30}
+    with pytest.raises(MemoryLimitError, match="in use"):
+        plan_memory(**task)
+    plan = plan_memory(**task, worker_resident=200 * MIB)
+    assert 384 * MIB < plan.peak <= plan.limit
+    with pytest.raises(MemoryLimitError, match="in use"):
+        plan_memory(**task, worker_resident=2**30)
+
+
 @given(shape=SHAPES, limit=LIMITS, threads=THREADS, reads=st.integers(1, 8))
 def test_reads_at_once_take_only_what_is_left(shape, limit, threads, reads):
     try:
