@@ -13,15 +13,15 @@ from daskgmm._version import __version__
 
 if TYPE_CHECKING:
     from daskgmm.estimator import GaussianMixture, load_model
-    from daskgmm.inputs import open_rows
     from daskgmm.selection import select
+    from daskgmm.tables import open_rows
 
 __all__ = ["GaussianMixture", "__version__", "load_model", "open_rows", "select"]
 
 _HOME = {
     "GaussianMixture": "daskgmm.estimator",
     "load_model": "daskgmm.estimator",
-    "open_rows": "daskgmm.inputs",
+    "open_rows": "daskgmm.tables",
     "select": "daskgmm.selection",
 }
 

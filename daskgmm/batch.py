@@ -23,7 +23,6 @@ from daskgmm.errors import (
     StorageError,
 )
 from daskgmm.estimator import GaussianMixture
-from daskgmm.inputs import open_rows
 from daskgmm.jobfile import Job
 from daskgmm.storage import (
     Location,
@@ -38,6 +37,7 @@ from daskgmm.storage import (
     plain_json,
     write_text,
 )
+from daskgmm.tables import open_rows
 
 __all__ = ["Batch", "check_places"]
 

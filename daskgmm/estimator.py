@@ -46,7 +46,6 @@ from daskgmm.em import (
 from daskgmm.em.loop import Precision
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.execution import Listener, Message, ProgressLines, StagingReport, in_force, teller
-from daskgmm.inputs import OpenedRows, Stage, check_unmasked, is_lazy, open_input
 from daskgmm.kernel import FAMILIES, Mixture, must_compile, warm_up
 from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of_record
 from daskgmm.redaction import redacted
@@ -59,6 +58,7 @@ from daskgmm.starts import (
     tol_of,
 )
 from daskgmm.storage import read_model, save_model
+from daskgmm.tables import OpenedRows, Stage, check_unmasked, is_lazy, open_input
 
 __all__ = ["GaussianMixture", "load_model"]
 

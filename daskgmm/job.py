@@ -27,7 +27,6 @@ from daskgmm.errors import (
 )
 from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.execution import peak_memory_bytes
-from daskgmm.inputs import open_input, open_rows
 from daskgmm.kernel import Mixture
 from daskgmm.redaction import redacted
 from daskgmm.selection import select
@@ -42,6 +41,7 @@ from daskgmm.storage import (
     preflight,
     read_model,
 )
+from daskgmm.tables import open_input, open_rows
 
 __all__ = ["check", "fit", "info", "predict", "score", "select_model"]
 

@@ -38,11 +38,11 @@ from daskgmm.em import (
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import Listener, Message, ProgressLines, in_force, teller
-from daskgmm.inputs import Stage, open_input
 from daskgmm.kernel import FAMILIES, Mixture, Statistics, log_density, responsibilities, warm_up
 from daskgmm.kernel.blas import single_thread
 from daskgmm.kernel.families.base import Float64Array
 from daskgmm.starts import starts_of, stepper_of, tol_of
+from daskgmm.tables import Stage, open_input
 
 __all__ = ["CRITERIA", "Entry", "Selection", "select"]
 

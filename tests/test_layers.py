@@ -19,7 +19,7 @@ FLOORS = (
     {"em"},
     {"configuration"},
     {"execution", "storage"},
-    {"inputs", "jobfile"},
+    {"jobfile", "tables"},
     {"checkpoints", "logs", "metrics", "record", "starts"},
     {"estimator"},
     {"selection"},

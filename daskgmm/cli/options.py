@@ -24,11 +24,11 @@ from daskgmm.execution import (
     teller,
 )
 from daskgmm.execution.clusters import open_cluster
-from daskgmm.inputs import open_rows
 from daskgmm.kernel import FAMILIES
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
 from daskgmm.logs import LOG_FORMATS
 from daskgmm.storage import plain_json
+from daskgmm.tables import open_rows
 
 __all__ = [
     "DEFAULTS",

@@ -1,7 +1,11 @@
 """Dask: rows in partitions, staging, the memory plan, schedulers and clusters, progress."""
 
-from daskgmm.execution.cluster_tasks import ClusterTasks, TaskCounts, cluster_progress
-from daskgmm.execution.dashboard import check_report_path, dashboard_address, report_written
+from daskgmm.execution.clusters.dashboard import (
+    check_report_path,
+    dashboard_address,
+    report_written,
+)
+from daskgmm.execution.clusters.tasks import ClusterTasks, TaskCounts, cluster_progress
 from daskgmm.execution.dask_rows import DaskRows, array_of_source, coalesced
 from daskgmm.execution.events import (
     Event,

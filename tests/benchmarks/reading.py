@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from daskgmm.em import InMemoryRows, PlainEM, Rows, run, stop_rule_named
 from daskgmm.errors import IntegrityWarning
 from daskgmm.execution import in_force
-from daskgmm.inputs import OpenedRows, Stage, open_input, open_rows
 from daskgmm.kernel import Mixture
+from daskgmm.tables import OpenedRows, Stage, open_input, open_rows
 
 from .made import start_of, truth
 from .stores import MadeStore

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import fsspec
 
-from daskgmm.storage.patience import TIMEOUT_VARIABLE
+from daskgmm.storage.places.patience import TIMEOUT_VARIABLE
 from tests.faulty_proxy import Handler, faulty_proxy
 from tests.object_store import KEY, SECRET, ObjectStore, environment, free_port
 

@@ -19,9 +19,9 @@ from distributed import LocalCluster, Nanny, Scheduler, SSHCluster, Worker
 from distributed.deploy.spec import SpecCluster
 
 from daskgmm.configuration import TEXT, Rule
-from daskgmm.execution.cluster_kinds import ExistingScheduler
-from daskgmm.execution.cluster_table import KINDS
 from daskgmm.execution.clusters import read_config
+from daskgmm.execution.clusters.kinds import ExistingScheduler
+from daskgmm.execution.clusters.table import KINDS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster_configs"

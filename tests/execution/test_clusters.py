@@ -20,11 +20,11 @@ from daskgmm.errors import (
     MissingDependencyError,
     NotFoundError,
 )
-from daskgmm.execution.cluster_client import connect
-from daskgmm.execution.cluster_kinds import ALLOWED_FAILURES, NEEDED_BY_TASKS
-from daskgmm.execution.cluster_security import Protection, certificates
-from daskgmm.execution.cluster_table import KINDS
 from daskgmm.execution.clusters import open_cluster, read_config
+from daskgmm.execution.clusters.client import connect
+from daskgmm.execution.clusters.kinds import ALLOWED_FAILURES, NEEDED_BY_TASKS
+from daskgmm.execution.clusters.security import Protection, certificates
+from daskgmm.execution.clusters.table import KINDS
 
 CONFIGS = Path(__file__).parents[2] / "cluster_configs"
 LOCAL = "cluster: local\nworkers: 1\n"
@@ -417,7 +417,7 @@ def test_what_a_class_prints_is_not_on_standard_output(monkeypatch, write, capfd
             print("Creating scheduler instance")
             super().__init__(**options)
 
-    monkeypatch.setattr("daskgmm.execution.local_cluster.LocalCluster", Talking)
+    monkeypatch.setattr("daskgmm.execution.clusters.local.LocalCluster", Talking)
     with open_cluster(write(LOCAL + "options: {processes: false}\n")) as client:
         client.cluster._log("Creating worker instance")
     told = capfd.readouterr()

@@ -18,8 +18,8 @@ from distributed import Client, LocalCluster
 
 from daskgmm.errors import ClusterError, WorkersDiedError
 from daskgmm.execution import DaskRows
-from daskgmm.execution.cluster_kinds import ALLOWED_FAILURES
-from daskgmm.execution.local_cluster import LocalCluster as LastingCluster
+from daskgmm.execution.clusters.kinds import ALLOWED_FAILURES
+from daskgmm.execution.clusters.local import LocalCluster as LastingCluster
 
 
 def rows():

@@ -22,7 +22,8 @@ from made_data import assert_same_bits, made_mixture, rows_of, write_store
 
 from daskgmm.em import InMemoryRows, PlainEM, run, stop_rule_named
 from daskgmm.errors import DaskGMMWarning, DataError, NotFoundError, StorageError
-from daskgmm.execution import DaskRows, StagedSource, Staging, array_of_source, pieces, staging
+from daskgmm.execution import DaskRows, StagedSource, Staging, array_of_source, staging
+from daskgmm.execution.staging import pieces
 from daskgmm.storage import open_source
 
 N, D, K = 80_000, 64, 3

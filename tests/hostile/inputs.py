@@ -37,8 +37,8 @@ from daskgmm.execution.clusters import read_config
 from daskgmm.jobfile import read_job
 from daskgmm.metrics import MetricsFile, metrics_written
 from daskgmm.storage import CheckpointFolder, Location, StateFile
-from daskgmm.storage.checkpoints import _digest
-from daskgmm.storage.trees import Tree
+from daskgmm.storage.snapshots.folders import _digest
+from daskgmm.storage.snapshots.trees import Tree
 
 __all__ = ["READERS", "Hostile"]
 

@@ -10,7 +10,7 @@ import pytest
 from made_data import made_mixture
 
 from daskgmm.storage import RowOutput, save_model, write_text
-from daskgmm.storage.durable import settle
+from daskgmm.storage.places.durable import settle
 
 
 @pytest.fixture

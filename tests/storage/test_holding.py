@@ -9,7 +9,8 @@ import time
 import pytest
 
 from daskgmm.errors import JobRunningError
-from daskgmm.storage import Location, held, holding
+from daskgmm.storage import Location, held
+from daskgmm.storage.places import holding
 
 
 @pytest.fixture(params=["local", "url"])

@@ -25,7 +25,7 @@ from daskgmm.errors import (
     StorageError,
 )
 from daskgmm.storage import RowOutput, open_source, preflight
-from daskgmm.storage.outputs import chunk_rows
+from daskgmm.storage.outputs.row_outputs import chunk_rows
 
 N_ROWS = 1050
 VALUES = np.arange(N_ROWS, dtype="i4")

@@ -22,7 +22,7 @@ from zarr.storage import LocalStore
 from daskgmm import GaussianMixture
 from daskgmm.errors import DamagedDataError, DaskGMMWarning, StorageError
 from daskgmm.storage import open_source
-from daskgmm.storage.patience import TIMEOUT_VARIABLE
+from daskgmm.storage.places.patience import TIMEOUT_VARIABLE
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*has no checksum")
 
@@ -175,8 +175,8 @@ def test_a_npy_file_is_waited_for(tmp_path, monkeypatch):
 
 
 def test_opening_and_listing_are_tried_again(path, monkeypatch):
-    import daskgmm.storage.listing as listing
-    import daskgmm.storage.zarr_nodes as zarr_nodes
+    import daskgmm.storage.rows.listing as listing
+    import daskgmm.storage.rows.zarr_nodes as zarr_nodes
 
     def stale_once(function):
         turns = itertools.count()

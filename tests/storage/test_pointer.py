@@ -14,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from daskgmm.errors import DamagedDataError, DaskGMMWarning, PointerMovedError, StorageError
 from daskgmm.storage import Location
-from daskgmm.storage.pointer import read_pointer, swap_pointer
+from daskgmm.storage.places.pointer import read_pointer, swap_pointer
 
 
 @pytest.fixture(params=["local", "s3", "memory"])
@@ -109,7 +109,7 @@ def test_writers_in_other_processes_race_as_well(tmp_path):
         "import sys\n"
         "from daskgmm.errors import PointerMovedError\n"
         "from daskgmm.storage import Location\n"
-        "from daskgmm.storage.pointer import swap_pointer\n"
+        "from daskgmm.storage.places.pointer import swap_pointer\n"
         "won = 0\n"
         "for turn in range(200):\n"
         "    place = Location.parse(f'{sys.argv[1]}/latest-{turn}')\n"

@@ -31,10 +31,10 @@ from daskgmm.errors import (
     ParameterError,
     StorageError,
 )
-from daskgmm.inputs import open_input
 from daskgmm.storage import Location, RowOutput, open_source, preflight
-from daskgmm.storage.patience import TIMEOUT_VARIABLE, Tries, storage_timeout
-from daskgmm.storage.remote import RemoteFileSystem
+from daskgmm.storage.places.patience import TIMEOUT_VARIABLE, Tries, storage_timeout
+from daskgmm.storage.places.remote import RemoteFileSystem
+from daskgmm.tables import open_input
 
 SLOW_DOWN = (
     b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your rate</Message></Error>"
@@ -210,7 +210,7 @@ def test_an_interrupted_copy_does_not_go_on(object_store, path):
 
     fs._fs._cp_file = copy
     with pytest.MonkeyPatch.context() as patch:
-        from daskgmm.storage import remote as module
+        from daskgmm.storage.places import remote as module
 
         def sync(coroutine):
             """As if SIGINT came while the main thread waits for the copies."""

@@ -8,8 +8,8 @@ from typing import Any
 from problem import Problem
 
 from daskgmm.em import PlainEM, run, scan_rows, stop_rule_named
-from daskgmm.inputs import open_input
 from daskgmm.kernel import Mixture
+from daskgmm.tables import open_input
 
 INCLUDES_SETUP = False
 

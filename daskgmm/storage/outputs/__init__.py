@@ -1,0 +1,1 @@
+"""What is written: results for each row, models and text, whole or not at all."""

@@ -1,0 +1,162 @@
+"""Models: a fitted mixture as a small Zarr group that any Zarr reader can open."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import zarr
+from numpy.typing import NDArray
+
+from daskgmm.errors import ModelFormatError, ParameterError, SingularComponentError
+from daskgmm.kernel.families import FAMILIES
+from daskgmm.kernel.mixture import Mixture
+from daskgmm.storage.outputs.atomic_output import atomic_output
+from daskgmm.storage.outputs.float_groups import FloatGroup, write_group
+from daskgmm.storage.outputs.plain_json import plain_json
+from daskgmm.storage.places.locations import Location
+
+__all__ = ["FORMAT", "FORMAT_VERSION", "arrays_of", "attributes_of", "read_model", "save_model"]
+
+FORMAT = "daskgmm"
+FORMAT_VERSION = 1
+
+_ARRAYS = ("weights", "means", "covariances")
+_RESERVED = ("format", "format_version", "covariance_type")
+
+
+def save_model(
+    path: str | os.PathLike[str],
+    mixture: Mixture,
+    record: Mapping[str, Any],
+    overwrite: bool = False,
+) -> None:
+    """Write a model; it appears under its name complete or not at all.
+
+    Parameters
+    ----------
+    path : str or path
+        Path or URL; its folder must exist.
+    mixture : Mixture
+        In the data's own units.
+    record : mapping
+        History and facts of the run, stored as attributes: plain JSON, NumPy scalars
+        converted, NaN and infinity as null.
+    overwrite : bool, default=False
+        Whether a Zarr array or group that is there may be replaced.
+
+    Raises
+    ------
+    OutputExistsError, NotFoundError, StorageError
+        As :func:`~daskgmm.storage.outputs.atomic_output.atomic_output`.
+    ParameterError
+        If the record is not plain JSON, or contradicts the model's own attributes.
+    """
+    attributes, arrays = attributes_of(mixture, record), arrays_of(mixture)
+    with atomic_output(Location.parse(path), overwrite=overwrite) as output:
+        write_group(output.staging, attributes, arrays, shown=output.target.name)
+
+
+def attributes_of(mixture: Mixture, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a model's group: the record, and what makes it a model.
+
+    Raises
+    ------
+    ParameterError
+        As :func:`save_model`.
+    """
+    own = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "covariance_type": mixture.covariance_type,
+    }
+    facts = plain_json(record)
+    for key in _RESERVED:
+        if facts.get(key, own[key]) != own[key]:
+            raise ParameterError(
+                f"record[{key!r}] is {facts[key]!r}, but the model's is {own[key]!r}; leave it out"
+            )
+    return {**facts, **own}
+
+
+def arrays_of(mixture: Mixture) -> dict[str, NDArray[Any]]:
+    """Arrays of a model's group, by name."""
+    return {name: getattr(mixture, name) for name in _ARRAYS}
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any]]:
+    """Read a model, which may come from anyone.
+
+    Metadata are checked before any array is read, and what was read before it is used;
+    nothing that the file holds is executed.
+
+    Returns
+    -------
+    mixture : Mixture
+    record : dict
+        What :func:`save_model` was given.
+
+    Raises
+    ------
+    NotFoundError
+        If nothing is there.
+    ModelFormatError
+        If what is there is no model that this version can read.
+    DamagedDataError
+        If an array is missing chunks or fails its checksum.
+    StorageError
+        If it cannot be read.
+    """
+    group = FloatGroup(Location.parse(path), "model")
+    name, attributes = group.name, group.attributes
+    covariance_type = _checked_format(name, attributes)
+    arrays = {key: group.member(key) for key in _ARRAYS}
+    _check_shapes(name, covariance_type, arrays)
+    values = {key: group.values(key) for key in _ARRAYS}
+    try:
+        mixture = Mixture(**values, covariance_type=covariance_type)
+        mixture.family.factor(mixture.covariances)
+    except (ParameterError, SingularComponentError) as error:
+        raise ModelFormatError(f"{name} holds no valid mixture: {error}") from error
+    return mixture, {k: v for k, v in attributes.items() if k not in _RESERVED}
+
+
+def _checked_format(name: str, attributes: Mapping[str, Any]) -> str:
+    """The covariance type of attributes that are a model's."""
+    if attributes.get("format") != FORMAT:
+        raise ModelFormatError(
+            f"{name} is a Zarr group but not a daskgmm model: its attribute format is "
+            f"{attributes.get('format')!r}, not {FORMAT!r}"
+        )
+    version = attributes.get("format_version")
+    if type(version) is not int or version < 1:
+        raise ModelFormatError(f"{name} has format_version {version!r}; a positive int is expected")
+    if version > FORMAT_VERSION:
+        raise ModelFormatError(
+            f"{name} was written by a newer daskgmm (format_version {version}, this one reads up "
+            f"to {FORMAT_VERSION}); upgrade daskgmm"
+        )
+    covariance_type = attributes.get("covariance_type")
+    if not isinstance(covariance_type, str) or covariance_type not in FAMILIES:
+        raise ModelFormatError(
+            f"{name} has covariance_type {covariance_type!r}; known are {', '.join(FAMILIES)}"
+        )
+    return covariance_type
+
+
+def _check_shapes(name: str, covariance_type: str, arrays: Mapping[str, zarr.Array[Any]]) -> None:
+    """Whether the shapes fit each other, by metadata alone."""
+    means = arrays["means"].shape
+    if len(means) != 2 or 0 in means:
+        raise ModelFormatError(
+            f"{name}/means has shape {means}; (n_components, n_features) is expected"
+        )
+    k, d = means
+    expected = {"weights": (k,), "covariances": FAMILIES[covariance_type].shape(k, d)}
+    for key, shape in expected.items():
+        if arrays[key].shape != shape:
+            raise ModelFormatError(
+                f"{name}/{key} has shape {arrays[key].shape}; {shape} is expected for "
+                f"{covariance_type} covariances and means of shape {means}"
+            )

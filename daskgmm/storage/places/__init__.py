@@ -1,0 +1,1 @@
+"""Where things lie: local paths and URLs, patience with services, one writer at a time."""

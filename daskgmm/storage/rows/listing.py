@@ -1,0 +1,216 @@
+"""What a store holds: size and version of every object below a path."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import zarr
+from zarr.abc.store import Store
+from zarr.core.sync import sync
+from zarr.storage import FsspecStore, LocalStore, ZipStore
+
+from daskgmm.errors import DaskGMMError, StorageError
+from daskgmm.redaction import cause_to_show, one_line
+from daskgmm.storage.places.patience import patiently, storage_timeout
+
+__all__ = ["StoredObject", "stored_objects", "stored_tails"]
+
+
+class StoredObject(NamedTuple):
+    """What a listing tells of an object.
+
+    Attributes
+    ----------
+    n_bytes : int
+    version : str or None
+        Another one after the object was written with other contents. By checksum where
+        the listing has one, which a copy keeps; else by the time of writing; None where it
+        has neither.
+    """
+
+    n_bytes: int
+    version: str | None = None
+
+
+Objects = dict[str, StoredObject]
+
+_TAILS_AT_ONCE = 16
+_METADATA = frozenset({"zarr.json", ".zarray"})
+
+
+def _walk(top: Path) -> Objects:
+    objects: Objects = {}
+    pending = [("", str(top))]
+    while pending:
+        prefix, folder = pending.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    pending.append((f"{prefix}{entry.name}/", entry.path))
+                else:
+                    found = entry.stat()
+                    objects[prefix + entry.name] = StoredObject(
+                        found.st_size, str(found.st_mtime_ns)
+                    )
+    return objects
+
+
+def _of_local(store: LocalStore, path: str) -> Objects:
+    return _walk(store.root / path)
+
+
+def _of_fsspec(store: FsspecStore, path: str) -> Objects:
+    root = f"{store.path}/{path}".strip("/")
+    # Another instance, or process, may have written since this one last listed.
+    store.fs.invalidate_cache()
+    found: dict[str, dict[str, Any]] = sync(
+        store.fs._find(f"{store.path.rstrip('/')}/{path}".rstrip("/"), detail=True)
+    )
+    return {
+        key.strip("/").removeprefix(root).lstrip("/"): StoredObject(
+            int(info["size"] or 0), _version(info)
+        )
+        for key, info in found.items()
+        if info.get("type") != "directory"
+    }
+
+
+def _version(info: Mapping[str, Any]) -> str | None:
+    return next((str(info[name]) for name in _VERSIONS if info.get(name)), None)
+
+
+def _of_zip(store: ZipStore, path: str) -> Objects:
+    prefix = f"{path}/" if path else ""
+    with zipfile.ZipFile(store.path) as file:
+        return {
+            info.filename.removeprefix(prefix): StoredObject(info.file_size, str(info.CRC))
+            for info in file.infolist()
+            if info.filename.startswith(prefix) and not info.is_dir()
+        }
+
+
+def _of_any(store: Store, path: str) -> Objects:
+    prefix = f"{path}/" if path else ""
+
+    async def objects() -> Objects:
+        return {
+            key.removeprefix(prefix): StoredObject(await store.getsize(key))
+            async for key in store.list_prefix(prefix)
+        }
+
+    return sync(objects())
+
+
+_LISTERS: tuple[tuple[type[Store], Callable[[Any, str], Objects]], ...] = (
+    (LocalStore, _of_local),
+    (FsspecStore, _of_fsspec),
+    (ZipStore, _of_zip),
+    (Store, _of_any),
+)
+"""The first whose class matches lists; one call for all objects where the store can."""
+_VERSIONS = (
+    "crc32c",
+    "md5Hash",
+    "ETag",
+    "etag",
+    "LastModified",
+    "last_modified",
+    "updated",
+    "mtime",
+)
+"""What fsspec's file systems say of an object; the first that is there counts."""
+
+
+@contextmanager
+def _as_storage_error(shown: str) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, DaskGMMError):
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"{shown} cannot be read: {one_line(error)}; check permissions and the disk"
+        ) from cause_to_show(error)
+
+
+async def _size(store: Store, key: str) -> int | None:
+    try:
+        return await store.getsize(key)
+    except FileNotFoundError:
+        return None
+
+
+def _one_by_one(store: Store, path: str, keys: Iterable[str]) -> Objects:
+    """Objects of the keys that are there, for stores that do not list (plain HTTP)."""
+    prefix = f"{path}/" if path else ""
+
+    async def objects() -> Objects:
+        found: Objects = {}
+        for some in _batches(keys, zarr.config.get("async.concurrency")):
+            got = await asyncio.gather(*(_size(store, prefix + key) for key in some))
+            found |= {
+                key: StoredObject(size)
+                for key, size in zip(some, got, strict=True)
+                if size is not None
+            }
+        return found
+
+    return sync(objects())
+
+
+def _batches(keys: Iterable[str], n: int) -> Iterator[list[str]]:
+    rest = iter(keys)
+    while batch := list(itertools.islice(rest, n)):
+        yield batch
+
+
+def stored_objects(store: Store, path: str, keys: Callable[[], Iterable[str]]) -> Objects:
+    """The objects of an array, by key relative to it.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+    path : str
+        Of the array in the store.
+    keys : callable
+        Gives the keys of all its chunks, for a store that cannot list.
+    """
+    lister = next(lister for kind, lister in _LISTERS if isinstance(store, kind))
+    shown = f"the listing of {store}"
+    with _as_storage_error(shown):
+        objects = patiently(lambda: lister(store, path), str(store), storage_timeout(), shown)
+    # The array was opened, so its metadata are there: a listing without them is none.
+    if _METADATA.isdisjoint(objects):
+        return _one_by_one(store, path, keys())
+    return objects
+
+
+def stored_tails(store: LocalStore, path: str, keys: Iterable[str], n_bytes: int) -> list[str]:
+    """The last bytes of each of some objects, in hexadecimal; none of one that is not there."""
+
+    def tail(key: str) -> str:
+        place = store.root / path / key
+
+        def read() -> bytes:
+            with place.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - n_bytes))
+                return file.read()
+
+        shown = f"the end of {place}"
+        try:
+            with _as_storage_error(shown):
+                return patiently(read, str(store), timeout, shown).hex()
+        except FileNotFoundError:
+            return ""
+
+    timeout = storage_timeout()
+    with ThreadPoolExecutor(_TAILS_AT_ONCE) as pool:
+        return list(pool.map(tail, keys))

@@ -1,0 +1,138 @@
+"""Preflight: what is wrong with stored rows, seen before the first pass reads them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from daskgmm.em.rows import Source
+from daskgmm.errors import DamagedDataError, IntegrityWarning
+from daskgmm.storage.rows.checked_store import FILL_REMEDY, RESTORE_REMEDY, MissingChunks
+
+__all__ = ["Preflight", "StoredSource", "preflight"]
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What a listing of the store tells of rows, without reading any.
+
+    Attributes
+    ----------
+    name, format : str
+    shape : tuple of int
+        ``(n_rows, n_features)``.
+    dtype : str
+    chunks, shards : tuple of int or None
+        Rows and features of a chunk, and of a shard where there are some.
+    codecs : tuple of str
+        In order of encoding, those inside shards included.
+    n_chunks : int
+        Stored objects (shards, or chunks without shards) of a complete array.
+    stored_bytes : int
+        Of those that are there.
+    n_missing, n_empty, n_wrong_size : int
+        Chunks that are not in the store, have 0 bytes, have another size than the
+        array's metadata imply (known only where nothing is compressed).
+    missing, empty, wrong_size : tuple of str
+        Keys of the first few of each.
+    has_checksum : bool
+        Whether a flipped bit makes a read fail.
+    """
+
+    name: str
+    format: str
+    shape: tuple[int, int]
+    dtype: str
+    chunks: tuple[int, ...] | None
+    shards: tuple[int, ...] | None
+    codecs: tuple[str, ...]
+    n_chunks: int
+    stored_bytes: int
+    n_missing: int
+    missing: tuple[str, ...]
+    n_empty: int
+    empty: tuple[str, ...]
+    n_wrong_size: int
+    wrong_size: tuple[str, ...]
+    has_checksum: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """The attributes, tuples as lists: plain JSON."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+        }
+
+    def raise_for_damage(self, missing_chunks: MissingChunks = "error") -> None:
+        """Raise if the rows cannot be read whole.
+
+        Parameters
+        ----------
+        missing_chunks : {"error", "fill"}
+            Whether missing chunks are damage, or stand for the array's fill value.
+
+        Raises
+        ------
+        DamagedDataError
+            Says how many chunks are empty, have the wrong size or are missing, and
+            names the first.
+        """
+        for count, keys, what, remedy in (
+            (self.n_empty, self.empty, "empty (0 bytes)", RESTORE_REMEDY),
+            (self.n_wrong_size, self.wrong_size, "of the wrong size, truncated", RESTORE_REMEDY),
+            (
+                self.n_missing if missing_chunks == "error" else 0,
+                self.missing,
+                "missing from the store",
+                FILL_REMEDY,
+            ),
+        ):
+            if count:
+                raise DamagedDataError(
+                    f"array {self.name}: {count} of {self.n_chunks} chunks "
+                    f"{'is' if count == 1 else 'are'} {what}, the first is {keys[0]!r}; {remedy}"
+                )
+
+
+class StoredSource(Source, Protocol):
+    """A source of rows that knows its storage: what :func:`open_source` gives."""
+
+    missing_chunks: MissingChunks
+    """What a chunk that is not stored means."""
+    is_plain: bool
+    """Whether reading is copying from a local file, with nothing to decode."""
+    is_remote: bool
+    """Whether each read waits for a network."""
+
+    def survey(self) -> Preflight:
+        """What a listing of the store tells, without reading a row."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hashes of shape, dtype, layout, stored sizes and a few rows; not of the name.
+
+        And of each stored object's checksum, or else of the time when it was written:
+        equal for a copy of the data that keeps times, different when any of them were
+        written anew. Cheap, so no proof: most rows are not read.
+        """
+        ...
+
+
+def preflight(source: StoredSource) -> Preflight:
+    """Survey a source and warn if damage could go unseen.
+
+    Warns
+    -----
+    IntegrityWarning
+        If the store keeps no checksum of its data.
+    """
+    found = source.survey()
+    if not found.has_checksum:
+        warnings.warn(
+            f"{found.name} has no checksum, so a flipped bit in it cannot be seen; write it with "
+            "the crc32c codec to have every read verified",
+            IntegrityWarning,
+            stacklevel=2,
+        )
+    return found

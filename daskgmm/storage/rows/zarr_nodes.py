@@ -1,0 +1,108 @@
+"""Open the array or group that a location names, or say what is there instead."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import zarr
+from zarr.errors import ZarrUserWarning
+
+from daskgmm.errors import (
+    DamagedDataError,
+    DaskGMMError,
+    DataError,
+    NotFoundError,
+    StorageError,
+)
+from daskgmm.redaction import cause_to_show, one_line
+from daskgmm.storage.places.locations import Location
+from daskgmm.storage.places.patience import patiently, storage_timeout
+
+__all__ = ["only_array", "open_node"]
+
+
+def open_node(location: Location, member: str | None = None) -> zarr.Array[Any] | zarr.Group:
+    """The Zarr array or group at a location, read-only.
+
+    Parameters
+    ----------
+    location : Location
+    member : str, optional
+        Path of a member of the group that is there.
+
+    Raises
+    ------
+    NotFoundError
+        If nothing is there.
+    DataError
+        If what is there is not Zarr.
+    DamagedDataError
+        If its metadata cannot be understood.
+    StorageError
+        If it cannot be read.
+    """
+    name = f"{location.name}/{member}" if member else location.name
+    if location.is_local and not location.path.exists():
+        raise NotFoundError(f"{location.name} does not exist; check the path")
+    if location.is_local and location.path.is_file() and location.path.suffix != ".zip":
+        raise DataError(
+            f"{location.name} is a file of no known kind; expected a Zarr array or group, "
+            "or a .npy file"
+        )
+    try:
+        return patiently(
+            lambda: zarr.open(store=location.store(), path=member, mode="r"),
+            name,
+            storage_timeout(),
+            name,
+        )
+    except DaskGMMError:
+        raise
+    except FileNotFoundError as error:
+        if location.is_local and member is None:
+            raise DataError(
+                f"{name} is there but is not a Zarr array or group; if it is a folder of stores, "
+                "name one of them"
+            ) from cause_to_show(error)
+        raise NotFoundError(
+            f"there is no Zarr array or group at {name}; check the path and the member's name"
+        ) from cause_to_show(error)
+    except OSError as error:
+        raise StorageError(
+            f"{name} cannot be read: {one_line(error)}; check permissions and the disk"
+        ) from cause_to_show(error)
+    except Exception as error:
+        raise DamagedDataError(
+            f"the Zarr metadata of {name} cannot be understood: {one_line(error)}; restore them "
+            "from a copy or write the array anew"
+        ) from cause_to_show(error)
+
+
+def only_array(group: zarr.Group, name: str) -> tuple[zarr.Array[Any], str]:
+    """The one array of a group, and its name.
+
+    Raises
+    ------
+    DataError
+        If there is none, or several: lists them with their shapes.
+    """
+    with warnings.catch_warnings():
+        # Files that are not Zarr's, a README, are none of our business.
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        arrays = dict(group.arrays())
+        if not arrays:
+            groups = ", ".join(sorted(group.group_keys()))
+            raise DataError(
+                f"group {name} holds no array"
+                + (f"; open one of its groups: {groups}" if groups else "; check the path")
+            )
+    if len(arrays) > 1:
+        first = min(arrays)
+        listed = ", ".join(f"{key} {a.shape} {a.dtype}" for key, a in sorted(arrays.items()))
+        raise DataError(
+            f"group {name} holds {len(arrays)} arrays: {listed}; "
+            f"name one, as {name}/{first} or member={first!r}"
+        )
+    ((key, array),) = arrays.items()
+    return array, f"{name}/{key}"

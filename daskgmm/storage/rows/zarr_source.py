@@ -1,0 +1,249 @@
+"""Rows in a Zarr array: version 2 or 3, sharded or not, on disk or behind a URL."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore
+
+from daskgmm.errors import DataError, ParameterError
+from daskgmm.redaction import redacted
+from daskgmm.storage.places.locations import Location
+from daskgmm.storage.rows.checked_array import CheckedArray
+from daskgmm.storage.rows.checked_store import CheckedStore, MissingChunks
+from daskgmm.storage.rows.codecs import CodecChain
+from daskgmm.storage.rows.fingerprint import fingerprint_of
+from daskgmm.storage.rows.listing import StoredObject, stored_objects, stored_tails
+from daskgmm.storage.rows.preflight import Preflight
+from daskgmm.storage.rows.row_layout import rows_dtype, rows_shape
+from daskgmm.storage.rows.zarr_nodes import only_array, open_node
+
+__all__ = ["OpenZarrFormat", "ZarrFormat", "ZarrSource"]
+
+_AT_ONCE_BYTES = 16 * 2**20
+"""What one call to zarr decodes, at least a chunk or shard: it is held beside the rows."""
+_CHUNKS_AT_ONCE = 1024
+_BOOKS_BYTES = 4096
+"""Measured: what zarr and asyncio allocate per chunk of a read, beside its contents."""
+_FIRST_KEYS = 5
+
+
+class ZarrSource:
+    """Rows of a two-dimensional Zarr array.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    name : str
+        What messages call it.
+    missing_chunks : {"error", "fill"}
+        Whether a chunk that is not in the store is damage or stands for fill values.
+
+    Raises
+    ------
+    DataError
+        If shape, dtype or codecs cannot be used.
+    """
+
+    is_plain = False
+
+    def __init__(
+        self, array: zarr.Array[Any], name: str, missing_chunks: MissingChunks = "error"
+    ) -> None:
+        self.name = name
+        self.shape = rows_shape(name, array.shape)
+        self.dtype = rows_dtype(name, np.dtype(array.dtype))
+        if CodecChain(array).runs_code:
+            raise DataError(
+                f"{name} is encoded with pickle, which can run code when it is read; "
+                "rewrite it with another codec"
+            )
+        self.missing_chunks = missing_chunks
+        self._array = CheckedArray(array, name, missing_chunks)
+        self.is_remote = self._array.is_remote
+        self._plan_reads()
+
+    def _plan_reads(self) -> None:
+        n_rows, n_features = self.shape
+        array, cell = self._array.array, self._array.grid.cell
+        concurrency = int(zarr.config.get("async.concurrency"))
+        cell_bytes = math.prod(cell) * array.dtype.itemsize
+        beside = math.ceil(n_features / cell[1])
+        self.unit_rows = min(cell[0], n_rows)
+        if array.shards is None:
+            # Zarr fetches and decodes few chunks at a time, but keeps books of all.
+            at_once, inner = _CHUNKS_AT_ONCE, 0
+        else:
+            # Each shard is fetched and decoded whole, then the chunks in it side by side.
+            at_once = concurrency
+            inner_bytes = math.prod(array.chunks) * array.dtype.itemsize
+            inner = min(cell_bytes, concurrency * inner_bytes)
+        units = max(1, min(at_once, _AT_ONCE_BYTES // cell_bytes) // beside)
+        units = min(units, math.ceil(n_rows / cell[0]))
+        self._rows_at_once = units * cell[0]
+        # Twice: once encoded, hardly ever larger than decoded, and once decoded.
+        self.unit_overhead = (
+            2 * min(concurrency, units * beside) * (cell_bytes + inner)
+            + units * beside * _BOOKS_BYTES
+        )
+
+    def __repr__(self) -> str:
+        return f"<ZarrSource {self.name} {self.shape} {self.dtype}>"
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows ``start:stop``, in this machine's byte order.
+
+        Raises
+        ------
+        DamagedDataError
+            If a chunk is missing, empty or does not decode; names the first.
+        StorageError
+            If the store fails.
+        """
+        n_rows, n_features = self.shape
+        if not 0 <= start <= stop <= n_rows:
+            raise IndexError(f"{self.name}: rows {start}:{stop} asked for, there are {n_rows}")
+        block = np.empty((stop - start, n_features), dtype=self._array.array.dtype)
+        step = self._rows_at_once
+        edges = [start, *range((start // step + 1) * step, stop, step), stop]
+        for first, last in itertools.pairwise(edges):
+            if first < last:
+                out = block[first - start : last - start]
+                self._array.read_into(out, (slice(first, last), slice(0, n_features)))
+        return block.astype(self.dtype, copy=False)
+
+    def _store(self) -> Store:
+        store = self._array.array.store
+        return store.wrapped if isinstance(store, CheckedStore) else store
+
+    def _objects(self) -> dict[str, StoredObject]:
+        return stored_objects(self._store(), self._array.array.path, self._array.grid.object_keys)
+
+    def survey(self) -> Preflight:
+        """What a listing of the store tells: see :class:`Preflight`."""
+        array, grid = self._array.array, self._array.grid
+        codecs = CodecChain(array)
+        expected = codecs.fixed_size(grid.cell, array.dtype.itemsize)
+        objects = self._objects()
+        missing, empty, wrong_size = _Keys(), _Keys(), _Keys()
+        stored_bytes = 0
+        for key in grid.object_keys():
+            size = objects[key].n_bytes if key in objects else None
+            stored_bytes += size or 0
+            if size is None:
+                missing.add(key)
+            elif size == 0:
+                empty.add(key)
+            elif expected is not None and size != expected:
+                wrong_size.add(key)
+        return Preflight(
+            name=self.name,
+            format=f"zarr v{array.metadata.zarr_format}",
+            shape=self.shape,
+            dtype=str(array.dtype),
+            chunks=array.chunks,
+            shards=array.shards,
+            codecs=codecs.names,
+            n_chunks=grid.n_objects,
+            stored_bytes=stored_bytes,
+            n_missing=missing.count,
+            missing=tuple(missing.first),
+            n_empty=empty.count,
+            empty=tuple(empty.first),
+            n_wrong_size=wrong_size.count,
+            wrong_size=tuple(wrong_size.first),
+            has_checksum=codecs.has_checksum,
+        )
+
+    def fingerprint(self) -> str:
+        """Hash of shape, dtype, chunking, codecs, sizes and versions of chunks, and a few rows."""
+        array, grid, codecs = self._array.array, self._array.grid, CodecChain(self._array.array)
+        objects = self._objects()
+        chunks = [
+            (key, objects[key].n_bytes if key in objects else None) for key in grid.object_keys()
+        ]
+        layout = [array.chunks, array.shards, codecs.names, chunks]
+        store = self._store()
+        versions: list[str | None]
+        if isinstance(store, LocalStore) and codecs.checksum_at_end:
+            # Times would make another array of one that was copied, or restored, without them.
+            versions = [
+                *stored_tails(store, array.path, grid.object_keys(), codecs.checksum_at_end)
+            ]
+        else:
+            versions = [objects[key].version if key in objects else None for key, _ in chunks]
+        return fingerprint_of(self, layout, versions)
+
+
+class _Keys:
+    """How many keys, and the first few of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[str] = []
+
+    def add(self, key: str) -> None:
+        self.count += 1
+        if len(self.first) < _FIRST_KEYS:
+            self.first.append(key)
+
+
+def _array_of(node: zarr.Array[Any] | zarr.Group, name: str) -> tuple[zarr.Array[Any], str]:
+    return (node, name) if isinstance(node, zarr.Array) else only_array(node, name)
+
+
+class ZarrFormat:
+    """Paths and URLs of Zarr arrays, and of groups that hold one."""
+
+    name = "zarr"
+
+    def matches(self, data: object) -> bool:
+        """Whether ``data`` is a path or URL."""
+        return isinstance(data, str | os.PathLike)
+
+    def open(self, data: Any, member: str | None, missing_chunks: MissingChunks) -> ZarrSource:
+        """Open what is there."""
+        location = Location.parse(data)
+        name = f"{location.name}/{member}" if member else location.name
+        array, name = _array_of(open_node(location, member), name)
+        return ZarrSource(array, name, missing_chunks)
+
+
+class OpenZarrFormat:
+    """Arrays and groups that the caller opened."""
+
+    name = "open zarr"
+
+    def matches(self, data: object) -> bool:
+        """Whether ``data`` is a Zarr array or group."""
+        return isinstance(data, zarr.Array | zarr.Group)
+
+    def open(self, data: Any, member: str | None, missing_chunks: MissingChunks) -> ZarrSource:
+        """Take the array as rows."""
+        name = _name_of(data)
+        if member is not None:
+            if not isinstance(data, zarr.Group):
+                raise ParameterError(f"{name} is an array; member={member!r} needs a group")
+            if member not in data:
+                known = ", ".join(sorted(data.keys()))
+                raise DataError(f"group {name} has no member {member!r}; it has: {known}")
+            data, name = data[member], f"{name}/{member}"
+        return ZarrSource(*_array_of(data, name), missing_chunks)
+
+
+def _name_of(node: zarr.Array[Any] | zarr.Group) -> str:
+    store = node.store
+    if isinstance(store, LocalStore):
+        root = str(store.root)
+    elif isinstance(store, FsspecStore):
+        root = redacted(store.fs.unstrip_protocol(store.path))
+    else:
+        root = f"<{type(store).__name__}>"
+    return f"{root}/{node.path}" if node.path else root

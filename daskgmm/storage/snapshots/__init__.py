@@ -1,0 +1,1 @@
+"""Snapshots: dataclasses as files, from which an interrupted fit goes on."""

@@ -1,0 +1,155 @@
+"""State files: a small dataclass in a JSON file, replaced in one step.
+
+What a job that goes on later has to know of itself. The file says which job it is of, and
+another one is refused with what differs.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from daskgmm.errors import CheckpointError
+from daskgmm.redaction import on_one_line
+from daskgmm.storage.outputs.plain_json import plain_json
+from daskgmm.storage.places.locations import Location
+from daskgmm.storage.places.pointer import read_pointer, swap_pointer
+from daskgmm.storage.snapshots.trees import Tree, TreeError, from_tree, to_tree
+
+__all__ = ["StateFile"]
+
+_LARGEST = 2**20
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Envelope:
+    """What is around the state."""
+
+    format: str
+    format_version: int
+    token: str
+    identity: str
+    """JSON."""
+    state: str
+    """JSON."""
+
+
+class StateFile(Generic[T]):
+    """The state of a job.
+
+    Parameters
+    ----------
+    folder : Location
+        Where the file is; created when it is first written.
+    name : str
+    form : str
+        Says in the file what it is.
+    kind : type
+        Dataclass of the state.
+    identity : mapping
+        Plain JSON that tells the job from others.
+    of_any_job : bool
+        Whether the state of another job is read, too; :meth:`put` makes it this one's.
+
+    Attributes
+    ----------
+    value : dataclass or None
+        None where there is no file.
+
+    Raises
+    ------
+    CheckpointError
+        If what is there is no such file, or of another job: says what differs.
+    StorageError
+        If it cannot be read.
+    """
+
+    _VERSION = 1
+
+    def __init__(
+        self,
+        folder: Location,
+        name: str,
+        form: str,
+        kind: type[T],
+        identity: Mapping[str, Any],
+        *,
+        of_any_job: bool = False,
+    ) -> None:
+        if folder.is_local and folder.path.exists() and not folder.path.is_dir():
+            raise CheckpointError(
+                f"checkpoint {folder.name} is a file; name a folder, which is made where there is "
+                "none"
+            )
+        self._folder, self._place = folder, folder.child(name)
+        self._form, self._kind = form, kind
+        self._of_any_job = of_any_job
+        self._identity = json.dumps(plain_json(identity), sort_keys=True)
+        self._text = read_pointer(self._place)
+        self.value: T | None = None if self._text is None else self._parsed(self._text)
+
+    def _parsed(self, text: str) -> T:
+        try:
+            if len(text) > _LARGEST:
+                raise TreeError(f"it has {len(text)} characters")
+            found: _Envelope = from_tree(_Envelope, _plain_tree(text))
+            if (found.format, found.format_version) != (self._form, self._VERSION):
+                raise TreeError(
+                    f"its format is {found.format!r:.40}, version {found.format_version}"
+                )
+            changes = _changes(json.loads(found.identity), json.loads(self._identity), "")
+            value: T = from_tree(self._kind, _plain_tree(found.state))
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(
+                f"{self._place.name} is not as daskgmm writes it: {on_one_line(error)}; remove the "
+                "folder to begin anew"
+            ) from error
+        if changes and not self._of_any_job:
+            raise CheckpointError(
+                f"{self._folder.name} is of another job: {'; '.join(changes[:5])}; name another "
+                "folder, or begin anew: remove this one, or run the job with --fresh"
+            )
+        return value
+
+    def put(self, value: T) -> None:
+        """Replace the state.
+
+        Raises
+        ------
+        PointerMovedError
+            If another process has.
+        StorageError
+            If it cannot be written.
+        """
+        self._folder.make_folder()
+        envelope = _Envelope(
+            self._form,
+            self._VERSION,
+            secrets.token_hex(8),
+            self._identity,
+            json.dumps(to_tree(value).plain),
+        )
+        text = json.dumps(to_tree(envelope).plain, indent=2)
+        swap_pointer(self._place, text, self._text)
+        self._text, self.value = text, value
+
+
+def _plain_tree(text: str) -> Tree:
+    return Tree(json.loads(text), np.empty(0))
+
+
+def _changes(was: Any, now: Any, key: str) -> list[str]:
+    if isinstance(was, dict) and isinstance(now, dict):
+        return [
+            change
+            for name in dict.fromkeys([*was, *now])
+            for change in _changes(was.get(name), now.get(name), f"{key}.{name}".lstrip("."))
+        ]
+    return [] if was == now else [f"{key} was {was!r:.60}, is {now!r:.60}"]
