@@ -155,12 +155,10 @@ class Checkpoints:
         return (
             all(array.shape == (d,) for array in per_feature)
             and scan.moments.scatter.shape == (d, d)
-            and scan.sample.shape[1:] == (d,)
+            and scan.sample.x.shape[1:] == (d,)
             and len(scan.sample) > 0
             and scan.non_finite is None
-            and all(
-                (m.covariance_type, *m.means.shape) == (covariance_type, k, d) for m in mixtures
-            )
+            and all((m.kind, *m.means.shape) == (covariance_type, k, d) for m in mixtures)
         )
 
     @property

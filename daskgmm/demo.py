@@ -20,7 +20,7 @@ from daskgmm import job
 from daskgmm.errors import ParameterError, StorageError
 from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.execution import Message, bytes_of, duration, teller
-from daskgmm.kernel import Mixture
+from daskgmm.kernel import Mixture, gaussian_mixture
 from daskgmm.storage import RowOutput, RowWriter
 
 __all__ = ["run_demo"]
@@ -103,7 +103,9 @@ def _truth() -> Mixture:
     roots = rng.normal(size=(_K, _D, _D)) * 0.5 + np.eye(_D)
     covariances = roots @ np.swapaxes(roots, 1, 2) + 0.1 * np.eye(_D)
     weights = np.arange(_K, 0, -1.0)
-    return Mixture(weights / weights.sum(), rng.normal(size=(_K, _D)) * 3, covariances, "full")
+    return gaussian_mixture(
+        weights / weights.sum(), rng.normal(size=(_K, _D)) * 3, covariances, "full"
+    )
 
 
 def _write_rows(path: str, truth: Mixture, n_rows: int) -> None:

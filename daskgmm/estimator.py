@@ -43,10 +43,19 @@ from daskgmm.em import (
     score_rows,
     stop_rule_named,
 )
-from daskgmm.em.loop import Precision
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.execution import Listener, Message, ProgressLines, StagingReport, in_force, teller
-from daskgmm.kernel import FAMILIES, Mixture, must_compile, warm_up
+from daskgmm.kernel import (
+    COMPONENTS,
+    Block,
+    Gaussians,
+    Mixture,
+    Precision,
+    Ridge,
+    gaussian_mixture,
+    must_compile,
+    warm_up,
+)
 from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of_record
 from daskgmm.redaction import redacted
 from daskgmm.starts import (
@@ -211,7 +220,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions(set(FAMILIES))],
+        "covariance_type": [StrOptions(set(COMPONENTS))],
         "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -348,7 +357,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         rng = check_random_state(self.random_state)
         tol = tol_of(self, rows)
-        stepper_state = type(stepper_of(self, np.empty((0, rows.n_features)), 1, given).state)
+        stepper_state = type(
+            stepper_of(self, Block(np.empty((0, rows.n_features))), 1, given).state
+        )
         with open_checkpoints(self, opened, stepper_state) as checkpoints:
             tell(
                 FitBegan(
@@ -412,7 +423,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             opened.rows,
             candidates[0].start if looked_for and not checkpoints.courses else None,
             scan,
-            self.reg_covar,
+            Ridge(self.reg_covar),
             candidate,
             tell,
         )
@@ -484,19 +495,20 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         return self.fit(X).predict(X)
 
     def _set_mixture(self, mixture: Mixture) -> None:
-        family = mixture.family
+        components = mixture.components
+        assert isinstance(components, Gaussians)
         self.weights_ = np.array(mixture.weights)
-        self.means_ = np.array(mixture.means)
-        self.covariances_ = np.array(mixture.covariances)
-        self.precisions_cholesky_ = np.array(mixture.factors)
-        self.precisions_ = family.precisions(self.precisions_cholesky_)
+        self.means_ = np.array(components.means)
+        self.covariances_ = np.array(components.covariances)
+        self.precisions_cholesky_ = np.array(components.factors)
+        self.precisions_ = np.array(components.precisions)
         self.n_features_in_ = mixture.n_features
-        self._fitted_type = mixture.covariance_type  # the parameter may be set anew
+        self._fitted_type = mixture.kind  # the parameter may be set anew
 
     @property
     def _mixture(self) -> Mixture:
         check_is_fitted(self)
-        return Mixture(self.weights_, self.means_, self.covariances_, self._fitted_type)
+        return gaussian_mixture(self.weights_, self.means_, self.covariances_, self._fitted_type)
 
     # -- what the mixture says of rows -----------------------------------------
 
@@ -586,10 +598,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         rng = check_random_state(self.random_state)
         counts = rng.multinomial(n_samples, mixture.weights / mixture.weights.sum())
         generator = np.random.default_rng(rng.randint(2**31 - 1))
-        drawn = [
-            mean + mixture.family.sample(generator, mixture.covariances, k, (n, mixture.n_features))
-            for k, (mean, n) in enumerate(zip(mixture.means, counts, strict=True))
-        ]
+        drawn = [mixture.components.sample(generator, k, n) for k, n in enumerate(counts)]
         return np.vstack(drawn), np.repeat(np.arange(len(counts)), counts)
 
     # -- in and out ------------------------------------------------------------
@@ -654,7 +663,7 @@ def load_model(path: Any) -> GaussianMixture:
     known = GaussianMixture().get_params()
     model = GaussianMixture(
         n_components=mixture.n_components,
-        covariance_type=mixture.covariance_type,
+        covariance_type=mixture.kind,
         **{
             name: value
             for name, value in settings.items()

@@ -27,7 +27,7 @@ from daskgmm.errors import (
 )
 from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.execution import peak_memory_bytes
-from daskgmm.kernel import Mixture
+from daskgmm.kernel import Block, Mixture
 from daskgmm.redaction import redacted
 from daskgmm.selection import select
 from daskgmm.storage import (
@@ -217,13 +217,12 @@ def predict(
     }
 
 
-def _write_grain(
-    x: NDArray[Any], start: int, mixture: Mixture, writers: dict[str, RowWriter]
-) -> int:
+def _write_grain(block: Block, mixture: Mixture, writers: dict[str, RowWriter]) -> int:
     for name, writer in writers.items():
         result = RESULTS[name]
-        writer.write(start, result.function(x, start, mixture).astype(result.dtype, copy=False))
-    return len(x)
+        found = result.function(block, mixture)
+        writer.write(block.start, found.astype(result.dtype, copy=False))
+    return len(block)
 
 
 def score(data: Any, model: str, *, memory_limit: int | str | None = None) -> dict[str, Any]:
@@ -281,7 +280,7 @@ def info(path: str) -> dict[str, Any]:
     return {
         **record,
         "kind": "model",
-        "covariance_type": mixture.covariance_type,
+        "covariance_type": mixture.kind,
         "weights": mixture.weights.tolist(),
         "means": mixture.means.tolist(),
         "covariances": mixture.covariances.tolist(),

@@ -29,7 +29,7 @@ from daskgmm.configuration import (
 )
 from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
 from daskgmm.errors import DaskGMMError, JobError
-from daskgmm.kernel import FAMILIES
+from daskgmm.kernel import COMPONENTS
 
 __all__ = ["KEYS", "Given", "Job", "Key", "read_job"]
 
@@ -95,7 +95,7 @@ KEYS: dict[str, Key] = {
         one_of("error", "fill"), "What a chunk that is not stored means: error or fill."
     ),
     "model.components": Key(COUNT._replace(required=True), "How many, K."),
-    "model.covariance": Key(one_of(*FAMILIES), f"One of {', '.join(FAMILIES)}."),
+    "model.covariance": Key(one_of(*COMPONENTS), f"One of {', '.join(COMPONENTS)}."),
     "model.restarts": Key(COUNT, "Starts, of which the best is kept."),
     "model.seed": Key(_SEED, "Of sample and starts."),
     "model.max_iter": Key(COUNT, "Most passes after the scan."),

@@ -38,9 +38,17 @@ from daskgmm.em import (
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import Listener, Message, ProgressLines, in_force, teller
-from daskgmm.kernel import FAMILIES, Mixture, Statistics, log_density, responsibilities, warm_up
+from daskgmm.kernel import (
+    COMPONENTS,
+    Float64Array,
+    Mixture,
+    Ridge,
+    Statistics,
+    log_density,
+    responsibilities,
+    warm_up,
+)
 from daskgmm.kernel.blas import single_thread
-from daskgmm.kernel.families.base import Float64Array
 from daskgmm.starts import starts_of, stepper_of, tol_of
 from daskgmm.tables import Stage, open_input
 
@@ -279,11 +287,11 @@ def _models(
         raise ParameterError(f"criterion must be one of {', '.join(CRITERIA)}; got {criterion!r}")
     families = (covariance_type,) if isinstance(covariance_type, str) else tuple(covariance_type)
     counts = sorted(set(components))
-    unknown = [family for family in families if family not in FAMILIES]
+    unknown = [family for family in families if family not in COMPONENTS]
     if not counts or not families or unknown:
         raise ParameterError(
             "select needs numbers of components, and families out of "
-            f"{', '.join(FAMILIES)}; got {counts} and {list(families)}"
+            f"{', '.join(COMPONENTS)}; got {counts} and {list(families)}"
         )
     if unused := _UNUSED & settings.keys():
         raise ParameterError(
@@ -319,7 +327,7 @@ def _starts(
     SingularComponentError
         If none of them can be fitted; one that cannot is left out.
     """
-    part = replace(scan, sample=np.ascontiguousarray(scan.sample[::_THINNING]))
+    part = replace(scan, sample=scan.sample.thinned(_THINNING))
     in_parts = len(part.sample) >= _FEWEST and models[0].progressive
     fitted_to = part if in_parts else scan
     rows = rows_of_sample(fitted_to.sample, in_force().local_threads)
@@ -328,7 +336,7 @@ def _starts(
         known = _grown(starts[-1], model, rows) if starts else []
         try:
             start = starts_of(model, fitted_to, GivenStart(), rng, known=known)[0]
-            start.factors  # noqa: B018 (raises here, where others may go on)
+            start.check()  # raises here, where others may go on
         except SingularComponentError as error:
             if len(models) == 1:
                 raise
@@ -349,7 +357,7 @@ def _starts(
     tell(Message(f"can win: {_names([model for model, _ in starts], can_win)}"))
     rows = rows_of_sample(scan.sample, in_force().local_threads)
     return [
-        _Start(model, finished(rows, start, model.reg_covar) if yes else start, can_win=yes)
+        _Start(model, finished(rows, start, Ridge(model.reg_covar)) if yes else start, can_win=yes)
         for (model, start), yes in zip(starts, can_win, strict=True)
     ]
 
@@ -363,7 +371,7 @@ def _grown(
     if not model.progressive or next_one != (model.covariance_type, model.n_components):
         return []
     with single_thread():
-        grown = with_one_more(rows, mixture, model.reg_covar)
+        grown = with_one_more(rows, mixture, Ridge(model.reg_covar))
     return [] if grown is None else [grown]
 
 
@@ -381,11 +389,11 @@ def _after_mergers(
         if next_one != (more.covariance_type, more.n_components):
             continue
         with single_thread():
-            merged = with_one_less(rows, merging, model.reg_covar)
-        fit = climb(rows, merged, model.reg_covar, to_the_end=False)
-        own = statistics_of(rows, mixture).log_likelihood / rows.n_rows
+            merged = with_one_less(rows, merging, Ridge(model.reg_covar))
+        fit = climb(rows, merged, Ridge(model.reg_covar), to_the_end=False)
+        own = statistics_of(rows, mixture).log_likelihood_per_row
         if fit is not None and fit.log_likelihood > own:
-            starts[at] = model, finished(rows, fit.mixture, model.reg_covar)
+            starts[at] = model, finished(rows, fit.mixture, Ridge(model.reg_covar))
     return starts
 
 
@@ -482,11 +490,13 @@ def _evaluated(
     trials: list[_Trial] = []
     before: _Trial | None = None
     for start, statistics in zip(starts, found, strict=True):
-        of_all = statistics.log_likelihood / statistics.n_rows
+        of_all = statistics.log_likelihood_per_row
         if len(scan.sample) < scan.n_rows:
             held_out = HeldOut.outside(scan, start.mixture, of_all)
         else:
-            held_out = HeldOut.in_folds(scan, start.mixture, start.model.reg_covar, seed, threads)
+            held_out = HeldOut.in_folds(
+                scan, start.mixture, Ridge(start.model.reg_covar), seed, threads
+            )
         if before is not None and before.model.covariance_type != start.model.covariance_type:
             before = None
         gain, its_error = held_out.gain_over(before.held_out) if before else (None, None)
@@ -555,11 +565,11 @@ def _can_win_by_part(
 ) -> list[bool]:
     """Which fits to a part of the sample can win, by the rows of the sample that it has not."""
     is_held_out = np.arange(len(scan.sample)) % _THINNING != 0
-    held_out = replace(scan, sample=scan.sample[is_held_out])
+    held_out = replace(scan, sample=scan.sample.take(is_held_out))
     is_icl = criterion == "icl"
     entries, terms = [], []  # what each row adds to the criterion, up to a factor
     for start in starts:
-        densities = log_density(held_out.sample, start)
+        densities = log_density(held_out.sample.x, start)
         per_row = float(densities.mean())
         entries.append(_entry(start, _score(held_out, start, per_row), per_row))
         terms.append(densities + _log_decided(held_out, start) if is_icl else densities)
@@ -606,19 +616,19 @@ def _gained(entry: Entry, n_rows: int, gain: float) -> Entry:
 def _score(scan: Scan, mixture: Mixture, per_row: float) -> Score:
     """Of a log-likelihood per row of all rows, and what the sample tells of assignments."""
     n, decided = scan.n_rows, float(_log_decided(scan, mixture).mean())
-    return Score(n, n * per_row, n * decided, mixture.n_parameters)
+    return Score(n, float(n), n * per_row, n * decided, mixture.n_parameters)
 
 
 def _log_decided(scan: Scan, mixture: Mixture) -> Float64Array:
     """Log responsibility of the likeliest component of each row of the sample."""
-    logs: Float64Array = np.log(responsibilities(scan.sample, mixture).max(axis=1))
+    logs: Float64Array = np.log(responsibilities(scan.sample.x, mixture).max(axis=1))
     return logs
 
 
 def _entry(mixture: Mixture, score: Score, held_out: float) -> Entry:
     return Entry(
         n_components=mixture.n_components,
-        covariance_type=mixture.covariance_type,
+        covariance_type=mixture.kind,
         n_parameters=mixture.n_parameters,
         log_likelihood_per_row=score.log_likelihood_per_row,
         bic=score.bic,

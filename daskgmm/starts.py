@@ -24,7 +24,7 @@ from daskgmm.em import (
 )
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.execution import in_force
-from daskgmm.kernel import Mixture, family_named, n_parameters
+from daskgmm.kernel import Block, Gaussians, Mixture, Ridge, components_named, count_parameters
 from daskgmm.kernel.blas import single_thread
 
 __all__ = [
@@ -52,9 +52,10 @@ def given_start(model: Any, n_features: int) -> GivenStart:
         If a part has not the mixture's shape, is not finite, or is no weights or no
         inverse covariances.
     """
-    family = family_named(model.covariance_type)
+    law = components_named(model.covariance_type)
+    assert issubclass(law, Gaussians)
     k, d = model.n_components, n_features
-    shapes = {"weights": (k,), "means": (k, d), "precisions": family.shape(k, d)}
+    shapes = {"weights": (k,), "means": (k, d), "precisions": law.covariance_shape(k, d)}
     parts: dict[str, NDArray[np.float64] | None] = {}
     for name, shape in shapes.items():
         value = getattr(model, f"{name}_init")
@@ -66,7 +67,7 @@ def given_start(model: Any, n_features: int) -> GivenStart:
             if value.shape != shape:
                 raise ParameterError(
                     f"{name}_init must have shape {shape} for {k} components, {d} features "
-                    f"and {family.name} covariances; got {value.shape}"
+                    f"and {law.kind} covariances; got {value.shape}"
                 )
             if not np.isfinite(value).all():
                 raise ParameterError(f"{name}_init must be finite")
@@ -77,7 +78,7 @@ def given_start(model: Any, n_features: int) -> GivenStart:
             f"weights_init must be at least 0 and sum to 1; they sum to {weights.sum():g}"
         )
     try:
-        covariances = None if precisions is None else family.invert(precisions)
+        covariances = None if precisions is None else law.inverted(precisions)
     except SingularComponentError as error:
         which = "" if error.component < 0 else f"[{error.component}]"
         raise ParameterError(
@@ -111,13 +112,13 @@ def starts_of(
             n_components=model.n_components,
             covariance_type=model.covariance_type,
             init_params=init_params,
-            reg_covar=model.reg_covar,
+            prior=Ridge(model.reg_covar),
             rng=rng,
             given=given,
         )
 
     if _is_warm(model):
-        return [_warm_start(model, scan.sample.shape[1])]
+        return [_warm_start(model, scan.sample.n_features)]
     if given.complete:
         return [start_from(scan)]
     with single_thread():  # sums of a BLAS of many would depend on how many there are
@@ -132,7 +133,7 @@ def starts_of(
             if given.means is not None
             else max(model.n_init, N_STARTS // 2 if known else N_STARTS),
             n_kept=model.n_init,
-            reg_covar=model.reg_covar,
+            prior=Ridge(model.reg_covar),
             n_threads=in_force().local_threads,
             exchanges=may_move_components(model, given),
             known=known,
@@ -150,7 +151,7 @@ def _is_warm(model: Any) -> bool:
 
 
 def stepper_of(
-    model: Any, sample: NDArray[np.float64], n_threads: int, given: GivenStart | None = None
+    model: Any, sample: Block, n_threads: int, given: GivenStart | None = None
 ) -> Stepper:
     """How parameters follow from a pass, made anew for each start.
 
@@ -162,7 +163,7 @@ def stepper_of(
         whole = given is not None and given.complete
         few_passes = model.progressive and not whole and model.truncate is None
         name = "surrogate" if few_passes else "plain"
-    return STEPPERS[name](model.reg_covar, sample, n_threads)
+    return STEPPERS[name](Ridge(model.reg_covar), sample, n_threads)
 
 
 def n_near_of(model: Any) -> int | None:
@@ -199,15 +200,15 @@ def tol_of(model: Any, rows: Rows) -> float:
     """What the stop rule compares with."""
     if model.tol != "auto":
         return float(model.tol)
-    p = n_parameters(model.covariance_type, model.n_components, rows.n_features)
-    return statistical_tol(p, rows.n_rows)
+    p = count_parameters(model.covariance_type, model.n_components, rows.n_features)
+    return statistical_tol(p, rows.total_weight)
 
 
 def _warm_start(model: Any, n_features: int) -> Mixture:
     """The last fit's mixture, if the new fit is of the same problem."""
     last: Mixture = model._mixture
     asked = (model.n_components, n_features, model.covariance_type)
-    had = (last.n_components, last.n_features, last.covariance_type)
+    had = (last.n_components, last.n_features, last.kind)
     if asked != had:
         raise ParameterError(
             "warm_start: the last fit had (n_components, n_features, covariance_type) = "

@@ -11,9 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from daskgmm.kernel import FAMILIES, Mixture, m_step, weighted_statistics
+from daskgmm.kernel import COMPONENTS, Block, Mixture, Ridge, gaussian_mixture, weighted_statistics
 
-WORDS_OF_FAMILIES = list(FAMILIES)
+WORDS_OF_FAMILIES = list(COMPONENTS)
 
 BAD_SCALES = np.array([1e-6, 1.0, 1e6, 1e-3])
 """Units of four columns: twelve orders of magnitude between them."""
@@ -32,14 +32,14 @@ def made_mixture(
     centres = offset + separation * rng.standard_normal((k, d))
     x = np.concatenate([c + rng.uniform(0.6, 1.4) * rng.standard_normal((n, d)) for c in centres])
     resp = np.repeat(np.eye(k), n, axis=0) * rng.uniform(0.5, 1.5, size=k)
-    return m_step(weighted_statistics(x, resp, centres, family))
+    return Ridge().m_step(weighted_statistics(Block(x), resp, centres, family))
 
 
 def rows_of(mixture: Mixture, n: int, seed: int = 0) -> np.ndarray:
     """Rows drawn from a mixture, in random order, by numpy alone, shape (n, D)."""
     rng = np.random.default_rng(seed)
     k, d = mixture.means.shape
-    lower = np.linalg.cholesky(mixture.family.dense(mixture.covariances, k, d))
+    lower = np.linalg.cholesky(mixture.components.dense())
     z = rng.choice(k, size=n, p=mixture.weights / mixture.weights.sum())
     return mixture.means[z] + np.einsum("nij,nj->ni", lower[z], rng.standard_normal((n, d)))
 
@@ -50,9 +50,9 @@ def rescaled(mixture: Mixture, scales: np.ndarray) -> Mixture:
         "full": np.multiply.outer(scales, scales),
         "tied": np.multiply.outer(scales, scales),
         "diag": scales**2,
-    }[mixture.covariance_type]
-    return Mixture(
-        mixture.weights, mixture.means * scales, mixture.covariances * by, mixture.covariance_type
+    }[mixture.kind]
+    return gaussian_mixture(
+        mixture.weights, mixture.means * scales, mixture.covariances * by, mixture.kind
     )
 
 
@@ -62,7 +62,7 @@ def fitted_by_sklearn(
     """scikit-learn after exactly ``max_iter`` iterations from given parameters."""
     model = InMemoryGaussianMixture(
         start.n_components,
-        covariance_type=start.covariance_type,
+        covariance_type=start.kind,
         tol=0.0,
         reg_covar=reg_covar,
         max_iter=max_iter,

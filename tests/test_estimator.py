@@ -36,7 +36,7 @@ from daskgmm.errors import (
     OutputExistsError,
     ParameterError,
 )
-from daskgmm.kernel import FAMILIES
+from daskgmm.kernel import COMPONENTS
 
 N, D, K = 1200, 3, 3
 
@@ -48,7 +48,7 @@ EXPECTED_FAILED_CHECKS: dict[str, str] = {}
     [
         # Starts that compete are tested once: they are ten fits for each.
         GaussianMixture(covariance_type=name, progressive=name == "full")
-        for name in FAMILIES
+        for name in COMPONENTS
     ],
     expected_failed_checks=lambda estimator: EXPECTED_FAILED_CHECKS,
 )
@@ -186,7 +186,7 @@ def test_samples_have_the_mixtures_moments(x, family):
     share = np.bincount(y, minlength=K) / 20_000
     # Five standard errors of a share and of a mean.
     assert (np.abs(share - gm.weights_) < 5 * np.sqrt(gm.weights_ / 20_000)).all()
-    dense = FAMILIES[family].dense(gm.covariances_, K, D)
+    dense = COMPONENTS[family].dense(gm.covariances_, K, D)
     for k in range(K):
         own = drawn[y == k]
         sd = np.sqrt(np.diagonal(dense[k]) / len(own))

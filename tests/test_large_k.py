@@ -16,6 +16,7 @@ from daskgmm import GaussianMixture, load_model, select
 from daskgmm.em import STOP_RULES, Candidate, InMemoryRows, PlainEM, run_together
 from daskgmm.errors import ParameterError
 from daskgmm.execution import DaskRows
+from daskgmm.kernel import Ridge
 
 K, D, G = 256, 2, 32
 
@@ -59,7 +60,7 @@ def test_the_same_bits_on_dask(start, x):
     def fitted(rows):
         (result,) = run_together(
             rows,
-            [Candidate(start, PlainEM(1e-3), 0.0, n_near=G)],
+            [Candidate(start, PlainEM(Ridge(1e-3)), 0.0, n_near=G)],
             stop=STOP_RULES["gap"],
             max_iter=3,
         )

@@ -35,7 +35,7 @@ from daskgmm.errors import ParameterError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.execution import duration
 from daskgmm.jobfile import Given, Job, read_job
-from daskgmm.kernel import FAMILIES
+from daskgmm.kernel import COMPONENTS
 from daskgmm.logs import Log
 from daskgmm.metrics import metrics_written
 from daskgmm.selection import CRITERIA
@@ -62,7 +62,7 @@ def main() -> None:
 @click.option("--components", type=click.IntRange(1), required=True, help="How many, K.")
 @click.option(
     "--covariance",
-    type=click.Choice(list(FAMILIES)),
+    type=click.Choice(list(COMPONENTS)),
     default=DEFAULTS["covariance_type"],
     show_default=True,
     help="How covariances are constrained.",
@@ -150,7 +150,7 @@ def _fit(
     show_default=True,
     callback=families,
     metavar="FAMILY,...",
-    help=f"Families to try: {', '.join(FAMILIES)}.",
+    help=f"Families to try: {', '.join(COMPONENTS)}.",
 )
 @click.option(
     "--criterion",

@@ -24,7 +24,7 @@ from daskgmm.execution import (
     teller,
 )
 from daskgmm.execution.clusters import open_cluster
-from daskgmm.kernel import FAMILIES
+from daskgmm.kernel import COMPONENTS
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
 from daskgmm.logs import LOG_FORMATS
 from daskgmm.storage import plain_json
@@ -319,6 +319,6 @@ def families(_: click.Context, parameter: click.Parameter, value: str) -> list[s
     """``full,diag``."""
     names = [name.strip() for name in value.split(",")]
     for name in names:
-        if name not in FAMILIES:
-            raise click.BadParameter(f"{name!r} is not one of {', '.join(FAMILIES)}")
+        if name not in COMPONENTS:
+            raise click.BadParameter(f"{name!r} is not one of {', '.join(COMPONENTS)}")
     return names

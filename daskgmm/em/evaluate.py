@@ -7,15 +7,22 @@ that has no density would be silent damage.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.em.rows import Rows
 from daskgmm.em.scan import check_finite
-from daskgmm.kernel import Mixture, labels, log_density, log_density_sums, responsibilities
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel import (
+    Block,
+    Float64Array,
+    Mixture,
+    density_sums,
+    labels,
+    log_density,
+    responsibilities,
+)
 
 __all__ = ["Score", "label_rows", "log_densities", "probabilities", "score_rows"]
 
@@ -24,10 +31,24 @@ __all__ = ["Score", "label_rows", "log_densities", "probabilities", "score_rows"
 class Score:
     """Log-likelihood of rows and the criteria that follow from it. Additive.
 
-    Criteria are in nats times two and lower is better.
+    Criteria are in nats times two and lower is better. Their number of rows is the sum of the
+    weights: what they mean by it holds where a weight says how often a row was seen.
+
+    Attributes
+    ----------
+    n_rows : int
+        Rows that were read, of whatever weight.
+    weight : float
+        Sum of the weights.
+    log_likelihood : float
+        Weighted sum of the log densities, in nats.
+    log_decided : float
+        Weighted sum of the log responsibilities of each row's likeliest component.
+    n_parameters : int
     """
 
     n_rows: int
+    weight: float
     log_likelihood: float
     log_decided: float
     n_parameters: int
@@ -35,6 +56,7 @@ class Score:
     def __add__(self, other: Self) -> Self:
         return type(self)(
             self.n_rows + other.n_rows,
+            self.weight + other.weight,
             self.log_likelihood + other.log_likelihood,
             self.log_decided + other.log_decided,
             self.n_parameters,
@@ -43,7 +65,7 @@ class Score:
     @property
     def log_likelihood_per_row(self) -> float:
         """Mean log density, in nats."""
-        return self.log_likelihood / self.n_rows
+        return self.log_likelihood / self.weight
 
     @property
     def aic(self) -> float:
@@ -53,7 +75,7 @@ class Score:
     @property
     def bic(self) -> float:
         """Bayesian information criterion, ``-2 l + p log N`` (Schwarz 1978)."""
-        return -2.0 * self.log_likelihood + self.n_parameters * float(np.log(self.n_rows))
+        return -2.0 * self.log_likelihood + self.n_parameters * float(np.log(self.weight))
 
     @property
     def icl(self) -> float:
@@ -61,27 +83,28 @@ class Score:
         return self.bic - 2.0 * self.log_decided
 
 
-def label_rows(x: NDArray[Any], start: int, mixture: Mixture) -> NDArray[np.int64]:
+def label_rows(block: Block, mixture: Mixture) -> NDArray[np.int64]:
     """Most probable component of each row of a block, shape (n_rows,)."""
-    check_finite(x, start)
-    return labels(x, mixture)
+    check_finite(block)
+    return labels(block.x, mixture)
 
 
-def probabilities(x: NDArray[Any], start: int, mixture: Mixture) -> Float64Array:
+def probabilities(block: Block, mixture: Mixture) -> Float64Array:
     """Probability of each component given each row of a block, shape (n_rows, K)."""
-    check_finite(x, start)
-    return responsibilities(x, mixture)
+    check_finite(block)
+    return responsibilities(block.x, mixture)
 
 
-def log_densities(x: NDArray[Any], start: int, mixture: Mixture) -> Float64Array:
+def log_densities(block: Block, mixture: Mixture) -> Float64Array:
     """Log density of each row of a block, in nats, shape (n_rows,)."""
-    check_finite(x, start)
-    return log_density(x, mixture)
+    check_finite(block)
+    return log_density(block.x, mixture)
 
 
-def _score_of_grain(x: NDArray[Any], start: int, mixture: Mixture) -> Score:
-    check_finite(x, start)
-    return Score(len(x), *log_density_sums(x, mixture), mixture.n_parameters)
+def _score_of_grain(block: Block, mixture: Mixture) -> Score:
+    check_finite(block)
+    sums = density_sums(block, mixture)
+    return Score(len(block), block.total_weight, *sums, mixture.n_parameters)
 
 
 def score_rows(rows: Rows, mixture: Mixture) -> Score:

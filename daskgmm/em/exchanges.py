@@ -24,14 +24,16 @@ from daskgmm.em.steppers import PlainEM
 from daskgmm.em.stopping import statistical_tol, stop_rule_named
 from daskgmm.errors import SingularComponentError
 from daskgmm.kernel import (
+    Block,
+    Float64Array,
+    HasCovariances,
     Mixture,
+    Prior,
     Statistics,
     labels,
-    m_step,
     responsibilities,
     weighted_statistics,
 )
-from daskgmm.kernel.families.base import Float64Array
 
 __all__ = ["cheapest_mergers", "with_exchanges", "with_one_less", "with_one_more"]
 
@@ -48,7 +50,7 @@ _PIECE = 1024
 
 
 def with_exchanges(
-    rows: InMemoryRows, mixture: Mixture, reg_covar: float, *, losses: bool = True
+    rows: InMemoryRows, mixture: Mixture, prior: Prior, *, losses: bool = True
 ) -> Mixture:
     """A mixture of a higher log-likelihood, if exchanges of components lead to one.
 
@@ -58,7 +60,7 @@ def with_exchanges(
         A sample.
     mixture : Mixture
         Fitted to it, nearly.
-    reg_covar : float
+    prior : Prior
     losses : bool
         Whether exchanges are tried that are expected to lose: the bound of what a merger costs
         is several times that of components that overlap, and of fifty such most exchanges
@@ -69,19 +71,19 @@ def with_exchanges(
     Mixture
         After some dozens of exchanges, at most; as it was where none helps.
     """
-    least = statistical_tol(mixture.n_parameters, rows.n_rows)
+    least = statistical_tol(mixture.n_parameters, rows.total_weight)
     best = mixture
     try:
-        now, now_at = _climbed(rows, mixture, reg_covar)
+        now, now_at = _climbed(rows, mixture, prior)
     except SingularComponentError:
         return mixture
     divisions: dict[int, _Division] = {}
     for _ in range(_MOST):
-        divisions = _divisions(rows, now, reg_covar, known=divisions)
-        for c, two, (i, j) in _promising(divisions, now, rows.n_rows, losses=losses):
+        divisions = _divisions(rows, now, prior, known=divisions)
+        for c, two, (i, j) in _promising(divisions, now, rows.total_weight, losses=losses):
             try:
-                proposed = _rearranged(rows, now, (c, two), (i, j), reg_covar)
-                tried, tried_at = _climbed(rows, proposed, reg_covar)
+                proposed = _rearranged(rows, now, (c, two), (i, j), prior)
+                tried, tried_at = _climbed(rows, proposed, prior)
             except SingularComponentError:
                 continue
             # What steps of EM gain counts as well: to be strict in that ended lower.
@@ -96,7 +98,7 @@ def with_exchanges(
     return best
 
 
-def with_one_more(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mixture | None:
+def with_one_more(rows: InMemoryRows, mixture: Mixture, prior: Prior) -> Mixture | None:
     """A mixture of one component more: that which gains most by it is divided; None if none can be.
 
     Raises
@@ -104,15 +106,15 @@ def with_one_more(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mix
     SingularComponentError
         If a covariance of the mixture cannot be factored.
     """
-    divisions = _divisions(rows, mixture, reg_covar, known={})
+    divisions = _divisions(rows, mixture, prior, known={})
     divided = max(divisions, key=lambda c: divisions[c].gain)
     two = divisions[divided].two
     if two is None:
         return None
-    return _rearranged(rows, mixture, (divided, two), None, reg_covar)
+    return _rearranged(rows, mixture, (divided, two), None, prior)
 
 
-def with_one_less(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mixture:
+def with_one_less(rows: InMemoryRows, mixture: Mixture, prior: Prior) -> Mixture:
     """A mixture of one component less: the two are one whose merger costs least.
 
     Raises
@@ -121,27 +123,27 @@ def with_one_less(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mix
         If a covariance of the mixture cannot be factored.
     """
     ((_, pair),) = cheapest_mergers(mixture, 1)
-    return _rearranged(rows, mixture, None, pair, reg_covar)
+    return _rearranged(rows, mixture, None, pair, prior)
 
 
 def _divisions(
-    rows: InMemoryRows, mixture: Mixture, reg_covar: float, known: dict[int, _Division]
+    rows: InMemoryRows, mixture: Mixture, prior: Prior, known: dict[int, _Division]
 ) -> dict[int, _Division]:
     """Of every component, by its rows; those that are known are not made anew."""
     label = rows.map(_labels, mixture, dtype=np.int64, columns=None)
     return {
-        c: known.get(c) or _division(rows.array[np.flatnonzero(label == c)], mixture, reg_covar)
+        c: known.get(c) or _division(rows.block.take(np.flatnonzero(label == c)), mixture, prior)
         for c in range(mixture.n_components)
     }
 
 
-def _labels(x: Float64Array, start: int, mixture: Mixture) -> NDArray[np.int64]:
-    return labels(x, mixture)
+def _labels(block: Block, mixture: Mixture) -> NDArray[np.int64]:
+    return labels(block.x, mixture)
 
 
-def _climbed(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> tuple[Mixture, float]:
-    em, gap = PlainEM(reg_covar), stop_rule_named("gap")
-    rest = _AT_REST * statistical_tol(mixture.n_parameters, rows.n_rows)
+def _climbed(rows: InMemoryRows, mixture: Mixture, prior: Prior) -> tuple[Mixture, float]:
+    em, gap = PlainEM(prior), stop_rule_named("gap")
+    rest = _AT_REST * statistical_tol(mixture.n_parameters, rows.total_weight)
     fit = run(rows, mixture, stepper=em, stop=gap, tol=rest, max_iter=_STEPS)
     return fit.mixture, fit.log_likelihood
 
@@ -158,7 +160,7 @@ _INDIVISIBLE = _Division(-np.inf, None)
 
 
 def _promising(
-    divisions: dict[int, _Division], mixture: Mixture, n_rows: int, *, losses: bool
+    divisions: dict[int, _Division], mixture: Mixture, n_rows: float, *, losses: bool
 ) -> list[tuple[int, Mixture, tuple[int, int]]]:
     """Components to divide, by what, and pairs to merge, of which most is expected."""
     best = sorted(divisions, key=lambda c: -divisions[c].gain)[:_DIVISIONS]
@@ -177,7 +179,7 @@ def _rearranged(
     mixture: Mixture,
     division: tuple[int, Mixture] | None,
     merger: tuple[int, int] | None,
-    reg_covar: float,
+    prior: Prior,
 ) -> Mixture:
     """With a component divided by a mixture of two, or a pair merged, or both.
 
@@ -191,29 +193,29 @@ def _rearranged(
         centres[divided] = two.means[0]
     if merger is not None:
         centres = _filled(centres, merger[1])
-    pieces = InMemoryRows(rows.array, _PIECE, rows.n_threads)  # responsibilities are wide
-    return m_step(pieces.fold(_assigned, mixture, division, merger, centres), reg_covar)
+    # Responsibilities are wide.
+    pieces = InMemoryRows(rows.block.x, _PIECE, rows.n_threads, rows.block.weight)
+    return prior.m_step(pieces.fold(_assigned, mixture, division, merger, centres))
 
 
 def _assigned(
-    x: Float64Array,
-    start: int,
+    block: Block,
     mixture: Mixture,
     division: tuple[int, Mixture] | None,
     merger: tuple[int, int] | None,
     centres: Float64Array,
 ) -> Statistics:
-    resp = responsibilities(x, mixture)
+    resp = responsibilities(block.x, mixture)
     if division is not None:
         divided, two = division
-        share = responsibilities(x, two)[:, 1]
+        share = responsibilities(block.x, two)[:, 1]
         resp = np.column_stack([resp, resp[:, divided] * share])
         resp[:, divided] *= 1.0 - share
     if merger is not None:
         i, j = merger
         resp[:, i] += resp[:, j]
         resp = _filled(resp.T, j).T
-    return weighted_statistics(x, resp, centres, mixture.covariance_type)
+    return weighted_statistics(block, resp, centres, mixture.kind)
 
 
 def _filled(of_components: Float64Array, place: int) -> Float64Array:
@@ -224,20 +226,22 @@ def _filled(of_components: Float64Array, place: int) -> Float64Array:
     return moved
 
 
-def _division(x: Float64Array, mixture: Mixture, reg_covar: float) -> _Division:
+def _division(block: Block, mixture: Mixture, prior: Prior) -> _Division:
     """Of the rows of one component; the two begin on the two sides of its longest axis.
 
     Each of the two must hold ``2 (D + 1)`` rows: likelihoods of fewer have no bound.
     """
     fewest = 2 * (mixture.n_features + 1)
-    if len(x) < 2 * fewest:
+    held = block.total_weight
+    if held < 2 * fewest:
         return _INDIVISIBLE
-    rows, kind, gap = rows_of_sample(x), mixture.covariance_type, stop_rule_named("gap")
+    x, rows, kind, gap = block.x, rows_of_sample(block), mixture.kind, stop_rule_named("gap")
+    mean = x.mean(axis=0) if block.weight is None else block.weight @ x / held
 
     def fitted(resp: Float64Array, n_steps: int) -> FitResult:
-        centres = np.tile(x.mean(axis=0), (resp.shape[1], 1))
-        start = m_step(weighted_statistics(x, resp, centres, kind), reg_covar)
-        em = PlainEM(reg_covar)
+        centres = np.tile(mean, (resp.shape[1], 1))
+        start = prior.m_step(weighted_statistics(block, resp, centres, kind))
+        em = PlainEM(prior)
         return run(rows, start, stepper=em, stop=gap, tol=0.0, max_iter=n_steps)
 
     try:
@@ -246,14 +250,14 @@ def _division(x: Float64Array, mixture: Mixture, reg_covar: float) -> _Division:
         two = fitted(np.column_stack([~side, side]).astype(np.float64), _STEPS_OF_DIVISION)
     except SingularComponentError:
         return _INDIVISIBLE
-    if len(x) * two.mixture.weights.min() < fewest:
+    if held * two.mixture.weights.min() < fewest:
         return _INDIVISIBLE
-    return _Division(len(x) * (two.log_likelihood - one.log_likelihood), two.mixture)
+    return _Division(held * (two.log_likelihood - one.log_likelihood), two.mixture)
 
 
 def _longest_axis(one: Mixture) -> Float64Array:
     """Of a single component."""
-    matrix = one.family.dense(one.covariances, 1, one.n_features)[0]
+    matrix = dense_covariances(one)[0]
     axis: Float64Array = linalg.eigh(matrix)[1][:, -1]
     return axis
 
@@ -263,9 +267,8 @@ def cheapest_mergers(mixture: Mixture, most: int) -> list[tuple[float, tuple[int
 
     ``((w_i + w_j) log|S| - w_i log|S_i| - w_j log|S_j|) / 2``, S the covariance of both.
     """
-    k, d = mixture.means.shape
-    weights, means = mixture.weights, mixture.means
-    matrices = mixture.family.dense(mixture.covariances, k, d)
+    k, weights, means = mixture.n_components, mixture.weights, mixture.means
+    matrices = dense_covariances(mixture)
     log_dets = np.linalg.slogdet(matrices)[1]
     found = []
     for i in range(k - 1):  # with all others at once, whose matrices fit in memory
@@ -280,3 +283,9 @@ def cheapest_mergers(mixture: Mixture, most: int) -> list[tuple[float, tuple[int
             (float(costs[n]), (i, int(j[n]))) for n in np.argsort(costs, kind="stable")[:most]
         ]
     return sorted(found)[:most]
+
+
+def dense_covariances(mixture: Mixture) -> Float64Array:
+    """Covariances as full matrices, (K, D, D)."""
+    assert isinstance(mixture.components, HasCovariances)
+    return mixture.components.dense()

@@ -16,8 +16,7 @@ import numpy as np
 from daskgmm.em.progressive import finished
 from daskgmm.em.rows import rows_of_sample
 from daskgmm.em.scan import Scan, hash_rows
-from daskgmm.kernel import Mixture, log_density
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel import Float64Array, Mixture, Prior, log_density
 
 __all__ = ["N_FOLDS", "HeldOut"]
 
@@ -68,13 +67,13 @@ class HeldOut:
         of_all : float
             Log-likelihood per row of all rows.
         """
-        densities = log_density(scan.sample, mixture)
+        densities = log_density(scan.sample.x, mixture)
         n, rest = len(densities), scan.n_rows - len(densities)
         return cls((scan.n_rows * of_all - n * float(densities.mean())) / rest, densities, rest)
 
     @classmethod
     def in_folds(
-        cls, scan: Scan, mixture: Mixture, reg_covar: float, seed: int, n_threads: int
+        cls, scan: Scan, mixture: Mixture, prior: Prior, seed: int, n_threads: int
     ) -> Self:
         """Of a sample that is all rows, each fold under a fit to the others.
 
@@ -83,7 +82,7 @@ class HeldOut:
         scan : Scan
         mixture : Mixture
             Fitted to the sample, from where the fits to folds begin; where one fails, it counts.
-        reg_covar : float
+        prior : Prior
         seed : int
             Decides the folds.
         n_threads : int
@@ -92,9 +91,9 @@ class HeldOut:
         densities = np.empty(len(scan.sample))
         for fold in np.unique(fold_of):
             is_held = fold_of == fold
-            rest = np.ascontiguousarray(scan.sample[~is_held])
+            rest = scan.sample.take(~is_held)
             fitted = mixture
             if len(rest) > mixture.n_components:
-                fitted = finished(rows_of_sample(rest, n_threads), mixture, reg_covar)
-            densities[is_held] = log_density(scan.sample[is_held], fitted)
+                fitted = finished(rows_of_sample(rest, n_threads), mixture, prior)
+            densities[is_held] = log_density(scan.sample.x[is_held], fitted)
         return cls(float(densities.mean()), densities, len(densities))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from daskgmm.em.history import Iteration, RareComponent
 from daskgmm.em.rows import Rows
@@ -16,18 +15,18 @@ from daskgmm.em.steppers import Stepper
 from daskgmm.em.stopping import StopRule, estimated_remaining_gain
 from daskgmm.errors import DamagedDataError, DataError, SingularComponentError
 from daskgmm.kernel import (
+    Block,
+    LinearSums,
     Mixture,
     Moments,
     Neighbourhoods,
+    Pass,
+    Precision,
     Statistics,
-    can_share_scatter,
-    e_step,
-    linear_statistics,
-    with_scatter,
 )
 from daskgmm.kernel.blas import single_thread
 
-__all__ = ["MAX_ITER", "Candidate", "Course", "FitResult", "Precision", "run", "run_together"]
+__all__ = ["MAX_ITER", "Candidate", "Course", "FitResult", "run", "run_together"]
 
 MAX_ITER = "max_iter"
 """Reason of a fit that ended before its stop rule held: an outcome, not an error."""
@@ -72,19 +71,10 @@ class FitResult:
         return self.stop_reason != MAX_ITER
 
 
-Precision = Literal["auto", "float32", "float64"]
-"""Of the arithmetic on single rows; ``"auto"`` is that of the rows."""
-
-_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _LEAST_TOL_OF_FLOAT32 = 1e-7
 """Rounding in float32 moves the log-likelihood per row by some 1e-8 from pass to pass."""
 _LEAST_GAIN_OF_FLOAT32 = 1e-6
 """Estimated, from which on smaller ``tol`` are approached in float64."""
-
-
-def _dtype_for(x: NDArray[Any], precision: Precision) -> np.dtype[Any]:
-    narrow = x.dtype in (np.float16, np.float32) if precision == "auto" else precision == "float32"
-    return _FLOAT32 if narrow else _FLOAT64
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,40 +143,24 @@ class Candidate:
 class _Several:
     """Statistics of the same rows under several mixtures. Additive."""
 
-    terms: tuple[Statistics, ...]
+    terms: tuple[Statistics | LinearSums, ...]
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(tuple(a + b for a, b in zip(self.terms, other.terms, strict=True)))
+        return type(self)(tuple(_sum(a, b) for a, b in zip(self.terms, other.terms, strict=True)))
 
 
-@dataclass(frozen=True, eq=False)
-class _Asked:
-    """What a pass is to find of one mixture."""
-
-    mixture: Mixture
-    precision: Precision
-    scatter_known: bool
-    neighbourhoods: Neighbourhoods | None
-
-    def of(self, x: NDArray[Any]) -> Statistics:
-        """Statistics of a block, but for a scatter that is known."""
-        dtype = _dtype_for(x, self.precision)
-        if self.scatter_known:
-            return linear_statistics(x, self.mixture, dtype)
-        return e_step(x, self.mixture, dtype, self.neighbourhoods)
+def _sum(left: Any, right: Any) -> Any:
+    return left + right
 
 
-def _several_of_grain(x: NDArray[Any], start: int, *asked: _Asked) -> _Several:
-    return _Several(tuple(one.of(x) for one in asked))
+def _several_of_block(block: Block, *asked: Pass) -> _Several:
+    return _Several(tuple(one.of(block) for one in asked))
 
 
-def _pass(rows: Rows, asked: Sequence[_Asked], total: Moments | None) -> list[Statistics]:
+def _pass(rows: Rows, asked: Sequence[Pass]) -> list[Statistics]:
     """Statistics of all rows under each mixture, from one read."""
-    found = rows.fold(_several_of_grain, *asked)
-    return [
-        with_scatter(statistics, one.mixture, total) if one.scatter_known and total else statistics
-        for statistics, one in zip(found.terms, asked, strict=True)
-    ]
+    found = rows.fold(_several_of_block, *asked)
+    return [one.complete(terms) for terms, one in zip(found.terms, asked, strict=True)]
 
 
 class _Runner:
@@ -229,20 +203,16 @@ class _Runner:
         return "float64" if is_near else "auto"
 
     @property
-    def asked(self) -> _Asked:
+    def asked(self) -> Pass:
         """What the next pass is to find."""
-        truncated = self._neighbourhoods is not None
-        scatter_known = (
-            self._total is not None and not truncated and can_share_scatter(self.mixture)
-        )
-        return _Asked(self.mixture, self._precision, scatter_known, self._neighbourhoods)
+        return Pass(self.mixture, self._precision, self._total, self._neighbourhoods)
 
     def advance(self, statistics: Statistics, seconds: float, stop: StopRule) -> bool:
         """Take a pass in, and step; False if it branched off and is no higher than before."""
         n_iter = len(self.history) + 1
         step = self._candidate.stepper.next(self.mixture, statistics, self._candidate.tol)
         _check_factors(step.mixture, n_iter, statistics)
-        log_likelihood = statistics.log_likelihood / self._n_rows
+        log_likelihood = statistics.log_likelihood_per_row
         seen = [i.log_likelihood for i in self.history if i.accepted]
         if n_iter == self._n_branched + 1 and seen and log_likelihood <= seen[-1]:
             return False
@@ -396,7 +366,7 @@ def run_together(
             if not active:
                 break
             began = time.perf_counter()
-            found = _pass(rows, [runner.asked for runner in active], total)
+            found = _pass(rows, [runner.asked for runner in active])
             seconds = time.perf_counter() - began
             for statistics in found:
                 _check_pass(statistics, rows.n_rows, n_passes + 1)
@@ -444,11 +414,11 @@ def _check_pass(statistics: Statistics, n_rows: int, n_pass: int) -> None:
 def _check_factors(mixture: Mixture, n_pass: int, statistics: Statistics | None) -> None:
     """Fail on the driver, before a pass is spent on parameters that have no density."""
     try:
-        mixture.factors  # noqa: B018 (factored once, here, and kept)
+        mixture.check()  # factored once, here, and kept
     except SingularComponentError as error:
         when = "at the start" if statistics is None else f"after pass {n_pass}"
         held = ""
         if statistics is not None and error.component >= 0:
             n_k = statistics.n_k[error.component]
-            held = f" (it holds {n_k:.3g} of {statistics.n_rows} rows)"
+            held = f" (it holds {n_k:.3g} of {statistics.weight:g} rows)"
         raise SingularComponentError(f"{when}, {error}{held}", error.component) from None

@@ -26,8 +26,7 @@ from daskgmm.em.scan import Scan
 from daskgmm.em.steppers import PlainEM, Surrogate
 from daskgmm.em.stopping import statistical_tol, stop_rule_named
 from daskgmm.errors import SingularComponentError
-from daskgmm.kernel import Mixture, log_density
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel import Block, Float64Array, Mixture, Prior, log_density
 
 __all__ = ["N_STARTS", "best_of_starts", "finished", "hopeless"]
 
@@ -81,7 +80,7 @@ def best_of_starts(
     n_components: int,
     n_starts: int,
     n_kept: int,
-    reg_covar: float,
+    prior: Prior,
     n_threads: int,
     exchanges: bool = True,
     known: Sequence[Mixture] = (),
@@ -100,7 +99,7 @@ def best_of_starts(
         but not fewer than ``n_kept``, where each kind has led to the best several times.
     n_kept : int
         Most that are left in the end.
-    reg_covar : float
+    prior : Prior
     n_threads : int
     exchanges : bool
         Whether components may change places: where a gain is expected; where no two of the
@@ -123,8 +122,8 @@ def best_of_starts(
     Biernacki, Celeux and Govaert (2003), Choosing starting values for the EM
     algorithm for getting the highest likelihood in multivariate Gaussian mixture models.
     """
-    scans = [replace(scan, sample=np.ascontiguousarray(scan.sample[::t])) for t in _THINNINGS]
-    enough = n_components * max(_ROWS_PER_COMPONENT, _ROWS_PER_FEATURE * scan.sample.shape[1])
+    scans = [replace(scan, sample=scan.sample.thinned(t)) for t in _THINNINGS]
+    enough = n_components * max(_ROWS_PER_COMPONENT, _ROWS_PER_FEATURE * scan.sample.n_features)
     scans = [s for s in scans[:-1] if _is_enough(s.sample, enough, n_components)] + scans[-1:]
     turns = islice(cycle(enumerate(kinds)), n_starts)
     starts = ((kind, start_from(scans[0])) for kind, start_from in turns)
@@ -140,11 +139,11 @@ def best_of_starts(
         rows = rows_of_sample(at.sample, n_threads)
         last = level == len(scans) - 1
         if len(scans) == 1:
-            candidates = _ahead_early(rows, list(candidates), n_kept, reg_covar)
+            candidates = _ahead_early(rows, list(candidates), n_kept, prior)
         climbs: list[_Climbed] = []
         for kind, mixture in candidates:
             best = max((one.fit.log_likelihood for one in climbs), default=-np.inf)
-            fit = climb(rows, mixture, reg_covar, to_the_end=last, best=best)
+            fit = climb(rows, mixture, prior, to_the_end=last, best=best)
             if fit is not None:
                 climbs.append(_Climbed(kind, fit, _densities(rows, fit.mixture)))
             if (now := time.perf_counter()) - spoke > _SILENCE_SECONDS:
@@ -159,7 +158,7 @@ def best_of_starts(
         leaders = _leaders(climbs)[:most]
         is_settled |= any(one.apart(climbs[0]) <= _SAME for one in climbs[1:])
         if exchanges and n_components > 2 and not last and (level == 0 or not is_settled):
-            better = with_exchanges(rows, leaders[0], reg_covar, losses=not is_settled)
+            better = with_exchanges(rows, leaders[0], prior, losses=not is_settled)
             # What is better on few rows need not be on all: both go on.
             leaders = [better, *(m for m in leaders if m is not better)]
         candidates = [(0, mixture) for mixture in leaders]
@@ -176,7 +175,7 @@ def _is_found_often(climbs: Sequence[_Climbed], n_kinds: int) -> bool:
 
 
 def _ahead_early(
-    rows: InMemoryRows, starts: list[tuple[int, Mixture]], most: int, reg_covar: float
+    rows: InMemoryRows, starts: list[tuple[int, Mixture]], most: int, prior: Prior
 ) -> list[tuple[int, Mixture]]:
     """Those that are ahead after a few steps of EM, and the better half of them after a few more.
 
@@ -187,7 +186,7 @@ def _ahead_early(
         fits = []
         for kind, mixture in starts:
             with suppress(SingularComponentError):
-                em = PlainEM(reg_covar)
+                em = PlainEM(prior)
                 steps = _FIRST_EM_STEPS
                 fit = run(rows, mixture, stepper=em, stop=gap, tol=0.0, max_iter=steps)
                 fits.append((kind, fit))
@@ -196,10 +195,10 @@ def _ahead_early(
     return starts
 
 
-def _is_enough(sample: Float64Array, n_rows: int, n_components: int) -> bool:
+def _is_enough(sample: Block, n_rows: int, n_components: int) -> bool:
     fewest = 2 * n_components
     # To sort all rows takes as long as a climb: mostly the first tell.
-    heads = (sample[: 2 * fewest], sample)
+    heads = (sample.x[: 2 * fewest], sample.x)
     is_diverse = any(len(np.unique(head, axis=0)) > fewest for head in heads)
     return len(sample) >= n_rows and is_diverse
 
@@ -207,7 +206,7 @@ def _is_enough(sample: Float64Array, n_rows: int, n_components: int) -> bool:
 def climb(
     rows: InMemoryRows,
     start: Mixture,
-    reg_covar: float,
+    prior: Prior,
     *,
     to_the_end: bool,
     best: float = -np.inf,
@@ -219,9 +218,9 @@ def climb(
     unless EM is at rest: in a flat valley EM takes itself to be at the end long before. Without,
     it has a say only where EM did not arrive, and could, by its own estimate, reach ``best``.
     """
-    tol = statistical_tol(start.n_parameters, rows.n_rows)
+    tol = statistical_tol(start.n_parameters, rows.total_weight)
     gap = stop_rule_named("gap")
-    em, exact = PlainEM(reg_covar), Surrogate.of_rows(reg_covar, rows)
+    em, exact = PlainEM(prior), Surrogate.of_rows(prior, rows)
     try:
         if to_the_end:
             fit = run(rows, start, stepper=em, stop=gap, tol=tol, max_iter=_EM_STEPS_AT_THE_END)
@@ -236,15 +235,15 @@ def climb(
             wants_more = not fit.converged and _reach(fit) >= best
         if wants_more:
             fit = run(rows, fit.mixture, stepper=exact, stop=gap, tol=tol, max_iter=_MAX_ITER)
-        fit.mixture.factors  # noqa: B018 (raises here, where there is a way back)
+        fit.mixture.check()  # raises here, where there is a way back
     except SingularComponentError:
         return None
     return fit
 
 
-def finished(rows: InMemoryRows, mixture: Mixture, reg_covar: float) -> Mixture:
+def finished(rows: InMemoryRows, mixture: Mixture, prior: Prior) -> Mixture:
     """A mixture fitted to some of the rows, fitted to all; as it was where that fails."""
-    fit = climb(rows, mixture, reg_covar, to_the_end=True)
+    fit = climb(rows, mixture, prior, to_the_end=True)
     return mixture if fit is None else fit.mixture
 
 
@@ -265,8 +264,8 @@ def _densities(rows: InMemoryRows, mixture: Mixture) -> Float64Array:
     return rows.map(_log_density, mixture, dtype=np.float64, columns=None)
 
 
-def _log_density(x: Float64Array, start: int, mixture: Mixture) -> Float64Array:
-    return log_density(x, mixture)
+def _log_density(block: Block, mixture: Mixture) -> Float64Array:
+    return log_density(block.x, mixture)
 
 
 def hopeless(results: Sequence[FitResult]) -> list[bool]:

@@ -30,17 +30,20 @@ from daskgmm.em.scan import Scan
 from daskgmm.em.tail import RowsWithTail, Tail
 from daskgmm.errors import SingularComponentError
 from daskgmm.kernel import (
+    Block,
+    Float64Array,
     Mixture,
     Moments,
+    Prior,
+    Ridge,
     Statistics,
+    count_parameters,
     e_step,
+    gaussian_mixture,
     log_density,
-    m_step,
-    n_parameters,
     responsibilities,
     weighted_statistics,
 )
-from daskgmm.kernel.families.base import Float64Array
 
 __all__ = ["RareComponents", "WeightedSample", "densest_group", "with_rare_components"]
 
@@ -69,7 +72,7 @@ class RareComponents:
         Of the first candidate that the passes are for, as fitted to the sample; nothing is
         looked for where it was not.
     scan : Scan
-    reg_covar : float
+    prior : Prior
     candidate : callable
         Makes a candidate of a start.
     tell : callable
@@ -86,11 +89,11 @@ class RareComponents:
         rows: Rows,
         start: Mixture | None,
         scan: Scan,
-        reg_covar: float,
+        prior: Prior,
         candidate: Callable[[Mixture], Candidate],
         tell: Callable[[RareComponent], None] = lambda event: None,
     ) -> None:
-        self._start, self._scan, self._reg_covar = start, scan, reg_covar
+        self._start, self._scan, self._prior = start, scan, prior
         self._candidate, self._tell = candidate, tell
         self._watched: RowsWithTail | None = None
         self.rows = rows
@@ -104,7 +107,7 @@ class RareComponents:
         if watched is None or watched.tail is None or self._start is None:
             return []
         mixture, found = with_rare_components(
-            self._start, watched.tail, self._scan.sample, self._scan.moments, self._reg_covar
+            self._start, watched.tail, self._scan.sample, self._scan.moments, self._prior
         )
         for event in found:
             self._tell(event)
@@ -126,7 +129,7 @@ class RareComponents:
 
 
 def with_rare_components(
-    mixture: Mixture, tail: Tail, sample: Float64Array, moments: Moments, reg_covar: float
+    mixture: Mixture, tail: Tail, sample: Block, moments: Moments, prior: Prior
 ) -> tuple[Mixture, tuple[RareComponent, ...]]:
     """A mixture with those components that the tail shows and the sample missed.
 
@@ -136,11 +139,11 @@ def with_rare_components(
         As fitted to the sample, of which ``tail`` is the tail.
     tail : Tail
         Of all rows.
-    sample : array of shape (n, D)
+    sample : Block
         Uniform.
     moments : Moments
         Of all rows.
-    reg_covar : float
+    prior : Prior
 
     Returns
     -------
@@ -150,22 +153,22 @@ def with_rare_components(
         In the order found, the most striking first.
     """
     # Steps of EM on rows that hold the tail only bring the mixture nearer to it.
-    if densest_group(tail.rows, tail.log_densities, moments) is None:
+    if densest_group(tail.rows.x, tail.log_densities, moments) is None:
         return mixture, ()
-    weighted = WeightedSample.of(mixture, tail, sample, moments.n_rows)
+    weighted = WeightedSample.of(mixture, tail, sample, moments.weight)
     if weighted is None:
         return mixture, ()
     found: list[RareComponent] = []
     proposed = mixture
     try:
-        now, now_at = weighted.climbed(mixture, reg_covar)
+        now, now_at = weighted.climbed(mixture, prior)
         while len(found) < min(_MOST_COMPONENTS, mixture.n_components - 1):
-            group = densest_group(tail.rows, log_density(tail.rows, now), moments)
+            group = densest_group(tail.rows.x, log_density(tail.rows.x, now), moments)
             if group is None:
                 break
-            best, best_at = _exchanged(now, group, weighted, reg_covar)
-            best.factors  # noqa: B018 (raises here, where there is a way back)
-            if best_at <= now_at + mixture.n_parameters / (2 * moments.n_rows):
+            best, best_at = _exchanged(now, group, weighted, prior)
+            best.check()  # raises here, where there is a way back
+            if best_at <= now_at + mixture.n_parameters / (2 * moments.weight):
                 break
             proposed = now = best
             now_at = best_at
@@ -181,65 +184,52 @@ class WeightedSample:
 
     Parameters
     ----------
-    above : array of shape (n, D)
-    weight : float
-        Rows that one of them stands for.
-    tail : array of shape (m, D)
+    above : Block
+        Each row with the weight of the rows that it stands for.
+    tail : Block
     """
 
-    above: Float64Array
-    weight: float
-    tail: Float64Array
+    above: Block
+    tail: Block
 
     @classmethod
     def of(
-        cls, mixture: Mixture, tail: Tail, sample: Float64Array, n_rows: int
+        cls, mixture: Mixture, tail: Tail, sample: Block, n_rows: float
     ) -> WeightedSample | None:
         """Of a uniform sample, and the tail under a mixture; None if nothing is above."""
-        above = sample[log_density(sample, mixture) > tail.log_densities[-1]]
+        above = sample.take(log_density(sample.x, mixture) > tail.log_densities[-1])
         if len(above) == 0:
             return None
-        return cls(above, (n_rows - len(tail.rows)) / len(above), tail.rows)
+        each = (n_rows - tail.rows.total_weight) / above.total_weight
+        return cls(replace(above, weight=each * above.weights), tail.rows)
 
     def thinned(self, factor: int) -> WeightedSample:
         """With every so many-th row above the tail."""
-        above = np.ascontiguousarray(self.above[::factor])
-        return replace(self, above=above, weight=self.weight * len(self.above) / len(above))
+        above = self.above.thinned(factor)
+        each = self.above.total_weight / above.total_weight
+        return replace(self, above=replace(above, weight=each * above.weights))
 
     def statistics(self, mixture: Mixture) -> Statistics:
         """As of all rows."""
-        above = statistics_of(InMemoryRows(self.above), mixture)
-        return _times(above, self.weight) + e_step(self.tail, mixture)
+        above = InMemoryRows(self.above.x, weight=self.above.weight)
+        return statistics_of(above, mixture) + e_step(self.tail, mixture)
 
     def assigned(
-        self, above: Float64Array, tail: Float64Array, centres: Float64Array, covariance_type: str
+        self, above: Float64Array, tail: Float64Array, centres: Float64Array, kind: str
     ) -> Statistics:
         """As of all rows, of responsibilities above (n, K) and in the tail (m, K)."""
-        of_above = weighted_statistics(self.above, above, centres, covariance_type)
-        of_tail = weighted_statistics(self.tail, tail, centres, covariance_type)
-        return _times(of_above, self.weight) + of_tail
+        of_above = weighted_statistics(self.above, above, centres, kind)
+        return of_above + weighted_statistics(self.tail, tail, centres, kind)
 
     def climbed(
-        self, mixture: Mixture, reg_covar: float, n_steps: int = _EM_STEPS
+        self, mixture: Mixture, prior: Prior, n_steps: int = _EM_STEPS
     ) -> tuple[Mixture, float]:
         """After some steps of EM, and the log-likelihood per row just before the last."""
         statistics = self.statistics(mixture)
         for _ in range(n_steps):
-            mixture = m_step(statistics, reg_covar)
+            mixture = prior.m_step(statistics)
             statistics = self.statistics(mixture)
-        return m_step(statistics, reg_covar), statistics.log_likelihood / statistics.n_rows
-
-
-def _times(statistics: Statistics, weight: float) -> Statistics:
-    """Of rows each of which counts so many times."""
-    return replace(
-        statistics,
-        n_rows=round(weight * statistics.n_rows),
-        log_likelihood=weight * statistics.log_likelihood,
-        n_k=weight * statistics.n_k,
-        first=weight * statistics.first,
-        second=weight * statistics.second,
-    )
+        return prior.m_step(statistics), statistics.log_likelihood_per_row
 
 
 # -- a group in the tail -------------------------------------------------------
@@ -267,22 +257,22 @@ def densest_group(
     fewest = 2 * (d + 1)
     if m <= fewest:
         return None
-    covariance = moments.scatter / moments.n_rows
+    covariance = moments.scatter / moments.weight
     scale = np.sqrt(np.diagonal(covariance))
     # Columns may depend on each other: then only a ridge has a root.
     correlation = covariance / np.outer(scale, scale) + _RIDGE * np.eye(d)
     root = scale[:, None] * np.linalg.cholesky(correlation)
     z = linalg.solve_triangular(root, (x - moments.mean).T, lower=True).T
     log_f = log_densities + float(np.log(np.diagonal(root)).sum())
-    for group in _seeds(z, log_f, fewest, moments.n_rows):
-        fitted = _fitted_group(z, log_f, group, moments.n_rows)
+    for group in _seeds(z, log_f, fewest, moments.weight):
+        fitted = _fitted_group(z, log_f, group, moments.weight)
         if fitted is not None:
             return fitted
     return None
 
 
 def _seeds(
-    z: Float64Array, log_f: Float64Array, fewest: int, n_rows: int
+    z: Float64Array, log_f: Float64Array, fewest: int, n_rows: float
 ) -> Iterator[NDArray[np.intp]]:
     """Rows with their nearest neighbours, those first that lie densest for what is expected."""
     d = z.shape[1]
@@ -307,14 +297,14 @@ def _seeds(
 
 
 def _fitted_group(
-    z: Float64Array, log_f: Float64Array, group: NDArray[np.intp], n_rows: int
+    z: Float64Array, log_f: Float64Array, group: NDArray[np.intp], n_rows: float
 ) -> Float64Array | None:
     """Responsibilities (m,) of a component begun as a ball about a group."""
     d = z.shape[1]
     mean = z[group].mean(axis=0)
     variance = float(np.square(z[group] - mean).sum()) / (len(group) * d)
     ball = (variance + _RIDGE) * np.eye(d)
-    component = Mixture(np.ones(1), mean[None], ball[None], "full")
+    component = gaussian_mixture(np.ones(1), mean[None], ball[None], "full")
     fewest, share = len(group) - 1, len(group) / n_rows
     for _ in range(_GROUP_STEPS):
         try:
@@ -327,9 +317,10 @@ def _fitted_group(
         if held < fewest:
             return None
         share = held / n_rows
-        component = m_step(weighted_statistics(z, resp[:, None], component.means, "full"), _RIDGE)
+        statistics = weighted_statistics(Block(z), resp[:, None], component.means, "full")
+        component = Ridge(_RIDGE).m_step(statistics)
     gained = float((log_both - log_f).sum()) + (n_rows - len(z)) * float(np.log1p(-share))
-    asked = 0.5 * (n_parameters("full", 1, d) + 1) * np.log(n_rows)
+    asked = 0.5 * (count_parameters("full", 1, d) + 1) * np.log(n_rows)
     return resp if gained > asked else None
 
 
@@ -337,25 +328,26 @@ def _fitted_group(
 
 
 def _exchanged(
-    mixture: Mixture, group: Float64Array, weighted: WeightedSample, reg_covar: float
+    mixture: Mixture, group: Float64Array, weighted: WeightedSample, prior: Prior
 ) -> tuple[Mixture, float]:
     """With a component for the group in place of the two that merge, after some steps of EM."""
     thin = weighted.thinned(_PAIRS)
-    above, tail = responsibilities(thin.above, mixture), responsibilities(thin.tail, mixture)
+    above = responsibilities(thin.above.x, mixture)
+    tail = responsibilities(thin.tail.x, mixture)
     tail = np.column_stack([tail * (1.0 - group)[:, None], group])
     above = np.column_stack([above, np.zeros(len(above))])
-    centre = group @ thin.tail / group.sum()
+    centre = group @ thin.tail.x / group.sum()
     starts = []
     for _, pair in cheapest_mergers(mixture, _PAIRS):
         statistics = thin.assigned(
             _merged(above, pair),
             _merged(tail, pair),
             np.vstack([np.delete(mixture.means, pair[1], axis=0), centre]),
-            mixture.covariance_type,
+            mixture.kind,
         )
-        starts.append(thin.climbed(m_step(statistics, reg_covar), reg_covar))
+        starts.append(thin.climbed(prior.m_step(statistics), prior))
     best, _ = max(starts, key=lambda start: start[1])
-    return weighted.climbed(best, reg_covar)
+    return weighted.climbed(best, prior)
 
 
 def _merged(resp: Float64Array, pair: tuple[int, int]) -> Float64Array:

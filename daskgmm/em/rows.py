@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel import Mixture, Statistics, e_step
+from daskgmm.kernel import Block, Float64Array, Mixture, Pass, Statistics
 from daskgmm.kernel.blas import single_thread
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "InMemoryRows",
     "Rows",
     "Source",
+    "WeightSource",
     "fold_block",
     "grain_rows",
     "rows_of_sample",
@@ -68,12 +69,25 @@ class Source(Protocol):
         ...
 
 
+class WeightSource(Protocol):
+    """Weights of stored rows that can be read by range. Small to pickle, as a Source."""
+
+    def read(self, start: int, stop: int) -> Float64Array:
+        """Weights of rows ``start:stop``, (stop - start,)."""
+        ...
+
+
 class Rows(Protocol):
-    """Rows over which functions can be folded."""
+    """Rows over which functions can be folded, and how often each counts."""
 
     @property
     def n_rows(self) -> int:
-        """N."""
+        """N, however often each row counts."""
+        ...
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights; N where every row counts once."""
         ...
 
     @property
@@ -82,17 +96,19 @@ class Rows(Protocol):
         ...
 
     def fold(self, function: Callable[..., T], *args: Any) -> T:
-        """Sum of ``function(block, start, *args)`` over all grains, by :func:`tree_sum`.
+        """Sum of ``function(block, *args)`` over all grains, by :func:`tree_sum`.
 
-        One fold is one pass. ``block`` is an ndarray of shape (rows of the grain,
-        n_features) and ``start`` the index of its first row among all rows.
+        One fold is one pass. Each grain is a :class:`~daskgmm.kernel.Block`.
         """
         ...
 
     def map(
         self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
     ) -> Any:
-        """Array of ``function(block, start, *args)``, a row of the result for each row.
+        """Array of ``function(block, *args)``, a row of the result for each row.
+
+        What is asked of single rows does not depend on how often they count: blocks come
+        without weights.
 
         Parameters
         ----------
@@ -153,20 +169,13 @@ def _tree_sum_of_runs(runs: Iterable[tuple[int, T]]) -> T:
     return total
 
 
-def fold_block(
-    block: NDArray[Any],
-    start: int,
-    grain: int,
-    function: Callable[..., T],
-    args: tuple[Any, ...],
-) -> T:
-    """Sum of ``function(grain, start of the grain, *args)`` over the grains of one block.
+def fold_block(block: Block, grain: int, function: Callable[..., T], args: tuple[Any, ...]) -> T:
+    """Sum of ``function(grain, *args)`` over the grains of one block.
 
     A block without rows is one empty grain, so that its term exists.
     """
     return tree_sum(
-        function(block[i : i + grain], start + i, *args)
-        for i in range(0, max(len(block), 1), grain)
+        function(block[i : i + grain], *args) for i in range(0, max(len(block), 1), grain)
     )
 
 
@@ -202,61 +211,82 @@ class InMemoryRows:
     grain : int, optional
         Rows of a grain. It decides the bits of a sum; the number of threads does not.
     n_threads : int
+    weight : ndarray of shape (n_rows,), float64, optional
+        How often each row counts.
+
+    Attributes
+    ----------
+    block : Block
+        All rows.
     """
 
-    def __init__(self, x: NDArray[Any], grain: int | None = None, n_threads: int = 1) -> None:
-        self.array = x
+    def __init__(
+        self,
+        x: NDArray[Any],
+        grain: int | None = None,
+        n_threads: int = 1,
+        weight: Float64Array | None = None,
+    ) -> None:
+        self.block = Block(x, weight=weight)
         self._grain = grain or grain_rows(x.shape[1])
         self.n_threads = n_threads
 
     @property
     def n_rows(self) -> int:
         """N."""
-        return int(self.array.shape[0])
+        return len(self.block)
 
     @property
     def n_features(self) -> int:
         """D."""
-        return int(self.array.shape[1])
+        return self.block.n_features
+
+    @cached_property
+    def total_weight(self) -> float:
+        """Sum of the weights."""
+        return self.block.total_weight
 
     def fold(self, function: Callable[..., T], *args: Any) -> T:
-        """Sum of ``function(block, start, *args)`` over all grains, by :func:`tree_sum`."""
+        """Sum of ``function(block, *args)`` over all grains, by :func:`tree_sum`."""
         grain = self._grain
 
         def folded(run: tuple[int, int]) -> tuple[int, T]:
             level, first = run
-            block = self.array[first * grain : (first + 2**level) * grain]
-            return level, fold_block(block, first * grain, grain, function, args)
+            block = self.block[first * grain : (first + 2**level) * grain]
+            return level, fold_block(block, grain, function, args)
 
         with single_thread():
             if self.n_threads == 1 or self.n_rows <= grain:
-                return fold_block(self.array, 0, grain, function, args)
+                return fold_block(self.block, grain, function, args)
             runs = _guided_runs(-(-self.n_rows // grain), self.n_threads)
             return _tree_sum_of_runs(_pool(self.n_threads, os.getpid()).map(folded, runs))
 
     def map(
         self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
     ) -> NDArray[Any]:
-        """Array of ``function(block, start, *args)``: see :meth:`Rows.map`."""
+        """Array of ``function(block, *args)``: see :meth:`Rows.map`."""
         out = np.empty((self.n_rows,) if columns is None else (self.n_rows, columns), dtype)
 
-        def fill(block: NDArray[Any], start: int) -> int:
-            out[start : start + len(block)] = function(block, start, *args)
+        def fill(block: Block) -> int:
+            plain = Block(block.x, block.start)
+            out[block.start : block.start + len(block)] = function(plain, *args)
             return len(block)
 
         self.fold(fill)
         return out
 
 
-def rows_of_sample(sample: NDArray[Any], n_threads: int = 1) -> InMemoryRows:
+def rows_of_sample(sample: Block, n_threads: int = 1) -> InMemoryRows:
     """A sample as rows to fold over, in grains short enough for threads to share."""
-    return InMemoryRows(sample, max(1, grain_rows(sample.shape[1]) // _GRAINS_OF_SAMPLE), n_threads)
+    grain = max(1, grain_rows(sample.n_features) // _GRAINS_OF_SAMPLE)
+    return InMemoryRows(sample.x, grain, n_threads, sample.weight)
 
 
 def statistics_of(rows: Rows, mixture: Mixture) -> Statistics:
-    """Sufficient statistics of all rows under a mixture: one pass."""
-    return rows.fold(_e_step, mixture)
+    """Expected sufficient statistics of all rows under a mixture: one pass."""
+    one = Pass(mixture)
+    return one.complete(rows.fold(_of_block, one))
 
 
-def _e_step(x: NDArray[Any], start: int, mixture: Mixture) -> Statistics:
-    return e_step(x, mixture)
+def _of_block(block: Block, one: Pass) -> Any:
+    return one.of(block)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from daskgmm.em.history import ScanDone
 from daskgmm.em.rows import Rows
 from daskgmm.errors import DamagedDataError, DataError, NonFiniteError
-from daskgmm.kernel import Moments, moments_and_extremes
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel import Block, Float64Array, Moments, moments_and_extremes
 
 __all__ = ["NonFinite", "Scan", "check_finite", "hash_rows", "sample_threshold", "scan_rows"]
 
@@ -47,21 +46,26 @@ class NonFinite:
         )
 
 
-def find_non_finite(x: NDArray[Any], start: int) -> NonFinite | None:
-    """What cannot be used of a block that begins at row ``start``; None if all can."""
+def find_non_finite(block: Block) -> NonFinite | None:
+    """What cannot be used of the rows of a block that count; None if all can."""
+    x = block.x
     # Extremes carry NaN and infinity, and need no mask of the block.
     if len(x) == 0 or -_LARGEST <= float(x.min()) <= float(x.max()) <= _LARGEST:
         return None
-    bad = ~np.isfinite(x)
+    bad = ~np.isfinite(x) | (np.abs(x) > _LARGEST)
+    if block.weight is not None:
+        bad &= block.weight[:, None] > 0
     if not bad.any():
-        bad = np.abs(x) > _LARGEST
+        return None
+    non_finite = bad & ~np.isfinite(x)
+    bad = non_finite if non_finite.any() else bad
     row, column = (int(i) for i in np.unravel_index(np.argmax(bad), bad.shape))
-    return NonFinite(int(bad.sum()), start + row, column, float(x[row, column]))
+    return NonFinite(int(bad.sum()), block.start + row, column, float(x[row, column]))
 
 
-def check_finite(x: NDArray[Any], start: int) -> None:
-    """Raise NonFiniteError where a block that begins at row ``start`` is not finite."""
-    if (bad := find_non_finite(x, start)) is not None:
+def check_finite(block: Block) -> None:
+    """Raise NonFiniteError where a row of a block that counts is not finite."""
+    if (bad := find_non_finite(block)) is not None:
         raise bad.error()
 
 
@@ -71,35 +75,45 @@ class Scan:
 
     Parameters
     ----------
+    n_rows : int
+        Rows that were read, of whatever weight.
     moments : Moments
-        Count, mean and scatter of all rows.
+        Weight, mean and scatter of all rows.
     minimum, maximum : arrays of shape (D,)
-        Extremes of each feature.
-    sample : array of shape (n_sampled, D)
-        The rows whose hash is below the threshold, in their order among all rows.
+        Extremes of each feature, of rows of weight above 0.
+    sample : Block
+        The rows of weight above 0 whose hash is below the threshold, in their order among all
+        rows, float64, with their weights.
     non_finite : record or None
         Set where a value is NaN or infinite; the other fields are then unusable.
     """
 
+    n_rows: int
     moments: Moments
     minimum: Float64Array
     maximum: Float64Array
-    sample: Float64Array
+    sample: Block
     non_finite: NonFinite | None = None
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
+            self.n_rows + other.n_rows,
             self.moments + other.moments,
             np.minimum(self.minimum, other.minimum),
             np.maximum(self.maximum, other.maximum),
-            np.concatenate([self.sample, other.sample]),
+            self.sample.followed_by(other.sample),
             _first_of(self.non_finite, other.non_finite),
         )
 
     @property
-    def n_rows(self) -> int:
-        """N."""
-        return self.moments.n_rows
+    def weight(self) -> float:
+        """Sum of the weights of all rows."""
+        return self.moments.weight
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the sample holds every row that counts."""
+        return self.sample.total_weight >= self.weight * (1.0 - 1e-9)
 
 
 def _first_of(left: NonFinite | None, right: NonFinite | None) -> NonFinite | None:
@@ -131,17 +145,21 @@ def sample_threshold(n_rows: int, n_sampled: int) -> int:
     return 2**64 if n_sampled >= n_rows else n_sampled * 2**64 // n_rows
 
 
-def _scan_block(x: NDArray[Any], start: int, threshold: int, seed: int) -> Scan:
-    d = x.shape[1]
-    if len(x) == 0:
-        nothing = Moments(0, np.zeros(d), np.zeros((d, d)))
-        return Scan(nothing, np.full(d, np.inf), np.full(d, -np.inf), np.empty((0, d)))
-    if (bad := find_non_finite(x, start)) is not None:
-        return replace(_scan_block(x[:0], start, threshold, seed), non_finite=bad)
-    moments, minimum, maximum = moments_and_extremes(x)
-    everything = threshold >= 2**64
-    sample = x if everything else x[hash_rows(start, len(x), seed) < np.uint64(threshold)]
-    return Scan(moments, minimum, maximum, sample.astype(np.float64))
+def _scan_block(block: Block, threshold: int, seed: int) -> Scan:
+    n, d = len(block), block.n_features
+    none = Block(np.empty((0, d)), weight=None if block.weight is None else np.empty(0))
+    nothing = Scan(n, Moments.zero(d), np.full(d, np.inf), np.full(d, -np.inf), none)
+    if (bad := find_non_finite(block)) is not None:
+        return replace(nothing, non_finite=bad)
+    sample = block
+    if threshold < 2**64:
+        sample = block.take(hash_rows(block.start, n, seed) < np.uint64(threshold))
+    block, sample = block.present(), sample.present()
+    if len(block) == 0:
+        return nothing
+    moments, minimum, maximum = moments_and_extremes(block)
+    sampled = Block(sample.x.astype(np.float64), weight=sample.weight)
+    return Scan(n, moments, minimum, maximum, sampled)
 
 
 def scan_rows(
@@ -181,7 +199,7 @@ def scan_rows(
             "is the data being written?"
         )
     constant = np.flatnonzero(scan.minimum == scan.maximum)
-    if scan.n_rows > 1 and len(constant) > 0:
+    if scan.weight > 1 and len(constant) > 0:
         which = ", ".join(str(c) for c in constant[:5]) + ", ..." * (len(constant) > 5)
         raise DataError(
             f"column{'s' * (len(constant) > 1)} {which} of the data "

@@ -53,7 +53,7 @@ def estimated_remaining_gain(log_likelihoods: Sequence[float]) -> float:
 _SHARE_OF_PRECISION, _LARGEST_TOL = 0.1, 1e-3
 
 
-def statistical_tol(n_parameters: int, n_rows: int) -> float:
+def statistical_tol(n_parameters: int, n_rows: float) -> float:
     """A remaining gain per row that is worth no pass: a tenth of ``p / (2 N)``, in nats.
 
     The maximum of the likelihood lies about p / (2 N) above that of the truth (Wilks

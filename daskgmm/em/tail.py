@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.em.rows import Additive, Rows
-from daskgmm.kernel import Mixture, log_density
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel import Block, Float64Array, Mixture, log_density
 
 __all__ = ["RowsWithTail", "Tail", "tail_bytes", "tail_rows"]
 
@@ -34,7 +33,8 @@ class Tail:
 
     Parameters
     ----------
-    rows : array of shape (m, D)
+    rows : Block
+        m of them, float64, with their weights.
     log_densities : array of shape (m,)
         In nats.
     indices : array of shape (m,), int64
@@ -44,14 +44,14 @@ class Tail:
         Rows to keep.
     """
 
-    rows: Float64Array
+    rows: Block
     log_densities: Float64Array
     indices: NDArray[np.int64]
     most: int
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
-            np.concatenate([self.rows, other.rows]),
+            self.rows.followed_by(other.rows),
             np.concatenate([self.log_densities, other.log_densities]),
             np.concatenate([self.indices, other.indices]),
             self.most,
@@ -73,18 +73,23 @@ class Tail:
 
     def _taken(self, which: NDArray[np.intp]) -> Self:
         return type(self)(
-            self.rows[which], self.log_densities[which], self.indices[which], self.most
+            self.rows.take(which), self.log_densities[which], self.indices[which], self.most
         )
 
     @classmethod
-    def of_block(cls, x: NDArray[Any], start: int, mixture: Mixture, most: int) -> Self:
-        """Of a block whose first row has index ``start``."""
-        densities = log_density(x, mixture)
-        kept = np.arange(len(x))
-        if len(x) > most:  # ties of the last one stay, for their indices to decide
+    def of_block(cls, block: Block, mixture: Mixture, most: int) -> Self:
+        """Of the rows of a block that count."""
+        indices = block.start + np.arange(len(block), dtype=np.int64)
+        if block.weight is not None:
+            is_present = block.weight > 0
+            block, indices = block.take(is_present), indices[is_present]
+        densities = log_density(block.x, mixture)
+        kept = np.arange(len(block))
+        if len(block) > most:  # ties of the last one stay, for their indices to decide
             kept = np.flatnonzero(densities <= np.partition(densities, most - 1)[most - 1])
-        rows = x[kept].astype(np.float64)
-        return cls(rows, densities[kept], start + kept.astype(np.int64), most).cut()
+        rows = block.take(kept)
+        rows = Block(rows.x.astype(np.float64), weight=rows.weight)
+        return cls(rows, densities[kept], indices[kept], most).cut()
 
 
 T = TypeVar("T", bound=Additive)
@@ -102,14 +107,13 @@ class _WithTail(Generic[T]):
 
 
 def _with_tail(
-    x: NDArray[Any],
-    start: int,
+    block: Block,
     mixture: Mixture,
     most: int,
     function: Callable[..., T],
     args: tuple[Any, ...],
 ) -> _WithTail[T]:
-    return _WithTail(function(x, start, *args), Tail.of_block(x, start, mixture, most))
+    return _WithTail(function(block, *args), Tail.of_block(block, mixture, most))
 
 
 class RowsWithTail:
@@ -136,6 +140,11 @@ class RowsWithTail:
     def n_rows(self) -> int:
         """N."""
         return self._rows.n_rows
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights."""
+        return self._rows.total_weight
 
     @property
     def n_features(self) -> int:

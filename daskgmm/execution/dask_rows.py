@@ -29,13 +29,14 @@ from dask.core import get_deps
 from dask.delayed import Delayed
 from numpy.typing import NDArray
 
-from daskgmm.em.rows import Additive, Source, fold_block, grain_rows, tree_sum
+from daskgmm.em.rows import Additive, Source, WeightSource, fold_block, grain_rows, tree_sum
 from daskgmm.errors import ClusterError, DataError
 from daskgmm.execution.memory import TARGET_BYTES, read_rows
 from daskgmm.execution.scheduler import SCHEDULER_LOST, in_force
+from daskgmm.kernel import Block, Float64Array
 from daskgmm.kernel.blas import single_thread, single_threaded_blas_for_good
 
-__all__ = ["PARTITION_KEY", "DaskRows", "array_of_source", "coalesced"]
+__all__ = ["PARTITION_KEY", "DaskRows", "Weighting", "array_of_source", "coalesced"]
 
 PARTITION_KEY = "fold-"
 """How the keys of tasks that read rows begin: by it they are known from those that add up."""
@@ -132,6 +133,7 @@ class _Work:
     grain: int
     on_worker: bool
     source: Source | None
+    weights: WeightSource | None
     reads_at_once: int
     stop: _Stop = field(default_factory=_Stop)
 
@@ -139,6 +141,31 @@ class _Work:
         """Make the process that a task finds itself in fit for it."""
         if self.on_worker:
             single_threaded_blas_for_good()
+
+    def read(self, start: int, stop: int) -> Block:
+        """Stored rows and their weights."""
+        assert self.source is not None
+        return Block(self.source.read(start, stop), start, self.weight_of(start, stop))
+
+    def weight_of(self, start: int, stop: int) -> Float64Array | None:
+        """Stored weights of rows ``start:stop``; None where there are none."""
+        return None if self.weights is None else self.weights.read(start, stop)
+
+
+@dataclass(frozen=True, eq=False)
+class Weighting:
+    """How often each row of a Dask array, or of a source, counts.
+
+    Attributes
+    ----------
+    weights : dask.array.Array of shape (n_rows,) in the row chunks of the rows, or WeightSource
+        Checked: finite and not negative.
+    total : float
+        Their sum.
+    """
+
+    weights: da.Array | WeightSource
+    total: float
 
 
 class DaskRows:
@@ -156,6 +183,8 @@ class DaskRows:
         Of which the array is, by :func:`array_of_source`; folds read it in pieces.
     reads_at_once : int
         Pieces that a thread has on their way while it works on one.
+    weighting : Weighting, optional
+        Every row counts once if it is not given. With a source it holds a WeightSource.
     """
 
     def __init__(
@@ -165,8 +194,10 @@ class DaskRows:
         n_threads: int | None = None,
         source: Source | None = None,
         reads_at_once: int = 1,
+        weighting: Weighting | None = None,
     ) -> None:
         self.array = array
+        self._weighting = weighting
         self._reads_at_once = reads_at_once
         self._source = source
         self._grain = grain or grain_rows(array.shape[1])
@@ -184,8 +215,17 @@ class DaskRows:
         """D."""
         return int(self.array.shape[1])
 
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights; N where every row counts once."""
+        return float(self.n_rows) if self._weighting is None else self._weighting.total
+
+    @property
+    def _weights(self) -> da.Array | WeightSource | None:
+        return None if self._weighting is None else self._weighting.weights
+
     def fold(self, function: Callable[..., T], *args: Any) -> T:
-        """Sum of ``function(block, start, *args)`` over all grains, by ``tree_sum``."""
+        """Sum of ``function(block, *args)`` over all grains, by ``tree_sum``."""
         scheduler = in_force()
         if self._on_cluster and not scheduler.has_workers:
             # What is in force without the client, the threads of this machine, is not what
@@ -197,9 +237,12 @@ class DaskRows:
         graph: dict[Any, Any]
         terms: list[tuple[Any, ...]]
         if self._source is None:
-            others, blocks = self._blocks
+            others, blocks, weights = self._blocks
             graph = dict(others)
-            terms = [(_fold_partition, block, work_key, i) for i, block in enumerate(blocks)]
+            terms = [
+                (_fold_partition, block, weight, work_key, i)
+                for i, (block, weight) in enumerate(zip(blocks, weights, strict=True))
+            ]
         else:
             graph, n = {}, self.array.numblocks[0]
             here = None if scheduler.has_workers else self._n_threads
@@ -230,18 +273,13 @@ class DaskRows:
         return run
 
     @cached_property
-    def _blocks(self) -> tuple[dict[Any, Any], list[Any]]:
-        """The array's graph, cut and fused once for all passes, and its blocks taken out of it.
-
-        A block goes into the task that folds it, so that its rows never become a key; where
-        others need it too it stays in the graph, and is named by its key.
-        """
-        keys = [(self.array.name, i, 0) for i in range(self.array.numblocks[0])]
-        whole = self.array.__dask_graph__()
-        graph = dict(self.array.__dask_optimize__(whole, keys))
-        graph |= {key: whole[key] for key in keys if key not in graph}  # workers hold it
-        _, dependents = get_deps(graph)
-        return graph, [key if dependents[key] else graph.pop(key) for key in keys]
+    def _blocks(self) -> tuple[dict[Any, Any], list[Any], list[Any]]:
+        """The array's graph, its blocks taken out of it, and their weights' or None for each."""
+        graph, blocks = _taken_apart(self.array)
+        if not isinstance(self._weights, da.Array):
+            return graph, blocks, [None] * len(blocks)
+        of_weights, weights = _taken_apart(self._weights)
+        return graph | of_weights, blocks, weights
 
     def _work(self, function: Callable[..., Any], args: tuple[Any, ...], on_worker: bool) -> _Work:
         return _Work(
@@ -251,13 +289,14 @@ class DaskRows:
             self._grain,
             on_worker,
             self._source,
+            None if isinstance(self._weights, da.Array) else self._weights,
             self._reads_at_once,
         )
 
     def map(
         self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
     ) -> da.Array:
-        """Lazy array of ``function(block, start, *args)``: see :meth:`Rows.map`."""
+        """Lazy array of ``function(block, *args)``: see :meth:`Rows.map`."""
         work, token = self._work(function, args, in_force().has_workers), uuid.uuid4().hex
         shape = {"drop_axis": 1} if columns is None else {"chunks": (self.array.chunks[0], columns)}
         return self.array.map_blocks(
@@ -270,10 +309,27 @@ class DaskRows:
         )
 
 
-def _fold_partition(block: NDArray[Any], work: _Work, i: int) -> Any:
+def _taken_apart(array: da.Array) -> tuple[dict[Any, Any], list[Any]]:
+    """The array's graph, cut and fused once for all passes, and its blocks taken out of it.
+
+    A block goes into the task that folds it, so that its rows never become a key; where
+    others need it too it stays in the graph, and is named by its key.
+    """
+    rest = (0,) * (array.ndim - 1)
+    keys = [(array.name, i, *rest) for i in range(array.numblocks[0])]
+    whole = array.__dask_graph__()
+    graph = dict(array.__dask_optimize__(whole, keys))
+    graph |= {key: whole[key] for key in keys if key not in graph}  # workers hold it
+    _, dependents = get_deps(graph)
+    return graph, [key if dependents[key] else graph.pop(key) for key in keys]
+
+
+def _fold_partition(rows: NDArray[Any], weight: NDArray[Any] | None, work: _Work, i: int) -> Any:
     work.begin()
-    start = int(work.starts[i])
-    return fold_block(np.asarray(block), start, work.grain, work.function, work.args)
+    start, stop = work.starts[i : i + 2].tolist()
+    weight = work.weight_of(start, stop) if weight is None else np.asarray(weight, np.float64)
+    block = Block(np.asarray(rows), start, weight)
+    return fold_block(block, work.grain, work.function, work.args)
 
 
 def _fold_run(work: _Work, first: int, after: int) -> Any:
@@ -286,43 +342,42 @@ def _fold_run(work: _Work, first: int, after: int) -> Any:
         [(i, min(i + step, stop)) for i in range(start, stop, step)]
         for start, stop in pairwise(work.starts[first : after + 1].tolist())
     ]
-    blocks = _read_ahead(source, list(chain.from_iterable(partitions)), work.reads_at_once)
+    blocks = _read_ahead(work, list(chain.from_iterable(partitions)))
 
-    def folded(start: int) -> Any:
+    def folded() -> Any:
         if work.stop.asked:
             raise RuntimeError("the pass has failed elsewhere")
-        return fold_block(next(blocks), start, work.grain, work.function, work.args)
+        return fold_block(next(blocks), work.grain, work.function, work.args)
 
     with closing(blocks):
-        return tree_sum(tree_sum(folded(start) for start, _ in pieces) for pieces in partitions)
+        return tree_sum(tree_sum(folded() for _ in pieces) for pieces in partitions)
 
 
-def _read_ahead(
-    source: Source, pieces: list[tuple[int, int]], n_ahead: int
-) -> Generator[NDArray[Any], None, None]:
-    """Rows of the pieces; while one is worked on, the next ``n_ahead`` are read.
+def _read_ahead(work: _Work, pieces: list[tuple[int, int]]) -> Generator[Block, None, None]:
+    """Rows of the pieces; while one is worked on, the next ``reads_at_once`` are read.
 
     A read waits for the disk, for zarr's event loop and its threads more than it works:
     a thread that did both would leave its core idle a third of the time. An object store
     answers after tens of milliseconds: there one is not enough.
     """
     if len(pieces) == 1:
-        yield source.read(*pieces[0])
+        yield work.read(*pieces[0])
         return
+    n_ahead = work.reads_at_once
     with ThreadPoolExecutor(n_ahead) as readers:
         coming = iter(pieces)
-        ahead = deque(readers.submit(source.read, *piece) for piece in islice(coming, n_ahead))
+        ahead = deque(readers.submit(work.read, *piece) for piece in islice(coming, n_ahead))
         try:
             while ahead:
                 block = ahead.popleft().result()
-                ahead.extend(readers.submit(source.read, *piece) for piece in islice(coming, 1))
+                ahead.extend(readers.submit(work.read, *piece) for piece in islice(coming, 1))
                 yield block
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
 
 
-def _map_partition(block: NDArray[Any], work: _Work, block_id: tuple[int, int]) -> NDArray[Any]:
+def _map_partition(rows: NDArray[Any], work: _Work, block_id: tuple[int, int]) -> NDArray[Any]:
     work.begin()
     start = int(work.starts[block_id[0]])
-    result: NDArray[Any] = work.function(np.asarray(block), start, *work.args)
+    result: NDArray[Any] = work.function(Block(np.asarray(rows), start), *work.args)
     return result

@@ -1,46 +1,72 @@
 """NumPy and SciPy on one block in memory: no Dask, no input or output, no state."""
 
+from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.compilation import must_compile, warm_up
-from daskgmm.kernel.coordinates import Coordinates
+from daskgmm.kernel.components import (
+    COMPONENTS,
+    Components,
+    DiagGaussians,
+    FullGaussians,
+    Gaussians,
+    HasCovariances,
+    HasTangent,
+    SphericalGaussians,
+    TiedGaussians,
+    components_named,
+)
 from daskgmm.kernel.e_step import (
+    DensitySums,
+    density_sums,
     e_step,
     labels,
     log_density,
-    log_density_sums,
     responsibilities,
-    weighted_statistics,
 )
-from daskgmm.kernel.families import FAMILIES, Family, family_named
-from daskgmm.kernel.m_step import m_step
-from daskgmm.kernel.mixture import Mixture, n_parameters
+from daskgmm.kernel.linear_sums import LinearSums
+from daskgmm.kernel.mixture import Mixture, count_parameters, gaussian_mixture
 from daskgmm.kernel.moments import Moments, moments_and_extremes
-from daskgmm.kernel.shared_scatter import can_share_scatter, linear_statistics, with_scatter
-from daskgmm.kernel.statistics import Statistics
+from daskgmm.kernel.passes import Pass, Precision
+from daskgmm.kernel.prior import Prior, Ridge
+from daskgmm.kernel.statistics import Statistics, count_sums, weighted_statistics
 from daskgmm.kernel.sub_blocks import sub_block_bytes
+from daskgmm.kernel.tangent import Coordinates
 from daskgmm.kernel.truncated import Neighbourhoods
 
 __all__ = [
-    "FAMILIES",
+    "COMPONENTS",
+    "Block",
+    "Components",
     "Coordinates",
-    "Family",
+    "DensitySums",
+    "DiagGaussians",
+    "Float64Array",
+    "FullGaussians",
+    "Gaussians",
+    "HasCovariances",
+    "HasTangent",
+    "LinearSums",
     "Mixture",
     "Moments",
     "Neighbourhoods",
+    "Pass",
+    "Precision",
+    "Prior",
+    "Ridge",
+    "SphericalGaussians",
     "Statistics",
-    "can_share_scatter",
+    "TiedGaussians",
+    "components_named",
+    "count_parameters",
+    "count_sums",
+    "density_sums",
     "e_step",
-    "family_named",
+    "gaussian_mixture",
     "labels",
-    "linear_statistics",
     "log_density",
-    "log_density_sums",
-    "m_step",
     "moments_and_extremes",
     "must_compile",
-    "n_parameters",
     "responsibilities",
     "sub_block_bytes",
     "warm_up",
     "weighted_statistics",
-    "with_scatter",
 ]

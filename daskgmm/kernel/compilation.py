@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from daskgmm.kernel.block import Block
 from daskgmm.kernel.formulations.compiled import CompiledNatural, CompiledWhitened
 from daskgmm.kernel.formulations.rounding import FLOAT32, FLOAT64
-from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.mixture import gaussian_mixture
 from daskgmm.kernel.moments import moments_and_extremes
 from daskgmm.kernel.truncated import Neighbourhoods
 
@@ -28,12 +29,12 @@ __all__ = ["must_compile", "warm_up"]
 _AS_USED = ((FLOAT64, FLOAT64), (FLOAT64, FLOAT32), (FLOAT32, FLOAT32))
 """Dtypes of arithmetic and rows."""
 
-_ONE = Mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)), "full")
+_ONE = gaussian_mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)), "full")
 
 
 def _use(formulation: type[CompiledNatural | CompiledWhitened]) -> None:
     for dtype, stored in _AS_USED:
-        formulation(_ONE, dtype).statistics(np.zeros((1, 1), stored))
+        formulation(_ONE, dtype).statistics(Block(np.zeros((1, 1), stored)))
 
 
 def _use_nearest() -> None:
@@ -44,7 +45,7 @@ def _use_nearest() -> None:
 
 def _use_moments() -> None:
     for stored in (FLOAT64, FLOAT32):
-        moments_and_extremes(np.zeros((1, 1), stored))
+        moments_and_extremes(Block(np.zeros((1, 1), stored)))
 
 
 def _use_log_densities() -> None:

@@ -9,59 +9,46 @@ dtype of the block, unless statistics are asked for in float32.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.errors import DataError
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.formulations import formulation_of
 from daskgmm.kernel.formulations.sub_blocked import normalise
 from daskgmm.kernel.mixture import Mixture
-from daskgmm.kernel.statistics import Statistics, add_rows
+from daskgmm.kernel.passes import Pass
+from daskgmm.kernel.statistics import Statistics
 from daskgmm.kernel.sub_blocks import sub_blocks
-from daskgmm.kernel.truncated import Neighbourhoods, truncated_statistics
 
 __all__ = [
+    "DensitySums",
+    "density_sums",
     "e_step",
     "labels",
     "log_density",
-    "log_density_sums",
     "responsibilities",
-    "weighted_statistics",
 ]
 
 
 _FLOAT64 = np.dtype(np.float64)
 
 
-def e_step(
-    x: NDArray[Any],
-    mixture: Mixture,
-    dtype: np.dtype[Any] = _FLOAT64,
-    neighbourhoods: Neighbourhoods | None = None,
-) -> Statistics:
-    """Sufficient statistics of one block of rows.
+def e_step(block: Block, mixture: Mixture) -> Statistics:
+    """Expected sufficient statistics of one block of rows, in float64.
 
     Parameters
     ----------
-    x : ndarray of shape (n_rows, n_features), any real dtype
+    block : Block
     mixture : Mixture
-    dtype : dtype, default=float64
-        Of the arithmetic on single rows. With float32, which takes half the time,
-        statistics are good to 1e-5, relative; where the mixture would lose more, float64
-        is used all the same. Sums over rows are float64 in any case.
-    neighbourhoods : Neighbourhoods, optional
-        Compare each row with the components near it alone. The log-likelihood is then a
-        lower bound; see :mod:`daskgmm.kernel.truncated`.
 
     Returns
     -------
     Statistics
-        In float64, about the mixture's means. ``e_step(a) + e_step(b)`` equals
-        ``e_step(vstack([a, b]))`` up to rounding.
+        About the mixture's means. ``e_step(a) + e_step(b)`` equals the E-step of the rows
+        of both up to rounding; a weight of 2 equals the row given twice, and a row of weight
+        0 counts for nothing.
 
     Raises
     ------
@@ -75,30 +62,8 @@ def e_step(
     Xu and Jordan (1996), On convergence properties of the EM algorithm for
     Gaussian mixtures.
     """
-    if x.shape[1] != mixture.n_features:
-        raise DataError(f"rows have {x.shape[1]} features, the mixture {mixture.n_features}")
-    if neighbourhoods is not None:
-        return truncated_statistics(x, mixture, neighbourhoods, dtype)
-    return formulation_of(mixture, dtype).statistics(x)
-
-
-def weighted_statistics(
-    x: NDArray[Any], resp: Float64Array, centres: Float64Array, covariance_type: str
-) -> Statistics:
-    """Statistics of rows whose responsibilities are given, with log-likelihood 0.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n_rows, n_features)
-    resp : ndarray of shape (n_rows, K)
-    centres : ndarray of shape (K, n_features)
-        What the moments are taken about; best near the components.
-    covariance_type : str
-    """
-    total = Statistics.zero(centres, covariance_type)
-    for span, x_t in sub_blocks(x, len(centres)):
-        add_rows(total, x_t, np.ascontiguousarray(resp[span].T))
-    return replace(total, n_rows=len(x))
+    one = Pass(mixture)
+    return one.complete(one.of(block))
 
 
 def log_density(x: NDArray[Any], mixture: Mixture) -> Float64Array:
@@ -107,10 +72,7 @@ def log_density(x: NDArray[Any], mixture: Mixture) -> Float64Array:
 
 
 def responsibilities(x: NDArray[Any], mixture: Mixture) -> Float64Array:
-    """Probability of each component given each row, shape (n_rows, K), float64.
-
-    Rows sum to 1 up to rounding. Raises as :func:`e_step`.
-    """
+    """Probability of each component given each row, (n_rows, K), float64; raises as log_density."""
     evaluation = formulation_of(mixture, _FLOAT64).evaluation()
     out = np.empty((len(x), mixture.n_components))
     for span, x_t in sub_blocks(x, mixture.n_components):
@@ -128,16 +90,32 @@ def labels(x: NDArray[Any], mixture: Mixture) -> NDArray[np.int64]:
     return out
 
 
-def log_density_sums(x: NDArray[Any], mixture: Mixture) -> tuple[float, float]:
-    """Sums over rows of the log density and of the log responsibility of the likeliest component.
+class DensitySums(NamedTuple):
+    """Sums over rows of a block, each times its weight.
 
-    The first is the log-likelihood; the second, at most 0, is how decided the
-    assignment is: ``ICL = BIC - 2 * second``. Raises as :func:`e_step`.
+    Attributes
+    ----------
+    log_likelihood : float
+        Of the log densities, in nats.
+    log_decided : float
+        Of the log responsibilities of each row's likeliest component; at most 0, it is how
+        decided the assignment is: ``ICL = BIC - 2 * log_decided``.
     """
+
+    log_likelihood: float
+    log_decided: float
+
+
+def density_sums(block: Block, mixture: Mixture) -> DensitySums:
+    """Log-likelihood of a block, and how decided its rows are; raises as :func:`e_step`."""
+    block = block.present()
     evaluation = formulation_of(mixture, _FLOAT64).evaluation()
     log_likelihood, log_decided = 0.0, 0.0
-    for _, x_t in sub_blocks(x, mixture.n_components):
+    for span, x_t in sub_blocks(block.x, mixture.n_components):
         resp, log_total = normalise(evaluation.joint(x_t))
+        decided = np.log(resp.max(axis=0))
+        if block.weight is not None:
+            log_total, decided = log_total * block.weight[span], decided * block.weight[span]
         log_likelihood += float(log_total.sum())
-        log_decided += float(np.log(resp.max(axis=0)).sum())
-    return log_likelihood + len(x) * evaluation.offset, log_decided
+        log_decided += float(decided.sum())
+    return DensitySums(log_likelihood + block.total_weight * evaluation.offset, log_decided)

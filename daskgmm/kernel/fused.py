@@ -5,26 +5,36 @@ responsibilities never leave the first caches and every inner loop runs along th
 of a tile, in vector registers. Each loop works in the dtype of the coefficients that
 it is given; what it adds to is float64.
 
-All in one file: Numba keeps compiled code until the file of the outermost function
-changes, and does not see that another one did.
+The file is longer than others because Numba keeps compiled code until the file of the
+outermost function changes, and does not see that another one did.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.kernel.fused_arrays import (
+    Cells,
+    NaturalArrays,
+    WeightedRows,
+    WhitenedArrays,
+    WhitenedSums,
+)
+
 __all__ = [
+    "MomentArrays",
     "add_natural",
     "add_whitened",
     "find_log_densities",
     "find_nearest",
     "rows_as_compiled",
     "scan_moments",
+    "weighted_rows",
 ]
 
 Array = NDArray[Any]
@@ -34,6 +44,15 @@ def rows_as_compiled(x: Array) -> Array:
     """Rows of a dtype and memory order that the loops are compiled for; a copy if need be."""
     dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float64)
     return np.ascontiguousarray(x, dtype)
+
+
+_EVERY_ROW_ONCE = np.empty(0)
+
+
+def weighted_rows(x: Array, weight: Array | None) -> WeightedRows:
+    """Rows and weights as the loops take them; see :func:`rows_as_compiled`."""
+    given = _EVERY_ROW_ONCE if weight is None else np.ascontiguousarray(weight, np.float64)
+    return WeightedRows(rows_as_compiled(x), given)
 
 
 # Sums may be reordered into vector registers and multiplications fused with additions;
@@ -221,19 +240,60 @@ def _list_active(
     return n
 
 
+_MANTISSA, _ONE_BITS = np.int64(0x000FFFFFFFFFFFFF), np.int64(0x3FF0000000000000)
+_ROOT_OF_2, _LOG_2 = 1.4142135623730951, 0.6931471805599453
+
+
+@_in_order
+def _log64(x: Array, bits: Array) -> None:
+    """Logarithms of a row in place, of normal numbers above 0, to an ulp or so of 1.
+
+    ``x = 2^n m`` with m within a factor sqrt(2) of 1; log(m) by the series of
+    ``2 artanh((m - 1) / (m + 1))``, whose terms from the 21st power on are below 2^-56.
+    ``bits`` must be ``x`` seen as integers.
+    """
+    lanes = len(x)
+    powers = np.empty(lanes)
+    for i in range(lanes):
+        powers[i] = np.float64((bits[i] >> 52) - 1023)
+        bits[i] = (bits[i] & _MANTISSA) | _ONE_BITS
+    for i in range(lanes):
+        is_high = x[i] > _ROOT_OF_2
+        m = 0.5 * x[i] if is_high else x[i]
+        n = powers[i] + 1.0 if is_high else powers[i]
+        s = (m - 1.0) / (m + 1.0)
+        q = s * s
+        p = 1 / 15 + q * (1 / 17 + q * (1 / 19))
+        p = 1 / 9 + q * (1 / 11 + q * (1 / 13 + q * p))
+        p = 1 / 3 + q * (1 / 5 + q * (1 / 7 + q * p))
+        x[i] = n * _LOG_2 + 2.0 * (s + s * q * p)
+
+
 @_inlined
-def _inverted(total: Array, largest: Array, n_rows: int) -> float:
+def _inverted(total: Array, largest: Array, n_rows: int, weight: Array) -> float:
     """Sum of the log densities ``largest + log(total)``; ``total`` becomes its inverse.
 
-    0 beyond ``n_rows``.
+    0 beyond ``n_rows``. Where ``weight`` is not empty, densities and inverses are times it.
     """
     lanes = len(total)
     zero, one = total.dtype.type(0), total.dtype.type(1)
     for i in range(n_rows, lanes):
         largest[i] = zero
         total[i] = one
-    # A total lies between 1 and K: of a product of a few, one logarithm serves all.
     log_likelihood = 0.0
+    if len(weight) > 0:
+        logs = np.empty(lanes)
+        for i in range(lanes):
+            logs[i] = np.float64(total[i])
+        _log64(logs, logs.view(np.int64))
+        for i in range(n_rows):
+            log_likelihood += weight[i] * (np.float64(largest[i]) + logs[i])
+        for i in range(n_rows):
+            total[i] = total.dtype.type(weight[i] / np.float64(total[i]))
+        for i in range(n_rows, lanes):
+            total[i] = zero
+        return log_likelihood
+    # A total lies between 1 and K: of a product of a few, one logarithm serves all.
     for first in range(0, lanes, _LOG_ROWS):
         product = 1.0
         for i in range(first, first + _LOG_ROWS):
@@ -246,10 +306,13 @@ def _inverted(total: Array, largest: Array, n_rows: int) -> float:
 
 
 @_inlined
-def _normalise(joint: Array, bits: Array, n_rows: int, largest: Array, n_k: Array) -> float:
+def _normalise(
+    joint: Array, bits: Array, n_rows: int, weight: Array, largest: Array, n_k: Array
+) -> float:
     """Turn log densities (K, lanes) into responsibilities, in place, 0 beyond ``n_rows``.
 
-    Returns the sum of the rows' log densities; adds their responsibilities to ``n_k``.
+    Returns the sum of the rows' log densities; adds their responsibilities to ``n_k``. All
+    of it is times ``weight`` (n_rows,) where that is not empty.
     ``bits`` is scratch (lanes or more,), of integers as wide as the densities.
     """
     n_components, lanes = joint.shape
@@ -268,7 +331,7 @@ def _normalise(joint: Array, bits: Array, n_rows: int, largest: Array, n_k: Arra
             _exp32(joint[k], bits, powers)
         for i in range(lanes):
             total[i] += joint[k, i]
-    log_likelihood: float = _inverted(total, largest, n_rows)
+    log_likelihood: float = _inverted(total, largest, n_rows, weight)
     for k in range(n_components):
         count = zero
         for i in range(lanes):
@@ -280,7 +343,14 @@ def _normalise(joint: Array, bits: Array, n_rows: int, largest: Array, n_k: Arra
 
 @_inlined
 def _normalise_listed(
-    rows: Array, counts: Array, values: Array, bits: Array, n_rows: int, largest: Array, n_k: Array
+    rows: Array,
+    counts: Array,
+    values: Array,
+    bits: Array,
+    n_rows: int,
+    weight: Array,
+    largest: Array,
+    n_k: Array,
 ) -> float:
     """As :func:`_normalise`, of log densities that are listed; others are zero to rounding."""
     total = np.zeros(len(largest), values.dtype)
@@ -292,7 +362,7 @@ def _normalise_listed(
         _exp32(values, bits, powers)
     for t in range(len(values)):
         total[rows[t]] += values[t]
-    log_likelihood: float = _inverted(total, largest, n_rows)
+    log_likelihood: float = _inverted(total, largest, n_rows, weight)
     for t in range(len(values)):
         values[t] *= total[rows[t]]
     begin = 0
@@ -413,38 +483,22 @@ def _add_listed_sums(
 
 @_compiled
 def add_natural(
-    x: Array,
-    row_bounds: Array,
-    candidates: Array,
-    centre: Array,
-    inverse_scale: Array,
-    first_of: Array,
-    second_of: Array,
-    coefficients: Array,
-    constant: Array,
+    rows_given: WeightedRows,
+    cells: Cells,
+    arrays: NaturalArrays,
     bits: Array,
     n_k: Array,
     sums: Array,
 ) -> float:
     """Add, over rows, responsibilities, and responsibility times products.
 
-    Rows come in cells, each with the components that it is compared with.
-
     Parameters
     ----------
-    x : array of shape (n, D), float32 or float64, C-contiguous
-    row_bounds : array of shape (cells + 1,), int64
-        Cell m has the rows ``row_bounds[m] : row_bounds[m + 1]``.
-    candidates : array of shape (cells, G), int64
-        The components of each.
-    centre, inverse_scale : arrays of shape (D,), float64
-        ``z = (x - centre) * inverse_scale``.
-    first_of, second_of : arrays of shape (P,)
-        Features whose products are the second-order terms.
-    coefficients : array of shape (K, P + D), float32 or float64
-        Of the products and of z, in the log densities. Its dtype is that of the loops.
-    constant : array of shape (K,), of the same dtype
-    bits : array of shape (0,), of integers as wide
+    rows_given : WeightedRows
+    cells : Cells
+    arrays : NaturalArrays
+    bits : array of shape (0,)
+        Its dtype is that of integers as wide as the coefficients.
     n_k, sums : arrays of shape (K,) and (K, P + D), float64
         Added to.
 
@@ -453,6 +507,9 @@ def add_natural(
     float
         Sum of the log densities of the rows.
     """
+    x, weight = rows_given
+    row_bounds, candidates = cells
+    centre, inverse_scale, first_of, second_of, coefficients, constant = arrays
     dtype = coefficients.dtype
     n_terms = coefficients.shape[1]
     n_products = len(first_of)
@@ -488,6 +545,7 @@ def add_natural(
         partial[:], partial_k[:] = 0.0, 0.0
         for start in range(begin, end, lanes):
             n_rows = _load(x, start, end, centre, inverse_scale, z)
+            of_tile = weight[start : start + n_rows]
             for p in range(n_products):
                 first, second = first_of[p], second_of[p]
                 for i in range(lanes):
@@ -498,11 +556,11 @@ def add_natural(
                 listed = _list_active(joint, largest, floor, counts, all_rows, all_values)
                 rows, values = all_rows[:listed], all_values[:listed]
                 log_likelihood += _normalise_listed(
-                    rows, counts, values, scratch, n_rows, largest, partial_k
+                    rows, counts, values, scratch, n_rows, of_tile, largest, partial_k
                 )
                 _add_listed_sums(phi, rows, counts, values, by_row, partial)
             else:
-                log_likelihood += _normalise(joint, scratch, n_rows, largest, partial_k)
+                log_likelihood += _normalise(joint, scratch, n_rows, of_tile, largest, partial_k)
                 _add_sums(phi, joint, partial)
         for c in range(n_chosen):
             k = candidates[m, c]
@@ -514,21 +572,22 @@ def add_natural(
 
 @_compiled
 def find_log_densities(
-    x: Array,
-    centre: Array,
-    inverse_scale: Array,
-    first_of: Array,
-    second_of: Array,
-    coefficients: Array,
-    constant: Array,
-    bits: Array,
-    heights: Array,
-    totals: Array,
+    x: Array, arrays: NaturalArrays, bits: Array, heights: Array, totals: Array
 ) -> None:
-    """Log density of each row as ``heights + log(totals)``, arrays of shape (n,), written over.
+    """Log density of each row as ``heights + log(totals)``, in float64 alone.
 
-    Other parameters are those of :func:`add_natural`. NumPy takes many logarithms at a time.
+    NumPy takes many logarithms at a time.
+
+    Parameters
+    ----------
+    x : array of shape (n, D), float32 or float64, C-contiguous
+    arrays : NaturalArrays
+        With coefficients in float64.
+    bits : array of shape (0,), int64
+    heights, totals : arrays of shape (n,), float64
+        Written over.
     """
+    centre, inverse_scale, first_of, second_of, coefficients, constant = arrays
     dtype = coefficients.dtype
     n_components, n_terms = coefficients.shape
     n_products = len(first_of)
@@ -725,46 +784,32 @@ def _add_scatter(v: Array, w: Array, second: Array) -> None:
 
 @_compiled
 def add_whitened(
-    x: Array,
-    row_bounds: Array,
-    candidates: Array,
-    centre: Array,
-    inverse_scale: Array,
-    means: Array,
-    factors: Array,
-    shifts: Array,
-    heights: Array,
+    rows_given: WeightedRows,
+    cells: Cells,
+    arrays: WhitenedArrays,
     bits: Array,
-    n_k: Array,
-    first: Array,
-    second: Array,
+    sums: WhitenedSums,
 ) -> float:
     """Add, over rows, responsibilities, and moments about the means weighted by them.
 
-    Rows come in cells, as those of :func:`add_natural`.
-
     Parameters
     ----------
-    x : array of shape (n, D), float32 or float64, C-contiguous
-    row_bounds, candidates : arrays of shape (cells + 1,) and (cells, G), int64
-    centre, inverse_scale : arrays of shape (D,), float64
-        ``z = (x - centre) * inverse_scale``.
-    means : array of shape (K, D), float32 or float64
-        In z. Its dtype is that of the loops.
-    factors, shifts : arrays of shape (K, D, D) and (K, D), of the same dtype
-        ``factors[k] @ z + shifts[k]`` has unit covariance under component k, and mean 0;
-        factors are lower triangular.
-    heights : array of shape (K,), of the same dtype
-        Log of the weighted densities at the means.
-    bits : array of shape (0,), of integers as wide
-    n_k, first, second : arrays of shape (K,), (K, D) and (K, D, D), float64
-        Added to; of ``second``, what lies on and below the diagonal.
+    rows_given : WeightedRows
+    cells : Cells
+    arrays : WhitenedArrays
+    bits : array of shape (0,)
+        Its dtype is that of integers as wide as the factors.
+    sums : WhitenedSums
 
     Returns
     -------
     float
         Sum of the log densities of the rows.
     """
+    x, weight = rows_given
+    row_bounds, candidates = cells
+    centre, inverse_scale, means, factors, shifts, heights = arrays
+    n_k, first, second = sums
     dtype = factors.dtype
     d = x.shape[1]
     n_chosen = candidates.shape[1]
@@ -792,6 +837,7 @@ def add_whitened(
         partial_k[:] = 0.0
         for start in range(begin_row, end_row, lanes):
             n_rows = _load(x, start, end_row, centre, inverse_scale, z)
+            of_tile = weight[start : start + n_rows]
             for c in range(n_chosen):
                 k = candidates[m, c]
                 _squares(z, factors[k], shifts[k], y, square)
@@ -807,11 +853,12 @@ def add_whitened(
                     all_values[:listed],
                     scratch,
                     n_rows,
+                    of_tile,
                     largest,
                     partial_k,
                 )
             else:
-                log_likelihood += _normalise(joint, scratch, n_rows, largest, partial_k)
+                log_likelihood += _normalise(joint, scratch, n_rows, of_tile, largest, partial_k)
             begin = 0
             for c in range(n_chosen):
                 n_active = counts[c] if listing else lanes
@@ -848,10 +895,25 @@ def add_whitened(
 _MOMENT_LANES = 128
 
 
+class MomentArrays(NamedTuple):
+    """What the moments of a block are written to.
+
+    Attributes
+    ----------
+    mean, minimum, maximum : arrays of shape (D,), float64
+        Of x.
+    scatter : array of shape (D, D), float64
+        Holds 0; what lies on and below the diagonal is added to.
+    """
+
+    mean: Array
+    scatter: Array
+    minimum: Array
+    maximum: Array
+
+
 @_compiled
-def scan_moments(
-    x: Array, pilot: Array, mean: Array, scatter: Array, minimum: Array, maximum: Array
-) -> None:
+def scan_moments(x: Array, root_weight: Array, pilot: Array, found: MomentArrays) -> None:
     """Mean, scatter and extremes of the rows of a block, all finite, written into arrays.
 
     Each tile has its scatter about its own mean, and they are added by the update of
@@ -860,22 +922,31 @@ def scan_moments(
     Parameters
     ----------
     x : array of shape (n, D), float32 or float64, C-contiguous
+    root_weight : array of shape (n,), float64
+        Square roots of the weights, all above 0; of shape (0,) where every row counts once.
     pilot : array of shape (D,), float64
         Somewhere near the rows, such as the first of them: sums are of x - pilot.
-    mean, minimum, maximum : arrays of shape (D,), float64
-        Of x; written over.
-    scatter : array of shape (D, D), float64
-        Holds 0; what lies on and below the diagonal is added to.
+    found : MomentArrays
+        Written over.
     """
+    mean, scatter, minimum, maximum = found
     n, d = x.shape
+    is_weighted = len(root_weight) > 0
     nothing, ones = np.zeros(d), np.ones(d)
     z = np.zeros((d, _MOMENT_LANES))
     low, high = np.full((d, _MOMENT_LANES), np.inf), np.full((d, _MOMENT_LANES), -np.inf)
-    delta = np.empty(d)
+    delta, root = np.empty(d), np.ones(_MOMENT_LANES)
     mean[:] = 0.0
+    before = 0.0
     for start in range(0, n, _MOMENT_LANES):
         n_rows = _load(x, start, n, nothing, ones, z)
-        share = n_rows / (start + n_rows)
+        here = 1.0 * n_rows
+        if is_weighted:
+            here = 0.0
+            for i in range(n_rows):
+                root[i] = root_weight[start + i]
+                here += root[i] * root[i]
+        share = here / (before + here)
         for j in range(d):
             for i in range(n_rows, _MOMENT_LANES):
                 z[j, i] = z[j, 0]  # counts for no extreme
@@ -887,19 +958,27 @@ def scan_moments(
                 z[j, i] -= pilot[j]
             for i in range(n_rows, _MOMENT_LANES):
                 z[j, i] = 0.0
-            for i in range(_MOMENT_LANES):
-                total += z[j, i]
-            total /= n_rows
+            if is_weighted:
+                for i in range(_MOMENT_LANES):
+                    total += root[i] * root[i] * z[j, i]
+            else:
+                for i in range(_MOMENT_LANES):
+                    total += z[j, i]
+            total /= here
             for i in range(_MOMENT_LANES):
                 z[j, i] -= total
+            if is_weighted:
+                for i in range(_MOMENT_LANES):
+                    z[j, i] *= root[i]
             for i in range(n_rows, _MOMENT_LANES):
                 z[j, i] = 0.0
             delta[j] = total - mean[j]
         _add_scatter(z, z, scatter)
         for a in range(d):
             for b in range(a + 1):
-                scatter[a, b] += start * share * delta[a] * delta[b]
+                scatter[a, b] += before * share * delta[a] * delta[b]
             mean[a] += share * delta[a]
+        before += here
     for j in range(d):
         minimum[j] = low[j].min()
         maximum[j] = high[j].max()

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import linalg
 
 from daskgmm.errors import SingularComponentError
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel.block import Float64Array
 
 __all__ = ["positive_roots", "precision_factors", "scatter_matrix"]
 

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 
-from daskgmm.kernel.families import Family, family_named
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.components import Components, components_named
+from daskgmm.kernel.components.base import Sums
+from daskgmm.kernel.sub_blocks import sub_blocks
 
-__all__ = ["Statistics", "add_rows"]
+__all__ = ["Statistics", "added", "count_sums", "scaled", "weighted_statistics"]
+
+
+def added(left: Sums, right: Sums) -> dict[str, Float64Array]:
+    """Sums of two sets of rows."""
+    return {name: left[name] + right[name] for name in left}
+
+
+def scaled(sums: Sums, factor: float) -> dict[str, Float64Array]:
+    """Sums of rows each of which counts ``factor`` times."""
+    return {name: factor * array for name, array in sums.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Sufficient statistics of rows under a mixture, about given centres.
+    """Expected sufficient statistics of rows under a mixture, about given centres.
 
     Additive: the statistics of two sets of rows are the sum of theirs. Moments are
     taken about centres near the components, never raw, because raw second moments
@@ -24,38 +37,51 @@ class Statistics:
     Parameters
     ----------
     n_rows : int
+        Rows that were read, of whatever weight: whether every row came.
+    weight : float
+        Sum of the weights of the rows, ``n_rows`` where each counts once: what to divide by.
     log_likelihood : float
-        Sum over rows of the log density, in nats.
-    n_k : array of shape (K,)
-        Sum of responsibilities.
-    first : array of shape (K, D)
-        ``sum r (x - centre_k)``.
-    second : array of the family's shape
-        ``sum r (x - centre_k)(x - centre_k)^T``, or of it the diagonal (diag), the
-        trace (spherical), the sum over components (tied).
+        Weighted sum over rows of the log density, in nats.
+    sums : mapping from name to array
+        What the kind of components needs, float64: ``n_k`` (K,), the weighted sum of
+        responsibilities, and for Gaussians ``first`` (K, D), ``sum r (x - centre_k)``, and
+        ``second``, of the covariances' shape.
     centres : array of shape (K, D)
-    covariance_type : str
+    kind : str
+        Of the components; a key of :data:`daskgmm.kernel.COMPONENTS`.
     """
 
     n_rows: int
+    weight: float
     log_likelihood: float
-    n_k: Float64Array
-    first: Float64Array
-    second: Float64Array
+    sums: Mapping[str, Float64Array]
     centres: Float64Array
-    covariance_type: str
+    kind: str
 
     @classmethod
-    def zero(cls, centres: Float64Array, covariance_type: str) -> Self:
+    def zero(cls, centres: Float64Array, kind: str) -> Self:
         """Statistics of no rows: the neutral element of ``+`` at these centres."""
-        k, d = centres.shape
-        shape = family_named(covariance_type).shape(k, d)
-        return cls(0, 0.0, np.zeros(k), np.zeros((k, d)), np.zeros(shape), centres, covariance_type)
+        shapes = components_named(kind).sum_shapes(*centres.shape)
+        return cls(0, 0.0, 0.0, {n: np.zeros(s) for n, s in shapes.items()}, centres, kind)
+
+    def __getitem__(self, name: str) -> Float64Array:
+        """One of the sums."""
+        return self.sums[name]
 
     @property
-    def family(self) -> Family:
-        """The covariance family that ``second`` belongs to."""
-        return family_named(self.covariance_type)
+    def n_k(self) -> Float64Array:
+        """Weighted sum of each component's responsibilities, (K,)."""
+        return self.sums["n_k"]
+
+    @property
+    def law(self) -> type[Components]:
+        """The kind of components that the sums belong to."""
+        return components_named(self.kind)
+
+    @property
+    def log_likelihood_per_row(self) -> float:
+        """Mean log density, in nats: per row of weight 1."""
+        return self.log_likelihood / self.weight
 
     def __add__(self, other: Self) -> Self:
         """Statistics of both sets of rows.
@@ -63,48 +89,62 @@ class Statistics:
         Raises
         ------
         ValueError
-            If the two are about different centres or of different families;
+            If the two are about different centres or of different kinds;
             :meth:`recentre` one first.
         """
         same = self.centres is other.centres or np.array_equal(self.centres, other.centres)
-        if not same or self.covariance_type != other.covariance_type:
+        if not same or self.kind != other.kind:
             raise ValueError(
-                "statistics about different centres or of different families do not add; "
-                "recentre one of them first"
+                "statistics about different centres or of different kinds of components do not "
+                "add; recentre one of them first"
             )
-        return type(self)(
-            self.n_rows + other.n_rows,
-            self.log_likelihood + other.log_likelihood,
-            self.n_k + other.n_k,
-            self.first + other.first,
-            self.second + other.second,
-            self.centres,
-            self.covariance_type,
+        return replace(
+            self,
+            n_rows=self.n_rows + other.n_rows,
+            weight=self.weight + other.weight,
+            log_likelihood=self.log_likelihood + other.log_likelihood,
+            sums=added(self.sums, other.sums),
+        )
+
+    def scaled(self, factor: float) -> Self:
+        """Statistics of the same rows, each of which counts ``factor`` times as much."""
+        return replace(
+            self,
+            weight=factor * self.weight,
+            log_likelihood=factor * self.log_likelihood,
+            sums=scaled(self.sums, factor),
         )
 
     def recentre(self, centres: Float64Array) -> Self:
-        """The same statistics about other centres, shape (K, D); an identity in exact arithmetic."""
-        shift = centres - self.centres
-        return type(self)(
-            self.n_rows,
-            self.log_likelihood,
-            self.n_k,
-            self.first - self.n_k[:, None] * shift,
-            self.family.recentre(self.second, self.n_k, self.first, shift),
-            centres,
-            self.covariance_type,
-        )
+        """The same statistics about other centres, (K, D); an identity in exact arithmetic."""
+        sums = self.law.recentred(self.sums, centres - self.centres)
+        return replace(self, sums=sums, centres=centres)
 
 
-def add_rows(total: Statistics, x_t: Float64Array, resp: Float64Array) -> None:
-    """Add to the moments in ``total``, in place, rows (D, n) of responsibilities (K, n).
+def weighted_statistics(
+    block: Block, resp: Float64Array, centres: Float64Array, kind: str
+) -> Statistics:
+    """Statistics of rows whose responsibilities are given, with log-likelihood 0.
 
-    For arrays that the caller has made and nobody else sees; rows and log-likelihood
-    are the caller's to count.
+    Parameters
+    ----------
+    block : Block
+        Its weights multiply the responsibilities.
+    resp : ndarray of shape (n_rows, K)
+    centres : ndarray of shape (K, n_features)
+        What the moments are taken about; best near the components.
+    kind : str
     """
-    total.n_k[:] += resp.sum(axis=1)
-    deviations = np.empty_like(x_t)
-    for k, r in enumerate(resp):
-        np.subtract(x_t, total.centres[k][:, None], out=deviations)
-        total.first[k] += deviations @ r
-        total.family.add_scatter(total.second, k, deviations, r)
+    total = Statistics.zero(centres, kind)
+    for span, x_t in sub_blocks(block.x, len(centres)):
+        of_span = np.ascontiguousarray(resp[span].T)
+        if block.weight is not None:
+            of_span = of_span * block.weight[span]
+        total.law.add_complete(total.sums, centres, x_t, of_span)
+    return replace(total, n_rows=len(block), weight=block.total_weight)
+
+
+def count_sums(kind: str, k: int, d: int) -> int:
+    """Numbers that statistics of K components in D features hold, for plans of memory."""
+    shapes = components_named(kind).sum_shapes(k, d)
+    return sum(int(np.prod(shape)) for shape in shapes.values())

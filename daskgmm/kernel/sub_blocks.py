@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel.block import Float64Array
 
 __all__ = ["TILE_PRODUCTS", "sub_block_bytes", "sub_blocks"]
 

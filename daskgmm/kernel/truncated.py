@@ -31,9 +31,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.components import HasCovariances
 from daskgmm.kernel.formulations import Formulation, formulation_by_cell_of, formulation_of
 from daskgmm.kernel.formulations.sub_blocked import normalise
+from daskgmm.kernel.fused_arrays import Cells
 from daskgmm.kernel.linalg import precision_factors
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
@@ -107,22 +109,18 @@ class Neighbourhoods:
 
 def _common_factor(mixture: Mixture) -> Float64Array:
     """P (D, D) with ``P P^T`` the inverse of the components' mean covariance."""
-    k, d = mixture.means.shape
-    dense = mixture.family.dense(mixture.covariances, k, d)
-    common: Float64Array = np.tensordot(mixture.weights, dense, 1)
+    assert isinstance(mixture.components, HasCovariances), "else there is no truncation"
+    common: Float64Array = np.tensordot(mixture.weights, mixture.components.dense(), 1)
     factor: Float64Array = precision_factors(common[None], shared=True)[0]
     return factor
 
 
 def _mass(mixture: Mixture, cells: Neighbourhoods) -> Float64Array:
     """Share of rows that is in a cell and is owned by a component, (cells, K): by drawing."""
-    k, d = mixture.means.shape
+    k = mixture.n_components
     rng = np.random.default_rng(0)
     n = max(_DRAWS // k, _FEWEST_DRAWS)
-    drawn = [
-        mean + mixture.family.sample(rng, mixture.covariances, j, (n, d))
-        for j, mean in enumerate(mixture.means)
-    ]
+    drawn = [mixture.components.sample(rng, j, n) for j in range(k)]
     x, shares = np.concatenate(drawn), np.repeat(mixture.weights / n, n)
     cell = cells.cells_of(x)
     order = np.argsort(cell, kind="stable")
@@ -137,46 +135,45 @@ def _mass(mixture: Mixture, cells: Neighbourhoods) -> Float64Array:
 
 
 def truncated_statistics(
-    x: NDArray[Any], mixture: Mixture, neighbourhoods: Neighbourhoods, dtype: np.dtype[Any]
+    block: Block, mixture: Mixture, neighbourhoods: Neighbourhoods, dtype: np.dtype[Any]
 ) -> Statistics:
     """Statistics of a block of rows, each compared with its cell's neighbours alone.
 
-    Parameters are otherwise those of :func:`daskgmm.kernel.e_step`. The log-likelihood is F,
+    ``dtype`` is that of the arithmetic on single rows. The log-likelihood is F,
     a lower bound; the other statistics are those of the posterior that is zero elsewhere.
     """
-    cells = neighbourhoods.cells_of(x)
+    cells = neighbourhoods.cells_of(block.x)
     n_cells = len(neighbourhoods.neighbours)
     bounds = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=n_cells))])
     # Of few bits, numbers are sorted by radix.
     order = np.argsort(cells.astype(np.uint16) if n_cells < 2**16 else cells, kind="stable")
-    x = x[order]
+    block = block.take(order)
     whole = formulation_by_cell_of(mixture, dtype)
     if whole is not None:
-        return whole.statistics_by_cell(x, bounds, neighbourhoods.neighbours)
-    return _cell_by_cell(x, bounds, mixture, neighbourhoods, dtype)
+        return whole.statistics_by_cell(block, Cells(bounds, neighbourhoods.neighbours))
+    return _cell_by_cell(block, bounds, mixture, neighbourhoods, dtype)
 
 
 def _cell_by_cell(
-    x: NDArray[Any],
+    block: Block,
     bounds: NDArray[np.int64],
     mixture: Mixture,
     neighbourhoods: Neighbourhoods,
     dtype: np.dtype[Any],
 ) -> Statistics:
     """As :func:`truncated_statistics`, of rows in the order of cells: an E-step for each."""
-    shared = mixture.family.shared
-    total = Statistics.zero(mixture.means, mixture.covariance_type)
+    total = Statistics.zero(mixture.means, mixture.kind)
     log_likelihood = 0.0
     parts = _parts(mixture, neighbourhoods, dtype)
     for m in np.flatnonzero(np.diff(bounds)).tolist():
-        found = parts[m].statistics(x[bounds[m] : bounds[m + 1]])
+        found = parts[m].statistics(block[bounds[m] : bounds[m + 1]])
         chosen = neighbourhoods.neighbours[m]
         share = mixture.weights[chosen].sum()
-        log_likelihood += found.log_likelihood + found.n_rows * float(np.log(share))
-        total.n_k[chosen] += found.n_k
-        total.first[chosen] += found.first
-        total.second[... if shared else chosen] += found.second
-    return replace(total, n_rows=len(x), log_likelihood=log_likelihood)
+        log_likelihood += found.log_likelihood + found.weight * float(np.log(share))
+        total.law.add_at(total.sums, chosen, found.sums)
+    return replace(
+        total, n_rows=len(block), weight=block.total_weight, log_likelihood=log_likelihood
+    )
 
 
 @lru_cache(maxsize=8)  # asked for with every grain
@@ -184,14 +181,6 @@ def _parts(
     mixture: Mixture, neighbourhoods: Neighbourhoods, dtype: np.dtype[Any]
 ) -> tuple[Formulation, ...]:
     """A formulation of each cell's neighbours, as a mixture of their own."""
-    parts = []
-    for chosen in neighbourhoods.neighbours:
-        weights = mixture.weights[chosen]
-        covariances = mixture.covariances
-        if not mixture.family.shared:
-            covariances = covariances[chosen]
-        part = Mixture(
-            weights / weights.sum(), mixture.means[chosen], covariances, mixture.covariance_type
-        )
-        parts.append(formulation_of(part, dtype))
-    return tuple(parts)
+    return tuple(
+        formulation_of(mixture.take(chosen), dtype) for chosen in neighbourhoods.neighbours
+    )

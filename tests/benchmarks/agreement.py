@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import logsumexp
 
-from daskgmm.kernel import Mixture
+from daskgmm.kernel import Mixture, gaussian_mixture
 
 __all__ = ["TOLERANCE", "differences", "fitted_log_likelihood"]
 
@@ -27,7 +27,7 @@ def log_likelihood(x: NDArray[Any], mixture: Mixture) -> float:
     """Log-likelihood per row of rows (n, D), in nats."""
     rows = x.astype(np.float64)
     k, d = mixture.means.shape
-    covariances = mixture.family.dense(mixture.covariances, k, d)
+    covariances = mixture.components.dense()
     joint = np.empty((k, len(rows)))
     for i, (mean, covariance) in enumerate(zip(mixture.means, covariances, strict=True)):
         lower = cholesky(covariance, lower=True)
@@ -44,7 +44,7 @@ def fitted_log_likelihood(x: NDArray[Any], fitted: Path, covariance: str) -> flo
     with np.load(fitted) as stored:
         parts = {name: stored[name].astype(np.float64) for name in stored.files}
     parts["weights"] /= parts["weights"].sum()  # float32 sums to 1 up to 1e-7 K
-    return log_likelihood(x, Mixture(**parts, covariance_type=covariance))
+    return log_likelihood(x, gaussian_mixture(**parts, kind=covariance))
 
 
 def differences(log_likelihoods: dict[str, float], reference: str) -> dict[str, float]:

@@ -48,7 +48,7 @@ class _NoRows:
 
 
 def _nothing(x: NDArray[Any], start: int, mixture: Mixture) -> Statistics:
-    return Statistics.zero(mixture.means, mixture.covariance_type)
+    return Statistics.zero(mixture.means, mixture.kind)
 
 
 @contextmanager

@@ -20,11 +20,12 @@ from sklearn.datasets import load_sample_image
 
 from daskgmm.em import InMemoryRows
 from daskgmm.kernel import (
+    Block,
     Mixture,
     Neighbourhoods,
+    Ridge,
     Statistics,
     e_step,
-    m_step,
     responsibilities,
     warm_up,
     weighted_statistics,
@@ -65,16 +66,16 @@ def _pixels(k: int, n_rows: int) -> _Case:
     near = np.argmin(np.square(means).sum(axis=1) - 2.0 * x[:20_000] @ means.T, axis=1)
     resp = np.full((len(near), k), 0.01 / k)
     resp[np.arange(len(near)), near] += 0.99
-    mixture = m_step(weighted_statistics(x[:20_000], resp, means, "full"), 1.0)
+    mixture = Ridge(1.0).m_step(weighted_statistics(Block(x[:20_000]), resp, means, "full"))
     for _ in range(_STEPS):
-        mixture = m_step(e_step(x, mixture), 1.0)
+        mixture = Ridge(1.0).m_step(e_step(Block(x), mixture))
     return _Case("pixels", x, mixture)
 
 
 def _e_step(
     x: NDArray[Any], start: int, mixture: Mixture, neighbourhoods: Neighbourhoods | None
 ) -> Statistics:
-    return e_step(x, mixture, neighbourhoods=neighbourhoods)
+    return e_step(Block(x), mixture, neighbourhoods=neighbourhoods)
 
 
 def _cases(

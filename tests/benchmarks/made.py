@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel import Mixture, m_step, weighted_statistics
+from daskgmm.kernel import Block, Mixture, Ridge, gaussian_mixture, weighted_statistics
 
 __all__ = ["draw", "start_of", "truth", "write_start"]
 
@@ -33,7 +33,7 @@ def truth(
     covariances = roots @ np.swapaxes(roots, 1, 2) + 0.1 * np.eye(d)
     weights = rng.uniform(0.5, 1.5, k)
     means = spread * rng.standard_normal((k, d))
-    return Mixture(weights / weights.sum(), means, covariances, "full")
+    return gaussian_mixture(weights / weights.sum(), means, covariances, "full")
 
 
 def _drawn(
@@ -63,7 +63,7 @@ def start_of(mixture: Mixture, covariance: str) -> Mixture:
     k = mixture.n_components
     resp = np.full((len(x), k), _START_SHARE / k)
     resp[np.arange(len(x)), component] += 1.0 - _START_SHARE
-    return m_step(weighted_statistics(x, resp, mixture.means, covariance), 0.0)
+    return Ridge(0.0).m_step(weighted_statistics(Block(x), resp, mixture.means, covariance))
 
 
 def write_start(path: Path, start: Mixture) -> None:

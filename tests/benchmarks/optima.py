@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from daskgmm.errors import SingularComponentError
-from daskgmm.kernel import Mixture, m_step, responsibilities, weighted_statistics
+from daskgmm.kernel import Block, Mixture, Ridge, responsibilities, weighted_statistics
 
 from .contestants import fit_of
 from .suite import Posed, Problem, posed
@@ -168,7 +168,9 @@ def _near_truth(task: Posed, truth: Mixture, rng: np.random.Generator) -> Mixtur
         resp = np.column_stack([resp, resp[:, k] * beyond])
         resp[:, k] *= ~beyond
         means = np.vstack([means, means[k]])
-    return m_step(weighted_statistics(x, resp, means, task.problem.covariance_type), 1e-6)
+    return Ridge(1e-6).m_step(
+        weighted_statistics(Block(x), resp, means, task.problem.covariance_type)
+    )
 
 
 def searched_table(rows: list[dict[str, Any]]) -> Table:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA
 
-from daskgmm.kernel import Mixture, family_named
+from daskgmm.kernel import Mixture, components_named, gaussian_mixture
 
 from .made import draw, truth
 
@@ -91,7 +91,7 @@ class Posed:
     def n_parameters(self) -> int:
         """p, free parameters."""
         k, d = self.problem.n_components, self.x.shape[1]
-        return k - 1 + k * d + family_named(self.problem.covariance_type).n_parameters(k, d)
+        return k - 1 + k * d + components_named(self.problem.covariance_type).n_parameters(k, d)
 
     @property
     def precision(self) -> float:
@@ -178,7 +178,7 @@ def _in_order(mixture: Mixture) -> Draw:
     def rows(n_rows: int, rng: np.random.Generator) -> Float64Array:
         counts = rng.multinomial(n_rows, mixture.weights)
         alone = [
-            Mixture(np.ones(1), mixture.means[[k]], mixture.covariances[[k]], "full")
+            gaussian_mixture(np.ones(1), mixture.means[[k]], mixture.covariances[[k]], "full")
             for k in range(mixture.n_components)
         ]
         return np.concatenate(

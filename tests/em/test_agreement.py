@@ -18,7 +18,7 @@ from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
 
 from daskgmm import GaussianMixture
 from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, run
-from daskgmm.kernel import FAMILIES, Mixture, m_step, weighted_statistics
+from daskgmm.kernel import COMPONENTS, Block, Ridge, gaussian_mixture, weighted_statistics
 
 FAITHFUL = Path(__file__).parents[1] / "data" / "faithful.txt"
 
@@ -27,7 +27,7 @@ def _fit(x, start, max_iter, reg_covar=0.0):
     return run(
         InMemoryRows(x, grain=512),
         start,
-        stepper=PlainEM(reg_covar),
+        stepper=PlainEM(Ridge(reg_covar)),
         stop=STOP_RULES["increment"],
         tol=0.0,
         max_iter=max_iter,
@@ -38,7 +38,7 @@ def _poor_start(x, family, k, seed=0):
     """Responsibilities at random: far from the end, so that 20 iterations move a lot."""
     resp = np.random.default_rng(seed).dirichlet(np.full(k, 0.3), size=len(x))
     centres = np.tile(x.mean(axis=0), (k, 1))
-    return m_step(weighted_statistics(x, resp, centres, family))
+    return Ridge().m_step(weighted_statistics(Block(x), resp, centres, family))
 
 
 def _assert_agree(ours, theirs, units, rtol=1e-9):
@@ -75,7 +75,7 @@ def test_columns_in_bad_units(family, max_iter):
     start = _poor_start(x, family, 3)
     ours, theirs = _fit(x, start, max_iter), fitted_by_sklearn(x, start, max_iter)
     # Spherical covariances are of the size of the largest column, 1e6.
-    units = BAD_SCALES if FAMILIES[family].scale_equivariant else np.full(4, 1e6)
+    units = BAD_SCALES if COMPONENTS[family].scale_equivariant else np.full(4, 1e6)
     _assert_agree(ours, theirs, units)
 
 
@@ -100,7 +100,7 @@ def test_data_far_from_the_origin(family):
     x = rows_of(made_mixture(family, 3, 2, separation=3.0), 1500)
     x = np.round(x * 2**20) / 2**20  # so that adding 1e8 rounds nothing
     near = made_mixture(family, 3, 2, separation=3.0, seed=0)
-    far = Mixture(near.weights, near.means + shift, near.covariances, family)
+    far = gaussian_mixture(near.weights, near.means + shift, near.covariances, family)
     expected, got = _fit(x, near, 20).mixture, _fit(x + shift, far, 20).mixture
     # Means are rounded at 1e8 eps = 1.5e-8, beside deviations of order 1.
     np.testing.assert_allclose(got.weights, expected.weights, rtol=1e-6)
@@ -113,7 +113,7 @@ def test_scikit_learn_loses_data_far_from_the_origin(name):
     # What the test above is worth: (1e8)^2 eps = 2 beside variances of order 1.
     x = rows_of(made_mixture(name, 3, 2, separation=3.0), 1500)
     near = made_mixture(name, 3, 2, separation=3.0, seed=0)
-    far = Mixture(near.weights, near.means + 1e8, near.covariances, name)
+    far = gaussian_mixture(near.weights, near.means + 1e8, near.covariances, name)
     try:
         lost = fitted_by_sklearn(x + 1e8, far, 20)
     except ValueError:  # a covariance that is not positive

@@ -16,13 +16,13 @@ from daskgmm.em.exchanges import (
     with_one_less,
     with_one_more,
 )
-from daskgmm.kernel import Mixture, e_step, m_step, weighted_statistics
+from daskgmm.kernel import Block, Ridge, e_step, gaussian_mixture, weighted_statistics
 
 CORNERS = 8.0 * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 
 
 def _at(rows, mixture):
-    return e_step(rows.array, mixture).log_likelihood / rows.n_rows
+    return e_step(Block(rows.array), mixture).log_likelihood / rows.n_rows
 
 
 def _rows(n=4000, n_threads=1):
@@ -36,7 +36,9 @@ def _of_groups(rows, groups, family):
     corner, half = np.arange(rows.n_rows) % 4, rows.array[:, 0] % 1 > 0.5
     resp = np.stack([np.isin(corner, corners) & part(half) for corners, part in groups], axis=1)
     centres = np.zeros((len(groups), 2))
-    return m_step(weighted_statistics(rows.array, resp.astype(float), centres, family), 1e-6)
+    return Ridge(1e-6).m_step(
+        weighted_statistics(Block(rows.array), resp.astype(float), centres, family)
+    )
 
 
 def every(half):
@@ -49,7 +51,9 @@ def caught(family):
     rows = _rows()
     groups = [([0], lambda half: half), ([0], lambda half: ~half), ([1], every), ([2, 3], every)]
     start = _of_groups(rows, groups, family)
-    fit = run(rows, start, stepper=PlainEM(1e-6), stop=STOP_RULES["gap"], tol=1e-7, max_iter=300)
+    fit = run(
+        rows, start, stepper=PlainEM(Ridge(1e-6)), stop=STOP_RULES["gap"], tol=1e-7, max_iter=300
+    )
     return rows, fit.mixture
 
 
@@ -82,7 +86,9 @@ def test_costs_of_mergers_are_runnalls_bound():
     k, d = 6, 3
     roots = rng.normal(size=(k, d, d))
     covariances = roots @ np.swapaxes(roots, 1, 2) + np.eye(d)
-    mixture = Mixture(rng.dirichlet(np.ones(k)), rng.normal(size=(k, d)), covariances, "full")
+    mixture = gaussian_mixture(
+        rng.dirichlet(np.ones(k)), rng.normal(size=(k, d)), covariances, "full"
+    )
 
     def cost(i, j):
         w, m = mixture.weights[[i, j]], mixture.means[[i, j]]
@@ -108,7 +114,7 @@ def test_two_of_the_same_cost_nothing_to_merge(family):
     one = _of_groups(rows, [([0], every), ([1], every), ([2, 3], every)], family)
     pick = [0, 1, 2, 1]
     shared = one.family.shared
-    same = Mixture(
+    same = gaussian_mixture(
         np.array([0.25, 0.25, 0.25, 0.25]),
         one.means[pick],
         one.covariances if shared else one.covariances[pick],
@@ -124,7 +130,7 @@ def test_a_collapse_leaves_the_mixture_as_it_was():
     x = np.vstack([rng.normal(size=(300, 2)), np.full((40, 2), 7.0)])  # exact copies
     rows = InMemoryRows(x)
     resp = np.column_stack([np.arange(340) < 300, np.arange(340) >= 260, np.ones(340)]) / 2.0
-    start = m_step(weighted_statistics(x, resp, np.zeros((3, 2)), "full"))
+    start = Ridge().m_step(weighted_statistics(Block(x), resp, np.zeros((3, 2)), "full"))
     assert with_exchanges(rows, start, 0.0) is start
 
 
@@ -135,7 +141,9 @@ def test_one_more_goes_where_one_is_two(family):
     best = _at(rows, _of_groups(rows, [([c], every) for c in range(4)], family))
     four = with_one_more(rows, three, 1e-6)
     assert four.n_components == 4
-    fit = run(rows, four, stepper=PlainEM(1e-6), stop=STOP_RULES["gap"], tol=1e-7, max_iter=100)
+    fit = run(
+        rows, four, stepper=PlainEM(Ridge(1e-6)), stop=STOP_RULES["gap"], tol=1e-7, max_iter=100
+    )
     assert fit.log_likelihood > best - 1e-3
 
 

@@ -12,7 +12,7 @@ from daskgmm.em import INITIALISERS, GivenStart, InMemoryRows, scan_rows, start_
 from daskgmm.em.initialise.assign import nearest
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.execution import DaskRows
-from daskgmm.kernel import FAMILIES, labels
+from daskgmm.kernel import COMPONENTS, labels
 
 N, D, K = 2000, 3, 4
 
@@ -98,7 +98,7 @@ def test_clusters_that_stand_apart_are_found(family, name):
     assert adjusted_rand_score(truth, found) == 1.0
 
 
-@pytest.mark.parametrize("name", [n for n, f in FAMILIES.items() if f.scale_equivariant])
+@pytest.mark.parametrize("name", [n for n, f in COMPONENTS.items() if f.scale_equivariant])
 def test_units_do_not_decide_the_assignment(init, name):
     x = np.random.default_rng(0).standard_normal((N, 4)) + 3 * (np.arange(N) % 3)[:, None]
     plain = _start(x, name, init, k=3, reg_covar=0.0)

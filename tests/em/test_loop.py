@@ -19,7 +19,14 @@ from daskgmm.em import (
 )
 from daskgmm.em.loop import MAX_ITER
 from daskgmm.errors import DamagedDataError, DataError, SingularComponentError
-from daskgmm.kernel import FAMILIES, Mixture, e_step, m_step, moments_and_extremes
+from daskgmm.kernel import (
+    COMPONENTS,
+    Block,
+    Ridge,
+    e_step,
+    gaussian_mixture,
+    moments_and_extremes,
+)
 
 
 class Counting(InMemoryRows):
@@ -36,7 +43,7 @@ def _fit(rows, start, stop="gap", tol=1e-6, max_iter=200, reg_covar=0.0, **kwarg
     return run(
         rows,
         start,
-        stepper=PlainEM(reg_covar),
+        stepper=PlainEM(Ridge(reg_covar)),
         stop=STOP_RULES[stop],
         tol=tol,
         max_iter=max_iter,
@@ -65,9 +72,9 @@ def test_history_is_what_the_passes_found(family):
     assert result.log_likelihood == values[-1]
     mixture = start
     for iteration in history:  # the same EM by hand, in the same order of sums
-        statistics = rows.fold(lambda x, start, m: e_step(x, m), mixture)
+        statistics = rows.fold(lambda x, start, m: e_step(Block(x), m), mixture)
         assert iteration.log_likelihood == statistics.log_likelihood / 1000
-        after = m_step(statistics)
+        after = Ridge().m_step(statistics)
         assert iteration.means_moved == pytest.approx(
             np.square(after.means - mixture.means).sum(), rel=1e-12
         )
@@ -118,14 +125,14 @@ def test_a_singular_component_is_named_with_its_pass_and_rows(family):
     # at the second where rounding about a common centre first leaves it a variance of 1e-13.
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.standard_normal((100, 2)), np.full((20, 2), 50.0)])
-    table = FAMILIES[family]
+    table = COMPONENTS[family]
     if table.shape(2, 2) == table.shape(3, 2):  # one covariance for all: all must collapse
         x[:100] = 0.0
         component, text = -1, "after pass [12], the covariance collapsed"
     else:
         component, text = 1, r"after pass [12], .*component 1 .*\(it holds 20 of 120 rows\)"
     eye = table.covariances(np.zeros(table.shape(2, 2)), np.ones(2), 1.0, 2)
-    start = Mixture([0.5, 0.5], [[0.0, 0.0], [50.0, 50.0]], eye, family)
+    start = gaussian_mixture([0.5, 0.5], [[0.0, 0.0], [50.0, 50.0]], eye, family)
     with pytest.raises(SingularComponentError, match=text) as caught:
         _fit(InMemoryRows(x), start)
     assert caught.value.component == component
@@ -136,7 +143,7 @@ def test_a_singular_component_is_named_with_its_pass_and_rows(family):
 
 def test_a_singular_start_costs_no_pass(family):
     rows, start = _case(family)
-    zero = Mixture(start.weights, start.means, 0 * start.covariances, family)
+    zero = gaussian_mixture(start.weights, start.means, 0 * start.covariances, family)
     with pytest.raises(SingularComponentError, match="at the start"):
         _fit(rows, zero)
     assert rows.passes == 0
@@ -203,7 +210,7 @@ def test_rounding_does_not_decide_where_a_fit_stops(monkeypatch):
 
     def noted(x, mixture, dtype, neighbourhoods):
         used.append(dtype)
-        return e_step(x, mixture, dtype, neighbourhoods)
+        return e_step(Block(x), mixture, dtype, neighbourhoods)
 
     monkeypatch.setattr("daskgmm.em.loop.e_step", noted)
     narrow = InMemoryRows(rows.array.astype(np.float32))
@@ -221,7 +228,7 @@ def test_rounding_does_not_decide_where_a_fit_stops(monkeypatch):
 def test_a_known_scatter_changes_nothing_but_rounding(family):
     rows, start = _case(family)
     exact = _fit(rows, start)
-    found = _fit(rows, start, total=moments_and_extremes(rows.array)[0])
+    found = _fit(rows, start, total=moments_and_extremes(Block(rows.array))[0])
     assert len(found.history) == len(exact.history)
     np.testing.assert_allclose(found.log_likelihood, exact.log_likelihood, rtol=1e-12)
     _near(found.mixture, exact.mixture, 1e-9)
@@ -271,7 +278,7 @@ def _truncated(rows, start, max_iter=11, **candidate):
     courses = []
     (result,) = run_together(
         rows,
-        [Candidate(start, PlainEM(1e-9), 0.0, n_near=8, **candidate)],
+        [Candidate(start, PlainEM(Ridge(1e-9)), 0.0, n_near=8, **candidate)],
         stop=STOP_RULES["gap"],
         max_iter=max_iter,
         keep=lambda found: courses.append(found[0]),
@@ -281,7 +288,7 @@ def _truncated(rows, start, max_iter=11, **candidate):
 
 def _many(family, n=20_000):
     start = made_mixture(family, 40, 2, separation=8.0)
-    moved = Mixture(start.weights, start.means + 0.5, start.covariances, family)
+    moved = gaussian_mixture(start.weights, start.means + 0.5, start.covariances, family)
     return rows_of(start, n, seed=1), moved
 
 

@@ -27,7 +27,14 @@ from daskgmm.em import rare as rare_module
 from daskgmm.em.rare import densest_group
 from daskgmm.errors import InterruptedFitError
 from daskgmm.execution import listening
-from daskgmm.kernel import Mixture, e_step, log_density, moments_and_extremes
+from daskgmm.kernel import (
+    Block,
+    Ridge,
+    e_step,
+    gaussian_mixture,
+    log_density,
+    moments_and_extremes,
+)
 
 N, D, K = 150_000, 3, 3
 N_RARE = 40
@@ -141,15 +148,15 @@ def test_what_was_found_outlives_an_interruption(x, tmp_path):
 
 def _branched(mixture, result):
     """A candidate that joins, made of a fit under way."""
-    stepper, history = PlainEM(0.0), result.history
+    stepper, history = PlainEM(Ridge(0.0)), result.history
     course = Course(mixture, mixture, history, None, True, stepper.state, len(history))
     return Candidate(mixture, stepper, 1e-7, course)
 
 
 def _far_off(mixture):
     """No candidate for anything."""
-    return Mixture(
-        mixture.weights, mixture.means + 100.0, mixture.covariances, mixture.covariance_type
+    return gaussian_mixture(
+        mixture.weights, mixture.means + 100.0, mixture.covariances, mixture.kind
     )
 
 
@@ -160,7 +167,7 @@ def test_a_bad_proposal_is_dropped(common):
     def fitted(join):
         return run_together(
             rows,
-            [Candidate(start, PlainEM(0.0), 1e-7)],
+            [Candidate(start, PlainEM(Ridge(0.0)), 1e-7)],
             stop=STOP_RULES["gap"],
             max_iter=50,
             join=join,
@@ -185,7 +192,7 @@ def test_a_bad_proposal_is_dropped(common):
 
 def test_a_good_proposal_goes_on_from_where_it_branched(common):
     truth = made_mixture("full", K, D, separation=4.0)
-    start = Mixture(truth.weights, truth.means + 0.5, truth.covariances, "full")
+    start = gaussian_mixture(truth.weights, truth.means + 0.5, truth.covariances, "full")
     rows = InMemoryRows(common[:20_000])
 
     def join(results):
@@ -195,7 +202,7 @@ def test_a_good_proposal_goes_on_from_where_it_branched(common):
 
     first, joined = run_together(
         rows,
-        [Candidate(start, PlainEM(0.0), 1e-7)],
+        [Candidate(start, PlainEM(Ridge(0.0)), 1e-7)],
         stop=STOP_RULES["gap"],
         max_iter=50,
         join=join,
@@ -204,14 +211,14 @@ def test_a_good_proposal_goes_on_from_where_it_branched(common):
     assert [i.n_iter for i in joined.history] == list(range(1, len(joined.history) + 1))
     assert (np.diff([i.log_likelihood for i in joined.history]) >= -1e-14).all()
     assert joined.history[2].log_likelihood == pytest.approx(
-        e_step(rows.array, truth).log_likelihood / rows.n_rows, rel=1e-13
+        e_step(Block(rows.array), truth).log_likelihood / rows.n_rows, rel=1e-13
     )
 
 
 def test_a_group_has_to_lie_denser_than_the_mixture_says():
     truth = made_mixture("full", 2, 2)
     x = rows_of(truth, 50_000, seed=4)
-    moments = moments_and_extremes(x)[0]
+    moments = moments_and_extremes(Block(x))[0]
     densities = log_density(x, truth)
     worst = np.argsort(densities)[:4096]
     assert densest_group(x[worst], densities[worst], moments) is None
@@ -230,7 +237,9 @@ def test_few_scattered_outliers_are_no_component():
     both = np.concatenate([x, outliers])
     densities = log_density(both, truth)
     worst = np.argsort(densities)[:4096]
-    assert densest_group(both[worst], densities[worst], moments_and_extremes(both)[0]) is None
+    assert (
+        densest_group(both[worst], densities[worst], moments_and_extremes(Block(both))[0]) is None
+    )
 
 
 def test_a_sample_of_half_the_rows_is_not_looked_beyond(common):

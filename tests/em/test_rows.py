@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from made_data import made_mixture, rows_of
 
 from daskgmm.em.rows import InMemoryRows, _guided_runs, fold_block, grain_rows, tree_sum
-from daskgmm.kernel import e_step
+from daskgmm.kernel import Block, e_step
 
 TERMS = st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=70)
 
@@ -103,7 +103,7 @@ def test_the_number_of_threads_changes_no_bit(family, n_threads):
 
     def statistics(threads):
         return InMemoryRows(x, grain=128, n_threads=threads).fold(
-            lambda block, start: e_step(block, mixture)
+            lambda block, start: e_step(Block(block), mixture)
         )
 
     got, expected = statistics(n_threads), statistics(1)

@@ -14,6 +14,7 @@ from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, run, scan_rows
 from daskgmm.em.rows import statistics_of
 from daskgmm.em.scan import hash_rows, sample_threshold
 from daskgmm.errors import DamagedDataError, DataError, NonFiniteError
+from daskgmm.kernel import Ridge
 
 
 def _rows(n=5000, seed=0):
@@ -166,7 +167,7 @@ def test_the_gap_law():
     rows = InMemoryRows(rows_of(truth, n_rows, seed=2))
 
     def optimum(some):
-        em, gap = PlainEM(0.0), STOP_RULES["gap"]
+        em, gap = PlainEM(Ridge(0.0)), STOP_RULES["gap"]
         return run(some, truth, stepper=em, stop=gap, tol=1e-12, max_iter=200).mixture
 
     def at(mixture):

@@ -10,13 +10,13 @@ from made_data import made_mixture, rows_of
 from daskgmm.em import InMemoryRows
 from daskgmm.em.tail import RowsWithTail, Tail, tail_rows
 from daskgmm.execution import DaskRows
-from daskgmm.kernel import e_step, log_density
+from daskgmm.kernel import Block, e_step, log_density
 
 N, D = 20_000, 3
 
 
 def _e_step(x, start, mixture):
-    return e_step(x, mixture)
+    return e_step(Block(x), mixture)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_what_the_fold_is_for_is_not_touched(x, mixture):
     for _ in range(2):  # the second fold has no tail beside it
         found = watched.fold(_e_step, mixture)
         assert found.log_likelihood == expected.log_likelihood
-        assert found.second.tobytes() == expected.second.tobytes()
+        assert found["second"].tobytes() == expected["second"].tobytes()
 
 
 def test_a_tail_of_few_rows_has_them_all(mixture):

@@ -24,7 +24,7 @@ from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, run, scan_rows
 from daskgmm.em.rows import grain_rows
 from daskgmm.errors import DataError, MemoryLimitError, NonFiniteError
 from daskgmm.execution import DaskRows, array_of_source, coalesced
-from daskgmm.kernel import Mixture, e_step
+from daskgmm.kernel import Block, Mixture, Ridge, e_step
 from daskgmm.storage import open_source
 
 N, D, K = 80_000, 32, 3
@@ -52,7 +52,7 @@ def _fit_rows(rows, start, max_iter=3):
     return run(
         rows,
         start,
-        stepper=PlainEM(1e-6),
+        stepper=PlainEM(Ridge(1e-6)),
         stop=STOP_RULES["gap"],
         tol=0.0,
         max_iter=max_iter,
@@ -184,8 +184,8 @@ def test_any_chunks_give_the_same_sums_to_rounding(x, sizes, grain):
     x, truth = x[: sum(sizes), :4], FOUR
     array = da.from_array(x, chunks=(tuple(sizes), D))
     with dask.config.set(scheduler="synchronous"):
-        got = DaskRows(array, grain=grain).fold(lambda b, start, m: e_step(b, m), truth)
-    want = e_step(x, truth)
+        got = DaskRows(array, grain=grain).fold(lambda b, start, m: e_step(Block(b), m), truth)
+    want = e_step(Block(x), truth)
     assert got.n_rows == want.n_rows
     for name in ("log_likelihood", "n_k", "first", "second"):
         a, b = getattr(got, name), getattr(want, name)
@@ -282,7 +282,7 @@ def test_a_task_reads_no_more_than_it_should():
 
 
 def _e_step(block, start, mixture):
-    return e_step(block, mixture)
+    return e_step(Block(block), mixture)
 
 
 class NoRows:

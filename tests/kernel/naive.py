@@ -44,7 +44,7 @@ def naive_e_step(x: np.ndarray, mixture: Mixture, centres: np.ndarray | None = N
     k, d = mixture.means.shape
     x = x.astype(np.longdouble)
     means = mixture.means.astype(np.longdouble)
-    dense = mixture.family.dense(mixture.covariances, k, d).astype(np.longdouble)
+    dense = mixture.components.dense().astype(np.longdouble)
     joint = np.empty((len(x), k), np.longdouble)
     for j in range(k):
         lower, deviations = _lower(dense[j]), (x - means[j]).T

@@ -7,10 +7,11 @@ import pytest
 from made_data import made_mixture, rows_of
 
 from daskgmm.kernel import (
-    Mixture,
+    Block,
+    Ridge,
     e_step,
+    gaussian_mixture,
     log_density,
-    m_step,
     responsibilities,
     weighted_statistics,
 )
@@ -20,7 +21,7 @@ def test_parameters_are_weighted_moments(family):
     mixture = made_mixture(family, 3, 3)
     x = rows_of(mixture, 4000)
     resp = responsibilities(x, mixture)
-    after = m_step(e_step(x, mixture))
+    after = Ridge().m_step(e_step(Block(x), mixture))
     n_k = resp.sum(axis=0)
     means = resp.T @ x / n_k[:, None]
     each = [np.cov(x.T, aweights=r, bias=True) for r in resp.T]
@@ -41,7 +42,7 @@ def test_families_are_averages_of_the_full_one():
     rng = np.random.default_rng(0)
     x, resp = rng.standard_normal((500, 3)) + 5, rng.dirichlet(np.ones(4), size=500)
     by = {
-        name: m_step(weighted_statistics(x, resp, np.full((4, 3), 5.0), name))
+        name: Ridge().m_step(weighted_statistics(Block(x), resp, np.full((4, 3), 5.0), name))
         for name in ("full", "tied", "diag", "spherical")
     }
     full = by["full"].covariances
@@ -56,8 +57,8 @@ def test_families_are_averages_of_the_full_one():
 
 def test_reg_covar_is_added_to_each_variance(family):
     mixture = made_mixture(family, 3, 3)
-    statistics = e_step(rows_of(mixture, 500), mixture)
-    dense = [mixture.family.dense(m_step(statistics, reg).covariances, 3, 3) for reg in (0.0, 0.25)]
+    statistics = e_step(Block(rows_of(mixture, 500)), mixture)
+    dense = [Ridge(reg).m_step(statistics).components.dense() for reg in (0.0, 0.25)]
     np.testing.assert_allclose(
         dense[1], dense[0] + 0.25 * np.eye(3), rtol=1e-14, atol=1e-15
     )  # one rounding
@@ -68,14 +69,14 @@ def test_likelihood_never_falls_without_regularisation(family, seed):
     truth = made_mixture(family, 3, 2, seed=seed, separation=1.0)
     x = rows_of(truth, 1000, seed=seed)
     # A poor start: everything in one place.
-    mixture = Mixture(
-        truth.weights, 0.1 * truth.means, 4.0 * truth.covariances, truth.covariance_type
+    mixture = gaussian_mixture(
+        truth.weights, 0.1 * truth.means, 4.0 * truth.covariances, truth.kind
     )
     seen = []
     for _ in range(40):
-        statistics = e_step(x, mixture)
+        statistics = e_step(Block(x), mixture)
         seen.append(statistics.log_likelihood)
-        mixture = m_step(statistics)
+        mixture = Ridge().m_step(statistics)
     gains = np.diff(seen)
     # sqrt(n) eps of the sum of |log density|.
     assert (gains >= -1e-12 * np.abs(seen[-1])).all()
@@ -87,9 +88,9 @@ def test_the_step_of_a_mean_is_a_scaled_gradient(family):
     k, d = 3, 2
     mixture = made_mixture(family, k, d, separation=1.0)
     x = rows_of(mixture, 800, seed=3) + 0.3
-    statistics = e_step(x, mixture)
-    step = m_step(statistics).means - mixture.means
-    dense = mixture.family.dense(mixture.covariances, k, d)
+    statistics = e_step(Block(x), mixture)
+    step = Ridge().m_step(statistics).means - mixture.means
+    dense = mixture.components.dense()
     h = 1e-5
     gradient = np.empty((k, d))
     for j in range(k):
@@ -98,7 +99,7 @@ def test_the_step_of_a_mean_is_a_scaled_gradient(family):
             for sign in (1, -1):
                 means = np.array(mixture.means)
                 means[j, i] += sign * h
-                moved = Mixture(mixture.weights, means, mixture.covariances, family)
+                moved = gaussian_mixture(mixture.weights, means, mixture.covariances, family)
                 sides.append(log_density(x, moved).sum())
             gradient[j, i] = (sides[0] - sides[1]) / (2 * h)
     expected = np.einsum("kij,kj->ki", dense, gradient) / statistics.n_k[:, None]
@@ -116,5 +117,5 @@ def test_the_step_of_the_weights_is_a_scaled_gradient(family):
     # dl/dw_k = sum_i N(x_i | k) / p(x_i) = sum_i r_ik / w_k.
     gradient = responsibilities(x, mixture).sum(axis=0) / w
     expected = (np.diag(w) - np.outer(w, w)) @ gradient / len(x)
-    step = m_step(e_step(x, mixture)).weights - w
+    step = Ridge().m_step(e_step(Block(x), mixture)).weights - w
     np.testing.assert_allclose(step, expected, rtol=1e-10, atol=1e-13)  # eps * K of 1

@@ -13,8 +13,15 @@ import numpy as np
 from daskgmm.em.initialise.assign import INITIALISERS, nearest
 from daskgmm.em.scan import Scan
 from daskgmm.errors import DataError, ParameterError
-from daskgmm.kernel import Mixture, family_named, m_step, weighted_statistics
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel import (
+    Float64Array,
+    HasCovariances,
+    Mixture,
+    Prior,
+    components_named,
+    gaussian_mixture,
+    weighted_statistics,
+)
 
 __all__ = ["INITIALISERS", "GivenStart", "start_mixture"]
 
@@ -39,7 +46,7 @@ def start_mixture(
     n_components: int,
     covariance_type: str,
     init_params: str,
-    reg_covar: float,
+    prior: Prior,
     rng: np.random.RandomState,
     given: GivenStart | None = None,
 ) -> Mixture:
@@ -53,7 +60,7 @@ def start_mixture(
     covariance_type : str
     init_params : str
         A key of :data:`INITIALISERS`.
-    reg_covar : float
+    prior : Prior
     rng : RandomState
         Source of all randomness here.
     given : GivenStart, optional
@@ -72,25 +79,25 @@ def start_mixture(
         assert given.weights is not None
         assert given.means is not None
         assert given.covariances is not None
-        return Mixture(given.weights, given.means, given.covariances, covariance_type)
+        return gaussian_mixture(given.weights, given.means, given.covariances, covariance_type)
     try:
         assign = INITIALISERS[init_params]
     except (KeyError, TypeError):
         known = ", ".join(INITIALISERS)
         raise ParameterError(f"init_params must be one of {known}; got {init_params!r}") from None
     _check_distinct(scan, n_components)
-    family = family_named(covariance_type)
+    law = components_named(covariance_type)
     # Distances should not depend on units, where the family does not.
-    scale = np.sqrt(scan.moments.variances) if family.scale_equivariant else np.ones(1)
+    scale = np.sqrt(scan.moments.variances) if law.is_scale_equivariant() else np.ones(1)
     scale = np.where(scale > 0, scale, 1.0)
     shift = scan.moments.mean
-    z = (scan.sample - shift) / scale
+    z = (scan.sample.x - shift) / scale
     if given.means is not None:
         resp = nearest(z, (given.means - shift) / scale)
     else:
         resp = assign(z, n_components, rng)
-    mixture = _m_step_of_sample(scan, resp, covariance_type, reg_covar)
-    return Mixture(
+    mixture = _m_step_of_sample(scan, resp, covariance_type, prior)
+    return gaussian_mixture(
         mixture.weights if given.weights is None else given.weights,
         mixture.means if given.means is None else given.means,
         mixture.covariances if given.covariances is None else given.covariances,
@@ -99,7 +106,7 @@ def start_mixture(
 
 
 def _m_step_of_sample(
-    scan: Scan, resp: Float64Array, covariance_type: str, reg_covar: float
+    scan: Scan, resp: Float64Array, covariance_type: str, prior: Prior
 ) -> Mixture:
     """M-step with covariances drawn a little towards their mean over components.
 
@@ -107,19 +114,22 @@ def _m_step_of_sample(
     starting singular and do not show in one of many (as many as the degrees of
     freedom of the prior of Fraley and Raftery 2007).
     """
-    n_k = resp.sum(axis=0)
+    sample = scan.sample
+    counted = resp if sample.weight is None else resp * sample.weight[:, None]
+    n_k = counted.sum(axis=0)
     mean = scan.moments.mean
-    centres = mean + resp.T @ (scan.sample - mean) / np.maximum(n_k, 1.0)[:, None]
-    mixture = m_step(weighted_statistics(scan.sample, resp, centres, covariance_type), reg_covar)
+    centres = mean + counted.T @ (sample.x - mean) / np.maximum(n_k, 1.0)[:, None]
+    mixture = prior.m_step(weighted_statistics(sample, resp, centres, covariance_type))
+    assert isinstance(mixture.components, HasCovariances)
     prior_rows = mixture.n_features + 2.0
-    covariances = mixture.family.shrink(
-        mixture.covariances, mixture.weights, prior_rows / (n_k + prior_rows)
+    return Mixture(
+        mixture.weights,
+        mixture.components.shrunk(mixture.weights, prior_rows / (n_k + prior_rows)),
     )
-    return Mixture(mixture.weights, mixture.means, covariances, covariance_type)
 
 
 def _check_distinct(scan: Scan, n_components: int) -> None:
-    sample = scan.sample
+    sample = scan.sample.x
     few = sample[: 8 * n_components]
     if len(np.unique(few, axis=0)) >= n_components:
         return

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.metrics import pairwise_distances_argmin
 
+from daskgmm.kernel import Float64Array
 from daskgmm.kernel.blas import single_thread
-from daskgmm.kernel.families.base import Float64Array
 
 __all__ = ["INITIALISERS", "nearest"]
 

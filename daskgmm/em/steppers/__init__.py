@@ -12,13 +12,13 @@ from daskgmm.em.steppers.base import Step, Stepper
 from daskgmm.em.steppers.plain import PlainEM
 from daskgmm.em.steppers.squarem import Squarem
 from daskgmm.em.steppers.surrogate import Surrogate
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel import Block, Prior
 
 __all__ = ["STEPPERS", "PlainEM", "Squarem", "Step", "Stepper", "Surrogate"]
 
-STEPPERS: dict[str, Callable[[float, Float64Array, int], Stepper]] = {
+STEPPERS: dict[str, Callable[[Prior, Block, int], Stepper]] = {
     "surrogate": Surrogate,
-    "squarem": lambda reg_covar, sample, n_threads: Squarem(reg_covar),
-    "plain": lambda reg_covar, sample, n_threads: PlainEM(reg_covar),
+    "squarem": lambda prior, sample, n_threads: Squarem(prior),
+    "plain": lambda prior, sample, n_threads: PlainEM(prior),
 }
-"""Makers of steppers, of ``(reg_covar, sample, n_threads)``."""
+"""Makers of steppers, of ``(prior, sample, n_threads)``."""

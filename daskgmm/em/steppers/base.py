@@ -9,7 +9,7 @@ import numpy as np
 
 from daskgmm.kernel import Mixture, Statistics
 
-__all__ = ["Step", "Stepper", "has_fallen", "objective"]
+__all__ = ["Step", "Stepper", "has_fallen"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,18 +53,6 @@ class Stepper(Protocol):
         ``tol`` is what the stop rule compares with: work for less is in vain.
         """
         ...
-
-
-def objective(mixture: Mixture, statistics: Statistics, reg_covar: float) -> float:
-    """What accepted passes never lower: the log-likelihood per row, less what regularises it.
-
-    Adding reg_covar to variances in each M-step climbs ``l - reg_covar / 2 sum_k w_k
-    tr(inv(Sigma_k))``, up to its dependence on weights, and not l.
-    """
-    k, d = mixture.means.shape
-    traces = mixture.family.variances(mixture.family.precisions(mixture.factors), k, d).sum(axis=1)
-    penalty = 0.5 * reg_covar * float(mixture.weights @ traces)
-    return statistics.log_likelihood / statistics.n_rows - penalty
 
 
 def has_fallen(now: float, before: float) -> bool:

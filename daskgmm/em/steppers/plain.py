@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from daskgmm.em.steppers.base import Step
-from daskgmm.kernel import Mixture, Statistics, m_step
+from daskgmm.kernel import Mixture, Prior, Statistics
 
 __all__ = ["PlainEM", "PlainState"]
 
@@ -19,10 +19,10 @@ class PlainState:
 class PlainEM:
     """The EM algorithm of Dempster, Laird and Rubin (1977)."""
 
-    reg_covar: float
+    prior: Prior
     state: PlainState = field(default_factory=PlainState)
 
     def next(self, mixture: Mixture, statistics: Statistics, tol: float) -> Step:
         """The M-step."""
-        updated = m_step(statistics, self.reg_covar)
+        updated = self.prior.m_step(statistics)
         return Step(updated, updated)

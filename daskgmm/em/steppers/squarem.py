@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daskgmm.em.steppers.base import Step, has_fallen, objective
+from daskgmm.em.steppers.base import Step, has_fallen
 from daskgmm.errors import ParameterError, SingularComponentError
-from daskgmm.kernel import Coordinates, Mixture, Statistics, m_step
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel import Coordinates, Float64Array, Mixture, Prior, Statistics
 
 __all__ = ["Squarem", "SquaremState"]
 
@@ -61,23 +60,23 @@ class Squarem:
 
     Parameters
     ----------
-    reg_covar : float
+    prior : Prior
     """
 
-    def __init__(self, reg_covar: float) -> None:
-        self._reg_covar = reg_covar
+    def __init__(self, prior: Prior) -> None:
+        self._prior = prior
         self.state = SquaremState()
 
     def next(self, mixture: Mixture, statistics: Statistics, tol: float) -> Step:
         """The M-step, or every second time a point beyond it; back where that was lower."""
-        now = objective(mixture, statistics, self._reg_covar)
+        now = self._prior.objective(mixture, statistics)
         if self.state.extrapolated:
             self.state.extrapolated = False
             if has_fallen(now, self.state.before):
                 assert self.state.kept is not None
                 self.state.longest = max(1.0, self.state.longest / _GROWTH)
                 return Step(self.state.kept, self.state.kept, accepted=False, remaining_gain=np.inf)
-        updated = m_step(statistics, self._reg_covar)
+        updated = self._prior.m_step(statistics)
         base, self.state.base = self.state.base, None
         self.state.before, self.state.kept = now, updated
         try:
@@ -106,7 +105,7 @@ class Squarem:
         if length == self.state.longest:
             self.state.longest *= _GROWTH
         beyond = coordinates.mixture(2 * length * first + length**2 * bend)
-        beyond.factors  # noqa: B018 (raises here, where there is a way back)
+        beyond.check()  # raises here, where there is a way back
         self.state.extrapolated = True
         return Step(beyond, updated, remaining_gain=remaining)
 

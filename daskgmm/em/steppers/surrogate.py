@@ -22,18 +22,17 @@ symmetric rank one update.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
 from daskgmm.em.rows import InMemoryRows, rows_of_sample, statistics_of
-from daskgmm.em.steppers.base import Step, has_fallen, objective
+from daskgmm.em.steppers.base import Step, has_fallen
 from daskgmm.em.stopping import estimated_remaining_gain, statistical_tol
 from daskgmm.errors import ParameterError, SingularComponentError
-from daskgmm.kernel import Coordinates, Mixture, Statistics, m_step
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel import Block, Coordinates, Float64Array, Mixture, Prior, Statistics
 
 __all__ = ["Surrogate", "SurrogateState"]
 
@@ -122,29 +121,29 @@ class Surrogate:
 
     Parameters
     ----------
-    reg_covar : float
-    sample : array of shape (n, D)
+    prior : Prior
+    sample : Block
         A uniform sample of the rows. Every fourth or sixteenth of it is used as long as
         that predicts well what passes find.
     n_threads : int
     """
 
-    def __init__(self, reg_covar: float, sample: Float64Array, n_threads: int = 1) -> None:
-        self._reg_covar = reg_covar
+    def __init__(self, prior: Prior, sample: Block, n_threads: int = 1) -> None:
+        self._prior = prior
         self._sample = sample
         self._n_threads = n_threads
         self.state = SurrogateState()
 
     @classmethod
-    def of_rows(cls, reg_covar: float, rows: InMemoryRows) -> Self:
+    def of_rows(cls, prior: Prior, rows: InMemoryRows) -> Self:
         """With all of some rows in memory for their own sample: then it is exact."""
-        stepper = cls(reg_covar, rows.array, rows.n_threads)
+        stepper = cls(prior, rows.block, rows.n_threads)
         stepper.state.thinning, stepper.state.damping = 1, 0.0
         return stepper
 
     def next(self, mixture: Mixture, statistics: Statistics, tol: float) -> Step:
         """The surrogate's maximiser; a step of EM where that failed."""
-        now = objective(mixture, statistics, self._reg_covar)
+        now = self._prior.objective(mixture, statistics)
         fell = bool(self.state.points) and has_fallen(now, self.state.points[-1].objective)
         if fell and self.state.proposal is None:
             # A step of EM can fall by what regularises weights, which it leaves out: the end.
@@ -156,7 +155,7 @@ class Surrogate:
             self.state.points.clear()
         if not fell:
             self.state.falls = 0
-            self.state.updated = m_step(statistics, self._reg_covar)
+            self.state.updated = self._prior.m_step(statistics)
         else:
             self.state.falls += 1
         updated = self.state.updated
@@ -164,7 +163,7 @@ class Surrogate:
         # A second fall in a row, or one of a step as short as EM's: it is no guide here.
         lost = self.state.falls > 1 or (fell and self.state.damping >= _MOST_DAMPING)
         self.state.proposal = (
-            None if lost or not self.state.points else self._maximise(statistics.n_rows, tol)
+            None if lost or not self.state.points else self._maximise(statistics.weight, tol)
         )
         if self.state.proposal is None:
             return Step(updated, updated, not fell, np.inf if fell else None)
@@ -191,7 +190,7 @@ class Surrogate:
             self.state.origin, coordinates = mixture, Coordinates(mixture)
             self.state.points.clear()
             u = np.zeros(coordinates.size)
-        with_ridge = _with_ridge(statistics, self._reg_covar)
+        with_ridge = self._prior.with_pseudo_rows(statistics)
         point = Point(u, now, coordinates.gradient(u, mixture, with_ridge), not fell)
         self.state.points.insert(-1 if fell else len(self.state.points), point)
         del self.state.points[:-_MOST_POINTS]
@@ -210,14 +209,14 @@ class Surrogate:
         if not low <= ratio <= high:
             self.state.thinning = max(1, self.state.thinning // 4)
 
-    def _maximise(self, n_rows: int, tol: float) -> Proposal | None:
+    def _maximise(self, n_rows: float, tol: float) -> Proposal | None:
         assert self.state.origin is not None
         coordinates, best = Coordinates(self.state.origin), self.state.points[-1]
         if self.state.thinning == 0:
             enough = max(_FEWEST, _ROWS_PER_PARAMETER * coordinates.origin.n_parameters)
             fits = [t for t in (1, 4, 16, 64) if len(self._sample) >= t * enough]
             self.state.thinning = max(fits, default=1)
-        sample = np.ascontiguousarray(self._sample[:: self.state.thinning])
+        sample = self._sample.thinned(self.state.thinning)
         rows = rows_of_sample(sample, self._n_threads)
         try:
             surrogate = _Surrogate(rows, coordinates, best, self.state.points[:-1])
@@ -260,7 +259,7 @@ class _Surrogate:
     def _of_sample(self, u: Float64Array) -> tuple[float, Float64Array]:
         mixture = self._coordinates.mixture(u)
         statistics = statistics_of(self._rows, mixture)
-        value = statistics.log_likelihood / self._rows.n_rows
+        value = statistics.log_likelihood_per_row
         return value, self._coordinates.gradient(u, mixture, statistics)
 
     def maximum(self, radius: float, damping: float, worth: float) -> Proposal | None:
@@ -291,7 +290,7 @@ class _Surrogate:
             options={"maxfun": _EVALUATIONS, "ftol": 0.0, "gtol": max(_LEAST_GRADIENT, at_rest)},
         )
         proposed = self._coordinates.mixture(solved.x)
-        proposed.factors  # noqa: B018 (raises here, where there is a way back)
+        proposed.check()  # raises here, where there is a way back
         gain = -float(solved.fun)
         if not np.isfinite(gain) or gain < 0:
             return None
@@ -335,10 +334,3 @@ class _RankOnes:
         along = float(missed @ s)
         if abs(along) > _LEAST_ANGLE * float(np.linalg.norm(missed) * np.linalg.norm(s)):
             self._terms.append((np.sign(along), missed / np.sqrt(abs(along))))
-
-
-def _with_ridge(statistics: Statistics, reg_covar: float) -> Statistics:
-    """With what the M-step adds to variances, so that its fixed points are those of EM."""
-    d = statistics.centres.shape[1]
-    ridge = statistics.family.ridge(statistics.n_k, reg_covar, d)
-    return replace(statistics, second=statistics.second + ridge)

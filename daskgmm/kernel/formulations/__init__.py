@@ -15,12 +15,13 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.components import SharesWhitening
 from daskgmm.kernel.formulations.compiled import CompiledNatural, CompiledWhitened
+from daskgmm.kernel.formulations.direct import Direct
 from daskgmm.kernel.formulations.natural import Natural
 from daskgmm.kernel.formulations.shared import Shared
 from daskgmm.kernel.formulations.sub_blocked import Evaluation
-from daskgmm.kernel.formulations.whitened import Whitened
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
@@ -55,8 +56,8 @@ class Formulation(Protocol):
         """To evaluate sub-blocks, one after the other, on one thread."""
         ...
 
-    def statistics(self, x: NDArray[Any]) -> Statistics:
-        """Statistics of a block of rows (n, D)."""
+    def statistics(self, block: Block) -> Statistics:
+        """Statistics of a block of rows, whose weights are above 0."""
         ...
 
     def log_densities(self, x: NDArray[Any]) -> Float64Array:
@@ -69,7 +70,7 @@ CANDIDATES: tuple[type[Formulation], ...] = (
     CompiledWhitened,
     Natural,
     Shared,
-    Whitened,
+    Direct,
 )
 
 
@@ -115,11 +116,13 @@ def formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation:
 
 
 @_kept
-def linear_formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation | None:
+def linear_formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Natural | None:
     """The cheapest one that leaves out what all components share; None if none keeps its digits.
 
-    For families with one covariance; see :mod:`daskgmm.kernel.shared_scatter`.
+    For components of one covariance; see :mod:`daskgmm.kernel.linear_sums`.
     """
+    if not isinstance(mixture.components, SharesWhitening):
+        return None
     costs = {
         (c, d): c.cost(mixture, d, scatter_known=True)
         for c in (CompiledNatural, Natural)

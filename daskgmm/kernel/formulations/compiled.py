@@ -14,11 +14,24 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel.families import family_named
-from daskgmm.kernel.families.base import Float64Array
-from daskgmm.kernel.formulations.natural import Natural, NaturalForm, coordinates, n_products
+from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.components import HasNaturalForm, WhitensEach
+from daskgmm.kernel.formulations.direct import Direct
+from daskgmm.kernel.formulations.natural import (
+    Natural,
+    NaturalForm,
+    coordinates,
+    n_products,
+    product_runs,
+)
 from daskgmm.kernel.formulations.rounding import FLOAT32, FLOAT64, keeps_digits
-from daskgmm.kernel.formulations.whitened import Whitened
+from daskgmm.kernel.fused_arrays import (
+    Cells,
+    NaturalArrays,
+    WhitenedArrays,
+    WhitenedSums,
+)
+from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
@@ -43,18 +56,24 @@ class CompiledNatural(Natural):
     def __init__(self, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> None:
         super().__init__(mixture, dtype, scatter_known)
         form, d = self.form, mixture.n_features
-        self._inverse_scale = np.broadcast_to(1.0 / form.scale, (d,)).copy()
         n = form.quadratic.shape[1]
-        factors = _factors_of_products(mixture.covariance_type, d)
-        self._first_of, self._second_of = (factor[:n] for factor in factors)
+        first_of, second_of = _factors_of_products(form.law, d)
         self._coefficients = np.concatenate([form.quadratic, form.linear], axis=1)
+        self._arrays = NaturalArrays(
+            form.centre,
+            np.broadcast_to(1.0 / form.scale, (d,)).copy(),
+            first_of[:n],
+            second_of[:n],
+            self._coefficients,
+            form.constant,
+        )
         exact = form if dtype == FLOAT64 else NaturalForm.of(mixture, FLOAT64, scatter_known)
         present = mixture.weights > 0
         self._lost_constant = np.subtract(
             exact.constant, form.constant, out=np.zeros(len(present)), where=present
         )
         self._lost = np.concatenate([exact.quadratic, exact.linear], axis=1) - self._coefficients
-        self._bits = np.empty(0, _INTEGERS[dtype])
+        self._dtype, self._bits = dtype, np.empty(0, _INTEGERS[dtype])
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> float:
@@ -65,72 +84,46 @@ class CompiledNatural(Natural):
         if fused is None or not np.isfinite(super().cost(mixture, dtype, scatter_known)):
             return np.inf
         k, d = mixture.n_components, mixture.n_features
-        p = d if scatter_known else n_products(mixture.family.runs(d)) + d
+        p = d if scatter_known else n_products(product_runs(mixture)) + d
         made = 0.2 if p <= _PRODUCTS_IN_CACHE else 0.6
         cost = _ROW_NS * d + _COMPONENT_NS * k + p * (made + 0.08 * k)
         return cost * dtype.itemsize / 8
 
-    def statistics(self, x: NDArray[Any]) -> Statistics:
+    def statistics(self, block: Block) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        return self.statistics_by_cell(x, np.array([0, len(x)]), _all_of(self.n_components))
+        return self.statistics_by_cell(block, _one_cell(len(block), self.n_components))
 
-    def statistics_by_cell(
-        self,
-        x: NDArray[Any],
-        row_bounds: NDArray[np.int64],
-        candidates: NDArray[np.int64],
-    ) -> Statistics:
-        """Statistics of rows that come in cells, each with components of its own.
+    def statistics_by_cell(self, block: Block, cells: Cells) -> Statistics:
+        """Statistics of rows that come in cells, each with components of its own."""
+        log_likelihood, n_k, sums = self._sums(block, cells)
+        products, first = np.split(sums, [self.form.quadratic.shape[1]], axis=1)
+        return self.form.statistics(block, log_likelihood, n_k, first, products)
 
-        Parameters
-        ----------
-        x : ndarray of shape (n, D)
-        row_bounds : array of shape (cells + 1,)
-            Cell m has the rows ``row_bounds[m] : row_bounds[m + 1]``.
-        candidates : array of shape (cells, G)
-            Components of each cell: under all others its rows have no density.
-        """
+    def linear_sums(self, block: Block) -> LinearSums:
+        """See :meth:`Natural.linear_sums`."""
+        found = self._sums(block, _one_cell(len(block), self.n_components))
+        return self.form.linear_sums(block, *found)
+
+    def _sums(self, block: Block, cells: Cells) -> tuple[float, Float64Array, Float64Array]:
+        """Log-likelihood, and sums of the responsibilities and of them times products and z."""
         form = self.form
         n_k = np.zeros(self.n_components)
         sums = np.zeros(self._coefficients.shape)
         log_likelihood = fused.add_natural(
-            fused.rows_as_compiled(x),
-            row_bounds,
-            candidates,
-            form.centre,
-            self._inverse_scale,
-            self._first_of,
-            self._second_of,
-            self._coefficients,
-            form.constant,
-            self._bits,
-            n_k,
-            sums,
+            fused.weighted_rows(block.x, block.weight), cells, self._arrays, self._bits, n_k, sums
         )
         # What rounding of the coefficients took from the log densities, to first order:
         # the same for every row, it would not average out.
         log_likelihood += self._lost_constant @ n_k + np.vdot(self._lost, sums)
-        second, first = np.split(sums, [form.quadratic.shape[1]], axis=1)
-        return form.statistics(
-            len(x), float(log_likelihood) + len(x) * form.offset, n_k, first, second
-        )
+        return float(log_likelihood) + block.total_weight * form.offset, n_k, sums
 
     def log_densities(self, x: NDArray[Any]) -> Float64Array:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        if self._bits.dtype != np.int64:
+        if self._dtype != FLOAT64:  # what that loop works in
             return super().log_densities(x)
         heights, totals = np.empty(len(x)), np.empty(len(x))
         fused.find_log_densities(
-            fused.rows_as_compiled(x),
-            self.form.centre,
-            self._inverse_scale,
-            self._first_of,
-            self._second_of,
-            self._coefficients,
-            self.form.constant,
-            self._bits,
-            heights,
-            totals,
+            fused.rows_as_compiled(x), self._arrays, self._bits, heights, totals
         )
         found: Float64Array = np.log(totals, out=totals)
         found += heights
@@ -142,10 +135,10 @@ _PRODUCTS_IN_CACHE = 1024
 
 
 @lru_cache(maxsize=8)
-def _factors_of_products(covariance_type: str, d: int) -> list[NDArray[np.int64]]:
+def _factors_of_products(law: type[HasNaturalForm], d: int) -> list[NDArray[np.int64]]:
     """Which feature is the first factor of each product, and which the second, each (P,)."""
     features = np.arange(d)
-    runs = family_named(covariance_type).runs(d)
+    runs = law.product_runs(d)
     pairs = [np.broadcast_arrays(features[first], features[second]) for first, second in runs]
     return [np.concatenate(factors) for factors in zip(*pairs, strict=True)]
 
@@ -154,7 +147,7 @@ _Lost = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 """What N_k (K,), first (K, D) and second moments (K, D, D) about the means are multiplied by."""
 
 
-class CompiledWhitened(Whitened):
+class CompiledWhitened(Direct):
     """The whitened form in the mixture's coordinates: for many features, few components.
 
     ``y = F z + f`` with ``F = P^T S`` and ``f = -F m``, m the mean in z: what rounding
@@ -168,7 +161,6 @@ class CompiledWhitened(Whitened):
     def __init__(self, mixture: Mixture, dtype: np.dtype[Any]) -> None:
         super().__init__(mixture, dtype)
         self._centre, self._scale, factors, shifts = _white_coordinates(mixture)
-        self._inverse_scale = 1.0 / self._scale
         # Of another memory order they would be another type, and compiled for again.
         self._factors, self._shifts = factors.astype(dtype, "C"), shifts.astype(dtype, "C")
         self._means = ((mixture.means - self._centre) / self._scale).astype(dtype)
@@ -176,11 +168,14 @@ class CompiledWhitened(Whitened):
         self._heights = (mixture.log_heights - self._offset).astype(dtype)
         self._lost = self._lost_by_rounding(factors, shifts) if dtype != FLOAT64 else None
         self._bits = np.empty(0, _INTEGERS[dtype])
+        self._arrays = WhitenedArrays(
+            self._centre, 1.0 / self._scale, self._means, self._factors, self._shifts, self._heights
+        )
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
         """Fitted to measurements; infinite without Numba, or a matrix for each component."""
-        if fused is None or mixture.factors.ndim != 3:
+        if fused is None or not isinstance(mixture.components, WhitensEach):
             return np.inf
         _, _, factors, shifts = _white_coordinates(mixture)
         squares = np.square(factors).sum(axis=(1, 2)) + np.square(shifts).sum(axis=1)
@@ -190,45 +185,32 @@ class CompiledWhitened(Whitened):
         cost = _ROW_NS * d + k * (_COMPONENT_NS + 0.5 * d + 0.04 * d * (d + 4))
         return cost * dtype.itemsize / 8
 
-    def statistics(self, x: NDArray[Any]) -> Statistics:
+    def statistics(self, block: Block) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        return self.statistics_by_cell(x, np.array([0, len(x)]), _all_of(self.n_components))
+        return self.statistics_by_cell(block, _one_cell(len(block), self.n_components))
 
-    def statistics_by_cell(
-        self, x: NDArray[Any], row_bounds: NDArray[np.int64], candidates: NDArray[np.int64]
-    ) -> Statistics:
+    def statistics_by_cell(self, block: Block, cells: Cells) -> Statistics:
         """See :meth:`CompiledNatural.statistics_by_cell`."""
         mixture = self.mixture
         k, d = mixture.means.shape
-        n_k, first, second = np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d))
+        sums = WhitenedSums(np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d)))
         log_likelihood = fused.add_whitened(
-            fused.rows_as_compiled(x),
-            row_bounds,
-            candidates,
-            self._centre,
-            self._inverse_scale,
-            self._means,
-            self._factors,
-            self._shifts,
-            self._heights,
-            self._bits,
-            n_k,
-            first,
-            second,
+            fused.weighted_rows(block.x, block.weight), cells, self._arrays, self._bits, sums
         )
+        n_k, first, second = sums
         lower = np.tril(second)
         second = lower + np.swapaxes(np.tril(lower, -1), 1, 2)
         if self._lost is not None:
             of_one, of_first, of_second = self._lost
             log_likelihood += of_one @ n_k + np.vdot(of_first, first) + np.vdot(of_second, second)
+        second = second * self._scale[:, None] * self._scale
         about = Statistics(
-            len(x),
-            float(log_likelihood) + len(x) * self._offset,
-            n_k,
-            first * self._scale,
-            mixture.family.rescale(second, self._scale),
+            len(block),
+            block.total_weight,
+            float(log_likelihood) + block.total_weight * self._offset,
+            {"n_k": n_k, "first": first * self._scale, "second": second},
             self._centre + self._scale * self._means.astype(np.float64),  # as they were rounded
-            mixture.covariance_type,
+            mixture.kind,
         )
         return about.recentre(mixture.means)
 
@@ -252,11 +234,12 @@ class CompiledWhitened(Whitened):
 def _white_coordinates(mixture: Mixture) -> tuple[NDArray[Any], ...]:
     """Centre and scale of z (D,); F (K, D, D), lower triangular, and f (K, D)."""
     centre, scale = coordinates(mixture)
-    factors = np.swapaxes(mixture.factors, 1, 2) * scale
+    assert isinstance(mixture.components, WhitensEach)
+    factors = np.swapaxes(mixture.components.whitening(), 1, 2) * scale
     means = (mixture.means - centre) / scale
     return centre, scale, factors, -np.einsum("kij,kj->ki", factors, means)
 
 
-def _all_of(n_components: int) -> NDArray[np.int64]:
-    """All components, for the one cell that all rows are in."""
-    return np.arange(n_components)[None]
+def _one_cell(n_rows: int, n_components: int) -> Cells:
+    """All rows in one cell, which are compared with all components."""
+    return Cells(np.array([0, n_rows]), np.arange(n_components)[None])

@@ -12,7 +12,7 @@ rounding error decides whether this form is used at all.
 
 Where one covariance is all components', q is the same for all: it says nothing of
 responsibilities, and its sum over rows is known from the scatter of all rows, which
-no pass needs to repeat. Without it P = D (see :mod:`daskgmm.kernel.shared_scatter`).
+no pass needs to repeat. Without it P = D (see :mod:`daskgmm.kernel.linear_sums`).
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel.families import Family, family_named
-from daskgmm.kernel.families.base import Float64Array, Run
+from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.components import HasCovariances, HasNaturalForm
+from daskgmm.kernel.components.base import Run
 from daskgmm.kernel.formulations.rounding import keeps_digits
 from daskgmm.kernel.formulations.sub_blocked import Evaluation, SubBlocked
+from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 from daskgmm.kernel.sub_blocks import TILE_PRODUCTS
 
-__all__ = ["Natural", "NaturalForm", "coordinates", "n_products"]
+__all__ = ["Natural", "NaturalForm", "coordinates", "n_products", "product_runs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,9 @@ class NaturalForm:
         that the loops work in.
     offset : float
     means : array of shape (K, D)
-    covariance_type : str
+    kind : str
+    law : type
+        The kind of components.
     """
 
     centre: Float64Array
@@ -61,61 +65,64 @@ class NaturalForm:
     constant: NDArray[Any]
     offset: float
     means: Float64Array
-    covariance_type: str
+    kind: str
+    law: type[HasNaturalForm]
 
     @classmethod
     def of(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool) -> Self:
         """The form of a mixture, for arithmetic in ``dtype``."""
         centre, scale = coordinates(mixture)
+        components = mixture.components
+        assert isinstance(components, HasNaturalForm)
         means, linear, quadratic = _terms(mixture)
         offset = float(mixture.log_heights.max())
         half_square = 0.5 * np.einsum("kd,kd->k", means, linear)
         return cls(
             centre,
             scale,
-            () if scatter_known else mixture.family.runs(mixture.n_features),
+            () if scatter_known else product_runs(mixture),
             (quadratic[:, :0] if scatter_known else quadratic).astype(dtype),
             linear.astype(dtype),
             (mixture.log_heights - offset - half_square).astype(dtype),
             offset,
             mixture.means,
-            mixture.covariance_type,
+            mixture.kind,
+            type(components),
         )
 
     @staticmethod
-    def keeps_digits(mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool) -> bool:
-        """Whether a typical row's log density survives; its z are of unit variance."""
-        return keeps_digits(_size(mixture, scatter_known), dtype)
+    def applies(mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool) -> bool:
+        """Whether there is such a form and a typical row's log density survives it.
 
-    @property
-    def family(self) -> Family:
-        """The covariance family."""
-        return family_named(self.covariance_type)
+        Such a row's z are of unit variance.
+        """
+        has_one = isinstance(mixture.components, HasNaturalForm)
+        return has_one and keeps_digits(_size(mixture, scatter_known), dtype)
 
     def statistics(
         self,
-        n_rows: int,
+        block: Block,
         log_likelihood: float,
         n_k: Float64Array,
         first: Float64Array,
-        second: Float64Array,
+        products: Float64Array,
     ) -> Statistics:
-        """Statistics from sums of z (K, D) and of its products (K, P).
+        """Statistics of a block about the means, from sums of z (K, D) and of its products (K, P)."""
+        return Statistics(
+            len(block),
+            block.total_weight,
+            log_likelihood,
+            self.law.sums_of_products(n_k, first, products, self.scale),
+            np.broadcast_to(self.centre, self.means.shape),
+            self.kind,
+        ).recentre(self.means)
 
-        About the means; about the centre, without second moments, where no products
-        were formed.
-        """
-        k, d = self.means.shape
-        centres = np.broadcast_to(self.centre, self.means.shape)
-        moments = (
-            self.family.rescale(self.family.from_products(second, d), self.scale)
-            if self.runs
-            else np.zeros(self.family.shape(k, d))
-        )
-        found = Statistics(
-            n_rows, log_likelihood, n_k, first * self.scale, moments, centres, self.covariance_type
-        )
-        return found.recentre(self.means) if self.runs else found
+    def linear_sums(
+        self, block: Block, log_likelihood: float, n_k: Float64Array, first: Float64Array
+    ) -> LinearSums:
+        """The sums of a block where no products were formed, from those of z (K, D)."""
+        sums = {"n_k": n_k, "first": first * self.scale}
+        return LinearSums(len(block), block.total_weight, log_likelihood, sums, self.centre)
 
 
 class Natural(SubBlocked):
@@ -130,15 +137,20 @@ class Natural(SubBlocked):
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> float:
         """Fitted to measurements: building a product, and using it K times twice."""
-        if not NaturalForm.keeps_digits(mixture, dtype, scatter_known):
+        if not NaturalForm.applies(mixture, dtype, scatter_known):
             return np.inf
         k, d = mixture.n_components, mixture.n_features
-        p = d if scatter_known else n_products(mixture.family.runs(d)) + d
+        p = d if scatter_known else n_products(product_runs(mixture)) + d
         return 2.0 * d + 2.5 * k + p * (1.1 + 0.1 * k)
 
-    def evaluation(self) -> Evaluation:
+    def evaluation(self) -> _Products:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
         return _Products(self.form)
+
+    def linear_sums(self, block: Block) -> LinearSums:
+        """The sums of a block, of a formulation that knows the scatter."""
+        evaluation = self.evaluation()
+        return evaluation.linear_sums(block, self._added(evaluation, block))
 
 
 class _Products(Evaluation):
@@ -204,8 +216,17 @@ class _Products(Evaluation):
             row += n_rows
         return self._products[:row]
 
-    def statistics(self, n_rows: int, log_likelihood: float) -> Statistics:
-        return self._form.statistics(n_rows, log_likelihood, self._n_k, self._first, self._second)
+    def statistics(self, block: Block, log_likelihood: float) -> Statistics:
+        return self._form.statistics(block, log_likelihood, self._n_k, self._first, self._second)
+
+    def linear_sums(self, block: Block, log_likelihood: float) -> LinearSums:
+        return self._form.linear_sums(block, log_likelihood, self._n_k, self._first)
+
+
+def product_runs(mixture: Mixture) -> tuple[Run, ...]:
+    """The products that the second moments of a mixture's components need."""
+    assert isinstance(mixture.components, HasNaturalForm)
+    return mixture.components.product_runs(mixture.n_features)
 
 
 def n_products(runs: tuple[Run, ...]) -> int:
@@ -227,12 +248,8 @@ def _tiles(runs: tuple[Run, ...]) -> tuple[tuple[Run, ...], ...]:
 @lru_cache(maxsize=2)  # what a formulation costs and what it is made of
 def _terms(mixture: Mixture) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Means in z (K, D); coefficients of z (K, D) and of its products (K, P)."""
-    family = mixture.family
-    k, d = mixture.n_components, mixture.n_features
-    centre, scale = coordinates(mixture)
-    precisions = family.rescale(family.precisions(mixture.factors), scale)
-    means = (mixture.means - centre) / scale
-    return means, family.multiply(precisions, means), family.quadratic(precisions, k, d)
+    assert isinstance(mixture.components, HasNaturalForm)
+    return mixture.components.natural_terms(*coordinates(mixture))
 
 
 @lru_cache(maxsize=2)
@@ -250,11 +267,13 @@ def _size(mixture: Mixture, scatter_known: bool) -> float:
 def coordinates(mixture: Mixture) -> tuple[Float64Array, Float64Array]:
     """Mean (D,) and standard deviation of the mixture as a whole: z has about unit variance.
 
-    The standard deviation has shape (D,), or (1,) where the family allows one scale.
+    The standard deviation has shape (D,), or (1,) where the kind allows one scale.
     """
+    components = mixture.components
+    assert isinstance(components, HasNaturalForm)
+    assert isinstance(components, HasCovariances)
     centre = mixture.weights @ mixture.means
-    variances = mixture.family.variances(mixture.covariances, *mixture.means.shape)
-    spread = mixture.weights @ (variances + np.square(mixture.means - centre))
-    if not mixture.family.scale_equivariant:
+    spread = mixture.weights @ (components.variances() + np.square(mixture.means - centre))
+    if not components.is_scale_equivariant():
         spread = spread.mean(keepdims=True)
     return centre, np.sqrt(spread)

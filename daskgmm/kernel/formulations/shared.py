@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.components import SharesWhitening
 from daskgmm.kernel.formulations.rounding import FLOAT64, keeps_digits
 from daskgmm.kernel.formulations.sub_blocked import Evaluation, SubBlocked
 from daskgmm.kernel.mixture import Mixture
@@ -33,13 +34,13 @@ class Shared(SubBlocked):
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
-        """Fitted to measurements; infinite for other families.
+        """Fitted to measurements; infinite where covariances are not shared.
 
         And where means are so many standard deviations apart that ``|m_k|^2`` would
         hide what remains of the difference.
         """
         k, d = mixture.n_components, mixture.n_features
-        if not mixture.family.shared:
+        if not isinstance(mixture.components, SharesWhitening):
             return np.inf
         size = float(np.square(_white_means(mixture)).sum(axis=1).max()) + d
         if not keeps_digits(size, FLOAT64):
@@ -58,7 +59,7 @@ class _White(Evaluation):
         k, d = mixture.n_components, mixture.n_features
         self._mixture = mixture
         self._centre = mixture.weights @ mixture.means
-        self._factor = mixture.factors
+        self._factor = _factor(mixture)
         self._means = _white_means(mixture)
         heights = mixture.log_heights
         self.offset = float(heights.max())
@@ -78,19 +79,23 @@ class _White(Evaluation):
     def add(self, resp: Float64Array) -> None:
         self._n_k += resp.sum(axis=1)
         self._first += self._y @ resp.T
-        self._scatter += self._y @ self._y.T
+        # Responsibilities of a row sum to its weight.
+        self._scatter += (self._y * resp.sum(axis=0)) @ self._y.T
 
-    def statistics(self, n_rows: int, log_likelihood: float) -> Statistics:
+    def statistics(self, block: Block, log_likelihood: float) -> Statistics:
         mixture = self._mixture
         root = np.linalg.inv(self._factor).T  # y = P^T (x - c), so x - c = P^-T y
         about_centre = Statistics(
-            n_rows,
+            len(block),
+            block.total_weight,
             log_likelihood,
-            self._n_k,
-            (root @ self._first).T,
-            root @ self._scatter @ root.T,
+            {
+                "n_k": self._n_k,
+                "first": (root @ self._first).T,
+                "second": root @ self._scatter @ root.T,
+            },
             np.broadcast_to(self._centre, mixture.means.shape),
-            mixture.covariance_type,
+            mixture.kind,
         )
         return about_centre.recentre(mixture.means)
 
@@ -98,5 +103,11 @@ class _White(Evaluation):
 def _white_means(mixture: Mixture) -> Float64Array:
     """``P^T (mu_k - c)``, shape (K, D), c the mean of the mixture."""
     centre = mixture.weights @ mixture.means
-    white: Float64Array = (mixture.means - centre) @ mixture.factors
+    white: Float64Array = (mixture.means - centre) @ _factor(mixture)
     return white
+
+
+def _factor(mixture: Mixture) -> Float64Array:
+    components = mixture.components
+    assert isinstance(components, SharesWhitening), "its cost is infinite"
+    return components.common_whitening()

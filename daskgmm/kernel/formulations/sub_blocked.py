@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel.families.base import Float64Array
+from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.formulations.rounding import FLOAT64
 from daskgmm.kernel.statistics import Statistics
 from daskgmm.kernel.sub_blocks import sub_blocks
@@ -64,11 +64,14 @@ class Evaluation(ABC):
 
     @abstractmethod
     def add(self, resp: Float64Array) -> None:
-        """Add to the sums the rows last given to :meth:`joint`, responsibilities (K, n)."""
+        """Add to the sums the rows last given to :meth:`joint`.
+
+        ``resp`` (K, n) are their responsibilities times their weights.
+        """
 
     @abstractmethod
-    def statistics(self, n_rows: int, log_likelihood: float) -> Statistics:
-        """Statistics of all rows added, about the mixture's means."""
+    def statistics(self, block: Block, log_likelihood: float) -> Statistics:
+        """Statistics of the block, all of whose rows were added, about the mixture's means."""
 
 
 class SubBlocked(ABC):
@@ -83,19 +86,28 @@ class SubBlocked(ABC):
 
     def log_densities(self, x: NDArray[Any]) -> Float64Array:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        block = self.evaluation()
+        evaluation = self.evaluation()
         found = np.empty(len(x))
         for span, x_t in sub_blocks(x, self.n_components):
-            _, log_total = normalise(block.joint(x_t))
-            found[span] = log_total + block.offset
+            _, log_total = normalise(evaluation.joint(x_t))
+            found[span] = log_total + evaluation.offset
         return found
 
-    def statistics(self, x: NDArray[Any]) -> Statistics:
+    def statistics(self, block: Block) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        block = self.evaluation()
-        log_likelihood = len(x) * block.offset
-        for _, x_t in sub_blocks(x, self.n_components):
-            resp, log_total = normalise(block.joint(x_t), block.bounded)
-            log_likelihood += float(log_total.sum())
-            block.add(resp)
-        return block.statistics(len(x), log_likelihood)
+        evaluation = self.evaluation()
+        return evaluation.statistics(block, self._added(evaluation, block))
+
+    def _added(self, evaluation: Evaluation, block: Block) -> float:
+        """The log-likelihood of a block, all of whose rows are added to the evaluation's sums."""
+        log_likelihood = block.total_weight * evaluation.offset
+        for span, x_t in sub_blocks(block.x, self.n_components):
+            resp, log_total = normalise(evaluation.joint(x_t), evaluation.bounded)
+            if block.weight is None:
+                log_likelihood += float(log_total.sum())
+            else:
+                weight = block.weight[span]
+                log_likelihood += float(weight @ log_total)
+                resp *= weight
+            evaluation.add(resp)
+        return log_likelihood

@@ -10,8 +10,7 @@ import zarr
 from numpy.typing import NDArray
 
 from daskgmm.errors import ModelFormatError, ParameterError, SingularComponentError
-from daskgmm.kernel.families import FAMILIES
-from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel import COMPONENTS, Components, Mixture
 from daskgmm.storage.outputs.atomic_output import atomic_output
 from daskgmm.storage.outputs.float_groups import FloatGroup, write_group
 from daskgmm.storage.outputs.plain_json import plain_json
@@ -22,7 +21,6 @@ __all__ = ["FORMAT", "FORMAT_VERSION", "arrays_of", "attributes_of", "read_model
 FORMAT = "daskgmm"
 FORMAT_VERSION = 1
 
-_ARRAYS = ("weights", "means", "covariances")
 _RESERVED = ("format", "format_version", "covariance_type")
 
 
@@ -69,7 +67,7 @@ def attributes_of(mixture: Mixture, record: Mapping[str, Any]) -> dict[str, Any]
     own = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "covariance_type": mixture.covariance_type,
+        "covariance_type": mixture.kind,
     }
     facts = plain_json(record)
     for key in _RESERVED:
@@ -82,7 +80,7 @@ def attributes_of(mixture: Mixture, record: Mapping[str, Any]) -> dict[str, Any]
 
 def arrays_of(mixture: Mixture) -> dict[str, NDArray[Any]]:
     """Arrays of a model's group, by name."""
-    return {name: getattr(mixture, name) for name in _ARRAYS}
+    return {"weights": mixture.weights, **mixture.components.arrays}
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any]]:
@@ -110,13 +108,13 @@ def read_model(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any]]:
     """
     group = FloatGroup(Location.parse(path), "model")
     name, attributes = group.name, group.attributes
-    covariance_type = _checked_format(name, attributes)
-    arrays = {key: group.member(key) for key in _ARRAYS}
-    _check_shapes(name, covariance_type, arrays)
-    values = {key: group.values(key) for key in _ARRAYS}
+    law = COMPONENTS[_checked_format(name, attributes)]
+    names = ("weights", *law.dimensions)
+    _check_shapes(name, law, {key: group.member(key) for key in names})
+    values = {key: group.values(key) for key in names}
     try:
-        mixture = Mixture(**values, covariance_type=covariance_type)
-        mixture.family.factor(mixture.covariances)
+        mixture = Mixture(values.pop("weights"), law(**values))
+        mixture.check()
     except (ParameterError, SingularComponentError) as error:
         raise ModelFormatError(f"{name} holds no valid mixture: {error}") from error
     return mixture, {k: v for k, v in attributes.items() if k not in _RESERVED}
@@ -138,14 +136,14 @@ def _checked_format(name: str, attributes: Mapping[str, Any]) -> str:
             f"to {FORMAT_VERSION}); upgrade daskgmm"
         )
     covariance_type = attributes.get("covariance_type")
-    if not isinstance(covariance_type, str) or covariance_type not in FAMILIES:
+    if not isinstance(covariance_type, str) or covariance_type not in COMPONENTS:
         raise ModelFormatError(
-            f"{name} has covariance_type {covariance_type!r}; known are {', '.join(FAMILIES)}"
+            f"{name} has covariance_type {covariance_type!r}; known are {', '.join(COMPONENTS)}"
         )
     return covariance_type
 
 
-def _check_shapes(name: str, covariance_type: str, arrays: Mapping[str, zarr.Array[Any]]) -> None:
+def _check_shapes(name: str, law: type[Components], arrays: Mapping[str, zarr.Array[Any]]) -> None:
     """Whether the shapes fit each other, by metadata alone."""
     means = arrays["means"].shape
     if len(means) != 2 or 0 in means:
@@ -153,10 +151,9 @@ def _check_shapes(name: str, covariance_type: str, arrays: Mapping[str, zarr.Arr
             f"{name}/means has shape {means}; (n_components, n_features) is expected"
         )
     k, d = means
-    expected = {"weights": (k,), "covariances": FAMILIES[covariance_type].shape(k, d)}
-    for key, shape in expected.items():
+    for key, shape in {"weights": (k,), **law.array_shapes(k, d)}.items():
         if arrays[key].shape != shape:
             raise ModelFormatError(
                 f"{name}/{key} has shape {arrays[key].shape}; {shape} is expected for "
-                f"{covariance_type} covariances and means of shape {means}"
+                f"{law.kind} covariances and means of shape {means}"
             )

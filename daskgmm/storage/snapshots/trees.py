@@ -16,6 +16,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.kernel import COMPONENTS, Components
+
 __all__ = ["Tree", "TreeError", "from_tree", "to_tree"]
 
 _LARGEST = float(np.finfo(np.float64).max)
@@ -61,6 +63,9 @@ def to_tree(value: Any) -> Tree:
             return number if math.isfinite(number) else str(number)
         if isinstance(value, list | tuple):
             return [plain(item) for item in value]
+        if isinstance(value, Components):
+            arrays = {name: plain(array) for name, array in value.arrays.items()}
+            return {"kind": value.kind, **arrays}
         if is_dataclass(value):
             return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
         raise TypeError(f"{type(value).__name__} has no place in a tree")
@@ -110,12 +115,26 @@ class _Reader:
             return origin(self.read(item, p, f"{where}[{i}]") for i, p in enumerate(found))
         if origin is np.ndarray:
             return self._array(plain, where)
+        if kind is Components:
+            return self._components(plain, where)
         if is_dataclass(kind):
             return self._dataclass(kind, plain, where)
         return _PLAIN[kind](self, plain, where)
 
     def _dataclass(self, kind: Any, plain: Any, where: str) -> Any:
         found = self._expect(dict, plain, where)
+        return self._built(kind, found, where)
+
+    def _components(self, plain: Any, where: str) -> Components:
+        """Components of a kind that the table of kinds has."""
+        found = dict(self._expect(dict, plain, where))
+        name = found.pop("kind", None)
+        if not isinstance(name, str) or name not in COMPONENTS:
+            raise TreeError(f"{where} is of kind {name!r:.80}; known are {', '.join(COMPONENTS)}")
+        components: Components = self._built(COMPONENTS[name], found, where)
+        return components
+
+    def _built(self, kind: Any, found: dict[str, Any], where: str) -> Any:
         hints = get_type_hints(kind)
         names = [field.name for field in fields(kind)]
         if set(found) != set(names):

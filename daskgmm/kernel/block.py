@@ -1,0 +1,76 @@
+"""Block: rows in memory, which everything that folds is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Block", "Float64Array"]
+
+Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Rows in memory, and how often each counts.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_rows, n_features), any real dtype
+    start : int
+        Index of the first row among all rows.
+    weight : ndarray of shape (n_rows,), float64, optional
+        How often each row counts: a row of weight 2 is two equal rows, and one of weight 0
+        is absent. Finite and not negative. Every row counts once if it is not given.
+    """
+
+    x: NDArray[Any]
+    start: int = 0
+    weight: Float64Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, span: slice) -> Self:
+        """Consecutive rows."""
+        weight = None if self.weight is None else self.weight[span]
+        return replace(self, x=self.x[span], start=self.start + (span.start or 0), weight=weight)
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return int(self.x.shape[1])
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights; the number of rows where each counts once."""
+        return float(len(self.x)) if self.weight is None else float(self.weight.sum())
+
+    @property
+    def weights(self) -> Float64Array:
+        """The weight of each row, 1 where none is given, shape (n_rows,)."""
+        return np.ones(len(self.x)) if self.weight is None else self.weight
+
+    def take(self, which: NDArray[Any]) -> Self:
+        """Rows by index or mask. They are no run of rows any more, so that ``start`` is lost."""
+        weight = None if self.weight is None else self.weight[which]
+        return replace(self, x=self.x[which], start=0, weight=weight)
+
+    def thinned(self, step: int) -> Self:
+        """Every ``step``-th row, C-contiguous."""
+        weight = None if self.weight is None else np.ascontiguousarray(self.weight[::step])
+        return replace(self, x=np.ascontiguousarray(self.x[::step]), start=0, weight=weight)
+
+    def followed_by(self, other: Self) -> Self:
+        """The rows of both, weighted if the first are."""
+        weight = None if self.weight is None else np.concatenate([self.weight, other.weights])
+        return replace(self, x=np.concatenate([self.x, other.x]), start=0, weight=weight)
+
+    def present(self) -> Self:
+        """The rows of weight above 0: those of weight 0 count for nothing, whatever they hold."""
+        if self.weight is None or self.weight.min(initial=np.inf) > 0:
+            return self
+        return self.take(np.flatnonzero(self.weight > 0))

@@ -1,0 +1,61 @@
+"""Kinds of components: one class each, one table.
+
+To add a kind, write one file here and add one row to :data:`COMPONENTS`; the identities
+under ``tests/kernel`` then run over it.
+"""
+
+from __future__ import annotations
+
+from daskgmm.errors import ParameterError
+from daskgmm.kernel.components.base import (
+    Components,
+    HasCovariances,
+    HasNaturalForm,
+    HasTangent,
+    SharesWhitening,
+    WhitensEach,
+)
+from daskgmm.kernel.components.diag import DiagGaussians
+from daskgmm.kernel.components.full import FullGaussians
+from daskgmm.kernel.components.gaussian import Gaussians
+from daskgmm.kernel.components.spherical import SphericalGaussians
+from daskgmm.kernel.components.tied import TiedGaussians
+
+__all__ = [
+    "COMPONENTS",
+    "Components",
+    "DiagGaussians",
+    "FullGaussians",
+    "Gaussians",
+    "HasCovariances",
+    "HasNaturalForm",
+    "HasTangent",
+    "SharesWhitening",
+    "SphericalGaussians",
+    "TiedGaussians",
+    "WhitensEach",
+    "components_named",
+]
+
+_KINDS: tuple[type[Components], ...] = (
+    FullGaussians,
+    TiedGaussians,
+    DiagGaussians,
+    SphericalGaussians,
+)
+COMPONENTS: dict[str, type[Components]] = {kind.kind: kind for kind in _KINDS}
+
+
+def components_named(kind: str) -> type[Components]:
+    """Look a kind up, by scikit-learn's name for it.
+
+    Raises
+    ------
+    ParameterError
+        If there is none of that name.
+    """
+    try:
+        return COMPONENTS[kind]
+    except (KeyError, TypeError):
+        known = ", ".join(COMPONENTS)
+        raise ParameterError(f"covariance_type must be one of {known}; got {kind!r}") from None

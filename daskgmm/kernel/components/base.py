@@ -1,0 +1,289 @@
+"""Components: what a kind of component must know of itself, and what only some kinds can do.
+
+Symbols, here and in the kinds: K components, D features, n rows of a sub-block. Sub-blocks
+are feature-major, shape (D, n), because n is long: sums over features and over components
+then run along contiguous memory.
+
+A kind has the methods of :class:`Components`. Whatever else of the package needs more than
+that asks for one of the protocols below it: a kind that lacks one is not offered what needs it.
+Protocols have methods alone, so that asking for one computes nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+import numpy as np
+
+from daskgmm.errors import ParameterError
+from daskgmm.kernel.block import Float64Array
+
+__all__ = [
+    "Components",
+    "HasCovariances",
+    "HasNaturalForm",
+    "HasTangent",
+    "Run",
+    "SharesWhitening",
+    "Sums",
+    "Tangent",
+    "WhitensEach",
+    "frozen",
+]
+
+Sums = Mapping[str, Float64Array]
+"""Named additive arrays, ``n_k`` (K,) among them: what statistics hold of rows."""
+
+Run = tuple[slice, slice]
+"""Some products of features z (D, n): ``z[first] * z[second]``, one of length 1 or both equal."""
+
+
+@dataclass(frozen=True, eq=False)
+class Components(ABC):
+    """K components of one kind: frozen arrays, and the law that rows follow under them.
+
+    The arrays are the fields of the dataclass. They are float64, finite and read-only.
+
+    Raises
+    ------
+    ParameterError
+        If an array is not finite or not of the shape that belongs to the others.
+    """
+
+    kind: ClassVar[str]
+    """Key in the table of kinds, and scikit-learn's ``covariance_type`` where it has one."""
+    dimensions: ClassVar[Mapping[str, tuple[str, ...]]]
+    """Names of the dimensions of each array, for files."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, frozen(field.name, getattr(self, field.name)))
+        k, d = self.n_components, self.n_features
+        for name, shape in self.array_shapes(k, d).items():
+            found = getattr(self, name).shape
+            if found != shape:
+                raise ParameterError(
+                    f"{name} must be of shape {shape} for {k} {self.kind} components in {d} "
+                    f"features; got {found}"
+                )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Arrays lose their read-only flag in a pickle: build anew.
+        return (type(self), tuple(self.arrays.values()))
+
+    @property
+    def arrays(self) -> dict[str, Float64Array]:
+        """The arrays by name; ``type(self)(**self.arrays)`` is the same again."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    @abstractmethod
+    def locations(self) -> Float64Array:
+        """Where the components are, (K, D): what statistics are taken about."""
+
+    @property
+    def n_components(self) -> int:
+        """K."""
+        return int(self.locations.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return int(self.locations.shape[1])
+
+    @classmethod
+    @abstractmethod
+    def array_shapes(cls, k: int, d: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the arrays."""
+
+    @classmethod
+    @abstractmethod
+    def is_scale_equivariant(cls) -> bool:
+        """Whether rescaling single features maps the kind onto itself."""
+
+    @classmethod
+    @abstractmethod
+    def count_parameters(cls, k: int, d: int) -> int:
+        """Free parameters, without the weights."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise SingularComponentError if a component has no density: ``error.component``."""
+
+    @property
+    @abstractmethod
+    def log_peaks(self) -> Float64Array:
+        """Largest log density of each component, (K,); raises as :meth:`check`."""
+
+    @abstractmethod
+    def log_densities(self, x_t: Float64Array) -> Float64Array:
+        """Log density of rows (D, n) under each component, (K, n)."""
+
+    @classmethod
+    @abstractmethod
+    def sum_shapes(cls, k: int, d: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the sums that make up the expected sufficient statistics, ``n_k`` first."""
+
+    @abstractmethod
+    def add_expected(self, sums: Sums, x_t: Float64Array, resp: Float64Array) -> None:
+        """Add to the sums about ``locations``, in place, rows (D, n) of responsibilities (K, n)."""
+
+    @classmethod
+    @abstractmethod
+    def add_complete(
+        cls, sums: Sums, centres: Float64Array, x_t: Float64Array, resp: Float64Array
+    ) -> None:
+        """Add to sums about ``centres`` (K, D), in place, rows (D, n) of known responsibilities.
+
+        The components that the rows belong to are not known yet.
+        """
+
+    @classmethod
+    @abstractmethod
+    def add_at(cls, sums: Sums, chosen: Any, part: Sums) -> None:
+        """Add to the sums, in place, those of some of the components."""
+
+    @classmethod
+    @abstractmethod
+    def recentred(cls, sums: Sums, shift: Float64Array) -> dict[str, Float64Array]:
+        """The sums about centres moved by ``shift`` (K, D); an identity in exact arithmetic."""
+
+    @classmethod
+    @abstractmethod
+    def estimated(cls, sums: Sums, centres: Float64Array, n_k: Float64Array, ridge: float) -> Self:
+        """The components of maximum expected log-likelihood, ``ridge`` added to each variance.
+
+        ``n_k`` (K,) are sums of responsibilities that are nowhere 0.
+        """
+
+    @classmethod
+    @abstractmethod
+    def with_ridge(cls, sums: Sums, ridge: float) -> dict[str, Float64Array]:
+        """The sums with what adds ``ridge`` to each variance that is estimated from them."""
+
+    @property
+    @abstractmethod
+    def precision_traces(self) -> Float64Array:
+        """``tr(inv(Sigma_k))``, (K,): what a ridge penalises; raises as :meth:`check`."""
+
+    @abstractmethod
+    def take(self, chosen: Any) -> Self:
+        """Some of the components."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator, k: int, n: int) -> Float64Array:
+        """Draw n rows from component k, (n, D)."""
+
+
+def frozen(name: str, value: Any) -> Float64Array:
+    """A read-only copy in float64; raises ParameterError if it is not finite."""
+    array = np.array(value, dtype=np.float64)
+    if not np.all(np.isfinite(array)):
+        raise ParameterError(f"{name} must be finite; got {array!r}")
+    array.setflags(write=False)
+    return array
+
+
+@runtime_checkable
+class HasCovariances(Protocol):
+    """Components that are known by mean and covariance: they can be merged and divided."""
+
+    def variances(self) -> Float64Array:
+        """Variance of each feature in each component, (K, D)."""
+        ...
+
+    def dense(self) -> Float64Array:
+        """Covariances as full matrices, (K, D, D)."""
+        ...
+
+    def shrunk(self, weights: Float64Array, share: Float64Array) -> Components:
+        """With covariances moved by ``share`` (K,) of the way to their weighted mean."""
+        ...
+
+
+@runtime_checkable
+class HasNaturalForm(Protocol):
+    """Log densities that are linear in features and products of features.
+
+    ``log N_k = log_peak_k + a_k + linear_k . z + quadratic_k . products(z)``, with
+    ``z = (x - centre) / scale``.
+    """
+
+    @classmethod
+    def is_scale_equivariant(cls) -> bool:
+        """Whether rescaling single features maps the kind onto itself."""
+        ...
+
+    @classmethod
+    def product_runs(cls, d: int) -> tuple[Run, ...]:
+        """The products of features that the second moments need, P of them in all."""
+        ...
+
+    def natural_terms(
+        self, centre: Float64Array, scale: Float64Array
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Means in z (K, D), and the coefficients linear (K, D) and quadratic (K, P)."""
+        ...
+
+    @classmethod
+    def sums_of_products(
+        cls, n_k: Float64Array, first: Float64Array, products: Float64Array, scale: Float64Array
+    ) -> dict[str, Float64Array]:
+        """Sums in x about the centre, from those of z (K, D) and of its products (K, P)."""
+        ...
+
+
+@runtime_checkable
+class WhitensEach(Protocol):
+    """Each component has a triangular matrix of its own that whitens its deviations."""
+
+    def whitening(self) -> Float64Array:
+        """P (K, D, D), upper triangular: ``P_k^T (x - mu_k)`` has unit covariance."""
+        ...
+
+
+@runtime_checkable
+class SharesWhitening(Protocol):
+    """All components have one covariance, which one triangular matrix whitens."""
+
+    def common_whitening(self) -> Float64Array:
+        """P (D, D), upper triangular: ``P^T (x - mu_k)`` has unit covariance for every k."""
+        ...
+
+    def common_precision(self) -> Float64Array:
+        """``P P^T``, (D, D)."""
+        ...
+
+
+class Tangent(Protocol):
+    """Coordinates of components about an origin, any vector of which is components."""
+
+    widths: Float64Array
+    """Square root of the share of rows that tells of each coordinate, (size,)."""
+
+    def components(self, t: Float64Array) -> Components:
+        """The components at a vector of shape (size,), in units that ``widths`` do not scale."""
+        ...
+
+    def vector(self, components: Any) -> Float64Array:
+        """Inverse of :meth:`components`."""
+        ...
+
+    def slopes(self, t: Float64Array, components: Any, sums: Sums) -> Float64Array:
+        """Derivatives by t of the expected log-likelihood of sums about ``locations``."""
+        ...
+
+
+@runtime_checkable
+class HasTangent(Protocol):
+    """Components that quasi-Newton steps can move."""
+
+    def tangent(self, shares: Float64Array) -> Tangent:
+        """Coordinates about these components, of weights ``shares`` (K,), all above 0.
+
+        Raises :class:`numpy.linalg.LinAlgError` if a covariance has no Cholesky factor.
+        """
+        ...

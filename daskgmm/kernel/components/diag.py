@@ -1,0 +1,86 @@
+"""Diag: each component has a variance for each feature, (K, D)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from daskgmm.kernel.block import Float64Array
+from daskgmm.kernel.components.variances import UncorrelatedGaussians
+from daskgmm.kernel.linalg import positive_roots
+
+__all__ = ["DiagGaussians"]
+
+
+@dataclass(frozen=True, eq=False)
+class DiagGaussians(UncorrelatedGaussians):
+    """K Gaussians, each with a variance for each feature."""
+
+    kind: ClassVar[str] = "diag"
+    dimensions: ClassVar[dict[str, tuple[str, ...]]] = {
+        "means": ("component", "feature"),
+        "covariances": ("component", "feature"),
+    }
+
+    @classmethod
+    def covariance_shape(cls, k: int, d: int) -> tuple[int, ...]:
+        """(K, D)."""
+        return (k, d)
+
+    @classmethod
+    def count_covariance_parameters(cls, k: int, d: int) -> int:
+        """K D variances."""
+        return k * d
+
+    @classmethod
+    def factored(cls, covariances: Float64Array) -> Float64Array:
+        """``1 / sqrt(variance)``."""
+        return np.stack([1.0 / positive_roots(c, k) for k, c in enumerate(covariances)])
+
+    def _log_det(self) -> Float64Array:
+        total: Float64Array = np.log(self.factors).sum(axis=1)
+        return total
+
+    @classmethod
+    def _add_scatter(
+        cls, second: Float64Array, k: int, deviations: Float64Array, r: Float64Array
+    ) -> None:
+        second[k] += np.square(deviations) @ r
+
+    @classmethod
+    def _recentred_second(
+        cls, second: Float64Array, n_k: Float64Array, first: Float64Array, shift: Float64Array
+    ) -> Float64Array:
+        moved: Float64Array = second - (2.0 * first - n_k[:, None] * shift) * shift
+        return moved
+
+    @classmethod
+    def _covariances(
+        cls, second: Float64Array, n_k: Float64Array, ridge: float, d: int
+    ) -> Float64Array:
+        variances: Float64Array = second / n_k[:, None] + ridge
+        return variances
+
+    @classmethod
+    def _ridge_moments(cls, n_k: Float64Array, ridge: float, d: int) -> Float64Array:
+        moments: Float64Array = np.repeat((ridge * n_k)[:, None], d, axis=1)
+        return moments
+
+    @classmethod
+    def _from_products(cls, sums: Float64Array, d: int) -> Float64Array:
+        return sums
+
+    def covariance_slopes(
+        self, roots: Float64Array, t: Float64Array, second: Float64Array, n_k: Float64Array
+    ) -> Float64Array:
+        """``second / variance - n_k``."""
+        slopes: Float64Array = second / self.moved(roots, t) - n_k[:, None]
+        return slopes
+
+    @classmethod
+    def covariance_widths(cls, shares: Float64Array) -> Float64Array:
+        """A component's rows tell of its variances."""
+        widths: Float64Array = np.sqrt(shares)[:, None]
+        return widths

@@ -1,0 +1,416 @@
+"""Gaussians: components known by their mean and a covariance that a kind constrains.
+
+*Second moments* (the sum ``second``) have the shape of the kind's ``covariances``: of
+``sum r (x - centre)(x - centre)^T`` the whole (full), the sum over components (tied), the
+diagonal (diag), the trace (spherical).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from daskgmm.errors import ParameterError
+from daskgmm.kernel.block import Float64Array
+from daskgmm.kernel.components.base import Components, Run, Sums
+
+__all__ = ["GaussianTangent", "Gaussians"]
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussians(Components):
+    """K Gaussian components.
+
+    To constrain covariances in another way, subclass this, or one of the two classes between
+    it and the kinds, in a file of its own.
+
+    Parameters
+    ----------
+    means : array of shape (K, D)
+        In the data's own units.
+    covariances : array of the kind's shape
+        In squared units of the data.
+    """
+
+    means: Float64Array
+    covariances: Float64Array
+
+    dimensions: ClassVar[Mapping[str, tuple[str, ...]]] = {"means": ("component", "feature")}
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.means) != 2:
+            raise ParameterError(
+                f"means must be (n_components, n_features); got {np.shape(self.means)}"
+            )
+        super().__post_init__()
+
+    @property
+    def locations(self) -> Float64Array:
+        """The means."""
+        return self.means
+
+    @classmethod
+    def array_shapes(cls, k: int, d: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of means and covariances."""
+        return {"means": (k, d), "covariances": cls.covariance_shape(k, d)}
+
+    @classmethod
+    def count_parameters(cls, k: int, d: int) -> int:
+        """K D means and the free parameters of the covariances."""
+        return k * d + cls.count_covariance_parameters(k, d)
+
+    @classmethod
+    @abstractmethod
+    def covariance_shape(cls, k: int, d: int) -> tuple[int, ...]:
+        """Shape of the covariances."""
+
+    @classmethod
+    @abstractmethod
+    def count_covariance_parameters(cls, k: int, d: int) -> int:
+        """Free parameters of the covariances."""
+
+    # -- densities ---------------------------------------------------------------
+
+    @cached_property
+    def factors(self) -> Float64Array:
+        """Factors of the precisions, of the covariances' shape, as scikit-learn has them.
+
+        Upper triangular P with ``inv(Sigma) = P @ P.T`` where covariances are matrices,
+        ``1 / sqrt(variance)`` where they are variances.
+
+        Raises
+        ------
+        SingularComponentError
+            ``error.component`` is the first that is not positive definite.
+        """
+        return self.factored(self.covariances)
+
+    @classmethod
+    @abstractmethod
+    def factored(cls, covariances: Float64Array) -> Float64Array:
+        """:attr:`factors` of covariances."""
+
+    @classmethod
+    @abstractmethod
+    def precisions_of(cls, factors: Float64Array) -> Float64Array:
+        """Inverse covariances, from their factors."""
+
+    @property
+    def precisions(self) -> Float64Array:
+        """Inverse covariances, of their shape; raises as :attr:`factors`."""
+        return self.precisions_of(self.factors)
+
+    @classmethod
+    def inverted(cls, precisions: Float64Array) -> Float64Array:
+        """Covariances with these precisions; raises as :attr:`factors`."""
+        return cls.precisions_of(cls.factored(precisions))
+
+    def check(self) -> None:
+        """Raise SingularComponentError if a covariance is not positive definite."""
+        _ = self.factors
+
+    @cached_property
+    def log_peaks(self) -> Float64Array:
+        """``log N(mu_k | mu_k, Sigma_k)``, (K,)."""
+        peaks: Float64Array = self._log_det() - 0.5 * self.n_features * np.log(2.0 * np.pi)
+        return peaks
+
+    def log_densities(self, x_t: Float64Array) -> Float64Array:
+        """``log |P_k| - |P_k^T (x - mu_k)|^2 / 2 - D log(2 pi) / 2``, (K, n)."""
+        found = np.empty((self.n_components, x_t.shape[1]))
+        deviations, white = np.empty_like(x_t), np.empty_like(x_t)
+        for k in range(self.n_components):
+            np.subtract(x_t, self.means[k][:, None], out=deviations)
+            self._whiten(k, deviations, white)
+            np.square(white, out=white)
+            np.sum(white, axis=0, out=found[k])
+        found *= -0.5
+        found += self.log_peaks[:, None]
+        return found
+
+    @abstractmethod
+    def _log_det(self) -> Float64Array:
+        """``log |Sigma_k|^(-1/2)`` of every component, (K,)."""
+
+    @abstractmethod
+    def _whiten(self, k: int, deviations: Float64Array, out: Float64Array) -> None:
+        """``P_k^T d`` of deviations (D, n): unit covariance under component k."""
+
+    # -- statistics --------------------------------------------------------------
+
+    @classmethod
+    def sum_shapes(cls, k: int, d: int) -> dict[str, tuple[int, ...]]:
+        """``n_k``, and the ``first`` and ``second`` moments about centres."""
+        return {"n_k": (k,), "first": (k, d), "second": cls.covariance_shape(k, d)}
+
+    def add_expected(self, sums: Sums, x_t: Float64Array, resp: Float64Array) -> None:
+        """Add moments about the means, in place."""
+        self.add_complete(sums, self.means, x_t, resp)
+
+    @classmethod
+    def add_complete(
+        cls, sums: Sums, centres: Float64Array, x_t: Float64Array, resp: Float64Array
+    ) -> None:
+        """Add to the sums, in place, moments of rows (D, n) about centres (K, D)."""
+        n_k, first, second = sums["n_k"], sums["first"], sums["second"]
+        n_k += resp.sum(axis=1)
+        deviations = np.empty_like(x_t)
+        for k, r in enumerate(resp):
+            np.subtract(x_t, centres[k][:, None], out=deviations)
+            first[k] += deviations @ r
+            cls._add_scatter(second, k, deviations, r)
+
+    @classmethod
+    @abstractmethod
+    def _add_scatter(
+        cls, second: Float64Array, k: int, deviations: Float64Array, r: Float64Array
+    ) -> None:
+        """Add ``sum_i r_i d_i d_i^T`` of component k to ``second``, in place."""
+
+    @classmethod
+    def add_at(cls, sums: Sums, chosen: Any, part: Sums) -> None:
+        """Add sums of some of the components."""
+        for name in ("n_k", "first", "second"):
+            sums[name][chosen] += part[name]
+
+    @classmethod
+    def recentred(cls, sums: Sums, shift: Float64Array) -> dict[str, Float64Array]:
+        """``sum r (d - s)(d - s)^T = second - first s^T - s first^T + n_k s s^T``."""
+        n_k, first = sums["n_k"], sums["first"]
+        return {
+            "n_k": n_k,
+            "first": first - n_k[:, None] * shift,
+            "second": cls._recentred_second(sums["second"], n_k, first, shift),
+        }
+
+    @classmethod
+    @abstractmethod
+    def _recentred_second(
+        cls, second: Float64Array, n_k: Float64Array, first: Float64Array, shift: Float64Array
+    ) -> Float64Array:
+        """Second moments about centres moved by ``shift``; ``first`` is about the old ones."""
+
+    # -- estimates ---------------------------------------------------------------
+
+    @classmethod
+    def estimated(cls, sums: Sums, centres: Float64Array, n_k: Float64Array, ridge: float) -> Self:
+        """``mu = centre + first / n_k``, and the covariances of moments about it."""
+        means = centres + sums["first"] / n_k[:, None]
+        second = cls.recentred(sums, means - centres)["second"]
+        return cls(means, cls._covariances(second, n_k, ridge, means.shape[1]))
+
+    @classmethod
+    @abstractmethod
+    def _covariances(
+        cls, second: Float64Array, n_k: Float64Array, ridge: float, d: int
+    ) -> Float64Array:
+        """Maximum-likelihood covariances from moments about the means, ``ridge`` added."""
+
+    @classmethod
+    def with_ridge(cls, sums: Sums, ridge: float) -> dict[str, Float64Array]:
+        """With second moments that add ``ridge`` to maximum-likelihood variances."""
+        moments = cls._ridge_moments(sums["n_k"], ridge, sums["first"].shape[1])
+        return {**sums, "second": sums["second"] + moments}
+
+    @classmethod
+    @abstractmethod
+    def _ridge_moments(cls, n_k: Float64Array, ridge: float, d: int) -> Float64Array:
+        """Second moments that add ``ridge`` to maximum-likelihood variances."""
+
+    @property
+    def precision_traces(self) -> Float64Array:
+        """``tr(inv(Sigma_k))``, (K,)."""
+        traces: Float64Array = self._diagonals(self.precisions).sum(axis=1)
+        return traces
+
+    def variances(self) -> Float64Array:
+        """Variance of each feature in each component, (K, D)."""
+        return self._diagonals(self.covariances)
+
+    @abstractmethod
+    def _diagonals(self, matrices: Float64Array) -> Float64Array:
+        """Diagonals (K, D) of covariances, or of precisions."""
+
+    @abstractmethod
+    def dense(self) -> Float64Array:
+        """The covariances as K full matrices, (K, D, D)."""
+
+    def shrunk(self, weights: Float64Array, share: Float64Array) -> Self:
+        """With covariances moved by ``share`` (K,) of the way to their weighted mean."""
+        mean = np.tensordot(weights, self.covariances, 1)
+        share = share.reshape(-1, *(1,) * (self.covariances.ndim - 1))
+        return type(self)(self.means, self.covariances + share * (mean - self.covariances))
+
+    def take(self, chosen: Any) -> Self:
+        """Some of the components."""
+        return type(self)(self.means[chosen], self.covariances[chosen])
+
+    def sample(self, rng: np.random.Generator, k: int, n: int) -> Float64Array:
+        """Draw n rows from component k, (n, D)."""
+        drawn: Float64Array = self.means[k] + self._coloured(
+            k, rng.standard_normal((n, self.n_features))
+        )
+        return drawn
+
+    @abstractmethod
+    def _coloured(self, k: int, white: Float64Array) -> Float64Array:
+        """Deviations (n, D) of covariance k from ones of unit covariance."""
+
+    # -- the natural form ----------------------------------------------------------
+
+    def natural_terms(
+        self, centre: Float64Array, scale: Float64Array
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Means in z, ``A_k m_k``, and the coefficients of ``-z^T A_k z / 2``."""
+        precisions = self._rescaled(self.precisions, scale)
+        means = (self.means - centre) / scale
+        return means, self._multiplied(precisions, means), self._quadratic(precisions)
+
+    @classmethod
+    def sums_of_products(
+        cls, n_k: Float64Array, first: Float64Array, products: Float64Array, scale: Float64Array
+    ) -> dict[str, Float64Array]:
+        """Sums in x from those of z and of its products."""
+        second = cls._rescaled(cls._from_products(products, first.shape[1]), scale)
+        return {"n_k": n_k, "first": first * scale, "second": second}
+
+    @classmethod
+    def is_scale_equivariant(cls) -> bool:
+        """Whether rescaling single features maps the kind onto itself."""
+        return True
+
+    @classmethod
+    @abstractmethod
+    def product_runs(cls, d: int) -> tuple[Run, ...]:
+        """The products of features that the second moments need."""
+
+    @classmethod
+    @abstractmethod
+    def _rescaled(cls, matrices: Float64Array, scale: Float64Array) -> Float64Array:
+        """``S A S`` with S = diag(scale): precisions of x / scale from those of x.
+
+        And second moments of x from those of x / scale. ``scale`` has shape (D,), or
+        (1,) where the kind is not ``scale_equivariant``.
+        """
+
+    @abstractmethod
+    def _multiplied(self, matrices: Float64Array, vectors: Float64Array) -> Float64Array:
+        """``A_k v_k`` for symmetric matrices and vectors (K, D)."""
+
+    @abstractmethod
+    def _quadratic(self, precisions: Float64Array) -> Float64Array:
+        """Coefficients (K, P) such that ``-z^T A_k z / 2 = quadratic_k . products(z)``."""
+
+    @classmethod
+    @abstractmethod
+    def _from_products(cls, sums: Float64Array, d: int) -> Float64Array:
+        """Second moments from sums of the products, (K, P)."""
+
+    # -- tangent coordinates -------------------------------------------------------
+
+    def tangent(self, shares: Float64Array) -> GaussianTangent:
+        """Coordinates about these Gaussians; see :class:`GaussianTangent`."""
+        return GaussianTangent(self, shares)
+
+    @abstractmethod
+    def roots(self) -> Float64Array:
+        """Lower Cholesky factors, or standard deviations, of the covariances; of their shape."""
+
+    @abstractmethod
+    def times(self, roots: Float64Array, vectors: Float64Array) -> Float64Array:
+        """``L_k v_k`` of vectors (K, D)."""
+
+    @abstractmethod
+    def solved(self, roots: Float64Array, vectors: Float64Array) -> Float64Array:
+        """``L_k^-1 v_k`` of vectors (K, D)."""
+
+    @abstractmethod
+    def times_transposed(self, roots: Float64Array, vectors: Float64Array) -> Float64Array:
+        """``L_k^T v_k`` of vectors (K, D)."""
+
+    @classmethod
+    @abstractmethod
+    def moved(cls, roots: Float64Array, t: Float64Array) -> Float64Array:
+        """Covariances at coordinates ``t`` about those with these roots; of their shape.
+
+        ``R T (R T)^T`` with T lower triangular, the logarithm of its diagonal in t: any t
+        is a positive definite covariance, and 0 is the origin.
+        """
+
+    @classmethod
+    @abstractmethod
+    def between(cls, roots: Float64Array, covariances: Float64Array) -> Float64Array:
+        """Inverse of :meth:`moved`."""
+
+    @abstractmethod
+    def covariance_slopes(
+        self, roots: Float64Array, t: Float64Array, second: Float64Array, n_k: Float64Array
+    ) -> Float64Array:
+        """Derivatives by t of ``sum_k -(n_k log|S_k| + tr(S_k^-1 second_k)) / 2``, of t's shape."""
+
+    @classmethod
+    @abstractmethod
+    def covariance_widths(cls, shares: Float64Array) -> Float64Array:
+        """Square root of the share of rows that tells of each covariance."""
+
+
+class GaussianTangent:
+    """Coordinates of Gaussians about an origin, which lies at 0.
+
+    Means move in units of their component's own widths, ``mu_k + L_k m_k``, covariances by a
+    triangular factor with a logarithmic diagonal, so that coordinates do not depend on units
+    and no step leaves the positive definite matrices. A vector holds K means of D numbers,
+    and as many numbers as the covariances have, of which the upper triangle of a matrix
+    counts for nothing.
+    """
+
+    def __init__(self, origin: Gaussians, shares: Float64Array) -> None:
+        self._origin = origin
+        self._roots = origin.roots()
+        roots_of_shares = np.sqrt(shares)
+        of_covariances = np.broadcast_to(origin.covariance_widths(shares), origin.covariances.shape)
+        self.widths: Float64Array = np.concatenate(
+            [np.repeat(roots_of_shares, origin.n_features), of_covariances.ravel()]
+        )
+
+    def _split(self, t: Float64Array) -> tuple[Float64Array, Float64Array]:
+        means, covariances = np.split(t, [self._origin.means.size])
+        return (
+            means.reshape(self._origin.means.shape),
+            covariances.reshape(self._origin.covariances.shape),
+        )
+
+    def components(self, t: Float64Array) -> Gaussians:
+        """The Gaussians at a vector of shape (size,)."""
+        origin = self._origin
+        m, of_covariances = self._split(t)
+        return type(origin)(
+            origin.means + origin.times(self._roots, m),
+            origin.moved(self._roots, of_covariances),
+        )
+
+    def vector(self, components: Gaussians) -> Float64Array:
+        """Inverse of :meth:`components`."""
+        origin = self._origin
+        m = origin.solved(self._roots, components.means - origin.means)
+        of_covariances = origin.between(self._roots, components.covariances)
+        return np.concatenate([m.ravel(), of_covariances.ravel()])
+
+    def slopes(self, t: Float64Array, components: Gaussians, sums: Sums) -> Float64Array:
+        """Derivatives by t of the expected log-likelihood of sums about the components' means."""
+        origin = self._origin
+        _, of_covariances = self._split(t)
+        pulls = components._multiplied(components.precisions, sums["first"])
+        return np.concatenate(
+            [
+                origin.times_transposed(self._roots, pulls).ravel(),
+                origin.covariance_slopes(
+                    self._roots, of_covariances, sums["second"], sums["n_k"]
+                ).ravel(),
+            ]
+        )

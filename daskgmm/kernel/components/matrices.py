@@ -1,0 +1,155 @@
+"""What Gaussians whose covariances are matrices have in common: full and tied."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from daskgmm.kernel.block import Float64Array
+from daskgmm.kernel.components.base import Run
+from daskgmm.kernel.components.gaussian import Gaussians
+
+__all__ = ["MatrixGaussians", "outer", "symmetric"]
+
+
+def outer(a: Float64Array, b: Float64Array) -> Float64Array:
+    """``a_k b_k^T`` of every component, (K, D, D)."""
+    product: Float64Array = a[:, :, None] * b[:, None, :]
+    return product
+
+
+def symmetric(matrices: Float64Array) -> Float64Array:
+    """The symmetric part, over the last two axes."""
+    mean: Float64Array = 0.5 * (matrices + np.swapaxes(matrices, -1, -2))
+    return mean
+
+
+@lru_cache(maxsize=4)  # asked for with every mixture
+def _upper(d: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Float64Array]:
+    """Rows and columns of the upper triangle, and what quadratic coefficients are scaled by."""
+    i, j = np.triu_indices(d)
+    return i, j, np.where(i == j, -0.5, -1.0)
+
+
+@lru_cache(maxsize=4)  # asked for with every grain
+def _places(d: int) -> NDArray[np.intp]:
+    """Where in the row-by-row upper triangle each entry of a symmetric (D, D) matrix is."""
+    i, j = np.triu_indices(d)
+    places = np.empty((d, d), np.intp)
+    places[i, j] = places[j, i] = np.arange(len(i))
+    return places
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixGaussians(Gaussians):
+    """Gaussians whose covariances are matrices, of shape (K, D, D) or one of (D, D)."""
+
+    @classmethod
+    def precisions_of(cls, factors: Float64Array) -> Float64Array:
+        """``P P^T``."""
+        product: Float64Array = factors @ np.swapaxes(factors, -1, -2)
+        return product
+
+    def dense(self) -> Float64Array:
+        """The covariances as K full matrices, (K, D, D)."""
+        return np.broadcast_to(self.covariances, (self.n_components, *self.covariances.shape[-2:]))
+
+    def _diagonals(self, matrices: Float64Array) -> Float64Array:
+        return np.broadcast_to(np.diagonal(matrices, axis1=-2, axis2=-1), self.means.shape)
+
+    def _coloured(self, k: int, white: Float64Array) -> Float64Array:
+        coloured: Float64Array = white @ np.linalg.cholesky(self.dense()[k]).T
+        return coloured
+
+    # -- the natural form: products of the upper triangle, row by row --------------
+
+    @classmethod
+    def product_runs(cls, d: int) -> tuple[Run, ...]:
+        """The products ``z_i z_j``, i <= j, row by row of the upper triangle."""
+        return tuple((slice(i, i + 1), slice(i, d)) for i in range(d))
+
+    @classmethod
+    def _rescaled(cls, matrices: Float64Array, scale: Float64Array) -> Float64Array:
+        rescaled: Float64Array = matrices * scale[:, None] * scale
+        return rescaled
+
+    def _quadratic(self, precisions: Float64Array) -> Float64Array:
+        i, j, scale = _upper(precisions.shape[-1])
+        coefficients = precisions[..., i, j] * scale
+        return np.broadcast_to(coefficients, (self.n_components, len(i)))
+
+    @classmethod
+    def _from_products(cls, sums: Float64Array, d: int) -> Float64Array:
+        second: Float64Array = sums[..., _places(d)]
+        return second
+
+    # -- tangent coordinates ---------------------------------------------------------
+
+    def roots(self) -> Float64Array:
+        """Lower Cholesky factors."""
+        return np.asarray(np.linalg.cholesky(self.covariances), np.float64)
+
+    def _each(self, roots: Float64Array) -> Float64Array:
+        return np.broadcast_to(roots, (self.n_components, *roots.shape[-2:]))
+
+    def times(self, roots: Float64Array, vectors: Float64Array) -> Float64Array:
+        """``L_k v_k``."""
+        product: Float64Array = np.einsum("kij,kj->ki", self._each(roots), vectors)
+        return product
+
+    def solved(self, roots: Float64Array, vectors: Float64Array) -> Float64Array:
+        """``L_k^-1 v_k``."""
+        each = zip(self._each(roots), vectors, strict=True)
+        return np.stack([linalg.solve_triangular(a, b, lower=True) for a, b in each])
+
+    def times_transposed(self, roots: Float64Array, vectors: Float64Array) -> Float64Array:
+        """``L_k^T v_k``."""
+        product: Float64Array = np.einsum("kji,kj->ki", self._each(roots), vectors)
+        return product
+
+    @classmethod
+    def moved(cls, roots: Float64Array, t: Float64Array) -> Float64Array:
+        """``R T (R T)^T``, the logarithm of T's diagonal in t."""
+        moved = roots @ _lower_of_logs(t)
+        covariances: Float64Array = moved @ np.swapaxes(moved, -1, -2)
+        return covariances
+
+    @classmethod
+    def between(cls, roots: Float64Array, covariances: Float64Array) -> Float64Array:
+        """Inverse of :meth:`moved`."""
+        lower = np.linalg.solve(roots, np.linalg.cholesky(covariances))
+        t: Float64Array = np.tril(lower, -1)
+        i = np.arange(t.shape[-1])
+        t[..., i, i] = np.log(lower[..., i, i])
+        return t
+
+    def covariance_slopes(
+        self, roots: Float64Array, t: Float64Array, second: Float64Array, n_k: Float64Array
+    ) -> Float64Array:
+        """``T^-T (C^-1 S C^-T - n I)``, C = R T, by the logarithms of the diagonal."""
+        lower = _lower_of_logs(t)
+        inverse = np.linalg.inv(roots @ lower)
+        whitened = inverse @ second @ np.swapaxes(inverse, -1, -2)
+        i = np.arange(t.shape[-1])
+        whitened[..., i, i] -= np.asarray(self._rows_of_each(n_k))[..., None]
+        slopes: Float64Array = np.tril(np.swapaxes(np.linalg.inv(lower), -1, -2) @ whitened)
+        slopes[..., i, i] *= lower[..., i, i]
+        return slopes
+
+    @classmethod
+    @abstractmethod
+    def _rows_of_each(cls, n_k: Float64Array) -> Float64Array:
+        """How many rows tell of each covariance, from ``n_k``."""
+
+
+def _lower_of_logs(t: Float64Array) -> Float64Array:
+    """Lower triangular matrices whose diagonals' logarithms are given, over the last two axes."""
+    lower: Float64Array = np.tril(t, -1)
+    i = np.arange(t.shape[-1])
+    lower[..., i, i] = np.exp(t[..., i, i])
+    return lower

@@ -1,0 +1,93 @@
+"""Spherical: each component has one variance for all features, (K,)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from daskgmm.kernel.block import Float64Array
+from daskgmm.kernel.components.variances import UncorrelatedGaussians
+from daskgmm.kernel.linalg import positive_roots
+
+__all__ = ["SphericalGaussians"]
+
+
+@dataclass(frozen=True, eq=False)
+class SphericalGaussians(UncorrelatedGaussians):
+    """K Gaussians, each with one variance for all features."""
+
+    kind: ClassVar[str] = "spherical"
+    dimensions: ClassVar[dict[str, tuple[str, ...]]] = {
+        "means": ("component", "feature"),
+        "covariances": ("component",),
+    }
+
+    @classmethod
+    def is_scale_equivariant(cls) -> bool:
+        """Not if features are scaled by different factors."""
+        return False
+
+    @classmethod
+    def covariance_shape(cls, k: int, d: int) -> tuple[int, ...]:
+        """(K,)."""
+        return (k,)
+
+    @classmethod
+    def count_covariance_parameters(cls, k: int, d: int) -> int:
+        """K variances."""
+        return k
+
+    @classmethod
+    def factored(cls, covariances: Float64Array) -> Float64Array:
+        """``1 / sqrt(variance)``."""
+        return np.concatenate([1.0 / positive_roots(c[None], k) for k, c in enumerate(covariances)])
+
+    def _log_det(self) -> Float64Array:
+        total: Float64Array = self.n_features * np.log(self.factors)
+        return total
+
+    @classmethod
+    def _add_scatter(
+        cls, second: Float64Array, k: int, deviations: Float64Array, r: Float64Array
+    ) -> None:
+        second[k] += (np.square(deviations) @ r).sum()
+
+    @classmethod
+    def _recentred_second(
+        cls, second: Float64Array, n_k: Float64Array, first: Float64Array, shift: Float64Array
+    ) -> Float64Array:
+        moved = (2.0 * first - n_k[:, None] * shift) * shift
+        recentred: Float64Array = second - moved.sum(axis=1)
+        return recentred
+
+    @classmethod
+    def _covariances(
+        cls, second: Float64Array, n_k: Float64Array, ridge: float, d: int
+    ) -> Float64Array:
+        variances: Float64Array = second / (n_k * d) + ridge
+        return variances
+
+    @classmethod
+    def _ridge_moments(cls, n_k: Float64Array, ridge: float, d: int) -> Float64Array:
+        moments: Float64Array = ridge * d * n_k
+        return moments
+
+    @classmethod
+    def _from_products(cls, sums: Float64Array, d: int) -> Float64Array:
+        second: Float64Array = sums.sum(axis=1)
+        return second
+
+    def covariance_slopes(
+        self, roots: Float64Array, t: Float64Array, second: Float64Array, n_k: Float64Array
+    ) -> Float64Array:
+        """``second / variance - D n_k``."""
+        slopes: Float64Array = second / self.moved(roots, t) - self.n_features * n_k
+        return slopes
+
+    @classmethod
+    def covariance_widths(cls, shares: Float64Array) -> Float64Array:
+        """A component's rows tell of its variance."""
+        widths: Float64Array = np.sqrt(shares)
+        return widths

@@ -1,0 +1,97 @@
+"""What Gaussians without correlations have in common: diag and spherical."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from daskgmm.kernel.block import Float64Array
+from daskgmm.kernel.components.base import Run
+from daskgmm.kernel.components.gaussian import Gaussians
+
+__all__ = ["UncorrelatedGaussians"]
+
+
+@dataclass(frozen=True, eq=False)
+class UncorrelatedGaussians(Gaussians):
+    """Gaussians whose covariances are variances, (K, D) or (K,)."""
+
+    @classmethod
+    def precisions_of(cls, factors: Float64Array) -> Float64Array:
+        """The squares of ``1 / sqrt(variance)``."""
+        precisions: Float64Array = np.square(factors)
+        return precisions
+
+    def _each(self, values: Float64Array) -> Float64Array:
+        """Values of the covariances' shape for each feature of each component, (K, D)."""
+        columns = values if values.ndim == 2 else values[:, None]
+        return np.broadcast_to(columns, self.means.shape)
+
+    def dense(self) -> Float64Array:
+        """The covariances as K diagonal matrices, (K, D, D)."""
+        matrices: Float64Array = self.variances()[:, :, None] * np.eye(self.n_features)
+        return matrices
+
+    def _diagonals(self, matrices: Float64Array) -> Float64Array:
+        return self._each(matrices)
+
+    def _whiten(self, k: int, deviations: Float64Array, out: Float64Array) -> None:
+        np.multiply(self._each(self.factors)[k][:, None], deviations, out=out)
+
+    def _coloured(self, k: int, white: Float64Array) -> Float64Array:
+        coloured: Float64Array = white * np.sqrt(self.variances()[k])
+        return coloured
+
+    # -- the natural form: one product for each feature ------------------------------
+
+    @classmethod
+    def product_runs(cls, d: int) -> tuple[Run, ...]:
+        """The squares of the features."""
+        return ((slice(0, d), slice(0, d)),)
+
+    @classmethod
+    def _rescaled(cls, matrices: Float64Array, scale: Float64Array) -> Float64Array:
+        rescaled: Float64Array = matrices * np.square(scale)
+        return rescaled
+
+    def _multiplied(self, matrices: Float64Array, vectors: Float64Array) -> Float64Array:
+        products: Float64Array = self._each(matrices) * vectors
+        return products
+
+    def _quadratic(self, precisions: Float64Array) -> Float64Array:
+        coefficients: Float64Array = -0.5 * self._each(precisions)
+        return coefficients
+
+    # -- tangent coordinates -----------------------------------------------------------
+
+    def roots(self) -> Float64Array:
+        """Standard deviations."""
+        roots: Float64Array = np.sqrt(self.covariances)
+        return roots
+
+    def times(self, roots: Float64Array, vectors: Float64Array) -> Float64Array:
+        """``L_k v_k``."""
+        product: Float64Array = self._each(roots) * vectors
+        return product
+
+    def solved(self, roots: Float64Array, vectors: Float64Array) -> Float64Array:
+        """``L_k^-1 v_k``."""
+        quotient: Float64Array = vectors / self._each(roots)
+        return quotient
+
+    def times_transposed(self, roots: Float64Array, vectors: Float64Array) -> Float64Array:
+        """``L_k^T v_k``."""
+        return self.times(roots, vectors)
+
+    @classmethod
+    def moved(cls, roots: Float64Array, t: Float64Array) -> Float64Array:
+        """``(R exp(t))^2``."""
+        variances: Float64Array = np.square(roots * np.exp(t))
+        return variances
+
+    @classmethod
+    def between(cls, roots: Float64Array, covariances: Float64Array) -> Float64Array:
+        """Inverse of :meth:`moved`."""
+        t: Float64Array = np.log(np.sqrt(covariances) / roots)
+        return t

@@ -1,0 +1,101 @@
+"""Arrays that the compiled loops are given, grouped by what they mean."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+__all__ = ["Cells", "NaturalArrays", "WeightedRows", "WhitenedArrays", "WhitenedSums"]
+
+Array = NDArray[Any]
+
+
+class WeightedRows(NamedTuple):
+    """Rows and their weights.
+
+    Attributes
+    ----------
+    x : array of shape (n, D), float32 or float64, C-contiguous
+    weight : array of shape (n,), float64, C-contiguous
+        Above 0; of shape (0,) where every row counts once.
+    """
+
+    x: Array
+    weight: Array
+
+
+class Cells(NamedTuple):
+    """Rows in runs, each of which is compared with components of its own.
+
+    Attributes
+    ----------
+    row_bounds : array of shape (cells + 1,), int64
+        Cell m has the rows ``row_bounds[m] : row_bounds[m + 1]``.
+    candidates : array of shape (cells, G), int64
+        The components of each cell: under all others its rows have no density.
+    """
+
+    row_bounds: Array
+    candidates: Array
+
+
+class NaturalArrays(NamedTuple):
+    """A mixture in its natural form.
+
+    Attributes
+    ----------
+    centre, inverse_scale : arrays of shape (D,), float64
+        ``z = (x - centre) * inverse_scale``.
+    first_of, second_of : arrays of shape (P,), int64
+        Features whose products are the second-order terms.
+    coefficients : array of shape (K, P + D), float32 or float64
+        What the products and z are multiplied by in the log densities. The loops work in its
+        dtype.
+    constant : array of shape (K,), of the same dtype
+    """
+
+    centre: Array
+    inverse_scale: Array
+    first_of: Array
+    second_of: Array
+    coefficients: Array
+    constant: Array
+
+
+class WhitenedArrays(NamedTuple):
+    """A mixture in its whitened form.
+
+    Attributes
+    ----------
+    centre, inverse_scale : arrays of shape (D,), float64
+        ``z = (x - centre) * inverse_scale``.
+    means : array of shape (K, D), float32 or float64
+        In z. The loops work in its dtype.
+    factors, shifts : arrays of shape (K, D, D) and (K, D), of the same dtype
+        ``factors[k] @ z + shifts[k]`` has unit covariance under component k, and mean 0;
+        factors are lower triangular.
+    heights : array of shape (K,), of the same dtype
+        Log of the weighted densities at the means.
+    """
+
+    centre: Array
+    inverse_scale: Array
+    means: Array
+    factors: Array
+    shifts: Array
+    heights: Array
+
+
+class WhitenedSums(NamedTuple):
+    """What the whitened loop adds to.
+
+    Attributes
+    ----------
+    n_k, first, second : arrays of shape (K,), (K, D) and (K, D, D), float64
+        Of ``second``, what lies on and below the diagonal.
+    """
+
+    n_k: Array
+    first: Array
+    second: Array

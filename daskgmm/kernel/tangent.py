@@ -1,0 +1,89 @@
+"""Coordinates: mixtures near a mixture as vectors, any of which is a mixture.
+
+Components move in the coordinates that their kind has (see :class:`Tangent`), weights by
+their logarithms; so the coordinates do not depend on units, and no step leaves the mixtures.
+Each is scaled by the square root of the share of rows that tells of it: the information of
+a row is then about the identity, and the length of a step means the same in every direction.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+
+from daskgmm.kernel.block import Float64Array
+from daskgmm.kernel.components import HasTangent
+from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.statistics import Statistics
+
+__all__ = ["Coordinates"]
+
+_LEAST_WEIGHT = 1e-12
+"""Weights below count as this, so that what is divided by their root stays finite."""
+
+
+class Coordinates:
+    """Coordinates about a mixture, which lies at 0.
+
+    A vector holds the logarithms of K weights, up to a constant, and the coordinates of the
+    components.
+
+    Parameters
+    ----------
+    origin : Mixture
+        Of components that have tangent coordinates. Raises
+        :class:`numpy.linalg.LinAlgError` if a covariance has no Cholesky factor.
+    """
+
+    def __init__(self, origin: Mixture) -> None:
+        if not isinstance(origin.components, HasTangent):
+            raise TypeError(f"{origin.kind} components have no tangent coordinates")
+        self.origin = origin
+        shares = np.maximum(origin.weights, _LEAST_WEIGHT)
+        self._log_weights = np.log(shares)
+        self._tangent = origin.components.tangent(shares)
+        self.widths: Float64Array = np.concatenate([np.sqrt(shares), self._tangent.widths])
+
+    @property
+    def size(self) -> int:
+        """Numbers of a vector."""
+        return len(self.widths)
+
+    def _split(self, u: Float64Array) -> tuple[Float64Array, Float64Array]:
+        logs, t = np.split(u / self.widths, [self.origin.n_components])
+        return logs, t
+
+    def mixture(self, u: Float64Array) -> Mixture:
+        """The mixture at a vector of shape (size,)."""
+        logs, t = self._split(u)
+        return Mixture(special.softmax(self._log_weights + logs), self._tangent.components(t))
+
+    def vector(self, mixture: Mixture) -> Float64Array:
+        """Inverse of :meth:`mixture`, its weights' logarithms with their own constant."""
+        logs = np.log(np.maximum(mixture.weights, _LEAST_WEIGHT)) - self._log_weights
+        t = self._tangent.vector(mixture.components)
+        vector: Float64Array = np.concatenate([logs, t]) * self.widths
+        return vector
+
+    def gradient(self, u: Float64Array, mixture: Mixture, statistics: Statistics) -> Float64Array:
+        """Derivatives of the mean log-likelihood per row, in nats, at a vector.
+
+        Parameters
+        ----------
+        u : array of shape (size,)
+        mixture : Mixture
+            At ``u``, by :meth:`mixture`.
+        statistics : Statistics
+            Of rows under that mixture. A prior may have added to them.
+        """
+        found = statistics.recentre(mixture.means)
+        _, t = self._split(u)
+        # By Fisher's identity: the derivatives of the expected complete log-likelihood.
+        slopes = np.concatenate(
+            [
+                found.n_k - found.weight * mixture.weights,
+                self._tangent.slopes(t, mixture.components, found.sums),
+            ]
+        )
+        gradient: Float64Array = slopes / (self.widths * found.weight)
+        return gradient

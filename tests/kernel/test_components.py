@@ -1,0 +1,163 @@
+"""Every kind of components in the table keeps the laws; and what is particular to Gaussians.
+
+A kind added to COMPONENTS is tested here without a line more, but for a row in
+N_PARAMETERS and in naive.REDUCED, without which the tests fail by name.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_data import BAD_SCALES, made_mixture, rescaled, rows_of
+from naive import REDUCED
+
+from daskgmm.errors import ParameterError, SingularComponentError
+from daskgmm.kernel import (
+    COMPONENTS,
+    Block,
+    Ridge,
+    components_named,
+    gaussian_mixture,
+    log_density,
+    weighted_statistics,
+)
+from daskgmm.testing.components import ComponentsTests
+
+SHAPES = [(1, 1), (1, 3), (3, 1), (4, 3), (2, 8)]
+
+N_PARAMETERS = {
+    "full": lambda k, d: k - 1 + k * d + k * d * (d + 1) // 2,
+    "tied": lambda k, d: k - 1 + k * d + d * (d + 1) // 2,
+    "diag": lambda k, d: k - 1 + k * d + k * d,
+    "spherical": lambda k, d: k - 1 + k * d + k,
+}
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 4)], ids=["2 x 2", "3 x 4"])
+class TestKinds(ComponentsTests):
+    @pytest.fixture
+    def components(self, family, size):
+        return made_mixture(family, *size, separation=1.5).components
+
+
+def test_oracles_cover_the_table():
+    assert set(N_PARAMETERS) == set(REDUCED) == set(COMPONENTS)
+    assert all(components_named(name).kind == name for name in COMPONENTS)
+
+
+@pytest.mark.parametrize("name", ["Full", "", None, 3, ["full"]])
+def test_unknown_kind_lists_the_known(name):
+    with pytest.raises(ParameterError, match=r"full, tied, diag, spherical"):
+        components_named(name)
+
+
+@pytest.mark.parametrize(("k", "d"), SHAPES)
+def test_number_of_parameters(family, k, d):
+    assert made_mixture(family, k, d).n_parameters == N_PARAMETERS[family](k, d)
+
+
+def test_log_density_of_other_units_is_the_jacobians(family):
+    mixture = made_mixture(family, 3, 4)
+    if COMPONENTS[family].is_scale_equivariant():
+        scales, other = BAD_SCALES, rescaled(mixture, BAD_SCALES)
+    else:
+        scales = np.full(4, 1e-6)
+        other = gaussian_mixture(
+            mixture.weights, mixture.means * 1e-6, mixture.covariances * 1e-12, family
+        )
+    x = rows_of(mixture, 300)
+    # Rounding of scaled data and parameters: some eps of a squared distance of order 10.
+    np.testing.assert_allclose(
+        log_density(x * scales, other),
+        log_density(x, mixture) - np.log(scales).sum(),
+        rtol=1e-11,
+        atol=1e-11,
+    )
+
+
+@pytest.mark.parametrize(("k", "d"), SHAPES)
+def test_shapes_and_symmetry(family, k, d):
+    components = made_mixture(family, k, d).components
+    dense = components.dense()
+    shape = components.covariance_shape(k, d)
+    assert components.covariances.shape == shape == components.factors.shape
+    assert components.precisions.shape == shape
+    assert dense.shape == (k, d, d)
+    np.testing.assert_array_equal(dense, np.swapaxes(dense, 1, 2))
+
+
+@pytest.mark.parametrize(("k", "d"), SHAPES)
+def test_precisions_are_inverses_and_inverted_inverts(family, k, d):
+    components = made_mixture(family, k, d).components
+    precisions = type(components)(components.means, components.precisions)
+    product = precisions.dense() @ components.dense()
+    # eps * condition, which made_mixture keeps below 1e3.
+    np.testing.assert_allclose(product, np.broadcast_to(np.eye(d), (k, d, d)), atol=1e-11)
+    np.testing.assert_allclose(
+        components.inverted(components.precisions), components.covariances, rtol=1e-10, atol=1e-12
+    )
+    traces = np.trace(precisions.dense(), axis1=1, axis2=2)
+    np.testing.assert_allclose(components.precision_traces, traces, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["full", "tied", "diag"])
+def test_precisions_of_columns_in_bad_units(name):
+    plain = made_mixture(name, 3, 4)
+    components = rescaled(plain, BAD_SCALES).components
+    units = {"diag": BAD_SCALES**2}.get(name, np.multiply.outer(BAD_SCALES, BAD_SCALES))
+    expected = plain.components.precisions / units
+    got = components.precisions
+    # In units of each entry: the covariance's condition is 1e24, its correlation's below 1e3.
+    np.testing.assert_allclose(got * units, expected * units, rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(
+        components.inverted(got) / units, components.covariances / units, rtol=1e-10, atol=1e-11
+    )
+
+
+def test_singular_component_is_named(family):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 2))
+    x[20:40] = [1.0, 2.0]  # component 1 is one point
+    law = COMPONENTS[family]
+    if law.covariance_shape(2, 3) == law.covariance_shape(5, 3):  # one for all of them
+        x[:] = np.repeat(x[[0, 20, 40]], 20, axis=0)
+        expected, whose = -1, "the covariance collapsed"
+    else:
+        expected, whose = 1, "component 1"
+    resp = np.repeat(np.eye(3), 20, axis=0)
+    mixture = Ridge().m_step(weighted_statistics(Block(x), resp, x[[0, 20, 40]], family))
+    with pytest.raises(SingularComponentError, match=whose) as caught:
+        mixture.check()
+    assert caught.value.component == expected
+    with pytest.raises(SingularComponentError):
+        log_density(x, mixture)
+
+
+@pytest.mark.parametrize("name", ["full", "tied"])
+@pytest.mark.parametrize("scales", [np.ones(4), BAD_SCALES], ids=["one unit", "bad units"])
+def test_linearly_dependent_features_are_singular_in_any_unit(name, scales):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 4))
+    x[:, 3] = x[:, 0] + x[:, 1] - x[:, 2]
+    x *= scales
+    resp = np.full((200, 2), 0.5)
+    mixture = Ridge().m_step(weighted_statistics(Block(x), resp, x[:2], name))
+    with pytest.raises(SingularComponentError, match="raise reg_covar"):
+        mixture.check()
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0])
+@pytest.mark.parametrize("name", ["diag", "spherical"])
+def test_variance_that_is_not_positive_is_singular(name, bad):
+    covariances = np.ones(COMPONENTS[name].covariance_shape(3, 2))
+    covariances[2] = bad
+    with pytest.raises(SingularComponentError, match="component 2") as caught:
+        COMPONENTS[name](np.zeros((3, 2)), covariances).check()
+    assert caught.value.component == 2
+
+
+def test_factor_is_upper_triangular_as_scikit_learns():
+    for name in ("full", "tied"):
+        for factor in made_mixture(name, 2, 4).components.factors.reshape(-1, 4, 4):
+            np.testing.assert_array_equal(factor, np.triu(factor))
+            assert (np.diagonal(factor) > 0).all()
