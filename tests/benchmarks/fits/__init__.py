@@ -143,6 +143,7 @@ def compared(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
         "log_likelihood": ours["log_likelihoods"][0],
         "peer_log_likelihood": theirs["log_likelihoods"][0],
         "difference": _largest_difference(ours["log_likelihoods"], theirs["log_likelihoods"]),
+        "facts": ours["facts"],
         "parameters": max(_scaled_difference(ours[name], theirs[name]) for name in _PARAMETERS),
     }
     if row["passes"] != row["peer_passes"]:
