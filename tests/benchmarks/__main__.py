@@ -20,6 +20,7 @@ from .driver import PARTITIONS, SCHEDULERS, driver_table
 from .environments import CACHE, pythons_of
 from .few_passes import Found, measured
 from .few_passes_tables import few_passes_tables
+from .fits import FITS, CheckoutFailedError, fits_table
 from .grid import COMPONENTS, COVARIANCES, DTYPES, FEATURES, grid
 from .large_k import large_k_table, measured_large_k
 from .optima import OPTIMA, Optima, searched, searched_table
@@ -91,6 +92,8 @@ def _report(tables: list[Table], json_file: Path | None) -> None:
 def main() -> None:
     """Measure passes, many components, selection, the read, checkpoints, the driver, a billion rows.
 
+    And compare the fits of two checkouts.
+
     \b
     Examples:
       python -m tests.benchmarks pass --quick
@@ -103,6 +106,7 @@ def main() -> None:
       python -m tests.benchmarks checkpoint --size 1GiB
       python -m tests.benchmarks driver --partitions 100,1000
       python -m tests.benchmarks billion --rows 10000000 --folder /tmp/rows
+      python -m tests.benchmarks fits --peer ../before
     """
 
 
@@ -491,6 +495,44 @@ def _billion(
     except FitFailedError as error:
         raise click.ClickException(str(error)) from None
     _report([table], json_file)
+
+
+@main.command("fits")
+@click.option(
+    "--peer",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Root of another checkout of daskgmm.",
+)
+@click.option(
+    "--only",
+    metavar="TEXT",
+    multiple=True,
+    help="Fits whose name contains it; may be given again. Default: all.",
+)
+@_json
+def _fits(peer: Path, only: tuple[str, ...], json_file: Path | None) -> None:
+    """The same fits by this checkout and by another one: passes, log-likelihoods, parameters.
+
+    Exit status 1 if a fit differs in passes, in what it chose, or in log-likelihoods by more
+    than 1e-12, relative; or if it fails. A checkout whose code is not compiled yet takes a
+    minute longer.
+
+    \b
+    Examples:
+      python -m tests.benchmarks fits --peer ../before
+      python -m tests.benchmarks fits --peer ../before --only select --only "job killed"
+    """
+    names = [name for name in FITS if not only or any(text in name for text in only)]
+    if not names:
+        raise click.UsageError(f"--only: no fit has {' or '.join(only)} in its name")
+    try:
+        table = fits_table(peer, names, lambda line: click.echo(line, err=True))
+    except CheckoutFailedError as error:
+        raise click.ClickException(str(error)) from None
+    _report([table], json_file)
+    if any(row["verdict"] != "same" for row in table.rows):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from sklearn.mixture import GaussianMixture
 
 from . import billion, environments, floor, stores, suite
 from .__main__ import main
+from .fits import compared
 from .grid import FEATURES, Point, default_rows, grid
 from .made import start_of, truth, write_start
 from .passes import Contestant, at_work, contestants_of, measured_point, pass_tables
@@ -330,3 +331,92 @@ def test_a_store_that_was_interrupted_goes_on_to_the_same_rows(
     monkeypatch.setattr(stores, "draw", draw)
     rows = [zarr.open_array(store.made(), mode="r")[:] for store in (whole, broken)]
     np.testing.assert_array_equal(*rows)
+
+
+# -- fits ----------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+TINY_FITS = ("--only", "one feature", "--only", "start whole, diag")
+
+_ANOTHER_HOUSE = """
+from pathlib import Path
+
+__path__ = [{real!r}]
+exec((Path(__path__[0]) / "__init__.py").read_text())
+_Right = __getattr__("GaussianMixture")
+
+
+class GaussianMixture(_Right):
+    def fit(self, X, y=None):
+        super().fit(X)
+        self.lower_bound_ *= 1 + 1e-10
+        return self
+"""
+
+
+def test_a_checkout_finds_the_same_as_itself(tmp_path: Path) -> None:
+    file = tmp_path / "fits.json"
+    result = invoked("fits", "--peer", str(ROOT), *TINY_FITS, "--json", str(file))
+    assert result.exit_code == 0, result.output
+    (rows,) = tables_of(file)
+    assert {row["name"] for row in rows} == {"one feature", "start whole, diag"}
+    for row in rows:
+        assert row["verdict"] == "same"
+        assert row["passes"] == row["peer_passes"] >= 2
+        assert row["difference"] == row["parameters"] == 0.0
+
+
+def test_a_checkout_that_finds_other_log_likelihoods_is_reported(tmp_path: Path) -> None:
+    package = tmp_path / "daskgmm"
+    package.mkdir()
+    code = _ANOTHER_HOUSE.format(real=str(ROOT / "daskgmm"))
+    (package / "__init__.py").write_text(code)
+    file = tmp_path / "fits.json"
+    result = invoked("fits", "--peer", str(tmp_path), *TINY_FITS, "--json", str(file))
+    assert result.exit_code == 1
+    (rows,) = tables_of(file)
+    for row in rows:
+        assert row["verdict"] == "differs"
+        assert row["difference"] == pytest.approx(1e-10, rel=1e-3)
+        assert row["parameters"] == 0.0
+    assert "one feature: log-likelihoods differ by 1.0e-10" in result.output
+
+
+def test_a_folder_without_the_package_is_refused(tmp_path: Path) -> None:
+    result = invoked("fits", "--peer", str(tmp_path), *TINY_FITS)
+    assert result.exit_code == 1
+    assert "has no package daskgmm" in result.output
+
+
+RECORD: dict[str, Any] = {
+    "name": "one",
+    "seconds": 0.1,
+    "passes": 3,
+    "log_likelihoods": [-2.0, -2.5],
+    "facts": {"n_iter": 2},
+    "weights": [0.5, 0.5],
+    "means": [[0.0], [1.0]],
+    "covariances": [1.0, 1.0],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "reason"),
+    [
+        ({"log_likelihoods": [-2.0, -2.5 * (1 + 5e-13)]}, "same", None),
+        ({"means": [[0.0], [1.1]]}, "same", None),
+        ({"passes": 4}, "differs", "3 passes, peer's 4"),
+        ({"log_likelihoods": [-2.0, -2.5 * (1 + 5e-12)]}, "differs", "by 5.0e-12"),
+        ({"log_likelihoods": [-2.0]}, "differs", "by inf"),
+        ({"log_likelihoods": [-2.0, math.nan]}, "differs", "by nan"),
+        ({"facts": {"n_iter": 1}}, "differs", "n_iter is 2, peer's 1"),
+        ({"error": "DataError: no rows"}, "failed", "peer's: DataError: no rows"),
+    ],
+)
+def test_fits_differ_in_passes_choices_and_log_likelihoods(
+    change: dict[str, Any], verdict: str, reason: str | None
+) -> None:
+    row = compared(RECORD, RECORD | change)
+    assert row["verdict"] == verdict
+    assert len(row["reasons"]) == (reason is not None)
+    assert all(reason in found for found in row["reasons"])
