@@ -45,7 +45,8 @@ from daskgmm.em import (
 )
 from daskgmm.em.loop import Precision
 from daskgmm.errors import DataError, ParameterError
-from daskgmm.execution import Listener, Message, ProgressLines, StagingReport, in_force, teller
+from daskgmm.events import Listener, Message, ProgressLines, teller
+from daskgmm.execution import StagingReport, in_force
 from daskgmm.kernel import FAMILIES, Mixture, must_compile, warm_up
 from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of_record
 from daskgmm.redaction import redacted

@@ -20,8 +20,8 @@ from distributed import Client
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from daskgmm.errors import DaskGMMWarning
-from daskgmm.execution.events import Underway, teller
-from daskgmm.execution.progress import is_partition
+from daskgmm.events import Underway, teller
+from daskgmm.execution.dask_rows import is_partition
 
 __all__ = ["ClusterTasks", "TaskCounts", "cluster_progress"]
 
