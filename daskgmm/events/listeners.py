@@ -1,8 +1,8 @@
 """Listeners: functions of an event, in force for the fits made inside a block.
 
-Text lines, JSON logs, progress bars and metrics are listeners, so neither the algorithm nor the
-estimator knows of any. The algorithm lies below this room: whoever calls it gives it the
-function of :func:`teller` as its argument ``tell``.
+Text lines, JSON logs, progress bars and metrics are listeners. Whoever tells an event gets the
+function for it from :func:`teller`. The algorithm lies below this room, so its callers hand that
+function down as the argument ``tell``; it need not know who listens.
 """
 
 from __future__ import annotations
@@ -46,7 +46,13 @@ def listening(*listeners: Listener) -> Iterator[None]:
 
 
 def teller(*listeners: Listener) -> Listener:
-    """Function that tells an event to these listeners, then to those in force when it is called."""
+    """Function that tells an event to these listeners, then to those in force at that moment.
+
+    Parameters
+    ----------
+    *listeners : Listener
+        Listeners that hear the function's events only, such as the lines that ``verbose`` prints.
+    """
 
     def tell(event: Event) -> None:
         for listener in (*listeners, *_listeners.get()):

@@ -40,7 +40,7 @@ LOG_FORMATS: dict[str, tuple[Callable[[TextIO], _Lines], Callable[[TextIO], _Lin
     "text": (_text_on, lambda stream: ProgressLines(stream=stream, is_timed=True)),
     "json": (JsonLines, JsonLines),
 }
-"""How events are written to standard error, and to a file."""
+"""For each format, the listener that writes to standard error and the one that writes to a file."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Log:
             for sink in list(sinks):
                 try:
                     sink.lines(event)
-                except (OSError, ValueError) as error:  # ValueError: of a closed stream
+                except (OSError, ValueError) as error:  # ValueError: the stream is closed
                     self._sinks.remove(sink)
                     text = f"the log {redacted(sink.name)} takes no more lines ({error})"
                     self._write(Message(text, "warning"), self._sinks)
@@ -103,7 +103,7 @@ class Log:
     def close(self) -> None:
         """Close the files, and take a bar off the terminal."""
         for sink in self._sinks:
-            with suppress(OSError):  # of a full disk, for the last time
+            with suppress(OSError):  # a full disk refuses what is still buffered
                 sink.lines.close()
                 if sink is not self._screen:
                     sink.stream.close()
@@ -173,7 +173,7 @@ def _records_to(log: Log) -> Iterator[None]:
     writing = [logger for logger in named if logger.handlers]
     before = [(logger, logger.handlers) for logger in (logging.root, *writing)]
     for logger, _ in before:
-        # One that passes its records on must not tell them twice.
+        # A logger that passes its records to its parents would tell them twice.
         is_last = logger is logging.root or not logger.propagate
         logger.handlers = [handler] if is_last else []
     try:

@@ -129,7 +129,7 @@ class MetricsFile:
             **asdict(usage),
         }
         if self._file is None or line["pass"] in self._written:
-            return
+            return  # the file was given up, or an interrupted run has written the line
         self._written.add(line["pass"])
         try:
             # One call, so that no reader sees half a line.
@@ -182,7 +182,7 @@ def _speed(event: ScanDone | Iteration) -> dict[str, Any]:
 
 def _lines_of(path: Path) -> list[dict[str, Any]]:
     """Lines of a file; a last one that was cut off is removed from the file."""
-    if not path.is_file():  # a device or a pipe, too: it has no lines, or no end
+    if not path.is_file():  # a device or a pipe has no lines, or no end
         return []
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
