@@ -24,6 +24,7 @@ from daskgmm.errors import (
 )
 from daskgmm.estimator import GaussianMixture
 from daskgmm.jobfile import Job
+from daskgmm.plain_json import plain_json
 from daskgmm.storage import (
     Location,
     StateFile,
@@ -34,7 +35,6 @@ from daskgmm.storage import (
     first_overlap,
     held,
     is_lasting,
-    plain_json,
     write_text,
 )
 from daskgmm.tables import open_rows

@@ -28,7 +28,7 @@ from daskgmm.errors import (
     StorageError,
     WorkersDiedError,
 )
-from daskgmm.execution import passes
+from daskgmm.events import passes
 from daskgmm.storage import CheckpointFolder, Location, held
 
 __all__ = ["Checkpoints", "may_pass", "open_checkpoints"]

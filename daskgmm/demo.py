@@ -19,7 +19,8 @@ from scipy.optimize import linear_sum_assignment
 from daskgmm import job
 from daskgmm.errors import ParameterError, StorageError
 from daskgmm.estimator import GaussianMixture, load_model
-from daskgmm.execution import Message, bytes_of, duration, teller
+from daskgmm.events import Message, duration, teller
+from daskgmm.execution import bytes_of
 from daskgmm.kernel import Mixture, gaussian_mixture
 from daskgmm.storage import RowOutput, RowWriter
 

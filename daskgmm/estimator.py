@@ -44,7 +44,8 @@ from daskgmm.em import (
     stop_rule_named,
 )
 from daskgmm.errors import DataError, ParameterError
-from daskgmm.execution import Listener, Message, ProgressLines, StagingReport, in_force, teller
+from daskgmm.events import Listener, Message, ProgressLines, teller
+from daskgmm.execution import StagingReport, in_force
 from daskgmm.kernel import (
     COMPONENTS,
     Block,

@@ -1,4 +1,7 @@
-"""The format of the log that a command line asks for, before anything has parsed it."""
+"""The format of the log that a command line asks for, before anything has parsed it.
+
+The command imports this file before everything else, so it imports no other room.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,14 @@ from itertools import pairwise
 __all__ = ["LOG_FORMAT_VARIABLE", "asks_for_json"]
 
 LOG_FORMAT_VARIABLE = "DASKGMM_LOG_FORMAT"
-"""Environment variable: what ``--log-format`` is where that is not given."""
+"""Environment variable that stands for ``--log-format`` where that option is not given."""
 
 
 def asks_for_json(arguments: Sequence[str]) -> bool:
-    """Whether errors, too, are to be lines of JSON; of several options the last holds."""
+    """Whether errors are to be lines of JSON.
+
+    The last option wins over earlier ones, and any option over the variable.
+    """
     given = [
         value if name == "--log-format" else name.partition("=")[2]
         for name, value in pairwise([*arguments, ""])

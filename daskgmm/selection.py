@@ -37,7 +37,8 @@ from daskgmm.em import (
 )
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.estimator import GaussianMixture
-from daskgmm.execution import Listener, Message, ProgressLines, in_force, teller
+from daskgmm.events import Listener, Message, ProgressLines, teller
+from daskgmm.execution import in_force
 from daskgmm.kernel import (
     COMPONENTS,
     Float64Array,

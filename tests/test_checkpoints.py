@@ -24,7 +24,7 @@ from daskgmm.errors import (
     ParameterError,
     PointerMovedError,
 )
-from daskgmm.execution import listening
+from daskgmm.events import listening
 from daskgmm.kernel import Mixture
 from daskgmm.starts import starts_of
 

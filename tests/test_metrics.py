@@ -16,9 +16,11 @@ from distributed import Client, LocalCluster
 
 from daskgmm import GaussianMixture, open_rows
 from daskgmm.em import Iteration
-from daskgmm.errors import DaskGMMWarning, InterruptedFitError, ParameterError, StorageError
-from daskgmm.execution import ClusterTasks, Underway, cluster_progress, listening
-from daskgmm.metrics import MetricsFile, metrics_written
+from daskgmm.errors import DaskGMMWarning, InterruptedFitError, ParameterError
+from daskgmm.events import Underway, listening
+from daskgmm.execution import pass_progress
+from daskgmm.execution.clusters.tasks import ClusterTasks
+from daskgmm.metrics import metrics_written
 
 FIELDS = {
     *("fit", "time", "pass", "log_likelihood", "gain", "remaining_gain", "accepted", "n_rows"),
@@ -118,11 +120,10 @@ def test_a_resumed_fit_goes_on_with_its_lines(store, metrics, tmp_path, is_told_
     """Interrupted before and after the line of a pass that the checkpoint holds."""
     kept = {"checkpoint": str(tmp_path / "kept")}
     at_3 = InterruptAt(3)
-    file = MetricsFile(metrics)
-    order = (at_3, file) if is_told_first else (file, at_3)
-    with pytest.raises(InterruptedFitError), listening(*order):
+    listeners = [metrics_written(metrics), listening(at_3)]
+    first, second = reversed(listeners) if is_told_first else listeners
+    with pytest.raises(InterruptedFitError), first, second:
         fitting(**kept).fit(store)
-    file.close()
     before = metrics.read_text()
     assert before.count("\n") == (3 if is_told_first else 4)
     with metrics_written(metrics):
@@ -136,26 +137,9 @@ def test_a_resumed_fit_goes_on_with_its_lines(store, metrics, tmp_path, is_told_
         assert found[3]["bytes_read"] is None  # nobody knows any more
 
 
-def test_a_line_that_was_cut_off_is_taken_off(store, metrics):
-    with metrics_written(metrics):
-        fitting().fit(store)
-    whole = metrics.read_bytes()
-    metrics.write_bytes(whole + whole[:40])
-    MetricsFile(metrics).close()
-    assert metrics.read_bytes() == whole
-
-
-@pytest.mark.parametrize("content", ["a,b\n1,2\n", "no line", "{}\n", '{"fit": 1}\n', "1\n"])
-def test_a_file_of_something_else_is_left_alone(metrics, content):
-    metrics.write_text(content)
-    with pytest.raises(ParameterError, match="something else than metrics"):
-        MetricsFile(metrics)
-    assert metrics.read_text() == content
-
-
-def test_a_file_that_cannot_be_written_is_an_error_before_the_fit(tmp_path):
-    with pytest.raises(StorageError, match="name a file in a local folder"):
-        MetricsFile(tmp_path / "nowhere" / "m.jsonl")
+def test_a_file_inside_a_zarr_node_is_refused(store):
+    with pytest.raises(ParameterError, match="which is Zarr"), metrics_written(f"{store}/m.jsonl"):
+        pass
 
 
 def test_a_full_disk_ends_the_lines_and_not_the_fit(store):
@@ -249,7 +233,7 @@ def test_how_far_a_pass_on_a_cluster_is(cluster, tmp_path):
             (tmp_path / "heard").touch()
 
     x = da.from_array(rows(), chunks=(2500, 3))
-    with Client(cluster) as client, listening(listener), cluster_progress(client):
+    with Client(cluster) as client, listening(listener), pass_progress(client):
         fitting().fit(x.map_blocks(wait, for_file=str(tmp_path / "heard"), dtype=x.dtype))
     assert len({pass_key for pass_key, _, _ in heard}) >= 1
     assert heard[0][1] < heard[0][2]

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from daskgmm import GaussianMixture, select
 from daskgmm.em.loop import _Runner
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
-from daskgmm.execution import listening
+from daskgmm.events import listening
 from daskgmm.kernel import n_parameters
 from daskgmm.selection import CRITERIA, Entry, _which_can_win
 

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from daskgmm import job
 from daskgmm._version import __version__
 from daskgmm.batch import Batch, check_places
-from daskgmm.cli.errors import Main
+from daskgmm.cli.errors import Main, append_to
 from daskgmm.cli.keys import with_keys
 from daskgmm.cli.options import (
     DEFAULTS,
@@ -33,13 +33,12 @@ from daskgmm.demo import run_demo
 from daskgmm.em import STOP_RULES
 from daskgmm.errors import ParameterError
 from daskgmm.estimator import GaussianMixture
-from daskgmm.execution import duration
+from daskgmm.events import Log, duration
 from daskgmm.jobfile import Given, Job, read_job
 from daskgmm.kernel import COMPONENTS
-from daskgmm.logs import Log
 from daskgmm.metrics import metrics_written
+from daskgmm.plain_json import plain_json
 from daskgmm.selection import CRITERIA
-from daskgmm.storage import plain_json
 
 __all__ = ["main"]
 
@@ -209,12 +208,12 @@ def _done(log: Log, asked: Job, *, fresh: bool) -> dict[str, Any]:
     try:
         batch = Batch(asked, fresh=fresh)
     except Exception:
-        log.append_to(log_file)  # that it is refused, nothing else having been written
+        append_to(log_file, log)  # that it is refused, nothing else having been written
         raise
     if batch.is_done:
         return batch.result() | {"done": []}
     with batch.resumable(), batch.alone():
-        log.append_to(log_file)
+        append_to(log_file, log)
         metrics = metrics_written(asked.get("outputs.metrics"))
         watch = asked.get("dashboard", False), asked.get("performance_report")
         with on_cluster(asked.get("cluster"), *watch), metrics:

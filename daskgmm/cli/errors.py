@@ -22,14 +22,15 @@ from daskgmm.errors import (
     DaskGMMWarning,
     InterruptedFitError,
     ParameterError,
+    StorageError,
     UnreachableError,
 )
-from daskgmm.execution import Failed
+from daskgmm.events import Failed, JsonLines, Log, log_opened
 from daskgmm.log_format import asks_for_json
-from daskgmm.logs import JsonLines, Log, log_opened
 from daskgmm.redaction import on_one_line, redacted
+from daskgmm.storage import enclosing_node
 
-__all__ = ["Main", "reported", "way_on"]
+__all__ = ["Main", "append_to", "reported", "way_on"]
 
 
 @contextmanager
@@ -43,7 +44,8 @@ def reported(log_format: str, log_file: str | None, way_on: str | None) -> Itera
         warnings.simplefilter("ignore")
         for category in (DaskGMMWarning, ConvergenceWarning):
             warnings.simplefilter("always", category)
-        with log_opened(log_format, log_file) as log:
+        with log_opened(log_format) as log:
+            append_to(log_file, log)
             try:
                 with _as_click_errors(way_on, interrupted):
                     yield log
@@ -53,6 +55,22 @@ def reported(log_format: str, log_file: str | None, way_on: str | None) -> Itera
             except Exception as error:
                 log.write_to_files(_crashed(error))
                 raise
+
+
+def append_to(file: str | None, log: Log) -> None:
+    """Have a log written to a local file, too, from now on; None is no file.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be written, or lies inside a Zarr node.
+    """
+    if file is None:
+        return
+    node = enclosing_node(file)
+    if node is not None:
+        raise StorageError(f"log: {redacted(file)} is inside {node}, which is Zarr; name another")
+    log.append_to(file)
 
 
 @contextmanager

@@ -14,20 +14,17 @@ import click
 from daskgmm.cli.errors import reported, way_on
 from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
 from daskgmm.estimator import GaussianMixture
+from daskgmm.events import LOG_FORMATS, Message, teller
 from daskgmm.execution import (
-    Message,
-    PassProgress,
     check_report_path,
-    cluster_progress,
     dashboard_address,
+    pass_progress,
     report_written,
-    teller,
 )
 from daskgmm.execution.clusters import open_cluster
 from daskgmm.kernel import COMPONENTS
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
-from daskgmm.logs import LOG_FORMATS
-from daskgmm.storage import plain_json
+from daskgmm.plain_json import plain_json
 from daskgmm.tables import open_rows
 
 __all__ = [
@@ -252,7 +249,7 @@ def on_cluster(
     with open_cluster(cluster) as client, report_written(client, performance_report):
         if dashboard:
             _tell_dashboard(client)
-        with PassProgress() if client is None else cluster_progress(client):
+        with pass_progress(client):
             yield
 
 

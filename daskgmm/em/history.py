@@ -1,8 +1,16 @@
-"""History: what each iteration of EM left, for stop rules, progress and records."""
+"""History: the events that the algorithm tells, and the record of each iteration.
+
+Stop rules read the iterations, models and checkpoints keep them, and listeners write every
+event to lines, logs and metrics.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
+
+from daskgmm.telling import Event, duration, passes
 
 __all__ = [
     "FitBegan",
@@ -15,19 +23,24 @@ __all__ = [
     "StartsUnderway",
 ]
 
+_WORTH_A_LINE = 1.0
+"""Seconds: nobody waited for starts that took less."""
+
 
 @dataclass(frozen=True)
-class FitBegan:
-    """Event: all that can be refused was not, and the first pass is next.
+class FitBegan(Event, name="fit_began"):
+    """The options and the data have passed every check, and the first pass is next.
 
     Attributes
     ----------
     data : str
-        What the rows are called.
+        What messages call the rows.
     is_stored : bool
-        Whether passes read them from a store.
-    n_rows, n_features, n_components, covariance_type, stopping, tol, max_iter
-        Of the fit.
+        Whether passes read the rows from a store.
+    n_rows, n_features : int
+        Shape of the data.
+    n_components, covariance_type, stopping, tol, max_iter
+        Options of the fit, as the estimator has them.
     """
 
     data: str
@@ -40,70 +53,163 @@ class FitBegan:
     tol: float
     max_iter: int
 
+    @property
+    def next_pass(self) -> str:
+        """The first pass is the scan."""
+        return "scan"
+
 
 @dataclass(frozen=True)
-class ScanDone:
-    """Event: the first pass has ended."""
+class ScanDone(Event, name="scan_done"):
+    """The scan, which is the first pass, has ended.
+
+    Attributes
+    ----------
+    n_rows : int
+        Rows of the data.
+    n_sampled : int
+        Rows of the sample that starts are fitted to.
+    seconds : float
+        Wall time of the pass.
+    """
 
     n_rows: int
     n_sampled: int
     seconds: float
 
+    @property
+    def next_pass(self) -> str:
+        """The first iteration makes the next pass."""
+        return "pass 1"
+
+    def text(self) -> str:
+        """Rows, sample and speed."""
+        return (
+            f"scan: {self.n_rows:,} rows, {self.n_sampled:,} sampled, "
+            f"{self.n_rows / self.seconds:,.0f} rows/s, {duration(self.seconds)}"
+        )
+
 
 @dataclass(frozen=True)
-class StartsFitted:
-    """Event: starts were fitted to so many rows of the sample, and the best of them go on."""
+class StartsFitted(Event, name="starts_fitted"):
+    """A round has fitted starts to rows of the sample, and the best of them go on.
+
+    Attributes
+    ----------
+    n_rows : int
+        Rows of the sample that the starts were fitted to.
+    n_starts, n_left : int
+        Starts that were fitted, and those that go on.
+    seconds : float
+        Wall time of the round.
+    """
 
     n_rows: int
     n_starts: int
     n_left: int
     seconds: float
 
+    def text(self) -> str | None:
+        """The round, unless nobody waited for it."""
+        if self.seconds < _WORTH_A_LINE:
+            return None
+        return (
+            f"starts: {self.n_starts} fitted to {self.n_rows:,} sampled rows, "
+            f"best of them: {self.n_left}, {duration(self.seconds)}"
+        )
+
 
 @dataclass(frozen=True)
-class StartsUnderway:
-    """Event: so many starts of a round are fitted so far, to so many rows of the sample."""
+class StartsUnderway(Event, name="starts_underway"):
+    """A round has fitted some of its starts so far.
+
+    Attributes
+    ----------
+    n_rows : int
+        Rows of the sample that the starts are fitted to.
+    n_starts : int
+        Starts that are fitted.
+    seconds : float
+        Wall time since the round began.
+    """
 
     n_rows: int
     n_starts: int
     seconds: float
 
+    def text(self) -> str:
+        """How far the round is."""
+        return (
+            f"starts: {self.n_starts} fitted to {self.n_rows:,} sampled rows so far, "
+            f"{duration(self.seconds)}"
+        )
+
 
 @dataclass(frozen=True)
-class Resumed:
-    """Event: an interrupted fit goes on, after so many passes; ``history`` is of its best start."""
+class Resumed(Event, name="resumed"):
+    """An interrupted fit goes on from its checkpoint.
+
+    Attributes
+    ----------
+    n_passes : int
+        Passes that need not be made again, the scan included.
+    history : tuple of Iteration
+        Iterations of the best start so far. The JSON log leaves them out.
+    """
 
     n_passes: int
     history: tuple[Iteration, ...] = ()
 
+    @property
+    def next_pass(self) -> str:
+        """The pass after those that were made."""
+        return f"pass {self.n_passes}"
+
+    def text(self) -> str:
+        """How much work the checkpoint saved."""
+        return f"resumed: {passes(self.n_passes)} need not be made again"
+
+    def fields(self) -> dict[str, Any]:
+        """All but the history, whose iterations were logged as they happened."""
+        return {"n_passes": self.n_passes}
+
 
 @dataclass(frozen=True)
-class RareComponent:
-    """Event: rows that the sample missed were given a component, to be tried on all rows."""
+class RareComponent(Event, name="rare_component_found"):
+    """Rows that the sample missed were given a component, which is to be tried on all rows.
+
+    Attributes
+    ----------
+    n_rows : float
+        Estimate of how many rows the component has.
+    """
 
     n_rows: float
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """The size of the component."""
         return f"a component of about {self.n_rows:.0f} rows was found among the worst-fitting rows"
 
 
 @dataclass(frozen=True)
-class Iteration:
+class Iteration(Event, name="pass_done"):
     """Event and record: one E-step over all rows and the M-step after it.
 
     Attributes
     ----------
     n_iter : int
-        From 1.
+        Number of the iteration, from 1.
     log_likelihood : float
-        Per row, in nats, of the parameters that the pass was made at.
+        Log-likelihood per row, in nats, at the parameters that the pass was made with.
     gain : float
-        Of the log-likelihood per row over the last accepted one; infinite in the first.
+        Increase of the log-likelihood per row over the last accepted iteration; infinite in
+        the first.
     remaining_gain : float
         Estimate of what further iterations would gain per row; infinite while unknown.
     means_moved : float
         Squared distance that the means move in the M-step, summed over components.
     n_rows : int
+        Rows of the data.
     seconds : float
         Wall time of the pass.
     accepted : bool
@@ -120,10 +226,39 @@ class Iteration:
     seconds: float
     accepted: bool = True
 
+    @property
+    def next_pass(self) -> str:
+        """The next iteration makes the next pass."""
+        return f"pass {self.n_iter + 1}"
+
+    def text(self) -> str:
+        """Log-likelihood, gain and speed."""
+        gain = "" if math.isinf(self.gain) else f"  gain {self.gain:.3g}"
+        return (
+            f"pass {self.n_iter}: log-likelihood per row {self.log_likelihood:.9g}{gain}"
+            f"  {self.n_rows / self.seconds:,.0f} rows/s"
+        )
+
 
 @dataclass(frozen=True)
-class FitEnded:
-    """Event: how the fit ended; ``n_passes`` includes the scan, ``log_likelihood`` is per row."""
+class FitEnded(Event, name="fit_ended"):
+    """The fit has ended.
+
+    Attributes
+    ----------
+    n_passes : int
+        Passes over all rows, the scan included.
+    n_iter : int
+        Iterations of the best start.
+    log_likelihood : float
+        Log-likelihood per row, in nats.
+    stop_reason : str
+        Why the iterations ended.
+    converged : bool
+        Whether the stop rule held within ``max_iter``.
+    seconds : float
+        Wall time of the fit.
+    """
 
     n_passes: int
     n_iter: int

@@ -5,17 +5,7 @@ from daskgmm.execution.clusters.dashboard import (
     dashboard_address,
     report_written,
 )
-from daskgmm.execution.clusters.tasks import ClusterTasks, TaskCounts, cluster_progress
 from daskgmm.execution.dask_rows import DaskRows, array_of_source, coalesced
-from daskgmm.execution.events import (
-    Event,
-    Failed,
-    Listener,
-    Message,
-    Underway,
-    listening,
-    teller,
-)
 from daskgmm.execution.memory import (
     MemoryPlan,
     bytes_of,
@@ -24,50 +14,28 @@ from daskgmm.execution.memory import (
     plan_memory,
     sample_rows,
 )
-from daskgmm.execution.progress import (
-    PassProgress,
-    ProgressBar,
-    ProgressLines,
-    Seldom,
-    duration,
-    passes,
-)
-from daskgmm.execution.scheduler import Scheduler, client_in_force, in_force
+from daskgmm.execution.meter import Meter
+from daskgmm.execution.progress import pass_progress
+from daskgmm.execution.scheduler import in_force
 from daskgmm.execution.staging import StagedSource, Staging, StagingReport
 
 __all__ = [
-    "ClusterTasks",
     "DaskRows",
-    "Event",
-    "Failed",
-    "Listener",
     "MemoryPlan",
-    "Message",
-    "PassProgress",
-    "ProgressBar",
-    "ProgressLines",
-    "Scheduler",
-    "Seldom",
+    "Meter",
     "StagedSource",
     "Staging",
     "StagingReport",
-    "TaskCounts",
-    "Underway",
     "array_of_source",
     "bytes_of",
     "check_report_path",
-    "client_in_force",
-    "cluster_progress",
     "coalesced",
     "dashboard_address",
     "default_limit",
-    "duration",
     "in_force",
-    "listening",
-    "passes",
+    "pass_progress",
     "peak_memory_bytes",
     "plan_memory",
     "report_written",
     "sample_rows",
-    "teller",
 ]

@@ -36,9 +36,9 @@ from daskgmm.execution.scheduler import SCHEDULER_LOST, in_force
 from daskgmm.kernel import Block, Float64Array
 from daskgmm.kernel.blas import single_thread, single_threaded_blas_for_good
 
-__all__ = ["PARTITION_KEY", "DaskRows", "Weighting", "array_of_source", "coalesced"]
+__all__ = ["DaskRows", "Weighting", "array_of_source", "coalesced", "is_partition"]
 
-PARTITION_KEY = "fold-"
+_PARTITION_KEY = "fold-"
 """How the keys of tasks that read rows begin: by it they are known from those that add up."""
 
 _FAN_IN = 16  # a power of two, so that the tree of trees is the tree
@@ -249,7 +249,7 @@ class DaskRows:
             run = self._partitions_per_task(here or scheduler.total_threads)
             terms = [(_fold_run, work_key, i, min(i + run, n)) for i in range(0, n, run)]
         graph[work_key] = work
-        level = [(f"{PARTITION_KEY}{token}", i) for i in range(len(terms))]
+        level = [(f"{_PARTITION_KEY}{token}", i) for i in range(len(terms))]
         graph.update(zip(level, terms, strict=True))
         depth = 0
         while len(level) > 1:
@@ -374,6 +374,11 @@ def _read_ahead(work: _Work, pieces: list[tuple[int, int]]) -> Generator[Block, 
                 yield block
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
+
+
+def is_partition(key: Any) -> bool:
+    """Whether the task of a key reads rows, and is not one that adds up."""
+    return str(key[0] if isinstance(key, tuple) else key).startswith(_PARTITION_KEY)
 
 
 def _map_partition(rows: NDArray[Any], work: _Work, block_id: tuple[int, int]) -> NDArray[Any]:

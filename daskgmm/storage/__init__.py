@@ -2,7 +2,6 @@
 
 from daskgmm.storage.outputs.atomic_output import check_output
 from daskgmm.storage.outputs.models import read_model, save_model
-from daskgmm.storage.outputs.plain_json import plain_json
 from daskgmm.storage.outputs.row_outputs import RowOutput, RowWriter
 from daskgmm.storage.outputs.text_files import check_text_output, write_text
 from daskgmm.storage.places.apart import enclosing_node, first_overlap, is_lasting
@@ -30,7 +29,6 @@ __all__ = [
     "held",
     "is_lasting",
     "open_source",
-    "plain_json",
     "preflight",
     "read_model",
     "rows_dtype",

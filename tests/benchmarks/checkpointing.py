@@ -15,7 +15,7 @@ from daskgmm import GaussianMixture
 from daskgmm.checkpoints import Checkpoints
 from daskgmm.em import Course, Iteration
 from daskgmm.errors import DaskGMMWarning
-from daskgmm.execution import Event, listening
+from daskgmm.events import Event, listening
 
 from .stores import MadeStore
 from .table import Column, Table

@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from daskgmm import GaussianMixture
 from daskgmm.em import Iteration, ScanDone
 from daskgmm.errors import SingularComponentError
-from daskgmm.execution import Event, listening
+from daskgmm.events import Event, listening
 
 from .restarts import remembered_restarts
 from .suite import Posed

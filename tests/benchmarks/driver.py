@@ -20,7 +20,8 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 from numpy.typing import NDArray
 
-from daskgmm.execution import DaskRows, Scheduler, array_of_source
+from daskgmm.execution import DaskRows, array_of_source
+from daskgmm.execution.scheduler import Scheduler
 from daskgmm.kernel import Mixture, Statistics
 
 from .made import start_of, truth

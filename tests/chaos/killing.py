@@ -21,8 +21,9 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from daskgmm import GaussianMixture
 from daskgmm.em import Iteration
-from daskgmm.execution import ClusterTasks, Event, listening
+from daskgmm.events import Event, listening
 from daskgmm.execution.clusters import open_cluster
+from daskgmm.execution.clusters.tasks import ClusterTasks
 
 from .faults import worker_processes
 from .sites import LOCAL_CLUSTER

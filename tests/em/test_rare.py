@@ -26,7 +26,7 @@ from daskgmm.em import (
 from daskgmm.em import rare as rare_module
 from daskgmm.em.rare import densest_group
 from daskgmm.errors import InterruptedFitError
-from daskgmm.execution import listening
+from daskgmm.events import listening
 from daskgmm.kernel import (
     Block,
     Ridge,

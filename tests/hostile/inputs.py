@@ -33,9 +33,10 @@ from daskgmm.checkpoints import Checkpoints
 from daskgmm.em import Resumed
 from daskgmm.em.steppers.surrogate import SurrogateState
 from daskgmm.errors import DaskGMMError
+from daskgmm.events import teller
 from daskgmm.execution.clusters import read_config
 from daskgmm.jobfile import read_job
-from daskgmm.metrics import MetricsFile, metrics_written
+from daskgmm.metrics import metrics_written
 from daskgmm.storage import CheckpointFolder, Location, StateFile
 from daskgmm.storage.snapshots.folders import _digest
 from daskgmm.storage.snapshots.trees import Tree
@@ -373,11 +374,8 @@ def _metrics(hostile: Hostile, folder: Path) -> Callable[[], Any]:
     path.write_bytes(content)
 
     def read() -> None:
-        metrics = MetricsFile(path)
-        try:
-            metrics(Resumed(2))
-        finally:
-            metrics.close()
+        with metrics_written(path):
+            teller()(Resumed(2))
 
     return read
 

@@ -20,8 +20,8 @@ from distributed import Client
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from daskgmm.errors import DaskGMMWarning
-from daskgmm.execution.events import Underway, teller
-from daskgmm.execution.progress import is_partition
+from daskgmm.events import Underway, teller
+from daskgmm.execution.dask_rows import is_partition
 
 __all__ = ["ClusterTasks", "TaskCounts", "cluster_progress"]
 
@@ -37,11 +37,11 @@ class TaskCounts:
     Attributes
     ----------
     pass_key : str
-        Of the newest pass.
+        How the keys of the newest pass begin; empty before the first.
     n_done, n_tasks : int
-        Of its tasks that read rows.
+        Tasks of the newest pass that have read their rows, and all that read rows.
     seconds : float
-        Since it began.
+        Time since the newest pass began.
     n_retries : int
         Tasks that were begun again, over all passes: they failed, or their worker was lost.
     n_workers_lost : int
@@ -162,7 +162,7 @@ class ClusterTasks:
 
 @contextmanager
 def cluster_progress(client: Client) -> Iterator[None]:
-    """Tell listeners in force how far each pass on a cluster is."""
+    """Tell listeners in force how far each pass on a cluster is, as the scheduler sees it."""
     tasks, tell, ended = ClusterTasks(client), teller(), threading.Event()
 
     def poll() -> None:

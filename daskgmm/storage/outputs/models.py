@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from daskgmm.errors import ModelFormatError, ParameterError, SingularComponentError
 from daskgmm.kernel import COMPONENTS, Components, Mixture
+from daskgmm.plain_json import plain_json
 from daskgmm.storage.outputs.atomic_output import atomic_output
 from daskgmm.storage.outputs.float_groups import FloatGroup, write_group
-from daskgmm.storage.outputs.plain_json import plain_json
 from daskgmm.storage.places.locations import Location
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "arrays_of", "attributes_of", "read_model", "save_model"]

@@ -15,8 +15,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from daskgmm.errors import CheckpointError
+from daskgmm.plain_json import plain_json
 from daskgmm.redaction import on_one_line
-from daskgmm.storage.outputs.plain_json import plain_json
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.places.pointer import read_pointer, swap_pointer
 from daskgmm.storage.snapshots.trees import Tree, TreeError, from_tree, to_tree

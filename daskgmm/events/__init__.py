@@ -1,0 +1,32 @@
+"""What is told of a fit, once: events, and the listeners that write them down.
+
+To add an event, write one class that inherits from :class:`Event` and tell it: text lines, the
+JSON log and the progress bar follow.
+"""
+
+from daskgmm.events.events import Failed, Message, Underway
+from daskgmm.events.json_lines import JsonLines
+from daskgmm.events.lines import ProgressLines
+from daskgmm.events.listeners import Listener, listening, teller
+from daskgmm.events.log import LOG_FORMATS, Log, log_opened
+from daskgmm.events.metrics import MetricsFile, Usage
+from daskgmm.telling import Event, duration, passes
+
+__all__ = [
+    "LOG_FORMATS",
+    "Event",
+    "Failed",
+    "JsonLines",
+    "Listener",
+    "Log",
+    "Message",
+    "MetricsFile",
+    "ProgressLines",
+    "Underway",
+    "Usage",
+    "duration",
+    "listening",
+    "log_opened",
+    "passes",
+    "teller",
+]
