@@ -19,8 +19,9 @@ from scipy.optimize import linear_sum_assignment
 from daskgmm import job
 from daskgmm.errors import ParameterError, StorageError
 from daskgmm.estimator import GaussianMixture, load_model
-from daskgmm.execution import Message, bytes_of, duration, teller
+from daskgmm.execution import Message, duration, teller
 from daskgmm.kernel import Mixture
+from daskgmm.rules import bytes_of
 from daskgmm.storage import RowOutput, RowWriter
 
 __all__ = ["run_demo"]

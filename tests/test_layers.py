@@ -15,6 +15,8 @@ ROOT = Path(daskgmm.__file__).parent
 
 FLOORS = (
     {"_version", "errors", "log_format", "redaction"},
+    {"rules"},
+    {"settings"},
     {"kernel"},
     {"em"},
     {"configuration"},
@@ -34,7 +36,7 @@ FLOORS = (
 
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 EVERYWHERE = {"_version"}
-BELOW_DASK = {"_version", "errors", "kernel", "em"}
+BELOW_DASK = {"_version", "errors", "rules", "settings", "kernel", "em"}
 DASK = {"dask", "distributed", "zarr", "numcodecs", "fsspec"}
 
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

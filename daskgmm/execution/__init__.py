@@ -18,7 +18,6 @@ from daskgmm.execution.events import (
 )
 from daskgmm.execution.memory import (
     MemoryPlan,
-    bytes_of,
     default_limit,
     peak_memory_bytes,
     plan_memory,
@@ -54,7 +53,6 @@ __all__ = [
     "TaskCounts",
     "Underway",
     "array_of_source",
-    "bytes_of",
     "check_report_path",
     "client_in_force",
     "cluster_progress",
