@@ -28,7 +28,7 @@ from daskgmm.errors import CheckpointError, InvalidParameterError, ParameterErro
 from daskgmm.jobfile import KEYS, Given, read_job
 from daskgmm.kernel import FAMILIES
 from daskgmm.rules import FLAG
-from daskgmm.settings import DATA_OPTIONS, OPTIONS, Option, option_named
+from daskgmm.settings import DATA_OPTIONS, OPTIONS, Option
 
 BY_NAME = {option.name: option for option in OPTIONS}
 EVERY = [*OPTIONS, *DATA_OPTIONS]
@@ -86,12 +86,14 @@ TABLES: dict[str, Any] = {
     "stopping": STOP_RULES,
     "stepper": ("auto", *STEPPERS),
     "precision": typing.get_args(typing.get_type_hints(GaussianMixture.__init__)["precision"]),
+    "missing_chunks": typing.get_args(typing.get_type_hints(open_rows)["missing_chunks"]),
 }
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_words_are_the_keys_of_the_table_that_implements_them(name):
-    assert option_named(name).rule.words == tuple(TABLES[name])
+    (option,) = (option for option in EVERY if option.name == name)
+    assert option.rule.words == tuple(TABLES[name])
 
 
 @named([option for option in EVERY if option.default is not None])
