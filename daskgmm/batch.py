@@ -157,21 +157,8 @@ class Batch:
     def __init__(self, job: Job, *, fresh: bool = False) -> None:
         check_places(job)
         self._job = job
-        self._source: StoredSource = open_rows(
-            job.get("data"),
-            member=job.get("member"),
-            missing_chunks=job.get("missing_chunks", "error"),
-        )
-        self._model = GaussianMixture(
-            **job.settings,
-            memory_limit=job.get("memory_limit"),
-            stage=job.get("stage"),
-            stage_limit=job.get("stage_limit"),
-            stage_dtype=job.get("stage_dtype"),
-            checkpoint=job.checkpoint,
-            checkpoint_every=job.get("checkpoint_every", 1),
-            resume=True,
-        )
+        self._source: StoredSource = open_rows(job.get("data"), **job.data_settings)
+        self._model = GaussianMixture(**job.settings, resume=True)
         self._model.check_parameters()
         self._folder = Location.parse(job.checkpoint)
         self._fresh = fresh
@@ -222,7 +209,7 @@ class Batch:
         """
         return {
             "data": {"fingerprint": self._source.fingerprint(), "shape": self._source.shape},
-            "settings": self._job.settings | {"stage_dtype": self._job.get("stage_dtype")},
+            "settings": self._job.deciding_settings,
         }
 
     def _all_steps(self) -> list[_Step]:

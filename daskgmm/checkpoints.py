@@ -29,18 +29,10 @@ from daskgmm.errors import (
     WorkersDiedError,
 )
 from daskgmm.events import passes
+from daskgmm.settings import OPTIONS
 from daskgmm.storage import CheckpointFolder, Location, held
 
 __all__ = ["Checkpoints", "may_pass", "open_checkpoints"]
-
-_HARMLESS = frozenset(
-    {
-        *("verbose", "verbose_interval", "memory_limit", "checkpoint", "resume"),
-        "checkpoint_every",
-        *("stage", "stage_limit"),
-    }
-)
-"""Parameters of the estimator that do not change the result."""
 
 
 @dataclass(frozen=True)
@@ -279,7 +271,7 @@ def open_checkpoints(model: Any, opened: Any, stepper_state: type) -> Iterator[C
     of_shape = (model.covariance_type, model.n_components, opened.rows.n_features)
     if model.checkpoint is None:
         if model.resume:
-            raise ParameterError("resume needs checkpoint, the folder to continue from")
+            raise ParameterError("resume needs checkpoint, the folder to continue from", "resume")
         yield Checkpoints(None, stepper_state, of_shape, resume=False)
         return
     if model.warm_start:
@@ -302,9 +294,7 @@ def open_checkpoints(model: Any, opened: Any, stepper_state: type) -> Iterator[C
 
 def _identity(model: Any, opened: Any) -> dict[str, Any]:
     """What must be the same for a fit to go on: all that its bits depend on."""
-    settings = {
-        name: _plain(value) for name, value in model.get_params().items() if name not in _HARMLESS
-    }
+    settings = {o.name: _plain(getattr(model, o.name)) for o in OPTIONS if o.decides}
     return {
         "daskgmm_version": __version__,
         "data": {

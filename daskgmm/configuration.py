@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import yaml
-from dask.utils import parse_bytes
 
 from daskgmm.errors import DaskGMMError, NotFoundError
 from daskgmm.redaction import on_one_line
+from daskgmm.rules import NUMBER, SIZE, Rule
 
 MAX_BYTES = 2**16
 """Of a configuration; parsing takes some seconds at this size."""
@@ -25,46 +25,12 @@ MAX_DEPTH = 16
 """Of a configuration's levels; the parser recurses."""
 
 
-class Rule(NamedTuple):
-    """What one key of a configuration may hold."""
-
-    what: str
-    accepts: Callable[[Any], bool]
-    required: bool = False
-
-
 Schema: TypeAlias = "Mapping[str, Rule | Schema]"
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)  # bool is an int to isinstance
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 1
-
-
-def _is_size(value: Any) -> bool:
-    if not isinstance(value, str):
-        return _is_count(value)
-    try:
-        return bool(parse_bytes(value) > 0)
-    except ValueError:
-        return False
-
-
-def one_of(*names: str) -> Rule:
-    """A rule that accepts these names."""
-    return Rule(f"one of {', '.join(names)}", lambda value: value in names)
-
-
-COUNT = Rule("a whole number of 1 or more", _is_count)
-SECONDS = Rule("a number of seconds above 0", lambda value: _is_number(value) and value > 0)
-WAIT = Rule("a number of seconds (0: do not wait)", lambda value: _is_number(value) and value >= 0)
-SIZE = Rule("a size such as 8GiB", _is_size)
-SIZE_OR_AUTO = Rule("auto, or a size such as 8GiB", lambda v: v == "auto" or _is_size(v))
-FLAG = Rule("true or false", lambda value: isinstance(value, bool))
-TEXT = Rule("text (in quotes)", lambda value: isinstance(value, str))
+SECONDS = Rule("a number of seconds above 0", lambda value: NUMBER.accepts(value) and value > 0)
+WAIT = Rule("a number of seconds (0: do not wait)", NUMBER.accepts)
+SIZE_OR_AUTO = Rule("auto, or a size such as 8GiB", lambda v: v == "auto" or SIZE.accepts(v))
 TEXTS = Rule(
     "a list of texts",
     lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),

@@ -20,8 +20,8 @@ from daskgmm import job
 from daskgmm.errors import ParameterError, StorageError
 from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.events import Message, duration, teller
-from daskgmm.execution import bytes_of
 from daskgmm.kernel import Mixture, gaussian_mixture
+from daskgmm.rules import bytes_of
 from daskgmm.storage import RowOutput, RowWriter
 
 __all__ = ["run_demo"]

@@ -17,6 +17,7 @@ __all__ = [
     "DataError",
     "IntegrityWarning",
     "InterruptedFitError",
+    "InvalidParameterError",
     "JobError",
     "JobRunningError",
     "MemoryLimitError",
@@ -48,7 +49,22 @@ class DaskGMMError(Exception):
 
 
 class ParameterError(DaskGMMError, ValueError):
-    """An option or argument has a value that cannot be used."""
+    """An option or argument has a value that cannot be used.
+
+    Attributes
+    ----------
+    parameter : str or None
+        Its name in Python, where one parameter is to blame: whoever took the value from
+        somewhere else, such as a file, can then say from where.
+    """
+
+    def __init__(self, message: str, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class InvalidParameterError(ParameterError, TypeError):
+    """A parameter's value is none of those that the parameter accepts, whatever the others are."""
 
 
 class DataError(DaskGMMError, ValueError):

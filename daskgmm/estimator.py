@@ -7,8 +7,8 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import partial
-from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,10 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from daskgmm.checkpoints import Checkpoints, open_checkpoints
 from daskgmm.em import (
-    INITIALISERS,
-    STEPPERS,
-    STOP_RULES,
     Candidate,
     Course,
     FitBegan,
@@ -47,7 +43,6 @@ from daskgmm.errors import DataError, ParameterError
 from daskgmm.events import Listener, Message, ProgressLines, teller
 from daskgmm.execution import StagingReport, in_force
 from daskgmm.kernel import (
-    COMPONENTS,
     Block,
     Gaussians,
     Mixture,
@@ -59,6 +54,7 @@ from daskgmm.kernel import (
 )
 from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of_record
 from daskgmm.redaction import redacted
+from daskgmm.settings import check_options
 from daskgmm.starts import (
     given_start,
     may_move_components,
@@ -218,35 +214,6 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     >>> sorted(abs(gm.means_.round(0)).tolist())
     [[0.0, 0.0], [10.0, 10.0]]
     """
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions(set(COMPONENTS))],
-        "tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
-        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions(set(INITIALISERS))],
-        "weights_init": ["array-like", None],
-        "means_init": ["array-like", None],
-        "precisions_init": ["array-like", None],
-        "random_state": ["random_state"],
-        "warm_start": ["boolean"],
-        "verbose": ["verbose"],
-        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
-        "stopping": [StrOptions(set(STOP_RULES))],
-        "stepper": [StrOptions({"auto", *STEPPERS})],
-        "progressive": ["boolean"],
-        "precision": [StrOptions({"auto", "float32", "float64"})],
-        "truncate": [Interval(Integral, 1, None, closed="left"), None],
-        "memory_limit": [Interval(Integral, 1, None, closed="left"), str, None],
-        "stage": [str, os.PathLike, None],
-        "stage_limit": [Interval(Integral, 1, None, closed="left"), str, None],
-        "stage_dtype": [StrOptions({"float32"}), None],
-        "checkpoint": [str, os.PathLike, None],
-        "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
-        "resume": ["boolean"],
-    }
 
     def __init__(
         self,
@@ -457,7 +424,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def check_parameters(self) -> None:
         """Raise an error for parameters that no fit can have."""
-        self._validate_params()
+        check_options(self.get_params(deep=False))
         n_near_of(self)
 
     def conclude(

@@ -1,74 +1,25 @@
 """Job files: what ``daskgmm run`` is to do, in YAML, held against one table.
 
-Each row of :data:`KEYS` is a key of the file, an environment variable and an option. To
-add one, add a row.
+Each row of :data:`KEYS` is a key of the file, an environment variable and an option. Those
+that a fit has are rows of :mod:`daskgmm.settings`; to add another one, add a row here.
 """
 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from daskgmm.configuration import (
-    COUNT,
-    FLAG,
-    SIZE,
-    TEXT,
-    Configuration,
-    Rule,
-    Schema,
-    one_of,
-    read_file,
-    validate,
-)
-from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
-from daskgmm.errors import DaskGMMError, JobError
-from daskgmm.kernel import COMPONENTS
+from daskgmm.configuration import Configuration, Schema, read_file, validate
+from daskgmm.errors import DaskGMMError, JobError, ParameterError
+from daskgmm.redaction import on_one_line
+from daskgmm.rules import FLAG, PLACE, Rule
+from daskgmm.settings import DATA_OPTIONS, OPTIONS, Option
 
 __all__ = ["KEYS", "Given", "Job", "Key", "read_job"]
-
-
-def _number(value: Any) -> float | None:
-    """A number of 0 or more, also as YAML 1.1 reads 1e-6: as text."""
-    if type(value) not in (int, float, str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if number >= 0 and math.isfinite(number) else None
-
-
-_NUMBER = Rule("a number of 0 or more", lambda value: _number(value) is not None)
-_TOL = Rule("auto, or a number of 0 or more", lambda v: v == "auto" or _number(v) is not None)
-_SEED = Rule("a whole number from 0 to 4294967295", lambda v: type(v) is int and 0 <= v < 2**32)
-_PLACE = Rule("a path or a URL", lambda value: isinstance(value, str) and bool(value))
-_STAGE = Rule("auto, or a folder", _PLACE.accepts)
-
-
-def _as_it_is(value: Any, _: Path | None) -> Any:
-    return value
-
-
-def _as_number(value: Any, _: Path | None) -> Any:
-    return value if value == "auto" else _number(value)
-
-
-def _as_place(value: str, folder: Path | None) -> str:
-    """A path in the file means the same wherever the job is started."""
-    if folder is None or "://" in value or "::" in value or Path(value).expanduser().is_absolute():
-        return value
-    return str(folder / value)
-
-
-def _as_stage(value: str, folder: Path | None) -> str:
-    return value if value == "auto" else _as_place(value, folder)
 
 
 class Key(NamedTuple):
@@ -78,66 +29,38 @@ class Key(NamedTuple):
     ----------
     rule : Rule
     help : str
-    convert : callable
-        Of what the rule accepts, and the file's folder, which paths in it are relative to;
-        None where the value is from elsewhere.
+    option : Option or None
+        The row of the settings that it is from.
     """
 
     rule: Rule
     help: str
-    convert: Callable[[Any, Path | None], Any] = _as_it_is
+    option: Option | None = None
 
+
+def _keys_of(options: Iterable[Option]) -> dict[str, Key]:
+    return {o.key: Key(o.rule, o.help, o) for o in options if o.key is not None}
+
+
+_REQUIRED_PLACE = PLACE._replace(required=True)
 
 KEYS: dict[str, Key] = {
-    "data": Key(_PLACE._replace(required=True), "Rows: a Zarr array or .npy file.", _as_place),
-    "member": Key(TEXT, "Which array, where data is a group of several."),
-    "missing_chunks": Key(
-        one_of("error", "fill"), "What a chunk that is not stored means: error or fill."
-    ),
-    "model.components": Key(COUNT._replace(required=True), "How many, K."),
-    "model.covariance": Key(one_of(*COMPONENTS), f"One of {', '.join(COMPONENTS)}."),
-    "model.restarts": Key(COUNT, "Starts, of which the best is kept."),
-    "model.seed": Key(_SEED, "Of sample and starts."),
-    "model.max_iter": Key(COUNT, "Most passes after the scan."),
-    "model.tol": Key(_TOL, "What the stop rule compares with.", _as_number),
-    "model.stopping": Key(one_of(*STOP_RULES), "Which stop rule."),
-    "model.stepper": Key(one_of("auto", *STEPPERS), "How parameters follow from a pass."),
-    "model.reg_covar": Key(_NUMBER, "Added to each variance.", _as_number),
-    "model.init_params": Key(one_of(*INITIALISERS), "How starts are made."),
-    "model.progressive": Key(FLAG, "Whether starts compete on a sample."),
-    "model.precision": Key(one_of("auto", "float32", "float64"), "Of the arithmetic on rows."),
-    "model.truncate": Key(
-        COUNT, "Compare a row with so many components near it; for 200 and more."
-    ),
-    "memory_limit": Key(SIZE, "Most memory of a process, such as 2GiB."),
-    "stage": Key(_STAGE, "Keep decoded rows for later passes: auto, or a folder.", _as_stage),
-    "stage_limit": Key(SIZE, "Most that a process writes there."),
-    "stage_dtype": Key(one_of("float32"), "Round rows to it."),
-    "cluster": Key(_PLACE, "File of a cluster to start, or address of a scheduler.", _as_place),
+    "data": Key(_REQUIRED_PLACE, "Rows: a Zarr array or .npy file."),
+    **_keys_of(DATA_OPTIONS),
+    **_keys_of(OPTIONS),
+    "cluster": Key(PLACE, "File of a cluster to start, or address of a scheduler."),
     "dashboard": Key(FLAG, "Print the address of the cluster's dashboard."),
-    "performance_report": Key(_PLACE, "Where to write Dask's report, as HTML.", _as_place),
-    "checkpoint": Key(_PLACE, "Folder or URL of checkpoints. Default: beside the file.", _as_place),
-    "checkpoint_every": Key(COUNT, "Passes from one checkpoint to the next. Default: 1."),
-    "outputs.model": Key(_PLACE._replace(required=True), "Where to write the model.", _as_place),
-    "outputs.labels": Key(_PLACE, "Where to write each row's component.", _as_place),
-    "outputs.probabilities": Key(_PLACE, "Where to write each row's probabilities.", _as_place),
-    "outputs.scores": Key(_PLACE, "Where to write each row's log density.", _as_place),
-    "outputs.report": Key(_PLACE, "Where to write what is printed, as JSON.", _as_place),
-    "outputs.log": Key(_PLACE, "Local file to append the lines of the log to.", _as_place),
-    "outputs.metrics": Key(
-        _PLACE, "Local file to append a line of JSON to for each pass.", _as_place
-    ),
+    "performance_report": Key(PLACE, "Where to write Dask's report, as HTML."),
+    "outputs.model": Key(_REQUIRED_PLACE, "Where to write the model."),
+    "outputs.labels": Key(PLACE, "Where to write each row's component."),
+    "outputs.probabilities": Key(PLACE, "Where to write each row's probabilities."),
+    "outputs.scores": Key(PLACE, "Where to write each row's log density."),
+    "outputs.report": Key(PLACE, "Where to write what is printed, as JSON."),
+    "outputs.log": Key(PLACE, "Local file to append the lines of the log to."),
+    "outputs.metrics": Key(PLACE, "Local file to append a line of JSON to for each pass."),
     "overwrite": Key(FLAG, "Replace Zarr nodes that are there."),
 }
-"""Every key of a job file; nested ones have dots."""
-
-_ESTIMATOR = {
-    "components": "n_components",
-    "covariance": "covariance_type",
-    "restarts": "n_init",
-    "seed": "random_state",
-}
-"""Keys of ``model`` that have another name in Python."""
+"""Every key of a job file; nested ones have dots. Those of a fit are rows of the settings."""
 
 
 class Given(NamedTuple):
@@ -186,14 +109,16 @@ class Job:
             return JobError(f"{self.sources[key]}: {key} {problem}")
         return self.config.error(key, problem)
 
-    def in_words_of_keys(self, error: Exception) -> DaskGMMError:
-        """Return an error about a parameter of Python as one about the file, and its key if known."""
-        text = " ".join(str(error).split())
-        name, _, problem = text.partition(" ")
+    def in_words_of_keys(self, error: ParameterError) -> DaskGMMError:
+        """The error of a parameter as one of its key, and of the file where no key is to blame."""
+        text = on_one_line(error)
         for key in self.values:
-            last = key.rpartition(".")[2]
-            if name == _ESTIMATOR.get(last, last):
-                return self.error(key, problem)
+            option = KEYS[key].option
+            if option is not None and option.name == error.parameter:
+                about, _, problem = text.partition(" ")
+                return self.error(
+                    key, problem if about == option.name else f"cannot be used: {text}"
+                )
         return JobError(f"{self.name}: {text}")
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -202,26 +127,46 @@ class Job:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Parameters of the estimator that decide the result."""
-        given: dict[str, Any] = {"seed": 0} | self._section("model")
-        return {_ESTIMATOR.get(name, name): value for name, value in given.items()}
+        """Parameters of the estimator, as far as they are not its defaults."""
+        defaults = {
+            option.name: option.default_of_commands
+            for option in OPTIONS
+            if option.key is not None and option.default_of_commands is not None
+        }
+        return defaults | self._given(OPTIONS) | {"checkpoint": self.checkpoint}
+
+    @property
+    def deciding_settings(self) -> dict[str, Any]:
+        """Those of :attr:`settings` that decide the result."""
+        deciding = {option.name for option in OPTIONS if option.decides}
+        return {name: value for name, value in self.settings.items() if name in deciding}
+
+    @property
+    def data_settings(self) -> dict[str, Any]:
+        """Parameters of :func:`daskgmm.open_rows`, as far as they are given."""
+        return self._given(DATA_OPTIONS)
+
+    def _given(self, options: Iterable[Option]) -> dict[str, Any]:
+        given = {o.name: self.get(o.key) for o in options if o.key is not None}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def places(self) -> dict[str, str]:
         """Paths and URLs by dotted key, but for where rows are staged for a while."""
-        given = {key: self.values[key] for key in self.values if KEYS[key].convert is _as_place}
+        given = {
+            key: self.values[key]
+            for key, row in KEYS.items()
+            if key in self.values and row.rule.is_place and not row.rule.words
+        }
         return given | {"checkpoint": self.checkpoint}
 
     @property
     def outputs(self) -> dict[str, str]:
         """Where to write, by the key's last part."""
-        return self._section("outputs")
-
-    def _section(self, name: str) -> dict[str, Any]:
         return {
-            key.removeprefix(f"{name}."): value
+            key.removeprefix("outputs."): value
             for key, value in self.values.items()
-            if key.startswith(f"{name}.")
+            if key.startswith("outputs.")
         }
 
 
@@ -245,8 +190,9 @@ def read_job(path: str, given: Mapping[str, Given]) -> Job:
     config = read_file(path, "a YAML file such as the README shows", JobError)
     merged = copy.deepcopy(dict(config.values))
     folder = Path(path).absolute().parent
+    _read_texts(merged)
     for key, (text, source) in given.items():
-        _put(merged, key, _parsed(key, text, source))
+        _put(merged, key, _read(key, text, source))
     validate(config, _SCHEMA, merged)
     values = {}
     for key, row in KEYS.items():
@@ -254,21 +200,34 @@ def read_job(path: str, given: Mapping[str, Given]) -> Job:
         if value is None and row.rule.required:
             raise config.error(key, f"is missing; it must be {row.rule.what}")
         if value is not None:
-            values[key] = row.convert(value, None if key in given else folder)
+            is_of_file = row.rule.is_place and key not in given and value not in row.rule.words
+            values[key] = _beside_file(value, folder) if is_of_file else value
     default = str(folder / f"{Path(path).stem}.checkpoint")
     sources = {key: source for key, (_, source) in given.items()}
     return Job(config, values, values.get("checkpoint", default), sources)
 
 
-def _parsed(key: str, text: str, source: str) -> Any:
-    rule = KEYS[key].rule
+def _beside_file(place: str, folder: Path) -> str:
+    """A path in the file means the same wherever the job is started."""
+    if "://" in place or "::" in place or Path(place).expanduser().is_absolute():
+        return place
+    return str(folder / place)
+
+
+def _read_texts(values: dict[str, Any]) -> None:
+    """Read texts as their rules do: YAML 1.1 takes 1e-6 for one. Wrong ones are left as they are."""
+    for key, row in KEYS.items():
+        value = _look_up(values, key)
+        if isinstance(value, str):
+            with suppress(ValueError):
+                _put(values, key, row.rule.read(value))
+
+
+def _read(key: str, text: str, source: str) -> Any:
     try:
-        value = text if rule.accepts(text) else yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = None
-    if not rule.accepts(value):
-        raise JobError(f"{source}: {key} must be {rule.what}, got {text!r:.80}")
-    return value
+        return KEYS[key].rule.read(text)
+    except ValueError as error:
+        raise JobError(f"{source}: {key} {error}") from None
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:
@@ -280,8 +239,8 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
 
 def _look_up(values: Mapping[str, Any], key: str) -> Any:
     section, _, name = key.rpartition(".")
-    inner: Mapping[str, Any] = values.get(section, {}) if section else values
-    return inner.get(name)
+    inner = values.get(section) if section else values
+    return inner.get(name) if isinstance(inner, Mapping) else None
 
 
 def _schema() -> Schema:

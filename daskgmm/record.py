@@ -14,21 +14,9 @@ from daskgmm._version import __version__
 from daskgmm.em import FitResult, Iteration, RareComponent
 from daskgmm.errors import ModelFormatError
 from daskgmm.execution import peak_memory_bytes
+from daskgmm.settings import OPTIONS
 
 __all__ = ["facts_of_fit", "facts_of_record", "record_of", "settings_of_record"]
-
-_SETTINGS = (
-    "tol",
-    "reg_covar",
-    "max_iter",
-    "n_init",
-    "init_params",
-    "stopping",
-    "stepper",
-    "progressive",
-    "precision",
-    "truncate",
-)
 
 
 def facts_of_fit(result: FitResult, n_passes: int, n_rows: int, seconds: float) -> dict[str, Any]:
@@ -76,7 +64,7 @@ def record_of(model: Any) -> dict[str, Any]:
         "tol": model.tol_,
         "remaining_gain": model.remaining_gain_,
         "converged": model.converged_,
-        "settings": {name: getattr(model, name) for name in _SETTINGS},
+        "settings": {o.name: getattr(model, o.name) for o in OPTIONS if o.is_saved},
         "history": [asdict(iteration) for iteration in model.history_],
         "rare_components": [asdict(found) for found in model.rare_components_],
     }

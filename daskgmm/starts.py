@@ -63,26 +63,31 @@ def given_start(model: Any, n_features: int) -> GivenStart:
             try:
                 value = np.asarray(value, dtype=np.float64)
             except (TypeError, ValueError) as error:
-                raise ParameterError(f"{name}_init must be numbers: {error}") from error
+                raise ParameterError(
+                    f"{name}_init must be numbers: {error}", f"{name}_init"
+                ) from error
             if value.shape != shape:
                 raise ParameterError(
                     f"{name}_init must have shape {shape} for {k} components, {d} features "
-                    f"and {law.kind} covariances; got {value.shape}"
+                    f"and {law.kind} covariances; got {value.shape}",
+                    f"{name}_init",
                 )
             if not np.isfinite(value).all():
-                raise ParameterError(f"{name}_init must be finite")
+                raise ParameterError(f"{name}_init must be finite", f"{name}_init")
         parts[name] = value
     weights, precisions = parts["weights"], parts["precisions"]
     if weights is not None and (np.any(weights < 0) or abs(weights.sum() - 1.0) > 1e-6):
         raise ParameterError(
-            f"weights_init must be at least 0 and sum to 1; they sum to {weights.sum():g}"
+            f"weights_init must be at least 0 and sum to 1; they sum to {weights.sum():g}",
+            "weights_init",
         )
     try:
         covariances = None if precisions is None else law.inverted(precisions)
     except SingularComponentError as error:
         which = "" if error.component < 0 else f"[{error.component}]"
         raise ParameterError(
-            f"precisions_init{which} is not positive definite; give inverse covariances"
+            f"precisions_init{which} is not positive definite; give inverse covariances",
+            "precisions_init",
         ) from error
     return GivenStart(weights, parts["means"], covariances)
 
@@ -181,17 +186,20 @@ def n_near_of(model: Any) -> int | None:
     if k < _FEWEST_TO_TRUNCATE:
         raise ParameterError(
             f"truncate={model.truncate} with n_components={k}: below {_FEWEST_TO_TRUNCATE} "
-            "components it would save nothing; set truncate=None"
+            "components it would save nothing; set truncate=None",
+            "truncate",
         )
     if model.truncate >= k:
         raise ParameterError(
             f"truncate={model.truncate} leaves none of n_components={k} out; "
-            "lower it, or set truncate=None"
+            "lower it, or set truncate=None",
+            "truncate",
         )
     if model.stepper not in ("auto", "plain"):
         raise ParameterError(
             f"truncate={model.truncate} with stepper={model.stepper!r}: what a pass finds is a "
-            "bound, which that stepper cannot compare between passes; set stepper='plain'"
+            "bound, which that stepper cannot compare between passes; set stepper='plain'",
+            "truncate",
         )
     return int(model.truncate)
 
@@ -212,6 +220,7 @@ def _warm_start(model: Any, n_features: int) -> Mixture:
     if asked != had:
         raise ParameterError(
             "warm_start: the last fit had (n_components, n_features, covariance_type) = "
-            f"{had}, this one has {asked}; set warm_start=False, or fit a new estimator"
+            f"{had}, this one has {asked}; set warm_start=False, or fit a new estimator",
+            "warm_start",
         )
     return last

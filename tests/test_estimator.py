@@ -619,13 +619,9 @@ def test_wrong_parameters_are_refused_by_name(x, name, value):
         GaussianMixture(**{name: value}).fit(x)
 
 
-def test_every_parameter_has_a_constraint():
-    assert set(GaussianMixture._parameter_constraints) == set(GaussianMixture().get_params())
-
-
 @pytest.mark.parametrize("limit", ["much", "-1GB", "0"])
 def test_memory_limits_that_are_no_amount(x, limit):
-    with pytest.raises(ParameterError, match="memory_limit must be bytes or text"):
+    with pytest.raises(ParameterError, match="memory_limit must be a size such as 8GiB"):
         GaussianMixture(memory_limit=limit).fit(x)
 
 

@@ -16,8 +16,10 @@ ROOT = Path(daskgmm.__file__).parent
 FLOORS = (
     {"_version", "errors", "log_format", "redaction"},
     {"plain_json", "telling"},
+    {"rules"},
+    {"settings"},
     {"kernel"},
-    {"em"},
+    {"em", "testing"},
     {"events"},
     {"configuration"},
     {"execution", "storage"},
@@ -36,7 +38,10 @@ FLOORS = (
 
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 EVERYWHERE = {"_version"}
-BELOW_DASK = {"_version", "errors", "plain_json", "telling", "kernel", "em", "events"}
+BELOW_DASK = {
+    *("_version", "errors", "plain_json", "telling", "rules", "settings"),
+    *("kernel", "em", "events"),
+}
 DASK = {"dask", "distributed", "zarr", "numcodecs", "fsspec"}
 
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -105,7 +105,7 @@ def test_data_that_are_not_stored_are_not_staged(kind, x, tmp_path):
     [
         ({"stage_limit": "1GiB"}, "stage_limit needs stage"),
         ({"stage_dtype": "float32"}, "stage_dtype needs stage"),
-        ({"stage": "auto", "stage_limit": "nothing"}, "stage_limit must be bytes or text"),
+        ({"stage": "auto", "stage_limit": "nothing"}, "stage_limit must be a size such as 8GiB"),
         ({"stage": "s3://bucket"}, "must be a folder on a local disk"),
         ({"stage": "auto", "stage_dtype": "float16"}, "stage_dtype"),
         ({"stage": 3}, "stage"),

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 from dask.utils import format_bytes
-from sklearn.utils._param_validation import InvalidParameterError
 
 from daskgmm import job
 from daskgmm._version import __version__
@@ -16,7 +15,6 @@ from daskgmm.batch import Batch, check_places
 from daskgmm.cli.errors import Main, append_to
 from daskgmm.cli.keys import with_keys
 from daskgmm.cli.options import (
-    DEFAULTS,
     command,
     families,
     metrics_option,
@@ -25,8 +23,8 @@ from daskgmm.cli.options import (
     on_cluster,
     output_option,
     overwrite_option,
-    with_fit_options,
     with_passes,
+    with_settings,
     with_source,
 )
 from daskgmm.demo import run_demo
@@ -35,12 +33,14 @@ from daskgmm.errors import ParameterError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.events import Log, duration
 from daskgmm.jobfile import Given, Job, read_job
-from daskgmm.kernel import COMPONENTS
 from daskgmm.metrics import metrics_written
 from daskgmm.plain_json import plain_json
 from daskgmm.selection import CRITERIA
+from daskgmm.settings import option_named
 
 __all__ = ["main"]
+
+_COVARIANCE = option_named("covariance_type")
 
 
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,51 +58,12 @@ def main() -> None:
 @main.command("fit")
 @command
 @with_passes
-@click.option("--components", type=click.IntRange(1), required=True, help="How many, K.")
-@click.option(
-    "--covariance",
-    type=click.Choice(list(COMPONENTS)),
-    default=DEFAULTS["covariance_type"],
-    show_default=True,
-    help="How covariances are constrained.",
-)
-@click.option(
-    "--truncate",
-    type=click.IntRange(1),
-    metavar="G",
-    help="Compare a row with G components near it alone: for 200 and more. Maximises a bound.",
-)
-@with_fit_options
-@click.option(
-    "--checkpoint",
-    metavar="DIR",
-    help="Keep there, after each pass, what the fit can go on from: a folder or URL.",
-)
-@click.option(
-    "--checkpoint-every",
-    type=click.IntRange(1),
-    default=DEFAULTS["checkpoint_every"],
-    show_default=True,
-    metavar="PASSES",
-    help="From one checkpoint to the next.",
-)
-@click.option(
-    "--resume",
-    is_flag=True,
-    help="Go on from --checkpoint, if a fit was interrupted there.",
-)
+@with_settings("fit")
 @metrics_option
 @output_option
 @overwrite_option
 def _fit(
-    source: Any,
-    components: int,
-    covariance: str,
-    seed: int,
-    metrics: str | None,
-    output: str,
-    overwrite: bool,
-    **settings: Any,
+    source: Any, metrics: str | None, output: str, overwrite: bool, **settings: Any
 ) -> tuple[dict[str, Any], str]:
     """Fit a mixture to the rows of DATA and save it.
 
@@ -110,14 +71,8 @@ def _fit(
     Example:
       daskgmm fit data.zarr --components 8 --output model.zarr
     """  # noqa: D301
-    model = GaussianMixture(
-        components,
-        covariance_type=covariance,
-        random_state=seed,
-        **settings,
-    )
     with metrics_written(metrics):
-        result = job.fit(source, output, model, overwrite=overwrite)
+        result = job.fit(source, output, GaussianMixture(**settings), overwrite=overwrite)
     return result, (
         f"{result['n_components']} {result['covariance_type']} components on "
         f"{result['n_rows']:,} rows x {result['n_features']} features\n"
@@ -145,11 +100,11 @@ def _fit(
 @click.option(
     "--covariance",
     "covariance_type",
-    default=DEFAULTS["covariance_type"],
+    default=_COVARIANCE.default,
     show_default=True,
     callback=families,
     metavar="FAMILY,...",
-    help=f"Families to try: {', '.join(COMPONENTS)}.",
+    help=f"Families to try: {', '.join(_COVARIANCE.rule.words)}.",
 )
 @click.option(
     "--criterion",
@@ -158,17 +113,17 @@ def _fit(
     show_default=True,
     help="What decides; the others are printed beside it.",
 )
-@with_fit_options
+@with_settings("select")
 @click.option("--output", metavar="PATH", help="Where to write the chosen model.")
 @overwrite_option
-def _select(source: Any, seed: int, **settings: Any) -> tuple[dict[str, Any], str]:
+def _select(source: Any, **settings: Any) -> tuple[dict[str, Any], str]:
     """Choose the number of components and the family of covariances for the rows of DATA.
 
     \b
     Example:
       daskgmm select data.zarr --components 2:12 --covariance full,diag --output best.zarr
     """  # noqa: D301
-    result = job.select_model(source, random_state=seed, **settings)
+    result = job.select_model(source, **settings)
     best = result["best"]
     lines = [
         f"{'K':>4} {'family':<10} {'BIC':>16} {'AIC':>16} {'ICL':>16}  "
@@ -244,7 +199,7 @@ def _run(
     check_places(asked)
     try:
         result = _done(log, asked, fresh=fresh)
-    except (ParameterError, InvalidParameterError) as error:  # of the file, not of the command
+    except ParameterError as error:  # of the file, not of the command
         raise asked.in_words_of_keys(error) from None
     if not result["done"]:
         return result, f"nothing to do: {job_file} was done before, and its outputs are there"
@@ -259,6 +214,7 @@ def _run(
 @main.command("predict")
 @command
 @with_passes
+@with_settings("predict")
 @model_option
 @output_option
 @click.option("--probabilities", metavar="PATH", help="Also write (rows, K) probabilities.")
@@ -292,6 +248,7 @@ def _predict(
 @main.command("score")
 @command
 @with_passes
+@with_settings("score")
 @model_option
 def _score(source: Any, model: str, **options: Any) -> tuple[dict[str, Any], str]:
     """Log-likelihood, AIC, BIC and ICL of the rows of DATA under a model.

@@ -15,7 +15,6 @@ from typing import Any
 
 import click
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import InvalidParameterError
 
 from daskgmm.errors import (
     DaskGMMError,
@@ -90,7 +89,7 @@ def _as_click_errors(way_on: str | None, interrupted: _Interrupted) -> Iterator[
     except (KeyboardInterrupt, Exception) as error:
         if isinstance(error, KeyboardInterrupt) or interrupted.is_set:
             raise _interruption(way_on) from None
-        if isinstance(error, ParameterError | InvalidParameterError):
+        if isinstance(error, ParameterError):
             raise click.UsageError(on_one_line(error)) from None
         if not isinstance(error, DaskGMMError):
             raise

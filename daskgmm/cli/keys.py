@@ -12,10 +12,10 @@ import click
 from click.core import ParameterSource
 
 from daskgmm.cli.options import Command
-from daskgmm.configuration import FLAG
 from daskgmm.errors import DaskGMMWarning, JobError
 from daskgmm.jobfile import KEYS, Given
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
+from daskgmm.rules import FLAG
 from daskgmm.storage.places.patience import TIMEOUT_VARIABLE
 
 __all__ = ["with_keys"]
@@ -48,7 +48,7 @@ def with_keys(function: Command) -> Command:
             f"key_{key.replace('.', '_')}",
             envvar=_variable(key),
             default=None,
-            metavar=None if row.rule is FLAG else "VALUE",
+            metavar=None if row.rule is FLAG else row.rule.metavar,
             help=row.help,
         )(decorated)
     return decorated

@@ -12,8 +12,6 @@ from typing import Any
 import click
 
 from daskgmm.cli.errors import reported, way_on
-from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
-from daskgmm.estimator import GaussianMixture
 from daskgmm.events import LOG_FORMATS, Message, teller
 from daskgmm.execution import (
     check_report_path,
@@ -22,13 +20,13 @@ from daskgmm.execution import (
     report_written,
 )
 from daskgmm.execution.clusters import open_cluster
-from daskgmm.kernel import COMPONENTS
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
 from daskgmm.plain_json import plain_json
+from daskgmm.rules import FLAG, Rule
+from daskgmm.settings import DATA_OPTIONS, OPTIONS, Option, option_named
 from daskgmm.tables import open_rows
 
 __all__ = [
-    "DEFAULTS",
     "Command",
     "command",
     "families",
@@ -36,18 +34,15 @@ __all__ = [
     "model_option",
     "numbers",
     "on_cluster",
+    "option_of",
     "output_option",
     "overwrite_option",
-    "with_fit_options",
     "with_passes",
+    "with_settings",
     "with_source",
 ]
 
 Command = Callable[..., Any]
-
-DEFAULTS = GaussianMixture().get_params()
-"""Of parameters, which are the options' as well."""
-
 
 _log_format = click.option(
     "--log-format",
@@ -96,17 +91,51 @@ def _with_options(function: Command, *options: Command) -> Command:
     return function
 
 
-_source_options = (
-    click.argument("data"),
-    click.option("--member", help="Which array, where DATA is a group of several."),
-    click.option(
-        "--missing-chunks",
-        type=click.Choice(["error", "fill"]),
-        default="error",
+def _read_by(rule: Rule) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+    """A callback of click that reads a text as a rule does."""
+
+    def read(_: click.Context, parameter: click.Parameter, text: str | None) -> Any:
+        if text is None:
+            return None
+        try:
+            return rule.read(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return read
+
+
+def option_of(option: Option) -> Command:
+    """The option of a command that a row of the settings describes."""
+    rule, default = option.rule, option.default
+    names = [option.flag, option.name]
+    if rule is FLAG:
+        if default:
+            names[0] += f"/--no-{option.flag.removeprefix('--')}"
+        return click.option(
+            *names, is_flag=True, default=default, show_default=bool(default), help=option.help
+        )
+    if option.default_of_commands is not None:
+        default = option.default_of_commands
+    # click takes a default of None for a value, which is then not missing.
+    given_or: dict[str, Any] = {"required": True} if rule.required else {"default": default}
+    return click.option(
+        *names,
+        type=click.Choice(rule.words) if rule.is_choice else str,
+        callback=_read_by(rule),
+        metavar=None if rule.is_choice else rule.metavar,
         show_default=True,
-        help="What a chunk that is not stored means: damage, or the fill value.",
-    ),
-)
+        help=option.help,
+        **given_or,
+    )
+
+
+def with_settings(name: str) -> Callable[[Command], Command]:
+    """The options of the fit that the command of this name has, called as in Python."""
+    options = [option_of(option) for option in OPTIONS if name in option.commands]
+    return lambda function: _with_options(function, *options)
+
+
 _watch_options = (
     click.option("--dashboard", is_flag=True, help="Print the address of the cluster's dashboard."),
     click.option(
@@ -122,122 +151,18 @@ _pass_options = (
         help="YAML file of a cluster to start, or address of a scheduler (tcp://...). "
         "Default: the threads of this process.",
     ),
-    click.option(
-        "--memory-limit",
-        metavar="SIZE",
-        help="Most memory of a process, such as 2GiB. Default: half of what is free.",
-    ),
 )
-
-
-def _number_or_auto(_: click.Context, parameter: click.Parameter, value: str) -> float | str:
-    if value == "auto":
-        return value
-    try:
-        return float(click.FloatRange(0).convert(float(value), parameter, None))
-    except (ValueError, click.BadParameter):
-        raise click.BadParameter(f"{value!r} is neither auto nor a number of 0 or more") from None
-
-
-_fit_options = (
-    click.option(
-        "--restarts",
-        "n_init",
-        type=click.IntRange(1),
-        default=DEFAULTS["n_init"],
-        show_default=True,
-        help="Starts, of which the best is kept; up to ten or more compete on a sample.",
-    ),
-    click.option(
-        "--seed",
-        type=click.IntRange(0, 2**32 - 1),
-        default=0,
-        show_default=True,
-        help="Of sample and starts: the same seed gives the same bits.",
-    ),
-    click.option("--max-iter", type=click.IntRange(1), default=100, show_default=True),
-    click.option(
-        "--tol",
-        metavar="auto|NUMBER",
-        callback=_number_or_auto,
-        default=DEFAULTS["tol"],
-        show_default=True,
-        help="What the stop rule compares with: nats per row, or for means their squared units. "
-        "auto: a tenth of what N rows can tell, p / (2 N).",
-    ),
-    click.option(
-        "--stopping",
-        type=click.Choice(list(STOP_RULES)),
-        default=DEFAULTS["stopping"],
-        show_default=True,
-        help="Stop at the estimated remaining gain, the last gain, or the means' movement.",
-    ),
-    click.option(
-        "--stepper",
-        type=click.Choice(["auto", *STEPPERS]),
-        default=DEFAULTS["stepper"],
-        show_default=True,
-        help="How the next parameters follow from a pass: a surrogate likelihood, EM extrapolated, "
-        "or EM.",
-    ),
-    click.option(
-        "--reg-covar",
-        type=click.FloatRange(0),
-        default=DEFAULTS["reg_covar"],
-        show_default=True,
-        help="Added to each variance, squared units of the data.",
-    ),
-    click.option(
-        "--init-params",
-        type=click.Choice(list(INITIALISERS)),
-        default=DEFAULTS["init_params"],
-        show_default=True,
-    ),
-    click.option(
-        "--progressive/--no-progressive",
-        default=DEFAULTS["progressive"],
-        show_default=True,
-        help="Let starts compete on a sample in memory, before the first pass over all rows.",
-    ),
-    click.option(
-        "--precision",
-        type=click.Choice(["auto", "float32", "float64"]),
-        default=DEFAULTS["precision"],
-        show_default=True,
-        help="Of the arithmetic on single rows; auto: that of the stored rows.",
-    ),
-    click.option(
-        "--stage",
-        metavar="DIR|auto",
-        help="Keep decoded rows for later passes: in a folder of a local disk, or in spare memory "
-        "and then the temporary folder. Gone after the fit.",
-    ),
-    click.option(
-        "--stage-limit",
-        metavar="SIZE",
-        help="Most that a process writes there. Default: until half of what is free is used.",
-    ),
-    click.option(
-        "--stage-dtype",
-        type=click.Choice(["float32"]),
-        help="Round rows to it: half the bytes and faster passes, but another result.",
-    ),
-)
-
-
-def with_fit_options(function: Command) -> Command:
-    """What a fit is asked for beside K and the family."""
-    return _with_options(function, *_fit_options)
 
 
 def with_source(function: Command) -> Command:
     """Give the function the opened rows that the options name."""
 
     @functools.wraps(function)
-    def opened(data: str, member: str | None, missing_chunks: Any, **kwargs: Any) -> Any:
-        return function(open_rows(data, member=member, missing_chunks=missing_chunks), **kwargs)
+    def opened(data: str, **kwargs: Any) -> Any:
+        how = {option.name: kwargs.pop(option.name) for option in DATA_OPTIONS}
+        return function(open_rows(data, **how), **kwargs)
 
-    return _with_options(opened, *_source_options)
+    return _with_options(opened, click.argument("data"), *map(option_of, DATA_OPTIONS))
 
 
 @contextmanager
@@ -312,10 +237,7 @@ def numbers(_: click.Context, parameter: click.Parameter, value: str) -> list[in
     return found
 
 
-def families(_: click.Context, parameter: click.Parameter, value: str) -> list[str]:
+def families(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
     """``full,diag``."""
-    names = [name.strip() for name in value.split(",")]
-    for name in names:
-        if name not in COMPONENTS:
-            raise click.BadParameter(f"{name!r} is not one of {', '.join(COMPONENTS)}")
-    return names
+    read = _read_by(option_named("covariance_type").rule)
+    return [read(context, parameter, name.strip()) for name in value.split(",")]

@@ -8,7 +8,6 @@ from daskgmm.execution.clusters.dashboard import (
 from daskgmm.execution.dask_rows import DaskRows, array_of_source, coalesced
 from daskgmm.execution.memory import (
     MemoryPlan,
-    bytes_of,
     default_limit,
     peak_memory_bytes,
     plan_memory,
@@ -27,7 +26,6 @@ __all__ = [
     "Staging",
     "StagingReport",
     "array_of_source",
-    "bytes_of",
     "check_report_path",
     "coalesced",
     "dashboard_address",

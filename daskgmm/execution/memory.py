@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from dask.utils import format_bytes, parse_bytes
+from dask.utils import format_bytes
 from distributed.system import MEMORY_LIMIT
 
 from daskgmm.em.rows import grain_rows
 from daskgmm.em.tail import tail_bytes
-from daskgmm.errors import MemoryLimitError, ParameterError
+from daskgmm.errors import MemoryLimitError
 from daskgmm.kernel import sub_block_bytes
 
 __all__ = [
     "MemoryPlan",
-    "bytes_of",
     "default_limit",
     "peak_memory_bytes",
     "plan_memory",
@@ -62,29 +61,6 @@ def default_limit() -> int:
     """Half of the memory that is free now, within the container's limit if there is one."""
     free = min(psutil.virtual_memory().available, MEMORY_LIMIT - resident_bytes())
     return resident_bytes() + int(_SHARE_OF_FREE * free)
-
-
-def bytes_of(memory_limit: int | str | None, name: str = "memory_limit") -> int | None:
-    """Bytes of a size given as a number or as text such as ``"512MiB"``; errors call it ``name``.
-
-    Raises
-    ------
-    ParameterError
-        If it is not an amount of memory above zero.
-    """
-    if memory_limit is None:
-        return None
-    try:
-        n_bytes = (
-            0 if isinstance(memory_limit, bool) else parse_bytes(memory_limit or 0)
-        )  # it would take "" for one byte
-    except (ValueError, TypeError):
-        n_bytes = 0
-    if n_bytes <= 0:
-        raise ParameterError(
-            f"{name} must be bytes or text such as '512MiB' or '4GB'; got {memory_limit!r}"
-        )
-    return int(n_bytes)
 
 
 @dataclass(frozen=True)

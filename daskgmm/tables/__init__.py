@@ -25,13 +25,13 @@ from daskgmm.execution import (
     StagedSource,
     Staging,
     array_of_source,
-    bytes_of,
     coalesced,
     default_limit,
     in_force,
     plan_memory,
     sample_rows,
 )
+from daskgmm.rules import bytes_of
 from daskgmm.storage import (
     Location,
     StoredSource,
@@ -110,7 +110,9 @@ class Stage:
         """
         if self.where is None and not (self.limit is None and self.dtype is None):
             name = "stage_dtype" if self.limit is None else "stage_limit"
-            raise ParameterError(f"{name} needs stage: set stage='auto' or a folder, or drop it")
+            raise ParameterError(
+                f"{name} needs stage: set stage='auto' or a folder, or drop it", name
+            )
         bytes_of(self.limit, "stage_limit")
         if is_stored or ((self.where is None or self.is_auto) and self.dtype is None):
             return
@@ -128,7 +130,9 @@ class Stage:
         if not self.is_auto:
             place = Location.parse(self.where)
             if not place.is_local:
-                raise ParameterError(f"stage must be a folder on a local disk; got {place.name}")
+                raise ParameterError(
+                    f"stage must be a folder on a local disk; got {place.name}", "stage"
+                )
             folder = place.address
         return Staging(
             memory_bytes=plan.kept,

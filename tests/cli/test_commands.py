@@ -352,8 +352,11 @@ def test_select_prints_a_table_and_needs_no_output(folder):
         (("--components", "5:2"), "must go up"),
         (("--components", "two"), "not like 2:12"),
         (("--components", "0:2"), "from 1"),
-        (("--components", "2", "--covariance", "full,round"), "not one of"),
-        (("--components", "2", "--tol", "little"), "neither auto nor a number"),
+        (("--components", "2", "--covariance", "full,round"), "must be one of full, tied"),
+        (
+            ("--components", "2", "--tol", "little"),
+            "must be auto, or a number of 0 or more, got 'little'",
+        ),
     ],
 )
 def test_select_refuses_wrong_options(folder, options, words):

@@ -490,3 +490,33 @@ def test_what_stands_in_for_a_key_is_named_where_it_is_wrong(folder):
     refused = forked("run", "job.yaml", "--model-components", "several", cwd=folder)
     assert refused.error.startswith("--model-components: model.components must be a whole number")
     assert "no such file" in forked("run", "none.yaml", cwd=folder).error
+
+
+@pytest.mark.parametrize(
+    ("model", "env", "message"),
+    [
+        (
+            {"components": 100, "truncate": 20},
+            {},
+            r"job.yaml, line \d+: model.truncate cannot be used: truncate=20 with n_components=100",
+        ),
+        (
+            {"components": 100},
+            {"DASKGMM_MODEL_TRUNCATE": "20"},
+            "DASKGMM_MODEL_TRUNCATE: model.truncate cannot be used: truncate=20 with",
+        ),
+        (
+            {},
+            {"DASKGMM_MODEL_TOL": "-1e-3"},
+            "DASKGMM_MODEL_TOL: model.tol must be auto, or a number of 0 or more, got '-1e-3'",
+        ),
+        ({"reg_covar": "-1e-6"}, {}, r"job.yaml, line \d+: model.reg_covar must be a number of 0"),
+        ({"reg_covar": -1}, {}, r"job.yaml, line \d+: model.reg_covar must be .*, got -1"),
+    ],
+)
+def test_errors_of_parameters_name_the_place_of_their_value(folder, model, env, message):
+    # File, line and key were lost where the message did not begin with the key.
+    write(folder, JOB | {"model": JOB["model"] | model})
+    refused = forked("run", "job.yaml", cwd=folder, env=env)
+    assert refused.status == 1
+    assert re.match(message, refused.error)

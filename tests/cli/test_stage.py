@@ -161,7 +161,7 @@ def test_a_disk_that_refuses_to_grow_is_a_note(rows, stage):
         (("--stage", "s3://bucket/x"), 2, "must be a folder on a local disk"),
         (("--stage-limit", "1GiB"), 2, "stage_limit needs stage"),
         (("--stage-dtype", "float32"), 2, "stage_dtype needs stage"),
-        (("--stage", ".", "--stage-limit", "much"), 2, "stage_limit must be bytes or text"),
+        (("--stage", ".", "--stage-limit", "much"), 2, "'--stage-limit': must be a size"),
     ],
 )
 def test_wrong_options_are_told_before_the_first_pass(rows, options, status, words):

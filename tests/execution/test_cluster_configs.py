@@ -18,10 +18,10 @@ from dask_kubernetes.operator import KubeCluster
 from distributed import LocalCluster, Nanny, Scheduler, SSHCluster, Worker
 from distributed.deploy.spec import SpecCluster
 
-from daskgmm.configuration import TEXT, Rule
 from daskgmm.execution.clusters import read_config
 from daskgmm.execution.clusters.kinds import ExistingScheduler
 from daskgmm.execution.clusters.table import KINDS
+from daskgmm.rules import TEXT, Rule
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster_configs"

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from daskgmm.em.rows import grain_rows
 from daskgmm.errors import MemoryLimitError, ParameterError
-from daskgmm.execution import bytes_of, default_limit, peak_memory_bytes, plan_memory, sample_rows
+from daskgmm.execution import default_limit, peak_memory_bytes, plan_memory, sample_rows
 from daskgmm.execution.memory import TARGET_BYTES, resident_bytes
+from daskgmm.rules import bytes_of
 
 MIB = 2**20
 

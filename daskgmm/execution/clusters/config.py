@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from daskgmm.configuration import TEXT, TEXTS, Rule
+from daskgmm.configuration import TEXTS
+from daskgmm.rules import TEXT, Rule
 
 ENCRYPTED = {"tcp": False, "tls": True, "ws": False, "wss": True}
 """Schemes of an address, and whether they encrypt and authenticate."""

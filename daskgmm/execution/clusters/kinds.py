@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import dask
 from distributed import Client
 
-from daskgmm.configuration import COUNT, SECONDS, TEXT, WAIT, Configuration, Schema
+from daskgmm.configuration import SECONDS, WAIT, Configuration, Schema
 from daskgmm.errors import ClusterError, MissingDependencyError
 from daskgmm.execution.clusters.client import (
     ALLOWED_FAILURES,
@@ -39,6 +39,7 @@ from daskgmm.execution.clusters.security import (
     warn_plain,
 )
 from daskgmm.redaction import one_line
+from daskgmm.rules import COUNT, TEXT
 
 __all__ = [
     "ALLOWED_FAILURES",

@@ -15,7 +15,7 @@ from typing import Any
 import dask
 from distributed import Security
 
-from daskgmm.configuration import TEXT, Configuration, Schema
+from daskgmm.configuration import Configuration, Schema
 from daskgmm.errors import ClusterError
 from daskgmm.execution.clusters.client import in_own_loop
 from daskgmm.execution.clusters.kinds import (
@@ -26,6 +26,7 @@ from daskgmm.execution.clusters.kinds import (
 )
 from daskgmm.execution.clusters.security import check_certificates, is_loopback
 from daskgmm.redaction import one_line
+from daskgmm.rules import TEXT
 
 __all__ = ["SSHHosts"]
 

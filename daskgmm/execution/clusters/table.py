@@ -10,17 +10,12 @@ from __future__ import annotations
 import logging
 
 from daskgmm.configuration import (
-    COUNT,
-    FLAG,
     MAPPING,
     SECONDS,
-    SIZE,
     SIZE_OR_AUTO,
-    TEXT,
     TEXT_OF_TEXT,
     TEXTS,
     Schema,
-    one_of,
 )
 from daskgmm.execution.clusters.config import HOSTS, URL
 from daskgmm.execution.clusters.kinds import (
@@ -31,6 +26,7 @@ from daskgmm.execution.clusters.kinds import (
 )
 from daskgmm.execution.clusters.security import Protection
 from daskgmm.execution.clusters.ssh import SSHHosts
+from daskgmm.rules import COUNT, FLAG, SIZE, TEXT, one_of
 
 __all__ = ["KINDS"]
 

@@ -1,0 +1,213 @@
+"""Rules: what a value may be, in words and as a test, and how a text is read as one.
+
+One rule serves a parameter in Python, an option of a command, a variable of the environment
+and a key of a file, so that all of them accept the same values.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from daskgmm.errors import InvalidParameterError
+
+__all__ = [
+    "ARRAY",
+    "COUNT",
+    "FLAG",
+    "NUMBER",
+    "NUMBER_OR_AUTO",
+    "PLACE",
+    "PLACE_OR_AUTO",
+    "SEED",
+    "SIZE",
+    "TEXT",
+    "VERBOSITY",
+    "Rule",
+    "bytes_of",
+    "one_of",
+]
+
+
+class Rule(NamedTuple):
+    """What a value may be.
+
+    Attributes
+    ----------
+    what : str
+        In words that follow "must be".
+    accepts : callable
+        Whether a value is one; never raises.
+    required : bool
+        Whether commands and files must give it. In Python each parameter has a default.
+    parse : callable
+        Turns a text into a value, which ``accepts`` then tests; may raise ValueError.
+    metavar : str
+        What stands for a value in the help of the command line.
+    words : tuple of str
+        The names that are accepted: no others, unless the rule accepts places.
+    is_place : bool
+        Whether values are paths and URLs. In a file, paths are relative to its folder.
+    """
+
+    what: str
+    accepts: Callable[[Any], bool]
+    required: bool = False
+    parse: Callable[[str], Any] = str
+    metavar: str = "TEXT"
+    words: tuple[str, ...] = ()
+    is_place: bool = False
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether nothing but :attr:`words` is accepted."""
+        return bool(self.words) and not self.is_place
+
+    def read(self, text: str) -> Any:
+        """The value that a text stands for.
+
+        Raises
+        ------
+        ValueError
+            If it stands for none that the rule accepts; the message says what it must be.
+        """
+        try:
+            value = self.parse(text)
+        except ValueError:
+            value = None
+        if value is None or not self.accepts(value):
+            raise ValueError(f"must be {self.what}, got {text!r:.80}")
+        return value
+
+
+def one_of(*words: str) -> Rule:
+    """The rule that accepts these words."""
+    return Rule(
+        f"one of {', '.join(words)}",
+        lambda value: isinstance(value, str) and value in words,
+        metavar=f"[{'|'.join(words)}]",
+        words=words,
+    )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return _is_whole(value) and value >= 1
+
+
+def _is_seed(value: Any) -> bool:
+    if isinstance(value, np.random.RandomState):
+        return True
+    return _is_whole(value) and 0 <= value < 2**32
+
+
+def _is_verbosity(value: Any) -> bool:
+    return _is_flag(value) or (_is_whole(value) and value >= 0)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
+
+
+def _is_number(value: Any) -> bool:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return 0 <= float(value) < math.inf  # which NaN is not, either
+    except OverflowError:  # a whole number beyond all floats
+        return False
+
+
+def _is_number_or_auto(value: Any) -> bool:
+    return value == "auto" if isinstance(value, str) else _is_number(value)
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike) and bool(os.fspath(value))
+
+
+def _is_array(value: Any) -> bool:
+    has_items = hasattr(value, "__array__") or hasattr(value, "__len__")
+    return has_items and not isinstance(value, str | bytes | Mapping)
+
+
+def _flag(text: str) -> bool:
+    """A flag as YAML 1.1 and click read it."""
+    if text.lower() in ("true", "yes", "on", "1"):
+        return True
+    if text.lower() in ("false", "no", "off", "0"):
+        return False
+    raise ValueError(text)
+
+
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+_SIZE = re.compile(r"(?P<number>[\d.]+(?:e[+-]?\d+)?)\s*(?P<prefix>[kmgtp]?)(?P<binary>i?)b?")
+
+
+def _amount(text: str) -> int:
+    """Bytes of a size such as ``"512MiB"``, ``"4 GB"`` or ``"1e6"``."""
+    match = _SIZE.fullmatch(text.strip().lower())
+    if match is None:
+        raise ValueError(text)
+    number, power = float(match["number"]), _POWERS[match["prefix"]]
+    if not 0 < number < 1e18:
+        raise ValueError(text)
+    return int(number * (1024 if match["binary"] else 1000) ** power)
+
+
+def _is_size(value: Any) -> bool:
+    if not isinstance(value, str):
+        return _is_count(value)
+    try:
+        return _amount(value) >= 1
+    except ValueError:
+        return False
+
+
+COUNT = Rule("a whole number of 1 or more", _is_count, parse=int, metavar="N")
+NUMBER = Rule("a number of 0 or more", _is_number, parse=float, metavar="NUMBER")
+NUMBER_OR_AUTO = Rule(
+    "auto, or a number of 0 or more",
+    _is_number_or_auto,
+    parse=lambda text: text if text == "auto" else float(text),
+    metavar="auto|NUMBER",
+)
+SEED = Rule(
+    "a whole number from 0 to 4294967295 (or in Python a RandomState)",
+    _is_seed,
+    parse=int,
+    metavar="N",
+)
+VERBOSITY = Rule("true, false or a whole number of 0 or more", _is_verbosity, parse=int)
+FLAG = Rule("true or false", _is_flag, parse=_flag, metavar="true|false")
+SIZE = Rule("a size such as 8GiB, or a number of bytes", _is_size, metavar="SIZE")
+TEXT = Rule("text (in quotes)", lambda value: isinstance(value, str))
+PLACE = Rule("a path or a URL", _is_place, metavar="PATH", is_place=True)
+PLACE_OR_AUTO = Rule(
+    "auto, or a folder", _is_place, metavar="DIR|auto", words=("auto",), is_place=True
+)
+ARRAY = Rule("an array", _is_array)
+
+
+def bytes_of(size: int | str | None, name: str = "memory_limit") -> int | None:
+    """Bytes of a size given as a number or as text such as ``"512MiB"``; errors call it ``name``.
+
+    Raises
+    ------
+    InvalidParameterError
+        If it is not an amount of memory above zero.
+    """
+    if size is None:
+        return None
+    if not SIZE.accepts(size):
+        raise InvalidParameterError(f"{name} must be {SIZE.what}; got {size!r}", name)
+    return _amount(size) if isinstance(size, str) else int(size)

@@ -1,0 +1,337 @@
+"""Settings: every option of a fit, once, as data.
+
+From :data:`OPTIONS` follow the estimator's checks, the options of commands, the keys of job
+files with their variables of the environment, the settings in a saved model's record, and what
+a checkpoint is known by. :data:`DATA_OPTIONS` are of the rows and not of the estimator.
+
+To add an option, add a row here, and the parameter with its line of documentation to
+:class:`~daskgmm.GaussianMixture`; the tests hold one against the other. A row's words
+(families, stop rules, ...) are the keys of the table that implements them, which a test says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from daskgmm.errors import InvalidParameterError
+from daskgmm.rules import (
+    ARRAY,
+    COUNT,
+    FLAG,
+    NUMBER,
+    NUMBER_OR_AUTO,
+    PLACE,
+    PLACE_OR_AUTO,
+    SEED,
+    SIZE,
+    TEXT,
+    VERBOSITY,
+    Rule,
+    one_of,
+)
+
+__all__ = ["DATA_OPTIONS", "OPTIONS", "Option", "check_options", "option_named"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A row of the table.
+
+    Attributes
+    ----------
+    name : str
+        Of the parameter in Python.
+    default : object
+        Of the parameter in Python. None is accepted exactly where it is the default.
+    rule : Rule
+        What else is accepted, wherever the value is from.
+    help : str
+        For the command line.
+    short : str
+        Its name outside Python, where that is another.
+    commands : tuple of str
+        Those that have it as an option.
+    section : str or None
+        Of a job file, in which it is a key: ``"model"``, or ``""`` for the top level; None
+        where a job has no use for it.
+    default_of_commands : object
+        The default outside Python, where that is another.
+    decides : bool
+        Whether the result depends on it: a fit can go on from a checkpoint with no other
+        value of it.
+    is_saved : bool
+        Whether it is among the settings in a saved model's record.
+    """
+
+    name: str
+    default: Any
+    rule: Rule
+    help: str = ""
+    short: str = ""
+    commands: tuple[str, ...] = ()
+    section: str | None = None
+    default_of_commands: Any = None
+    decides: bool = True
+    is_saved: bool = False
+
+    @property
+    def word(self) -> str:
+        """Its name outside Python, with underscores."""
+        return self.short or self.name
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return f"--{self.word.replace('_', '-')}"
+
+    @property
+    def key(self) -> str | None:
+        """Its key in a job file, with a dot where it is in a section."""
+        if self.section is None:
+            return None
+        return f"{self.section}.{self.word}" if self.section else self.word
+
+    def check(self, value: Any) -> None:
+        """Raise an error for a value that the parameter does not accept.
+
+        Raises
+        ------
+        InvalidParameterError
+        """
+        if (value is None and self.default is None) or self.rule.accepts(value):
+            return
+        what = f"{self.rule.what}{', or None' if self.default is None else ''}"
+        raise InvalidParameterError(f"{self.name} must be {what}; got {value!r:.200}", self.name)
+
+
+_BOTH = ("fit", "select")
+_PASSES = ("fit", "select", "predict", "score")
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        "n_components",
+        1,
+        COUNT._replace(required=True),
+        "How many, K.",
+        short="components",
+        commands=("fit",),
+        section="model",
+    ),
+    Option(
+        "covariance_type",
+        "full",
+        one_of("full", "tied", "diag", "spherical"),
+        "How covariances are constrained.",
+        short="covariance",
+        commands=("fit",),
+        section="model",
+    ),
+    Option(
+        "tol",
+        "auto",
+        NUMBER_OR_AUTO,
+        "What the stop rule compares with: nats per row, or for means their squared units. "
+        "auto: a tenth of what N rows can tell, p / (2 N).",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option(
+        "reg_covar",
+        1e-6,
+        NUMBER,
+        "Added to each variance, squared units of the data.",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option(
+        "max_iter",
+        100,
+        COUNT,
+        "Most passes after the scan.",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option(
+        "n_init",
+        1,
+        COUNT,
+        "Starts, of which the best is kept; up to ten or more compete on a sample.",
+        short="restarts",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option(
+        "init_params",
+        "kmeans",
+        one_of("kmeans", "k-means++", "random", "random_from_data"),
+        "How starts are made.",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option("weights_init", None, ARRAY),
+    Option("means_init", None, ARRAY),
+    Option("precisions_init", None, ARRAY),
+    Option(
+        "random_state",
+        None,
+        SEED,
+        "Of sample and starts: the same seed gives the same bits.",
+        short="seed",
+        commands=_BOTH,
+        section="model",
+        default_of_commands=0,
+    ),
+    Option("warm_start", False, FLAG),
+    Option("verbose", 0, VERBOSITY, decides=False),
+    Option("verbose_interval", 1, COUNT, decides=False),
+    Option(
+        "stopping",
+        "gap",
+        one_of("gap", "increment", "means"),
+        "Stop at the estimated remaining gain, the last gain, or the means' movement.",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option(
+        "stepper",
+        "auto",
+        one_of("auto", "surrogate", "squarem", "plain"),
+        "How the next parameters follow from a pass: a surrogate likelihood, EM extrapolated, "
+        "or EM.",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option(
+        "progressive",
+        True,
+        FLAG,
+        "Let starts compete on a sample in memory, before the first pass over all rows.",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option(
+        "precision",
+        "auto",
+        one_of("auto", "float32", "float64"),
+        "Of the arithmetic on single rows; auto: that of the stored rows.",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option(
+        "truncate",
+        None,
+        COUNT._replace(metavar="G"),
+        "Compare each row with G components near it alone: for 200 and more. Maximises a bound.",
+        commands=("fit",),
+        section="model",
+        is_saved=True,
+    ),
+    Option(
+        "memory_limit",
+        None,
+        SIZE,
+        "Most memory of a process, such as 2GiB. Default: half of what is free.",
+        commands=_PASSES,
+        section="",
+        decides=False,
+    ),
+    Option(
+        "stage",
+        None,
+        PLACE_OR_AUTO,
+        "Keep decoded rows for later passes: in a folder of a local disk, or in spare memory "
+        "and then the temporary folder. Gone after the fit.",
+        commands=_BOTH,
+        section="",
+        decides=False,
+    ),
+    Option(
+        "stage_limit",
+        None,
+        SIZE,
+        "Most that a process writes there. Default: until half of what is free is used.",
+        commands=_BOTH,
+        section="",
+        decides=False,
+    ),
+    Option(
+        "stage_dtype",
+        None,
+        one_of("float32"),
+        "Round rows to it: half the bytes and faster passes, but another result.",
+        commands=_BOTH,
+        section="",
+    ),
+    Option(
+        "checkpoint",
+        None,
+        PLACE._replace(metavar="DIR"),
+        "Keep there, after each pass, what the fit can go on from: a folder or URL.",
+        commands=("fit",),
+        section="",
+        decides=False,
+    ),
+    Option(
+        "checkpoint_every",
+        1,
+        COUNT._replace(metavar="PASSES"),
+        "From one checkpoint to the next.",
+        commands=("fit",),
+        section="",
+        decides=False,
+    ),
+    Option(
+        "resume",
+        False,
+        FLAG,
+        "Go on from --checkpoint, if a fit was interrupted there.",
+        commands=("fit",),
+        decides=False,
+    ),
+)
+"""The parameters of :class:`daskgmm.GaussianMixture`, in their order there."""
+
+DATA_OPTIONS: tuple[Option, ...] = (
+    Option("member", None, TEXT, "Which array, where DATA is a group of several.", section=""),
+    Option(
+        "missing_chunks",
+        "error",
+        one_of("error", "fill"),
+        "What a chunk that is not stored means: damage, or the fill value.",
+        section="",
+    ),
+)
+"""The parameters of :func:`daskgmm.open_rows`: every command that reads rows has them."""
+
+
+def option_named(name: str) -> Option:
+    """The row of a parameter of the estimator."""
+    return next(option for option in OPTIONS if option.name == name)
+
+
+def check_options(values: Mapping[str, Any]) -> None:
+    """Raise an error for the first parameter of the estimator that has a value it cannot have.
+
+    Parameters
+    ----------
+    values : mapping
+        Of every parameter, by name.
+
+    Raises
+    ------
+    InvalidParameterError
+        Names the parameter, says what was expected and what came.
+    """
+    for option in OPTIONS:
+        option.check(values[option.name])
