@@ -70,29 +70,60 @@ DO_NOT_APPLY = {
     *(("shared", family) for family in FAMILIES if family != "tied"),
     *(("compiled whitened", family) for family in FAMILIES if family != "full"),
 }
+PAIRS = [(c, family) for c in CANDIDATES for family in FAMILIES]
 
 
-@pytest.mark.parametrize("formulation", CANDIDATES, ids=lambda c: c.name)
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("k", "d"), [(1, 1), (3, 2), (5, 7), (8, 20)])
+def applies(formulation, mixture, dtype=FLOAT64):
+    return dtype in formulation.dtypes and bool(np.isfinite(formulation.cost(mixture, dtype)))
+
+
+def applicable(situations, dtypes=(FLOAT64,)):
+    """Parameters (formulation, mixture, dtype) of every case that a formulation takes on."""
+    made = [
+        (kwargs, family, made_mixture(family, **kwargs))
+        for kwargs in situations
+        for family in FAMILIES
+    ]
+    return [
+        pytest.param(c, mixture, dtype, id="-".join([c.name, family, str(dtype), *words]))
+        for kwargs, family, mixture in made
+        for words in [[f"{name}={value:g}" for name, value in kwargs.items()]]
+        for c in CANDIDATES
+        for dtype in dtypes
+        if applies(c, mixture, dtype)
+    ]
+
+
+def sizes(*pairs):
+    return [{"k": k, "d": d} for k, d in pairs]
+
+
+@pytest.mark.parametrize(
+    ("formulation", "family"), PAIRS, ids=lambda value: getattr(value, "name", value)
+)
+def test_which_formulation_is_of_which_family(formulation, family):
+    """Near components of few features: what does not apply there applies nowhere."""
+    for size in sizes((1, 1), (3, 2), (5, 7), (8, 20)):
+        expected = (formulation.name, family) not in DO_NOT_APPLY
+        assert applies(formulation, made_mixture(family, **size)) == expected
+
+
+@pytest.mark.parametrize(
+    ("formulation", "mixture", "dtype"), applicable(sizes((1, 1), (3, 2), (5, 7), (8, 20)))
+)
 @pytest.mark.parametrize("n", [1, 127, 128, 1500])
-def test_statistics_equal_those_of_whitening(formulation, family, k, d, n):
-    mixture = made_mixture(family, k, d)
-    if not np.isfinite(formulation.cost(mixture, FLOAT64)):
-        assert (formulation.name, family) in DO_NOT_APPLY
-        return
-    x = np.random.default_rng(1).normal(size=(n, d)) * 4
+def test_statistics_equal_those_of_whitening(formulation, mixture, dtype, n):
+    x = np.random.default_rng(1).normal(size=(n, mixture.n_features)) * 4
     # |A| of these mixtures is a few hundred: the size of a log density's terms.
     assert_same(
-        statistics_by(formulation, mixture, x), statistics_by(Whitened, mixture, x), n, 1000.0
+        statistics_by(formulation, mixture, x, dtype), statistics_by(Whitened, mixture, x), n, 1e3
     )
 
 
 APPLICABLE = [
     pytest.param(c, family, id=f"{c.name}-{family}")
-    for c in CANDIDATES
-    for family in ("full", "tied")
-    if (c.name, family) not in DO_NOT_APPLY
+    for c, family in PAIRS
+    if family in ("full", "tied") and (c.name, family) not in DO_NOT_APPLY
 ]
 
 
@@ -194,31 +225,33 @@ def exact_statistics(x, mixture):
     return Exact(*(np.float64(s) for s in sums), mixture.means, mixture.family)
 
 
-@pytest.mark.parametrize("formulation", CANDIDATES, ids=lambda c: c.name)
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("k", "d"), [(4, 2), (16, 4), (4, 17)])
-@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
-def test_precision_against_longdouble(formulation, family, k, d, dtype):
-    mixture = made_mixture(family, k, d)
-    if dtype not in formulation.dtypes or not np.isfinite(formulation.cost(mixture, dtype)):
-        return
+@pytest.mark.parametrize(
+    ("formulation", "mixture", "dtype"),
+    applicable(sizes((4, 2), (16, 4), (4, 17)), (FLOAT32, FLOAT64)),
+)
+def test_precision_against_longdouble(formulation, mixture, dtype):
     x = rows_from(mixture, 3_000).astype(dtype)
     found = statistics_by(formulation, mixture, x, dtype)
     assert_good_to(found, exact_statistics(x, mixture), 1e-5 if dtype == FLOAT32 else 1e-11)
 
 
-@pytest.mark.parametrize("formulation", CANDIDATES, ids=lambda c: c.name)
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("k", "d"), [(4, 2), (64, 2), (16, 8), (3, 33), (4, 128)])
+IN_FLOAT32 = applicable(sizes((4, 2), (64, 2), (16, 8), (3, 33), (4, 128)), (FLOAT32,))
+
+
+@pytest.mark.parametrize(("formulation", "mixture", "dtype"), IN_FLOAT32)
 @pytest.mark.parametrize("shift", [0.0, 1e3])
-def test_float32_is_good_to_1e5_where_it_says_so(formulation, family, k, d, shift):
-    mixture = made_mixture(family, k, d)
-    x = (rows_from(mixture, 20_000) + shift).astype(np.float32)
-    mixture = Mixture(mixture.weights, mixture.means + shift, mixture.covariances, family)
-    if FLOAT32 not in formulation.dtypes or not np.isfinite(formulation.cost(mixture, FLOAT32)):
-        return
-    exact = statistics_by(Whitened, mixture, x)
-    assert_good_to(statistics_by(formulation, mixture, x, FLOAT32), exact, 1e-5)
+def test_float32_is_good_to_1e5_where_it_says_so(formulation, mixture, dtype, shift):
+    moved = Mixture(
+        mixture.weights, mixture.means + shift, mixture.covariances, mixture.covariance_type
+    )
+    assert applies(formulation, moved, dtype)
+    x = (rows_from(mixture, 20_000) + shift).astype(dtype)
+    exact = statistics_by(Whitened, moved, x)
+    assert_good_to(statistics_by(formulation, moved, x, dtype), exact, 1e-5)
+
+
+def test_every_family_has_a_formulation_in_float32():
+    assert {param.values[1].covariance_type for param in IN_FLOAT32} == set(FAMILIES)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -286,17 +319,20 @@ def test_code_that_was_kept_gives_the_bits_of_code_just_compiled(tmp_path):
     assert len(list(tmp_path.rglob("*.nbc"))) == 3
 
 
-@pytest.mark.parametrize("formulation", CANDIDATES, ids=lambda c: c.name)
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("k", "d"), [(32, 2), (50, 3), (64, 6)])
-@pytest.mark.parametrize("spread", [1.0, 8.0, 40.0])
-def test_what_is_zero_to_rounding_is_not_missed(formulation, family, k, d, spread):
-    mixture = made_mixture(family, k, d, spread)
-    if not np.isfinite(formulation.cost(mixture, FLOAT64)):
-        return
+@pytest.mark.parametrize(
+    ("formulation", "mixture", "dtype"),
+    applicable(
+        [
+            {"k": k, "d": d, "spread": spread}
+            for k, d in [(32, 2), (50, 3), (64, 6)]
+            for spread in (1.0, 8.0, 40.0)
+        ]
+    ),
+)
+def test_what_is_zero_to_rounding_is_not_missed(formulation, mixture, dtype):
     # Of each component for itself, of all at once, and some where none is near.
     x = rows_from(mixture, 1_500)
     x[:500] = x[np.argsort(x[:500, 0])]
     x[700:710] *= 30
-    found = statistics_by(formulation, mixture, x)
+    found = statistics_by(formulation, mixture, x, dtype)
     assert_good_to(found, exact_statistics(x, mixture), 1e-10)
