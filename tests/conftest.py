@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +26,25 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("here")
+
+
+_BYTE_CODE = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have processes that tests start keep byte code, and hear the interrupt that tests send."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for `command &`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Else each of them would compile Dask anew, which takes longer than most tests.
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", "") and "PYTHONPYCACHEPREFIX" not in os.environ:
+        config.stash[_BYTE_CODE] = tempfile.mkdtemp(prefix="daskgmm-byte-code-")
+        os.environ["PYTHONPYCACHEPREFIX"] = config.stash[_BYTE_CODE]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove it; nobody asked for it beyond this session."""
+    if _BYTE_CODE in config.stash:
+        shutil.rmtree(config.stash[_BYTE_CODE], ignore_errors=True)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -1,4 +1,4 @@
-"""The command as users run it: a real process, its exit status and what it printed."""
+"""The command as a real process: its exit status, what it printed, signals on the way."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import hashlib
 import json
 import multiprocessing
 import os
+import resource
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import zarr
@@ -55,7 +60,7 @@ class Finished:
 
 
 def daskgmm(*arguments: object, cwd: Path | None = None) -> Finished:
-    """Run the console script."""
+    """Run the console script, which takes seconds to import what it needs."""
     done = subprocess.run(
         [DASKGMM, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False
     )
@@ -64,38 +69,128 @@ def daskgmm(*arguments: object, cwd: Path | None = None) -> Finished:
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["daskgmm.cli", "s3fs"])
+Environment = Mapping[str, str | None]
 
 
-def forked(*arguments: object, cwd: Path, env: Mapping[str, str | None] | None = None) -> Finished:
-    """Run the command in a process of its own, forked from one that has imported it.
+def forked(*arguments: object, **how: Any) -> Finished:
+    """Run the command in a process of its own; see :func:`started`."""
+    with started(*arguments, **how) as running:
+        return running.finished()
 
-    Importing takes seconds, which would be most of the time of a table of bad inputs.
-    In its environment ``env`` is added to that of the first such process; None removes.
+
+@contextmanager
+def started(
+    *arguments: object,
+    cwd: Path,
+    env: Environment | None = None,
+    file_bytes: int | None = None,
+    script: bool = False,
+) -> Iterator[Running]:
+    """The command while it runs; it is over at the end of the block, whatever happened there.
+
+    It is a process of its own, forked from one that has imported the command: importing
+    takes seconds, which would be most of the time of a table of bad inputs. In its
+    environment ``env`` is added to that of the first such process; None removes. No file
+    may grow beyond ``file_bytes``: what a full disk does, to one process.
+
+    With ``script`` it is started as by a user, imports and all; with nothing else.
     """
-    out, err = cwd.parent / f"{cwd.name}.out", cwd.parent / f"{cwd.name}.err"
-    process = FORKS.Process(target=_run, args=([*map(str, arguments)], cwd, out, err, env or {}))
+    words = [*map(str, arguments)]
+    if script:
+        running = _of_script(words, cwd)
+    else:
+        running = _of_fork(words, _Around(cwd, env or {}, file_bytes))
+    try:
+        yield running
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        running.stdout.close()
+        running.stderr.close()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that runs, and its streams; ``poll`` and ``wait`` give its status."""
+
+    pid: int
+    stdout: IO[str]
+    stderr: IO[str]
+    poll: Callable[[], int | None]
+    wait: Callable[[], int]
+
+    def wait_for(self, beginning: str) -> str:
+        """Read standard error up to the first line that begins so."""
+        seen = []
+        for line in self.stderr:
+            if line.startswith(beginning):
+                return line
+            seen.append(line)
+        raise AssertionError(f"no line began with {beginning!r}: {''.join(seen)}")
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def finished(self) -> Finished:
+        """What it comes to, with what was not read of its streams yet."""
+        with ThreadPoolExecutor(1) as other:  # a pipe that nobody reads would stop the command
+            stderr = other.submit(self.stderr.read)
+            stdout = self.stdout.read()
+            return Finished(self.wait(), stdout, stderr.result())
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What is set in a forked process before the command begins."""
+
+    cwd: Path
+    env: Environment
+    file_bytes: int | None
+
+
+def _of_script(words: list[str], cwd: Path) -> Running:
+    process = subprocess.Popen(
+        [DASKGMM, *words], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    return Running(process.pid, process.stdout, process.stderr, process.poll, process.wait)
+
+
+def _of_fork(words: list[str], around: _Around) -> Running:
+    (stdout, out), (stderr, err) = FORKS.Pipe(duplex=False), FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=_run, args=(words, around, out, err))
     process.start()
-    process.join()
-    status = process.exitcode
-    process.close()
-    assert status is not None
-    return Finished(status, out.read_text(), err.read_text())
+    out.close()
+    err.close()
+
+    def wait() -> int:
+        process.join()
+        assert process.exitcode is not None
+        return process.exitcode
+
+    assert process.pid is not None
+    streams = [os.fdopen(os.dup(pipe.fileno())) for pipe in (stdout, stderr)]
+    return Running(process.pid, *streams, lambda: process.exitcode, wait)
 
 
-def _run(
-    arguments: list[str], cwd: Path, out: Path, err: Path, env: Mapping[str, str | None]
-) -> None:
+def _run(words: list[str], around: _Around, out: Connection, err: Connection) -> None:
     from daskgmm.cli import main
 
-    os.chdir(cwd)
-    for name, value in env.items():
+    os.chdir(around.cwd)
+    for name, value in around.env.items():
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
-    for path, stream in ((out, sys.stdout), (err, sys.stderr)):
-        with path.open("wb") as file:
-            os.dup2(file.fileno(), stream.fileno())
-    main(arguments, prog_name="daskgmm")
+    for pipe, stream in ((out, sys.stdout), (err, sys.stderr)):
+        os.dup2(pipe.fileno(), stream.fileno())
+        pipe.close()
+    if around.file_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (around.file_bytes, around.file_bytes))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    main(words, prog_name="daskgmm")
 
 
 def write_store(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from commands import daskgmm, forked, write_store
+from commands import forked, write_store
 
 from daskgmm import load_model
 
@@ -45,7 +45,7 @@ def sklearn_model(made):
 
 
 def test_fit_prints_one_json_document_and_progress_elsewhere(folder, x):
-    done = daskgmm(
+    done = forked(
         "fit", "data.zarr", "--components", 3, "--output", "new.zarr", "--json", cwd=folder
     )
     result = done.json
