@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import resource
 import signal
@@ -20,6 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 import zarr
+from forks import FORKS
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 DASKGMM = str(Path(sys.executable).with_name("daskgmm"))
@@ -67,8 +67,6 @@ def daskgmm(*arguments: object, cwd: Path | None = None) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["daskgmm.cli", "s3fs"])
 Environment = Mapping[str, str | None]
 
 

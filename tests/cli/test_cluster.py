@@ -1,16 +1,14 @@
 """The same bits, and the same errors, wherever the tasks run."""
 
 import json
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import forked, mixture_rows, started, tree, write_store
 from distributed import LocalCluster
+from forks import dask_process
 
 from daskgmm import load_model
 
@@ -102,13 +100,3 @@ def test_lost_scheduler_ends_the_fit_soon_and_in_one_line(rows, tmp_path):
     assert done.status == 1
     assert done.error.startswith("the connection to the cluster's scheduler is lost")
     assert tree(rows) == before
-
-
-@contextmanager
-def dask_process(*arguments):
-    command = [sys.executable, "-m", "dask", *map(str, arguments)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        try:
-            yield process
-        finally:
-            process.kill()

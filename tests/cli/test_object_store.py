@@ -19,8 +19,9 @@ import fsspec
 import numpy as np
 import pytest
 import zarr
-from commands import FORKS, Finished, forked, mixture_rows, started, write_store
+from commands import Finished, forked, mixture_rows, started, write_store
 from faulty_proxy import faulty_proxy
+from forks import FORKS
 from object_store import SECRET, environment, free_port
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
