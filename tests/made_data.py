@@ -41,7 +41,10 @@ def rows_of(mixture: Mixture, n: int, seed: int = 0) -> np.ndarray:
     k, d = mixture.means.shape
     lower = np.linalg.cholesky(mixture.components.dense())
     z = rng.choice(k, size=n, p=mixture.weights / mixture.weights.sum())
-    return mixture.means[z] + np.einsum("nij,nj->ni", lower[z], rng.standard_normal((n, d)))
+    x = rng.standard_normal((n, d))
+    for component in range(k):  # a factor for each row at once would be n D^2 numbers
+        x[z == component] @= lower[component].T
+    return mixture.means[z] + x
 
 
 def rescaled(mixture: Mixture, scales: np.ndarray) -> Mixture:

@@ -7,16 +7,13 @@ which each pixel has its component's mean colour is nearer to the original than 
 colour is. The segmented picture has been looked at.
 """
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
+from commands import forked, write_store
 from sklearn.datasets import load_sample_image
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from daskgmm import load_model
 
@@ -24,15 +21,7 @@ K = 8
 
 
 def daskgmm(folder: Path, *arguments: object) -> dict:
-    done = subprocess.run(
-        [Path(sys.executable).with_name("daskgmm"), *map(str, arguments), "--json"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return forked(*arguments, "--json", cwd=folder).json
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +38,7 @@ def pixels(picture: np.ndarray) -> np.ndarray:
 def folder(tmp_path_factory: pytest.TempPathFactory, pixels: np.ndarray) -> Path:
     """The picture's folder, with model, labels, probabilities and log densities in it."""
     folder = tmp_path_factory.mktemp("china")
-    array = zarr.create_array(
-        folder / "china.zarr",
-        shape=pixels.shape,
-        dtype=pixels.dtype,
-        chunks=(20_000, 3),
-        compressors=[ZstdCodec(level=1), Crc32cCodec()],
-        config={"write_empty_chunks": True},
-    )
-    array[:] = pixels
+    write_store(folder / "china.zarr", pixels, rows=20_000)
     fitted = daskgmm(folder, "fit", "china.zarr", "--components", K, "--output", "model.zarr")
     assert (fitted["n_rows"], fitted["n_features"], fitted["converged"]) == (273_280, 3, True)
     written = daskgmm(

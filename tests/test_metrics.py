@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -152,10 +153,14 @@ def test_a_full_disk_ends_the_lines_and_not_the_fit(store):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two worker processes, which come back when they are killed."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
-    ) as cluster:
+    """Two worker processes, which come back when they are killed.
+
+    Not forked: which process has read is told by a name that it takes when it imports.
+    """
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+    ):
         yield cluster
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import math
-import multiprocessing
 import os
 import resource
 import signal
@@ -17,16 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.forks import FORKS
+
 from . import failing_reads
 from .jobs import Job
 
-__all__ = ["FORKS", "Attempt", "Launch", "started"]
-
-FORKS: Any = multiprocessing.get_context("forkserver")
-"""Forks what has imported all that takes seconds to import."""
-FORKS.set_forkserver_preload(
-    ["daskgmm.cli", "s3fs", "distributed.cli.dask_scheduler", "distributed.cli.dask_worker"]
-)
+__all__ = ["Attempt", "Launch", "started"]
 
 _PATIENCE = 150.0
 _PROJECT = Path(__file__).parents[2] / "pyproject.toml"

@@ -8,15 +8,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import fsspec
 
 from daskgmm.storage.places.patience import TIMEOUT_VARIABLE
 from tests.faulty_proxy import Handler, faulty_proxy
+from tests.forks import dask_process
 from tests.object_store import KEY, SECRET, ObjectStore, environment, free_port
 
-from .attempts import FORKS, Launch
+from .attempts import Launch
 from .jobs import Place
 
 __all__ = ["LOCAL_CLUSTER", "SITES", "STORAGE_TIMEOUT", "Site"]
@@ -94,34 +95,13 @@ class OwnScheduler(Site):
         address = f"tcp://127.0.0.1:{port}"
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(dir=self.work))
-            self.scheduler = self._start(
-                stack, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"
+            self.scheduler = stack.enter_context(
+                dask_process("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")
             )
+            worker = ("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
             for _ in range(2):
-                self._start(
-                    *(stack, "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"),
-                    *("--local-directory", folder),
-                )
+                stack.enter_context(dask_process(*worker, "--local-directory", folder))
             yield Launch(options=("--cluster", address))
-
-    @staticmethod
-    def _start(stack: ExitStack, *arguments: str) -> Any:
-        process = FORKS.Process(target=_dask, args=arguments, daemon=True)
-        process.start()
-        stack.callback(process.join)
-        stack.callback(process.kill)
-        return process
-
-
-def _dask(name: str, *arguments: str) -> None:
-    """``dask scheduler`` or ``dask worker``, in a process of its own."""
-    from distributed.cli import dask_scheduler, dask_worker
-
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
-    main = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}[name]
-    main(arguments, prog_name=f"dask {name}")
 
 
 class Objects(Site):

@@ -17,8 +17,8 @@ def test_faults_change_no_bit_and_leave_nothing_half_written(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_hundred_faults(tmp_path):
+def test_two_hundred_faults(tmp_path, is_small):
     with Campaign(tmp_path, seed=0) as campaign:
-        campaign.run(200, list(FAULTS))
+        campaign.run(len(FAULTS) if is_small else 200, list(FAULTS))
     assert campaign.failures == []
-    assert set(campaign.counts) == set(FAULTS)
+    assert is_small or set(campaign.counts) == set(FAULTS)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import daskgmm, mixture_rows, write_store
+from commands import forked, mixture_rows, write_store
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, x: np.ndarray) -> Path:
     """A folder with ``data.zarr`` and ``model.zarr``, not to be changed."""
     folder = tmp_path_factory.mktemp("made")
     write_store(folder / "data.zarr", x)
-    fitted = daskgmm("fit", "data.zarr", "--components", 3, "--output", "model.zarr", cwd=folder)
+    fitted = forked("fit", "data.zarr", "--components", 3, "--output", "model.zarr", cwd=folder)
     assert fitted.status == 0, fitted.stderr
     return folder
 

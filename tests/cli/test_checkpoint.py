@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
-from commands import DASKGMM, forked, mixture_rows, tree, write_store
+from commands import forked, mixture_rows, started, tree, write_store
 
 from daskgmm import load_model
 
@@ -25,17 +24,13 @@ def folder(tmp_path_factory):
 
 def stopped_at(line: str, by: signal.Signals, checkpoint: str, cwd: Path) -> tuple[int, str]:
     """Status and last line of a fit that is sent a signal when it prints a line."""
-    arguments = [*FIT, "--output", f"{checkpoint}.zarr", "--checkpoint", checkpoint, "--resume"]
-    with subprocess.Popen(
-        [DASKGMM, *map(str, arguments)], cwd=cwd, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        for seen in process.stderr:
-            if seen.startswith(line):
-                process.send_signal(by)
-                break
-        rest = process.stderr.read().splitlines()
-    return process.returncode, rest[-1] if rest else ""
+    arguments = (*FIT, "--output", f"{checkpoint}.zarr", "--checkpoint", checkpoint, "--resume")
+    with started(*arguments, cwd=cwd) as running:
+        running.wait_for(line)
+        running.send_signal(by)
+        done = running.finished()
+    *_, last = ["", *done.stderr.splitlines()]
+    return done.status, last
 
 
 def assert_as_undisturbed(folder: Path, output: str) -> None:
@@ -93,17 +88,12 @@ def test_resume_without_anything_to_resume_begins(folder):
 
 def test_interrupted_before_the_first_checkpoint_it_can_be_begun_by_the_same_words(folder):
     fit = (*FIT, "--output", "early.zarr", "--checkpoint", "early", "--resume")
-    with subprocess.Popen(
-        [DASKGMM, *map(str, fit), "--log-format", "json"],
-        cwd=folder,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        next(line for line in process.stderr if "fit_began" in line)
-        process.send_signal(signal.SIGTERM)
-        *_, last = process.communicate()[1].splitlines()
-    assert process.returncode == 75
+    with started(*fit, "--log-format", "json", cwd=folder) as running:
+        next(line for line in running.stderr if "fit_began" in line)
+        running.send_signal(signal.SIGTERM)
+        done = running.finished()
+    assert done.status == 75
+    *_, last = done.stderr.splitlines()
     assert "--resume" in last
     done = forked(*fit, cwd=folder)
     assert done.status == 0, done.stderr

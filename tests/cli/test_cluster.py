@@ -1,16 +1,14 @@
 """The same bits, and the same errors, wherever the tasks run."""
 
 import json
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import DASKGMM, PROGRESS, forked, mixture_rows, tree, write_store
+from commands import forked, mixture_rows, started, tree, write_store
 from distributed import LocalCluster
+from forks import dask_process
 
 from daskgmm import load_model
 
@@ -96,27 +94,9 @@ def test_lost_scheduler_ends_the_fit_soon_and_in_one_line(rows, tmp_path):
         before = tree(rows)
         worker = ("worker", "--nthreads", "1", "--no-nanny", "--local-directory", tmp_path)
         with dask_process(*worker, *common), started(*fit, "--cluster", config, cwd=rows) as run:
-            next(line for line in run.stderr if line.startswith("pass 3"))
+            run.wait_for("pass 3")
             scheduler.kill()
-            told = run.communicate(timeout=60)[1]
-    assert run.returncode == 1
-    errors = [line for line in told.splitlines() if not line.startswith(PROGRESS)]
-    assert len(errors) == 1, told
-    (error,) = errors
-    assert error.startswith("Error: the connection to the cluster's scheduler is lost")
+            done = run.finished()
+    assert done.status == 1
+    assert done.error.startswith("the connection to the cluster's scheduler is lost")
     assert tree(rows) == before
-
-
-def started(*arguments, **options):
-    command = [DASKGMM, *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
-
-
-@contextmanager
-def dask_process(*arguments):
-    command = [sys.executable, "-m", "dask", *map(str, arguments)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        try:
-            yield process
-        finally:
-            process.kill()

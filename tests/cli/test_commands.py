@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from commands import daskgmm, forked, write_store
+from commands import forked, write_store
 
 from daskgmm import load_model
 
@@ -45,7 +45,7 @@ def sklearn_model(made):
 
 
 def test_fit_prints_one_json_document_and_progress_elsewhere(folder, x):
-    done = daskgmm(
+    done = forked(
         "fit", "data.zarr", "--components", 3, "--output", "new.zarr", "--json", cwd=folder
     )
     result = done.json
@@ -247,7 +247,8 @@ def test_help_lists_every_command(tmp_path):
     "size",
     ["6MB", pytest.param("2GB", marks=pytest.mark.slow)],
 )
-def test_demo_finds_the_truth(size, tmp_path):
+def test_demo_finds_the_truth(size, tmp_path, is_small):
+    size = "6MB" if is_small else size
     result = forked("demo", "--size", size, "--keep", "kept", "--json", cwd=tmp_path).json
     assert result["n_rows"] == {"6MB": 187_500, "2GB": 62_500_000}[size]
     # The smallest component has n = N / 15 rows, so that its mean errs by about

@@ -6,70 +6,49 @@ predict the first chunk of its unfinished output.
 """
 
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import click
 import pytest
-from commands import DASKGMM, PROGRESS, forked, mixture_rows, tree, write_store
+from commands import Running, forked, mixture_rows, started, tree, write_store
 
 from daskgmm.cli.errors import reported
 
 
-@contextmanager
-def started(*arguments: object, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [DASKGMM, *map(str, arguments)],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def wait_for_line(process: subprocess.Popen[str], beginning: str) -> None:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith(beginning):
-            return
-    pytest.fail(f"no line began with {beginning!r}")
-
-
-def wait_for_file(process: subprocess.Popen[str], found: Callable[[], object]) -> None:
+def wait_for_file(process: Running, found: Callable[[], object]) -> None:
     while process.poll() is None:
         if found():
             return
-    pytest.fail(f"ended before it could be interrupted: {process.stderr and process.stderr.read()}")
+    pytest.fail(f"ended before it could be interrupted: {process.finished().stderr}")
 
 
-def interrupted(process: subprocess.Popen[str]) -> None:
+def interrupted(process: Running) -> None:
     """Send SIGINT and hold what follows to the promise."""
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate()
-    assert process.returncode == 1, stderr
-    assert stdout == ""
-    lines = [line for line in stderr.splitlines() if line.strip()]
-    (error,) = [line for line in lines if not line.startswith(PROGRESS)]
-    assert error.startswith("Error: interrupted"), stderr
+    done = process.finished()
+    assert done.status == 1, done.stderr
+    assert done.error.startswith("interrupted")
 
 
-@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)], ids=["new", "overwrite"])
-@pytest.mark.parametrize("line", ["scan: ", "pass 3: "])
-def test_interrupted_fit_leaves_everything_as_it_was(folder, line, overwrite):
+@pytest.mark.parametrize(
+    ("line", "overwrite", "script"),
+    [
+        ("scan: ", (), False),
+        ("scan: ", ("--overwrite",), False),
+        ("pass 3: ", (), False),
+        ("pass 3: ", ("--overwrite",), True),
+    ],
+)
+def test_interrupted_fit_leaves_everything_as_it_was(folder, line, overwrite, script):
     output = "model.zarr" if overwrite else "new.zarr"
     before = tree(folder)
     with started(
         *("fit", "data.zarr", "--components", 3, "--output", output, *overwrite),
         *("--tol", 0, "--max-iter", 10**6),
         cwd=folder,
+        script=script,
     ) as process:
-        wait_for_line(process, line)
+        process.wait_for(line)
         interrupted(process)
     assert tree(folder) == before
 

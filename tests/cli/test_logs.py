@@ -21,7 +21,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from commands import DASKGMM, daskgmm, forked
+from commands import DASKGMM, forked, started
 
 from daskgmm.cli import main
 
@@ -133,16 +133,12 @@ def test_an_error_that_nobody_foresaw_is_a_json_line_without_secrets():
 def test_an_interruption_that_can_be_resumed_is_a_json_line_with_75(folder):
     fit = ("fit", "data.zarr", "--components", 3, "--tol", 0, "--max-iter", 10**6)
     options = ("--checkpoint", "kept", "--log-format", "json")
-    with subprocess.Popen(
-        [DASKGMM, *map(str, (*fit, *OUT, *options))], cwd=folder, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if json.loads(line)["event"] == "pass_done":
-                process.send_signal(signal.SIGTERM)
-                break
-        *_, last = events(process.stderr.read())
-    assert process.returncode == last["status"] == 75
+    with started(*fit, *OUT, *options, cwd=folder) as running:
+        next(line for line in running.stderr if json.loads(line)["event"] == "pass_done")
+        running.send_signal(signal.SIGTERM)
+        done = running.finished()
+    *_, last = events(done.stderr)
+    assert done.status == last["status"] == 75
     assert "--resume" in last["message"]
 
 
@@ -194,7 +190,7 @@ def test_dashboard_of_threads_is_a_note_that_says_what_to_do(folder):
 
 
 def test_a_cluster_has_dashboard_and_performance_report(folder):
-    done = daskgmm(
+    done = forked(
         *(*FIT, *OUT, "--cluster", LOCAL, "--dashboard", "--performance-report", "report.html"),
         *("--log-format", "json", "--log", "log.jsonl", "--json"),
         cwd=folder,

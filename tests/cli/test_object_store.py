@@ -11,16 +11,17 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
 import numpy as np
 import pytest
 import zarr
-from commands import DASKGMM, FORKS, Finished, forked, mixture_rows, write_store
+from commands import Finished, forked, mixture_rows, started, write_store
 from faulty_proxy import faulty_proxy
+from forks import FORKS
 from object_store import SECRET, environment, free_port
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
@@ -231,48 +232,35 @@ def test_an_output_that_cannot_be_written_is_known_before_the_fit(place):
         assert "pass 1" not in done.stderr
 
 
-def started(place, *arguments, **env) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [DASKGMM, *map(str, arguments)],
-        cwd=place.folder,
-        env={**environment(place.store.port), "PATH": "", **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_line(process, beginning):
-    for line in process.stderr:
-        if line.startswith(beginning):
-            return
-    pytest.fail(f"no line began with {beginning!r}")
+@contextmanager
+def started_at(place, *arguments, **env):
+    with started(*arguments, cwd=place.folder, env=place.store.environment | env) as process:
+        yield process
 
 
 def test_a_store_that_comes_back_leaves_no_trace_in_the_model(place):
     """Its process is stopped in the middle of the fit, and goes on two seconds later."""
     model = f"{place.bucket}/survived.zarr"
-    process = started(
+    with started_at(
         *(place, "fit", f"{place.bucket}/data.zarr", *FIT, "--output", model),
         **{TIMEOUT_VARIABLE: "6"},  # a read is given up after 1.5 s
-    )
-    wait_for_line(process, "pass 1:")
-    with place.store.paused():
-        wait_for_line(process, "note: s3://")
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert "pass 4" in err
-    assert SECRET not in out + err
+    ) as process:
+        process.wait_for("pass 1:")
+        with place.store.paused():
+            process.wait_for("note: s3://")
+        done = process.finished()
+    assert done.status == 0, done.stderr
+    assert "pass 4" in done.stderr
+    assert SECRET not in done.stdout + done.stderr
     assert_same_model(model, place.folder / "model-of-data.zarr")
 
 
 def test_a_killed_fit_goes_on_from_a_checkpoint_on_s3(place):
     bucket = place.store.bucket()
     fit = ("fit", f"{place.bucket}/data.zarr", *FIT, "--output", f"{bucket}/resumed.zarr")
-    process = started(place, *fit, "--checkpoint", f"{bucket}/checkpoint")
-    wait_for_line(process, "pass 2:")
-    process.kill()
-    process.communicate()
+    with started_at(place, *fit, "--checkpoint", f"{bucket}/checkpoint") as process:
+        process.wait_for("pass 2:")
+        process.send_signal(signal.SIGKILL)
     assert "resumed.zarr" not in place.names(bucket)
     again = (*fit, "--checkpoint", f"{bucket}/checkpoint", "--resume")
     done = place.run(*again)
@@ -289,18 +277,18 @@ def test_of_two_runs_of_a_job_on_s3_the_second_is_refused(place, tmp_path):
         "model: {components: 3, tol: 0, max_iter: 1000000, progressive: false}\n"
         f"outputs: {{model: {bucket}/run.zarr}}\ncheckpoint: {bucket}/checkpoint\n"
     )
-    first = started(place, "run", tmp_path / "job.yaml")
-    wait_for_line(first, "pass 1:")
-    second = place.run("run", tmp_path / "job.yaml")
-    assert second.status == 1
-    assert re.search(r"another process \(.*:\d+\) is at work there", second.error)
-    first.terminate()
-    first.communicate()
-    assert first.returncode == 75
-    again = started(place, "run", tmp_path / "job.yaml")  # at once: the first let go
-    wait_for_line(again, "resumed: ")
-    again.terminate()
-    again.communicate()
+    job = ("run", tmp_path / "job.yaml")
+    with started_at(place, *job) as first:
+        first.wait_for("pass 1:")
+        second = place.run(*job)
+        assert second.status == 1
+        assert re.search(r"another process \(.*:\d+\) is at work there", second.error)
+        first.send_signal(signal.SIGTERM)
+        assert first.finished().status == 75
+    with started_at(place, *job) as again:  # at once: the first let go
+        again.wait_for("resumed: ")
+        again.send_signal(signal.SIGTERM)
+        assert again.finished().status == 75
     assert not any(SECRET.encode() in content for content in place.files(bucket).values())
 
 
@@ -308,20 +296,20 @@ def test_of_two_runs_of_a_job_on_s3_the_second_is_refused(place, tmp_path):
     "options", [(), pytest.param(("--cluster", LOCAL), marks=pytest.mark.slow)]
 )
 def test_a_store_that_stays_away_is_an_end_in_time(place, options):
-    process = started(
+    with started_at(
         *(place, "fit", f"{place.bucket}/data.zarr", *FIT, "--output", "none.zarr", *options),
         **{TIMEOUT_VARIABLE: "2"},
-    )
-    wait_for_line(process, "pass 1:")
-    with place.store.paused():
-        began = time.monotonic()
-        _, err = process.communicate(timeout=60)
-        assert time.monotonic() - began < 15
-    assert process.returncode == 1
-    errors = [line for line in err.splitlines() if line.startswith("Error: ")]
+    ) as process:
+        process.wait_for("pass 1:")
+        with place.store.paused():
+            began = time.monotonic()
+            done = process.finished()
+            assert time.monotonic() - began < 15
+    assert done.status == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
     assert re.search(r"Error: s3://bucket-\d+/data.zarr/c/\d+/0: no answer for 2 s", errors[0])
-    assert options or "Traceback" not in err  # workers have a log of their own
+    assert options or "Traceback" not in done.stderr  # workers have a log of their own
     assert not (place.folder / "none.zarr").exists()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 import zarr
-from commands import DASKGMM, daskgmm, forked, mixture_rows, tree, write_store
+from commands import forked, mixture_rows, started, tree, write_store
 from distributed import LocalCluster
 
 JOB = {
@@ -96,28 +95,16 @@ def test_it_gives_what_the_separate_commands_give_and_is_done_once(folder, undis
     assert_same_outputs(folder, undisturbed)
 
 
-def started(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [DASKGMM, "run", "job.yaml"], cwd=folder, stderr=subprocess.PIPE, text=True
-    )
-
-
-def at_line(process: subprocess.Popen[str], beginning: str) -> None:
-    assert process.stderr is not None
-    next(line for line in process.stderr if line.startswith(beginning))
-
-
 def stopped(folder: Path, by: signal.Signals, at: str | None = None, when: str = "") -> int:
     """Exit status of a run that gets a signal at a line, or when a file has appeared."""
-    with started(folder) as process:
+    with started("run", "job.yaml", cwd=folder) as process:
         if at is not None:
-            at_line(process, at)
+            process.wait_for(at)
         else:
             while process.poll() is None and not list(folder.glob(when)):
                 pass
         process.send_signal(by)
-        process.communicate()
-    return process.returncode
+        return process.finished().status
 
 
 def test_interrupted_in_every_step_it_goes_on_to_the_same_outputs(folder, undisturbed):
@@ -138,15 +125,13 @@ def test_interrupted_in_every_step_it_goes_on_to_the_same_outputs(folder, undist
 def waited_for_a_worker(folder: Path, *command: object) -> tuple[int, str]:
     """Status and last line of a command that is terminated while it waits for a worker."""
     with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", host="127.0.0.1") as cluster:
-        arguments = [*command, "--cluster", cluster.scheduler_address]
-        with subprocess.Popen(
-            [DASKGMM, *map(str, arguments)], cwd=folder, stderr=subprocess.PIPE, text=True
-        ) as process:
+        arguments = (*command, "--cluster", cluster.scheduler_address)
+        with started(*arguments, cwd=folder) as process:
             while len(cluster.scheduler.clients) < 2 and process.poll() is None:
                 time.sleep(0.05)  # one is the scheduler's own
             process.send_signal(signal.SIGTERM)
-            _, err = process.communicate()
-    return process.returncode, err.splitlines()[-1]
+            done = process.finished()
+    return done.status, done.stderr.splitlines()[-1]
 
 
 def test_terminated_before_the_first_pass_it_goes_on_as_well(folder):
@@ -192,21 +177,9 @@ def test_a_signal_is_heard_while_modules_are_imported(tmp_path, command, status,
 
 
 def test_a_full_disk_is_an_end_that_can_be_gone_on_from(folder, undisturbed):
-    small = 200_000  # bytes of a file: what a full disk does, to one process
-
-    def on_a_full_disk() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (small, small))
-
     assert stopped(folder, signal.SIGTERM, at="pass 3: ") == 75
-    full = subprocess.run(
-        [DASKGMM, "run", "job.yaml"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        preexec_fn=on_a_full_disk,
-        check=False,
-    )
-    assert full.returncode == 75, full.stderr
+    full = forked("run", "job.yaml", cwd=folder, file_bytes=200_000)
+    assert full.status == 75, full.stderr
     assert "check permissions and space" in full.stderr.splitlines()[-1]
     assert not (folder / "probabilities.zarr").exists()
     assert forked("run", "job.yaml", "--json", cwd=folder).json["done"] == ["rows", "report"]
@@ -304,16 +277,15 @@ def test_an_output_that_was_wrong_can_be_put_right(folder, undisturbed):
 
 def test_of_two_runs_the_second_is_refused_and_the_first_undisturbed(folder, undisturbed):
     write(folder, JOB | {"outputs": JOB["outputs"] | {"log": "job.log"}})
-    with started(folder) as first:
-        at_line(first, "pass 2: ")
+    with started("run", "job.yaml", cwd=folder) as first:
+        first.wait_for("pass 2: ")
         before = (folder / "job.checkpoint/job.json").read_text()
         for options in ((), ("--fresh",)):
             second = forked("run", "job.yaml", *options, cwd=folder)
             assert second.status == 1
             assert "another process is at work there" in second.error
         assert (folder / "job.checkpoint/job.json").read_text() == before
-        first.communicate()
-        assert first.returncode == 0
+        assert first.finished().status == 0
     assert "another process" not in (folder / "job.log").read_text()
     assert_same_outputs(folder, undisturbed)
 
@@ -376,23 +348,23 @@ def test_a_log_is_never_inside_a_store(folder):
         assert tree(folder) == before
 
 
-def test_option_beats_variable_beats_file(folder, monkeypatch):
+def test_option_beats_variable_beats_file(folder):
     write(folder, JOB | {"outputs": {"model": "model.zarr"}})
-    monkeypatch.setenv("DASKGMM_MODEL_COMPONENTS", "3")
-    monkeypatch.setenv("DASKGMM_MODEL_PROGRESSIVE", "false")
-    by_variable = daskgmm("run", "job.yaml", "--json", cwd=folder)
+    env = {"DASKGMM_MODEL_COMPONENTS": "3", "DASKGMM_MODEL_PROGRESSIVE": "false"}
+    by_variable = forked("run", "job.yaml", "--json", cwd=folder, env=env)
     assert by_variable.json["n_components"] == 3
     assert by_variable.json["settings"]["progressive"] is False
-    by_option = daskgmm(
+    by_option = forked(
         *("run", "job.yaml", "--json", "--model-components", 2, "--model-tol", "1e-4"),
         *("--outputs-model", "two.zarr", "--checkpoint", "two"),
         cwd=folder,
+        env=env,
     )
     assert (by_option.json["n_components"], by_option.json["tol"]) == (2, 1e-4)
     assert (folder / "two.zarr").is_dir()
 
 
-def test_a_misspelt_variable_is_refused_and_a_strange_one_is_left_alone(folder, monkeypatch):
+def test_a_misspelt_variable_is_refused_and_a_strange_one_is_left_alone(folder):
     write(folder, SMALL)
     env = {"DASKGMM_MODEL_COMPONENT": "3"}
     refused = forked("run", "job.yaml", cwd=folder, env=env)

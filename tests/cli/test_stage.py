@@ -7,14 +7,13 @@ how much is in it is read from the open files of the process.
 from __future__ import annotations
 
 import os
-import resource
-import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import DASKGMM, forked, mixture_rows, tree, write_store
+from commands import Running, forked, mixture_rows, started, tree, write_store
 
 from daskgmm import load_model
 
@@ -84,22 +83,19 @@ def test_rounding_to_float32_is_recorded(rows, stage, tmp_path):
 
 def test_processes_in_one_folder_do_not_meet(rows, stage, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    commands = [
-        subprocess.Popen(
-            [DASKGMM, *map(str, SHORT), "--stage", stage, "--output", out / f"{i}.zarr"],
-            cwd=rows,
-            stderr=subprocess.PIPE,
-        )
-        for i in range(2)
-    ]
-    for i, command in enumerate(commands):
-        _, said = command.communicate()
-        assert command.returncode == 0, said
+    with ExitStack() as both:
+        command = (*SHORT, "--stage", stage, "--output")
+        running = [
+            both.enter_context(started(*command, out / f"{i}.zarr", cwd=rows)) for i in range(2)
+        ]
+        done = [one.finished() for one in running]
+    for i in range(2):
+        assert done[i].status == 0, done[i].stderr
         (out / f"{i}.zarr").rename(rows / f"{i}.zarr")
         assert_expected(rows / f"{i}.zarr")
 
 
-def staged_bytes(process: subprocess.Popen[str], folder: Path) -> int:
+def staged_bytes(process: Running, folder: Path) -> int:
     """Bytes in the process's open files in a folder, names or not."""
     found = 0
     for link in Path(f"/proc/{process.pid}/fd").iterdir():
@@ -112,20 +108,11 @@ def staged_bytes(process: subprocess.Popen[str], folder: Path) -> int:
 
 
 def test_killed_at_any_moment_leaves_nothing_and_the_next_run_is_as_if_alone(rows, stage):
-    with subprocess.Popen(
-        [DASKGMM, *map(str, FIT), "--max-iter", "1000000", "--stage", stage, "--output", "k.zarr"],
-        cwd=rows,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stderr is not None
-            assert any(line.startswith("pass 2: ") for line in process.stderr)
-            assert staged_bytes(process, stage) >= X_BYTES
-            assert list(stage.iterdir()) == []
-        finally:
-            process.kill()
+    endless = (*FIT, "--max-iter", 10**6, "--stage", stage, "--output", "k.zarr")
+    with started(*endless, cwd=rows) as process:
+        process.wait_for("pass 2: ")
+        assert staged_bytes(process, stage) >= X_BYTES
+        assert list(stage.iterdir()) == []
     assert list(stage.iterdir()) == []
     done = forked(*SHORT, "--stage", stage, "--output", "after.zarr", "--json", cwd=rows)
     assert done.json["staged_bytes_disk"] >= X_BYTES
@@ -134,20 +121,10 @@ def test_killed_at_any_moment_leaves_nothing_and_the_next_run_is_as_if_alone(row
 
 def test_a_disk_that_refuses_to_grow_is_a_note(rows, stage):
     """A real refusal, by the system: no file of the process may pass 2 MiB."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2 * 2**20, 2 * 2**20))
-
-    done = subprocess.run(
-        [DASKGMM, *map(str, SHORT), "--stage", stage, "--output", "small.zarr"],
-        cwd=rows,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=limit,
-    )
-    assert done.returncode == 0, done.stderr
-    notes = [line for line in done.stderr.splitlines() if line.startswith("note: staging")]
+    command = (*SHORT, "--stage", stage, "--output", "small.zarr")
+    done = forked(*command, cwd=rows, file_bytes=2 * 2**20)
+    assert done.status == 0, done.stderr
+    notes = [note for note in done.notes if note.startswith("note: staging")]
     assert len(notes) == 1
     assert "File too large" in notes[0]
     assert_expected(rows / "small.zarr")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import subprocess
 import sys
 import threading
 import warnings
@@ -12,6 +11,7 @@ import dask
 import pytest
 from dask import delayed
 from distributed import Client, LocalCluster, Security, default_client
+from forks import dask_process
 
 from daskgmm.configuration import MAX_BYTES
 from daskgmm.errors import (
@@ -288,6 +288,7 @@ def test_none_is_the_threads_of_this_process():
         assert_no_client()
 
 
+@pytest.mark.usefixtures("workers_are_spawned")
 def test_local_cluster_computes_in_other_processes_and_is_closed():
     with open_cluster(str(CONFIGS / "local.yaml")) as client:
         address = client.scheduler.address
@@ -305,6 +306,7 @@ def test_local_cluster_computes_in_other_processes_and_is_closed():
     assert dask.config.get("distributed.scheduler.allowed-failures") == 3
 
 
+@pytest.mark.usefixtures("workers_are_spawned")
 def test_workers_import_what_tasks_need_before_they_join(write):
     # A string, as the environment has it.
     with (
@@ -446,25 +448,10 @@ def scheduler(tmp_path):
     """Address of a scheduler without workers, in a process of its own."""
     file = tmp_path / "scheduler.json"
     command = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file)]
-    with _dask(*command, "--dashboard-address", "127.0.0.1:0", "--no-dashboard"):
+    with dask_process(*command, "--dashboard-address", "127.0.0.1:0", "--no-dashboard"):
         with Client(scheduler_file=str(file), set_as_default=False) as client:
             address = client.scheduler.address
         yield address
-
-
-def _dask(*arguments):
-    return _Process([sys.executable, "-m", "dask", *arguments])
-
-
-class _Process(subprocess.Popen):
-    """A process that ends with the ``with`` block."""
-
-    def __init__(self, command):
-        super().__init__(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def __exit__(self, *error):
-        self.kill()  # a worker that is asked politely sometimes takes 30 s
-        super().__exit__(*error)
 
 
 def test_running_scheduler_is_used_and_left_running(scheduler, write, tmp_path):
@@ -480,7 +467,7 @@ def test_running_scheduler_is_used_and_left_running(scheduler, write, tmp_path):
         "--local-directory",
         str(tmp_path),
     ]
-    with _dask("worker", scheduler, *options):
+    with dask_process("worker", scheduler, *options):
         for _ in range(2):  # the first exit must not have closed the scheduler
             with open_cluster(scheduler) as client:
                 assert client.scheduler.address == scheduler

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -15,6 +13,7 @@ import dask.array as da
 import psutil
 import pytest
 from distributed import Client, LocalCluster
+from forks import dask_process
 
 from daskgmm.errors import ClusterError, WorkersDiedError
 from daskgmm.execution import DaskRows
@@ -77,6 +76,7 @@ def test_workers_that_die_once_are_replaced(cluster, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.usefixtures("workers_are_spawned")
 def test_worker_that_is_killed_before_it_has_begun_is_started_again():
     """Dask's own nanny gives up, and with it the cluster."""
     before, killed = set(_children()), []
@@ -110,39 +110,21 @@ def _kill(process):
     return process.pid
 
 
-class _Scheduler:
-    """A scheduler and a worker in processes of their own; the scheduler can be killed."""
-
-    def __init__(self, folder):
-        self.file = folder / "scheduler.json"
-        common = ["--scheduler-file", str(self.file), "--no-dashboard"]
-        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", *common)
-        while not self.file.exists() or not self.file.read_text():
-            time.sleep(0.05)
-        self.worker = self._start(
-            *("worker", "--nthreads", "1", "--no-nanny", "--local-directory", str(folder)), *common
-        )
-
-    @staticmethod
-    def _start(*arguments):
-        command = [sys.executable, "-m", "dask", *arguments]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}  # functions are here
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen(command, env=environment, **quiet)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        for process in (self.worker, self.scheduler):
-            process.kill()
-            process.wait()
+@pytest.fixture
+def scheduler_file(tmp_path):
+    return tmp_path / "scheduler.json"
 
 
 @pytest.fixture
-def scheduler(tmp_path):
-    with _Scheduler(tmp_path) as scheduler:
-        yield scheduler
+def scheduler(scheduler_file, tmp_path):
+    """A scheduler, which can be killed, and a worker, in processes of their own."""
+    common = ("--scheduler-file", scheduler_file, "--no-dashboard")
+    worker = ("worker", "--nthreads", "1", "--no-nanny", "--local-directory", tmp_path)
+    with dask_process("scheduler", "--host", "127.0.0.1", "--port", "0", *common) as scheduler:
+        while not scheduler_file.exists() or not scheduler_file.read_text():
+            time.sleep(0.05)
+        with dask_process(*worker, *common):
+            yield scheduler
 
 
 def wait_then_count(block, start, folder):
@@ -150,8 +132,8 @@ def wait_then_count(block, start, folder):
     time.sleep(60)
 
 
-def test_scheduler_that_is_lost_during_a_pass(scheduler, tmp_path):
-    with Client(scheduler_file=str(scheduler.file), timeout=3) as client:
+def test_scheduler_that_is_lost_during_a_pass(scheduler, scheduler_file, tmp_path):
+    with Client(scheduler_file=str(scheduler_file), timeout=3) as client:
         client.wait_for_workers(1)
         killer = threading.Thread(target=_kill_when, args=(scheduler, tmp_path / "begun"))
         killer.start()
@@ -163,10 +145,12 @@ def test_scheduler_that_is_lost_during_a_pass(scheduler, tmp_path):
 def _kill_when(scheduler, file):
     while not file.exists():
         time.sleep(0.05)
-    scheduler.scheduler.kill()
+    scheduler.kill()
 
 
-def test_client_that_does_not_see_that_its_scheduler_is_lost(scheduler, monkeypatch, tmp_path):
+def test_client_that_does_not_see_that_its_scheduler_is_lost(
+    scheduler, scheduler_file, monkeypatch, tmp_path
+):
     """Seen once among hundreds of killed schedulers: what it was asked was waited for for good."""
 
     async def nothing(client):
@@ -176,7 +160,7 @@ def test_client_that_does_not_see_that_its_scheduler_is_lost(scheduler, monkeypa
 
     monkeypatch.setattr(Client, "_reconnect", nothing)
     monkeypatch.setattr("daskgmm.execution.scheduler._LOST_SECONDS", 2.0)
-    with Client(scheduler_file=str(scheduler.file), timeout=3) as client:
+    with Client(scheduler_file=str(scheduler_file), timeout=3) as client:
         client.wait_for_workers(1)
         killer = threading.Thread(target=_kill_when, args=(scheduler, tmp_path / "begun"))
         killer.start()
@@ -186,13 +170,13 @@ def test_client_that_does_not_see_that_its_scheduler_is_lost(scheduler, monkeypa
 
 
 @pytest.mark.parametrize("status", ["running", "connecting", "closed"])
-def test_scheduler_that_is_lost_between_passes(scheduler, status):
+def test_scheduler_that_is_lost_between_passes(scheduler, scheduler_file, status):
     """The threads of this machine must not take the cluster's place unasked."""
-    with Client(scheduler_file=str(scheduler.file), timeout=3) as client:
+    with Client(scheduler_file=str(scheduler_file), timeout=3) as client:
         client.wait_for_workers(1)
         some = rows()
         assert some.fold(n_rows_of) == 8
-        scheduler.scheduler.kill()
+        scheduler.kill()
         while client.status != status:
             time.sleep(0.01)
         with pytest.raises(ClusterError, match="connection to the cluster's scheduler is lost"):

@@ -11,8 +11,11 @@ from .inputs import READERS, Hostile, outside
 
 
 @pytest.mark.parametrize("n_inputs", [400, pytest.param(8000, marks=pytest.mark.slow)])
-def test_hostile_inputs_are_refused_by_errors_of_our_own_and_touch_nothing(tmp_path, n_inputs):
+def test_hostile_inputs_are_refused_by_errors_of_our_own_and_touch_nothing(
+    tmp_path, n_inputs, is_small
+):
     hostile = Hostile(tmp_path, seed=1)
+    n_inputs = min(n_inputs, 800) if is_small else n_inputs
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     hostile.run(n_inputs)
     assert all(hostile.counts[f"{name}, refused"] > 10 for name in READERS)
