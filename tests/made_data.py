@@ -80,7 +80,7 @@ def fitted_by_sklearn(
 
 def precisions_of(mixture: Mixture) -> np.ndarray:
     """Inverse covariances, as scikit-learn wants its start."""
-    return mixture.family.precisions(mixture.family.factor(mixture.covariances))
+    return mixture.components.precisions
 
 
 def write_store(path: Path, x: np.ndarray, chunk_rows: int, shard_rows: int | None = None) -> Path:
