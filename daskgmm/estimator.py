@@ -44,7 +44,16 @@ from daskgmm.em import (
     stop_rule_named,
 )
 from daskgmm.errors import DataError, ParameterError
-from daskgmm.execution import Listener, Message, ProgressLines, StagingReport, in_force, teller
+from daskgmm.execution import (
+    Listener,
+    Message,
+    MixtureSize,
+    ProgressLines,
+    StagingReport,
+    Work,
+    in_force,
+    teller,
+)
 from daskgmm.kernel import (
     COMPONENTS,
     Block,
@@ -562,11 +571,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         opened = open_input(
             x,
-            n_components=self.n_components if reset else len(self.weights_),
-            # Starts, and one that a rare component may be given to.
-            n_together=(self.n_init + 1) * self.n_components if reset else None,
+            self._work_of_fit() if reset else Work((MixtureSize.of(self._mixture),)),
             memory_limit=self.memory_limit,
-            sampled=reset,
             # Anything else is a single pass.
             stage=Stage(self.stage, self.stage_limit, self.stage_dtype) if reset else None,
         )
@@ -577,6 +583,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 f"expecting {self.n_features_in_} features as input"
             )
         return opened
+
+    def _work_of_fit(self) -> Work:
+        # The starts, and one mixture more that a rare component may be added to.
+        size = MixtureSize(self.covariance_type, self.n_components)
+        return Work((size,) * (self.n_init + 1), sampled=True)
 
     def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Draw rows from the mixture.

@@ -26,7 +26,7 @@ from daskgmm.errors import (
     StorageError,
 )
 from daskgmm.estimator import GaussianMixture, load_model
-from daskgmm.execution import peak_memory_bytes
+from daskgmm.execution import MixtureSize, Work, peak_memory_bytes
 from daskgmm.kernel import Block, Mixture
 from daskgmm.redaction import redacted
 from daskgmm.selection import select
@@ -183,9 +183,11 @@ def predict(
     wanted = {name: RESULTS[name] for name in outputs}
     opened = open_input(
         data,
-        n_components=k,
+        Work(
+            (MixtureSize.of(mixture),),
+            output_row_bytes=sum(result.row_bytes(k) for result in wanted.values()),
+        ),
         memory_limit=memory_limit,
-        output_row_bytes=sum(result.row_bytes(k) for result in wanted.values()),
     )
     rows = opened.rows
     _check_features(rows, mixture, opened.name, model)

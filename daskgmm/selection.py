@@ -37,7 +37,15 @@ from daskgmm.em import (
 )
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.estimator import GaussianMixture
-from daskgmm.execution import Listener, Message, ProgressLines, in_force, teller
+from daskgmm.execution import (
+    Listener,
+    Message,
+    MixtureSize,
+    ProgressLines,
+    Work,
+    in_force,
+    teller,
+)
 from daskgmm.kernel import (
     COMPONENTS,
     Float64Array,
@@ -239,10 +247,11 @@ def select(
     first = models[0]
     opened = open_input(
         X,
-        n_components=largest,
-        n_together=sum(model.n_components for model in models),
+        Work(
+            tuple(MixtureSize(model.covariance_type, model.n_components) for model in models),
+            sampled=True,
+        ),
         memory_limit=first.memory_limit,
-        sampled=True,
         stage=Stage(first.stage, first.stage_limit, first.stage_dtype),
     )
     rows = opened.rows
