@@ -14,7 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 from daskgmm import GaussianMixture, open_rows
 from daskgmm.errors import IntegrityWarning, MemoryLimitError, ParameterError
 from daskgmm.execution import Machine, MixtureSize, StoredShape, Work, plan_memory
-from daskgmm.execution.memory import kept_bytes, resident_bytes
+from daskgmm.execution.memory import kept_bytes
+from daskgmm.execution.process_memory import resident_bytes
 
 N, D, K = 60_000, 4, 2
 TRUTH = made_mixture("full", K, D)

@@ -22,12 +22,10 @@ from daskgmm.execution.memory import (
     MixtureSize,
     StoredShape,
     Work,
-    bytes_of,
-    default_limit,
-    peak_memory_bytes,
     plan_memory,
     sample_rows,
 )
+from daskgmm.execution.process_memory import bytes_of, default_limit, peak_memory_bytes
 from daskgmm.execution.progress import (
     PassProgress,
     ProgressBar,

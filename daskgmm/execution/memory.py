@@ -1,20 +1,16 @@
-"""Memory: what this process uses, and the plan that keeps a pass within its limit."""
+"""The memory plan: how rows are cut, so that every pass stays within its limit."""
 
 from __future__ import annotations
 
-import resource
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
-import psutil
-from dask.utils import format_bytes, parse_bytes
-from distributed.system import MEMORY_LIMIT
+from dask.utils import format_bytes
 
 from daskgmm.em.rows import Source, grain_rows
 from daskgmm.em.tail import tail_bytes, tail_rows
-from daskgmm.errors import MemoryLimitError, ParameterError
+from daskgmm.errors import MemoryLimitError
+from daskgmm.execution.process_memory import default_limit, resident_bytes
 from daskgmm.kernel import Mixture, count_sums, sub_block_bytes
 
 __all__ = [
@@ -23,9 +19,6 @@ __all__ = [
     "MixtureSize",
     "StoredShape",
     "Work",
-    "bytes_of",
-    "default_limit",
-    "peak_memory_bytes",
     "plan_memory",
     "read_rows",
     "sample_rows",
@@ -42,8 +35,6 @@ _READ_BYTES = 4 * 2**20
 """Bytes of a piece: where chunks are small, enough for zarr to decode several side by side."""
 _RESULT_BYTES = 4 * 2**20
 """Bytes of results that are written as one run of chunks."""
-_SHARE_OF_FREE = 0.5
-"""Share of the free memory that is the limit where the user gives none."""
 _SAMPLE_BYTES = 128 * 2**20
 _SAMPLE_ROWS = 100_000
 _STATISTICS_OF_PROCESS = 16
@@ -58,52 +49,6 @@ _IMPORTED_BYTES = 384 * 2**20
 """Resident bytes of a worker once it has imported what tasks need."""
 _RESERVE_BYTES = 24 * 2**20
 """Bytes for the allocator's slack and the task graph."""
-
-
-def peak_memory_bytes() -> int:
-    """Most resident memory that this process ever had."""
-    # ru_maxrss would do, but Linux hands it down from the parent through exec.
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process now."""
-    return int(psutil.Process().memory_info().rss)
-
-
-def default_limit() -> int:
-    """Half of the memory that is free now, within the container's limit if there is one."""
-    free = min(psutil.virtual_memory().available, MEMORY_LIMIT - resident_bytes())
-    return resident_bytes() + int(_SHARE_OF_FREE * free)
-
-
-def bytes_of(memory_limit: int | str | None, name: str = "memory_limit") -> int | None:
-    """Bytes of a size given as a number or as text such as ``"512MiB"``; errors call it ``name``.
-
-    Raises
-    ------
-    ParameterError
-        If it is not an amount of memory above zero.
-    """
-    if memory_limit is None:
-        return None
-    try:
-        n_bytes = (
-            0 if isinstance(memory_limit, bool) else parse_bytes(memory_limit or 0)
-        )  # it would take "" for one byte
-    except (ValueError, TypeError):
-        n_bytes = 0
-    if n_bytes <= 0:
-        raise ParameterError(
-            f"{name} must be bytes or text such as '512MiB' or '4GB'; got {memory_limit!r}"
-        )
-    return int(n_bytes)
 
 
 @dataclass(frozen=True)

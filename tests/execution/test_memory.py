@@ -23,7 +23,8 @@ from daskgmm.execution import (
     plan_memory,
     sample_rows,
 )
-from daskgmm.execution.memory import TARGET_BYTES, read_rows, resident_bytes
+from daskgmm.execution.memory import TARGET_BYTES, read_rows
+from daskgmm.execution.process_memory import resident_bytes
 from daskgmm.kernel import COMPONENTS, Block, e_step
 
 MIB = 2**20
