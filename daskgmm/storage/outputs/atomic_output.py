@@ -48,14 +48,14 @@ class AtomicOutput(ABC):
     ----------
     target : Location
         Where the node will be.
-    staging : Location
+    draft : Location
         Where it is to be written.
     """
 
     def __init__(self, target: Location, *, overwrite: bool) -> None:
         self.target = target
         token = secrets.token_hex(4)
-        self.staging = target.sibling(".", f".partial-{token}")
+        self.draft = target.sibling(".", f".partial-{token}")
         self._old = target.sibling(".", f".replaced-{token}")
         self._overwrite = overwrite
         try:
@@ -158,20 +158,20 @@ class _LocalOutput(AtomicOutput):
         return not path.is_symlink() and any((path / marker).is_file() for marker in MARKERS)
 
     def _prepare(self) -> None:
-        self.staging.path.mkdir()
+        self.draft.path.mkdir()
 
     def _replace(self) -> None:
-        settle(self.staging.path)
+        settle(self.draft.path)
         self._rename()
         settle_entry(self.target.path)
 
     def _rename(self) -> None:
         if not self._exists():
-            self.staging.path.rename(self.target.path)
+            self.draft.path.rename(self.target.path)
             return
         try:
             self.target.path.rename(self._old.path)
-            self.staging.path.rename(self.target.path)
+            self.draft.path.rename(self.target.path)
         except BaseException:
             if self._old.path.exists() and not self._exists():
                 self._old.path.rename(self.target.path)
@@ -180,8 +180,8 @@ class _LocalOutput(AtomicOutput):
         shutil.rmtree(self._old.path, ignore_errors=True)
 
     def abort(self) -> None:
-        """Remove the staging folder."""
-        shutil.rmtree(self.staging.path, ignore_errors=True)
+        """Remove the draft."""
+        shutil.rmtree(self.draft.path, ignore_errors=True)
 
 
 class _RemoteOutput(AtomicOutput):
@@ -194,7 +194,7 @@ class _RemoteOutput(AtomicOutput):
 
     def _check_parent(self) -> None:
         self._fs, self._target = self.target.filesystem()
-        _, self._staging = self.staging.filesystem()
+        _, self._draft = self.draft.filesystem()
         _, self._aside = self._old.filesystem()
 
     def _exists(self) -> bool:
@@ -211,7 +211,7 @@ class _RemoteOutput(AtomicOutput):
     def _prepare(self) -> None:
         """Write something, as the only way to know whether that will be possible."""
         try:
-            self._fs.pipe_file(f"{self._staging}/{_NOTE}", _NOTE_TEXT)
+            self._fs.pipe_file(f"{self._draft}/{_NOTE}", _NOTE_TEXT)
         except FileNotFoundError as error:
             raise NotFoundError(
                 f"the bucket or folder of {self.target.name} does not exist; create it first"
@@ -265,7 +265,7 @@ class _RemoteOutput(AtomicOutput):
         try:
             self._fs.pipe_file(f"{self._target}/{_NOTE}", _NOTE_TEXT)
             self._remove_old()
-            self._copy(self._staging, self._target)
+            self._copy(self._draft, self._target)
             self._fs.rm(f"{self._target}/{_NOTE}")
         except BaseException:
             self._remove(self._target)
@@ -274,11 +274,11 @@ class _RemoteOutput(AtomicOutput):
                 self._remove(self._aside)
             raise
         self._discard(self._aside, self._old.name)
-        self._discard(self._staging, self.staging.name)
+        self._discard(self._draft, self.draft.name)
 
     def abort(self) -> None:
-        """Remove the staging prefix."""
-        self._discard(self._staging, self.staging.name)
+        """Remove the objects of the draft."""
+        self._discard(self._draft, self.draft.name)
 
 
 def atomic_output(target: Location, *, overwrite: bool) -> AtomicOutput:

@@ -165,7 +165,7 @@ class RowOutput:
         output = atomic_output(Location.parse(path), overwrite=overwrite)
         try:
             array = zarr.create_array(
-                output.staging.store(read_only=False),
+                output.draft.store(read_only=False),
                 shape=(n_rows, *tail),
                 chunks=(chunk_rows(n_rows, partition_rows, row_bytes), *tail),
                 dtype=dtype,
