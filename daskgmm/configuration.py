@@ -20,13 +20,22 @@ from daskgmm.errors import DaskGMMError, NotFoundError
 from daskgmm.redaction import on_one_line
 
 MAX_BYTES = 2**16
-"""Of a configuration; parsing takes some seconds at this size."""
+"""Bytes that a configuration may have; parsing takes some seconds at this size."""
 MAX_DEPTH = 16
-"""Of a configuration's levels; the parser recurses."""
+"""Levels that a configuration may have; the parser recurses."""
 
 
 class Rule(NamedTuple):
-    """What one key of a configuration may hold."""
+    """What one key of a configuration may hold.
+
+    Attributes
+    ----------
+    what : str
+        The values that are accepted, in words for messages.
+    accepts : callable
+        Whether a value is accepted.
+    required : bool
+    """
 
     what: str
     accepts: Callable[[Any], bool]
@@ -78,7 +87,7 @@ MAPPING = Rule("a mapping", lambda value: isinstance(value, dict))
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a file says.
+    """The content of a configuration file.
 
     Attributes
     ----------
@@ -89,7 +98,7 @@ class Configuration:
     lines : mapping of str to int
         Line of every key, counted from 1; nested keys have dots (``options.memory``).
     error_kind : type
-        What :meth:`error` returns.
+        Class of the errors that :meth:`error` returns.
     """
 
     path: str
@@ -121,9 +130,9 @@ def read_file(path: str, what: str, error_kind: type[DaskGMMError]) -> Configura
     path : str
         A YAML file of at most 64 KiB, without anchors and aliases.
     what : str
-        What it configures, and what else could be given, for messages.
+        The kinds of file or text that could be given, in words for messages.
     error_kind : type
-        Of the errors about it.
+        Class of the errors about the file.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""Jobs: one command each, from stored rows to files, with what to report.
+"""Jobs: one function for each command, from stored rows to files.
 
-Every function returns plain values, ready for JSON, and writes its outputs whole or
-not at all. All that can be refused is refused before the first pass.
+Every function returns plain values to report, ready for JSON, and writes its outputs whole or
+not at all. Whatever can be refused is refused before the first pass.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ def fit(
     output : str
         Path or URL of the model to write.
     model : GaussianMixture
-        Unfitted; fitted in place.
+        An unfitted estimator, which is fitted in place.
     overwrite : bool
         Whether a Zarr node at ``output`` may be replaced.
 
     Returns
     -------
     dict
-        The model's record, and ``model``, where it lies.
+        The model's record, and ``model``, its path or URL.
     """
     _check_places(data, [output, *([model.checkpoint] if model.checkpoint else [])])
     check_output(output, overwrite=overwrite)
@@ -107,13 +107,13 @@ def select_model(
     overwrite : bool
         Whether a Zarr node at ``output`` may be replaced.
     **settings
-        As for :func:`daskgmm.select`.
+        Further arguments of :func:`daskgmm.select`.
 
     Returns
     -------
     dict
         ``candidates``, ``best``, ``criterion``, ``note``; ``n_rows``, ``n_passes``,
-        ``rows_read``, ``seconds``, ``peak_memory_bytes``; and ``model``, where it lies.
+        ``rows_read``, ``seconds``, ``peak_memory_bytes``; and ``model``, its path or URL.
     """
     if output is not None:
         _check_places(data, [output])
@@ -279,7 +279,7 @@ def check(source: StoredSource) -> dict[str, Any]:
 
 
 def info(path: str) -> dict[str, Any]:
-    """Facts of a saved model, or of stored rows.
+    """Facts about a saved model, or about stored rows.
 
     Returns
     -------
