@@ -1,8 +1,8 @@
 """Batch jobs: one job file from stored rows to all its outputs, however often it is begun.
 
-A job is a few steps, each of which writes its outputs whole. Which are done is noted
-beside the checkpoints: a job that was interrupted goes on with the step in hand, one that
-has ended does nothing, and one whose data or settings have changed is refused.
+A job is a few steps, each of which writes its outputs whole. Steps that are done are noted
+beside the checkpoints. So a job that was interrupted goes on with the step that it was at, one
+that has ended does nothing, and one whose data or settings have changed is refused.
 """
 
 from __future__ import annotations
@@ -42,15 +42,23 @@ from daskgmm.tables import open_rows
 __all__ = ["Batch", "check_places"]
 
 _ROWS = {"labels": "labels", "probabilities": "probabilities", "scores": "log_density"}
-"""Outputs with a row for each row of the data, and what :func:`daskgmm.job.predict` calls them."""
+"""Outputs with a row for each row of the data, and their names in :func:`daskgmm.job.predict`."""
 
 _RECORDS = ("log", "metrics")
-"""Outputs that every run of a job adds to."""
+"""Outputs that every run of a job appends to."""
 
 
 @dataclass(frozen=True)
 class _Progress:
-    """Of the job of a file: outputs that were begun, and that are whole, by address."""
+    """How far a job has come.
+
+    Attributes
+    ----------
+    job_file : str
+        Address of the job file.
+    begun, done : list of str
+        Addresses of the outputs that were begun, and of those that are whole.
+    """
 
     job_file: str
     begun: list[str] = field(default_factory=list)
@@ -65,11 +73,11 @@ class _Step:
     ----------
     name : str
     outputs : mapping
-        Places by name.
+        Their paths or URLs by name.
     write : callable
-        Given whether what is there may be replaced.
+        Writes them, given whether outputs that are there may be replaced.
     check : callable
-        As :func:`daskgmm.storage.check_output`.
+        Refuses an output that could not be written, as :func:`daskgmm.storage.check_output`.
     """
 
     name: str
@@ -79,20 +87,22 @@ class _Step:
 
     @property
     def addresses(self) -> Set[str]:
+        """Addresses of the outputs."""
         return {Location.parse(place).address for place in self.outputs.values()}
 
     @property
     def is_there(self) -> bool:
+        """Whether all outputs exist."""
         return all(Location.parse(place).exists() for place in self.outputs.values())
 
 
 def check_places(job: Job) -> None:
-    """Refuse a job of which one place would be written over another; reads and writes nothing.
+    """Refuse a job that would write one of its places over another; nothing is read or written.
 
     Raises
     ------
     JobError
-        Names the key.
+        The message names the key.
     """
     places = {key: place for key, place in job.places.items() if not _is_address(key, place)}
     parsed = {"the job file": Location.parse(job.name)}
@@ -130,12 +140,12 @@ def _check_record(job: Job, key: str, place: Location) -> None:
 
 
 def _is_address(key: str, place: str) -> bool:
-    """Whether it is a scheduler's."""
+    """Whether a place is the address of a scheduler."""
     return key == "cluster" and "://" in place
 
 
 class Batch:
-    """A job that is ready to run: all that can be refused was, and nothing was written.
+    """A job that is ready to run: it has been checked, and nothing has been written.
 
     Parameters
     ----------
@@ -146,10 +156,10 @@ class Batch:
     Raises
     ------
     CheckpointError
-        If an earlier run was of other data or settings: says what changed. Or the folder of
-        checkpoints is of something else.
+        If an earlier run had other data or settings, which the message names, or if the
+        folder of checkpoints holds something else.
     OutputExistsError
-        If an output is there that is none of ours.
+        If an output is there that no run of this job has begun.
     JobError
         As :func:`check_places`.
     """
@@ -172,7 +182,7 @@ class Batch:
             self._check(step)
 
     def _earlier(self) -> _Progress:
-        """What earlier runs did; of those to be forgotten, what they began is still ours."""
+        """What earlier runs did. Outputs that forgotten runs began may still be replaced."""
         job_file = Location.parse(self._job.name).address
         found = self._file.value
         if found is None:
@@ -188,7 +198,7 @@ class Batch:
         return replace(found, done=[])
 
     def _check_unused(self) -> None:
-        # Names with a dot are of files that only a process at work has a use for.
+        # Names that begin with a dot belong to locks, which only a running process needs.
         if any(not name.startswith(".") for name in self._folder.children()):
             raise CheckpointError(
                 f"{self._folder.name} holds something else than checkpoints of a job; name another "
@@ -196,16 +206,17 @@ class Batch:
             )
 
     def _check(self, step: _Step) -> None:
-        """Refuse to replace what no run of the job began to write."""
+        """Refuse to replace outputs that no run of the job began to write."""
         for place in step.outputs.values():
             if Location.parse(place).address not in self._progress.begun:
                 step.check(place, overwrite=self._job.get("overwrite", False))
 
     def _identity(self) -> dict[str, Any]:
-        """What must be the same for a job to go on.
+        """Data and settings, which must be the same for a job to go on.
 
-        Not our version: checkpoints of the fit have it, and what is done stays done. Nor the
-        outputs: each is known by its address, so that one that was wrong can be put right.
+        The version of daskgmm is not part of it: checkpoints of the fit have it, and steps that
+        are done stay done. Nor are the outputs: each is known by its address, so that a wrong
+        one can be corrected in the job file.
         """
         return {
             "data": {"fingerprint": self._source.fingerprint(), "shape": self._source.shape},
@@ -229,11 +240,11 @@ class Batch:
 
     @property
     def is_done(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether no step is left."""
         return not self._left()
 
     def alone(self) -> AbstractContextManager[None]:
-        """Keep other processes from the job; what :meth:`run` writes, it writes inside.
+        """A context that keeps other processes from the job; :meth:`run` needs it.
 
         Raises
         ------
@@ -244,9 +255,9 @@ class Batch:
 
     @contextmanager
     def resumable(self) -> Iterator[None]:
-        """Mark errors that may pass, such as of a cluster that does not start.
+        """Mark errors that may pass as resumable, such as that a cluster does not start.
 
-        If the job had begun before: running it again then goes on.
+        They are marked if the job had begun before, so that running it again goes on.
         """
         try:
             yield
@@ -255,7 +266,7 @@ class Batch:
             raise
 
     def run(self) -> dict[str, Any]:
-        """Do what is left.
+        """Do the steps that are left.
 
         Returns
         -------
@@ -265,14 +276,15 @@ class Batch:
         Raises
         ------
         InterruptedFitError
-            A KeyboardInterrupt; the job goes on when it is run again.
+            On a KeyboardInterrupt; the job goes on when it is run again.
         ClusterError, StorageError
             See :meth:`resumable`.
         """
         left = self._left()
         try:
             if self._fresh:
-                # The fit's first: killed in between, the job is as it was, or begins anew.
+                # Checkpoints of the fit go first: if the process is killed between the two, the
+                # job notes the same steps as before, and the fit begins anew.
                 self._folder.child("current.json").remove()
                 self._note()
             for step in left:
@@ -289,7 +301,7 @@ class Batch:
         return self.result() | {"done": [step.name for step in left]}
 
     def result(self) -> dict[str, Any]:
-        """What the job came to, as far as it is done."""
+        """Facts of the model, and the outputs, once the model is there."""
         return {**job.info(self._job.outputs["model"]), "outputs": self._job.outputs}
 
     def _note(self, *, begun: Set[str] = frozenset(), done: Set[str] = frozenset()) -> None:

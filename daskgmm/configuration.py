@@ -20,9 +20,9 @@ from daskgmm.redaction import on_one_line
 from daskgmm.rules import NUMBER, SIZE, Rule
 
 MAX_BYTES = 2**16
-"""Of a configuration; parsing takes some seconds at this size."""
+"""Bytes that a configuration may have; parsing takes some seconds at this size."""
 MAX_DEPTH = 16
-"""Of a configuration's levels; the parser recurses."""
+"""Levels that a configuration may have; the parser recurses."""
 
 
 Schema: TypeAlias = "Mapping[str, Rule | Schema]"
@@ -44,7 +44,7 @@ MAPPING = Rule("a mapping", lambda value: isinstance(value, dict))
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a file says.
+    """The content of a configuration file.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Configuration:
     lines : mapping of str to int
         Line of every key, counted from 1; nested keys have dots (``options.memory``).
     error_kind : type
-        What :meth:`error` returns.
+        Class of the errors that :meth:`error` returns.
     """
 
     path: str
@@ -87,9 +87,9 @@ def read_file(path: str, what: str, error_kind: type[DaskGMMError]) -> Configura
     path : str
         A YAML file of at most 64 KiB, without anchors and aliases.
     what : str
-        What it configures, and what else could be given, for messages.
+        The kinds of file or text that could be given, in words for messages.
     error_kind : type
-        Of the errors about it.
+        Class of the errors about the file.
 
     Returns
     -------

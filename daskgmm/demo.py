@@ -1,4 +1,4 @@
-"""Demo: a store larger than the memory limit, made, fitted and held against the truth."""
+"""Demo: a store larger than the memory limit is made, fitted and compared with the truth."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ _SEED = 20
 
 
 def run_demo(*, size: str, memory_limit: str, folder: str | None) -> tuple[dict[str, Any], str]:
-    """Make a store, fit it within the limit, and compare.
+    """Make a store, fit a mixture to it within the limit, and compare it with the truth.
 
     Parameters
     ----------
     size : str
         Bytes of rows to make, float32.
     memory_limit : str
-        What a process may use; best well below ``size``.
+        Bytes that the process may use; best well below ``size``.
     folder : str or None
-        Where data and model stay; by default a temporary folder in which only the
+        Folder in which data and model stay; by default a temporary folder in which only the
         model is left.
 
     Returns
     -------
     result : dict
-        As :func:`daskgmm.job.fit`, with ``truth`` and ``largest_error``: of the means,
-        in units of each component's standard deviations.
+        The result of :func:`daskgmm.job.fit`, with ``truth`` and ``largest_error``, which is
+        that of the means in units of each component's standard deviations.
     text : str
         The same for people.
     """
@@ -110,7 +110,7 @@ def _truth() -> Mixture:
 
 
 def _write_rows(path: str, truth: Mixture, n_rows: int) -> None:
-    # In processes of their own: what making rows takes is not what fitting them takes.
+    # Rows are made in processes of their own, so that the peak memory is that of the fit.
     with (
         RowOutput.create(
             path, n_rows=n_rows, columns=_D, dtype=np.float32, partition_rows=_BLOCK_ROWS

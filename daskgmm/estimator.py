@@ -41,7 +41,7 @@ from daskgmm.em import (
 )
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.events import Listener, Message, ProgressLines, teller
-from daskgmm.execution import StagingReport, in_force
+from daskgmm.execution import MixtureSize, StagingReport, Work, in_force
 from daskgmm.kernel import (
     Block,
     Gaussians,
@@ -530,11 +530,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         opened = open_input(
             x,
-            n_components=self.n_components if reset else len(self.weights_),
-            # Starts, and one that a rare component may be given to.
-            n_together=(self.n_init + 1) * self.n_components if reset else None,
+            self._work_of_fit() if reset else Work((MixtureSize.of(self._mixture),)),
             memory_limit=self.memory_limit,
-            sampled=reset,
             # Anything else is a single pass.
             stage=Stage(self.stage, self.stage_limit, self.stage_dtype) if reset else None,
         )
@@ -545,6 +542,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 f"expecting {self.n_features_in_} features as input"
             )
         return opened
+
+    def _work_of_fit(self) -> Work:
+        # The starts, and one mixture more that a rare component may be added to.
+        size = MixtureSize(self.covariance_type, self.n_components)
+        return Work((size,) * (self.n_init + 1), sampled=True)
 
     def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Draw rows from the mixture.

@@ -1,14 +1,14 @@
-"""Jobs: one command each, from stored rows to files, with what to report.
+"""Jobs: one function for each command, from stored rows to files.
 
-Every function returns plain values, ready for JSON, and writes its outputs whole or
-not at all. All that can be refused is refused before the first pass.
+Every function returns plain values to report, ready for JSON, and writes its outputs whole or
+not at all. Whatever can be refused is refused before the first pass.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ from daskgmm.errors import (
     StorageError,
 )
 from daskgmm.estimator import GaussianMixture, load_model
-from daskgmm.execution import peak_memory_bytes
+from daskgmm.execution import MixtureSize, Work, peak_memory_bytes
 from daskgmm.kernel import Block, Mixture
 from daskgmm.redaction import redacted
 from daskgmm.selection import select
@@ -41,7 +41,7 @@ from daskgmm.storage import (
     preflight,
     read_model,
 )
-from daskgmm.tables import open_input, open_rows
+from daskgmm.tables import OpenedRows, open_input, open_rows
 
 __all__ = ["check", "fit", "info", "predict", "score", "select_model"]
 
@@ -57,14 +57,14 @@ def fit(
     output : str
         Path or URL of the model to write.
     model : GaussianMixture
-        Unfitted; fitted in place.
+        An unfitted estimator, which is fitted in place.
     overwrite : bool
         Whether a Zarr node at ``output`` may be replaced.
 
     Returns
     -------
     dict
-        The model's record, and ``model``, where it lies.
+        The model's record, and ``model``, its path or URL.
     """
     _check_places(data, [output, *([model.checkpoint] if model.checkpoint else [])])
     check_output(output, overwrite=overwrite)
@@ -107,13 +107,13 @@ def select_model(
     overwrite : bool
         Whether a Zarr node at ``output`` may be replaced.
     **settings
-        As for :func:`daskgmm.select`.
+        Further arguments of :func:`daskgmm.select`.
 
     Returns
     -------
     dict
         ``candidates``, ``best``, ``criterion``, ``note``; ``n_rows``, ``n_passes``,
-        ``rows_read``, ``seconds``, ``peak_memory_bytes``; and ``model``, where it lies.
+        ``rows_read``, ``seconds``, ``peak_memory_bytes``; and ``model``, its path or URL.
     """
     if output is not None:
         _check_places(data, [output])
@@ -132,13 +132,23 @@ def select_model(
 
 @dataclass(frozen=True)
 class _Result:
-    """A result per row: its function, dtype and columns (None: one-dimensional)."""
+    """A result that each row has.
+
+    Attributes
+    ----------
+    function : callable
+        Gives the results of a block, from its rows, its start and the mixture.
+    dtype : dtype
+    columns : callable
+        Columns for K components; None for a one-dimensional result.
+    """
 
     function: Callable[..., NDArray[Any]]
     dtype: np.dtype[Any]
     columns: Callable[[int], int | None]
 
     def row_bytes(self, n_components: int) -> int:
+        """Bytes of the result of one row."""
         return int(self.dtype.itemsize * (self.columns(n_components) or 1))
 
 
@@ -147,7 +157,7 @@ RESULTS = {
     "probabilities": _Result(probabilities, np.dtype(np.float64), lambda k: k),
     "log_density": _Result(log_densities, np.dtype(np.float64), lambda k: None),
 }
-"""What :func:`predict` can write."""
+"""Results that :func:`predict` can write."""
 
 
 def predict(
@@ -180,36 +190,16 @@ def predict(
     mixture, _ = read_model(model)
     k = mixture.n_components
     _check_places(data, [*outputs.values(), model])
-    wanted = {name: RESULTS[name] for name in outputs}
+    row_bytes = sum(RESULTS[name].row_bytes(k) for name in outputs)
     opened = open_input(
         data,
-        n_components=k,
+        Work((MixtureSize.of(mixture),), output_row_bytes=row_bytes),
         memory_limit=memory_limit,
-        output_row_bytes=sum(result.row_bytes(k) for result in wanted.values()),
     )
-    rows = opened.rows
-    _check_features(rows, mixture, opened.name, model)
-    with ExitStack() as stack:
-        writers = {
-            name: stack.enter_context(
-                RowOutput.create(
-                    outputs[name],
-                    n_rows=rows.n_rows,
-                    columns=result.columns(k),
-                    dtype=result.dtype,
-                    partition_rows=opened.output_rows,
-                    overwrite=overwrite,
-                )
-            ).writer
-            for name, result in wanted.items()
-        }
-        n_written = rows.fold(_write_grain, mixture, writers)
-        if n_written != rows.n_rows:
-            raise DamagedDataError(
-                f"{opened.name}: {n_written} rows came where {rows.n_rows} were expected"
-            )
+    _check_features(opened.rows, mixture, opened.name, model)
+    _write_results(opened, mixture, outputs, overwrite=overwrite)
     return {
-        "n_rows": rows.n_rows,
+        "n_rows": opened.rows.n_rows,
         "n_components": k,
         "seconds": time.perf_counter() - began,
         "peak_memory_bytes": peak_memory_bytes(),
@@ -217,7 +207,32 @@ def predict(
     }
 
 
+def _write_results(
+    opened: OpenedRows, mixture: Mixture, outputs: Mapping[str, str], *, overwrite: bool
+) -> None:
+    """Write all outputs in one pass; they appear when all rows of all of them are there."""
+    rows = opened.rows
+    with ExitStack() as stack:
+        writers = {}
+        for name, place in outputs.items():
+            output = RowOutput.create(
+                place,
+                n_rows=rows.n_rows,
+                columns=RESULTS[name].columns(mixture.n_components),
+                dtype=RESULTS[name].dtype,
+                partition_rows=opened.output_rows,
+                overwrite=overwrite,
+            )
+            writers[name] = stack.enter_context(output).writer
+        n_written = rows.fold(_write_grain, mixture, writers)
+        if n_written != rows.n_rows:
+            raise DamagedDataError(
+                f"{opened.name}: {n_written} rows came where {rows.n_rows} were expected"
+            )
+
+
 def _write_grain(block: Block, mixture: Mixture, writers: dict[str, RowWriter]) -> int:
+    """Write the results of a grain, and count its rows."""
     for name, writer in writers.items():
         result = RESULTS[name]
         found = result.function(block, mixture)
@@ -231,7 +246,7 @@ def score(data: Any, model: str, *, memory_limit: int | str | None = None) -> di
     Returns
     -------
     dict
-        ``n_rows log_likelihood_per_row aic bic icl n_parameters``.
+        ``n_rows log_likelihood_per_row aic bic icl n_parameters model``.
     """
     fitted = load_model(model).set_params(memory_limit=memory_limit)
     found = fitted.criteria(data)
@@ -247,12 +262,13 @@ def score(data: Any, model: str, *, memory_limit: int | str | None = None) -> di
 
 
 def check(source: StoredSource) -> dict[str, Any]:
-    """What a listing of a store tells of its rows, without reading them.
+    """Facts that a listing of a store tells of its rows, without reading them.
 
     Returns
     -------
     dict
-        See :class:`daskgmm.storage.Preflight`; and ``damage``, the error's text or None.
+        The attributes of :class:`daskgmm.storage.rows.preflight.Preflight`, and ``damage``:
+        the text of the error that a pass would raise, or None.
     """
     found = preflight(source)
     try:
@@ -263,7 +279,7 @@ def check(source: StoredSource) -> dict[str, Any]:
 
 
 def info(path: str) -> dict[str, Any]:
-    """Facts of a saved model, or of stored rows.
+    """Facts about a saved model, or about stored rows.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Plain JSON: what attributes may hold, so that every Zarr reader can read them."""
+"""Plain JSON: the values that attributes may hold, so that every Zarr reader can read them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def plain_json(value: Any, where: str = "record") -> Any:
     Raises
     ------
     ParameterError
-        If there is anything else in it; names where.
+        If it holds anything else; the message says where.
     """
     if value is None or isinstance(value, bool | int | str):
-        # Without int(): a subclass, an IntEnum say, is written as what it prints.
+        # json writes a subclass, such as an IntEnum, as the text that it prints as.
         return value if value is None or type(value) in (bool, int, str) else _base(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What can be shown: addresses without the secrets in them, messages on one line."""
+"""Redaction: addresses without the secrets in them, and messages on one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 __all__ = ["cause_to_show", "on_one_line", "one_line", "redacted"]
 
-# Whole words only: looking for a scheme from every letter on takes quadratic time.
+# A scheme is a whole word: to look for one from every letter on would take quadratic time.
 _SCHEME = r"(?<![A-Za-z0-9+.\-])[A-Za-z0-9+.\-]+"
 # A URL ends at a blank or quote, or where the next one of a chain begins.
 _URL = re.compile(rf"(?P<scheme>{_SCHEME})://(?P<rest>(?:(?!::{_SCHEME}://)[^\s'\"<>])+)")
@@ -14,6 +14,7 @@ _HOST_AND_PORT = re.compile(r"[^:]*:\d{1,5}")
 _CONTAINERS = frozenset({"abfs", "abfss"})
 """Schemes of Azure, in whose URLs CONTAINER@ACCOUNT is an address."""
 _LONGEST = 300
+"""Characters of an error's message that are shown."""
 
 
 def _without_secrets(match: re.Match[str]) -> str:
@@ -46,7 +47,7 @@ def redacted(text: str) -> str:
 
 
 def on_one_line(text: object) -> str:
-    r"""What something says: redacted, without line breaks.
+    r"""The text of an object, redacted and without line breaks.
 
     Examples
     --------
@@ -65,5 +66,5 @@ def one_line(error: BaseException) -> str:
 
 
 def cause_to_show(error: BaseException) -> BaseException | None:
-    """What to chain with ``raise ... from``: the error, or None if its message holds a secret."""
+    """The error, for ``raise ... from``; None if its message holds a secret."""
     return error if redacted(str(error)) == str(error) else None

@@ -38,7 +38,7 @@ from daskgmm.em import (
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.events import Listener, Message, ProgressLines, teller
-from daskgmm.execution import in_force
+from daskgmm.execution import MixtureSize, Work, in_force
 from daskgmm.kernel import (
     COMPONENTS,
     Float64Array,
@@ -240,10 +240,11 @@ def select(
     first = models[0]
     opened = open_input(
         X,
-        n_components=largest,
-        n_together=sum(model.n_components for model in models),
+        Work(
+            tuple(MixtureSize(model.covariance_type, model.n_components) for model in models),
+            sampled=True,
+        ),
         memory_limit=first.memory_limit,
-        sampled=True,
         stage=Stage(first.stage, first.stage_limit, first.stage_dtype),
     )
     rows = opened.rows

@@ -13,8 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from daskgmm import GaussianMixture, open_rows
 from daskgmm.errors import IntegrityWarning, MemoryLimitError, ParameterError
-from daskgmm.execution import plan_memory
-from daskgmm.execution.memory import kept_bytes, resident_bytes
+from daskgmm.execution import Machine, MixtureSize, StoredShape, Work, plan_memory
+from daskgmm.execution.memory import kept_bytes
+from daskgmm.execution.process_memory import resident_bytes
 
 N, D, K = 60_000, 4, 2
 TRUTH = made_mixture("full", K, D)
@@ -128,17 +129,15 @@ def test_predicting_stages_nothing(store, tmp_path):
 @pytest.mark.parametrize("beyond", [2**28, 2**29, 2**34])
 def test_the_plan_counts_what_may_be_kept(beyond):
     limit = resident_bytes() + beyond
-    settings = {
-        "n_rows": 10**7,
-        "n_features": 8,
-        "itemsize": 8,
-        "n_components": 4,
-        "unit_rows": 10_000,
-        "unit_overhead": 2**20,
-        "n_threads": 2,
-        "limit": limit,
-    }
-    plan, keeping = plan_memory(**settings), plan_memory(**settings, keep_rows=True)
+    data = StoredShape(10**7, 8, itemsize=8, unit_rows=10_000, unit_overhead=2**20)
+    plan, keeping = (
+        plan_memory(
+            data,
+            Work((MixtureSize("full", 4),), sampled=True, keep_rows=keep_rows),
+            Machine(n_threads=2, limit=limit),
+        )
+        for keep_rows in (False, True)
+    )
     assert plan.kept == 0
     expected = min(limit - plan.peak, kept_bytes(10**7, 64, keeping.grain))
     # Resident memory moves by a little between two plans.

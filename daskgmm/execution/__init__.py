@@ -5,26 +5,34 @@ from daskgmm.execution.clusters.dashboard import (
     dashboard_address,
     report_written,
 )
-from daskgmm.execution.dask_rows import DaskRows, array_of_source, coalesced
+from daskgmm.execution.dask_rows import DaskRows, Weighting, array_of_source, coalesced
 from daskgmm.execution.memory import (
+    Machine,
     MemoryPlan,
-    default_limit,
-    peak_memory_bytes,
+    MixtureSize,
+    StoredShape,
+    Work,
     plan_memory,
     sample_rows,
 )
 from daskgmm.execution.meter import Meter
+from daskgmm.execution.process_memory import default_limit, peak_memory_bytes
 from daskgmm.execution.progress import pass_progress
 from daskgmm.execution.scheduler import in_force
 from daskgmm.execution.staging import StagedSource, Staging, StagingReport
 
 __all__ = [
     "DaskRows",
+    "Machine",
     "MemoryPlan",
     "Meter",
+    "MixtureSize",
     "StagedSource",
     "Staging",
     "StagingReport",
+    "StoredShape",
+    "Weighting",
+    "Work",
     "array_of_source",
     "check_report_path",
     "coalesced",

@@ -1,66 +1,176 @@
-"""Memory: what this process uses, and the plan that keeps a pass within its limit."""
+"""The memory plan: how rows are cut, so that every pass stays within its limit."""
 
 from __future__ import annotations
 
-import resource
-import sys
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Self
 
-import psutil
 from dask.utils import format_bytes
-from distributed.system import MEMORY_LIMIT
 
-from daskgmm.em.rows import grain_rows
-from daskgmm.em.tail import tail_bytes
+from daskgmm.em.rows import Source, grain_rows
+from daskgmm.em.tail import tail_bytes, tail_rows
 from daskgmm.errors import MemoryLimitError
-from daskgmm.kernel import sub_block_bytes
+from daskgmm.execution.process_memory import default_limit, resident_bytes
+from daskgmm.kernel import Mixture, count_sums, sub_block_bytes
 
 __all__ = [
+    "Machine",
     "MemoryPlan",
-    "default_limit",
-    "peak_memory_bytes",
+    "MixtureSize",
+    "StoredShape",
+    "Work",
     "plan_memory",
     "read_rows",
     "sample_rows",
 ]
 
 TARGET_BYTES = 64 * 2**20
-"""Bytes of a partition: long beside the cost of a task. It is read in pieces."""
-_READ_BYTES = 4 * 2**20  # of small chunks, enough for zarr to decode side by side
+"""Bytes of a partition, which make its work long beside the cost of a task.
+
+It is read in pieces, and never in memory whole.
+"""
+PIECE_OVERHEAD = 4096
+"""Bytes that a piece kept in memory may take beside its rows: the allocator rounds up."""
+_READ_BYTES = 4 * 2**20
+"""Bytes of a piece: where chunks are small, enough for zarr to decode several side by side."""
 _RESULT_BYTES = 4 * 2**20
-_SHARE_OF_FREE = 0.5
+"""Bytes of results that are written as one run of chunks."""
 _SAMPLE_BYTES = 128 * 2**20
 _SAMPLE_ROWS = 100_000
-_TAILS = 12  # partial sums of a tree, and one in the making
-PIECE_OVERHEAD = 4096
-"""Bytes that a piece kept in memory may take beside its rows: the allocator's rounding."""
+_STATISTICS_OF_PROCESS = 16
+"""Copies of all statistics that a process holds: results of tasks, mixtures, formulations."""
+_SCANS_OF_PROCESS = 4
+"""Copies of the scatter of all rows that the driver holds when a scan has ended."""
+_PARTIAL_SUMS = 20
+"""Copies of a pass's result that a thread holds: partial sums of a tree, and temporaries."""
+_TAILS = 12
+"""Tails that a thread holds: the partial sums of a tree, and one in the making."""
 _IMPORTED_BYTES = 384 * 2**20
-"""Of a worker that has imported what tasks need, if it has not yet."""
-_RESERVE_BYTES = 24 * 2**20  # the allocator's slack, the graph
+"""Resident bytes of a worker once it has imported what tasks need."""
+_RESERVE_BYTES = 24 * 2**20
+"""Bytes for the allocator's slack and the task graph."""
 
 
-def peak_memory_bytes() -> int:
-    """Most resident memory that this process ever had."""
-    # ru_maxrss would do, but Linux hands it down from the parent through exec.
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+@dataclass(frozen=True)
+class StoredShape:
+    """What the plan has to know of stored rows.
+
+    Attributes
+    ----------
+    n_rows, n_features : int
+    itemsize : int
+        Bytes of a value as it is read.
+    unit_rows, unit_overhead : int
+        As in :class:`daskgmm.em.rows.Source`.
+    """
+
+    n_rows: int
+    n_features: int
+    itemsize: int
+    unit_rows: int
+    unit_overhead: int
+
+    @classmethod
+    def of(cls, source: Source) -> Self:
+        """The shape of a source's rows."""
+        n_rows, n_features = source.shape
+        return cls(
+            n_rows, n_features, source.dtype.itemsize, source.unit_rows, source.unit_overhead
+        )
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row in memory."""
+        return self.n_features * self.itemsize
 
 
-def resident_bytes() -> int:
-    """Resident memory of this process now."""
-    return int(psutil.Process().memory_info().rss)
+@dataclass(frozen=True)
+class MixtureSize:
+    """What decides how much memory a mixture of given features takes.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the kind of its components.
+    n_components : int
+    """
+
+    kind: str
+    n_components: int
+
+    @classmethod
+    def of(cls, mixture: Mixture) -> Self:
+        """The size of a mixture that is at hand."""
+        return cls(mixture.kind, mixture.n_components)
+
+    def statistics_bytes(self, n_features: int) -> int:
+        """Bytes of its sufficient statistics, float64."""
+        return 8 * count_sums(self.kind, self.n_components, n_features)
 
 
-def default_limit() -> int:
-    """Half of the memory that is free now, within the container's limit if there is one."""
-    free = min(psutil.virtual_memory().available, MEMORY_LIMIT - resident_bytes())
-    return resident_bytes() + int(_SHARE_OF_FREE * free)
+@dataclass(frozen=True)
+class Work:
+    """What passes over the rows are for, as far as their memory depends on it.
+
+    Attributes
+    ----------
+    mixtures : tuple of MixtureSize
+        All mixtures whose statistics one pass may gather.
+    sampled : bool
+        Whether a first pass scans the rows and keeps a sample of them.
+    output_row_bytes : int
+        Bytes of the results that are written for each row; 0 where none are.
+    keep_rows : bool
+        Whether memory that passes do not need may keep decoded rows for later ones.
+    reads_at_once : int
+        Pieces that a thread should have on their way; as many as fit without fewer threads.
+    """
+
+    mixtures: tuple[MixtureSize, ...]
+    sampled: bool = False
+    output_row_bytes: int = 0
+    keep_rows: bool = False
+    reads_at_once: int = 1
+
+    @property
+    def n_components(self) -> int:
+        """Components of the largest mixture."""
+        return max(mixture.n_components for mixture in self.mixtures)
+
+    def statistics_bytes(self, n_features: int) -> int:
+        """Bytes of the sufficient statistics of all mixtures."""
+        return sum(mixture.statistics_bytes(n_features) for mixture in self.mixtures)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A process that runs tasks.
+
+    Attributes
+    ----------
+    n_threads : int
+        Tasks that it can run at once.
+    limit : int or None
+        Bytes that the process may have resident; :func:`default_limit` if None.
+    worker_resident : int or None
+        Resident bytes of a worker before the work, where the limit is one of workers. None
+        where the limit is for this process, whose own resident bytes count then.
+    fewer_threads : bool
+        Whether the plan may use fewer threads where not all fit. Workers use all of theirs.
+    """
+
+    n_threads: int
+    limit: int | None = None
+    worker_resident: int | None = None
+    fewer_threads: bool = True
+
+    def bytes_in_use(self) -> int:
+        """Bytes that the process has resident before any pass."""
+        own = resident_bytes()
+        if self.worker_resident is None:
+            return own
+        # A worker that has not yet imported what tasks need will.
+        return max(self.worker_resident, min(own, _IMPORTED_BYTES))
 
 
 @dataclass(frozen=True)
@@ -74,16 +184,17 @@ class MemoryPlan:
     n_threads : int
         Partitions in flight at once in the process.
     grain : int
-        Rows of a grain: of the data alone (see :func:`daskgmm.em.rows.grain_rows`), but
-        larger where results are written, a grain's as one run of chunks.
+        Rows of a grain. It depends on the data alone (see
+        :func:`daskgmm.em.rows.grain_rows`), except that it is larger where results are
+        written, because those of a grain are written as one run of chunks.
     partition_rows : int
-        A power of two of grains.
+        Rows of a partition: the grain times a power of two.
     n_sampled : int
         Rows that the scan's sample is to hold.
     reads_at_once : int
         Pieces that a thread has on their way while it works on one.
     peak : int
-        Bytes that the plan expects at most, what is kept included.
+        Bytes that the plan expects at most, those of ``kept`` included.
     kept : int
         Bytes of decoded rows that may be kept for later passes: what is left of the
         limit, where that was asked for, up to all rows.
@@ -99,134 +210,121 @@ class MemoryPlan:
     kept: int = 0
 
 
-def plan_memory(
-    *,
-    n_rows: int,
-    n_features: int,
-    itemsize: int,
-    n_components: int,
-    unit_rows: int,
-    unit_overhead: int,
-    n_threads: int,
-    n_together: int | None = None,
-    limit: int | None = None,
-    worker_resident: int | None = None,
-    fewer_threads: bool = True,
-    sampled: bool = True,
-    output_row_bytes: int = 0,
-    keep_rows: bool = False,
-    reads_at_once: int = 1,
-) -> MemoryPlan:
-    """Cut rows into partitions that fit.
-
-    Parameters
-    ----------
-    n_rows, n_features, n_components : int
-    itemsize : int
-        Bytes of a value as stored.
-    unit_rows, unit_overhead : int
-        As of :class:`daskgmm.em.rows.Source`.
-    n_threads : int
-        Threads at hand.
-    n_together : int, optional
-        Components of all mixtures that share a pass, where there are several:
-        ``n_components`` is of the largest.
-    limit : int, optional
-        Bytes for the whole process; :func:`default_limit` if not given.
-    worker_resident : int, optional
-        Resident bytes of a worker, where the process that the limit is for is one: what this
-        one holds is no concern of its.
-    fewer_threads : bool
-        Whether the plan may use fewer threads where not all fit; a worker uses its own.
-    sampled : bool
-        Whether a scan will keep a sample.
-    output_row_bytes : int
-        Bytes that each row leaves as a result, where results are written.
-    keep_rows : bool
-        Whether memory that a pass can spare may keep rows for the next ones.
-    reads_at_once : int
-        Pieces that a thread should have on their way; as many as fit without fewer threads.
+def plan_memory(data: StoredShape, work: Work, machine: Machine) -> MemoryPlan:
+    """Cut rows into partitions that fit into memory.
 
     Raises
     ------
     MemoryLimitError
-        If not even one grain at a time fits, with the figures.
+        If not even one grain at a time fits; the message has the figures.
     """
-    limit = default_limit() if limit is None else limit
-    grain = grain_rows(n_features, unit_rows)
-    k, d = n_components, n_features
-    row_bytes = d * itemsize
-    if output_row_bytes:  # a grain's results are written as one run of chunks
-        grain = _doubled(grain, _RESULT_BYTES // max(output_row_bytes, row_bytes // 2))
-    n_sampled = sample_rows(n_rows, k, d) if sampled else 0
-    statistics = 8 * (n_together or k) * (d * d + d + 1)
-    in_use = resident_bytes()
-    if worker_resident is not None:
-        in_use = max(worker_resident, min(in_use, _IMPORTED_BYTES))
-    fixed = in_use + _RESERVE_BYTES + n_sampled * _sample_row(k, d) + 16 * statistics
-    # A thread holds: a piece of its partition, the next one and what the allocator keeps
-    # of the one before, chunks being decoded, temporaries of a sub-block, hashes of a grain, the
-    # partial sums of a tree, results of a grain.
-    n_read = read_rows(grain, row_bytes)
-    piece = n_read * row_bytes
-    per_thread = (
-        3 * piece
-        + unit_overhead
-        + sub_block_bytes(k, d)
-        + 24 * grain
-        + 20 * statistics
-        + (_TAILS * tail_bytes(d) if sampled else 0)
-        + 2 * grain * output_row_bytes
-    )
+    limit = default_limit() if machine.limit is None else machine.limit
+    grain = _grain(data, work)
+    n_read = read_rows(grain, data.row_bytes)
+    piece = n_read * data.row_bytes + data.unit_overhead
+    n_sampled = sample_rows(data.n_rows, work.n_components, data.n_features) if work.sampled else 0
+    fixed = machine.bytes_in_use() + _process_bytes(data, work, n_sampled)
+    per_thread = _thread_bytes(data, work, grain)
 
-    threads = n_threads
-    if fewer_threads:
-        threads = max(1, min(n_threads, (limit - fixed) // per_thread))
-    more = (limit - fixed - threads * per_thread) // (threads * (piece + unit_overhead))
-    reads = 1 + max(0, min(reads_at_once - 1, more))
-    per_thread += (reads - 1) * (piece + unit_overhead)
+    threads = machine.n_threads
+    if machine.fewer_threads:
+        threads = max(1, min(threads, (limit - fixed) // per_thread))
+    spare = (limit - fixed - threads * per_thread) // (threads * piece)
+    reads = 1 + max(0, min(work.reads_at_once - 1, spare))
+    per_thread += (reads - 1) * piece
     peak = fixed + threads * per_thread
     if peak > limit:
         raise MemoryLimitError(
             f"memory_limit {format_bytes(limit)} is too small: {format_bytes(fixed)} are in use or "
             f"reserved and each of {threads} threads needs {format_bytes(per_thread)} to read and "
-            f"process {grain} rows x {d} features at a time (chunks of {unit_rows} rows); raise it "
-            f"to {format_bytes(int(1.05 * peak))}, or store the data in smaller chunks"
+            f"process {grain} rows x {data.n_features} features at a time (chunks of "
+            f"{data.unit_rows} rows); raise it to {format_bytes(int(1.05 * peak))}, or store the "
+            "data in smaller chunks"
         )
     # Every thread is left a share.
-    rows = _doubled(grain, min(TARGET_BYTES // row_bytes, n_rows // (2 * threads)))
+    rows = _doubled(grain, min(TARGET_BYTES // data.row_bytes, data.n_rows // (2 * threads)))
     kept = 0
-    if keep_rows:
-        kept = min(limit - peak, kept_bytes(n_rows, row_bytes, min(n_read, rows)))
+    if work.keep_rows:
+        kept = min(limit - peak, kept_bytes(data.n_rows, data.row_bytes, min(n_read, rows)))
     return MemoryPlan(limit, threads, grain, rows, n_sampled, reads, peak + kept, kept)
 
 
+def _grain(data: StoredShape, work: Work) -> int:
+    """Rows of a grain; where results are written, those of a grain are one run of chunks."""
+    grain = grain_rows(data.n_features, data.unit_rows)
+    if not work.output_row_bytes:
+        return grain
+    return _doubled(grain, _RESULT_BYTES // max(work.output_row_bytes, data.row_bytes // 2))
+
+
+def _process_bytes(data: StoredShape, work: Work, n_sampled: int) -> int:
+    """Bytes that a process needs once, whatever its threads do.
+
+    They are the sample with the temporaries of a start, the mixtures of the steppers with
+    their formulations, and the results of tasks that wait to be added up.
+    """
+    d = data.n_features
+    needed = _RESERVE_BYTES + n_sampled * _sample_row(work.n_components, d)
+    needed += _STATISTICS_OF_PROCESS * work.statistics_bytes(d)
+    return needed + (_SCANS_OF_PROCESS * _scan_bytes(d) if work.sampled else 0)
+
+
+def _thread_bytes(data: StoredShape, work: Work, grain: int) -> int:
+    """Bytes that a thread needs at most while it folds a partition, piece after piece.
+
+    It holds a piece, the next one and what the allocator keeps of the one before; chunks
+    that are being decoded; temporaries of a sub-block; hashes of a grain's rows; the partial
+    sums of a tree; and the results of a grain.
+    """
+    d = data.n_features
+    reading = 3 * read_rows(grain, data.row_bytes) * data.row_bytes + data.unit_overhead
+    temporaries = sub_block_bytes(work.n_components, d) + 24 * grain
+    sums = _PARTIAL_SUMS * work.statistics_bytes(d)
+    if work.sampled:
+        # The scan is a pass of its own; on the next pass the tail is gathered as well.
+        sums = max(sums + _tails_bytes(data), _PARTIAL_SUMS * _scan_bytes(d))
+    return reading + temporaries + sums + 2 * grain * work.output_row_bytes
+
+
+def _scan_bytes(d: int) -> int:
+    """Bytes of what a scan adds up: the scatter of all features, whatever the mixtures are."""
+    return 8 * (d * d + 3 * d)
+
+
+def _tails_bytes(data: StoredShape) -> int:
+    """Bytes of the tails in a tree's partial sums, which hold different rows."""
+    d = data.n_features
+    row_bytes = tail_bytes(d) // tail_rows(d)
+    return row_bytes * min(_TAILS * tail_rows(d), 2 * data.n_rows)
+
+
 def read_rows(grain: int, row_bytes: int) -> int:
-    """Rows of a partition to have in memory at once: a power of two of grains."""
+    """Rows of a piece, which is what is read at once: the grain times a power of two."""
     return _doubled(grain, _READ_BYTES // row_bytes)
 
 
 def _doubled(rows: int, most: int) -> int:
-    """Rows, doubled as often as they are no more than so many."""
+    """Double ``rows`` as long as the result is at most ``most``."""
     while 2 * rows <= most:
         rows *= 2
     return rows
 
 
 def kept_bytes(n_rows: int, row_bytes: int, piece_rows: int) -> int:
-    """Bytes that all rows take in memory, in pieces as they are read."""
+    """Bytes that all rows take in memory, kept in pieces as they are read."""
     n_pieces = -(-n_rows // piece_rows)
     return n_rows * row_bytes + n_pieces * PIECE_OVERHEAD
 
 
 def sample_rows(n_rows: int, k: int, d: int) -> int:
-    """Rows of the scan's sample: as many as a start is worth.
+    """Rows of the scan's sample: as many as a good start is worth.
 
-    Of the problem's shape alone: the start, and so the result, depends on the sample.
+    They depend on the shape of the problem alone and never on the memory limit, because
+    the start, and so the result, depends on the sample.
     """
     return min(n_rows, _SAMPLE_ROWS, max(_SAMPLE_BYTES // _sample_row(k, d), 10 * k))
 
 
 def _sample_row(k: int, d: int) -> int:
-    """Bytes that a sampled row costs while a start is sought: copies, responsibilities."""
+    """Bytes that a sampled row costs while a start is sought: copies and responsibilities."""
     return 8 * (4 * d + 3 * k)

@@ -8,7 +8,7 @@ from functools import partial
 
 from daskgmm.events import Usage
 from daskgmm.execution.clusters.tasks import ClusterTasks, TaskCounts
-from daskgmm.execution.memory import peak_memory_bytes
+from daskgmm.execution.process_memory import peak_memory_bytes
 from daskgmm.execution.scheduler import client_in_force, in_force
 
 __all__ = ["Meter"]

@@ -38,13 +38,13 @@ class Scheduler:
     has_workers : bool
         Whether tasks run on the workers of a distributed cluster.
     n_threads : int
-        Tasks at once in one process.
+        Tasks that run at once in one process.
     total_threads : int
-        Tasks at once in all.
+        Tasks that run at once in all processes.
     worker_memory : int or None
         Bytes that the smallest worker may use before Dask interferes; None if unbounded.
     worker_resident : int
-        Resident bytes of the largest worker, as last heard of; 0 if nothing was.
+        Resident bytes of the largest worker when the workers last told; 0 if none has.
     """
 
     has_workers: bool
@@ -55,7 +55,7 @@ class Scheduler:
 
     @property
     def local_threads(self) -> int:
-        """Threads for work in memory, which stays in this process."""
+        """Threads for work on rows in memory, which is done in this process."""
         return CPU_COUNT if self.has_workers else self.n_threads
 
     def compute(
@@ -64,23 +64,25 @@ class Scheduler:
         n_threads: int | None = None,
         stop: Callable[[], None] | None = None,
     ) -> Any:
-        """The result of a task, computed there; when it is interrupted, nothing runs on.
+        """Compute a task where this scheduler runs tasks.
+
+        If the computation fails or is interrupted, no task of it goes on.
 
         Parameters
         ----------
         task : Delayed
         n_threads : int, optional
-            Tasks at once, where they run on threads of this process.
+            Tasks that may run at once, where they run on threads of this process.
         stop : callable, optional
-            Tells those threads that what they do is for nothing, when one has failed or
-            this one is interrupted.
+            Called when a task has failed or this thread is interrupted, to tell the other
+            threads that their work is for nothing.
 
         Raises
         ------
         ClusterError
-            Worker after worker died of the task, or the scheduler is lost.
+            If worker after worker died of the task, or the scheduler is lost.
         MemoryLimitError
-            The system has no more memory to give.
+            If the system has no more memory to give.
         """
         with _memory_errors():
             return self._compute(task, n_threads, stop)
@@ -104,7 +106,7 @@ class Scheduler:
                 raise
 
     def in_every_process(self, function: Callable[..., Any], *args: Any) -> list[Any]:
-        """Results of ``function(*args)`` in each process that runs tasks and can be reached."""
+        """Results of ``function(*args)`` in every process that runs tasks and can be reached."""
         client = client_in_force() if self.has_workers else None
         if client is None:
             return [function(*args)]
@@ -117,9 +119,10 @@ class Scheduler:
 _RETRIES = 3
 _IDLE_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
-_LOST_SECONDS = 60.0  # a client seeks its scheduler for 10 s, if nothing else is set
-# Of its limit a worker spills at 60% and pauses at 80%: stay below the first.
+_LOST_SECONDS = 60.0
+"""Seconds without a connection after which a scheduler is lost; Dask's client seeks it for 10."""
 _SHARE_BEFORE_SPILLING = 0.6
+"""Share of its memory limit at which a worker spills data to disk; at 80% it pauses."""
 
 
 def in_force() -> Scheduler:
@@ -131,7 +134,7 @@ def in_force() -> Scheduler:
             return Scheduler(False, 1, 1)
         n_threads = int(dask.config.get("num_workers", None) or CPU_COUNT)
         return Scheduler(False, n_threads, n_threads)
-    # Of a scheduler that has just been lost nothing is known; the next task will tell.
+    # A scheduler that has just been lost names no workers; the next task raises the error.
     workers = client.scheduler_info(n_workers=-1).get("workers", {}).values()
     limits = [w["memory_limit"] for w in workers if w["memory_limit"]]
     threads = [int(w["nthreads"]) for w in workers] or [1]
@@ -145,10 +148,10 @@ def in_force() -> Scheduler:
 
 
 def _on_cluster(task: Delayed) -> Any:
-    """The result of a task on workers, or the error that there will be none.
+    """Compute a task on workers, or raise the error that it will never be done.
 
-    ``task.compute`` waits for good where the client has lost its scheduler and, for whatever
-    reason, neither finds it again nor cancels what it was asked.
+    ``task.compute`` waits forever where the client has lost its scheduler and, for whatever
+    reason, neither finds it again nor cancels the computation.
     """
     client, ended = client_in_force(), threading.Event()
     if client is None:
@@ -169,7 +172,7 @@ def _on_cluster(task: Delayed) -> Any:
 
 @contextmanager
 def _memory_errors() -> Iterator[None]:
-    """Say in one line what to do where an allocation failed, here or on a worker."""
+    """Turn a failed allocation, here or on a worker, into one line that says what to do."""
     try:
         yield
     except DaskGMMError:
@@ -183,7 +186,7 @@ def _memory_errors() -> Iterator[None]:
 
 @contextmanager
 def _cluster_errors() -> Iterator[None]:
-    """Say in one line what befell the cluster; whatever is raised, leave no task running."""
+    """Turn a failure of the cluster into one line; after any error, leave no task running."""
     try:
         yield
     except (CancelledError, ClosedClientError, CommClosedError) as error:
@@ -204,9 +207,9 @@ def _cluster_errors() -> Iterator[None]:
 
 
 def _wait_until_idle() -> None:
-    """Let the tasks in hand on workers end, within a minute; what waits was cancelled."""
+    """Wait up to a minute for running tasks to end; those that waited have been cancelled."""
     client, until = client_in_force(), time.monotonic() + _IDLE_SECONDS
-    with suppress(OSError):  # where the scheduler is lost, too, the error in hand says more
+    with suppress(OSError):  # if the scheduler is lost as well, the first error says more
         while client is not None and any(client.processing().values()):
             if time.monotonic() > until:
                 return

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from daskgmm.em import InMemoryRows, PlainEM, Rows, run, stop_rule_named
 from daskgmm.errors import IntegrityWarning
-from daskgmm.execution import in_force
+from daskgmm.execution import MixtureSize, Work, in_force
 from daskgmm.kernel import Mixture
 from daskgmm.tables import OpenedRows, Stage, open_input, open_rows
 
@@ -50,9 +50,8 @@ def read_table(store: MadeStore, memory_limit: int, rounds: int, stage: str | No
         opened = [
             open_input(
                 path,
-                n_components=store.n_components,
+                Work((MixtureSize("full", store.n_components),), sampled=True),
                 memory_limit=memory_limit,
-                sampled=True,
                 stage=Stage(where),
             )
             for where in [None, *[stage] * (rounds if stage else 0)]

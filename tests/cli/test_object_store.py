@@ -357,7 +357,7 @@ def killed_at(place, output: str, n_passed: int) -> bool:
 
     def fault(handler):
         is_change = handler.command in ("PUT", "POST", "DELETE")
-        # Before the commit come the writes into the staging prefix.
+        # Before the commit come the writes into the draft.
         in_commit = "/.out.zarr.partial-" not in handler.path
         if not (is_change and in_commit and next(changes) == n_passed):
             return False

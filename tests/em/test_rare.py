@@ -58,7 +58,7 @@ def x(common):
 @pytest.fixture
 def small_sample(monkeypatch):
     """A sample of some 2,000 rows, of which hardly one is rare."""
-    for module in ("inputs", "execution.memory"):
+    for module in ("tables.in_memory", "execution.memory"):
         monkeypatch.setattr(f"daskgmm.{module}.sample_rows", lambda n_rows, k, d: 2000)
 
 

@@ -22,8 +22,8 @@ from made_data import assert_same_bits, made_mixture, rows_of, write_store
 
 from daskgmm.em import InMemoryRows, PlainEM, run, stop_rule_named
 from daskgmm.errors import DaskGMMWarning, DataError, NotFoundError, StorageError
-from daskgmm.execution import DaskRows, StagedSource, Staging, array_of_source, staging
-from daskgmm.execution.staging import pieces
+from daskgmm.execution import DaskRows, StagedSource, Staging, StagingReport, array_of_source
+from daskgmm.execution.staging import keeping, pieces
 from daskgmm.storage import open_source
 
 N, D, K = 80_000, 64, 3
@@ -101,7 +101,7 @@ def staged_rows(source, plan, dtype=None):
 
 def disk_of(plan):
     """What this process has on disk."""
-    return staging._kept[plan.key]._disk
+    return keeping.KEEPER.kept_for(plan).disk
 
 
 BUDGETS = {
@@ -149,11 +149,11 @@ def test_after_the_fit_the_source_is_read_and_nothing_is_held(counted, folder):
         descriptor = disk._file.fileno()
         assert os.fstat(descriptor).st_size == disk.n_bytes
     assert os.fstat(descriptor).st_size == 0, "whoever still holds the file holds no space"
-    assert pieces.PiecesInMemory._of_process == 0
-    assert plan.key not in staging._kept
+    assert pieces.PiecesInMemory.bytes_of_process == 0
+    assert keeping.KEEPER.n_fits == 0
     source.read(0, GRAIN)
     assert counted.n_read == N + GRAIN
-    assert plan.key not in staging._kept, "a task that was left behind begins nothing anew"
+    assert keeping.KEEPER.n_fits == 0, "a task that was left behind begins nothing anew"
     del disk
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
@@ -177,7 +177,7 @@ def test_after_an_error_nothing_is_held(error, counted, folder):
     gc.collect()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptors[0])
-    assert pieces.PiecesInMemory._of_process == 0
+    assert pieces.PiecesInMemory.bytes_of_process == 0
 
 
 # -- damage -----------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_a_folder_that_cannot_be_used_is_named_before_the_first_pass(tmp_path):
 
 @pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="no folder known to be in memory")
 def test_a_temporary_folder_in_memory_is_no_disk(counted, truth, monkeypatch):
-    monkeypatch.setattr(staging.tempfile, "tempdir", "/dev/shm")
+    monkeypatch.setattr("tempfile.tempdir", "/dev/shm")
     plan = Staging(on_disk=True)
     with plan() as kept:
         fitted(staged_rows(counted, plan), truth, 2)
@@ -401,7 +401,7 @@ def client():
 
 
 def held():
-    return pieces.PiecesInMemory._of_process, len(staging._kept)
+    return pieces.PiecesInMemory.bytes_of_process, keeping.KEEPER.n_fits
 
 
 @pytest.mark.parametrize("where", ["memory", "disk"])
@@ -442,22 +442,23 @@ def test_what_a_lost_driver_left_on_workers_goes_when_it_is_idle(counted, folder
     source.read(0, GRAIN)
     source.read(GRAIN, N)
     assert held() == (PIECE_BYTES + 4096, 1)
-    staging._drop_idle()
+    keeping.KEEPER.drop_idle()
     assert held() == (PIECE_BYTES + 4096, 1), "it was used just now"
-    monkeypatch.setattr(staging, "_IDLE_SECONDS", -1.0)
-    monkeypatch.setattr(staging, "_drop_idle_later", lambda: None)
-    staging._drop_idle()
+    with monkeypatch.context() as later:
+        later.setattr(keeping.KEEPER, "idle_seconds", -1.0)
+        keeping.KEEPER.drop_idle()
     assert held() == (0, 0)
     # One that was only slow begins again.
     n_read = counted.n_read
     source.read(0, GRAIN)
     source.read(0, GRAIN)
     assert counted.n_read == n_read + GRAIN
-    staging._drop_idle()
+    monkeypatch.setattr(keeping.KEEPER, "idle_seconds", -1.0)
+    keeping.KEEPER.drop_idle()
 
 
 def test_nothing_is_said_when_nothing_went_wrong():
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        staging.StagingReport(1, 2).warn()
+        StagingReport(1, 2).warn()
     assert said == []

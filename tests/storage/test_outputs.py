@@ -289,10 +289,10 @@ def test_a_failing_rename_keeps_the_old(tmp_path):
     zarr.create_array(tmp_path / "out.zarr", data=OLD)
     output = create(tmp_path / "out.zarr", overwrite=True)
     write_all(output)
-    # The staging folder is taken away under the commit's feet: its rename must fail
+    # The draft is taken away under the commit's feet: its rename must fail
     # after the old output was moved aside.
-    staging = next(tmp_path.glob(".out.zarr.partial-*"))
-    output._check_complete = lambda: staging.rename(tmp_path / "stolen")
+    draft = next(tmp_path.glob(".out.zarr.partial-*"))
+    output._check_complete = lambda: draft.rename(tmp_path / "stolen")
     with pytest.raises(DaskGMMError, match=r"out.zarr cannot be put in place"):
         output.commit()
     assert names(tmp_path) == {"out.zarr", "stolen"}

@@ -31,6 +31,7 @@ from daskgmm.errors import (
     ParameterError,
     StorageError,
 )
+from daskgmm.execution import MixtureSize, Work
 from daskgmm.storage import Location, RowOutput, open_source, preflight
 from daskgmm.storage.places.patience import TIMEOUT_VARIABLE, Tries, storage_timeout
 from daskgmm.storage.places.remote import RemoteFileSystem
@@ -291,7 +292,7 @@ def graph_of_fold(data, monkeypatch) -> bytes:
         raise InterruptedError
 
     monkeypatch.setattr(Scheduler, "compute", keep)
-    opened = open_input(data, n_components=2)
+    opened = open_input(data, Work((MixtureSize("full", 2),)))
     with pytest.raises(InterruptedError):
         opened.rows.fold(np.add)
     return graphs[0]

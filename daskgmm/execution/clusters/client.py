@@ -1,4 +1,4 @@
-"""A client of a scheduler: connected, with a worker behind it, and closed on exit."""
+"""Connecting to a scheduler: a client with a worker behind it, which is closed on exit."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 ALLOWED_FAILURES = 10
-"""How many workers a task may see die before it is blamed for their deaths."""
+"""How many workers may die while they run a task before the task is blamed for it."""
 CONNECT_SECONDS = 10.0
-"""How long a scheduler may take to answer, where ``client.timeout`` does not say."""
+"""Seconds that a scheduler may take to answer, if ``client.timeout`` is not given."""
 WAIT_SECONDS = 300.0
-"""How long the first worker may take, where ``client.wait_seconds`` does not say."""
+"""Seconds that the first worker may take, if ``client.wait_seconds`` is not given."""
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def connect(
     timeout: float = CONNECT_SECONDS,
     wait_seconds: float = WAIT_SECONDS,
 ) -> Iterator[Client]:
-    """Yield a client of the scheduler at ``address``; ``where`` begins each error."""
+    """Yield a client of the scheduler at ``address``; errors begin with ``where``."""
     url = urlsplit(address)
     if not ENCRYPTED[url.scheme] and not is_loopback(str(url.hostname)):
         warn_plain(f"cluster {address}")
@@ -66,11 +66,11 @@ def connect(
 
 
 def _probe(address: str, security: Security, timeout: float) -> None:
-    """Connect and part again.
+    """Open a bare connection and close it again, to learn whether a client could connect.
 
-    A Client that cannot connect leaves the thread of its event loop behind, and when it is
-    collected later it can deadlock with one that is just starting. A bare connection, which
-    fails for the same reasons, leaves nothing.
+    A Client that cannot connect leaves the thread of its event loop behind, and when that is
+    collected later it can deadlock with a client that is just starting. A bare connection
+    fails for the same reasons and leaves nothing behind.
     """
 
     async def connect_and_part() -> None:
@@ -82,13 +82,13 @@ def _probe(address: str, security: Security, timeout: float) -> None:
 
 
 def in_own_loop(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a coroutine in a thread of its own: a notebook's thread has a running event loop."""
+    """Run a coroutine in a thread of its own, because a notebook's has a running event loop."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(lambda: asyncio.run(function())).result()
 
 
 def wait_for_worker(client: Client, where: str, seconds: float, look_at: str) -> None:
-    """Return once there is a worker; ``seconds`` of 0 is not to wait."""
+    """Return once there is a worker, or at once if ``seconds`` is 0."""
     if not seconds:
         return
     logger.info("cluster %s: waiting up to %g s for a worker", where, seconds)
@@ -102,10 +102,10 @@ def wait_for_worker(client: Client, where: str, seconds: float, look_at: str) ->
 
 
 def allow_many_deaths(client: Client, where: str) -> None:
-    """Raise what a scheduler allows to ours, whoever started it; never lower it.
+    """Raise a scheduler's limit of allowed failures to ``ALLOWED_FAILURES``; never lower it.
 
-    A preempted or overfull worker is not the fault of the task that it was running. Dask's
-    default of 3 such deaths ends a fit of hours.
+    That a worker was preempted or ran out of memory is hardly ever the fault of the task that
+    it was running. With Dask's default, 3 such deaths end a fit of hours.
 
     Warns
     -----
@@ -136,14 +136,14 @@ def allow_many_deaths(client: Client, where: str) -> None:
 
 @contextmanager
 def as_cluster_error(problem: str, way_out: str) -> Iterator[None]:
-    """One line of whatever the cluster's own library raises."""
+    """Turn whatever the cluster's own library raises into one line."""
     try:
         yield
     except DaskGMMError:
         raise
     except Exception as error:  # libraries and networks raise what they like
         root: BaseException = error
-        # The outer ones say no more than that it failed to start.
+        # The outer errors only say that the cluster failed to start.
         while isinstance(root.__cause__, Exception):
             root = root.__cause__
         raise ClusterError(f"{problem} ({one_line(root)}); {way_out}") from error

@@ -1,4 +1,4 @@
-"""What configurations of clusters may hold, beside what any may."""
+"""Rules for values that only configurations of clusters have."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENCRYPTED = {"tcp": False, "tls": True, "ws": False, "wss": True}
 
 
 def is_address(value: Any) -> bool:
-    """Whether ``value`` is a scheduler's address, scheme, host and port."""
+    """Whether ``value`` is the address of a scheduler: a scheme, a host and a port."""
     try:
         url = urlsplit(value)
         return url.scheme in ENCRYPTED and bool(url.hostname) and bool(url.port)

@@ -1,4 +1,4 @@
-"""Dask's dashboard and performance report; both are drawn by bokeh, where the scheduler runs."""
+"""Dask's dashboard and performance report, which bokeh draws where the scheduler runs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def report_written(client: Client | None, path: str | None) -> Iterator[None]:
     Warns
     -----
     DaskGMMWarning
-        If it cannot be written: what was done on the cluster is not lost by that.
+        If it cannot be written, which is no reason to lose the results of the cluster.
     """
     if client is None or path is None:
         yield

@@ -53,14 +53,14 @@ __all__ = [
 ]
 
 NEEDED_BY_TASKS = "daskgmm.tables"
-"""Imports all that reads rows."""
+"""The module whose import brings all that tasks need to read rows."""
 
 CLIENT: Schema = {"timeout": SECONDS, "wait_seconds": WAIT}
-"""The section ``client``."""
+"""Schema of the section ``client``."""
 
 
 class Kind(Protocol):
-    """What a row of the table of kinds can do."""
+    """A kind of cluster: what a row of the table of kinds offers."""
 
     @property
     def schema(self) -> Schema:
@@ -87,15 +87,15 @@ class StartedCluster:
     options : Schema
         The keyword arguments of the class that a configuration may give.
     defaults : mapping
-        Those that we give where the configuration does not.
+        Keyword arguments that the class is given where the configuration gives none.
     look_at : str
-        Where a user sees why workers do not arrive.
+        Text for messages: where a user sees why workers do not arrive.
     extra : str
-        The optional dependencies that bring it; empty if it is always there.
+        Name of the optional dependencies that bring the class; empty if it is always there.
     wait_seconds : float
-        How long the first worker may take.
+        Seconds that the first worker may take.
     protection : Protection
-        What keeps others out.
+        What keeps others out of the cluster.
     command : str or None
         A program that the class calls. It is looked for first, because a batch system's
         class only logs that the program is missing, and its workers never come.
@@ -172,12 +172,12 @@ class StartedCluster:
         if self.takes_n_workers:
             arguments["n_workers"] = size
         with ExitStack() as stack:
-            stack.enter_context(settings_of_clusters())  # also of workers that come later
-            with redirect_stdout(sys.stderr):  # some print how they get on
+            stack.enter_context(settings_of_clusters())  # workers that come later need them too
+            with redirect_stdout(sys.stderr):  # some classes print their progress
                 cluster = cluster_class(**arguments)
                 stack.callback(_remove_keys, cluster)
                 stack.enter_context(closing(cluster))
-            cluster.quiet = True  # and print on, of workers that come and go
+            cluster.quiet = True  # and would go on to print of workers that come and go
             if adaptive:
                 cluster.adapt(**adaptive)
             elif not self.takes_n_workers:
@@ -185,7 +185,7 @@ class StartedCluster:
             yield cluster
 
     def arguments(self, config: Configuration) -> dict[str, Any]:
-        """Return the arguments of the class, but for its size."""
+        """Return the arguments of the class, except for the cluster's size."""
         arguments: dict[str, Any] = dask.config.merge(self.defaults, config.section("options"))
         warn_clear(config)
         warn_open_dashboard(config, self.protection)
@@ -199,14 +199,14 @@ class StartedCluster:
 
 
 def _remove_keys(cluster: Any) -> None:
-    """Remove what dask-jobqueue would leave until somebody collects the object: its files of keys."""
+    """Remove the files of keys that dask-jobqueue keeps until the cluster is collected."""
     for name, value in vars(cluster).items():
         if name.startswith("_job_") and hasattr(value, "close"):
             value.close()
 
 
 def optional(path: str, extra: str, where: str) -> Any:
-    """Return what ``module:name`` names in a library that may not be installed.
+    """Return the object ``module:name`` of a library that may not be installed.
 
     Raises
     ------
@@ -224,10 +224,10 @@ def optional(path: str, extra: str, where: str) -> Any:
 
 
 def settings_of_clusters() -> AbstractContextManager[Any]:
-    """Return settings for schedulers and workers that start here, or inherit settings from here.
+    """Return settings for schedulers and workers that start here or inherit from here.
 
-    Tasks survive many deaths of workers. And a worker imports what tasks need before it joins:
-    of one that is killed while it does, no task is to blame.
+    By them a task survives many deaths of workers, and a worker imports what tasks need before
+    it joins, so that no task is blamed if the worker is killed while it imports.
     """
     failures, preload = "distributed.scheduler.allowed-failures", "distributed.worker.preload"
     own = dask.config.get(preload)

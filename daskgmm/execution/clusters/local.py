@@ -10,22 +10,22 @@ from distributed import Nanny, Status
 __all__ = ["LastingNanny", "LocalCluster"]
 
 _STARTS = 10
-"""How often a worker may die in its first seconds before its host is blamed for that."""
+"""How often a worker may die while it starts before its host is blamed for it."""
 
 
 class LastingNanny(Nanny):
-    """A nanny whose first worker may die before it has begun.
+    """A nanny whose first worker may die while it starts.
 
-    Of a worker that had begun, Dask's own nanny starts another; where one is killed in the
-    seconds before that, it gives up, and the whole cluster with it.
+    Dask's own nanny replaces a worker that dies once it has started. If one is killed in the
+    seconds before, that nanny gives up, and the whole cluster with it.
     """
 
     async def instantiate(self) -> Status:
-        """Start the worker; again, where it was killed meanwhile."""
+        """Start the worker, and start it again if it is killed meanwhile."""
         status: Status = await super().instantiate()
         for _ in range(_STARTS - 1):
-            # Once there was one, a death while the next one starts is seen to by Dask; and
-            # where the cluster closes meanwhile, there is to be none.
+            # Once a worker has started, Dask itself replaces it; and a cluster that is being
+            # closed needs no worker.
             if status != Status.stopped or self.status != Status.init:
                 break
             status = await super().instantiate()
@@ -33,7 +33,7 @@ class LastingNanny(Nanny):
 
 
 class LocalCluster(distributed.LocalCluster):
-    """Dask's, with nannies that last."""
+    """Dask's LocalCluster, with nannies that do not give up at once."""
 
     def __init__(self, *, processes: bool = True, **options: Any) -> None:
         kind = {"worker_class": LastingNanny} if processes else {"processes": False}

@@ -1,4 +1,4 @@
-"""Who may talk to a cluster: its certificates, and a warning where it has none."""
+"""Security of a cluster: its certificates, and a warning where it has none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 TLS: Schema = {"ca": FILE, "cert": FILE, "key": FILE}
-"""The section ``tls``: names of PEM files, relative to the configuration."""
+"""Schema of the section ``tls``: names of PEM files, relative to the configuration."""
 
 
 class Protection(Enum):
@@ -40,20 +40,20 @@ class Protection(Enum):
 
 
 def certificates(config: Configuration, extra: str = "") -> Security:
-    """Return TLS for all roles: by the files under ``tls:``, else made for this run.
+    """Return TLS for all roles: by the files under ``tls:``, or by certificates for this run.
 
-    What the files hold is passed on, not their names, which mean nothing elsewhere.
+    The contents of the files are passed on, because their names mean nothing elsewhere.
 
     Parameters
     ----------
     config : Configuration
     extra : str
-        The optional dependencies that bring what makes certificates.
+        Name of the optional dependencies that bring a library that makes certificates.
 
     Raises
     ------
     MissingDependencyError
-        There are no files, and no library that makes certificates.
+        If there are no files, and no library that makes certificates.
     """
     files = _files(config)
     if not files:
@@ -77,7 +77,7 @@ def certificates(config: Configuration, extra: str = "") -> Security:
 
 
 def check_certificates(config: Configuration) -> None:
-    """Raise ClusterError for a file under ``tls:`` that is none."""
+    """Raise ClusterError if a name under ``tls:`` is not the name of a file."""
     for name, path in _files(config).items():
         if not path.is_file():
             raise config.error(f"tls.{name}", f"names {path}, which is no file")
@@ -130,7 +130,7 @@ def warn_open_dashboard(config: Configuration, protection: Protection) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name means this machine, to this machine alone."""
+    """Whether a host's name is an address that only this machine reaches."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -35,13 +35,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SSHHosts(StartedCluster):
-    """Hosts that take SSH; what is listed is the cluster's size, and it stays.
+    """Hosts that take SSH. The list of them is the cluster's size, which stays as it is.
 
     Notes
     -----
-    Dask starts them by a command line, which everyone on those hosts can read. So a private
-    key does not go there: it is written to a folder of its own on each host, which only
-    its owner reads, and the folder is removed at the end.
+    Dask starts schedulers and workers by a command line, which everyone on their hosts can
+    read. So a private key does not go there: it is written to a folder on each host that only
+    its owner can read, and that is removed at the end.
     """
 
     @property
@@ -64,7 +64,7 @@ class SSHHosts(StartedCluster):
         for name in ("known_hosts", "client_keys"):
             if name in connect_options:
                 connect_options[name] = _files(config, connect_options[name])
-        if all(map(is_loopback, arguments["hosts"])):  # nobody else is to reach their ports
+        if all(map(is_loopback, arguments["hosts"])):  # no other machine needs their ports
             for role in ("scheduler_options", "worker_options"):
                 arguments[role] = {"host": "127.0.0.1", **arguments.get(role, {})}
         hosts = _Hosts(
@@ -101,7 +101,7 @@ class _Hosts:
     @contextmanager
     def certificates(self, security: Security) -> Iterator[dict[str, str | bool]]:
         """Put certificates on the hosts; yield Dask's settings that name them there."""
-        # Nobody can have made it before, because nobody can guess its name.
+        # Nobody can guess the folder's name, so nobody can have made it before.
         folder = f"/tmp/daskgmm-{uuid.uuid4().hex}"
         ca, own = f"{folder}/ca.pem", f"{folder}/own.pem"
         tls = security.get_tls_config_for_role("worker")
@@ -110,7 +110,7 @@ class _Hosts:
             self._run(
                 (f"umask 077 && mkdir -p {folder} && cat > {ca}", tls["ca_file"]),
                 (f"umask 077 && cat > {own}", f"{tls['cert']}\n{tls['key']}"),
-                # What is missing there is named here; Dask would only say that nothing started.
+                # An import that fails is named here; Dask would only say that nothing started.
                 (f"{shlex.quote(self.python)} -c 'import {NEEDED_BY_TASKS}'", ""),
             )
             written = True
@@ -124,11 +124,11 @@ class _Hosts:
             try:
                 self._run((f"rm -rf {folder}", ""))
             except ClusterError as error:
-                if written:  # where nothing could be, that was said
+                if written:  # else another error says that nothing could be written
                     logger.warning("%s; %s stays there", error, folder)
 
     def _run(self, *commands: tuple[str, str]) -> None:
-        """Run commands with what they read, one after the other, on all hosts at once."""
+        """Run commands, each with its standard input, in order, on all hosts at once."""
 
         async def on(host: str) -> None:
             step = "cannot connect"

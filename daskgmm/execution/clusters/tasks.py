@@ -1,7 +1,7 @@
-"""Tasks on a cluster: how many of a pass are done, were made again, and workers lost.
+"""Tasks on a cluster: how many of a pass are done or were retried, and workers lost.
 
-The scheduler sees all of it. A plugin, put on it for as long as it is asked, counts there
-what belongs to this client, so that the scheduler may have other users.
+The scheduler sees all of this. A plugin on it counts the tasks of this client, because the
+scheduler may have other users, and is removed when nobody asks any more.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class TaskCounts:
     Attributes
     ----------
     pass_key : str
-        How the keys of the newest pass begin; empty before the first.
+        Key of the newest pass.
     n_done, n_tasks : int
-        Tasks of the newest pass that have read their rows, and all that read rows.
+        How many of its tasks that read rows are done, and how many there are.
     seconds : float
-        Time since the newest pass began.
+        Time since it began.
     n_retries : int
-        Tasks that were begun again, over all passes: they failed, or their worker was lost.
+        Tasks of all passes that were begun again, because they failed or lost their worker.
     n_workers_lost : int
         Workers that left without having been asked to.
     """
@@ -57,7 +57,7 @@ class TaskCounts:
 
 
 class _Counter(SchedulerPlugin):
-    """Counts on the scheduler."""
+    """The plugin that counts on the scheduler."""
 
     def __init__(self, name: str, client: str) -> None:
         self.name = name
@@ -75,11 +75,11 @@ class _Counter(SchedulerPlugin):
         def counts(name: str) -> dict[str, Any]:
             return asdict(plugins[name].counts())
 
-        # Not Client.run_on_scheduler, of which the scheduler logs every call.
+        # The scheduler would log every call of Client.run_on_scheduler.
         scheduler.handlers.setdefault(_QUESTION, counts)
 
     def update_graph(self, scheduler: Any, *, client: str, tasks: list[Any], **kwargs: Any) -> None:
-        """A pass begins, if it is one of ours."""
+        """Begin to count a new pass, if it is one of this client."""
         partitions = [key for key in tasks if is_partition(key)] if client == self._client else []
         if partitions:
             self._pass_key, self._n_tasks = partitions[0][0], len(partitions)
@@ -87,7 +87,7 @@ class _Counter(SchedulerPlugin):
             self._of_pass, self._begun, self._done = set(tasks), set(), set()
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
-        """A task has come from one state to another."""
+        """Note that a task has changed its state."""
         if key not in self._of_pass:
             return
         if finish == "processing":
@@ -97,7 +97,7 @@ class _Counter(SchedulerPlugin):
             self._done.add(key)
 
     def remove_worker(self, scheduler: Any, worker: str, **kwargs: Any) -> None:
-        """A worker has left; one that was retired, by an adaptive cluster say, is not lost."""
+        """Count a worker that left, unless it was retired, by an adaptive cluster for instance."""
         for _, event in reversed(scheduler.get_events("all")):
             if event.get("action") == "remove-worker" and event.get("worker") == worker:
                 self._n_workers_lost += not event.get("expected", False)
@@ -143,17 +143,17 @@ class ClusterTasks:
             )
 
     def counts(self) -> TaskCounts | None:
-        """Now; None if the scheduler cannot tell."""
+        """The counts at this moment; None if the scheduler cannot tell."""
         if not self._is_counted:
             return None
         try:
             ask = getattr(self._client.scheduler, _QUESTION)
             return TaskCounts(**self._client.sync(ask, name=self._name))
-        except Exception:  # it is gone, which is for the pass itself to tell
+        except Exception:  # the scheduler is gone, and the pass itself raises that
             return None
 
     def close(self) -> None:
-        """Count no more."""
+        """Stop counting, and remove the plugin."""
         if self._is_counted:
             self._is_counted = False
             with suppress(Exception):  # a scheduler that is gone counts no more

@@ -16,7 +16,7 @@ from daskgmm.execution.memory import PIECE_OVERHEAD
 __all__ = ["Piece", "PiecesInMemory", "PiecesOnDisk"]
 
 _MARGIN_BYTES = 2**30
-"""Of a disk, what is left to others whatever the limit."""
+"""Bytes of a disk that are left to others, whatever the limit."""
 _PAGE = 4096
 
 Piece = tuple[int, int]
@@ -29,11 +29,18 @@ class PiecesInMemory:
     Parameters
     ----------
     limit : int
-        Bytes that the process may keep, for all fits: one whose driver was lost may
-        still hold some.
+        Bytes that the process may keep for all fits together: one whose driver was lost
+        may still hold some.
+
+    Attributes
+    ----------
+    n_bytes : int
+        Bytes of the pieces of this fit.
+    bytes_of_process : int
+        Bytes of the pieces of all fits.
     """
 
-    _of_process: ClassVar[int] = 0
+    bytes_of_process: ClassVar[int] = 0
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, limit: int) -> None:
@@ -46,25 +53,25 @@ class PiecesInMemory:
         return self._blocks.get(piece)
 
     def put(self, piece: Piece, block: NDArray[Any]) -> bool:
-        """Keep the piece if there is room; whether it is kept."""
+        """Keep the piece if there is room, and tell whether it is kept."""
         size = block.nbytes + PIECE_OVERHEAD
-        if block.base is not None:  # of which much more may hang
+        if block.base is not None:  # a view would keep all of the array that it is of
             block = block.copy(order="K")
         with self._lock:
-            if PiecesInMemory._of_process + size > self._limit:
+            if PiecesInMemory.bytes_of_process + size > self._limit:
                 return False
             if piece not in self._blocks:
                 self._blocks[piece] = block
                 self.n_bytes += size
-                PiecesInMemory._of_process += size
+                PiecesInMemory.bytes_of_process += size
         return True
 
     def empty(self) -> int:
-        """Forget all pieces, and keep no more; the bytes that there were."""
+        """Drop all pieces and keep no more; return the bytes that they had."""
         with self._lock:
             n_bytes, self.n_bytes, self._limit = self.n_bytes, 0, 0
             self._blocks.clear()
-            PiecesInMemory._of_process -= n_bytes
+            PiecesInMemory.bytes_of_process -= n_bytes
         return n_bytes
 
 
@@ -100,8 +107,8 @@ class PiecesOnDisk:
         self.problem: str | None = None
 
     def __del__(self) -> None:
-        # Here and not in a method: while a thread reads, its number must not become
-        # that of another file.
+        # Not in empty(): while a thread still reads, another file must not get the number
+        # of this one's descriptor.
         if hasattr(self, "_file"):
             self._file.close()
 

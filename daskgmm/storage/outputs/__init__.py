@@ -1,1 +1,1 @@
-"""What is written: results for each row, models and text, whole or not at all."""
+"""Outputs: results for each row, models and text, which appear whole or not at all."""

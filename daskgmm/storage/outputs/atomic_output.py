@@ -1,11 +1,12 @@
 """Atomic output: a Zarr node appears under its name complete, or not at all.
 
-It is written under a temporary name beside its own, and renamed when it is done, or
+It is written as a draft under a name beside its own, which is renamed when it is done, or
 copied in an object store. A killed process can leave only names that start with a dot:
-``.NAME.partial-*`` is rubbish; ``.NAME.replaced-*`` is the old output, if the process
-died while an overwrite put the new one in place. An object store can also keep chunks
-under NAME itself then, which are no node without metadata, beside a note that lets the
-next run replace them. Nothing removes the other two: who left them may be at work still.
+``.NAME.partial-*`` is a draft, of no use to anyone; ``.NAME.replaced-*`` is the old output,
+if the process died while an overwrite put the new one in place. An object store can then
+also keep chunks under NAME itself, which are no node without metadata, beside a note that
+lets the next run replace them. Nothing removes the other two, because the process that they
+are of may still be at work.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from daskgmm.storage.places.locations import Location
 __all__ = ["MARKERS", "AtomicOutput", "atomic_output", "check_output"]
 
 MARKERS = ("zarr.json", ".zarray", ".zgroup")
-"""A folder with one of these in it is a Zarr array or group."""
+"""Names of files that make a folder a Zarr array or group."""
 _METADATA = frozenset({*MARKERS, ".zattrs", ".zmetadata"})
 _NOTE = ".daskgmm-partial"
 _NOTE_TEXT = b"Of a run of daskgmm that goes on, or was killed: then remove what is here.\n"
 
 
 class AtomicOutput(ABC):
-    """A place to write a Zarr node to, and the promise to show it whole.
+    """A place to write a Zarr node to, which is shown under its name when it is whole.
 
     As a context manager it commits on success and aborts on anything else,
     KeyboardInterrupt included.
@@ -48,14 +49,14 @@ class AtomicOutput(ABC):
     ----------
     target : Location
         Where the node will be.
-    staging : Location
-        Where it is to be written.
+    draft : Location
+        Where the node is to be written.
     """
 
     def __init__(self, target: Location, *, overwrite: bool) -> None:
         self.target = target
         token = secrets.token_hex(4)
-        self.staging = target.sibling(".", f".partial-{token}")
+        self.draft = target.sibling(".", f".partial-{token}")
         self._old = target.sibling(".", f".replaced-{token}")
         self._overwrite = overwrite
         try:
@@ -87,7 +88,7 @@ class AtomicOutput(ABC):
             )
 
     def commit(self) -> None:
-        """Show the output under its name; what was there before goes.
+        """Show the output under its name, in place of one that was there before.
 
         Raises
         ------
@@ -121,7 +122,7 @@ class AtomicOutput(ABC):
 
     @abstractmethod
     def abort(self) -> None:
-        """Remove what was written; what was there before stays."""
+        """Remove the draft; an output that was there before stays."""
 
     @abstractmethod
     def _check_parent(self) -> None: ...
@@ -150,7 +151,7 @@ class _LocalOutput(AtomicOutput):
             )
 
     def _exists(self) -> bool:
-        # A dangling link is something, too.
+        # A dangling link exists as well, though what it names does not.
         return self.target.path.exists() or self.target.path.is_symlink()
 
     def _is_zarr(self) -> bool:
@@ -158,50 +159,50 @@ class _LocalOutput(AtomicOutput):
         return not path.is_symlink() and any((path / marker).is_file() for marker in MARKERS)
 
     def _prepare(self) -> None:
-        self.staging.path.mkdir()
+        self.draft.path.mkdir()
 
     def _replace(self) -> None:
-        settle(self.staging.path)
+        settle(self.draft.path)
         self._rename()
         settle_entry(self.target.path)
 
     def _rename(self) -> None:
         if not self._exists():
-            self.staging.path.rename(self.target.path)
+            self.draft.path.rename(self.target.path)
             return
         try:
             self.target.path.rename(self._old.path)
-            self.staging.path.rename(self.target.path)
+            self.draft.path.rename(self.target.path)
         except BaseException:
             if self._old.path.exists() and not self._exists():
                 self._old.path.rename(self.target.path)
             raise
-        # The output is in place, whether or not all of the old one can be removed.
+        # The output is in place even if not all of the old one can be removed.
         shutil.rmtree(self._old.path, ignore_errors=True)
 
     def abort(self) -> None:
-        """Remove the staging folder."""
-        shutil.rmtree(self.staging.path, ignore_errors=True)
+        """Remove the draft."""
+        shutil.rmtree(self.draft.path, ignore_errors=True)
 
 
 class _RemoteOutput(AtomicOutput):
     """Behind a URL, where nothing is renamed: objects are copied, metadata last.
 
-    Zarr's readers see no node until its ``zarr.json`` is there, so of what is written
-    or removed it is the last or the first, the root's last or first of all. While an
-    overwrite is under way there is for some seconds neither the old nor the new one.
+    Zarr's readers see no node until its ``zarr.json`` is there. So metadata are written last
+    and removed first, those of the root last or first of all. While an overwrite is under
+    way, there is for some seconds neither the old output nor the new one.
     """
 
     def _check_parent(self) -> None:
         self._fs, self._target = self.target.filesystem()
-        _, self._staging = self.staging.filesystem()
+        _, self._draft = self.draft.filesystem()
         _, self._aside = self._old.filesystem()
 
     def _exists(self) -> bool:
         self._fs.invalidate_cache()
         if not self._fs.exists(self._target):
             return False
-        # A note and no metadata: what a run left that was killed while it put its output there.
+        # A note without metadata was left by a run that was killed while it copied its draft.
         return not self._fs.exists(f"{self._target}/{_NOTE}") or self._is_zarr()
 
     def _is_zarr(self) -> bool:
@@ -209,16 +210,16 @@ class _RemoteOutput(AtomicOutput):
         return any(self._fs.exists(f"{self._target}/{marker}") for marker in MARKERS)
 
     def _prepare(self) -> None:
-        """Write something, as the only way to know whether that will be possible."""
+        """Write a note, which is the only way to learn whether anything can be written."""
         try:
-            self._fs.pipe_file(f"{self._staging}/{_NOTE}", _NOTE_TEXT)
+            self._fs.pipe_file(f"{self._draft}/{_NOTE}", _NOTE_TEXT)
         except FileNotFoundError as error:
             raise NotFoundError(
                 f"the bucket or folder of {self.target.name} does not exist; create it first"
             ) from cause_to_show(error)
 
     def _keys(self, path: str) -> tuple[list[str], list[str]]:
-        """Keys below a path: metadata, the root's first; and all others but the note."""
+        """Keys below a path: those of metadata, the root's first, and all others but the note."""
         self._fs.invalidate_cache()
         keys = [key[len(path) :] for key in self._fs.find(path)]
         metadata = [key for key in keys if key.rpartition("/")[2] in _METADATA]
@@ -242,7 +243,7 @@ class _RemoteOutput(AtomicOutput):
             self._fs.rm(f"{path}/{_NOTE}")
 
     def _discard(self, path: str, name: str) -> None:
-        """Remove what is of no use any more, or say that it is left."""
+        """Remove objects that are of no use any more, or warn that they are left."""
         try:
             self._remove(path)
         except OSError as error:
@@ -265,7 +266,7 @@ class _RemoteOutput(AtomicOutput):
         try:
             self._fs.pipe_file(f"{self._target}/{_NOTE}", _NOTE_TEXT)
             self._remove_old()
-            self._copy(self._staging, self._target)
+            self._copy(self._draft, self._target)
             self._fs.rm(f"{self._target}/{_NOTE}")
         except BaseException:
             self._remove(self._target)
@@ -274,11 +275,11 @@ class _RemoteOutput(AtomicOutput):
                 self._remove(self._aside)
             raise
         self._discard(self._aside, self._old.name)
-        self._discard(self._staging, self.staging.name)
+        self._discard(self._draft, self.draft.name)
 
     def abort(self) -> None:
-        """Remove the staging prefix."""
-        self._discard(self._staging, self.staging.name)
+        """Remove the objects of the draft."""
+        self._discard(self._draft, self.draft.name)
 
 
 def atomic_output(target: Location, *, overwrite: bool) -> AtomicOutput:
@@ -288,8 +289,8 @@ def atomic_output(target: Location, *, overwrite: bool) -> AtomicOutput:
     ----------
     target : Location
     overwrite : bool
-        Whether a Zarr array or group that is there may be replaced. Anything else
-        never is.
+        Whether a Zarr array or group that is there may be replaced. Anything else is never
+        replaced.
 
     Raises
     ------
@@ -307,6 +308,6 @@ def atomic_output(target: Location, *, overwrite: bool) -> AtomicOutput:
 def check_output(path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Refuse an output that could not be written later, before work starts.
 
-    Raises as :func:`atomic_output`.
+    It raises what :func:`atomic_output` raises.
     """
     atomic_output(Location.parse(path), overwrite=overwrite).abort()

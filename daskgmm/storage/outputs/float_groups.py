@@ -1,7 +1,7 @@
 """Groups of float64 arrays: small, written in one go, and read with suspicion.
 
-What models and checkpoints are. A group may come from anyone: metadata are checked before
-any array is read, and nothing that it holds is executed.
+Models and checkpoints are such groups. A group may come from anyone: its metadata are checked
+before any array is read, and nothing that it holds is executed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def write_group(
     *,
     shown: str,
 ) -> None:
-    """Write a group; ``shown`` is what errors call it.
+    """Write a group, which errors call ``shown``.
 
     Raises
     ------
@@ -72,12 +72,12 @@ class FloatGroup:
     ----------
     location : Location
     what : str
-        What it should be, for messages.
+        What the group should be, such as a model, for messages.
 
     Attributes
     ----------
     name : str
-        For messages; secrets are removed.
+        Name of the group for messages; secrets are removed.
     attributes : dict
 
     Raises
@@ -85,7 +85,7 @@ class FloatGroup:
     NotFoundError
         If nothing is there.
     ModelFormatError
-        If what is there is no group.
+        If there is something else than a group.
     StorageError
         If it cannot be read.
     """
@@ -104,12 +104,12 @@ class FloatGroup:
         self.attributes: dict[str, Any] = dict(group.attrs)
 
     def member(self, key: str) -> zarr.Array[Any]:
-        """An array of it, if it is safe to read.
+        """An array of the group, if it is safe to read.
 
         Raises
         ------
         ModelFormatError
-            If it is not there, or no float64 array of moderate size.
+            If it is not there, or is not a float64 array of moderate size.
         """
         try:
             array = self._group[key]
@@ -141,12 +141,12 @@ class FloatGroup:
         return array
 
     def values(self, key: str) -> NDArray[np.float64]:
-        """Numbers of an array of it.
+        """The numbers of an array of the group.
 
         Raises
         ------
         ModelFormatError
-            As :meth:`member`, or if what it takes in memory cannot be told from its size.
+            As :meth:`member`, or if its size in memory cannot be told from its stored size.
         DamagedDataError
             If a chunk is missing, of the wrong size, or fails its checksum.
         """
@@ -158,10 +158,10 @@ class FloatGroup:
         return read
 
     def _check_stored(self, array: zarr.Array[Any], key: str) -> None:
-        """Refuse what could be large in memory though small in the store.
+        """Refuse an array that could be large in memory though it is small in the store.
 
         A few kilobytes of a compressed chunk can decode to gigabytes, whatever shape the
-        metadata claim; only codecs that keep the size can be told from outside.
+        metadata claim. Only with codecs that keep the size is the decoded size known before.
         """
         name = f"{self.name}/{key}"
         codecs, grid = CodecChain(array), StoredGrid.of(array, name)

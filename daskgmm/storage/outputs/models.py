@@ -53,7 +53,7 @@ def save_model(
     """
     attributes, arrays = attributes_of(mixture, record), arrays_of(mixture)
     with atomic_output(Location.parse(path), overwrite=overwrite) as output:
-        write_group(output.staging, attributes, arrays, shown=output.target.name)
+        write_group(output.draft, attributes, arrays, shown=output.target.name)
 
 
 def attributes_of(mixture: Mixture, record: Mapping[str, Any]) -> dict[str, Any]:

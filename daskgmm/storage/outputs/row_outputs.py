@@ -28,8 +28,7 @@ _CHUNK_BYTES = 4 * 2**20
 def chunk_rows(n_rows: int, partition_rows: int, row_bytes: int) -> int:
     """Rows of a chunk such that every multiple of ``partition_rows`` is a chunk's edge.
 
-    Of the divisors of ``partition_rows``, the one that brings a chunk nearest to 4 MiB,
-    by ratio.
+    It is the divisor of ``partition_rows`` that brings a chunk nearest to 4 MiB, by ratio.
 
     Examples
     --------
@@ -51,7 +50,7 @@ class RowWriter:
     ----------
     array : zarr.Array
     name : str
-        Of the output, for messages.
+        Name of the output, for messages.
     """
 
     def __init__(self, array: zarr.Array[Any], name: str) -> None:
@@ -66,10 +65,10 @@ class RowWriter:
         Raises
         ------
         ValueError
-            If shape or dtype do not fit, or the block does not start and end at
-            chunks' edges: two tasks that share a chunk would overwrite each other.
+            If shape or dtype do not fit, or the block does not start and end at the edges
+            of chunks: two tasks that share a chunk would overwrite each other.
         StorageError
-            If the store refuses, or the output was finished or aborted.
+            If the store refuses, or the output has been finished or aborted.
         """
         n_rows, *columns = self._array.shape
         stop = start + len(values)
@@ -88,7 +87,7 @@ class RowWriter:
                 f"{self._name}: rows {start}:{stop} are not aligned to chunks of {rows} rows"
             )
         try:
-            # Zarr would create the folder anew and leave rubbish beside the output.
+            # Zarr would make the folder of an aborted output anew, and it would stay there.
             is_open = sync((self._array.store_path / "zarr.json").exists())
             if is_open:
                 self._array[start:stop] = values
@@ -108,15 +107,15 @@ class RowWriter:
 class RowOutput:
     """A Zarr array of one result per row, which appears when all of it is written.
 
-    Made by :meth:`create`. As a context manager it commits on success and aborts on
+    It is made by :meth:`create`. As a context manager it commits on success and aborts on
     anything else, KeyboardInterrupt included.
 
     Attributes
     ----------
     name : str
-        What messages call it.
+        Name of the output, for messages.
     writer : RowWriter
-        For the tasks.
+        Writes the blocks; tasks carry it.
     """
 
     def __init__(self, output: AtomicOutput, array: zarr.Array[Any]) -> None:
@@ -144,10 +143,10 @@ class RowOutput:
             Path or URL; its folder must exist.
         n_rows : int
         columns : int, optional
-            One-dimensional if None.
+            The output is one-dimensional if None.
         dtype : dtype
         partition_rows : int
-            Writes start and end at multiples of it, or at the end.
+            Rows of a write: each starts and ends at a multiple of it, or ends with the rows.
         overwrite : bool, default=False
             Whether a Zarr array or group that is there may be replaced.
 
@@ -165,13 +164,13 @@ class RowOutput:
         output = atomic_output(Location.parse(path), overwrite=overwrite)
         try:
             array = zarr.create_array(
-                output.staging.store(read_only=False),
+                output.draft.store(read_only=False),
                 shape=(n_rows, *tail),
                 chunks=(chunk_rows(n_rows, partition_rows, row_bytes), *tail),
                 dtype=dtype,
                 zarr_format=3,
                 compressors=[ZstdCodec(level=1), Crc32cCodec()],
-                # A chunk left out cannot be told from a chunk lost.
+                # A chunk that is left out could not be told from a chunk that is lost.
                 config={"write_empty_chunks": True},
             )
         except BaseException as error:
@@ -189,8 +188,8 @@ class RowOutput:
         Raises
         ------
         StorageError
-            If rows were never written, or it cannot be renamed. Nothing is left then,
-            and what was there before is.
+            If rows were never written, or the output cannot be renamed. Nothing of it is left
+            then, and an output that was there before still is.
         """
         try:
             self._check_complete()

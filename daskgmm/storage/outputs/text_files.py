@@ -52,14 +52,14 @@ def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = Fal
             fs, target = place.filesystem()
             fs.pipe_file(target, text.encode())
             return
-        staging = place.sibling(".", f".partial-{secrets.token_hex(4)}").path
+        draft = place.sibling(".", f".partial-{secrets.token_hex(4)}").path
         try:
-            staging.write_text(text, encoding="utf-8")
-            settle(staging)
-            staging.replace(place.path)
+            draft.write_text(text, encoding="utf-8")
+            settle(draft)
+            draft.replace(place.path)
             settle_entry(place.path)
         finally:
-            staging.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
             f"{place.name} cannot be written: {one_line(error)}; check permissions and space"

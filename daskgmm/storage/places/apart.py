@@ -13,7 +13,7 @@ __all__ = ["enclosing_node", "first_overlap", "is_lasting"]
 
 
 def first_overlap(places: Sequence[Location]) -> tuple[int, int] | None:
-    """Indices of the first two places that are the same, or of which one is in the other."""
+    """Indices of the first two places of which one is, or is inside, the other."""
     resolved = [_resolved(place) for place in places]
     for i, one in enumerate(resolved):
         for j, other in enumerate(resolved[:i]):
@@ -23,16 +23,16 @@ def first_overlap(places: Sequence[Location]) -> tuple[int, int] | None:
 
 
 def enclosing_node(file: str | os.PathLike[str]) -> Path | None:
-    """The Zarr array or group on a local disk that a local file is in, if it is in one."""
+    """The Zarr array or group on a local disk that a local file is inside, if any."""
     parents = Path(file).expanduser().resolve().parents
     return next((p for p in parents if any((p / m).is_file() for m in MARKERS)), None)
 
 
 def is_lasting(place: Location) -> bool:
-    """Whether what is written there outlives this process."""
+    """Whether an output there outlives this process."""
     return not place.address.startswith("memory://")
 
 
 def _resolved(place: Location) -> Path:
-    """One path for each place, however it is written: links followed, file:// taken off."""
+    """The path of a place with links followed, the same however the place is written."""
     return place.path.resolve() if place.is_local else Path(place.name)

@@ -1,4 +1,4 @@
-"""Durable: what survives a power failure, before something else says that it is there."""
+"""Durability: files reach the disk before anything else says that they are there."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _AT_ONCE = 8
 
 
 def settle(path: Path) -> None:
-    """Have a file, or a folder with all that is in it, reach the disk.
+    """Make a file, or a folder with all that is in it, survive a power failure.
 
     Raises
     ------
     OSError
-        If the disk is full or fails, which may show only now.
+        If the disk is full or fails; for data that were only cached this shows here.
     """
     if not path.is_dir():
         _sync(path)
         return
     folders = [Path(folder) for folder, _, _ in os.walk(path)]
     files = (entry for folder in folders for entry in folder.iterdir() if not entry.is_dir())
-    with ThreadPoolExecutor(_AT_ONCE) as pool:  # it is waiting, mostly
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # each mostly waits for the disk
         for _ in pool.map(_sync, files):
             pass
     for folder in reversed(folders):
@@ -32,7 +32,7 @@ def settle(path: Path) -> None:
 
 
 def settle_entry(path: Path) -> None:
-    """Have the name of what was renamed reach the disk."""
+    """Make the new name of a renamed file or folder survive a power failure."""
     _sync(path.parent)
 
 

@@ -1,9 +1,10 @@
 """Holding: one process at a time works with a folder, and one that is killed lets go.
 
-A folder on a disk is held by a lock of the system, which ends with the process. Where the
-file system has none, nothing is held. Behind a URL there is a small object that its owner
-replaces every few seconds, so that nobody's clock matters: whoever finds it looks whether it
-changes. If it does, somebody is at work; if it does not for some time, its owner was killed.
+A folder on a disk is held by a lock of the operating system, which ends with the process.
+Where the file system has no locks, nothing is held. Behind a URL there is a small object that
+its owner replaces every few seconds. Whoever finds it watches whether it changes, so that no
+two clocks need to agree: if it changes, its owner is at work; if it does not for some time,
+its owner was killed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from daskgmm.storage.places.pointer import NO_LOCKS, read_pointer, swap_pointer
 __all__ = ["held"]
 
 _BEAT = 10.0
+"""Seconds after which an owner gives its next sign."""
 _SILENCE = 40.0
 """Seconds after which an owner that gave no sign is taken for dead."""
 
@@ -37,13 +39,13 @@ def held(folder: Location, name: str = "running") -> Iterator[None]:
     ----------
     folder : Location
     name : str
-        For what: by each name it can be held once. What it is held by, ``.NAME.lock`` in it
-        or the object ``.NAME``, has that.
+        Purpose for which it is held; for each, one process can hold it. The lock file
+        ``.NAME.lock`` in it, or the object ``.NAME``, is called by it.
 
     Raises
     ------
     JobRunningError
-        If another process does.
+        If another process holds it.
     StorageError
         If nothing can be written there.
     """
@@ -90,12 +92,12 @@ def _leased(folder: Location, name: str) -> Iterator[None]:
         while not ended.wait(_BEAT):
             try:
                 lease.renew()
-            except (
-                PointerMovedError
-            ):  # taken for dead; whose checkpoint counts, its pointer decides
+            except PointerMovedError:
+                # Another process took this one for dead. The pointer of the checkpoints decides
+                # which of the two goes on.
                 return
-            except DaskGMMError:  # the service is away, for others as well
-                continue
+            except DaskGMMError:
+                continue  # while the service is away nobody else can take the folder either
 
     thread = threading.Thread(target=beat, name=f"{name}-lease", daemon=True)
     thread.start()
@@ -135,6 +137,6 @@ class _Lease:
         self._text = text
 
     def end(self) -> None:
-        with suppress(DaskGMMError, OSError):  # it will be silent, which says the same
+        with suppress(DaskGMMError, OSError):  # an object that no longer changes does no harm
             if read_pointer(self._place) == self._text:
                 self._place.remove()

@@ -6,7 +6,6 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 from urllib.parse import unquote
 
 from zarr.abc.store import Store
@@ -30,9 +29,9 @@ class Location:
     Parameters
     ----------
     address : str
-        Absolute path, so that a worker in another folder finds it, or the URL.
+        The absolute path, so that a worker in another folder finds it, or the URL.
     name : str
-        What messages call it: as the user wrote it.
+        The path or URL as the user wrote it, for messages.
     is_local : bool
     """
 
@@ -58,7 +57,7 @@ class Location:
         if "://" in text or "::" in text:
             url = text.rstrip("/")
             if redacted(url) != url:
-                # It would travel in task graphs and be written into records.
+                # A secret in the URL would travel in task graphs and be written into records.
                 raise ParameterError(
                     f"{redacted(url)}: user, password and query have no place in a URL; let the "
                     "environment hold credentials (AWS_ACCESS_KEY_ID, FSSPEC_HTTP_... and the "
@@ -74,7 +73,7 @@ class Location:
         return Path(self.address)
 
     def sibling(self, prefix: str, suffix: str) -> Location:
-        """The location beside this one whose last part is ``prefix + last part + suffix``."""
+        """The location in the same folder whose name is ``prefix + name + suffix``."""
 
         def beside(address: str) -> str:
             parent, slash, last = address.rpartition("/")
@@ -95,7 +94,7 @@ class Location:
         return bool(fs.exists(path))
 
     def children(self) -> list[str]:
-        """Names of what lies directly below this one; none if it is not there."""
+        """Names of the files and folders directly below; none if the folder is not there."""
         if self.is_local:
             return sorted(p.name for p in self.path.iterdir()) if self.path.is_dir() else []
         fs, path = self.filesystem()
@@ -107,12 +106,12 @@ class Location:
         return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
 
     def make_folder(self) -> None:
-        """Make it a folder, and those above it; object stores have none.
+        """Make this folder and those above it; object stores need none.
 
         Raises
         ------
         StorageError
-            If it cannot be one.
+            If it cannot be made.
         """
         if not self.is_local:
             return
@@ -146,17 +145,17 @@ class Location:
         return RemoteFileSystem(store.fs, timeout, is_own=is_plain), store.path
 
     def store(self, *, read_only: bool = True) -> Store:
-        """A Zarr store rooted here; a local file that ends in .zip is one."""
+        """A Zarr store rooted here, or in a local file whose name ends in .zip."""
         if not self.is_local:
             fs, path = self.filesystem()
-            return FsspecStore(cast("Any", fs), read_only=read_only, path=path)
+            return FsspecStore(fs, read_only=read_only, path=path)
         if read_only and self.path.suffix == ".zip":
             return ZipStore(self.path, mode="r", read_only=True)
         return LocalStore(self.path, read_only=read_only)
 
 
 class _Translated:
-    """Errors of fsspec about a URL as ours."""
+    """A context that turns errors of fsspec about a URL into ours."""
 
     def __init__(self, name: str, protocol: str) -> None:
         self._name = name

@@ -1,7 +1,7 @@
 """Patience: what fails for a while is tried again, until it works or has taken too long.
 
 Services restart and network file systems lose their server for a moment. A fit of hours
-must not end by that, nor hang when what is away stays away.
+must not fail because of that, nor hang where a service does not come back.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ __all__ = [
 ]
 
 TIMEOUT_VARIABLE = "DASKGMM_STORAGE_TIMEOUT"
-"""Environment variable: seconds that a store may be away."""
+"""Name of the environment variable that holds the seconds that a store may be away."""
 
 _TIMEOUT = 60.0
 _LONGEST_WAIT = 10.0
 _FIRST_WAIT = 0.25
-"""For a service."""
+"""Seconds before a service is asked again."""
 _FIRST_LOCAL_WAIT = 0.01
-"""For a file system: a stale handle, say, is gone when the file is opened again."""
+"""Seconds before a file system is: opening the file again cures a stale handle, say."""
 _TRANSIENT = frozenset(
     getattr(errno, name)
     for name in (
-        # What NFS, Lustre and FUSE answer while a server restarts or a mount is taken over.
+        # NFS, Lustre and FUSE raise these while a server restarts or a mount is taken over.
         *("ESTALE", "EIO", "EREMOTEIO", "ETIMEDOUT", "EAGAIN", "EBUSY", "EINTR", "ENOLINK"),
         *("ECONNRESET", "ECONNABORTED", "ECONNREFUSED", "ENOTCONN", "ESHUTDOWN", "EPIPE"),
         *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENETRESET"),
@@ -53,11 +53,11 @@ _jitter = random.Random()
 _away: set[str] = set()
 """Places that were waited for in vain and have not answered since.
 
-Not waited for again: what is cleaned up, and tasks that are tried again, would make
-minutes of one.
+They are not waited for again: cleaning up, and tasks that are tried again, would each take
+another minute.
 """
 _told: set[str] = set()
-"""Places that a warning was given of."""
+"""Places that have been warned of."""
 
 T = TypeVar("T")
 
@@ -83,16 +83,16 @@ def storage_timeout() -> float:
 
 
 class Tries:
-    """The tries of one call, from its begin.
+    """The tries of one call, counted from its beginning.
 
     Parameters
     ----------
     place : str
-        What answers or does not: those that wait for the same one share what they know.
+        Name of what should answer. Calls to the same place share whether it does.
     timeout : float
-        Seconds after which it is given up. Two tries are made at least.
+        Seconds after which the call is given up. At least two tries are made.
     first_wait : float
-        Seconds, at most, between the first two.
+        Most seconds between the first two tries.
     """
 
     def __init__(self, place: str, timeout: float, first_wait: float = _FIRST_WAIT) -> None:
@@ -101,14 +101,22 @@ class Tries:
         self._n_failed = 0
 
     def failed(self, shown: str, error: Exception) -> float:
-        """Seconds to wait before the next try: doubling, and scattered.
+        """Seconds to wait before the next try.
 
-        Scattered so that clients do not come in step.
+        They double from try to try, and are drawn at random around that, so that many
+        clients do not try at the same moments.
+
+        Parameters
+        ----------
+        shown : str
+            What could not be had, for messages.
+        error : Exception
+            The error of this try.
 
         Raises
         ------
         UnreachableError
-            If it has taken too long; ``shown`` is what could not be had.
+            If the tries have taken too long.
         """
         self._n_failed += 1
         longest = min(self._first_wait * 2 ** (self._n_failed - 1), _LONGEST_WAIT)
@@ -134,7 +142,7 @@ class Tries:
 
 
 def tell_once(place: str, message: str) -> None:
-    """Warn of a place, unless that was done before."""
+    """Warn of a place, unless it has been warned of before."""
     if place in _told:
         return
     _told.add(place)
@@ -147,26 +155,26 @@ def tell_again(place: str) -> None:
 
 
 def _is_transient(error: OSError) -> bool:
-    # An error of ours has no number: what raised it has been patient itself.
+    # Errors of ours have no number: whoever raised one has been patient already.
     return error.errno in _TRANSIENT
 
 
 def patiently(read: Callable[[], T], place: str, timeout: float, shown: str) -> T:
-    """What ``read`` gives, on a local file system that may be away for a while.
+    """The result of ``read``, on a local file system that may be away for a while.
 
     Parameters
     ----------
     read : callable
         May be called again.
     place, timeout
-        As of :class:`Tries`.
+        As in :class:`Tries`.
     shown : str
         What is read, for messages.
 
     Raises
     ------
     UnreachableError
-        If it stays away. What is no matter of time comes as it is.
+        If the file system stays away. Errors that time does not cure are raised as they are.
     """
     tries = Tries(place, timeout, _FIRST_LOCAL_WAIT)
     while True:
@@ -185,7 +193,7 @@ def patiently(read: Callable[[], T], place: str, timeout: float, shown: str) -> 
 async def patiently_async(
     read: Callable[[], Awaitable[T]], place: str, timeout: float, shown: str
 ) -> T:
-    """As :func:`patiently`, and others go on meanwhile."""
+    """Do as :func:`patiently`, while other coroutines go on."""
     tries = Tries(place, timeout, _FIRST_LOCAL_WAIT)
     while True:
         try:

@@ -24,6 +24,7 @@ from daskgmm.storage.places.patience import tell_once
 __all__ = ["NO_LOCKS", "read_pointer", "swap_pointer"]
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+"""Errors by which a file system says that it has no locks."""
 
 
 def read_pointer(place: Location) -> str | None:
@@ -54,20 +55,20 @@ def read_pointer(place: Location) -> str | None:
 def swap_pointer(place: Location, new: str, expected: str | None) -> None:
     """Put ``new`` where ``expected`` is; None means that nothing is there.
 
-    Of several writers that expect the same, one wins: locally by a lock on a file
-    ``.NAME.lock`` beside it, which stays there (where the file system has no locks,
-    two writers within a millisecond can both believe to have won); on S3 and Azure by a
-    conditional put. GCS is asked for the condition only where nothing is expected
-    (gcsfs knows no other); otherwise the text is compared and then put, as on other file
-    systems, and a writer that comes in between is overwritten.
+    If several writers expect the same text, one of them wins. On a local disk a lock on a
+    file ``.NAME.lock`` sees to that; it stays there. Where the file system has no locks, two
+    writers within a millisecond can both believe that they have won. On S3 and Azure it is a
+    conditional put. On GCS it is one only where nothing is expected, because gcsfs has no
+    other condition. There otherwise, and on other file systems, the text is compared and
+    then put, and a writer that comes in between is overwritten.
 
     Parameters
     ----------
     place : Location
         Its folder must exist.
     new : str
-        Different for each writer and swap, by a random part say: a put whose answer was
-        lost on the way is recognised by its text.
+        Text that no other writer and no other swap has, by a random part for instance: a
+        put whose answer was lost on the way is recognised by it.
     expected : str or None
 
     Raises
@@ -75,7 +76,7 @@ def swap_pointer(place: Location, new: str, expected: str | None) -> None:
     PointerMovedError
         If something else is there.
     StorageError
-        If it cannot be written, or not be told whether it was.
+        If it cannot be written, or if it is not known whether it was.
 
     Warns
     -----
@@ -130,7 +131,7 @@ def _swap_local(place: Location, new: str, expected: str | None) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file. It is never removed: another may be waiting for it."""
+    """Hold the lock of a file, which is never removed: another process may wait for it."""
     with path.open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -154,7 +155,7 @@ def _swap_remote(place: Location, new: str, expected: str | None) -> None:
     fs, path = place.filesystem()
     condition: dict[str, Any] = {"mode": "create"}
     if expected is not None:
-        # Before the text is read: should it change in between, the put fails.
+        # Asked for before the text is read, so that the put fails if it changes in between.
         fs.invalidate_cache()
         condition = _condition(fs, path, place)
     _check(place, read_pointer(place), expected)
@@ -169,7 +170,7 @@ def _swap_remote(place: Location, new: str, expected: str | None) -> None:
 
 
 def _condition(fs: Any, path: str, place: Location) -> dict[str, Any]:
-    """What makes a put fail if the object is not the one that is there now."""
+    """Arguments of a put that make it fail if the object has been replaced meanwhile."""
     condition = fs.service.condition
     if condition is None:
         scheme = place.address.partition("://")[0]

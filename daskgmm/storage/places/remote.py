@@ -28,13 +28,9 @@ from daskgmm.storage.places.services import service_of
 
 __all__ = ["RemoteFileSystem", "patient_store"]
 
-_CALLS = frozenset(
-    {"_cat_file", "_cp_file", "_exists", "_find", "_info", "_ls", "_pipe_file", "_rm"}
-    | {"_cat_ranges"}
-)
 _COPIES_AT_ONCE = 32
 _ANSWERS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
-"""Not failures: what callers, Zarr among them, ask about."""
+"""Errors that are answers and no failures: callers, Zarr among them, expect them."""
 
 _TRANSIENT_STATUS = frozenset({408, 409, 425, 429, *range(500, 600)} - {501, 505})
 _DENIED_STATUS = frozenset({401, 403})
@@ -49,7 +45,7 @@ _TRANSIENT = frozenset(
 )
 """Names of exceptions, or of their bases, after which the next try may work.
 
-By name, because most of these libraries are not installed.
+They are known by name, because most of the libraries that define them are not installed.
 """
 _DENIED = frozenset(
     {"PermissionError", "NoCredentialsError", "PartialCredentialsError", "NoAuthTokenError"}
@@ -63,30 +59,53 @@ _SECRET_OPTION = re.compile(
 T = TypeVar("T")
 
 
+def _both_forms(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The coroutine ``name`` of a file system behind patience, and the same as a plain call."""
+
+    async def patient(self: RemoteFileSystem, *args: Any, **options: Any) -> Any:
+        return await self._call(name, args, options)
+
+    def blocking(self: RemoteFileSystem, *args: Any, **options: Any) -> Any:
+        return _blocking(self._call(name, args, options))
+
+    return patient, blocking
+
+
 class RemoteFileSystem:
     """An asynchronous fsspec file system, behind patience and discretion.
 
-    It has the coroutines of fsspec that daskgmm and zarr.storage.FsspecStore use, such
-    as ``_cat_file``, and for each a function without the underscore that blocks. All
-    else is the file system's own. Pickled, it is the class and the options that are no
-    secrets: whoever opens it again takes credentials from the environment.
+    It has the coroutines of fsspec that daskgmm and zarr.storage.FsspecStore call, such as
+    ``_cat_file``, and each of them without the underscore as a function that blocks. All
+    other attributes are those of the file system itself. Pickled, it is the class and the
+    options that are no secrets: whoever opens it again takes credentials from the
+    environment.
 
     Parameters
     ----------
     fs : fsspec.asyn.AsyncFileSystem
         Made with ``asynchronous=True``.
     timeout : float
-        Seconds from the begin of a call until it is given up. One that is in progress
-        then is not cut short; each is tried twice at least.
+        Seconds from the beginning of a call until it is given up. A try that is in progress
+        then is not cut short, and at least two tries are made.
     is_own : bool
-        Whether ``fs`` was made with daskgmm's own options, thus is nobody else's.
+        Whether ``fs`` was made with daskgmm's own options, so that nobody else uses it.
 
     Raises
     ------
     StorageError
-        By each call that fails in the end. FileNotFoundError and FileExistsError come
-        as they are.
+        Each call raises it that fails in the end. FileNotFoundError and FileExistsError are
+        raised as they are.
     """
+
+    _cat_file, cat_file = _both_forms("_cat_file")
+    _cat_ranges, cat_ranges = _both_forms("_cat_ranges")
+    _cp_file, cp_file = _both_forms("_cp_file")
+    _exists, exists = _both_forms("_exists")
+    _find, find = _both_forms("_find")
+    _info, info = _both_forms("_info")
+    _ls, ls = _both_forms("_ls")
+    _pipe_file, pipe_file = _both_forms("_pipe_file")
+    _rm, rm = _both_forms("_rm")
 
     def __init__(self, fs: Any, timeout: float, *, is_own: bool) -> None:
         self._fs = fs
@@ -107,20 +126,16 @@ class RemoteFileSystem:
         return _reopened, (_WithoutSecrets(self._fs), self._timeout, self._is_own)
 
     def __getattr__(self, name: str) -> Any:
-        if name in _CALLS:
-
-            async def patient(*args: Any, **options: Any) -> Any:
-                return await self._call(name, args, options)
-
-            return patient
-        if f"_{name}" in _CALLS:
-            return lambda *args, **options: _blocking(self._call(f"_{name}", args, options))
+        # What FsspecStore asks of a file system beside its coroutines: async_impl, say.
         return getattr(self._fs, name)
 
     def copy_all(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Copy objects, each from its first path to its second, many at a time.
 
-        Where several fail, the error is the first one's.
+        Raises
+        ------
+        StorageError
+            The error of one of those that failed.
         """
         _blocking(self._copy_all(pairs))
 
@@ -136,7 +151,7 @@ class RemoteFileSystem:
                 for source, target in pairs:
                     group.create_task(copy(source, target))
         except ExceptionGroup as failed:
-            # Whoever shows it has one line; all copies that failed did so for one reason.
+            # An error is shown on one line, and copies that fail together do so for one reason.
             errors = failed.exceptions
             raise next((e for e in errors if isinstance(e, StorageError)), errors[0]) from failed
 
@@ -181,7 +196,7 @@ def patient_store(store: Store) -> Store:
     """``store`` behind a :class:`RemoteFileSystem`, if it is one that a user made of fsspec."""
     if not isinstance(store, FsspecStore) or isinstance(store.fs, RemoteFileSystem):
         return store
-    fs: Any = RemoteFileSystem(store.fs, storage_timeout(), is_own=False)
+    fs = RemoteFileSystem(store.fs, storage_timeout(), is_own=False)
     return FsspecStore(fs, store.read_only, store.path, store.allowed_exceptions)
 
 
@@ -192,7 +207,7 @@ _to_close: weakref.WeakKeyDictionary[Any, Callable[[Any], Awaitable[None]]] = (
 
 @atexit.register
 def _close() -> None:
-    """Close connections while there is a loop to do it in; aiohttp would complain at exit."""
+    """Close connections while there is an event loop; aiohttp would complain at exit."""
 
     async def close() -> None:
         await asyncio.gather(*(c(fs) for fs, c in _to_close.items()), return_exceptions=True)
@@ -202,7 +217,7 @@ def _close() -> None:
 
 
 def _blocking(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The coroutine's result; interrupted, nothing of it goes on behind the caller's back."""
+    """Run a coroutine to its end; if the caller is interrupted, cancel it and wait for that."""
 
     async def begun() -> asyncio.Task[T]:
         return asyncio.create_task(coroutine)
@@ -229,7 +244,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _status(error: BaseException) -> int | None:
-    """HTTP status, as botocore, gcsfs, aiohttp and Azure keep it."""
+    """The HTTP status that an error of botocore, gcsfs, aiohttp or Azure has."""
     response = getattr(error, "response", None)
     if isinstance(response, Mapping):
         return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -241,6 +256,7 @@ def _status(error: BaseException) -> int | None:
 
 
 def _is_like(error: Exception, names: frozenset[str], statuses: frozenset[int]) -> bool:
+    """Whether an error or one of its causes has such a status or such a class."""
     return any(
         _status(cause) in statuses or not names.isdisjoint(c.__name__ for c in type(cause).__mro__)
         for cause in _causes(error)

@@ -1,4 +1,4 @@
-"""Services: what is particular to each object store. To know another, add a row."""
+"""Services: what is particular to each object store. Another one is another row."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ class Service:
     Attributes
     ----------
     extra : str or None
-        Which of daskgmm's extras brings its library.
+        Name of the optional dependencies that bring its library.
     credentials : str
-        Where it looks for credentials, for messages.
+        Text for messages: where it looks for credentials.
     options : callable
-        Seconds to be waited for an answer in all -> options of its file system. They
-        hold no secrets.
+        Gives the options of its file system, from the seconds to wait for an answer in
+        all. They hold no secrets.
     attributes : mapping
-        To be set on a file system made with these options.
+        Attributes that are set on a file system made with these options.
     condition : callable, optional
-        What is known of an object -> arguments of a put that fails if the object is
-        another by then. None where the file system has no such arguments.
+        Gives arguments of a put that fails if the object has been replaced, from what is
+        known of the object. None where the file system has no such arguments.
     close : callable, optional
-        File system -> coroutine that closes its connections, where nobody else does.
+        Gives a coroutine that closes the connections of a file system, where nobody else
+        closes them.
     """
 
     extra: str | None = None
@@ -47,14 +48,14 @@ async def _s3_close(fs: Any) -> None:
 
 def _s3_options(seconds: float) -> dict[str, Any]:
     return {
-        # Otherwise each read asks first how long the object is.
+        # With more, each read first asks how long the object is.
         "max_concurrency": 1,
-        # Others write as well: a listing kept is a listing out of date.
+        # Others write as well, so a listing that is kept is soon out of date.
         "use_listings_cache": False,
         "config_kwargs": {
             "connect_timeout": seconds / 12,
             "read_timeout": seconds / 4,
-            # Trying again is for one layer, which knows the time in all.
+            # Only RemoteFileSystem tries again, because it knows how long that may take.
             "retries": {"mode": "standard", "total_max_attempts": 1},
             # All threads of a process share the connections; 10 is the default.
             "max_pool_connections": 64,
@@ -87,7 +88,7 @@ _AZURE = Service(
     credentials="AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or another of adlfs's",
     condition=_azure_condition,
 )
-# No other process sees it.
+# No other process sees this store, so nobody can replace anything in between.
 _MEMORY = Service(condition=lambda info: {})
 _OTHER = Service()
 
@@ -97,9 +98,9 @@ _SERVICES = {
     **dict.fromkeys(("gs", "gcs"), _GCS),
     **dict.fromkeys(("az", "abfs", "abfss", "adl"), _AZURE),
 }
-"""By protocol, as in a URL."""
+"""Services by the protocol that a URL begins with."""
 
 
 def service_of(protocol: str) -> Service:
-    """What is known of a protocol."""
+    """The service behind a protocol."""
     return _SERVICES.get(protocol, _OTHER)

@@ -77,7 +77,7 @@ class CheckedArray:
         Warns
         -----
         DaskGMMWarning
-            If it failed and then worked: once, until the array is opened anew.
+            Once until the array is opened anew, if a read failed and then worked.
         """
         try:
             self.array.get_basic_selection(selection, out=NDBuffer.from_numpy_array(out))
@@ -91,9 +91,9 @@ class CheckedArray:
     ) -> None:
         """Fill ``out`` chunk after chunk, or say what is wrong.
 
-        Chunks are read concurrently, so which one failed first is a matter of luck;
-        this names the first by position. Where none fails now, what failed was the way
-        from the disk, and what was read now has passed the same checks.
+        Chunks are read concurrently, so which one failed first is a matter of luck; here the
+        first one by position is named. If none fails now, the fault was on the way from the
+        disk, and the values that are read now have passed the same checks.
         """
         for coords in self.grid.meeting(selection):
             part = tuple(
@@ -119,7 +119,7 @@ class CheckedArray:
     def _diagnosis(
         self, coords: tuple[int, ...], cause: Exception
     ) -> DamagedDataError | StorageError:
-        """What is wrong with a chunk that could not be read twice."""
+        """The error of a chunk that could not be read twice."""
         rows, *_ = self.grid.region(coords)
         key = self.grid.key(coords)
         where = f"array {self.name}: chunk {key!r} (rows {rows.start}:{rows.stop})"

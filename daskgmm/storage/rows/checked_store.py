@@ -32,19 +32,19 @@ class CheckedStore(WrapperStore[Store]):
     """Raises where zarr would silently read fill values.
 
     Zarr takes a chunk that is absent, or a shard of zero bytes, for one that was never
-    written. Here the former is an error unless ``missing_chunks`` is ``"fill"``, the
-    latter always, so that damage that happens while a fit runs is seen in the pass
+    written. Here an absent chunk is an error unless ``missing_chunks`` is ``"fill"``, and an
+    empty one always is, so that damage that happens while a fit runs is seen in the pass
     that meets it. A store that is away for a moment is waited for.
 
     Parameters
     ----------
     store : zarr.abc.store.Store
     name : str
-        Of the array, for messages.
+        Name of the array, for messages.
     missing_chunks : {"error", "fill"}
     is_whole : callable, optional
-        Test of a chunk's bytes, for codecs that do not see truncation themselves;
-        it travels with the store, so it must pickle.
+        Test of a chunk's bytes, for codecs that do not notice truncation. It travels with
+        the store, so it must pickle.
     """
 
     def __init__(
@@ -101,7 +101,13 @@ class CheckedStore(WrapperStore[Store]):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """Value under ``key``, checked if it is a chunk."""
+        """The value under ``key``, checked if it is a chunk.
+
+        Raises
+        ------
+        DamagedDataError
+            If a chunk is missing, empty or truncated.
+        """
 
         def read() -> Awaitable[Buffer | None]:
             return self._store.get(key, prototype, byte_range)
@@ -117,7 +123,7 @@ class CheckedStore(WrapperStore[Store]):
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        """As :meth:`get`, for codec pipelines that read without an event loop."""
+        """Do as :meth:`get`, for codec pipelines that read without an event loop."""
         store: Any = self._store
 
         def read() -> Buffer | None:
@@ -129,6 +135,6 @@ class CheckedStore(WrapperStore[Store]):
 
     def get_ranges(self, *args: Any, **options: Any) -> Any:
         """Several ranges of one value, each read with :meth:`get` (zarr 3.2 and later)."""
-        # WrapperStore would ask the wrapped store, and the check would be passed by.
+        # WrapperStore would ask the wrapped store, which checks nothing.
         unwrapped: Any = super(WrapperStore, self)
         return unwrapped.get_ranges(*args, **options)

@@ -20,7 +20,7 @@ _SAME_SIZE = frozenset({"bytes", "transpose", "shuffle", *_CHECKSUM_BYTES})
 _ALWAYS: Callable[[Mapping[str, Any]], bool] = lambda configuration: True  # noqa: E731
 _CHECKS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     **dict.fromkeys(_CHECKSUM_BYTES, _ALWAYS),
-    # Formats with a checksum of their own, which their decoders verify.
+    # These formats have a checksum of their own, which their decoders verify.
     **dict.fromkeys(("gzip", "zlib", "bz2"), _ALWAYS),
     "zstd": lambda configuration: bool(configuration.get("checksum")),
     # LZMA's container is .xz (1) unless said otherwise, its check CRC64 unless none (0).
@@ -31,7 +31,7 @@ _CHECKS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
 def _blosc_is_whole(chunk: bytes) -> bool:
     """Whether a Blosc chunk is as long as its header (bytes 12 to 16) says.
 
-    Numcodecs does not ask, and Blosc then reads beyond the end of the buffer.
+    Numcodecs does not check it, and Blosc then reads beyond the end of the buffer.
     """
     return len(chunk) >= 16 and int.from_bytes(chunk[12:16], "little") == len(chunk)
 
@@ -39,8 +39,8 @@ def _blosc_is_whole(chunk: bytes) -> bool:
 def _shard_is_whole(n_inner: int, shard: bytes) -> bool:
     """Whether a shard that begins with its index is as long as the index says.
 
-    One that ends with it cannot be read at all when truncated; this one can, and the
-    decoder of an inner chunk may miss it.
+    A truncated shard that ends with its index cannot be read at all. One that begins with
+    it can, and the decoder of an inner chunk may not notice.
     """
     index = np.frombuffer(shard[: 16 * n_inner], dtype="<u8")
     if len(index) < 2 * n_inner:
@@ -54,7 +54,7 @@ _WHOLE_CHECKS: dict[str, WholeCheck] = {"blosc": _blosc_is_whole}
 
 
 def _walk(specs: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Name and configuration of codecs in v2 or v3 form, those inside a shard after it."""
+    """Names and configurations of codecs in v2 or v3 form, those inside a shard after it."""
     for spec in specs or ():
         if "id" in spec:
             yield spec["id"], spec
@@ -71,7 +71,7 @@ class CodecChain:
     Attributes
     ----------
     names : tuple of str
-        In order of encoding, without the prefix ``numcodecs.``.
+        Names of the codecs in order of encoding, without the prefix ``numcodecs.``.
     """
 
     def __init__(self, array: zarr.Array[Any]) -> None:
@@ -92,7 +92,7 @@ class CodecChain:
 
     @property
     def checksum_at_end(self) -> int:
-        """Bytes at the end of a stored object that are a checksum of all before; 0 if none are."""
+        """Bytes at the end of a stored object that are a checksum of the bytes before them."""
         if self._array.metadata.zarr_format == 2 or "sharding_indexed" in self.names:
             return 0
         return _CHECKSUM_BYTES["crc32c"] if self.names[-1:] == ("crc32c",) else 0

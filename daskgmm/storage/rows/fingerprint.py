@@ -14,15 +14,26 @@ from daskgmm.em.rows import Source
 __all__ = ["fingerprint_of"]
 
 _DIGITS = 16
-"""Of each hash: enough against accidents, and a message can show both."""
+"""Digits of each hash that are kept: enough against accidents, and short enough to show."""
 
 
 def fingerprint_of(source: Source, layout: Any, versions: Sequence[str | None]) -> str:
-    """Two hashes: ``ROWS written VERSIONS``.
+    """Two hashes that tell whether rows are still those that were seen: ``ROWS written VERSIONS``.
 
-    The first is of shape, dtype, ``layout`` (plain JSON) and the first, middle and last
-    row; the second of what tells each stored object from another one of the same size: a
-    checksum, or when it was written.
+    Parameters
+    ----------
+    source : Source
+    layout : plain JSON
+        How the rows are stored: chunks, codecs, sizes.
+    versions : sequence of str or None
+        For each stored object its checksum, or the time when it was written, by which it
+        differs from another one of the same size.
+
+    Returns
+    -------
+    str
+        The first hash is over shape, dtype, layout and the first, middle and last row, the
+        second over the versions.
     """
     facts = [list(source.shape), source.dtype.str, layout]
     rows = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())

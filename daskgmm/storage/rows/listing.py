@@ -1,4 +1,4 @@
-"""What a store holds: size and version of every object below a path."""
+"""Listings of stores: size and version of every object below a path."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class StoredObject(NamedTuple):
     ----------
     n_bytes : int
     version : str or None
-        Another one after the object was written with other contents. By checksum where
-        the listing has one, which a copy keeps; else by the time of writing; None where it
-        has neither.
+        Text that changes when the object is written with other contents: its checksum where
+        the listing has one, which a copy keeps, else the time when it was written. None
+        where the listing has neither.
     """
 
     n_bytes: int
@@ -115,7 +115,7 @@ _LISTERS: tuple[tuple[type[Store], Callable[[Any, str], Objects]], ...] = (
     (ZipStore, _of_zip),
     (Store, _of_any),
 )
-"""The first whose class matches lists; one call for all objects where the store can."""
+"""How stores are listed: by the first row whose class matches, in one call where that exists."""
 _VERSIONS = (
     "crc32c",
     "md5Hash",
@@ -126,7 +126,7 @@ _VERSIONS = (
     "updated",
     "mtime",
 )
-"""What fsspec's file systems say of an object; the first that is there counts."""
+"""Names under which fsspec's file systems have an object's version; the first one counts."""
 
 
 @contextmanager
@@ -149,7 +149,7 @@ async def _size(store: Store, key: str) -> int | None:
 
 
 def _one_by_one(store: Store, path: str, keys: Iterable[str]) -> Objects:
-    """Objects of the keys that are there, for stores that do not list (plain HTTP)."""
+    """Objects that are there under the keys, for stores that cannot list, such as plain HTTP."""
     prefix = f"{path}/" if path else ""
 
     async def objects() -> Objects:
@@ -179,22 +179,27 @@ def stored_objects(store: Store, path: str, keys: Callable[[], Iterable[str]]) -
     ----------
     store : zarr.abc.store.Store
     path : str
-        Of the array in the store.
+        Path of the array in the store.
     keys : callable
         Gives the keys of all its chunks, for a store that cannot list.
+
+    Raises
+    ------
+    StorageError
+        If the store cannot be read.
     """
     lister = next(lister for kind, lister in _LISTERS if isinstance(store, kind))
     shown = f"the listing of {store}"
     with _as_storage_error(shown):
         objects = patiently(lambda: lister(store, path), str(store), storage_timeout(), shown)
-    # The array was opened, so its metadata are there: a listing without them is none.
+    # The array was opened, so its metadata are there: a store that does not list them cannot list.
     if _METADATA.isdisjoint(objects):
         return _one_by_one(store, path, keys())
     return objects
 
 
 def stored_tails(store: LocalStore, path: str, keys: Iterable[str], n_bytes: int) -> list[str]:
-    """The last bytes of each of some objects, in hexadecimal; none of one that is not there."""
+    """The last bytes of each object in hexadecimal; empty text where an object is not there."""
 
     def tail(key: str) -> str:
         place = store.root / path / key

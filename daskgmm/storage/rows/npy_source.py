@@ -71,9 +71,9 @@ class NpySource:
     Parameters
     ----------
     path : Path
-        Absolute.
+        Absolute path of the file.
     name : str
-        What messages call it.
+        Name of the data, for messages.
 
     Raises
     ------
@@ -144,7 +144,7 @@ class NpySource:
         block: NDArray[Any] = np.empty(
             (stop - start, n_features), dtype, order="F" if self._header.is_fortran else "C"
         )
-        # Stretches that are contiguous both in the file and in the block.
+        # Each run is contiguous both in the file and in the block.
         runs = (
             [(j * n_rows + start, block[:, j]) for j in range(n_features)]
             if self._header.is_fortran
@@ -169,7 +169,7 @@ class NpySource:
         return native
 
     def survey(self) -> Preflight:
-        """The file's size against what its header implies."""
+        """Compare the file's size with what its header implies."""
         size = self._stat().st_size
         truncated = (self._path.name,) if size < self._expected_bytes() else ()
         return Preflight(

@@ -1,4 +1,4 @@
-"""Preflight: what is wrong with stored rows, seen before the first pass reads them."""
+"""Preflight: damage that a listing of stored rows shows before the first pass reads them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Preflight:
     chunks, shards : tuple of int or None
         Rows and features of a chunk, and of a shard where there are some.
     codecs : tuple of str
-        In order of encoding, those inside shards included.
+        Names of the codecs in order of encoding, those inside shards included.
     n_chunks : int
         Stored objects (shards, or chunks without shards) of a complete array.
     stored_bytes : int
-        Of those that are there.
+        Bytes of the stored objects that are there.
     n_missing, n_empty, n_wrong_size : int
-        Chunks that are not in the store, have 0 bytes, have another size than the
-        array's metadata imply (known only where nothing is compressed).
+        How many chunks are not in the store; have 0 bytes; have another size than the
+        array's metadata imply, which is known only where nothing is compressed.
     missing, empty, wrong_size : tuple of str
         Keys of the first few of each.
     has_checksum : bool
@@ -58,7 +58,7 @@ class Preflight:
     has_checksum: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """The attributes, tuples as lists: plain JSON."""
+        """The attributes as plain JSON, in which tuples are lists."""
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(self).items()
@@ -75,8 +75,8 @@ class Preflight:
         Raises
         ------
         DamagedDataError
-            Says how many chunks are empty, have the wrong size or are missing, and
-            names the first.
+            If chunks are empty, have the wrong size or are missing; the message says how
+            many, and names the first.
         """
         for count, keys, what, remedy in (
             (self.n_empty, self.empty, "empty (0 bytes)", RESTORE_REMEDY),
@@ -110,11 +110,12 @@ class StoredSource(Source, Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """Hashes of shape, dtype, layout, stored sizes and a few rows; not of the name.
+        """Hashes by which the rows are known again, whatever their name is.
 
-        And of each stored object's checksum, or else of the time when it was written:
-        equal for a copy of the data that keeps times, different when any of them were
-        written anew. Cheap, so no proof: most rows are not read.
+        They are over shape, dtype, layout, stored sizes and a few rows, and over each stored
+        object's checksum or else the time when it was written. So they are equal for a copy
+        of the data that keeps times, and differ when any object was written anew. They are
+        cheap and therefore no proof: most rows are not read.
         """
         ...
 

@@ -20,7 +20,7 @@ def rows_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
     Raises
     ------
     DataError
-        If it has not two axes, or one of them is empty.
+        If it does not have two axes, or one of them is empty.
     """
     if len(shape) != 2:
         raise DataError(

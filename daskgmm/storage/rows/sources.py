@@ -33,7 +33,7 @@ class Format(Protocol):
 
 
 FORMATS: tuple[Format, ...] = (OpenZarrFormat(), NpyFormat(), ZarrFormat())
-"""In order of asking; the last takes every path."""
+"""Formats in the order in which they are asked; the last one takes every path."""
 
 
 def open_source(
@@ -47,7 +47,7 @@ def open_source(
         Path or URL of a Zarr array, of a group that holds exactly one (or the path
         of a member, ``group.zarr/member``), of a .zip of either, or of a .npy file.
     member : str, optional
-        Which array of a group.
+        Name of the array within a group.
     missing_chunks : {"error", "fill"}, default="error"
         Whether a chunk that is not in the store is damage, found when it is read, or
         stands for the array's fill value.

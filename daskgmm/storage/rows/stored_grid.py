@@ -25,9 +25,9 @@ class StoredGrid:
     Parameters
     ----------
     shape : tuple of int
-        Of the array.
+        Shape of the array.
     cell : tuple of int
-        Of one stored object.
+        Shape of one stored object.
     metadata : ArrayV2Metadata or ArrayV3Metadata
     """
 
@@ -42,7 +42,7 @@ class StoredGrid:
         Raises
         ------
         DataError
-            If its chunks differ in size (a rectilinear grid), or hold nothing.
+            If its chunks differ in size (a rectilinear grid), or a chunk has no elements.
         """
         try:
             cell = array.shards or array.chunks
@@ -56,16 +56,16 @@ class StoredGrid:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Stored objects along each axis."""
+        """Number of stored objects along each axis."""
         return tuple(math.ceil(n / c) for n, c in zip(self.shape, self.cell, strict=True))
 
     @property
     def n_objects(self) -> int:
-        """Stored objects of a complete array."""
+        """Number of stored objects of a complete array."""
         return math.prod(self.counts)
 
     def key(self, coords: Coords) -> str:
-        """Key below the array's own path."""
+        """Key of a stored object below the array's own path."""
         return self.metadata.encode_chunk_key(coords)
 
     def object_keys(self) -> Iterator[str]:

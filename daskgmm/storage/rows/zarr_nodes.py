@@ -85,10 +85,10 @@ def only_array(group: zarr.Group, name: str) -> tuple[zarr.Array[Any], str]:
     Raises
     ------
     DataError
-        If there is none, or several: lists them with their shapes.
+        If there is none, or several, which are listed with their shapes.
     """
     with warnings.catch_warnings():
-        # Files that are not Zarr's, a README, are none of our business.
+        # Zarr warns of files that are not its own, such as a README; they do no harm.
         warnings.simplefilter("ignore", ZarrUserWarning)
         arrays = dict(group.arrays())
         if not arrays:

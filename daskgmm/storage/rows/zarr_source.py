@@ -28,10 +28,10 @@ from daskgmm.storage.rows.zarr_nodes import only_array, open_node
 __all__ = ["OpenZarrFormat", "ZarrFormat", "ZarrSource"]
 
 _AT_ONCE_BYTES = 16 * 2**20
-"""What one call to zarr decodes, at least a chunk or shard: it is held beside the rows."""
+"""Bytes that one call to zarr decodes, or one chunk or shard; they are held beside the rows."""
 _CHUNKS_AT_ONCE = 1024
 _BOOKS_BYTES = 4096
-"""Measured: what zarr and asyncio allocate per chunk of a read, beside its contents."""
+"""Bytes that zarr and asyncio allocate for each chunk of a read beside its contents; measured."""
 _FIRST_KEYS = 5
 
 
@@ -42,7 +42,7 @@ class ZarrSource:
     ----------
     array : zarr.Array
     name : str
-        What messages call it.
+        Name of the data, for messages.
     missing_chunks : {"error", "fill"}
         Whether a chunk that is not in the store is damage or stands for fill values.
 
@@ -78,17 +78,17 @@ class ZarrSource:
         beside = math.ceil(n_features / cell[1])
         self.unit_rows = min(cell[0], n_rows)
         if array.shards is None:
-            # Zarr fetches and decodes few chunks at a time, but keeps books of all.
+            # Zarr fetches and decodes a few chunks at a time, but has a task for each.
             at_once, inner = _CHUNKS_AT_ONCE, 0
         else:
-            # Each shard is fetched and decoded whole, then the chunks in it side by side.
+            # Each shard is fetched whole, and then the chunks in it are decoded side by side.
             at_once = concurrency
             inner_bytes = math.prod(array.chunks) * array.dtype.itemsize
             inner = min(cell_bytes, concurrency * inner_bytes)
         units = max(1, min(at_once, _AT_ONCE_BYTES // cell_bytes) // beside)
         units = min(units, math.ceil(n_rows / cell[0]))
         self._rows_at_once = units * cell[0]
-        # Twice: once encoded, hardly ever larger than decoded, and once decoded.
+        # A cell is held twice: decoded, and encoded, which is hardly ever larger.
         self.unit_overhead = (
             2 * min(concurrency, units * beside) * (cell_bytes + inner)
             + units * beside * _BOOKS_BYTES
@@ -127,7 +127,7 @@ class ZarrSource:
         return stored_objects(self._store(), self._array.array.path, self._array.grid.object_keys)
 
     def survey(self) -> Preflight:
-        """What a listing of the store tells: see :class:`Preflight`."""
+        """What a listing of the store tells of the rows."""
         array, grid = self._array.array, self._array.grid
         codecs = CodecChain(array)
         expected = codecs.fixed_size(grid.cell, array.dtype.itemsize)
@@ -173,7 +173,7 @@ class ZarrSource:
         store = self._store()
         versions: list[str | None]
         if isinstance(store, LocalStore) and codecs.checksum_at_end:
-            # Times would make another array of one that was copied, or restored, without them.
+            # By its times, an array that was copied or restored without them would be another.
             versions = [
                 *stored_tails(store, array.path, grid.object_keys(), codecs.checksum_at_end)
             ]
@@ -183,7 +183,7 @@ class ZarrSource:
 
 
 class _Keys:
-    """How many keys, and the first few of them."""
+    """A count of keys, and the first few of them."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,4 +1,4 @@
-"""Checkpoints: what an interrupted fit goes on from.
+"""Checkpoints: the states that an interrupted fit goes on from.
 
 A folder holds immutable groups, each written once under a name of its own, and a pointer
 that names those that count, swapped when a group is whole. A process that is killed
@@ -36,7 +36,7 @@ __all__ = ["CheckpointFolder"]
 
 _FORMAT, _POINTER = "daskgmm-checkpoint", "current.json"
 _PASSES_KEPT = 2
-"""The newest, and the one before it, should the newest turn out to be damaged."""
+"""Passes that are kept: the newest, and the one before it in case the newest is damaged."""
 _NUMBERS, _TREE = "numbers", "tree"
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Entry:
-    """A group that counts."""
+    """A group that the pointer names."""
 
     name: str
     digest: str
@@ -52,7 +52,7 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Groups:
-    """Which groups count."""
+    """The content of the pointer: the groups that it names."""
 
     is_finished: bool = False
     scan: _Entry | None = None
@@ -73,12 +73,13 @@ class CheckpointFolder:
     folder : str or path
         Path or URL; created when the first checkpoint is written.
     identity : mapping
-        Plain JSON that tells the job from others: of the data and of the settings.
+        Plain JSON by which the job differs from others: facts of the data and settings.
 
     Raises
     ------
     CheckpointError
-        If what is there is no checkpoint, or of another job: says what differs.
+        If the folder holds no checkpoint, or one of another job: the message says what
+        differs.
     StorageError
         If it cannot be read.
     """
@@ -96,20 +97,20 @@ class CheckpointFolder:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing of this job is there."""
+        """Whether the folder holds nothing of this job."""
         return self._groups.scan is None and not self._groups.passes
 
     def clear(self) -> None:
-        """Forget what is there; it is removed when the next checkpoint is written."""
+        """Forget all checkpoints; they are removed when the next one is written."""
         self._groups = _Groups()
 
     def scan(self, kind: type[T]) -> T | None:
-        """What :meth:`keep_scan` was given, if anything; raises as :meth:`newest_pass`."""
+        """The value that :meth:`keep_scan` was given, if any; raises as :meth:`newest_pass`."""
         entry = self._groups.scan
         return None if entry is None else self._read(entry, kind, None)
 
     def newest_pass(self, kind: type[T], instead_of_any: Any = None) -> T | None:
-        """What :meth:`keep_pass` was last given, if anything.
+        """The value that :meth:`keep_pass` was last given, if any.
 
         Warns
         -----
@@ -119,7 +120,7 @@ class CheckpointFolder:
         Raises
         ------
         CheckpointError
-            If none can be read: says what is wrong with the last.
+            If none can be read; the message says what is wrong with the oldest.
         """
         for i, entry in enumerate(self._groups.passes):
             try:
@@ -131,7 +132,7 @@ class CheckpointFolder:
         return None
 
     def keep_scan(self, value: Any) -> None:
-        """Keep a dataclass, of what :func:`~daskgmm.storage.snapshots.trees.to_tree` takes."""
+        """Keep the dataclass of a scan, made of what ``trees.to_tree`` takes."""
         name = f"scan-{secrets.token_hex(4)}"
         tree = to_tree(value)
         self._write(name, {"format": _FORMAT}, {}, tree)
@@ -140,12 +141,12 @@ class CheckpointFolder:
     def keep_pass(
         self, n_passes: int, value: Any, mixture: Mixture, record: Mapping[str, Any]
     ) -> None:
-        """Keep a dataclass after a pass, beside the mixture that it came to.
+        """Keep a dataclass after a pass, beside the mixture that the pass gave.
 
         Raises
         ------
         StorageError
-            If it cannot be written. What was kept before still is.
+            If it cannot be written. Earlier checkpoints are still there then.
         """
         name = f"pass-{n_passes:06d}-{secrets.token_hex(4)}"
         tree = to_tree(value)
@@ -199,7 +200,7 @@ class CheckpointFolder:
             self._remove_unnamed()
 
     def _remove_unnamed(self) -> None:
-        """Remove groups of ours that the pointer no longer names; what cannot be, stays."""
+        """Remove groups of ours that the pointer no longer names, as far as that can be done."""
         named = {e.name for e in (self._groups.scan, *self._groups.passes) if e is not None}
         try:
             for name in self._folder.children():
@@ -210,7 +211,7 @@ class CheckpointFolder:
 
 
 def _is_name(name: str) -> bool:
-    """Whether it is one that we give, and so no path to elsewhere."""
+    """Whether a name is one that is given here, and so is not a path to elsewhere."""
     kind, _, rest = name.partition("-")
     return kind in ("scan", "pass") and rest.replace("-", "").isalnum() and len(rest) < 40
 

@@ -1,7 +1,7 @@
 """State files: a small dataclass in a JSON file, replaced in one step.
 
-What a job that goes on later has to know of itself. The file says which job it is of, and
-another one is refused with what differs.
+They hold what a job has to know of itself when it goes on later. A file says which job it is
+of; to another job it is refused, with what differs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Envelope:
-    """What is around the state."""
+    """The content of a file: the state, and what it is checked by."""
 
     format: str
     format_version: int
@@ -50,23 +50,23 @@ class StateFile(Generic[T]):
         Where the file is; created when it is first written.
     name : str
     form : str
-        Says in the file what it is.
+        Name of the format, which the file holds.
     kind : type
         Dataclass of the state.
     identity : mapping
-        Plain JSON that tells the job from others.
+        Plain JSON by which the job differs from others.
     of_any_job : bool
-        Whether the state of another job is read, too; :meth:`put` makes it this one's.
+        Whether the state of another job is read as well; :meth:`put` makes it this one's.
 
     Attributes
     ----------
     value : dataclass or None
-        None where there is no file.
+        The state; None where there is no file.
 
     Raises
     ------
     CheckpointError
-        If what is there is no such file, or of another job: says what differs.
+        If the file is not such a file, or of another job: the message says what differs.
     StorageError
         If it cannot be read.
     """
@@ -124,7 +124,7 @@ class StateFile(Generic[T]):
         Raises
         ------
         PointerMovedError
-            If another process has.
+            If another process has replaced it.
         StorageError
             If it cannot be written.
         """

@@ -8,6 +8,7 @@ from typing import Any
 from problem import Problem
 
 from daskgmm.em import PlainEM, run, scan_rows, stop_rule_named
+from daskgmm.execution import MixtureSize, Work
 from daskgmm.kernel import Mixture
 from daskgmm.tables import open_input
 
@@ -17,7 +18,7 @@ INCLUDES_SETUP = False
 def fit(problem: Problem, n_iterations: int) -> tuple[float, tuple[Any, Any, Any]]:
     """Passes over the rows that the estimator would open; its scan is setup."""
     start = Mixture(problem.weights, problem.means, problem.covariances, problem.covariance)
-    opened = open_input(problem.x, n_components=start.n_components)
+    opened = open_input(problem.x, Work((MixtureSize.of(start),)))
     rows = opened.rows
     total = scan_rows(rows, opened.n_sampled, seed=0).moments
     began = time.perf_counter()

@@ -1,0 +1,45 @@
+"""Dask arrays: rows in chunks that the caller has cut."""
+
+from __future__ import annotations
+
+import dask.array as da
+from dask.utils import format_bytes
+
+from daskgmm.errors import MemoryLimitError
+from daskgmm.execution import DaskRows, coalesced, default_limit, in_force, sample_rows
+from daskgmm.storage import rows_dtype, rows_shape
+from daskgmm.tables.in_memory import check_unmasked
+from daskgmm.tables.kind import Kind, OpenedRows, Request
+
+__all__ = ["DASK_ARRAYS", "open_dask_array"]
+
+
+def open_dask_array(x: da.Array, request: Request) -> OpenedRows:
+    """Rows of a Dask array, on as many threads as its chunks leave memory for.
+
+    Raises
+    ------
+    DataError
+        If the shape or dtype cannot be rows.
+    MemoryLimitError
+        If its largest chunk does not fit twice.
+    """
+    rows_dtype("the Dask array", x.dtype)
+    check_unmasked(x._meta)
+    array, passes = coalesced(x)
+    n_rows, n_features = rows_shape("the Dask array", array.shape)
+    limit = default_limit() if request.limit is None else request.limit
+    largest = max(array.chunks[0]) * n_features * array.dtype.itemsize
+    if 2 * largest > limit:
+        raise MemoryLimitError(
+            f"memory_limit {format_bytes(limit)} is too small: the largest row chunk of the Dask "
+            f"array takes {format_bytes(largest)} across all {n_features} features and is held "
+            "twice while it is processed; rechunk the array to fewer rows, or raise it"
+        )
+    n_threads = max(1, min(in_force().n_threads, limit // (2 * largest)))
+    rows = DaskRows(array, n_threads=n_threads)
+    n_sampled = sample_rows(n_rows, request.work.n_components, n_features)
+    return OpenedRows(rows, f"Dask array of shape {array.shape}", n_sampled, passes)
+
+
+DASK_ARRAYS = Kind("Dask array", lambda x: isinstance(x, da.Array), open_dask_array)

@@ -1,0 +1,84 @@
+"""What a kind of data offers: a test for it, and a way to open it as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from daskgmm.em import Rows
+from daskgmm.execution import Staging, Work
+from daskgmm.tables.stage import Stage
+
+__all__ = ["Kind", "OpenedRows", "Request"]
+
+
+@dataclass(frozen=True)
+class OpenedRows:
+    """Rows and what is known of them before any pass.
+
+    Attributes
+    ----------
+    rows : Rows
+    name : str
+        What messages and records call the data; secrets are removed.
+    n_sampled : int
+        Rows that the scan's sample should hold.
+    passes : int
+        Passes that opening took: the rows of some Dask arrays have to be counted.
+    output_rows : int
+        Rows that results should be written by, where the rows are stored.
+    staging : Staging
+        Context in which all passes should run.
+    fingerprint : callable or None
+        Gives a hash by which stored rows are known again; None for rows that are not stored.
+    """
+
+    rows: Rows
+    name: str
+    n_sampled: int
+    passes: int = 0
+    output_rows: int = 1
+    staging: Staging = field(default_factory=Staging)
+    fingerprint: Callable[[], str] | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the rows are opened for.
+
+    Attributes
+    ----------
+    work : Work
+    limit : int or None
+        Bytes that a process may use.
+    stage : Stage
+    """
+
+    work: Work
+    limit: int | None
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A row of the table of kinds of data.
+
+    Attributes
+    ----------
+    name : str
+    matches : callable
+        Whether data are of this kind.
+    open : callable
+        Opens data of this kind, given a :class:`Request`.
+    is_stored : bool
+        Whether the rows are in a store, which every pass decodes again.
+    is_lazy : bool
+        Whether the rows are elsewhere than in memory until a pass reads them.
+    """
+
+    name: str
+    matches: Callable[[Any], bool]
+    open: Callable[[Any, Request], OpenedRows]
+    is_stored: bool = False
+    is_lazy: bool = True

@@ -1,0 +1,59 @@
+"""Opening: the one place that turns what users have into rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daskgmm.execution import Work
+from daskgmm.rules import bytes_of
+from daskgmm.tables.dask_arrays import DASK_ARRAYS
+from daskgmm.tables.dask_dataframes import DASK_DATAFRAMES
+from daskgmm.tables.data_arrays import DATA_ARRAYS
+from daskgmm.tables.in_memory import IN_MEMORY
+from daskgmm.tables.kind import Kind, OpenedRows, Request
+from daskgmm.tables.stage import Stage
+from daskgmm.tables.stored import STORED
+
+__all__ = ["KINDS", "is_lazy", "open_input"]
+
+KINDS: tuple[Kind, ...] = (STORED, DASK_ARRAYS, DASK_DATAFRAMES, DATA_ARRAYS, IN_MEMORY)
+"""Kinds of data in the order in which they are asked; another one is a file and a row."""
+
+
+def is_lazy(x: Any) -> bool:
+    """Whether data are on Dask or in a store, rather than in memory."""
+    return _kind_of(x).is_lazy
+
+
+def open_input(
+    x: Any, work: Work, *, memory_limit: int | str | None = None, stage: Stage | None = None
+) -> OpenedRows:
+    """Rows over any accepted kind of data.
+
+    Parameters
+    ----------
+    x : ndarray, Dask array or DataFrame, xarray.DataArray, zarr.Array, Source, path or URL
+    work : Work
+        What the rows are for; its ``keep_rows`` and ``reads_at_once`` are set here.
+    memory_limit : int or str, optional
+        Bytes that a process may use; decides how stored rows are cut.
+    stage : Stage, optional
+        Whether rows of the first pass are kept for later ones.
+
+    Raises
+    ------
+    DataError
+        If the shape or dtype cannot be rows.
+    ParameterError
+        If rows are to be staged that are not stored.
+    MemoryLimitError
+        If the data cannot be processed within the limit.
+    """
+    request = Request(work, bytes_of(memory_limit), stage or Stage())
+    kind = _kind_of(x)
+    request.stage.check(is_stored=kind.is_stored)
+    return kind.open(x, request)
+
+
+def _kind_of(x: Any) -> Kind:
+    return next(kind for kind in KINDS if kind.matches(x))

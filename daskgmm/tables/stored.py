@@ -1,0 +1,107 @@
+"""Stored rows: paths, URLs and open Zarr arrays, planned, staged and on Dask."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any, Literal
+
+import zarr
+
+from daskgmm.execution import (
+    DaskRows,
+    Machine,
+    MemoryPlan,
+    StagedSource,
+    Staging,
+    StoredShape,
+    array_of_source,
+    in_force,
+    plan_memory,
+)
+from daskgmm.storage import StoredSource, open_source, preflight
+from daskgmm.tables.kind import Kind, OpenedRows, Request
+
+__all__ = ["STORED", "open_rows"]
+
+_READS_AT_ONCE = 4
+"""Reads of a thread from an object store: they hide 50 ms behind the work on 4 MiB."""
+
+
+def open_rows(
+    data: Any, *, member: str | None = None, missing_chunks: Literal["error", "fill"] = "error"
+) -> StoredSource:
+    """Open stored rows for :class:`daskgmm.GaussianMixture`.
+
+    Parameters
+    ----------
+    data : str, Path, zarr.Array or zarr.Group
+        Path or URL of a Zarr array, of a group with a single array, or of a ``.npy``
+        file; or one already open.
+    member : str, optional
+        Name of the array within a group of several.
+    missing_chunks : {"error", "fill"}
+        What a chunk that is not in the store means: damage, or rows of the array's
+        fill value, which Zarr does not store by default.
+
+    Returns
+    -------
+    Source
+        Small, picklable, nothing read yet.
+
+    Raises
+    ------
+    NotFoundError, DataError, DamagedDataError
+    """
+    return open_source(data, member=member, missing_chunks=missing_chunks)
+
+
+def _is_source(x: Any) -> bool:
+    return hasattr(x, "unit_rows") and hasattr(x, "read")
+
+
+def _matches(x: Any) -> bool:
+    return isinstance(x, str | os.PathLike | zarr.Array | zarr.Group) or _is_source(x)
+
+
+def _open(x: Any, request: Request) -> OpenedRows:
+    source = x if _is_source(x) else open_source(x)
+    preflight(source).raise_for_damage(source.missing_chunks)
+    stage, fingerprint = request.stage, source.fingerprint
+    plan = _plan(source, request)
+    staging = stage.staging_of(source, plan)
+    if stage.where is not None:
+        source = StagedSource(source, staging, stage.dtype)
+    array = array_of_source(source, plan.partition_rows)
+    rows = DaskRows(array, plan.grain, plan.n_threads, source, plan.reads_at_once)
+    return OpenedRows(
+        rows,
+        source.name,
+        plan.n_sampled,
+        output_rows=plan.grain,
+        staging=staging,
+        fingerprint=fingerprint,
+    )
+
+
+def _plan(source: StoredSource, request: Request) -> MemoryPlan:
+    """The memory plan for a source, on the processes that the scheduler in force has."""
+    scheduler, stage = in_force(), request.stage
+    limits = [n for n in (request.limit, scheduler.worker_memory) if n is not None]
+    machine = Machine(
+        n_threads=scheduler.n_threads,
+        limit=min(limits) if limits else None,
+        worker_resident=scheduler.worker_resident if scheduler.has_workers and limits else None,
+        fewer_threads=not scheduler.has_workers,
+    )
+    work = replace(
+        request.work,
+        # The memory that is free here tells nothing of workers that have no limit.
+        keep_rows=stage.is_auto and (bool(limits) or not scheduler.has_workers),
+        reads_at_once=_READS_AT_ONCE if source.is_remote else 1,
+    )
+    as_read = StagedSource(source, Staging(), stage.dtype)
+    return plan_memory(StoredShape.of(as_read), work, machine)
+
+
+STORED = Kind("stored rows", _matches, _open, is_stored=True)
