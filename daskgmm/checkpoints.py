@@ -8,8 +8,9 @@ same bits as if it had not been interrupted.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -32,7 +33,7 @@ from daskgmm.events import passes
 from daskgmm.settings import OPTIONS
 from daskgmm.storage import CheckpointFolder, Location, held
 
-__all__ = ["Checkpoints", "may_pass", "open_checkpoints"]
+__all__ = ["Checkpoints", "Job", "may_pass", "open_checkpoints"]
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,6 @@ class Checkpoints:
     ----------
     folder : CheckpointFolder or None
         None keeps nothing.
-    stepper_state : type
-        Of the state of its steppers.
     resume : bool
         Whether a fit that was interrupted goes on.
     of_shape : tuple
@@ -101,7 +100,6 @@ class Checkpoints:
     def __init__(
         self,
         folder: CheckpointFolder | None,
-        stepper_state: type,
         of_shape: tuple[str, int, int],
         *,
         resume: bool,
@@ -124,7 +122,7 @@ class Checkpoints:
             folder.clear()
             return
         self._scanned = folder.scan(_Scanned)
-        self._passed = self._kept = folder.newest_pass(_Passed, stepper_state)
+        self._passed = self._kept = folder.newest_pass(_Passed)
         if self._scanned is None:
             raise CheckpointError(f"{folder.name} lacks the scan; remove it to begin anew")
         if not self._fits(*of_shape):
@@ -170,7 +168,7 @@ class Checkpoints:
     @property
     def history(self) -> tuple[Iteration, ...]:
         """Of the candidate that was best."""
-        return max(self.courses, key=_height).history if self.courses else ()
+        return max(self.courses, key=lambda course: course.best).history if self.courses else ()
 
     def scan(self, rng: np.random.RandomState) -> Scan | None:
         """The scan, if it was made; the random numbers then go on from there."""
@@ -196,7 +194,7 @@ class Checkpoints:
             self._write(self._folder, self._passed)
 
     def _write(self, folder: CheckpointFolder, passed: _Passed) -> None:
-        best = max(passed.courses, key=_height)
+        best = max(passed.courses, key=lambda course: course.best)
         record = {
             "daskgmm_version": __version__,
             "n_iter": len(best.history),
@@ -248,13 +246,41 @@ def may_pass(error: DaskGMMError) -> bool:
     return is_of_the_place and not isinstance(error, PointerMovedError | WorkersDiedError)
 
 
-def _height(course: Course) -> float:
-    return max((i.log_likelihood for i in course.history if i.accepted), default=-np.inf)
+@dataclass(frozen=True)
+class Job:
+    """A fit that may keep checkpoints.
+
+    Attributes
+    ----------
+    folder : path or None
+        Where it keeps them; None keeps nothing.
+    resume : bool
+    every : int
+        As of :class:`Checkpoints`.
+    is_warm : bool
+        Whether it starts from the last fit of the same estimator.
+    settings : mapping
+        Parameters of the estimator.
+    fingerprint : callable or None
+        Tells rows from others; None for rows that are not stored.
+    n_rows : int
+    shape : tuple
+        ``(covariance_type, n_components, n_features)``.
+    """
+
+    folder: str | os.PathLike[str] | None
+    resume: bool
+    every: int
+    is_warm: bool
+    settings: Mapping[str, object]
+    fingerprint: Callable[[], str] | None
+    n_rows: int
+    shape: tuple[str, int, int]
 
 
 @contextmanager
-def open_checkpoints(model: Any, opened: Any, stepper_state: type) -> Iterator[Checkpoints]:
-    """The checkpoints that an estimator is asked to keep; the folder is its alone meanwhile.
+def open_checkpoints(job: Job) -> Iterator[Checkpoints]:
+    """The checkpoints that a fit is asked to keep; the folder is its alone meanwhile.
 
     Behind a URL, whoever swaps the pointer first has it: a lease there would keep a fit whose
     process was killed waiting.
@@ -268,39 +294,36 @@ def open_checkpoints(model: Any, opened: Any, stepper_state: type) -> Iterator[C
     CheckpointError, StorageError
         As :class:`Checkpoints` and :class:`~daskgmm.storage.CheckpointFolder`.
     """
-    of_shape = (model.covariance_type, model.n_components, opened.rows.n_features)
-    if model.checkpoint is None:
-        if model.resume:
+    if job.folder is None:
+        if job.resume:
             raise ParameterError("resume needs checkpoint, the folder to continue from", "resume")
-        yield Checkpoints(None, stepper_state, of_shape, resume=False)
+        yield Checkpoints(None, job.shape, resume=False)
         return
-    if model.warm_start:
+    if job.is_warm:
         raise ParameterError(
             "checkpoint does not hold the start of warm_start, so no fit could go on from it; "
             "leave one out, or give the start as means_init, weights_init and precisions_init"
         )
-    if opened.fingerprint is None:
+    if job.fingerprint is None:
         raise ParameterError(
             "checkpoint is for stored rows (a path, a URL, a Zarr array), which are known again "
             "when the fit goes on; for data in memory or on Dask leave it out"
         )
-    place = Location.parse(model.checkpoint)
+    place = Location.parse(job.folder)
     with held(place, "fit") if place.is_local else nullcontext():
-        folder = CheckpointFolder(model.checkpoint, _identity(model, opened))
-        yield Checkpoints(
-            folder, stepper_state, of_shape, resume=model.resume, every=model.checkpoint_every
-        )
+        folder = CheckpointFolder(job.folder, _identity(job, job.fingerprint()))
+        yield Checkpoints(folder, job.shape, resume=job.resume, every=job.every)
 
 
-def _identity(model: Any, opened: Any) -> dict[str, Any]:
+def _identity(job: Job, fingerprint: str) -> dict[str, Any]:
     """What must be the same for a fit to go on: all that its bits depend on."""
-    settings = {o.name: _plain(getattr(model, o.name)) for o in OPTIONS if o.decides}
+    settings = {o.name: _plain(job.settings[o.name]) for o in OPTIONS if o.decides}
     return {
         "daskgmm_version": __version__,
         "data": {
-            "fingerprint": opened.fingerprint(),
-            "n_rows": opened.rows.n_rows,
-            "n_features": opened.rows.n_features,
+            "fingerprint": fingerprint,
+            "n_rows": job.n_rows,
+            "n_features": job.shape[2],
         },
         "settings": settings,
     }

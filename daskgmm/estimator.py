@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, Self
 
@@ -18,32 +17,24 @@ from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from daskgmm.checkpoints import Checkpoints, open_checkpoints
+from daskgmm.checkpoints import Job, open_checkpoints
 from daskgmm.em import (
-    Candidate,
     Course,
     FitBegan,
     FitEnded,
-    FitResult,
     GivenStart,
-    RareComponents,
-    Resumed,
-    Scan,
+    Problem,
     Score,
-    hopeless,
+    fit,
     label_rows,
     log_densities,
     probabilities,
-    run_together,
-    scan_rows,
     score_rows,
-    stop_rule_named,
 )
 from daskgmm.errors import DataError, ParameterError
-from daskgmm.events import Listener, Message, ProgressLines, teller
+from daskgmm.events import Message, ProgressLines, teller
 from daskgmm.execution import MixtureSize, StagingReport, Work, in_force
 from daskgmm.kernel import (
-    Block,
     Gaussians,
     Mixture,
     Precision,
@@ -55,14 +46,6 @@ from daskgmm.kernel import (
 from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of_record
 from daskgmm.redaction import redacted
 from daskgmm.settings import check_options
-from daskgmm.starts import (
-    given_start,
-    may_move_components,
-    n_near_of,
-    starts_of,
-    stepper_of,
-    tol_of,
-)
 from daskgmm.storage import read_model, save_model
 from daskgmm.tables import OpenedRows, Stage, check_unmasked, is_lazy, open_input
 
@@ -316,19 +299,21 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             tell(Message("compiling for this processor, once: a minute or two"))
         warm_up()  # before memory is planned: compiled code takes some, too
         began = time.perf_counter()
-        opened = self._open(X, reset=True)
-        rows, given = opened.rows, given_start(self, opened.rows.n_features)
+        opened = self.open_to_fit(
+            self._validated(X, reset=True),
+            # Starts, and one that a rare component may be given to.
+            [self.size] * (self.n_init + 1),
+        )
+        rows = opened.rows
+        problem = self.problem(rows.n_features)
         if rows.n_rows < self.n_components:
             raise DataError(
                 f"n_components={self.n_components} must be <= n_samples={rows.n_rows}: "
                 "lower n_components"
             )
         rng = check_random_state(self.random_state)
-        tol = tol_of(self, rows)
-        stepper_state = type(
-            stepper_of(self, Block(np.empty((0, rows.n_features))), 1, given).state
-        )
-        with open_checkpoints(self, opened, stepper_state) as checkpoints:
+        tol = problem.tol_on(rows)
+        with open_checkpoints(self._job(opened)) as checkpoints:
             tell(
                 FitBegan(
                     opened.name,
@@ -343,11 +328,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 )
             )
             with opened.staging() as staged, checkpoints.interruptible():
-                best = self._fitted(opened, checkpoints, given, rng, tol, tell)
+                found = fit(rows, problem, rng, opened.n_sampled, tell, checkpoints)
         self.conclude(
-            best,
+            found.course,
             tol=tol,
-            n_passes=opened.passes + 1 + best.n_passes,
+            n_passes=opened.passes + 1 + found.n_passes,
             n_rows=rows.n_rows,
             seconds=checkpoints.seconds_before + time.perf_counter() - began,
             staged=staged,
@@ -364,72 +349,67 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         )
         return self
 
-    def _fitted(
-        self,
-        opened: OpenedRows,
-        checkpoints: Checkpoints,
-        given: GivenStart,
-        rng: np.random.RandomState,
-        tol: float,
-        tell: Listener,
-    ) -> FitResult:
-        """All passes; the best of what they led to."""
-        scan = checkpoints.scan(rng)
-        if scan is None:
-            scan = scan_rows(opened.rows, opened.n_sampled, int(rng.randint(2**31 - 1)), tell)
-            checkpoints.keep_scan(scan, rng)
-        else:
-            tell(Resumed(1 + checkpoints.n_iter, checkpoints.history))
-        candidate = partial(self._candidate, scan=scan, given=given, tol=tol)
-        if checkpoints.courses:
-            candidates = [candidate(c.mixture, so_far=c) for c in checkpoints.courses]
-        else:
-            candidates = [candidate(start) for start in starts_of(self, scan, given, rng, tell)]
-        # Bounds of other neighbourhoods could not tell whether a component is an advance.
-        looked_for = may_move_components(self, given) and self.truncate is None
-        rare = RareComponents(
-            opened.rows,
-            candidates[0].start if looked_for and not checkpoints.courses else None,
-            scan,
-            Ridge(self.reg_covar),
-            candidate,
-            tell,
-        )
-        results = run_together(
-            rare.rows,
-            candidates,
-            stop=stop_rule_named(self.stopping),
-            max_iter=self.max_iter,
-            total=scan.moments,
-            precision=self.precision,
-            on_iteration=tell,
-            drop=hopeless,
-            join=rare.join,
-            keep=checkpoints.keep_pass,
-        )
-        checkpoints.finish()
-        return max(results, key=lambda result: result.log_likelihood)
+    def problem(self, n_features: int | None = None) -> Problem:
+        """What is to be fitted and how, as :func:`daskgmm.em.fit` takes it.
 
-    def _candidate(
-        self,
-        start: Mixture,
-        *,
-        scan: Scan,
-        given: GivenStart,
-        tol: float,
-        so_far: Course | None = None,
-    ) -> Candidate:
-        stepper = stepper_of(self, scan.sample, in_force().local_threads, given)
-        return Candidate(start, stepper, tol, so_far, n_near_of(self))
+        Parameters
+        ----------
+        n_features : int, optional
+            Of the rows: without, parts of the start that are given are left out.
+
+        Raises
+        ------
+        ParameterError
+            If parameters contradict each other, or a given part of the start is none.
+        """
+        given = GivenStart()
+        if n_features is not None:
+            given = GivenStart.checked(
+                self.covariance_type,
+                (self.n_components, n_features),
+                self.weights_init,
+                self.means_init,
+                self.precisions_init,
+            )
+        return Problem(
+            self.n_components,
+            self.covariance_type,
+            prior=Ridge(self.reg_covar),
+            tol=self.tol,
+            stopping=self.stopping,
+            max_iter=self.max_iter,
+            n_init=self.n_init,
+            init_params=self.init_params,
+            stepper=self.stepper,
+            progressive=bool(self.progressive),
+            precision=self.precision,
+            n_near=None if self.truncate is None else int(self.truncate),
+            n_threads=in_force().local_threads,
+            given=given,
+            last=self._mixture if self.warm_start and hasattr(self, "weights_") else None,
+        )
+
+    def _job(self, opened: OpenedRows) -> Job:
+        """What checkpoints are told of the fit."""
+        return Job(
+            folder=self.checkpoint,
+            resume=self.resume,
+            every=self.checkpoint_every,
+            is_warm=bool(self.warm_start),
+            settings=self.get_params(),
+            fingerprint=opened.fingerprint,
+            n_rows=opened.rows.n_rows,
+            shape=(self.covariance_type, self.n_components, opened.rows.n_features),
+        )
 
     def check_parameters(self) -> None:
         """Raise an error for parameters that no fit can have."""
         check_options(self.get_params(deep=False))
-        n_near_of(self)
+        self.problem()
 
     def conclude(
         self,
-        result: FitResult,
+        result: Course,
         *,
         tol: float,
         n_passes: int,
@@ -444,7 +424,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ConvergenceWarning
             If the stop rule did not hold within ``max_iter``.
         """
-        self._set_mixture(result.mixture)
+        self._set_mixture(result.kept)
         self.tol_ = tol
         self.__dict__.update(facts_of_fit(result, n_passes, n_rows, seconds))
         self.staged_bytes_memory_ = staged.memory_bytes
@@ -510,43 +490,54 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def criteria(self, X: Any) -> Score:
         """Log-likelihood, AIC, BIC and ICL of the rows, all from one pass."""
         mixture = self._mixture
-        return score_rows(self._open(X, reset=False).rows, mixture)
+        return score_rows(self._open(X).rows, mixture)
 
     def _of_rows(
         self, x: Any, function: Callable[..., Any], dtype: Any, columns: int | None
     ) -> Any:
         mixture = self._mixture
-        rows = self._open(x, reset=False).rows
+        rows = self._open(x).rows
         return rows.map(function, mixture, dtype=dtype, columns=columns)
 
-    def _open(self, x: Any, *, reset: bool) -> OpenedRows:
-        if not is_lazy(x):
-            check_unmasked(x)
-            if isinstance(x, np.ndarray) and x.dtype.kind in "USMmV":
-                raise DataError(f"X has dtype {x.dtype}; rows are numbers: convert them first")
-            # Finiteness is checked where rows are read: it names the first bad one.
-            x = validate_data(
-                self, x, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False
-            )
-        opened = open_input(
+    def open_to_fit(self, x: Any, mixtures: Sequence[MixtureSize]) -> OpenedRows:
+        """Rows to fit mixtures of these sizes to, all on the same passes."""
+        return open_input(
             x,
-            self._work_of_fit() if reset else Work((MixtureSize.of(self._mixture),)),
+            Work(tuple(mixtures), sampled=True),
             memory_limit=self.memory_limit,
-            # Anything else is a single pass.
-            stage=Stage(self.stage, self.stage_limit, self.stage_dtype) if reset else None,
+            stage=Stage(self.stage, self.stage_limit, self.stage_dtype),
+        )
+
+    def _validated(self, x: Any, *, reset: bool) -> Any:
+        if is_lazy(x):
+            return x
+        check_unmasked(x)
+        if isinstance(x, np.ndarray) and x.dtype.kind in "USMmV":
+            raise DataError(f"X has dtype {x.dtype}; rows are numbers: convert them first")
+        # Finiteness is checked where rows are read: it names the first bad one.
+        return validate_data(
+            self, x, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False
+        )
+
+    def _open(self, x: Any) -> OpenedRows:
+        """Rows for a single pass."""
+        opened = open_input(
+            self._validated(x, reset=False),
+            Work((MixtureSize.of(self._mixture),)),
+            memory_limit=self.memory_limit,
         )
         n_features = opened.rows.n_features
-        if not reset and n_features != self.n_features_in_:
+        if n_features != self.n_features_in_:
             raise DataError(
                 f"{opened.name} has {n_features} features, but {type(self).__name__} is "
                 f"expecting {self.n_features_in_} features as input"
             )
         return opened
 
-    def _work_of_fit(self) -> Work:
-        # The starts, and one mixture more that a rare component may be added to.
-        size = MixtureSize(self.covariance_type, self.n_components)
-        return Work((size,) * (self.n_init + 1), sampled=True)
+    @property
+    def size(self) -> MixtureSize:
+        """What decides how much memory a fit takes."""
+        return MixtureSize(self.covariance_type, self.n_components)
 
     def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Draw rows from the mixture.

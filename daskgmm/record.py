@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from daskgmm._version import __version__
-from daskgmm.em import FitResult, Iteration, RareComponent
+from daskgmm.em import Course, Iteration, RareComponent
 from daskgmm.errors import ModelFormatError
 from daskgmm.execution import peak_memory_bytes
 from daskgmm.settings import OPTIONS
@@ -19,7 +19,7 @@ from daskgmm.settings import OPTIONS
 __all__ = ["facts_of_fit", "facts_of_record", "record_of", "settings_of_record"]
 
 
-def facts_of_fit(result: FitResult, n_passes: int, n_rows: int, seconds: float) -> dict[str, Any]:
+def facts_of_fit(result: Course, n_passes: int, n_rows: int, seconds: float) -> dict[str, Any]:
     """Fitted attributes of an estimator, other than the parameters."""
     return {
         "history_": result.history,

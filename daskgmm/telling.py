@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 from daskgmm.redaction import redacted
 
-__all__ = ["Event", "duration", "passes"]
+__all__ = ["Event", "Message", "duration", "passes"]
 
 
 def duration(seconds: float) -> str:
@@ -85,3 +85,23 @@ class Event:
             name: redacted(text) for name, text in vars(self).items() if isinstance(text, str)
         }
         return replace(self, **texts)
+
+
+@dataclass(frozen=True)
+class Message(Event, name="message"):
+    """A sentence for people.
+
+    Attributes
+    ----------
+    message : str
+        The sentence, on one line.
+    level : str
+        A level of :mod:`logging`, in small letters.
+    """
+
+    message: str
+    level: str = "info"
+
+    def text(self) -> str:
+        """The sentence; one that is more than information begins with ``note:``."""
+        return self.message if self.level == "info" else f"note: {self.message}"

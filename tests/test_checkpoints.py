@@ -14,7 +14,7 @@ from made_data import assert_same_bits, made_mixture, rows_of
 from sklearn.exceptions import ConvergenceWarning
 
 from daskgmm import GaussianMixture, load_model
-from daskgmm.em import STEPPERS, Iteration, ScanDone
+from daskgmm.em import STEPPERS, Iteration, ScanDone, StartsFitted
 from daskgmm.errors import (
     CheckpointError,
     ClusterError,
@@ -25,8 +25,6 @@ from daskgmm.errors import (
     PointerMovedError,
 )
 from daskgmm.events import listening
-from daskgmm.kernel import Mixture
-from daskgmm.starts import starts_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*has no checksum", "ignore:not converged")
 SETTINGS = {"n_components": 3, "random_state": 0, "tol": 1e-9, "max_iter": 6}
@@ -93,15 +91,18 @@ def test_truncated_passes_go_on_in_their_neighbourhoods(tmp_path):
     assert_same_fit(resumed, fitted(path, **settings))
 
 
-def test_random_numbers_go_on_after_the_scan(stored, tmp_path, monkeypatch):
-    def interrupt(*args: object) -> None:
-        raise KeyboardInterrupt
+def test_random_numbers_go_on_after_the_scan(stored, tmp_path):
+    """Interrupted while starts compete on the sample, and before any of them steps."""
+    settings = {"progressive": True, "init_params": "random"}
 
-    monkeypatch.setattr("daskgmm.estimator.starts_of", interrupt)
-    with pytest.raises(InterruptedFitError, match="after 1 pass;"):
-        fitted(stored, tmp_path / "kept")
-    monkeypatch.undo()
-    assert_same_fit(fitted(stored, tmp_path / "kept", resume=True), fitted(stored))
+    def interrupt(event: object) -> None:
+        if isinstance(event, StartsFitted):
+            raise KeyboardInterrupt
+
+    with listening(interrupt), pytest.raises(InterruptedFitError, match="after 1 pass;"):
+        fitted(stored, tmp_path / "kept", **settings)
+    resumed = fitted(stored, tmp_path / "kept", resume=True, **settings)
+    assert_same_fit(resumed, fitted(stored, **settings))
 
 
 def test_a_fit_that_came_to_its_end_is_read_and_not_made_again(stored, tmp_path, monkeypatch):
@@ -209,30 +210,31 @@ def test_the_scan_is_needed(stored, tmp_path):
         fitted(stored, folder, resume=True)
 
 
-def test_of_two_fits_with_one_folder_the_second_is_refused(stored, tmp_path, monkeypatch):
+def test_of_two_fits_with_one_folder_the_second_is_refused(stored, tmp_path):
     folder = tmp_path / "kept"
+    refused = []
 
-    def meanwhile(*args: object) -> list[Mixture]:
-        for resume in (False, True):
-            with pytest.raises(JobRunningError, match="another process"):
-                fitted(stored, folder, resume=resume)
-        return starts_of(*args)
+    def meanwhile(event: object) -> None:
+        if isinstance(event, Iteration) and not refused:
+            for resume in (False, True):
+                refused.append(resume)
+                with pytest.raises(JobRunningError, match="another process"):
+                    fitted(stored, folder, resume=resume)
 
-    with monkeypatch.context() as patched:
-        patched.setattr("daskgmm.estimator.starts_of", meanwhile)
+    with listening(meanwhile):
         first = fitted(stored, folder)
+    assert refused == [False, True]
     assert_same_fit(fitted(stored, folder, resume=True), first)
 
 
-def test_a_fit_whose_folder_another_has_taken_ends(stored, tmp_path, monkeypatch):
+def test_a_fit_whose_folder_another_has_taken_ends(stored, tmp_path):
     folder = tmp_path / "kept"
 
-    def intruded(*args: object) -> list[Mixture]:
-        (folder / "current.json").write_text("{}")
-        return starts_of(*args)
+    def intrude(event: object) -> None:
+        if isinstance(event, Iteration) and event.n_iter == 1:
+            (folder / "current.json").write_text("{}")
 
-    monkeypatch.setattr("daskgmm.estimator.starts_of", intruded)
-    with pytest.raises(PointerMovedError, match="another process"):
+    with listening(intrude), pytest.raises(PointerMovedError, match="another process"):
         fitted(stored, folder)
 
 

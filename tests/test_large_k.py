@@ -13,7 +13,7 @@ from made_data import assert_same_bits, made_mixture, precisions_of, rows_of
 from sklearn.exceptions import ConvergenceWarning
 
 from daskgmm import GaussianMixture, load_model, select
-from daskgmm.em import STOP_RULES, Candidate, InMemoryRows, PlainEM, run_together
+from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, Rules, run
 from daskgmm.errors import ParameterError
 from daskgmm.execution import DaskRows
 from daskgmm.kernel import Ridge
@@ -58,13 +58,8 @@ def test_a_truncated_fit_comes_as_far_as_a_dense_one(start, x):
 
 def test_the_same_bits_on_dask(start, x):
     def fitted(rows):
-        (result,) = run_together(
-            rows,
-            [Candidate(start, PlainEM(Ridge(1e-3)), 0.0, n_near=G)],
-            stop=STOP_RULES["gap"],
-            max_iter=3,
-        )
-        return result.mixture
+        rules = Rules(PlainEM(Ridge(1e-3)), STOP_RULES["gap"], 3, n_near=G)
+        return run(rows, start, rules).kept
 
     expected = fitted(InMemoryRows(x, grain=1000))
     for chunk in (4000, 16_000):

@@ -9,11 +9,10 @@ from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 
 from daskgmm import GaussianMixture, select
-from daskgmm.em.loop import _Runner
+from daskgmm.em import CRITERIA, Chooser, Entry, GapLaw, InMemoryRows, Problem, scan_rows
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.events import listening
-from daskgmm.kernel import n_parameters
-from daskgmm.selection import CRITERIA, Entry, _which_can_win
+from daskgmm.kernel import Ridge, log_density, n_parameters
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +69,20 @@ def test_candidates_share_their_passes(selection):
 
 
 @pytest.mark.parametrize("n_sampled", [20_000, 10_000], ids=["in folds", "outside the sample"])
-def test_held_out_rows_are_as_new_ones(x, n_sampled, monkeypatch):
-    monkeypatch.setattr("daskgmm.execution.memory._SAMPLE_ROWS", n_sampled)
-    found = select(x, range(2, 7), random_state=0)
+def test_held_out_rows_are_as_new_ones(x, n_sampled):
+    rows = InMemoryRows(x)
+    chooser = Chooser(rows, scan_rows(rows, n_sampled, 0), "bic", 0)
+    problems = [Problem(k, "full", Ridge(1e-6)) for k in range(3, 6)]
+    trials, _ = chooser.fitted(chooser.starts(problems, np.random.RandomState(0)))
+    best = min((t for t in trials if t.entry.refined), key=lambda t: t.entry.bic)
     fresh = rows_of(made_mixture("full", 4, 3, separation=6.0), 200_000, seed=9)
-    error = found.best.held_out_standard_error
-    spread = np.std(found.model.score_samples(x))
+    error = best.entry.held_out_standard_error
+    spread = np.std(log_density(x, best.course.kept))
     assert error == pytest.approx(spread / np.sqrt(n_sampled), rel=0.1)
     # To four standard errors.
     level = norm.isf(1e-4) * error
-    held_out = found.best.held_out_log_likelihood_per_row
-    assert abs(held_out - found.model.score(fresh)) < level
+    held_out = best.entry.held_out_log_likelihood_per_row
+    assert abs(held_out - log_density(fresh, best.course.kept).mean()) < level
 
 
 @pytest.mark.parametrize("n_rows", [600, 20_000])
@@ -110,16 +112,17 @@ def test_folds_are_of_rows_that_the_fit_has_not_seen():
 
 # Of several candidates with a component too many, which these take is chance.
 @pytest.mark.parametrize("criterion", [c for c in CRITERIA if c not in ("aic", "held-out")])
-def test_fits_to_a_part_of_the_sample_change_no_choice(x, criterion, monkeypatch):
+def test_fits_to_a_part_of_the_sample_change_no_choice(x, criterion):
+    rows = InMemoryRows(x)
+    scan = scan_rows(rows, len(x), 0)
+    problems = [Problem(k, kind, Ridge(1e-6)) for kind in ("full", "diag") for k in (3, 4, 5)]
     chosen = []
     for fewest in (1_000, 10**9):
-        monkeypatch.setattr("daskgmm.selection._FEWEST", fewest)
-        found = select(
-            x, [3, 4, 5], covariance_type=["full", "diag"], random_state=0, criterion=criterion
-        )
-        chosen.append((found.best.n_components, found.best.covariance_type))
-        assert found.model.score(x) == pytest.approx(found.best.log_likelihood_per_row, abs=1e-3)
-    assert chosen[0] == chosen[1]
+        chooser = Chooser(rows, scan, criterion, 0, fewest_in_part=fewest)
+        trials, _ = chooser.fitted(chooser.starts(problems, np.random.RandomState(0)))
+        best = min((t for t in trials if t.entry.refined), key=lambda t: chooser.value(t.entry))
+        chosen.append((best.entry.n_components, best.entry.covariance_type))
+    assert chosen[0] == chosen[1] == (4, "full")
 
 
 def test_one_pass_is_enough_to_choose(x):
@@ -144,37 +147,45 @@ def test_components_that_close_in_on_copies_end_no_choice(kind):
     assert np.isfinite(found.model.score(x))
 
 
-def test_where_all_that_can_win_collapse_it_is_said(x, monkeypatch):
-    advance = _Runner.advance
+class Collapsing:
+    """Ridge, whose M-step on all rows collapses for mixtures of some numbers of components."""
 
-    def collapses(runner, statistics, seconds, stop):
-        if runner.history and statistics.n_rows == len(x):
+    def __init__(self, n_rows, counts):
+        self._ridge, self._n_rows, self._counts = Ridge(1e-6), n_rows, counts
+
+    def m_step(self, statistics):
+        if statistics.n_rows == self._n_rows and len(statistics.n_k) in self._counts:
             raise SingularComponentError("collapsed", 0)
-        return advance(runner, statistics, seconds, stop)
+        return self._ridge.m_step(statistics)
 
-    monkeypatch.setattr(_Runner, "advance", collapses)
-    monkeypatch.setattr("daskgmm.execution.memory._SAMPLE_ROWS", 10_000)
+    def objective(self, mixture, statistics):
+        return self._ridge.objective(mixture, statistics)
+
+    def with_pseudo_rows(self, statistics):
+        return self._ridge.with_pseudo_rows(statistics)
+
+
+def _chosen(x, counts, collapsing):
+    rows = InMemoryRows(x)
+    prior = Collapsing(len(x), collapsing)
+    problems = [Problem(k, "full", prior, tol=1e-12) for k in counts]
+    chooser = Chooser(rows, scan_rows(rows, len(x) // 2, 0), "bic", 0, fewest_in_part=1000)
+    return chooser.fitted(chooser.starts(problems, np.random.RandomState(0)))
+
+
+def test_where_all_that_can_win_collapse_it_is_said(x):
     with pytest.raises(SingularComponentError, match="every candidate collapsed on all rows"):
-        select(x, [2, 4], random_state=0, tol=1e-12)
+        _chosen(x, [2, 4], collapsing={2, 4})
 
 
-def test_those_that_collapse_late_leave_the_choice_to_the_others(x, monkeypatch):
+def test_those_that_collapse_late_leave_the_choice_to_the_others(x):
     """On all rows, where they had not on the sample: the truth alone is left to win, and then not."""
-    advance = _Runner.advance
-
-    def collapses(runner, statistics, seconds, stop):
-        if runner.mixture.n_components == 4 and statistics.n_rows == len(x):
-            raise SingularComponentError("collapsed", 0)
-        return advance(runner, statistics, seconds, stop)
-
-    monkeypatch.setattr(_Runner, "advance", collapses)
-    monkeypatch.setattr("daskgmm.execution.memory._SAMPLE_ROWS", 10_000)
-    monkeypatch.setattr("daskgmm.selection._FEWEST", 1_000)
-    found = select(x, [2, 3, 4], random_state=0)
-    assert [entry.n_components for entry in found.entries] == [2, 3]
-    assert found.best.n_components == 3
-    # The scan, the pass on which the truth collapsed, and those of the others.
-    assert found.model.n_passes_ == 2 + len(found.model.history_)
+    trials, n_passes = _chosen(x, [2, 3, 4], collapsing={4})
+    assert [trial.entry.n_components for trial in trials] == [2, 3]
+    best = min((t for t in trials if t.entry.refined), key=lambda t: t.entry.bic)
+    assert best.entry.n_components == 3
+    # The pass on which the truth collapsed, and those of the others.
+    assert n_passes == 1 + len(best.course.history)
 
 
 def test_those_that_lose_after_one_pass_are_not_called_fitted_to_all_rows():
@@ -205,14 +216,8 @@ def _entry(k, log_likelihood, family="full", n_rows=1_000_000):
 
 
 def _second_can_win(entries, criterion="bic", shortfall=1e-4, seen=0.0, slack=0.0):
-    can_win = _which_can_win(
-        entries,
-        criterion,
-        1_000_000,
-        shortfall=shortfall,
-        seen_held_out=seen,
-        slack=lambda i, leader: slack,
-    )
+    law = GapLaw(1_000_000, shortfall=shortfall, seen_held_out=seen)
+    can_win = law.which_can_win(entries, criterion, lambda i, leader: slack)
     assert can_win[0]
     return can_win[1]
 

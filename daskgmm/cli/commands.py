@@ -28,7 +28,7 @@ from daskgmm.cli.options import (
     with_source,
 )
 from daskgmm.demo import run_demo
-from daskgmm.em import STOP_RULES
+from daskgmm.em import STOP_REASONS
 from daskgmm.errors import ParameterError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.events import Log, duration
@@ -315,7 +315,7 @@ def _demo(size: str, memory_limit: str, keep: str | None) -> tuple[dict[str, Any
 
 def _reason(name: str) -> str:
     """Why a fit stopped, in words."""
-    return STOP_RULES[name].message if name in STOP_RULES else "max_iter was reached"
+    return STOP_REASONS.get(name, name)
 
 
 def _table(result: dict[str, Any]) -> str:

@@ -1,5 +1,7 @@
 """The EM algorithm over any rows that can be folded: no Dask, no storage."""
 
+from daskgmm.em.choosing import Chooser, Start, Trial
+from daskgmm.em.criteria import CRITERIA, Entry, GapLaw
 from daskgmm.em.evaluate import (
     Score,
     label_rows,
@@ -7,7 +9,7 @@ from daskgmm.em.evaluate import (
     probabilities,
     score_rows,
 )
-from daskgmm.em.exchanges import with_one_less, with_one_more
+from daskgmm.em.fit import Fit, Problem, fit, raced, rules_of, scanned, starts_of
 from daskgmm.em.held_out import HeldOut
 from daskgmm.em.history import (
     FitBegan,
@@ -19,60 +21,91 @@ from daskgmm.em.history import (
     StartsFitted,
     StartsUnderway,
 )
-from daskgmm.em.initialise import INITIALISERS, GivenStart, start_mixture
-from daskgmm.em.loop import Candidate, Course, FitResult, run, run_together
-from daskgmm.em.progressive import N_STARTS, best_of_starts, climb, finished, hopeless
-from daskgmm.em.rare import RareComponents
+from daskgmm.em.race import Course, Race, Reading, Rules, run
 from daskgmm.em.rows import InMemoryRows, Rows, Source, rows_of_sample, statistics_of
 from daskgmm.em.scan import Scan, scan_rows
-from daskgmm.em.steppers import STEPPERS, PlainEM, Squarem, Step, Stepper, Surrogate
-from daskgmm.em.stopping import STOP_RULES, statistical_tol, stop_rule_named
+from daskgmm.em.starts import (
+    INITIALISERS,
+    N_STARTS,
+    Climber,
+    Competition,
+    GivenStart,
+    StartMaker,
+    with_exchanges,
+    with_one_less,
+    with_one_more,
+)
+from daskgmm.em.steppers import (
+    STEPPERS,
+    Needs,
+    PlainEM,
+    Squarem,
+    Step,
+    Stepper,
+    Surrogate,
+    stepper_class,
+)
+from daskgmm.em.stopping import STOP_REASONS, STOP_RULES, statistical_tol, stop_rule_named
 
 __all__ = [
+    "CRITERIA",
     "INITIALISERS",
     "N_STARTS",
     "STEPPERS",
+    "STOP_REASONS",
     "STOP_RULES",
-    "Candidate",
+    "Chooser",
+    "Climber",
+    "Competition",
     "Course",
+    "Entry",
+    "Fit",
     "FitBegan",
     "FitEnded",
-    "FitResult",
+    "GapLaw",
     "GivenStart",
     "HeldOut",
     "InMemoryRows",
     "Iteration",
+    "Needs",
     "PlainEM",
+    "Problem",
+    "Race",
     "RareComponent",
-    "RareComponents",
+    "Reading",
     "Resumed",
     "Rows",
+    "Rules",
     "Scan",
     "ScanDone",
     "Score",
     "Source",
     "Squarem",
+    "Start",
+    "StartMaker",
     "StartsFitted",
     "StartsUnderway",
     "Step",
     "Stepper",
     "Surrogate",
-    "best_of_starts",
-    "climb",
-    "finished",
-    "hopeless",
+    "Trial",
+    "fit",
     "label_rows",
     "log_densities",
     "probabilities",
+    "raced",
     "rows_of_sample",
+    "rules_of",
     "run",
-    "run_together",
     "scan_rows",
+    "scanned",
     "score_rows",
-    "start_mixture",
+    "starts_of",
     "statistical_tol",
     "statistics_of",
+    "stepper_class",
     "stop_rule_named",
+    "with_exchanges",
     "with_one_less",
     "with_one_more",
 ]

@@ -13,10 +13,11 @@ from typing import Self
 
 import numpy as np
 
-from daskgmm.em.progressive import finished
+from daskgmm.em import weighted
 from daskgmm.em.rows import rows_of_sample
 from daskgmm.em.scan import Scan, hash_rows
-from daskgmm.kernel import Float64Array, Mixture, Prior, log_density
+from daskgmm.em.starts.climbs import Climber
+from daskgmm.kernel import Float64Array, Mixture, log_density
 
 __all__ = ["N_FOLDS", "HeldOut"]
 
@@ -33,13 +34,16 @@ class HeldOut:
         Mean log density, in nats.
     densities : array of shape (n,)
         Log densities of the sample's rows: how they spread tells the error.
-    n_rows : int
-        Rows held out.
+    weight_of : array of shape (n,) or None
+        How often each of these rows counts.
+    weight : float
+        Sum of the weights of the rows that are held out.
     """
 
     per_row: float
     densities: Float64Array
-    n_rows: int
+    weight_of: Float64Array | None
+    weight: float
 
     @property
     def error(self) -> float:
@@ -54,7 +58,8 @@ class HeldOut:
         return self.per_row - other.per_row, self._error_of(self.densities - other.densities)
 
     def _error_of(self, values: Float64Array) -> float:
-        return float(values.std() / np.sqrt(self.n_rows))
+        spread = np.sqrt(weighted.variance(values, self.weight_of))
+        return float(spread / np.sqrt(self.weight))
 
     @classmethod
     def outside(cls, scan: Scan, mixture: Mixture, of_all: float) -> Self:
@@ -67,33 +72,34 @@ class HeldOut:
         of_all : float
             Log-likelihood per row of all rows.
         """
-        densities = log_density(scan.sample.x, mixture)
-        n, rest = len(densities), scan.n_rows - len(densities)
-        return cls((scan.n_rows * of_all - n * float(densities.mean())) / rest, densities, rest)
+        sample = scan.sample
+        densities = log_density(sample.x, mixture)
+        inside, rest = sample.total_weight, scan.weight - sample.total_weight
+        of_sample = inside * weighted.mean(densities, sample.weight)
+        return cls((scan.weight * of_all - of_sample) / rest, densities, sample.weight, rest)
 
     @classmethod
-    def in_folds(
-        cls, scan: Scan, mixture: Mixture, prior: Prior, seed: int, n_threads: int
-    ) -> Self:
+    def in_folds(cls, sample: Climber, mixture: Mixture, seed: int) -> Self:
         """Of a sample that is all rows, each fold under a fit to the others.
 
         Parameters
         ----------
-        scan : Scan
+        sample : Climber
         mixture : Mixture
             Fitted to the sample, from where the fits to folds begin; where one fails, it counts.
-        prior : Prior
         seed : int
             Decides the folds.
-        n_threads : int
         """
-        fold_of = hash_rows(0, len(scan.sample), seed) % np.uint64(N_FOLDS)
-        densities = np.empty(len(scan.sample))
+        block = sample.rows.block
+        fold_of = hash_rows(0, len(block), seed) % np.uint64(N_FOLDS)
+        densities = np.empty(len(block))
         for fold in np.unique(fold_of):
             is_held = fold_of == fold
-            rest = scan.sample.take(~is_held)
+            rest = block.take(~is_held)
             fitted = mixture
             if len(rest) > mixture.n_components:
-                fitted = finished(rows_of_sample(rest, n_threads), mixture, prior)
-            densities[is_held] = log_density(scan.sample.x[is_held], fitted)
-        return cls(float(densities.mean()), densities, len(densities))
+                rows = rows_of_sample(rest, sample.rows.n_threads)
+                fitted = Climber(rows, sample.prior).finished(mixture)
+            densities[is_held] = log_density(block.x[is_held], fitted)
+        per_row = weighted.mean(densities, block.weight)
+        return cls(per_row, densities, block.weight, block.total_weight)

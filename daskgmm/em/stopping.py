@@ -15,6 +15,8 @@ from daskgmm.em.history import Iteration
 from daskgmm.errors import ParameterError
 
 __all__ = [
+    "MAX_ITER",
+    "STOP_REASONS",
     "STOP_RULES",
     "StopRule",
     "estimated_remaining_gain",
@@ -53,14 +55,14 @@ def estimated_remaining_gain(log_likelihoods: Sequence[float]) -> float:
 _SHARE_OF_PRECISION, _LARGEST_TOL = 0.1, 1e-3
 
 
-def statistical_tol(n_parameters: int, n_rows: float) -> float:
+def statistical_tol(n_parameters: int, weight: float) -> float:
     """A remaining gain per row that is worth no pass: a tenth of ``p / (2 N)``, in nats.
 
     The maximum of the likelihood lies about p / (2 N) above that of the truth (Wilks
     1938): what is gained below tells of these rows and not of where they come from.
-    Never above 1e-3, however few rows there are.
+    Never above 1e-3, however few rows there are; ``weight`` is the sum of theirs, N.
     """
-    return min(_LARGEST_TOL, _SHARE_OF_PRECISION * n_parameters / (2 * n_rows))
+    return min(_LARGEST_TOL, _SHARE_OF_PRECISION * n_parameters / (2 * weight))
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,15 @@ STOP_RULES: dict[str, StopRule] = {
         StopRule("means", _means, "the squared movement of the means fell to tol"),
     )
 }
+
+MAX_ITER = "max_iter"
+"""Reason of a fit that ended before its stop rule held: an outcome, not an error."""
+
+STOP_REASONS: dict[str, str] = {
+    **{rule.name: rule.message for rule in STOP_RULES.values()},
+    MAX_ITER: "max_iter was reached",
+}
+"""Why a fit ended, in words."""
 
 
 def stop_rule_named(name: str) -> StopRule:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from daskgmm.telling import Event, duration
+from daskgmm.telling import Event, Message, duration
 
 __all__ = ["Failed", "Message", "Underway"]
 
@@ -40,26 +40,6 @@ class Underway(Event, name="pass_underway"):
         seconds_left = self.seconds * (self.n_tasks - self.n_done) / self.n_done
         percent = 100 * self.n_done // self.n_tasks
         return f"  {percent}% of this pass, about {duration(seconds_left)} left"
-
-
-@dataclass(frozen=True)
-class Message(Event, name="message"):
-    """A sentence for people.
-
-    Attributes
-    ----------
-    message : str
-        The sentence, on one line.
-    level : str
-        A level of :mod:`logging`, in small letters.
-    """
-
-    message: str
-    level: str = "info"
-
-    def text(self) -> str:
-        """The sentence; one that is more than information begins with ``note:``."""
-        return self.message if self.level == "info" else f"note: {self.message}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from sklearn.datasets import load_iris
 from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
 
 from daskgmm import GaussianMixture
-from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, run
+from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, Rules, run
 from daskgmm.kernel import COMPONENTS, Block, Ridge, gaussian_mixture, weighted_statistics
 
 FAITHFUL = Path(__file__).parents[1] / "data" / "faithful.txt"
@@ -27,10 +27,7 @@ def _fit(x, start, max_iter, reg_covar=0.0):
     return run(
         InMemoryRows(x, grain=512),
         start,
-        stepper=PlainEM(Ridge(reg_covar)),
-        stop=STOP_RULES["increment"],
-        tol=0.0,
-        max_iter=max_iter,
+        Rules(PlainEM(Ridge(reg_covar)), STOP_RULES["increment"], max_iter),
     )
 
 
@@ -46,7 +43,7 @@ def _assert_agree(ours, theirs, units, rtol=1e-9):
 
     Each iteration adds eps * condition (below 1e3) and EM contracts what came before.
     """
-    mixture = ours.mixture
+    mixture = ours.kept
     k, d = mixture.means.shape
     np.testing.assert_allclose(mixture.weights, theirs.weights_, rtol=rtol)
     np.testing.assert_allclose(mixture.means / units, theirs.means_ / units, rtol=rtol, atol=rtol)
@@ -101,7 +98,7 @@ def test_data_far_from_the_origin(family):
     x = np.round(x * 2**20) / 2**20  # so that adding 1e8 rounds nothing
     near = made_mixture(family, 3, 2, separation=3.0, seed=0)
     far = gaussian_mixture(near.weights, near.means + shift, near.covariances, family)
-    expected, got = _fit(x, near, 20).mixture, _fit(x + shift, far, 20).mixture
+    expected, got = _fit(x, near, 20).kept, _fit(x + shift, far, 20).kept
     # Means are rounded at 1e8 eps = 1.5e-8, beside deviations of order 1.
     np.testing.assert_allclose(got.weights, expected.weights, rtol=1e-6)
     np.testing.assert_allclose(got.means - shift, expected.means, rtol=0, atol=1e-6)
@@ -118,7 +115,7 @@ def test_scikit_learn_loses_data_far_from_the_origin(name):
         lost = fitted_by_sklearn(x + 1e8, far, 20)
     except ValueError:  # a covariance that is not positive
         return
-    kept = _fit(x, near, 20).mixture
+    kept = _fit(x, near, 20).kept
     assert np.abs(lost.covariances_ - kept.covariances).max() > 1e-2
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_data import BAD_SCALES, made_mixture, rows_of
 
-from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, run, scan_rows
+from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, Rules, run, scan_rows
 from daskgmm.em.rows import statistics_of
 from daskgmm.em.scan import hash_rows, sample_threshold
 from daskgmm.errors import DamagedDataError, DataError, NonFiniteError
@@ -167,8 +167,7 @@ def test_the_gap_law():
     rows = InMemoryRows(rows_of(truth, n_rows, seed=2))
 
     def optimum(some):
-        em, gap = PlainEM(Ridge(0.0)), STOP_RULES["gap"]
-        return run(some, truth, stepper=em, stop=gap, tol=1e-12, max_iter=200).mixture
+        return run(some, truth, Rules(PlainEM(Ridge()), STOP_RULES["gap"], 200), tol=1e-12).kept
 
     def at(mixture):
         return statistics_of(rows, mixture).log_likelihood / n_rows

@@ -1,17 +1,35 @@
-"""Steppers: the fixed points of EM, accepted log-likelihoods that never fall, every pass counted."""
+"""Steppers: the fixed points of EM, accepted objectives that never fall, every pass counted."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
 from made_data import assert_same_bits, made_mixture, rows_of
 
-from daskgmm.em import STEPPERS, STOP_RULES, InMemoryRows, PlainEM, Squarem, Surrogate, run
-from daskgmm.em.rows import statistics_of
-from daskgmm.em.steppers import Step
+from daskgmm.em import (
+    STEPPERS,
+    STOP_RULES,
+    Climber,
+    Course,
+    InMemoryRows,
+    Needs,
+    PlainEM,
+    Race,
+    Rules,
+    Squarem,
+    Surrogate,
+    run,
+    stepper_class,
+)
+from daskgmm.errors import ParameterError
 from daskgmm.kernel import Block, Coordinates, Ridge, e_step, gaussian_mixture
+from daskgmm.storage.snapshots.trees import from_tree, to_tree
 
 ACCELERATED = [name for name in STEPPERS if name != "plain"]
+GAP = STOP_RULES["gap"]
 
 
 class Counting(InMemoryRows):
@@ -30,21 +48,26 @@ def _case(family, separation=2.0, n=4000):
     )
 
 
+def _made(rows, stepper, reg_covar=0.0, n_threads=1):
+    sample = rows.block.thinned(4)
+    return STEPPERS[stepper].of(Needs(Ridge(reg_covar), sample, n_threads))
+
+
 def _fit(rows, start, stepper, tol=1e-9, max_iter=400, reg_covar=0.0):
-    made = STEPPERS[stepper](reg_covar, rows.array[::4], 1) if isinstance(stepper, str) else stepper
-    return run(rows, start, stepper=made, stop=STOP_RULES["gap"], tol=tol, max_iter=max_iter)
+    made = _made(rows, stepper, reg_covar) if isinstance(stepper, str) else stepper
+    return run(rows, start, Rules(made, GAP, max_iter), tol)
 
 
 def _score(rows, mixture):
-    return e_step(Block(rows.array), mixture).log_likelihood / rows.n_rows
+    return e_step(rows.block, mixture).log_likelihood / rows.n_rows
 
 
 @pytest.mark.parametrize("reg_covar", [0.0, 1e-3])
 @pytest.mark.parametrize("stepper", ACCELERATED)
 def test_the_end_is_a_fixed_point_of_em(family, stepper, reg_covar):
     rows, start = _case(family)
-    found = _fit(rows, start, stepper, tol=1e-12, reg_covar=reg_covar).mixture
-    after = Ridge(reg_covar).m_step(e_step(Block(rows.array), found))
+    found = _fit(rows, start, stepper, tol=1e-12, reg_covar=reg_covar).kept
+    after = Ridge(reg_covar).m_step(e_step(rows.block, found))
     # A gap of 1e-12 leaves parameters 1e-6 sigma over the root of the least curvature off.
     # With reg_covar the objective that is guarded depends on weights as EM does not know.
     atol = 2e-5 + 0.5 * reg_covar
@@ -67,86 +90,107 @@ def test_accepted_log_likelihoods_never_fall_and_every_pass_counts(family, stepp
     assert rows.passes == len(result.history)
     accepted = [i.log_likelihood for i in result.history if i.accepted]
     assert (np.diff(accepted) >= -1e-14).all()
-    assert result.log_likelihood == accepted[-1] == max(i.log_likelihood for i in result.history)
-    assert _score(rows, result.mixture) >= result.log_likelihood - 1e-14
+    assert result.log_likelihood == accepted[-1] == result.best
+    assert result.best == max(i.log_likelihood for i in result.history)
+    assert _score(rows, result.kept) >= result.log_likelihood - 1e-14
+
+
+@pytest.mark.parametrize("stepper", STEPPERS)
+def test_a_state_goes_through_a_checkpoint_and_on_with_the_same_bits(family, stepper):
+    rows, start = _case(family, separation=1.0)
+    rules = Rules(_made(rows, stepper, reg_covar=1e-6), GAP, 12)
+    race = Race(rows, {0: Course.begun(start, rules.stepper, 1e-12)}, rules)
+    kept = []
+    while race.is_running:
+        race.advance()
+        kept.append(race.courses[0])
+    assert len(kept) > 6
+    for course in kept[:7]:
+        read = from_tree(Course, to_tree(course))
+        assert type(read.state) is type(course.state)
+        resumed = Race(rows, {0: read}, replace(rules, stepper=_made(rows, stepper, 1e-6)))
+        while resumed.is_running:
+            resumed.advance()
+        assert_same_bits(resumed.courses[0].kept, kept[-1].kept)
+        assert [i.log_likelihood for i in resumed.courses[0].history] == [
+            i.log_likelihood for i in kept[-1].history
+        ]
+
+
+@pytest.mark.parametrize("stepper", STEPPERS)
+def test_a_step_changes_neither_stepper_nor_state(stepper):
+    """From the same state it is the same step, as often as it is asked for."""
+    rows, start = _case("full", separation=1.0)
+    made = _made(rows, stepper)
+    state, mixture = made.init(start), start
+    for _ in range(5):
+        statistics = e_step(rows.block, mixture)
+        before = to_tree(Course(mixture, mixture, state, 0.0))
+        step, again = (made.step(state, mixture, statistics, 1e-9) for _ in range(2))
+        after = to_tree(Course(mixture, mixture, state, 0.0))
+        assert before.plain == after.plain
+        np.testing.assert_array_equal(before.numbers, after.numbers)
+        assert_same_bits(step.mixture, again.mixture)
+        state, mixture = step.state, step.mixture
 
 
 def test_the_surrogate_takes_few_passes_where_em_takes_many():
     truth = made_mixture("full", 3, 2, separation=0.8)
     rows = Counting(rows_of(truth, 100_000, seed=3))
-    sample = rows.array[::5]
-    start = run(
-        InMemoryRows(sample),
-        truth,
-        stepper=Surrogate.of_rows(Ridge(0.0), InMemoryRows(sample)),
-        stop=STOP_RULES["gap"],
-        tol=1e-9,
-        max_iter=60,
-    ).mixture
+    sample = InMemoryRows(rows.block.x[::5].copy())
+    start = _fit(sample, truth, Surrogate.of_rows(Ridge(), sample), max_iter=60).kept
     tol = 0.1 * truth.n_parameters / (2 * rows.n_rows)
-    few = run(
-        rows,
-        start,
-        stepper=Surrogate(Ridge(0.0), sample),
-        stop=STOP_RULES["gap"],
-        tol=tol,
-        max_iter=50,
-    )
+    few = _fit(rows, start, Surrogate(Ridge(), sample.block), tol=tol, max_iter=50)
     assert few.converged
     many = _fit(rows, start, "plain", tol=tol / 10, max_iter=2000)
     assert many.log_likelihood - few.log_likelihood < 10 * tol  # p / (2 N)
     assert 5 * len(few.history) < len(many.history)
 
 
-def test_the_surrogate_spends_nothing_where_nothing_is_to_be_gained(monkeypatch):
+def test_the_surrogate_spends_nothing_where_nothing_is_to_be_gained():
     rows, start = _case("full", separation=6.0)
-    end = _fit(rows, start, "plain", tol=1e-15).mixture
-    evaluated = []
-
-    def counted(sample, mixture):
-        evaluated.append(mixture)
-        return statistics_of(sample, mixture)
-
-    monkeypatch.setattr("daskgmm.em.steppers.surrogate.statistics_of", counted)
+    end = _fit(rows, start, "plain", tol=1e-15).kept
     tol = 0.1 * end.n_parameters / (2 * rows.n_rows)
-    result = _fit(rows, end, Surrogate.of_rows(Ridge(0.0), rows), tol=tol)
+    exact = Surrogate.of_rows(Ridge(), rows)
+    before = rows.passes
+    step = exact.step(exact.init(end), end, e_step(rows.block, end), tol)
+    assert step.remaining_gain < tol
+    # Its proposal is where it stands, to what tol is worth in parameters.
+    np.testing.assert_allclose(step.mixture.means, end.means, atol=1e-3)
+    assert rows.passes == before  # the sample is folded over in rows of its own
+    result = _fit(rows, end, exact, tol=tol)
     assert result.converged
     assert len(result.history) == 1
-    assert len(evaluated) == 2  # where it stands, and the first of the search
 
 
-class BadSurrogate(Surrogate):
-    """Whose maximiser is no maximiser every second time."""
+@dataclass(frozen=True, eq=False)
+class Overreaching:
+    """A stepper whose extrapolations go much too far, every one or every second of them."""
 
-    bad = 0
+    inner: Any
+    every: int = 1
 
-    def _maximise(self, n_rows, tol):
-        found = super()._maximise(n_rows, tol)
-        self.bad += 1
-        if found is None or self.bad % 2:
-            return found
-        coordinates = Coordinates(self.state.origin)
-        u = found.u + 5.0 * coordinates.widths
-        return type(found)(u, coordinates.mixture(u), found.gain, found.at_bound)
+    def init(self, mixture):
+        return self.inner.init(mixture)
 
-
-class BadSquarem(Squarem):
-    """Which extrapolates much too far."""
-
-    def _second(self, base, now, updated):
-        step = super()._second(base, now, updated)
-        if not self.state.extrapolated:
+    def step(self, state, mixture, statistics, tol):
+        step = self.inner.step(state, mixture, statistics, tol)
+        if step.mixture is step.kept or int(statistics.log_likelihood) % self.every:
             return step
-        coordinates = Coordinates(base.origin)
+        coordinates = Coordinates(mixture)
         u = coordinates.vector(step.mixture) + 5.0 * coordinates.widths
-        return Step(coordinates.mixture(u), step.kept, step.accepted, step.remaining_gain)
+        beyond = coordinates.mixture(u)
+        state = step.state
+        if (proposal := getattr(state, "proposal", None)) is not None:
+            of_its_own = Coordinates(state.origin).vector(beyond)
+            state = replace(state, proposal=replace(proposal, u=of_its_own, mixture=beyond))
+        return replace(step, state=state, mixture=beyond)
 
 
-@pytest.mark.parametrize("bad", [BadSurrogate, BadSquarem])
-def test_bad_extrapolations_are_refused_and_stall_nothing(bad):
+@pytest.mark.parametrize("stepper", ACCELERATED)
+def test_bad_extrapolations_are_refused_and_stall_nothing(stepper):
     rows, start = _case("full", separation=3.0)
-    args = (0.0, rows.array[::4]) if issubclass(bad, Surrogate) else (0.0,)
-    result = run(rows, start, stepper=bad(*args), stop=STOP_RULES["gap"], tol=0.0, max_iter=80)
+    result = _fit(rows, start, Overreaching(_made(rows, stepper)), tol=0.0, max_iter=80)
     assert not all(i.accepted for i in result.history)
     accepted = [i.log_likelihood for i in result.history if i.accepted]
     assert (np.diff(accepted) >= -1e-14).all()
@@ -156,21 +200,51 @@ def test_bad_extrapolations_are_refused_and_stall_nothing(bad):
     assert result.log_likelihood > result.history[0].log_likelihood + 0.05
 
 
+def test_a_sample_of_other_rows_misleads_nobody():
+    """The maximiser of a surrogate whose curvature is that of another mixture is no maximiser."""
+    rows, start = _case("full", separation=3.0)
+    other = rows_of(made_mixture("full", 3, 2, seed=9, separation=9.0), 1000, seed=2)
+    misled = Surrogate(Ridge(), Block(other))
+    result = _fit(rows, start, misled, tol=0.0, max_iter=60)
+    accepted = [i.log_likelihood for i in result.history if i.accepted]
+    assert (np.diff(accepted) >= -1e-14).all()
+    plain = _fit(rows, start, "plain", tol=0.0, max_iter=1000)
+    assert result.log_likelihood >= plain.log_likelihood - 1e-3
+
+
 @pytest.mark.parametrize("stepper", STEPPERS)
 def test_threads_change_no_bit(stepper):
     rows, start = _case("full")
     found = []
     for n_threads in (1, 3):
-        made = STEPPERS[stepper](0.0, rows.array[::4].copy(), n_threads)
-        many = InMemoryRows(rows.array, grain=500, n_threads=n_threads)
-        found.append(
-            run(many, start, stepper=made, stop=STOP_RULES["gap"], tol=1e-8, max_iter=30).mixture
-        )
+        made = _made(rows, stepper, n_threads=n_threads)
+        many = InMemoryRows(rows.block.x, grain=500, n_threads=n_threads)
+        found.append(run(many, start, Rules(made, GAP, 30), tol=1e-8).kept)
     assert_same_bits(*found)
 
 
 def test_a_stepper_with_one_iteration_is_em(family):
     rows, start = _case(family)
-    expected = _fit(rows, start, PlainEM(Ridge(0.0)), max_iter=1).mixture
+    expected = _fit(rows, start, PlainEM(Ridge()), max_iter=1).kept
     for stepper in ACCELERATED:
-        assert_same_bits(_fit(rows, start, stepper, max_iter=1).mixture, expected)
+        assert_same_bits(_fit(rows, start, stepper, max_iter=1).kept, expected)
+
+
+def test_auto_is_the_first_that_can_do_what_is_asked(family):
+    assert stepper_class("auto", family) is Surrogate
+    assert stepper_class("auto", family, few_passes=False) is PlainEM
+    assert stepper_class("auto", family, bounds=True) is PlainEM
+    assert stepper_class("squarem", family) is Squarem
+    for name, stepper in STEPPERS.items():
+        if stepper.compares_passes:
+            with pytest.raises(ParameterError, match="set stepper='plain'"):
+                stepper_class(name, family, bounds=True)
+
+
+def test_a_climb_is_em_and_then_exact(family):
+    """It ends no lower than EM, to a tenth of the sample's precision."""
+    rows, start = _case(family, separation=1.0)
+    sample = Climber(rows, Ridge(1e-9))
+    fit = sample.climb(start, to_the_end=True)
+    many = sample.em(start, 500, tol=1e-9)
+    assert fit.log_likelihood >= many.log_likelihood - 10 * sample.tol(start)

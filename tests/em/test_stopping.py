@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskgmm.em import STOP_RULES, Iteration, stop_rule_named
-from daskgmm.em.stopping import estimated_remaining_gain
+from daskgmm.em import STOP_REASONS, STOP_RULES, Iteration, stop_rule_named
+from daskgmm.em.stopping import MAX_ITER, estimated_remaining_gain
 from daskgmm.errors import ParameterError
 
 
@@ -128,6 +128,8 @@ def test_rules_are_found_by_name_and_say_why():
         assert stop_rule_named(name) is rule
         assert rule.name == name
         assert "tol" in rule.message
+        assert STOP_REASONS[name] == rule.message
+    assert set(STOP_REASONS) == {*STOP_RULES, MAX_ITER}
 
 
 @pytest.mark.parametrize("name", ["Gap", "", None, ["gap"]])

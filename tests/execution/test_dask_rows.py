@@ -20,7 +20,7 @@ from made_data import assert_same_bits, made_mixture, precisions_of, rows_of, wr
 from sklearn.exceptions import ConvergenceWarning
 
 from daskgmm import GaussianMixture
-from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, run, scan_rows
+from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, Rules, run, scan_rows
 from daskgmm.em.rows import grain_rows
 from daskgmm.errors import DataError, MemoryLimitError, NonFiniteError
 from daskgmm.execution import DaskRows, array_of_source, coalesced
@@ -49,14 +49,7 @@ def store(x, tmp_path_factory):
 
 
 def _fit_rows(rows, start, max_iter=3):
-    return run(
-        rows,
-        start,
-        stepper=PlainEM(Ridge(1e-6)),
-        stop=STOP_RULES["gap"],
-        tol=0.0,
-        max_iter=max_iter,
-    ).mixture
+    return run(rows, start, Rules(PlainEM(Ridge(1e-6)), STOP_RULES["gap"], max_iter)).kept
 
 
 def _fit_store(store, **settings):

@@ -31,7 +31,6 @@ from daskgmm import GaussianMixture, load_model
 from daskgmm.batch import _Progress
 from daskgmm.checkpoints import Checkpoints
 from daskgmm.em import Resumed
-from daskgmm.em.steppers.surrogate import SurrogateState
 from daskgmm.errors import DaskGMMError
 from daskgmm.events import teller
 from daskgmm.execution.clusters import read_config
@@ -288,7 +287,7 @@ def _checkpoint(hostile: Hostile, folder: Path) -> Callable[[], Any]:
 
 def _read_checkpoint(hostile: Hostile, folder: Path) -> None:
     kept = CheckpointFolder(folder / "checkpoint", hostile.identity)
-    found = Checkpoints(kept, SurrogateState, ("full", 2, 2), resume=True)
+    found = Checkpoints(kept, ("full", 2, 2), resume=True)
     found.scan(np.random.RandomState(0))
 
 

@@ -1,24 +1,108 @@
 """Steppers: how the next parameters follow from a pass.
 
-A stepper is made anew for each fit and keeps state between passes. To add one, write a
-class and add a row to :data:`STEPPERS`.
+To add one, write a class with a frozen state in a file of its own, add a row to
+:data:`STEPPERS`, and its state to :data:`StepperState`, which is what checkpoints may hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from daskgmm.em.steppers.base import Step, Stepper
-from daskgmm.em.steppers.plain import PlainEM
-from daskgmm.em.steppers.squarem import Squarem
-from daskgmm.em.steppers.surrogate import Surrogate
-from daskgmm.kernel import Block, Prior
+from daskgmm.em.steppers.base import AnyStepper, Needs, Offered, Step, Stepper
+from daskgmm.em.steppers.plain import PlainEM, PlainState
+from daskgmm.em.steppers.squarem import Squarem, SquaremState
+from daskgmm.em.steppers.surrogate import Surrogate, SurrogateState
+from daskgmm.errors import ParameterError
+from daskgmm.kernel import Mixture, Statistics
 
-__all__ = ["STEPPERS", "PlainEM", "Squarem", "Step", "Stepper", "Surrogate"]
+__all__ = [
+    "AUTO",
+    "STEPPERS",
+    "AnyStepper",
+    "ByKind",
+    "Needs",
+    "PlainEM",
+    "Squarem",
+    "Step",
+    "Stepper",
+    "StepperState",
+    "Surrogate",
+    "stepper_class",
+]
 
-STEPPERS: dict[str, Callable[[Prior, Block, int], Stepper]] = {
+STEPPERS: dict[str, type[Offered[Any]]] = {
     "surrogate": Surrogate,
-    "squarem": lambda prior, sample, n_threads: Squarem(prior),
-    "plain": lambda prior, sample, n_threads: PlainEM(prior),
+    "squarem": Squarem,
+    "plain": PlainEM,
 }
-"""Makers of steppers, of ``(prior, sample, n_threads)``."""
+"""Those first that take the fewest passes."""
+
+StepperState = SurrogateState | SquaremState | PlainState
+"""What the steppers of the table keep between passes."""
+
+AUTO = "auto"
+
+
+def stepper_class(
+    name: str, kind: str, *, few_passes: bool = True, bounds: bool = False
+) -> type[Offered[Any]]:
+    """The stepper of a name; ``"auto"`` is the first that can do what is asked.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`STEPPERS`, or ``"auto"``.
+    kind : str
+        Of components.
+    few_passes : bool
+        Whether ``"auto"`` is to save passes: otherwise it is EM as anywhere else.
+    bounds : bool
+        Whether a pass finds a bound of the log-likelihood, of its own neighbourhoods.
+
+    Raises
+    ------
+    ParameterError
+        If the named one cannot work on these components, or with bounds.
+    """
+    if name == AUTO:
+        able = (
+            one
+            for one in STEPPERS.values()
+            if one.serves(kind) and not (bounds and one.compares_passes)
+        )
+        return next(able) if few_passes else PlainEM
+    found = STEPPERS[name]
+    if bounds and found.compares_passes:
+        raise ParameterError(
+            f"with truncate, what a pass finds is a bound, which stepper={name!r} cannot compare "
+            "between passes; set stepper='plain', or truncate=None",
+            "truncate",
+        )
+    if not found.serves(kind):
+        able_names = ", ".join(repr(n) for n, one in STEPPERS.items() if one.serves(kind))
+        raise ParameterError(
+            f"stepper={name!r} needs more than {kind!r} components can do; set stepper to one of "
+            f"{able_names}",
+            "stepper",
+        )
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class ByKind:
+    """A stepper for each kind of component, for candidates of several kinds."""
+
+    steppers: Mapping[str, AnyStepper]
+
+    def init(self, mixture: Mixture) -> StepperState:
+        """As the stepper of its kind."""
+        state: StepperState = self.steppers[mixture.kind].init(mixture)
+        return state
+
+    def step(
+        self, state: Any, mixture: Mixture, statistics: Statistics, tol: float
+    ) -> Step[StepperState]:
+        """As the stepper of its kind."""
+        return self.steppers[mixture.kind].step(state, mixture, statistics, tol)

@@ -1,28 +1,46 @@
-"""Plain EM: each M-step is the next point. With reg_covar 0 it cannot lower the likelihood."""
+"""Plain EM: each M-step is the next point. Without a prior it cannot lower the likelihood."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
-from daskgmm.em.steppers.base import Step
+from daskgmm.em.steppers.base import Needs, Step
 from daskgmm.kernel import Mixture, Prior, Statistics
 
 __all__ = ["PlainEM", "PlainState"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class PlainState:
     """Nothing is kept between passes."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class PlainEM:
     """The EM algorithm of Dempster, Laird and Rubin (1977)."""
 
     prior: Prior
-    state: PlainState = field(default_factory=PlainState)
 
-    def next(self, mixture: Mixture, statistics: Statistics, tol: float) -> Step:
+    compares_passes: ClassVar[bool] = False
+
+    @classmethod
+    def of(cls, needs: Needs) -> Self:
+        """Needs no sample."""
+        return cls(needs.prior)
+
+    @classmethod
+    def serves(cls, kind: str) -> bool:
+        """Every kind has an M-step."""
+        return True
+
+    def init(self, mixture: Mixture) -> PlainState:
+        """Nothing."""
+        return PlainState()
+
+    def step(
+        self, state: PlainState, mixture: Mixture, statistics: Statistics, tol: float
+    ) -> Step[PlainState]:
         """The M-step."""
         updated = self.prior.m_step(statistics)
-        return Step(updated, updated)
+        return Step(state, updated, updated)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 
-from daskgmm.em.steppers.base import Step, has_fallen
+from daskgmm.em.steppers.base import Needs, Step, has_fallen, has_tangent
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.kernel import Coordinates, Float64Array, Mixture, Prior, Statistics
 
@@ -27,7 +28,7 @@ class Base:
     step: Float64Array
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class SquaremState:
     """What is kept between passes.
 
@@ -52,6 +53,7 @@ class SquaremState:
     extrapolated: bool = False
 
 
+@dataclass(frozen=True)
 class Squarem:
     """SQUAREM, scheme S3, of Varadhan and Roland (2008), with a guard.
 
@@ -63,51 +65,69 @@ class Squarem:
     prior : Prior
     """
 
-    def __init__(self, prior: Prior) -> None:
-        self._prior = prior
-        self.state = SquaremState()
+    prior: Prior
 
-    def next(self, mixture: Mixture, statistics: Statistics, tol: float) -> Step:
+    compares_passes: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, needs: Needs) -> Self:
+        """Needs no sample."""
+        return cls(needs.prior)
+
+    @classmethod
+    def serves(cls, kind: str) -> bool:
+        """Whether there are coordinates to extrapolate in."""
+        return has_tangent(kind)
+
+    def init(self, mixture: Mixture) -> SquaremState:
+        """At the first of two steps of EM."""
+        return SquaremState()
+
+    def step(
+        self, state: SquaremState, mixture: Mixture, statistics: Statistics, tol: float
+    ) -> Step[SquaremState]:
         """The M-step, or every second time a point beyond it; back where that was lower."""
-        now = self._prior.objective(mixture, statistics)
-        if self.state.extrapolated:
-            self.state.extrapolated = False
-            if has_fallen(now, self.state.before):
-                assert self.state.kept is not None
-                self.state.longest = max(1.0, self.state.longest / _GROWTH)
-                return Step(self.state.kept, self.state.kept, accepted=False, remaining_gain=np.inf)
-        updated = self._prior.m_step(statistics)
-        base, self.state.base = self.state.base, None
-        self.state.before, self.state.kept = now, updated
+        now = self.prior.objective(mixture, statistics)
+        if state.extrapolated:
+            state = replace(state, extrapolated=False)
+            if has_fallen(now, state.before):
+                kept = state.kept
+                assert kept is not None
+                state = replace(state, longest=max(1.0, state.longest / _GROWTH))
+                return Step(state, kept, kept, accepted=False, remaining_gain=np.inf)
+        updated = self.prior.m_step(statistics)
+        base = state.base
+        state = replace(state, base=None, before=now, kept=updated)
         try:
             if base is not None:
-                return self._second(base, now, updated)
-            self.state.base = Base(mixture, now, Coordinates(mixture).vector(updated))
+                return _second(state, base, now, updated)
+            moved = Coordinates(mixture).vector(updated)
+            state = replace(state, base=Base(mixture, now, moved))
         except (np.linalg.LinAlgError, SingularComponentError, ParameterError):
-            pass  # nowhere to extrapolate from; the loop names a component that is singular
-        return Step(updated, updated, remaining_gain=np.inf)
+            pass  # nowhere to extrapolate from; the race names a component that is singular
+        return Step(state, updated, updated, remaining_gain=np.inf)
 
-    def _second(self, base: Base, now: float, updated: Mixture) -> Step:
-        """From the base's second step of EM, ``updated``."""
-        coordinates, first = Coordinates(base.origin), base.step
-        second = coordinates.vector(updated) - first
-        rate = _length(second) / max(_length(first), _TINY)
-        gain = now - base.objective
-        if gain <= 0:  # a step of EM that gains nothing: there is nothing, to rounding
-            return Step(updated, updated, remaining_gain=0.0)
-        bend = second - first
-        length = _length(first) / max(_length(bend), _TINY)
-        slowest = max(rate, 1 - 1 / max(length, 1.0))
-        remaining = gain * slowest**2 / (1 - slowest**2) if slowest < 1 else np.inf
-        if rate <= _SLOW:
-            return Step(updated, updated, remaining_gain=remaining)
-        length = min(max(length, 1.0), self.state.longest)
-        if length == self.state.longest:
-            self.state.longest *= _GROWTH
-        beyond = coordinates.mixture(2 * length * first + length**2 * bend)
-        beyond.check()  # raises here, where there is a way back
-        self.state.extrapolated = True
-        return Step(beyond, updated, remaining_gain=remaining)
+
+def _second(state: SquaremState, base: Base, now: float, updated: Mixture) -> Step[SquaremState]:
+    """From the base's second step of EM, ``updated``."""
+    coordinates, first = Coordinates(base.origin), base.step
+    second = coordinates.vector(updated) - first
+    rate = _length(second) / max(_length(first), _TINY)
+    gain = now - base.objective
+    if gain <= 0:  # a step of EM that gains nothing: there is nothing, to rounding
+        return Step(state, updated, updated, remaining_gain=0.0)
+    bend = second - first
+    length = _length(first) / max(_length(bend), _TINY)
+    slowest = max(rate, 1 - 1 / max(length, 1.0))
+    remaining = gain * slowest**2 / (1 - slowest**2) if slowest < 1 else np.inf
+    if rate <= _SLOW:
+        return Step(state, updated, updated, remaining_gain=remaining)
+    length = min(max(length, 1.0), state.longest)
+    longest = state.longest * (_GROWTH if length == state.longest else 1.0)
+    beyond = coordinates.mixture(2 * length * first + length**2 * bend)
+    beyond.check()  # raises here, where there is a way back
+    state = replace(state, longest=longest, extrapolated=True)
+    return Step(state, beyond, updated, remaining_gain=remaining)
 
 
 def _length(vector: Float64Array) -> float:

@@ -22,14 +22,14 @@ symmetric rank one update.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
 from daskgmm.em.rows import InMemoryRows, rows_of_sample, statistics_of
-from daskgmm.em.steppers.base import Step, has_fallen
+from daskgmm.em.steppers.base import Needs, Step, has_fallen, has_tangent
 from daskgmm.em.stopping import estimated_remaining_gain, statistical_tol
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.kernel import Block, Coordinates, Float64Array, Mixture, Prior, Statistics
@@ -81,7 +81,7 @@ class Proposal:
     at_bound: bool
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class SurrogateState:
     """What is learned from passes.
 
@@ -89,15 +89,17 @@ class SurrogateState:
     ----------
     thinning : int
         Every so many rows of the sample are used; 0 before that is chosen.
-    radius, damping : float
-        Of the box, and per row and coordinate.
+    damping : float
+        Per row and coordinate.
+    radius : float
+        Of the box.
     trust : float
         Gain found over gain predicted, at least 1.
     falls : int
         Passes in a row whose log-likelihood had fallen.
     origin : Mixture or None
         What the coordinates are about.
-    points : list of Point
+    points : tuple of Point
         Where passes were made, the best last.
     updated : Mixture or None
         The M-step of the best.
@@ -105,17 +107,18 @@ class SurrogateState:
         Where the next pass is made, unless it is at ``updated``.
     """
 
-    thinning: int = 0
+    thinning: int
+    damping: float
     radius: float = _RADIUS
-    damping: float = _DAMPING
     trust: float = 1.0
     falls: int = 0
     origin: Mixture | None = None
-    points: list[Point] = field(default_factory=list)
+    points: tuple[Point, ...] = ()
     updated: Mixture | None = None
     proposal: Proposal | None = None
 
 
+@dataclass(frozen=True, eq=False)
 class Surrogate:
     """Maximises the surrogate between passes; a step of EM where that fails twice.
 
@@ -126,106 +129,139 @@ class Surrogate:
         A uniform sample of the rows. Every fourth or sixteenth of it is used as long as
         that predicts well what passes find.
     n_threads : int
+    is_exact : bool
+        Whether the sample is all rows: then nothing is thinned or damped.
     """
 
-    def __init__(self, prior: Prior, sample: Block, n_threads: int = 1) -> None:
-        self._prior = prior
-        self._sample = sample
-        self._n_threads = n_threads
-        self.state = SurrogateState()
+    prior: Prior
+    sample: Block
+    n_threads: int = 1
+    is_exact: bool = False
+
+    compares_passes: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, needs: Needs) -> Self:
+        """Needs the sample."""
+        return cls(needs.prior, needs.sample, needs.n_threads)
 
     @classmethod
     def of_rows(cls, prior: Prior, rows: InMemoryRows) -> Self:
         """With all of some rows in memory for their own sample: then it is exact."""
-        stepper = cls(prior, rows.block, rows.n_threads)
-        stepper.state.thinning, stepper.state.damping = 1, 0.0
-        return stepper
+        return cls(prior, rows.block, rows.n_threads, is_exact=True)
 
-    def next(self, mixture: Mixture, statistics: Statistics, tol: float) -> Step:
+    @classmethod
+    def serves(cls, kind: str) -> bool:
+        """Whether there are coordinates to maximise in."""
+        return has_tangent(kind)
+
+    def init(self, mixture: Mixture) -> SurrogateState:
+        """Nothing is learned yet."""
+        if self.is_exact:
+            return SurrogateState(thinning=1, damping=0.0)
+        return SurrogateState(thinning=0, damping=_DAMPING)
+
+    def step(
+        self, state: SurrogateState, mixture: Mixture, statistics: Statistics, tol: float
+    ) -> Step[SurrogateState]:
         """The surrogate's maximiser; a step of EM where that failed."""
-        now = self._prior.objective(mixture, statistics)
-        fell = bool(self.state.points) and has_fallen(now, self.state.points[-1].objective)
-        if fell and self.state.proposal is None:
+        now = self.prior.objective(mixture, statistics)
+        fell = bool(state.points) and has_fallen(now, state.points[-1].objective)
+        if fell and state.proposal is None:
             # A step of EM can fall by what regularises weights, which it leaves out: the end.
-            assert self.state.updated is not None
-            return Step(self.state.updated, self.state.updated, accepted=False, remaining_gain=0.0)
+            assert state.updated is not None
+            return Step(state, state.updated, state.updated, accepted=False, remaining_gain=0.0)
         try:
-            self._learn(mixture, statistics, now, fell)
+            state = self._learned(state, mixture, statistics, now, fell)
         except _FAILURES:
-            self.state.points.clear()
-        if not fell:
-            self.state.falls = 0
-            self.state.updated = self._prior.m_step(statistics)
+            state = replace(state, points=(), origin=None)
+        if fell:
+            state = replace(state, falls=state.falls + 1)
         else:
-            self.state.falls += 1
-        updated = self.state.updated
+            state = replace(state, falls=0, updated=self.prior.m_step(statistics))
+        updated = state.updated
         assert updated is not None
         # A second fall in a row, or one of a step as short as EM's: it is no guide here.
-        lost = self.state.falls > 1 or (fell and self.state.damping >= _MOST_DAMPING)
-        self.state.proposal = (
-            None if lost or not self.state.points else self._maximise(statistics.weight, tol)
-        )
-        if self.state.proposal is None:
-            return Step(updated, updated, not fell, np.inf if fell else None)
-        remaining = np.inf if fell else self._remaining_gain(self.state.proposal)
-        if self.state.proposal.gain <= 0:  # to stay would be to make the same pass again
-            self.state.proposal = None
-            return Step(updated, updated, not fell, remaining)
-        return Step(self.state.proposal.mixture, updated, not fell, remaining)
+        lost = state.falls > 1 or (fell and state.damping >= _MOST_DAMPING)
+        state = replace(state, proposal=None)
+        if not lost and state.points:
+            state = self._proposed(state, statistics.weight, tol)
+        if (proposal := state.proposal) is None:
+            return Step(state, updated, updated, not fell, np.inf if fell else None)
+        remaining = np.inf if fell else _remaining_gain(state, proposal)
+        if proposal.gain <= 0:  # to stay would be to make the same pass again
+            state = replace(state, proposal=None)
+            return Step(state, updated, updated, not fell, remaining)
+        return Step(state, proposal.mixture, updated, not fell, remaining)
 
-    def _remaining_gain(self, proposal: Proposal) -> float:
-        """As predicted, of damped steps; and as the gains found so far shrink, if they do."""
-        accepted = [point.objective for point in self.state.points if point.accepted]
-        by_history = estimated_remaining_gain(accepted[-3:]) if len(accepted) > 2 else 0.0
-        return max(proposal.gain * self.state.trust, by_history)
-
-    def _learn(self, mixture: Mixture, statistics: Statistics, now: float, fell: bool) -> None:
-        """Remember the pass; adapt box and sample to the gain found, over the gain predicted."""
-        proposal, best = self.state.proposal, self.state.points[-1] if self.state.points else None
-        if self.state.origin is None:
-            self.state.origin = mixture
-        coordinates = Coordinates(self.state.origin)
+    def _learned(
+        self,
+        state: SurrogateState,
+        mixture: Mixture,
+        statistics: Statistics,
+        now: float,
+        fell: bool,
+    ) -> SurrogateState:
+        """With the pass remembered; box and sample as the gain found asks, over the predicted."""
+        proposal, best = state.proposal, state.points[-1] if state.points else None
+        origin = mixture if state.origin is None else state.origin
+        coordinates, points = Coordinates(origin), list(state.points)
         u = coordinates.vector(mixture) if proposal is None else proposal.u
         if not fell and np.abs(u / coordinates.widths).max() > _FARTHEST:
-            self.state.origin, coordinates = mixture, Coordinates(mixture)
-            self.state.points.clear()
+            origin, coordinates, points = mixture, Coordinates(mixture), []
             u = np.zeros(coordinates.size)
-        with_ridge = self._prior.with_pseudo_rows(statistics)
-        point = Point(u, now, coordinates.gradient(u, mixture, with_ridge), not fell)
-        self.state.points.insert(-1 if fell else len(self.state.points), point)
-        del self.state.points[:-_MOST_POINTS]
+        gradient = coordinates.gradient(u, mixture, self.prior.with_pseudo_rows(statistics))
+        points.insert(-1 if fell else len(points), Point(u, now, gradient, not fell))
+        state = replace(state, origin=origin, points=tuple(points[-_MOST_POINTS:]))
         if proposal is None or best is None or proposal.gain <= 0:
-            return
-        ratio = (now - best.objective) / proposal.gain
-        self.state.trust = max(1.0, ratio)
+            return state
         length = float(np.abs(proposal.u - best.u).max())
-        if ratio < 0.25:
-            self.state.radius = 0.5 * length
-            self.state.damping = min(4 * self.state.damping, _MOST_DAMPING)
-        elif ratio > 0.5:
-            self.state.damping /= 3
-            self.state.radius *= 2 if proposal.at_bound else 1
-        low, high = _AS_PREDICTED
-        if not low <= ratio <= high:
-            self.state.thinning = max(1, self.state.thinning // 4)
+        return _trusted(state, (now - best.objective) / proposal.gain, length, proposal.at_bound)
 
-    def _maximise(self, n_rows: float, tol: float) -> Proposal | None:
-        assert self.state.origin is not None
-        coordinates, best = Coordinates(self.state.origin), self.state.points[-1]
-        if self.state.thinning == 0:
-            enough = max(_FEWEST, _ROWS_PER_PARAMETER * coordinates.origin.n_parameters)
-            fits = [t for t in (1, 4, 16, 64) if len(self._sample) >= t * enough]
-            self.state.thinning = max(fits, default=1)
-        sample = self._sample.thinned(self.state.thinning)
-        rows = rows_of_sample(sample, self._n_threads)
+    def _proposed(self, state: SurrogateState, weight: float, tol: float) -> SurrogateState:
+        """With the surrogate's maximiser, if it has one."""
+        assert state.origin is not None
+        coordinates = Coordinates(state.origin)
+        p = state.origin.n_parameters
+        if state.thinning == 0:
+            state = replace(state, thinning=_thinning(len(self.sample), p))
+        rows = rows_of_sample(self.sample.thinned(state.thinning), self.n_threads)
+        # Other stop rules measure in other units than nats.
+        worth = _SHARE_OF_TOL * min(tol, statistical_tol(p, weight))
         try:
-            surrogate = _Surrogate(rows, coordinates, best, self.state.points[:-1])
-            # Other stop rules measure in other units than nats.
-            tol = min(tol, statistical_tol(coordinates.origin.n_parameters, n_rows))
-            worth = _SHARE_OF_TOL * tol
-            return surrogate.maximum(self.state.radius, self.state.damping, worth)
+            surrogate = _Surrogate(rows, coordinates, state.points[-1], state.points[:-1])
+            proposal = surrogate.maximum(state.radius, state.damping, worth)
         except _FAILURES:
-            return None
+            proposal = None
+        return replace(state, proposal=proposal)
+
+
+def _thinning(n_sampled: int, n_parameters: int) -> int:
+    """Every so many rows of a sample are enough."""
+    enough = max(_FEWEST, _ROWS_PER_PARAMETER * n_parameters)
+    return max((t for t in (1, 4, 16, 64) if n_sampled >= t * enough), default=1)
+
+
+def _trusted(state: SurrogateState, ratio: float, length: float, at_bound: bool) -> SurrogateState:
+    """Of a gain found that is so many times the predicted one, of a step of a length."""
+    damping, radius, thinning = state.damping, state.radius, state.thinning
+    if ratio < 0.25:
+        radius, damping = 0.5 * length, min(4 * damping, _MOST_DAMPING)
+    elif ratio > 0.5:
+        damping /= 3
+        radius *= 2 if at_bound else 1
+    low, high = _AS_PREDICTED
+    if not low <= ratio <= high:
+        thinning = max(1, thinning // 4)
+    trust = max(1.0, ratio)
+    return replace(state, trust=trust, damping=damping, radius=radius, thinning=thinning)
+
+
+def _remaining_gain(state: SurrogateState, proposal: Proposal) -> float:
+    """As predicted, of damped steps; and as the gains found so far shrink, if they do."""
+    accepted = [point.objective for point in state.points if point.accepted]
+    by_history = estimated_remaining_gain(accepted[-3:]) if len(accepted) > 2 else 0.0
+    return max(proposal.gain * state.trust, by_history)
 
 
 class _Surrogate:
@@ -259,8 +295,7 @@ class _Surrogate:
     def _of_sample(self, u: Float64Array) -> tuple[float, Float64Array]:
         mixture = self._coordinates.mixture(u)
         statistics = statistics_of(self._rows, mixture)
-        value = statistics.log_likelihood_per_row
-        return value, self._coordinates.gradient(u, mixture, statistics)
+        return statistics.log_likelihood_per_row, self._coordinates.gradient(u, mixture, statistics)
 
     def maximum(self, radius: float, damping: float, worth: float) -> Proposal | None:
         """Its maximiser within a box about the best point; None if it finds none.

@@ -107,10 +107,10 @@ class CheckpointFolder:
     def scan(self, kind: type[T]) -> T | None:
         """The value that :meth:`keep_scan` was given, if any; raises as :meth:`newest_pass`."""
         entry = self._groups.scan
-        return None if entry is None else self._read(entry, kind, None)
+        return None if entry is None else self._read(entry, kind)
 
-    def newest_pass(self, kind: type[T], instead_of_any: Any = None) -> T | None:
-        """The value that :meth:`keep_pass` was last given, if any.
+    def newest_pass(self, kind: type[T]) -> T | None:
+        """What :meth:`keep_pass` was last given, if anything.
 
         Warns
         -----
@@ -124,7 +124,7 @@ class CheckpointFolder:
         """
         for i, entry in enumerate(self._groups.passes):
             try:
-                return self._read(entry, kind, instead_of_any)
+                return self._read(entry, kind)
             except CheckpointError as error:
                 if i + 1 == len(self._groups.passes):
                     raise
@@ -174,7 +174,7 @@ class CheckpointFolder:
             place.remove()
             raise
 
-    def _read(self, entry: _Entry, kind: type[T], instead_of_any: Any) -> T:
+    def _read(self, entry: _Entry, kind: type[T]) -> T:
         place = self._folder.child(entry.name)
         try:
             group = FloatGroup(place, "checkpoint")
@@ -184,7 +184,7 @@ class CheckpointFolder:
             tree = Tree(json.loads(text), group.values(_NUMBERS))
             if _digest(tree) != entry.digest:
                 raise TreeError("its digest is not the one that was noted")
-            value: T = from_tree(kind, tree, instead_of_any=instead_of_any)
+            value: T = from_tree(kind, tree)
         except (NotFoundError, ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"checkpoint {place.name} cannot be used: {on_one_line(error)}; remove the folder "

@@ -1,8 +1,8 @@
 """Trees: dataclasses of numbers, text and arrays as plain JSON and one run of numbers.
 
 The annotations of the dataclasses are the schema. What is read is held against them, so
-a file that was edited is refused with the name of the field, and no class is ever named
-by a file.
+a file that was edited is refused with the name of the field. Where an annotation leaves a
+choice of dataclasses, the file says which, by a name among theirs: no other class is ever built.
 """
 
 from __future__ import annotations
@@ -46,35 +46,13 @@ class Tree:
 
 
 def to_tree(value: Any) -> Tree:
-    """Take a value apart; :func:`from_tree` puts it together with the same bits."""
-    parts: list[NDArray[np.float64]] = []
-
-    def plain(value: Any) -> Any:
-        if value is None or isinstance(value, bool | str):
-            return value
-        if isinstance(value, np.ndarray):
-            at = sum(part.size for part in parts)
-            parts.append(np.ascontiguousarray(value, dtype=np.float64).ravel())
-            return {"shape": list(value.shape), "at": at}
-        if isinstance(value, int | np.integer):
-            return int(value)
-        if isinstance(value, float | np.floating):
-            number = float(value)
-            return number if math.isfinite(number) else str(number)
-        if isinstance(value, list | tuple):
-            return [plain(item) for item in value]
-        if isinstance(value, Components):
-            arrays = {name: plain(array) for name, array in value.arrays.items()}
-            return {"kind": value.kind, **arrays}
-        if is_dataclass(value):
-            return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-        raise TypeError(f"{type(value).__name__} has no place in a tree")
-
-    found = plain(value)
-    return Tree(found, np.concatenate(parts) if parts else np.empty(0))
+    """Take a dataclass apart; :func:`from_tree` puts it together with the same bits."""
+    writer = _Writer()
+    found = writer.plain(value, type(value))
+    return Tree(found, np.concatenate(writer.parts) if writer.parts else np.empty(0))
 
 
-def from_tree(kind: Any, tree: Tree, *, instead_of_any: Any = None) -> Any:
+def from_tree(kind: Any, tree: Tree) -> Any:
     """Put a value together.
 
     Parameters
@@ -83,32 +61,62 @@ def from_tree(kind: Any, tree: Tree, *, instead_of_any: Any = None) -> Any:
         What the value must be: a dataclass, by its fields' annotations.
     tree : Tree
         From anywhere.
-    instead_of_any : type, optional
-        What fields annotated as Any must be.
 
     Raises
     ------
     TreeError
         If the tree is not of that type; names the first field that is not.
     """
-    return _Reader(tree.numbers, instead_of_any).read(kind, tree.plain, "it")
+    return _Reader(tree.numbers).read(kind, tree.plain, "it")
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    """What an annotation allows, but for None."""
+    if get_origin(kind) not in (Union, types.UnionType):
+        return (kind,)
+    return tuple(option for option in get_args(kind) if option is not type(None))
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self.parts: list[NDArray[np.float64]] = []
+
+    def plain(self, value: Any, kind: Any) -> Any:
+        if value is None or isinstance(value, bool | str):
+            return value
+        if isinstance(value, np.ndarray):
+            at = sum(part.size for part in self.parts)
+            self.parts.append(np.ascontiguousarray(value, dtype=np.float64).ravel())
+            return {"shape": list(value.shape), "at": at}
+        if isinstance(value, int | np.integer):
+            return int(value)
+        if isinstance(value, float | np.floating):
+            number = float(value)
+            return number if math.isfinite(number) else str(number)
+        if isinstance(value, list | tuple):
+            item = get_args(kind)[0]
+            return [self.plain(one, item) for one in value]
+        if isinstance(value, Components):
+            arrays = {name: self.plain(array, None) for name, array in value.arrays.items()}
+            return {"kind": value.kind, **arrays}
+        if not is_dataclass(value):
+            raise TypeError(f"{type(value).__name__} has no place in a tree")
+        hints = get_type_hints(type(value))
+        found = {f.name: self.plain(getattr(value, f.name), hints[f.name]) for f in fields(value)}
+        return {type(value).__name__: found} if len(_options(kind)) > 1 else found
 
 
 class _Reader:
-    def __init__(self, numbers: NDArray[np.float64], instead_of_any: Any) -> None:
+    def __init__(self, numbers: NDArray[np.float64]) -> None:
         self._numbers = numbers
-        self._instead_of_any = instead_of_any
 
     def read(self, kind: Any, plain: Any, where: str) -> Any:
-        if kind is Any:
-            kind = self._instead_of_any
-        origin = get_origin(kind)
-        if origin in (Union, types.UnionType):
-            options = get_args(kind)
-            if plain is None and type(None) in options:
+        options = _options(kind)
+        if options != (kind,):
+            if plain is None and len(options) < len(get_args(kind)):
                 return None
-            (kind,) = (option for option in options if option is not type(None))
-            return self.read(kind, plain, where)
+            return self._one_of(options, plain, where)
+        origin = get_origin(kind)
         if origin in (list, tuple):
             item = get_args(kind)[0]
             found = self._expect(list, plain, where)
@@ -120,6 +128,16 @@ class _Reader:
         if is_dataclass(kind):
             return self._dataclass(kind, plain, where)
         return _PLAIN[kind](self, plain, where)
+
+    def _one_of(self, options: tuple[Any, ...], plain: Any, where: str) -> Any:
+        if len(options) == 1:
+            return self.read(options[0], plain, where)
+        named = {option.__name__: option for option in options}
+        found = self._expect(dict, plain, where)
+        if len(found) != 1 or not found.keys() <= named.keys():
+            raise TreeError(f"{where} is {list(found)!r:.80}, not one of {sorted(named)}")
+        ((name, of),) = found.items()
+        return self.read(named[name], of, where)
 
     def _dataclass(self, kind: Any, plain: Any, where: str) -> Any:
         found = self._expect(dict, plain, where)

@@ -9,14 +9,15 @@ import pytest
 
 from daskgmm.em import (
     N_STARTS,
+    Competition,
     InMemoryRows,
+    StartMaker,
     StartsFitted,
     StartsUnderway,
-    best_of_starts,
     scan_rows,
-    start_mixture,
 )
 from daskgmm.em.rows import statistics_of
+from daskgmm.kernel import Ridge
 
 N_ROWS = 120_000
 
@@ -28,7 +29,7 @@ def drawn(means: np.ndarray, widths: np.ndarray, seed: int) -> np.ndarray:
     return means[of] + widths[of, None] * rng.standard_normal((N_ROWS, means.shape[1]))
 
 
-def fitted(x, n_components, seed, *kinds, tell=lambda event: None):
+def fitted(x, n_components, seed, *kinds, tell=lambda event: None, silence=5.0):
     """The best of starts of these kinds, by log-likelihood per row, and how many were fitted."""
     scan = scan_rows(InMemoryRows(x), N_ROWS, seed)
     rng, events = np.random.RandomState(seed), []
@@ -38,23 +39,17 @@ def fitted(x, n_components, seed, *kinds, tell=lambda event: None):
         if isinstance(event, StartsFitted):
             events.append(event)
 
-    make = partial(
-        start_mixture,
-        n_components=n_components,
-        covariance_type="full",
-        reg_covar=1e-6,
-        rng=rng,
-    )
-    best, *_ = best_of_starts(
-        scan,
-        [partial(make, init_params=kind) for kind in kinds],
+    maker = StartMaker(n_components, "full", Ridge(1e-6), rng)
+    competition = Competition(
+        [partial(maker.start, init_params=kind) for kind in kinds],
         n_components=n_components,
         n_starts=N_STARTS,
         n_kept=1,
-        reg_covar=1e-6,
-        n_threads=1,
+        prior=Ridge(1e-6),
         tell=hear,
+        silence=silence,
     )
+    best, *_ = competition.best(scan)
     assert [event.n_rows for event in events] == sorted(event.n_rows for event in events)
     height = statistics_of(InMemoryRows(x), best).log_likelihood / N_ROWS
     return height, events[0].n_starts
@@ -63,11 +58,10 @@ def fitted(x, n_components, seed, *kinds, tell=lambda event: None):
 BOTH = ("kmeans", "random_from_data")
 
 
-def test_it_is_told_how_far_a_long_round_of_starts_is(monkeypatch):
-    monkeypatch.setattr("daskgmm.em.progressive._SILENCE_SECONDS", -1.0)
+def test_it_is_told_how_far_a_long_round_of_starts_is():
     x = drawn(np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]]), np.ones(3), seed=1)
     told = []
-    fitted(x, 3, 0, *BOTH, tell=told.append)
+    fitted(x, 3, 0, *BOTH, tell=told.append, silence=-1.0)
     underway = [event for event in told if isinstance(event, StartsUnderway)]
     done = [event for event in told if isinstance(event, StartsFitted)]
     first = [event.n_starts for event in underway if event.n_rows == done[0].n_rows]

@@ -1,8 +1,6 @@
-"""The loop: its history, its reasons, and the errors that name the pass."""
+"""The race: its history, its reasons, and the errors that name the pass."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,23 +8,17 @@ from made_data import assert_same_bits, made_mixture, rows_of
 
 from daskgmm.em import (
     STOP_RULES,
-    Candidate,
+    Course,
     InMemoryRows,
     PlainEM,
+    Race,
+    Rules,
     run,
-    run_together,
     statistics_of,
 )
-from daskgmm.em.loop import MAX_ITER
+from daskgmm.em.stopping import MAX_ITER
 from daskgmm.errors import DamagedDataError, DataError, SingularComponentError
-from daskgmm.kernel import (
-    COMPONENTS,
-    Block,
-    Ridge,
-    e_step,
-    gaussian_mixture,
-    moments_and_extremes,
-)
+from daskgmm.kernel import COMPONENTS, Ridge, e_step, gaussian_mixture, moments_and_extremes
 
 
 class Counting(InMemoryRows):
@@ -39,16 +31,17 @@ class Counting(InMemoryRows):
         return super().fold(function, *args)
 
 
-def _fit(rows, start, stop="gap", tol=1e-6, max_iter=200, reg_covar=0.0, **kwargs):
-    return run(
-        rows,
-        start,
-        stepper=PlainEM(Ridge(reg_covar)),
-        stop=STOP_RULES[stop],
-        tol=tol,
-        max_iter=max_iter,
-        **kwargs,
-    )
+GAP = STOP_RULES["gap"]
+
+
+def _fit(rows, start, stop="gap", tol=1e-6, max_iter=200, reg_covar=0.0, tell=None, **kwargs):
+    rules = Rules(PlainEM(Ridge(reg_covar)), STOP_RULES[stop], max_iter, **kwargs)
+    return run(rows, start, rules, tol, tell or (lambda iteration: None))
+
+
+def _unit(kind):
+    """What makes an array of ones of the kind's shape covariances of 1."""
+    return np.eye(2) if kind in ("full", "tied") else 1.0
 
 
 def _case(family, n=1000):
@@ -59,7 +52,7 @@ def _case(family, n=1000):
 def test_history_is_what_the_passes_found(family):
     rows, start = _case(family)
     told = []
-    result = _fit(rows, start, on_iteration=told.append)
+    result = _fit(rows, start, tell=told.append)
     history = result.history
     assert tuple(told) == history
     assert rows.passes == len(history)
@@ -72,14 +65,14 @@ def test_history_is_what_the_passes_found(family):
     assert result.log_likelihood == values[-1]
     mixture = start
     for iteration in history:  # the same EM by hand, in the same order of sums
-        statistics = rows.fold(lambda x, start, m: e_step(Block(x), m), mixture)
+        statistics = rows.fold(e_step, mixture)
         assert iteration.log_likelihood == statistics.log_likelihood / 1000
         after = Ridge().m_step(statistics)
         assert iteration.means_moved == pytest.approx(
             np.square(after.means - mixture.means).sum(), rel=1e-12
         )
         mixture = after
-    assert_same_bits(result.mixture, mixture)
+    assert_same_bits(result.kept, mixture)
 
 
 @pytest.mark.parametrize("stop", STOP_RULES)
@@ -112,8 +105,8 @@ def test_accepted_likelihood_never_falls(family):
 
 def test_a_fixed_point_stays(family):
     rows, start = _case(family)
-    there = _fit(rows, start, tol=1e-12).mixture
-    again = _fit(rows, there, tol=0.0, max_iter=3).mixture
+    there = _fit(rows, start, tol=1e-12).kept
+    again = _fit(rows, there, tol=0.0, max_iter=3).kept
     # A gap of 1e-12 in a maximum of curvature about 1 is sqrt(1e-12) in its place, times
     # a variance of order 1.
     np.testing.assert_allclose(again.means, there.means, rtol=0, atol=1e-5)
@@ -126,12 +119,14 @@ def test_a_singular_component_is_named_with_its_pass_and_rows(family):
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.standard_normal((100, 2)), np.full((20, 2), 50.0)])
     table = COMPONENTS[family]
-    if table.shape(2, 2) == table.shape(3, 2):  # one covariance for all: all must collapse
+    if table.covariance_shape(2, 2) == table.covariance_shape(
+        3, 2
+    ):  # one covariance for all: all must collapse
         x[:100] = 0.0
         component, text = -1, "after pass [12], the covariance collapsed"
     else:
         component, text = 1, r"after pass [12], .*component 1 .*\(it holds 20 of 120 rows\)"
-    eye = table.covariances(np.zeros(table.shape(2, 2)), np.ones(2), 1.0, 2)
+    eye = np.ones(table.covariance_shape(2, 2)) * _unit(family)
     start = gaussian_mixture([0.5, 0.5], [[0.0, 0.0], [50.0, 50.0]], eye, family)
     with pytest.raises(SingularComponentError, match=text) as caught:
         _fit(InMemoryRows(x), start)
@@ -154,20 +149,20 @@ class Losing(Counting):
 
     def fold(self, function, *args):
         if self.passes == 2:
-            return InMemoryRows(self.array[:-100], grain=100).fold(function, *args)
+            return InMemoryRows(self.block.x[:-100], grain=100).fold(function, *args)
         return super().fold(function, *args)
 
 
 def test_a_pass_that_loses_a_grain_is_damage(family):
     rows, start = _case(family)
-    losing = Losing(rows.array, grain=100)
+    losing = Losing(rows.block.x, grain=100)
     with pytest.raises(DamagedDataError, match="pass 3 read 900 rows where 1000"):
         _fit(losing, start, tol=0.0)
 
 
 def test_rows_that_turn_nan_after_the_scan_are_an_error(family):
     rows, start = _case(family)
-    rows.array[7, 1] = np.nan
+    rows.block.x[7, 1] = np.nan
     with pytest.raises(DataError, match="log-likelihood of pass 1"):
         _fit(rows, start)
 
@@ -175,10 +170,9 @@ def test_rows_that_turn_nan_after_the_scan_are_an_error(family):
 def _near(found, expected, tolerance):
     """Weights and covariances relative, means in widths of their component."""
     np.testing.assert_allclose(found.weights, expected.weights, rtol=tolerance)
-    family, (k, d) = expected.family, expected.means.shape
-    widths = np.sqrt(family.variances(expected.covariances, k, d))
+    widths = np.sqrt(expected.components.variances())
     assert (np.abs(found.means - expected.means) <= tolerance * widths).all()
-    error = family.dense(found.covariances - expected.covariances, k, d)
+    error = found.components.dense() - expected.components.dense()
     assert (np.abs(error) <= tolerance * widths[:, :, None] * widths[:, None, :]).all()
 
 
@@ -195,95 +189,116 @@ def test_precision_is_that_of_the_rows_unless_said_otherwise(
     family, precision, tol, stored, narrow
 ):
     rows, start = _case(family)
-    x = rows.array.astype(stored)
+    x = rows.block.x.astype(stored)
     fit = {"start": start, "tol": tol, "max_iter": 5}
     exact = _fit(InMemoryRows(x, grain=250), **fit)
     found = _fit(InMemoryRows(x, grain=250), precision=precision, **fit)
     assert (found.log_likelihood != exact.log_likelihood) == narrow
-    _near(found.mixture, exact.mixture, 1e-4)
+    _near(found.kept, exact.kept, 1e-4)
     assert abs(found.log_likelihood - exact.log_likelihood) < 1e-5
 
 
-def test_rounding_does_not_decide_where_a_fit_stops(monkeypatch):
+def test_rounding_does_not_decide_where_a_fit_stops():
+    """Float32 as long as more than 1e-6 is left to gain, float64 from there on."""
     rows, start = _case("full")
-    used = []
-
-    def noted(x, mixture, dtype, neighbourhoods):
-        used.append(dtype)
-        return e_step(Block(x), mixture, dtype, neighbourhoods)
-
-    monkeypatch.setattr("daskgmm.em.loop.e_step", noted)
-    narrow = InMemoryRows(rows.array.astype(np.float32))
+    narrow = InMemoryRows(rows.block.x.astype(np.float32), grain=250)
     found = _fit(narrow, start=start, tol=1e-9, max_iter=500, precision="auto")
     assert found.converged
-    assert used[0] == np.float32
-    assert used[-1] == np.float64
-    switch = used.index(np.float64)
-    assert set(used[switch:]) == {np.dtype(np.float64)}
-    assert len(used) == len(found.history)
-    gains = [i.remaining_gain for i in found.history[:switch]]
-    assert min(gains[:-1], default=1.0) > 1e-6 >= gains[-1]
+    near = [i.remaining_gain <= 1e-6 for i in found.history]
+    switch = near.index(True) + 1
+    assert 0 < switch < len(found.history)
+    # The same passes in either arithmetic, from where this one was.
+    mixture = start
+    for n, iteration in enumerate(found.history):
+        exact, rounded = (
+            _fit(narrow, mixture, max_iter=1, precision=p) for p in ("float64", "float32")
+        )
+        assert exact.log_likelihood != rounded.log_likelihood
+        expected = rounded if n < switch else exact
+        assert iteration.log_likelihood == expected.log_likelihood
+        mixture = expected.kept
 
 
 def test_a_known_scatter_changes_nothing_but_rounding(family):
     rows, start = _case(family)
     exact = _fit(rows, start)
-    found = _fit(rows, start, total=moments_and_extremes(Block(rows.array))[0])
+    found = _fit(rows, start, total=moments_and_extremes(rows.block)[0])
     assert len(found.history) == len(exact.history)
     np.testing.assert_allclose(found.log_likelihood, exact.log_likelihood, rtol=1e-12)
-    _near(found.mixture, exact.mixture, 1e-9)
-
-
-class _Counted(PlainEM):
-    """Plain EM that counts its steps."""
-
-    def __init__(self, reg_covar):
-        super().__init__(reg_covar)
-        self.n_steps = 0
-
-    def next(self, mixture, statistics, tol):
-        self.n_steps += 1
-        return super().next(mixture, statistics, tol)
+    _near(found.kept, exact.kept, 1e-9)
 
 
 def test_candidates_that_do_not_go_on_from_the_first_pass_make_no_step(family):
     """And those that do, end as if they had been alone."""
     rows, start = _case(family)
-    other = replace(start, means=start.means + 0.1)
-    steppers = [_Counted(1e-9), _Counted(1e-9)]
-    seen = []
-
-    def narrow(found):
-        seen.extend(found)
-        return [False, True]
-
-    results = run_together(
-        rows,
-        [Candidate(m, s, 1e-9) for m, s in zip([other, start], steppers, strict=True)],
-        stop=STOP_RULES["gap"],
-        max_iter=50,
-        narrow=narrow,
-    )
-    alone = _fit(rows, start, tol=1e-9, max_iter=50, reg_covar=1e-9)
-    assert [s.log_likelihood for s in seen] == [
+    other = gaussian_mixture(start.weights, start.means + 0.1, start.covariances, family)
+    rules = Rules(PlainEM(Ridge(1e-9)), GAP, 50)
+    courses = [Course.begun(mixture, rules.stepper, 1e-9) for mixture in (other, start)]
+    race = Race(rows, dict(enumerate(courses)), rules)
+    reading = race.read()
+    assert [reading.statistics[n].log_likelihood for n in (0, 1)] == [
         statistics_of(rows, m).log_likelihood for m in (other, start)
     ]
-    (result,) = results
-    assert steppers[0].n_steps == 0
-    assert steppers[1].n_steps == len(result.history) == len(alone.history)
-    assert_same_bits(result.mixture, alone.mixture)
+    race.step(reading, only={1})
+    while race.is_running:
+        race.advance()
+    alone = _fit(rows, start, tol=1e-9, max_iter=50, reg_covar=1e-9)
+    assert set(race.courses) == {1}
+    assert race.n_passes == len(alone.history)
+    assert_same_bits(race.leader.kept, alone.kept)
 
 
-def _truncated(rows, start, max_iter=11, **candidate):
-    courses = []
-    (result,) = run_together(
-        rows,
-        [Candidate(start, PlainEM(Ridge(1e-9)), 0.0, n_near=8, **candidate)],
-        stop=STOP_RULES["gap"],
-        max_iter=max_iter,
-        keep=lambda found: courses.append(found[0]),
-    )
-    return result, courses
+def test_candidates_side_by_side_are_those_alone_and_passes_are_shared(family):
+    rows, start = _case(family)
+    other = gaussian_mixture(start.weights, start.means + 0.1, start.covariances, family)
+    rules = Rules(PlainEM(Ridge(1e-9)), GAP, 50)
+    both = {n: Course.begun(m, rules.stepper, 1e-7) for n, m in enumerate((start, other))}
+    race = Race(rows, both, rules)
+    while race.is_running:
+        race.advance()
+    passes = rows.passes
+    alone = [_fit(rows, m, tol=1e-7, max_iter=50, reg_covar=1e-9) for m in (start, other)]
+    assert passes == race.n_passes == max(len(course.history) for course in alone)
+    for number, course in enumerate(alone):
+        assert_same_bits(race.courses[number].kept, course.kept)
+        assert race.courses[number].stop_reason == course.stop_reason
+
+
+def test_a_candidate_that_was_dropped_stays_as_far_as_it_came(family):
+    rows, start = _case(family)
+    rules = Rules(PlainEM(Ridge(1e-9)), GAP, 5)
+    race = Race(rows, {n: Course.begun(start, rules.stepper, 0.0) for n in (0, 1)}, rules)
+    race.advance()
+    race.drop([0])
+    while race.is_running:
+        race.advance()
+    assert [len(race.courses[n].history) for n in (0, 1)] == [1, 5]
+    assert race.courses[0].stop_reason == MAX_ITER
+
+
+@pytest.mark.parametrize("kind", ["full", "diag", "spherical"])
+def test_a_candidate_that_collapses_leaves_the_others(kind):
+    """One begins with a component on copies of one row; alone, that is an error."""
+    rng = np.random.default_rng(0)
+    rows = InMemoryRows(np.concatenate([rng.standard_normal((100, 2)), np.full((20, 2), 50.0)]))
+    unit = np.ones(COMPONENTS[kind].covariance_shape(2, 2)) * _unit(kind)
+    bad = gaussian_mixture([0.5, 0.5], [[0.0, 0.0], [50.0, 50.0]], unit, kind)
+    good = gaussian_mixture([0.5, 0.5], [[24.0, 26.0], [26.0, 24.0]], 400 * unit, kind)
+    rules = Rules(PlainEM(Ridge()), GAP, 3)
+    starts = {n: Course.begun(m, rules.stepper, 0.0) for n, m in enumerate([bad, good])}
+    race = Race(rows, starts, rules)
+    while race.is_running and 0 in race.courses:
+        race.advance()
+    assert set(race.courses) == {1}
+
+
+def _truncated(rows, start, max_iter=11, course=None):
+    rules, courses = Rules(PlainEM(Ridge(1e-9)), GAP, max_iter, n_near=8), []
+    race = Race(rows, {0: course or Course.begun(start, rules.stepper, 0.0)}, rules)
+    while race.is_running:
+        race.advance()
+        courses.append(race.courses[0])
+    return courses[-1], courses
 
 
 def _many(family, n=20_000):
@@ -304,8 +319,8 @@ def test_a_truncated_fit_has_the_same_bits_on_any_threads_and_if_interrupted(fam
     x, start = _many(family)
     expected, courses = _truncated(InMemoryRows(x, grain=1000), start)
     other, _ = _truncated(InMemoryRows(x, grain=1000, n_threads=3), start)
-    assert_same_bits(other.mixture, expected.mixture)
+    assert_same_bits(other.kept, expected.kept)
     for course in (courses[0], courses[2], courses[6]):
-        resumed, _ = _truncated(InMemoryRows(x, grain=1000), course.mixture, so_far=course)
-        assert_same_bits(resumed.mixture, expected.mixture)
+        resumed, _ = _truncated(InMemoryRows(x, grain=1000), start, course=course)
+        assert_same_bits(resumed.kept, expected.kept)
         assert len(resumed.history) == 11

@@ -1,0 +1,373 @@
+"""Choosing: fits of several problems on the same passes, of which the best by a criterion counts.
+
+Candidates are fitted on a part of the scan's sample, and those that can still win by the
+criterion on all of it; one pass evaluates all, and those that even then can win go on from it
+to the end, on the same passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from daskgmm.em import weighted
+from daskgmm.em.criteria import CRITERIA, Entry, GapLaw, log_decided, score_of
+from daskgmm.em.fit import Problem, Tell, raced, rules_of, starts_of
+from daskgmm.em.held_out import HeldOut
+from daskgmm.em.race import Course, Race, Reading
+from daskgmm.em.rows import Rows, rows_of_sample, statistics_of
+from daskgmm.em.scan import Scan
+from daskgmm.em.starts import Climber, can_exchange, with_one_less, with_one_more
+from daskgmm.em.stopping import statistical_tol
+from daskgmm.errors import SingularComponentError
+from daskgmm.kernel import Mixture, Statistics, log_density
+from daskgmm.kernel.blas import single_thread
+from daskgmm.telling import Message
+
+__all__ = ["Chooser", "Start", "Trial"]
+
+_ERRORS = 3.0
+"""Standard errors, of differences row by row, that are chance."""
+_THINNING = 4
+"""Of the sample, for the first fits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A candidate, and the mixture from which it goes on to all rows."""
+
+    problem: Problem
+    mixture: Mixture
+    can_win: bool = True
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.problem.n_components} {self.problem.kind}"
+
+    def precedes(self, other: Problem) -> bool:
+        """Whether another problem is of one component more."""
+        own = (self.problem.kind, self.problem.n_components + 1)
+        return own == (other.kind, other.n_components)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A candidate, and what was found of it on all rows.
+
+    Attributes
+    ----------
+    start : Start
+    held_out : HeldOut
+    entry : Entry
+    can_win : bool
+    course : Course or None
+        Of the fit to all rows, if it came to an end.
+    """
+
+    start: Start
+    held_out: HeldOut
+    entry: Entry
+    can_win: bool
+    course: Course | None = None
+
+    @property
+    def has_collapsed(self) -> bool:
+        """Whether it went on, and did not arrive."""
+        return self.can_win and self.course is None
+
+    def ended(self, course: Course, scan: Scan) -> Trial:
+        """With its fit to all rows, unless the last step collapsed."""
+        try:
+            score = score_of(scan, course.kept, course.log_likelihood)
+        except SingularComponentError:
+            return self
+        return replace(self, course=course, entry=self.entry.fitted(score))
+
+
+@dataclass(frozen=True, eq=False)
+class Chooser:
+    """What all candidates share.
+
+    Attributes
+    ----------
+    rows : Rows
+    scan : Scan
+    criterion : str
+        A key of :data:`~daskgmm.em.criteria.CRITERIA`.
+    seed : int
+        Decides folds.
+    tell : callable
+    fewest_in_part : int
+        Rows that a part of the sample must have for the first fits to be made on it.
+    """
+
+    rows: Rows
+    scan: Scan
+    criterion: str
+    seed: int
+    tell: Tell = lambda event: None
+    fewest_in_part: int = 20_000
+
+    def starts(self, problems: Sequence[Problem], rng: np.random.RandomState) -> list[Start]:
+        """Fits to the sample; to a part of it only, where that shows that they cannot win.
+
+        Raises
+        ------
+        SingularComponentError
+            If none of them can be fitted; one that cannot is left out.
+        """
+        first, scan = problems[0], self.scan
+        part = replace(scan, sample=scan.sample.thinned(_THINNING))
+        in_parts = len(part.sample) >= self.fewest_in_part and first.progressive
+        fitted_to = part if in_parts else scan
+        sample = _climber(fitted_to, first)
+        starts = self._fitted_one_by_one(problems, fitted_to, sample, rng)
+        if first.progressive:
+            starts = _after_mergers(starts, sample)
+        if not in_parts:
+            return starts
+        can_win = self._can_win_by_part(starts, part)
+        chosen = [start for start, yes in zip(starts, can_win, strict=True) if yes]
+        self._say(f"can win: {_names(chosen)}")
+        whole = _climber(scan, first)
+        return [
+            replace(s, mixture=whole.finished(s.mixture)) if yes else replace(s, can_win=False)
+            for s, yes in zip(starts, can_win, strict=True)
+        ]
+
+    def fitted(self, starts: Sequence[Start]) -> tuple[list[Trial], int]:
+        """Evaluate all on one pass, fit those that can win to the end; and the passes taken.
+
+        Those that collapse are left out; where all that could win do, the others are fitted.
+
+        Raises
+        ------
+        SingularComponentError
+            If all collapse.
+        """
+        n_passes = 0
+        while True:
+            trials, more = self._raced(starts)
+            n_passes += more
+            others = [trial for trial in trials if not trial.has_collapsed]
+            for trial in trials:
+                if trial.has_collapsed:
+                    self._warn(f"left out: {trial.start.name}: collapsed on all rows")
+            if any(trial.course is not None for trial in trials):
+                return others, n_passes
+            if not others:
+                raise SingularComponentError(
+                    "every candidate collapsed on all rows; lower components, or raise reg_covar"
+                )
+            starts = [replace(trial.start, can_win=True) for trial in others]
+
+    def _fitted_one_by_one(
+        self,
+        problems: Sequence[Problem],
+        scan: Scan,
+        sample: Climber,
+        rng: np.random.RandomState,
+    ) -> list[Start]:
+        starts: list[Start] = []
+        for problem in problems:
+            known = _grown(starts[-1], problem, sample) if starts else []
+            try:
+                mixture = starts_of(problem, scan, rng, known=known)[0]
+                mixture.check()  # raises here, where others may go on
+            except SingularComponentError as error:
+                if len(problems) == 1:
+                    raise
+                self._warn(f"left out: {problem.n_components} {problem.kind}: {error}")
+                continue
+            starts.append(Start(problem, mixture))
+            self._say(f"fitted to the sample: {starts[-1].name}")
+        if not starts:
+            raise SingularComponentError(
+                "no candidate can be fitted: a covariance is singular in each; lower components, "
+                "or raise reg_covar"
+            )
+        return starts
+
+    def _raced(self, starts: Sequence[Start]) -> tuple[list[Trial], int]:
+        problems = [start.problem for start in starts]
+        rules = rules_of(problems, self.scan)
+        courses = {
+            number: Course.begun(s.mixture, rules.stepper, s.problem.tol_on(self.rows))
+            for number, s in enumerate(starts)
+        }
+        race, contest = Race(self.rows, courses, rules), _Contest(self, starts)
+        with suppress(SingularComponentError):  # the last of those that could win has collapsed
+            raced(race, contest, self.tell)
+        trials = {
+            number: trial.ended(race.courses[number], self.scan)
+            if trial.can_win and number in race.courses
+            else trial
+            for number, trial in contest.trials.items()
+        }
+        return list(trials.values()), race.n_passes
+
+    def evaluated(self, starts: Sequence[Start], found: Iterable[Statistics]) -> list[Trial]:
+        """What the first pass says of the fits to the sample, and what rows held out do."""
+        scan, trials = self.scan, list[Trial]()
+        for start, statistics in zip(starts, found, strict=True):
+            of_all = statistics.log_likelihood_per_row
+            if scan.is_whole:
+                sample = _climber(scan, start.problem)
+                held_out = HeldOut.in_folds(sample, start.mixture, self.seed)
+            else:
+                held_out = HeldOut.outside(scan, start.mixture, of_all)
+            score = score_of(scan, start.mixture, of_all)
+            entry = replace(
+                Entry.of(start.mixture, score, held_out.per_row),
+                held_out_standard_error=held_out.error,
+            )
+            before = trials[-1] if trials else None
+            if before is not None and before.start.problem.kind == start.problem.kind:
+                gain, its_error = held_out.gain_over(before.held_out)
+                entry = replace(
+                    entry, held_out_gain_per_row=gain, held_out_gain_standard_error=its_error
+                )
+            trials.append(Trial(start, held_out, entry, start.can_win))
+        return trials
+
+    def _can_win_by_part(self, starts: Sequence[Start], part: Scan) -> list[bool]:
+        """Which fits to a part of the sample can win, by the rows of the sample it has not."""
+        scan = self.scan
+        is_held_out = np.arange(len(scan.sample)) % _THINNING != 0
+        sample = scan.sample.take(is_held_out)
+        held_out = replace(scan, sample=sample)
+        entries, terms = [], []  # what each row adds to the criterion, up to a factor
+        for start in starts:
+            densities = log_density(sample.x, start.mixture)
+            per_row = weighted.mean(densities, sample.weight)
+            score = score_of(held_out, start.mixture, per_row)
+            entries.append(Entry.of(start.mixture, score, per_row))
+            decided = log_decided(sample, start.mixture) if self.criterion == "icl" else 0.0
+            terms.append(densities + decided)
+
+        def by_chance(i: int, leader: int) -> float:
+            return _ERRORS * weighted.error_of_mean(terms[i] - terms[leader], sample.weight)
+
+        law = GapLaw(
+            scan.weight,
+            shortfall=1 / part.sample.total_weight + 1 / scan.weight,
+            # Held out in the end is a fit to the sample, S: 1 / n - 1 / S of about 1 / n.
+            seen_held_out=1.0 - 1.0 / _THINNING,
+        )
+        return law.which_can_win(entries, self.criterion, by_chance)
+
+    def can_win_by_all_rows(self, entries: Sequence[Entry]) -> list[bool]:
+        """Which fits to the sample can win, by all rows."""
+        n = self.scan.sample.total_weight
+
+        def left_by_climb(i: int, leader: int) -> float:
+            # Of the held-out score, which is final, nothing is left to gain.
+            is_final = self.criterion == "held-out"
+            return 0.0 if is_final else statistical_tol(entries[i].n_parameters, n)
+
+        law = GapLaw(
+            self.scan.weight,
+            shortfall=1 / n - 1 / self.scan.weight,
+            seen_held_out=0.0,  # it is final: of the fit to the sample
+        )
+        return law.which_can_win(entries, self.criterion, left_by_climb)
+
+    @property
+    def value(self) -> Callable[[Entry], float]:
+        """What is made as small as possible."""
+        return CRITERIA[self.criterion]
+
+    def _say(self, message: str) -> None:
+        self.tell(Message(message))
+
+    def _warn(self, message: str) -> None:
+        self.tell(Message(message, "warning"))
+
+
+@dataclass(eq=False)
+class _Contest:
+    """Evaluates all candidates on the first pass; those that cannot win any more drop out."""
+
+    chooser: Chooser
+    starts: Sequence[Start]
+    trials: dict[int, Trial] = field(default_factory=dict)
+
+    def narrowed(self, race: Race, reading: Reading) -> set[int] | None:
+        """Evaluate all by what the first pass has found, and say which can win."""
+        if race.n_passes > 1:
+            return None
+        chooser = self.chooser
+        found = reading.statistics
+        trials = chooser.evaluated([self.starts[n] for n in found], found.values())
+        chooser.tell(Message(f"evaluated on all rows: {len(trials)} candidates"))
+        if self.starts[0].problem.progressive:
+            running = [n for n, trial in enumerate(trials) if trial.can_win]
+            entries = [trials[n].entry for n in running]
+            lead = min(chooser.value(entry) for entry in entries)
+            by_all_rows = chooser.can_win_by_all_rows(entries)
+            can_win = {n for n, yes in zip(running, by_all_rows, strict=True) if yes}
+            # One that a part of the sample ruled out, and all rows put ahead of the others.
+            can_win |= {n for n, t in enumerate(trials) if chooser.value(t.entry) < lead}
+            trials = [replace(t, can_win=n in can_win) for n, t in enumerate(trials)]
+        self.trials = dict(zip(found, trials, strict=True))
+        chosen = {number: trial for number, trial in self.trials.items() if trial.can_win}
+        names = _names([trial.start for trial in chosen.values()])
+        chooser.tell(Message(f"can still win: {names}"))
+        return set(chosen)
+
+    def between(self, race: Race) -> None:
+        """Drop those that cannot win, by what they have found and expect to gain."""
+        value, weight = self.chooser.value, self.chooser.scan.weight
+        now, at_best = {}, {}
+        for number, course in race.courses.items():
+            entry = self.trials[number].entry
+            gained = course.log_likelihood - entry.log_likelihood_per_row
+            now[number] = value(entry.gained(weight, gained))
+            hoped = gained + course.history[-1].remaining_gain
+            at_best[number] = value(entry.gained(weight, hoped))
+        lead = min(now.values())
+        lost = {number for number, best in at_best.items() if best > lead}
+        race.drop(lost)
+        if race.n_passes == 1:  # evaluated, not fitted to all rows
+            for number in race.courses:
+                self.trials[number] = replace(self.trials[number], can_win=number not in lost)
+
+
+def _climber(scan: Scan, problem: Problem) -> Climber:
+    return Climber(rows_of_sample(scan.sample, problem.n_threads), problem.prior)
+
+
+def _names(starts: Sequence[Start]) -> str:
+    return ", ".join(start.name for start in starts)
+
+
+def _grown(last: Start, problem: Problem, sample: Climber) -> list[Mixture]:
+    """The last candidate's fit with one component more, if that is what the next one asks for."""
+    if not problem.progressive or not last.precedes(problem) or not can_exchange(problem.kind):
+        return []
+    with single_thread():
+        grown = with_one_more(sample, last.mixture)
+    return [] if grown is None else [grown]
+
+
+def _after_mergers(starts: Sequence[Start], sample: Climber) -> list[Start]:
+    """From the most components down: what the next more become by a merger, where that is better.
+
+    One too many can hold what starts of the right number have missed.
+    """
+    better = list(starts)
+    for at in range(len(better) - 2, -1, -1):
+        start, more = better[at : at + 2]
+        if not start.precedes(more.problem) or not can_exchange(start.problem.kind):
+            continue
+        with single_thread():
+            merged = with_one_less(sample, more.mixture)
+        fit = sample.climb(merged, to_the_end=False)
+        own = statistics_of(sample.rows, start.mixture).log_likelihood_per_row
+        if fit is not None and fit.log_likelihood > own:
+            better[at] = replace(start, mixture=sample.finished(fit.kept))
+    return better

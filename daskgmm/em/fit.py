@@ -1,0 +1,367 @@
+"""Fit: the scan, starts, the race, its result. The one path of every fit to all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from daskgmm.em.history import (
+    Iteration,
+    Resumed,
+)
+from daskgmm.em.race import Course, Race, Reading, Rules
+from daskgmm.em.rows import Rows
+from daskgmm.em.scan import Scan, scan_rows
+from daskgmm.em.starts.assign import StartMaker
+from daskgmm.em.starts.competing import N_STARTS, Competition, hopeless
+from daskgmm.em.starts.exchanges import can_exchange
+from daskgmm.em.starts.given import NOTHING_GIVEN, GivenStart
+from daskgmm.em.starts.rare import may_miss_components, with_rare_components
+from daskgmm.em.steppers import AUTO, AnyStepper, ByKind, Needs, stepper_class
+from daskgmm.em.stopping import statistical_tol, stop_rule_named
+from daskgmm.em.tail import RowsWithTail
+from daskgmm.errors import ParameterError
+from daskgmm.kernel import Mixture, Precision, Prior, count_parameters
+from daskgmm.kernel.blas import single_thread
+from daskgmm.telling import Event
+
+__all__ = [
+    "Contest",
+    "Fit",
+    "Keeper",
+    "Problem",
+    "fit",
+    "raced",
+    "rules_of",
+    "scanned",
+    "starts_of",
+]
+
+_FEWEST_TO_TRUNCATE = 200
+"""Components; comparing rows with all of fewer costs not much more than choosing."""
+
+_RIVAL = "random_from_data"
+"""Makes every second of the starts that compete: k-means sees only the widest components."""
+
+Tell = Callable[[Event], None]
+"""Told of all that happens while a fit goes on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is to be fitted, and how: plain values, as checked as can be before rows are read.
+
+    Attributes
+    ----------
+    n_components : int
+    kind : str
+        Of components.
+    prior : Prior
+    tol : float or "auto"
+        What the stop rule compares with; ``"auto"`` is :func:`statistical_tol`.
+    stopping, stepper, init_params : str
+        Keys of their tables; ``stepper`` may be ``"auto"``.
+    max_iter, n_init : int
+    progressive : bool
+        Whether starts compete on the sample.
+    precision : {"auto", "float32", "float64"}
+    n_near : int or None
+        With how many components near it a row is compared; None for all.
+    n_threads : int
+        For work on the sample.
+    given : GivenStart
+    last : Mixture or None
+        Of a fit before this one, to start from.
+
+    Raises
+    ------
+    ParameterError
+        If rows are to be compared with few components and there is too little to leave out, or
+        the stepper compares passes; or the stepper cannot work on such components.
+    """
+
+    n_components: int
+    kind: str
+    prior: Prior
+    tol: float | str = AUTO
+    stopping: str = "gap"
+    max_iter: int = 100
+    n_init: int = 1
+    init_params: str = "kmeans"
+    stepper: str = AUTO
+    progressive: bool = True
+    precision: Precision = "auto"
+    n_near: int | None = None
+    n_threads: int = 1
+    given: GivenStart = NOTHING_GIVEN
+    last: Mixture | None = None
+
+    def __post_init__(self) -> None:
+        k, near = self.n_components, self.n_near
+        if near is not None and k < _FEWEST_TO_TRUNCATE:
+            raise ParameterError(
+                f"truncate={near} with n_components={k}: below {_FEWEST_TO_TRUNCATE} "
+                "components it would save nothing; set truncate=None",
+                "truncate",
+            )
+        if near is not None and near >= k:
+            raise ParameterError(
+                f"truncate={near} leaves none of n_components={k} out; "
+                "lower it, or set truncate=None",
+                "truncate",
+            )
+        self._stepper_class  # noqa: B018 (raises where it cannot be)
+
+    @property
+    def _stepper_class(self) -> Any:
+        # Whoever gives the whole start, or wants no sample fitted, gets EM as anywhere else.
+        return stepper_class(
+            self.stepper,
+            self.kind,
+            few_passes=self.progressive and not self.given.complete,
+            bounds=self.n_near is not None,
+        )
+
+    @property
+    def may_move_components(self) -> bool:
+        """Whether one may be taken to where one is missing: not one that the user placed."""
+        is_free = self.given.means is None and self.last is None
+        return self.progressive and is_free and can_exchange(self.kind)
+
+    def tol_on(self, rows: Rows) -> float:
+        """What the stop rule compares with."""
+        if self.tol != AUTO:
+            return float(self.tol)
+        p = count_parameters(self.kind, self.n_components, rows.n_features)
+        return statistical_tol(p, rows.total_weight)
+
+    def stepper_on(self, scan: Scan) -> AnyStepper:
+        """How parameters follow from a pass."""
+        made: AnyStepper = self._stepper_class.of(Needs(self.prior, scan.sample, self.n_threads))
+        return made
+
+
+class Keeper(Protocol):
+    """Keeps how far a fit has come, so that it can go on after an interruption."""
+
+    @property
+    def courses(self) -> Sequence[Course]:
+        """How far candidates had come; empty before the first pass."""
+        ...
+
+    @property
+    def history(self) -> Sequence[Iteration]:
+        """Of the one that was best."""
+        ...
+
+    def scan(self, rng: np.random.RandomState) -> Scan | None:
+        """The scan, if it was made; the random numbers then go on from there."""
+        ...
+
+    def keep_scan(self, scan: Scan, rng: np.random.RandomState) -> None:
+        """Keep the scan, and the random numbers that follow."""
+        ...
+
+    def keep_pass(self, courses: Sequence[Course]) -> None:
+        """Keep how far candidates have come."""
+        ...
+
+    def finish(self) -> None:
+        """The fit came to its end."""
+        ...
+
+
+class Contest(Protocol):
+    """Decides between passes who goes on."""
+
+    def narrowed(self, race: Race, reading: Reading) -> set[int] | None:
+        """The candidates that are to step after a pass; None for all."""
+        ...
+
+    def between(self, race: Race) -> None:
+        """Let candidates drop out, or join, after all have stepped."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """How a fit ended: its best candidate, and the passes that were made after the scan."""
+
+    course: Course
+    n_passes: int
+
+
+def fit(
+    rows: Rows,
+    problem: Problem,
+    rng: np.random.RandomState,
+    n_sampled: int,
+    tell: Tell,
+    keeper: Keeper | None = None,
+) -> Fit:
+    """Fit one mixture to all rows.
+
+    Parameters
+    ----------
+    rows : Rows
+    problem : Problem
+    rng : RandomState
+        Source of all randomness.
+    n_sampled : int
+        About how many rows the sample is to hold.
+    tell : callable
+        Told of what happens, event by event.
+    keeper : Keeper, optional
+        Has what was kept of the fit before an interruption, and keeps what is found.
+
+    Raises
+    ------
+    DataError, DamagedDataError, SingularComponentError
+        As :func:`~daskgmm.em.scan.scan_rows` and :class:`~daskgmm.em.race.Race`.
+    """
+    scan = scanned(rows, rng, n_sampled, tell, keeper)
+    stepper, tol = problem.stepper_on(scan), problem.tol_on(rows)
+    courses = tuple(keeper.courses) if keeper is not None else ()
+    watched = None
+    if not courses:
+        starts = starts_of(problem, scan, rng, tell)
+        courses = tuple(Course.begun(start, stepper, tol) for start in starts)
+        # Bounds of other neighbourhoods could not tell whether a component is an advance.
+        looks = problem.may_move_components and problem.n_near is None
+        if looks and may_miss_components(scan, starts[0]):
+            watched = RowsWithTail(rows, starts[0])
+    contest = _OneFit(problem.prior, scan, stepper, courses[0].mixture, watched, tell)
+    race = Race(watched or rows, dict(enumerate(courses)), rules_of([problem], scan))
+    raced(race, contest, tell, keeper)
+    if keeper is not None:
+        keeper.finish()
+    return Fit(race.leader, race.n_passes)
+
+
+def scanned(
+    rows: Rows,
+    rng: np.random.RandomState,
+    n_sampled: int,
+    tell: Tell,
+    keeper: Keeper | None = None,
+) -> Scan:
+    """The scan: the one that was kept, or else one pass."""
+    scan = None if keeper is None else keeper.scan(rng)
+    if scan is not None and keeper is not None:
+        n_iter = max((len(course.history) for course in keeper.courses), default=0)
+        tell(Resumed(1 + n_iter, tuple(keeper.history)))
+        return scan
+    scan = scan_rows(rows, n_sampled, int(rng.randint(2**31 - 1)), tell)
+    if keeper is not None:
+        keeper.keep_scan(scan, rng)
+    return scan
+
+
+def starts_of(
+    problem: Problem,
+    scan: Scan,
+    rng: np.random.RandomState,
+    tell: Tell = lambda event: None,
+    known: Sequence[Mixture] = (),
+) -> list[Mixture]:
+    """Mixtures to run EM over all rows from, on the same passes.
+
+    Each round of starts that compete on the sample is told of. With mixtures that are known to
+    be near good ones, which compete as well, half as many starts are made.
+
+    Raises
+    ------
+    ParameterError
+        If the last fit, to start from, was of another problem.
+    """
+    if problem.last is not None:
+        return [_of_last_fit(problem, problem.last, scan.sample.n_features)]
+    maker = StartMaker(problem.n_components, problem.kind, problem.prior, rng, problem.given)
+    if problem.given.complete:
+        return [maker.start(scan, problem.init_params)]
+    with single_thread():  # sums of a BLAS of many would depend on how many there are
+        if not problem.progressive:
+            return [maker.start(scan, problem.init_params) for _ in range(problem.n_init)]
+        ways = dict.fromkeys((problem.init_params, _RIVAL))
+        most = max(problem.n_init, N_STARTS // 2 if known else N_STARTS)
+        competition = Competition(
+            [partial(maker.start, init_params=way) for way in ways],
+            n_components=problem.n_components,
+            n_starts=1 if problem.given.means is not None else most,
+            n_kept=problem.n_init,
+            prior=problem.prior,
+            n_threads=problem.n_threads,
+            exchanges=problem.may_move_components,
+            tell=tell,
+        )
+        return competition.best(scan, known)
+
+
+def _of_last_fit(problem: Problem, last: Mixture, n_features: int) -> Mixture:
+    asked = (problem.n_components, n_features, problem.kind)
+    had = (last.n_components, last.n_features, last.kind)
+    if asked != had:
+        raise ParameterError(
+            "warm_start: the last fit had (n_components, n_features, covariance_type) = "
+            f"{had}, this one has {asked}; set warm_start=False, or fit a new estimator",
+            "warm_start",
+        )
+    return last
+
+
+def rules_of(problems: Sequence[Problem], scan: Scan) -> Rules:
+    """The rules of a race of problems that differ in their components only."""
+    first = problems[0]
+    steppers = {problem.kind: problem.stepper_on(scan) for problem in problems}
+    return Rules(
+        stepper=ByKind(steppers) if len(steppers) > 1 else steppers[first.kind],
+        stop=stop_rule_named(first.stopping),
+        max_iter=first.max_iter,
+        total=scan.moments,
+        precision=first.precision,
+        n_near=first.n_near,
+    )
+
+
+def raced(race: Race, contest: Contest, tell: Tell, keeper: Keeper | None = None) -> None:
+    """Advance a race to its end, one pass at a time."""
+    with single_thread():  # also between passes: small factorisations are slower on many
+        while race.is_running:
+            reading = race.read()
+            race.step(reading, contest.narrowed(race, reading))
+            contest.between(race)
+            if keeper is not None:
+                keeper.keep_pass(tuple(race.courses.values()))
+            if race.newest is not None:
+                tell(race.newest)
+
+
+@dataclass(eq=False)
+class _OneFit:
+    """Starts of one problem: those without hope drop out, a rare component may join."""
+
+    prior: Prior
+    scan: Scan
+    stepper: AnyStepper
+    start: Mixture
+    watched: RowsWithTail | None
+    tell: Tell
+
+    def narrowed(self, race: Race, reading: Reading) -> None:
+        """All step."""
+
+    def between(self, race: Race) -> None:
+        """Drop the hopeless; after the first pass, let what its tail shows join."""
+        race.drop(hopeless(race.courses))
+        watched, self.watched = self.watched, None
+        if watched is not None and watched.tail is not None and race.may_go_on:
+            mixture, found = with_rare_components(self.start, watched.tail, self.scan, self.prior)
+            for event in found:
+                self.tell(event)
+            if found:
+                first = next(iter(race.courses.values()))
+                race.join(first.branch(mixture, self.stepper, found))

@@ -1,0 +1,412 @@
+"""The race: mixtures that are fitted side by side, each pass over the rows made for all of them.
+
+Its caller advances it, one pass at a time, and decides between passes who goes on, who joins,
+and what is kept and told::
+
+    race = Race(rows, {0: course}, rules)
+    while race.is_running:
+        race.advance()
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from daskgmm.em.history import Iteration, RareComponent
+from daskgmm.em.rows import Rows
+from daskgmm.em.steppers import AnyStepper, StepperState
+from daskgmm.em.stopping import MAX_ITER, StopRule, estimated_remaining_gain
+from daskgmm.errors import DamagedDataError, DataError, SingularComponentError
+from daskgmm.kernel import Block, Mixture, Moments, Neighbourhoods, Pass, Precision, Statistics
+from daskgmm.kernel.blas import single_thread
+
+__all__ = ["Course", "Race", "Reading", "Rules", "run"]
+
+_LEAST_TOL_OF_FLOAT32 = 1e-7
+"""Rounding in float32 moves the log-likelihood per row by some 1e-8 from pass to pass."""
+_LEAST_GAIN_OF_FLOAT32 = 1e-6
+"""Estimated, from which on smaller ``tol`` are approached in float64."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """What all candidates of a race share.
+
+    Attributes
+    ----------
+    stepper : Stepper
+        How parameters follow from a pass.
+    stop : StopRule
+    max_iter : int
+        Most passes, at least 1.
+    total : Moments, optional
+        Of all rows, from a scan: saves most of a pass where components share a covariance.
+    precision : {"auto", "float32", "float64"}
+        Of the arithmetic on single rows; sums are float64. ``"auto"`` works on float32
+        rows in float32, in half the time, to 1e-5, relative; where ``tol`` is below 1e-7,
+        until an estimated 1e-6 is left to gain. Mixtures that would lose more are worked on
+        in float64 in any case.
+    n_near : int, optional
+        Compare each row with so many components near it alone. Log-likelihoods are then
+        lower bounds; see :mod:`daskgmm.kernel.truncated`.
+    """
+
+    stepper: AnyStepper
+    stop: StopRule
+    max_iter: int
+    total: Moments | None = None
+    precision: Precision = "float64"
+    n_near: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """One candidate, and how far it has come: all that its fit needs to go on exactly.
+
+    Attributes
+    ----------
+    mixture : Mixture
+        Where the next pass is made.
+    kept : Mixture
+        The result, if no more passes are made: the M-step of the last accepted pass, as in
+        scikit-learn, one step beyond ``log_likelihood``.
+    state : dataclass
+        Of the stepper; see :class:`~daskgmm.em.steppers.Stepper`.
+    tol : float
+        What the stop rule compares with.
+    history : tuple of Iteration
+        One for each pass, in order.
+    stop_reason : str
+        The name of the stop rule that held, or ``"max_iter"`` as long as none does.
+    is_active : bool
+        Whether it needs more passes: False where it has stopped or was dropped.
+    neighbours_at : Mixture or None
+        From which neighbourhoods were chosen last, if rows are compared with few components.
+    n_branched : int
+        Iterations of ``history`` that are of another candidate, from which this one branched
+        off: it is kept only if its own first pass finds a higher log-likelihood.
+    rare : tuple of RareComponent
+        What it was given then.
+    """
+
+    mixture: Mixture
+    kept: Mixture
+    state: StepperState
+    tol: float
+    history: tuple[Iteration, ...] = ()
+    stop_reason: str = MAX_ITER
+    is_active: bool = True
+    neighbours_at: Mixture | None = None
+    n_branched: int = 0
+    rare: tuple[RareComponent, ...] = ()
+
+    @classmethod
+    def begun(cls, start: Mixture, stepper: AnyStepper, tol: float) -> Self:
+        """Before its first pass."""
+        return cls(start, start, stepper.init(start), tol)
+
+    def branch(
+        self, start: Mixture, stepper: AnyStepper, rare: tuple[RareComponent, ...] = ()
+    ) -> Self:
+        """Another candidate, which has this one's past and goes on from elsewhere."""
+        begun = type(self).begun(start, stepper, self.tol)
+        return replace(begun, history=self.history, n_branched=len(self.history), rare=rare)
+
+    @property
+    def log_likelihood(self) -> float:
+        """Per row, in nats, at the last pass that was accepted; -inf before the first."""
+        return next((i.log_likelihood for i in reversed(self.history) if i.accepted), -np.inf)
+
+    @property
+    def best(self) -> float:
+        """The highest log-likelihood per row so far."""
+        return max((i.log_likelihood for i in self.history if i.accepted), default=-np.inf)
+
+    @property
+    def reach(self) -> float:
+        """Log-likelihood per row where it will end, by its own estimate."""
+        return self.log_likelihood + self.history[-1].remaining_gain
+
+    @property
+    def converged(self) -> bool:
+        """Whether the stop rule held."""
+        return self.stop_reason != MAX_ITER
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What one pass found of every candidate that is under way, by its number."""
+
+    statistics: Mapping[int, Statistics]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Several:
+    """What passes over the same rows find of several mixtures. Additive."""
+
+    terms: tuple[Any, ...]
+
+    def __add__(self, other: Self) -> Self:
+        both = zip(self.terms, other.terms, strict=True)
+        return type(self)(tuple(a + b for a, b in both))
+
+
+def _several(block: Block, *passes: Pass) -> _Several:
+    return _Several(tuple(one.of(block) for one in passes))
+
+
+class Race:
+    """Candidates on the same passes, advanced by their caller.
+
+    Parameters
+    ----------
+    rows : Rows
+    courses : mapping of int to Course
+        By the candidate's number, which it keeps. Fits that were interrupted go on from theirs.
+    rules : Rules
+
+    Attributes
+    ----------
+    courses : dict of int to Course
+        Of all that are still in it, also of those that need no more passes.
+    n_passes : int
+        That were made for all of them, those included that were left out since.
+    newest : Iteration or None
+        Of the best candidate of the last pass; None before there is one.
+
+    Raises
+    ------
+    SingularComponentError
+        If a covariance of a start is not positive definite: no pass is made then.
+    """
+
+    def __init__(self, rows: Rows, courses: Mapping[int, Course], rules: Rules) -> None:
+        self._rows, self._rules = rows, rules
+        self._neighbourhoods: dict[int, tuple[Mixture, Neighbourhoods]] = {}
+        self.courses: dict[int, Course] = {}
+        self.newest: Iteration | None = None
+        with single_thread():
+            for number, course in courses.items():
+                self._enter(number, course)
+        self.n_passes = max((len(course.history) for course in courses.values()), default=0)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a candidate needs another pass, and there may be one."""
+        some = any(course.is_active for course in self.courses.values())
+        return some and self.may_go_on
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether there may be another pass."""
+        return self.n_passes < self._rules.max_iter
+
+    @property
+    def leader(self) -> Course:
+        """Of the highest log-likelihood now."""
+        return max(self.courses.values(), key=lambda course: course.log_likelihood)
+
+    def advance(self) -> None:
+        """One pass, and a step of every candidate: :meth:`read`, then :meth:`step`."""
+        self.step(self.read())
+
+    def read(self) -> Reading:
+        """Make one pass over all rows; nobody steps yet, which may cost more than the pass.
+
+        Raises
+        ------
+        DamagedDataError
+            If it read other than ``rows.n_rows`` rows.
+        DataError
+            If a log-likelihood is not finite.
+        """
+        with single_thread():
+            passes = {n: self._pass(n, c) for n, c in self.courses.items() if c.is_active}
+            began = time.perf_counter()
+            found = self._rows.fold(_several, *passes.values())
+            complete = {
+                number: one.complete(term)
+                for (number, one), term in zip(passes.items(), found.terms, strict=True)
+            }
+            seconds = time.perf_counter() - began
+        self.n_passes += 1
+        for statistics in complete.values():
+            _check_pass(statistics, self._rows.n_rows, self.n_passes)
+        return Reading(complete, seconds)
+
+    def step(self, reading: Reading, only: Collection[int] | None = None) -> None:
+        """Take a pass in, and step.
+
+        Left out of the race are those that are not among ``only``, whose covariance became
+        singular, or that branched off and are no higher than before.
+
+        Raises
+        ------
+        SingularComponentError
+            If a covariance stops being positive definite: which, and at which pass. Of
+            several candidates, if that happens to the last one.
+        """
+        singular: SingularComponentError | None = None
+        stepped: list[Course] = []
+        with single_thread():
+            for number, statistics in reading.statistics.items():
+                course = self.courses.pop(number)
+                if only is not None and number not in only:
+                    continue
+                try:
+                    after = _stepped(course, statistics, reading.seconds, self._rules)
+                except SingularComponentError as error:
+                    singular = error
+                    continue
+                if after is not None:
+                    self.courses[number] = after
+                    stepped.append(after)
+        self.courses = dict(sorted(self.courses.items()))
+        if singular is not None and not self.courses:
+            raise singular
+        self.newest = max(stepped, key=lambda c: c.best).history[-1] if stepped else None
+
+    def drop(self, numbers: Collection[int]) -> None:
+        """Make no more passes for some; how far they came stays."""
+        for number in numbers:
+            self.courses[number] = replace(self.courses[number], is_active=False)
+
+    def join(self, course: Course) -> None:
+        """Let one more join, from the next pass on, unless none is left."""
+        if self.may_go_on:
+            with single_thread():
+                self._enter(1 + max(self.courses, default=-1), course)
+
+    def _enter(self, number: int, course: Course) -> None:
+        _check_factors(course.mixture, len(course.history), None)
+        if self._rules.n_near is not None and course.neighbours_at is None:
+            course = replace(course, neighbours_at=course.mixture)
+        self.courses[number] = course
+
+    def _pass(self, number: int, course: Course) -> Pass:
+        """What the next one is to find of a candidate."""
+        return Pass(
+            course.mixture,
+            _precision(course, self._rules.precision),
+            self._rules.total,
+            self._neighbourhoods_of(number, course),
+        )
+
+    def _neighbourhoods_of(self, number: int, course: Course) -> Neighbourhoods | None:
+        if self._rules.n_near is None or course.neighbours_at is None:
+            return None
+        at, known = self._neighbourhoods.get(number, (None, None))
+        if known is None or at is not course.neighbours_at:
+            known = Neighbourhoods.of(course.neighbours_at, self._rules.n_near)
+            self._neighbourhoods[number] = course.neighbours_at, known
+        return known
+
+
+def run(
+    rows: Rows,
+    start: Mixture,
+    rules: Rules,
+    tol: float = 0.0,
+    tell: Callable[[Iteration], None] = lambda iteration: None,
+) -> Course:
+    """Fit one mixture by EM from given parameters: a :class:`Race` of one.
+
+    Parameters
+    ----------
+    rows : Rows
+    start : Mixture
+    rules : Rules
+    tol : float
+    tell : callable
+        Told of each iteration.
+
+    Raises
+    ------
+    SingularComponentError, DamagedDataError, DataError
+        As :class:`Race`.
+    """
+    race = Race(rows, {0: Course.begun(start, rules.stepper, tol)}, rules)
+    while race.is_running:
+        race.advance()
+        tell(race.courses[0].history[-1])
+    return race.courses[0]
+
+
+def _precision(course: Course, given: Precision) -> Precision:
+    """Float32 only as long as its rounding is small beside what is sought."""
+    if given != "auto" or course.tol >= _LEAST_TOL_OF_FLOAT32:
+        return given
+    is_near = any(i.remaining_gain <= _LEAST_GAIN_OF_FLOAT32 for i in course.history)
+    return "float64" if is_near else "auto"
+
+
+def _stepped(course: Course, statistics: Statistics, seconds: float, rules: Rules) -> Course | None:
+    """After a pass and a step; None if it branched off and is no higher than before."""
+    n_iter = len(course.history) + 1
+    step = rules.stepper.step(course.state, course.mixture, statistics, course.tol)
+    _check_factors(step.mixture, n_iter, statistics)
+    log_likelihood = statistics.log_likelihood_per_row
+    seen = [i.log_likelihood for i in course.history if i.accepted]
+    if n_iter == course.n_branched + 1 and seen and log_likelihood <= seen[-1]:
+        return None
+    remaining = step.remaining_gain
+    if remaining is None:
+        own = [i.log_likelihood for i in course.history[course.n_branched :] if i.accepted]
+        remaining = estimated_remaining_gain([*own[-2:], log_likelihood])
+    iteration = Iteration(
+        n_iter=n_iter,
+        log_likelihood=log_likelihood,
+        gain=log_likelihood - seen[-1] if seen else np.inf,
+        remaining_gain=remaining,
+        means_moved=float(np.square(step.kept.means - course.mixture.means).sum()),
+        n_rows=statistics.n_rows,
+        seconds=seconds,
+        accepted=step.accepted,
+    )
+    history = (*course.history, iteration)
+    has_stopped = rules.stop.holds(history, course.tol)
+    # Before passes 2, 3, 5, 9, ... the bound may fall for it; between them it cannot.
+    anew = rules.n_near is not None and not has_stopped and n_iter.bit_count() == 1
+    return replace(
+        course,
+        mixture=step.mixture,
+        kept=step.kept,
+        state=step.state,
+        history=history,
+        stop_reason=rules.stop.name if has_stopped else MAX_ITER,
+        is_active=not has_stopped,
+        neighbours_at=step.mixture if anew else course.neighbours_at,
+    )
+
+
+def _check_pass(statistics: Statistics, n_rows: int, n_pass: int) -> None:
+    if statistics.n_rows != n_rows:
+        raise DamagedDataError(
+            f"pass {n_pass} read {statistics.n_rows} rows where {n_rows} were expected; "
+            "is the data being written?"
+        )
+    if not np.isfinite(statistics.log_likelihood):
+        raise DataError(
+            f"the log-likelihood of pass {n_pass} is {statistics.log_likelihood}: a row has no "
+            "density under any component, or the data changed since the scan; "
+            "check the given start, or raise reg_covar"
+        )
+
+
+def _check_factors(mixture: Mixture, n_pass: int, statistics: Statistics | None) -> None:
+    """Fail on the driver, before a pass is spent on parameters that have no density."""
+    try:
+        mixture.check()  # factored once, here, and kept
+    except SingularComponentError as error:
+        when = "at the start" if statistics is None else f"after pass {n_pass}"
+        held = ""
+        if statistics is not None and error.component >= 0:
+            n_k = statistics.n_k[error.component]
+            held = f" (it holds {n_k:.3g} of {statistics.weight:.12g} rows)"
+        raise SingularComponentError(f"{when}, {error}{held}", error.component) from None

@@ -1,0 +1,181 @@
+"""Assign: starts from an assignment of the sample's rows to components.
+
+An initialiser makes the assignment; the start is its M-step. To add one, write a function
+and add a row to :data:`INITIALISERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.metrics import pairwise_distances_argmin
+
+from daskgmm.em.scan import Scan
+from daskgmm.em.starts.given import NOTHING_GIVEN, GivenStart
+from daskgmm.errors import DataError, ParameterError
+from daskgmm.kernel import (
+    Block,
+    Float64Array,
+    HasCovariances,
+    Mixture,
+    Prior,
+    components_named,
+    weighted_statistics,
+)
+from daskgmm.kernel.blas import single_thread
+
+__all__ = ["INITIALISERS", "StartMaker", "nearest"]
+
+Initialiser = Callable[[Block, int, np.random.RandomState], Float64Array]
+"""``(rows, n_components, rng) -> responsibilities`` of shape (n_rows, n_components)."""
+
+
+def nearest(z: Float64Array, centres: Float64Array) -> Float64Array:
+    """Responsibility 1 for the nearest centre, 0 for the others."""
+    with single_thread(user_api=None):  # waking the others takes longer than a sample does
+        return _one_hot(pairwise_distances_argmin(z, centres), len(centres))
+
+
+def _one_hot(labels: NDArray[np.integer[Any]], k: int) -> Float64Array:
+    resp: Float64Array = (labels[:, None] == np.arange(k)).astype(np.float64)
+    return resp
+
+
+def _kmeans(rows: Block, k: int, rng: np.random.RandomState) -> Float64Array:
+    # On several threads Lloyd's sums depend on which thread ends first.
+    with single_thread(user_api=None):
+        fitted = KMeans(n_clusters=k, n_init=1, random_state=rng).fit(
+            rows.x, sample_weight=rows.weight
+        )
+    return _one_hot(fitted.labels_, k)
+
+
+def _kmeans_plusplus(rows: Block, k: int, rng: np.random.RandomState) -> Float64Array:
+    centres, _ = kmeans_plusplus(rows.x, k, sample_weight=rows.weight, random_state=rng)
+    return nearest(rows.x, centres)
+
+
+def _random(rows: Block, k: int, rng: np.random.RandomState) -> Float64Array:
+    resp = rng.uniform(size=(len(rows), k))
+    normalised: Float64Array = resp / resp.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def _random_from_data(rows: Block, k: int, rng: np.random.RandomState) -> Float64Array:
+    distinct = np.unique(rows.x, axis=0)
+    return nearest(rows.x, distinct[rng.choice(len(distinct), size=k, replace=False)])
+
+
+INITIALISERS: dict[str, Initialiser] = {
+    "kmeans": _kmeans,
+    "k-means++": _kmeans_plusplus,
+    "random": _random,
+    "random_from_data": _random_from_data,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class StartMaker:
+    """Makes starts of one shape, another each time.
+
+    Attributes
+    ----------
+    n_components : int
+    kind : str
+        Of components.
+    prior : Prior
+    rng : RandomState
+        Source of all randomness here.
+    given : GivenStart
+        Parts that are taken as they are. Given means also decide the assignment, so
+        that weights and covariances belong to them.
+    """
+
+    n_components: int
+    kind: str
+    prior: Prior
+    rng: np.random.RandomState
+    given: GivenStart = NOTHING_GIVEN
+
+    def start(self, scan: Scan, init_params: str) -> Mixture:
+        """Parameters to start EM from.
+
+        Parameters
+        ----------
+        scan : Scan
+            Its sample is what initialisers see.
+        init_params : str
+            A key of :data:`INITIALISERS`.
+
+        Raises
+        ------
+        DataError
+            If the sample has fewer distinct rows than components.
+        ParameterError
+            If ``init_params`` is unknown.
+        """
+        given = self.given
+        if (whole := given.mixture(self.kind)) is not None:
+            return whole
+        try:
+            assign = INITIALISERS[init_params]
+        except (KeyError, TypeError):
+            known = ", ".join(INITIALISERS)
+            raise ParameterError(
+                f"init_params must be one of {known}; got {init_params!r}"
+            ) from None
+        _check_distinct(scan, self.n_components)
+        # Distances should not depend on units, where the kind does not.
+        equivariant = components_named(self.kind).is_scale_equivariant()
+        scale = np.sqrt(scan.moments.variances) if equivariant else np.ones(1)
+        scale = np.where(scale > 0, scale, 1.0)
+        shift = scan.moments.mean
+        z = replace(scan.sample, x=(scan.sample.x - shift) / scale)
+        if given.means is not None:
+            resp = nearest(z.x, (given.means - shift) / scale)
+        else:
+            resp = assign(z, self.n_components, self.rng)
+        return given.put_into(_m_step_of_sample(scan, resp, self.kind, self.prior))
+
+
+def _m_step_of_sample(scan: Scan, resp: Float64Array, kind: str, prior: Prior) -> Mixture:
+    """M-step with covariances drawn a little towards their mean over components.
+
+    D + 2 rows' worth of the mean covariance keep a component of few rows from
+    starting singular and do not show in one of many (as many as the degrees of
+    freedom of the prior of Fraley and Raftery 2007).
+    """
+    sample, mean = scan.sample, scan.moments.mean
+    counted = resp if sample.weight is None else resp * sample.weight[:, None]
+    n_k = counted.sum(axis=0)
+    centres = mean + counted.T @ (sample.x - mean) / np.maximum(n_k, 1.0)[:, None]
+    mixture = prior.m_step(weighted_statistics(sample, resp, centres, kind))
+    components = mixture.components
+    if not isinstance(components, HasCovariances):
+        return mixture
+    prior_rows = mixture.n_features + 2.0
+    share = prior_rows / (n_k + prior_rows)
+    return Mixture(mixture.weights, components.shrunk(mixture.weights, share))
+
+
+def _check_distinct(scan: Scan, n_components: int) -> None:
+    sample = scan.sample.x
+    few = sample[: 8 * n_components]
+    if len(np.unique(few, axis=0)) >= n_components:
+        return
+    n_distinct = len(np.unique(sample, axis=0))
+    if n_distinct < n_components:
+        of = (
+            f"{scan.n_rows} rows"
+            if len(sample) == scan.n_rows
+            else f"a sample of {len(sample)} of {scan.n_rows} rows"
+        )
+        raise DataError(
+            f"n_components={n_components} but {of} {'has' if 'sample' in of else 'have'} only "
+            f"{n_distinct} distinct; lower n_components to at most {n_distinct}"
+        )

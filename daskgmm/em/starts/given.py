@@ -1,0 +1,103 @@
+"""Given: what the user says of the start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.errors import ParameterError, SingularComponentError
+from daskgmm.kernel import Float64Array, Gaussians, Mixture, components_named, gaussian_mixture
+
+__all__ = ["NOTHING_GIVEN", "GivenStart"]
+
+
+@dataclass(frozen=True, eq=False)
+class GivenStart:
+    """What the user gives of the start; the rest comes from the initialiser."""
+
+    weights: Float64Array | None = None
+    means: Float64Array | None = None
+    covariances: Float64Array | None = None
+
+    @classmethod
+    def checked(
+        cls, kind: str, shape: tuple[int, int], weights: Any, means: Any, precisions: Any
+    ) -> Self:
+        """Of ``weights_init``, ``means_init`` and ``precisions_init``, before anything is read.
+
+        Parameters
+        ----------
+        kind : str
+            Of components.
+        shape : tuple
+            ``(n_components, n_features)``.
+        weights, means, precisions : array-like or None
+
+        Raises
+        ------
+        ParameterError
+            If a part has not the mixture's shape, is not finite, or is no weights or no
+            inverse covariances.
+        """
+        law, (k, d) = components_named(kind), shape
+        assert issubclass(law, Gaussians)
+        of = f"{k} components, {d} features and {kind} covariances"
+        part = _part("weights_init", weights, (k,), of)
+        if part is not None and (np.any(part < 0) or abs(part.sum() - 1.0) > 1e-6):
+            raise ParameterError(
+                f"weights_init must be at least 0 and sum to 1; they sum to {part.sum():g}",
+                "weights_init",
+            )
+        inverse = _part("precisions_init", precisions, law.covariance_shape(k, d), of)
+        try:
+            covariances = None if inverse is None else law.inverted(inverse)
+        except SingularComponentError as error:
+            which = "" if error.component < 0 else f"[{error.component}]"
+            raise ParameterError(
+                f"precisions_init{which} is not positive definite; give inverse covariances",
+                "precisions_init",
+            ) from error
+        return cls(part, _part("means_init", means, (k, d), of), covariances)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to an initialiser."""
+        return not any(part is None for part in (self.weights, self.means, self.covariances))
+
+    def mixture(self, kind: str) -> Mixture | None:
+        """The start, if nothing is left to an initialiser."""
+        if self.weights is None or self.means is None or self.covariances is None:
+            return None
+        return gaussian_mixture(self.weights, self.means, self.covariances, kind)
+
+    def put_into(self, mixture: Mixture) -> Mixture:
+        """A start with those parts that are given as they are."""
+        if self.weights is None and self.means is None and self.covariances is None:
+            return mixture
+        return gaussian_mixture(
+            mixture.weights if self.weights is None else self.weights,
+            mixture.means if self.means is None else self.means,
+            mixture.covariances if self.covariances is None else self.covariances,
+            mixture.kind,
+        )
+
+
+NOTHING_GIVEN = GivenStart()
+"""All is left to an initialiser."""
+
+
+def _part(name: str, value: Any, shape: tuple[int, ...], of: str) -> NDArray[np.float64] | None:
+    if value is None:
+        return None
+    try:
+        part = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"{name} must be numbers: {error}", name) from error
+    if part.shape != shape:
+        raise ParameterError(f"{name} must have shape {shape} for {of}; got {part.shape}", name)
+    if not np.isfinite(part).all():
+        raise ParameterError(f"{name} must be finite", name)
+    return part
