@@ -46,9 +46,11 @@ def _assert_agree(ours, theirs, units, rtol=1e-9):
     mixture = ours.kept
     np.testing.assert_allclose(mixture.weights, theirs.weights_, rtol=rtol)
     np.testing.assert_allclose(mixture.means / units, theirs.means_ / units, rtol=rtol, atol=rtol)
-    kind = COMPONENTS[mixture.kind]
-    both = (mixture.covariances, theirs.covariances_)
-    dense = [kind(mixture.means, covariances).dense() for covariances in both]
+    law = type(mixture.components)
+    dense = [
+        law(mixture.means, covariances).dense()
+        for covariances in (mixture.covariances, theirs.covariances_)
+    ]
     scale = np.multiply.outer(units, units)
     np.testing.assert_allclose(dense[0] / scale, dense[1] / scale, rtol=rtol, atol=rtol)
     np.testing.assert_allclose(ours.log_likelihood, theirs.lower_bound_, rtol=rtol)
