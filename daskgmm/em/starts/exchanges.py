@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from daskgmm.em.race import Course
+from daskgmm.em.course import Course
 from daskgmm.em.rows import InMemoryRows, rows_of_sample
 from daskgmm.em.starts.climbs import Climber
 from daskgmm.errors import SingularComponentError
