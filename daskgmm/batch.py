@@ -37,7 +37,7 @@ from daskgmm.storage import (
     is_lasting,
     write_text,
 )
-from daskgmm.tables import open_rows
+from daskgmm.tables import open_column, open_rows, weights_beside
 
 __all__ = ["Batch", "check_places"]
 
@@ -94,6 +94,15 @@ class _Step:
     def is_there(self) -> bool:
         """Whether all outputs exist."""
         return all(Location.parse(place).exists() for place in self.outputs.values())
+
+
+def _weights_of(job: Job) -> StoredSource | None:
+    """The weights that a job names: beside its rows, or else beside its file."""
+    name = job.get("weights")
+    if name is None:
+        return None
+    place = weights_beside(job.get("data"), name)
+    return open_column(job.beside_file("weights") if place == name else place)
 
 
 def check_places(job: Job) -> None:
@@ -168,6 +177,7 @@ class Batch:
         check_places(job)
         self._job = job
         self._source: StoredSource = open_rows(job.get("data"), **job.data_settings)
+        self._weights = _weights_of(job)
         self._model = GaussianMixture(**job.settings, resume=True)
         self._model.check_parameters()
         self._folder = Location.parse(job.checkpoint)
@@ -218,10 +228,10 @@ class Batch:
         are done stay done. Nor are the outputs: each is known by its address, so that a wrong
         one can be corrected in the job file.
         """
-        return {
-            "data": {"fingerprint": self._source.fingerprint(), "shape": self._source.shape},
-            "settings": self._job.deciding_settings,
-        }
+        data = {"fingerprint": self._source.fingerprint(), "shape": self._source.shape}
+        if self._weights is not None:
+            data["weights"] = self._weights.fingerprint()
+        return {"data": data, "settings": self._job.deciding_settings}
 
     def _all_steps(self) -> list[_Step]:
         outputs = self._job.outputs
@@ -312,7 +322,11 @@ class Batch:
         self._file.put(self._progress)
 
     def _fit(self, overwrite: bool) -> None:
-        job.fit(self._source, self._job.outputs["model"], self._model, overwrite=overwrite)
+        job.fit(
+            *(self._source, self._job.outputs["model"], self._model),
+            sample_weight=self._weights,
+            overwrite=overwrite,
+        )
 
     def _predict(self, overwrite: bool) -> None:
         outputs = self._job.outputs

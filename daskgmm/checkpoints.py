@@ -261,8 +261,8 @@ class Job:
         Whether it starts from the last fit of the same estimator.
     settings : mapping
         Parameters of the estimator.
-    fingerprint : callable or None
-        Tells rows from others; None for rows that are not stored.
+    fingerprints : tuple of callable or None
+        Tell rows, and their weights if there are any, from others; None for what is not stored.
     n_rows : int
     shape : tuple
         ``(covariance_type, n_components, n_features)``.
@@ -273,7 +273,7 @@ class Job:
     every: int
     is_warm: bool
     settings: Mapping[str, object]
-    fingerprint: Callable[[], str] | None
+    fingerprints: tuple[Callable[[], str] | None, ...]
     n_rows: int
     shape: tuple[str, int, int]
 
@@ -304,14 +304,18 @@ def open_checkpoints(job: Job) -> Iterator[Checkpoints]:
             "checkpoint does not hold the start of warm_start, so no fit could go on from it; "
             "leave one out, or give the start as means_init, weights_init and precisions_init"
         )
-    if job.fingerprint is None:
+    known = [fingerprint for fingerprint in job.fingerprints if fingerprint is not None]
+    if len(known) < len(job.fingerprints):
         raise ParameterError(
             "checkpoint is for stored rows (a path, a URL, a Zarr array), which are known again "
-            "when the fit goes on; for data in memory or on Dask leave it out"
+            "when the fit goes on, and for weights that are stored or in memory; for data in "
+            "memory, and whatever is on Dask, leave it out"
         )
     place = Location.parse(job.folder)
     with held(place, "fit") if place.is_local else nullcontext():
-        folder = CheckpointFolder(job.folder, _identity(job, job.fingerprint()))
+        folder = CheckpointFolder(
+            job.folder, _identity(job, "; weights ".join(tell() for tell in known))
+        )
         yield Checkpoints(folder, job.shape, resume=job.resume, every=job.every)
 
 

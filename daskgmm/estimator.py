@@ -47,7 +47,15 @@ from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of
 from daskgmm.redaction import redacted
 from daskgmm.settings import check_options
 from daskgmm.storage import read_model, save_model
-from daskgmm.tables import OpenedRows, Stage, check_unmasked, is_lazy, open_input
+from daskgmm.tables import (
+    OpenedRows,
+    Stage,
+    Weights,
+    check_unmasked,
+    is_lazy,
+    open_input,
+    open_weights,
+)
 
 __all__ = ["GaussianMixture", "load_model"]
 
@@ -257,7 +265,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     # -- fitting ---------------------------------------------------------------
 
-    def fit(self, X: Any, y: None = None) -> Self:
+    def fit(self, X: Any, y: None = None, sample_weight: Any = None) -> Self:
         """Estimate the parameters by EM.
 
         Parameters
@@ -267,6 +275,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             result of :func:`daskgmm.open_rows`, or a path or URL of a Zarr array or a
             ``.npy`` file.
         y : ignored
+        sample_weight : array of shape (n_rows,), optional
+            How often each row counts: a weight of 2 is the row given twice, 0 is a row that is
+            absent, whatever it holds, and any number of 0 or more between. An array, a Dask
+            array, a Zarr array, or a path or URL of one, aligned with the rows. The fit does not
+            depend on the unit of weights that are no counts: see :meth:`bic` for what does.
 
         Returns
         -------
@@ -275,7 +288,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Raises
         ------
         DataError
-            If the data cannot be used; nothing is fitted then.
+            If the data or the weights cannot be used; nothing is fitted then.
         MemoryLimitError
             If the data cannot be processed within ``memory_limit``.
         CheckpointError
@@ -299,11 +312,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             tell(Message("compiling for this processor, once: a minute or two"))
         warm_up()  # before memory is planned: compiled code takes some, too
         began = time.perf_counter()
-        opened = self.open_to_fit(
-            self._validated(X, reset=True),
-            # Starts, and one that a rare component may be given to.
-            [self.size] * (self.n_init + 1),
-        )
+        x = self._validated(X, reset=True)
+        weights = None if sample_weight is None else open_weights(sample_weight).as_counts()
+        # Starts, and one that a rare component may be given to.
+        opened = self.open_to_fit(x, [self.size] * (self.n_init + 1), weights)
         rows = opened.rows
         problem = self.problem(rows.n_features)
         if rows.n_rows < self.n_components:
@@ -313,7 +325,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         rng = check_random_state(self.random_state)
         tol = problem.tol_on(rows)
-        with open_checkpoints(self._job(opened)) as checkpoints:
+        with open_checkpoints(self._job(opened, weights)) as checkpoints:
             tell(
                 FitBegan(
                     opened.name,
@@ -389,15 +401,16 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             last=self._mixture if self.warm_start and hasattr(self, "weights_") else None,
         )
 
-    def _job(self, opened: OpenedRows) -> Job:
+    def _job(self, opened: OpenedRows, weights: Weights | None) -> Job:
         """What checkpoints are told of the fit."""
+        known = [opened.fingerprint] + ([] if weights is None else [weights.fingerprint])
         return Job(
             folder=self.checkpoint,
             resume=self.resume,
             every=self.checkpoint_every,
             is_warm=bool(self.warm_start),
             settings=self.get_params(),
-            fingerprint=opened.fingerprint,
+            fingerprints=tuple(known),
             n_rows=opened.rows.n_rows,
             shape=(self.covariance_type, self.n_components, opened.rows.n_features),
         )
@@ -438,9 +451,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 stacklevel=3,
             )
 
-    def fit_predict(self, X: Any, y: None = None) -> Any:
-        """Fit, then label the same rows; see :meth:`predict`."""
-        return self.fit(X).predict(X)
+    def fit_predict(self, X: Any, y: None = None, sample_weight: Any = None) -> Any:
+        """Fit, then label the same rows; see :meth:`fit` and :meth:`predict`."""
+        return self.fit(X, sample_weight=sample_weight).predict(X)
 
     def _set_mixture(self, mixture: Mixture) -> None:
         components = mixture.components
@@ -475,22 +488,43 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """Log density of each row, in nats, shape (n_rows,); lazy as :meth:`predict`."""
         return self._of_rows(X, log_densities, np.float64, None)
 
-    def score(self, X: Any, y: None = None) -> float:
-        """Mean log density of the rows, in nats; one pass."""
-        return self.criteria(X).log_likelihood_per_row
+    def score(self, X: Any, y: None = None, sample_weight: Any = None) -> float:
+        """Mean log density of the rows, in nats, by their weights if given; one pass."""
+        return self._score(X, sample_weight).log_likelihood_per_row
 
-    def aic(self, X: Any) -> float:
-        """Akaike's information criterion of the rows; lower is better; one pass."""
-        return self.criteria(X).aic
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
+        """Akaike's information criterion of the rows; lower is better; one pass.
 
-    def bic(self, X: Any) -> float:
-        """Bayesian information criterion of the rows; lower is better; one pass."""
-        return self.criteria(X).bic
+        Its log-likelihood is the sum over rows, each times its weight.
+        """
+        return self.criteria(X, sample_weight).aic
 
-    def criteria(self, X: Any) -> Score:
-        """Log-likelihood, AIC, BIC and ICL of the rows, all from one pass."""
-        mixture = self._mixture
-        return score_rows(self._open(X).rows, mixture)
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
+        """Bayesian information criterion of the rows; lower is better; one pass.
+
+        With weights, N is their sum and the log-likelihood the sum over rows, each times its
+        weight: the criterion of rows that were seen so often. Weights that are no counts, such
+        as areas or probabilities of selection, have to be scaled so that their sum is the
+        number of rows that they tell as much as, or it means little.
+
+        Warns
+        -----
+        DaskGMMWarning
+            If the sum of the weights is far below that number.
+        """
+        return self.criteria(X, sample_weight).bic
+
+    def criteria(self, X: Any, sample_weight: Any = None) -> Score:
+        """Log-likelihood, AIC, BIC and ICL of the rows, all from one pass; see :meth:`bic`."""
+        weights = None if sample_weight is None else open_weights(sample_weight)
+        if weights is not None:
+            weights.warn_if_no_counts()
+        return self._score(X, weights)
+
+    def _score(self, x: Any, sample_weight: Any) -> Score:
+        is_open = sample_weight is None or isinstance(sample_weight, Weights)
+        weights = sample_weight if is_open else open_weights(sample_weight)
+        return score_rows(self._open(x, weights).rows, self._mixture)
 
     def _of_rows(
         self, x: Any, function: Callable[..., Any], dtype: Any, columns: int | None
@@ -499,13 +533,16 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         rows = self._open(x).rows
         return rows.map(function, mixture, dtype=dtype, columns=columns)
 
-    def open_to_fit(self, x: Any, mixtures: Sequence[MixtureSize]) -> OpenedRows:
+    def open_to_fit(
+        self, x: Any, mixtures: Sequence[MixtureSize], weights: Weights | None = None
+    ) -> OpenedRows:
         """Rows to fit mixtures of these sizes to, all on the same passes."""
         return open_input(
             x,
             Work(tuple(mixtures), sampled=True),
             memory_limit=self.memory_limit,
             stage=Stage(self.stage, self.stage_limit, self.stage_dtype),
+            weights=weights,
         )
 
     def _validated(self, x: Any, *, reset: bool) -> Any:
@@ -519,12 +556,13 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             self, x, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False
         )
 
-    def _open(self, x: Any) -> OpenedRows:
+    def _open(self, x: Any, weights: Weights | None = None) -> OpenedRows:
         """Rows for a single pass."""
         opened = open_input(
             self._validated(x, reset=False),
             Work((MixtureSize.of(self._mixture),)),
             memory_limit=self.memory_limit,
+            weights=weights,
         )
         n_features = opened.rows.n_features
         if n_features != self.n_features_in_:

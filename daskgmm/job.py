@@ -47,7 +47,12 @@ __all__ = ["check", "fit", "info", "predict", "score", "select_model"]
 
 
 def fit(
-    data: Any, output: str, model: GaussianMixture, *, overwrite: bool = False
+    data: Any,
+    output: str,
+    model: GaussianMixture,
+    *,
+    sample_weight: Any = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Fit ``model`` to stored rows and save it.
 
@@ -58,6 +63,8 @@ def fit(
         Path or URL of the model to write.
     model : GaussianMixture
         An unfitted estimator, which is fitted in place.
+    sample_weight : path, URL or Source, optional
+        How often each row counts.
     overwrite : bool
         Whether a Zarr node at ``output`` may be replaced.
 
@@ -66,9 +73,12 @@ def fit(
     dict
         The model's record, and ``model``, its path or URL.
     """
-    _check_places(data, [output, *([model.checkpoint] if model.checkpoint else [])])
+    outputs = [output, *([model.checkpoint] if model.checkpoint else [])]
+    _check_places(data, outputs)
+    if sample_weight is not None:
+        _check_places(sample_weight, outputs)
     check_output(output, overwrite=overwrite)
-    model.fit(data)
+    model.fit(data, sample_weight=sample_weight)
     try:
         model.save(output, overwrite=overwrite)
     except StorageError as error:
@@ -117,6 +127,8 @@ def select_model(
     """
     if output is not None:
         _check_places(data, [output])
+        if settings.get("sample_weight") is not None:
+            _check_places(settings["sample_weight"], [output])
         check_output(output, overwrite=overwrite)
     selection = select(data, components, **settings)
     if output is not None:
@@ -240,18 +252,21 @@ def _write_grain(block: Block, mixture: Mixture, writers: dict[str, RowWriter]) 
     return len(block)
 
 
-def score(data: Any, model: str, *, memory_limit: int | str | None = None) -> dict[str, Any]:
+def score(
+    data: Any, model: str, *, sample_weight: Any = None, memory_limit: int | str | None = None
+) -> dict[str, Any]:
     """Log-likelihood and criteria of stored rows under a saved model, in one pass.
 
     Returns
     -------
     dict
-        ``n_rows log_likelihood_per_row aic bic icl n_parameters model``.
+        ``n_rows sum_of_weights log_likelihood_per_row aic bic icl n_parameters model``.
     """
     fitted = load_model(model).set_params(memory_limit=memory_limit)
-    found = fitted.criteria(data)
+    found = fitted.criteria(data, sample_weight)
     return {
         "n_rows": found.n_rows,
+        "sum_of_weights": found.weight,
         "log_likelihood_per_row": found.log_likelihood_per_row,
         "aic": found.aic,
         "bic": found.bic,

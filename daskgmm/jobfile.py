@@ -17,7 +17,7 @@ from daskgmm.configuration import Configuration, Schema, read_file, validate
 from daskgmm.errors import DaskGMMError, JobError, ParameterError
 from daskgmm.redaction import on_one_line
 from daskgmm.rules import FLAG, PLACE, Rule
-from daskgmm.settings import DATA_OPTIONS, OPTIONS, Option
+from daskgmm.settings import DATA_OPTIONS, OPTIONS, WEIGHTS, Option
 
 __all__ = ["KEYS", "Given", "Job", "Key", "read_job"]
 
@@ -47,6 +47,7 @@ _REQUIRED_PLACE = PLACE._replace(required=True)
 KEYS: dict[str, Key] = {
     "data": Key(_REQUIRED_PLACE, "Rows: a Zarr array or .npy file."),
     **_keys_of(DATA_OPTIONS),
+    **_keys_of([WEIGHTS]),
     **_keys_of(OPTIONS),
     "cluster": Key(PLACE, "File of a cluster to start, or address of a scheduler."),
     "dashboard": Key(FLAG, "Print the address of the cluster's dashboard."),
@@ -124,6 +125,12 @@ class Job:
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key of :data:`KEYS`."""
         return self.values.get(key, default)
+
+    def beside_file(self, key: str) -> str:
+        """A path in the file as seen from here; of a key that was given elsewhere, as it is."""
+        value: str = self.values[key]
+        folder = Path(self.name).absolute().parent
+        return value if key in self.sources else _beside_file(value, folder)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from daskgmm.errors import DataError, ParameterError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.events import ProgressLines, teller
 from daskgmm.kernel import COMPONENTS, warm_up
+from daskgmm.tables import open_weights
 
 __all__ = ["CRITERIA", "Entry", "Selection", "select"]
 
@@ -62,6 +63,7 @@ def select(
     criterion: str = "bic",
     random_state: Any = None,
     verbose: int = 0,
+    sample_weight: Any = None,
     **settings: Any,
 ) -> Selection:
     """Choose the number of components and the family of covariances.
@@ -80,6 +82,9 @@ def select(
     random_state : int, RandomState or None
     verbose : int
         Above 0, lines on standard error.
+    sample_weight : array of shape (n_rows,), optional
+        As for :meth:`GaussianMixture.fit`. Criteria take the sum of the weights for the number
+        of rows: see :meth:`GaussianMixture.bic`.
     **settings
         Parameters of every :class:`GaussianMixture`.
 
@@ -104,7 +109,10 @@ def select(
     began = time.perf_counter()
     models = _models(components, covariance_type, criterion, random_state, settings)
     warm_up()
-    opened = models[-1].open_to_fit(X, [model.size for model in models])
+    weights = None if sample_weight is None else open_weights(sample_weight)
+    if weights is not None:
+        weights.warn_if_no_counts()
+    opened = models[-1].open_to_fit(X, [model.size for model in models], weights)
     rows, largest = opened.rows, max(model.n_components for model in models)
     if rows.n_rows < 2 * largest:
         raise DataError(

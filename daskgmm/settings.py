@@ -32,7 +32,7 @@ from daskgmm.rules import (
     one_of,
 )
 
-__all__ = ["DATA_OPTIONS", "OPTIONS", "Option", "check_options", "option_named"]
+__all__ = ["DATA_OPTIONS", "OPTIONS", "WEIGHTS", "Option", "check_options", "option_named"]
 
 
 @dataclass(frozen=True)
@@ -313,6 +313,17 @@ DATA_OPTIONS: tuple[Option, ...] = (
     ),
 )
 """The parameters of :func:`daskgmm.open_rows`: every command that reads rows has them."""
+
+WEIGHTS = Option(
+    "weights",
+    None,
+    PLACE._replace(what="an array beside the rows: its name, path or URL", is_place=False),
+    "How often each row counts: an array beside the rows, by its name in the group of DATA, its "
+    "path or its URL.",
+    commands=("fit", "select", "score"),
+    section="",
+)
+"""``sample_weight`` in Python."""
 
 
 def option_named(name: str) -> Option:

@@ -71,8 +71,9 @@ def _fit(
     Example:
       daskgmm fit data.zarr --components 8 --output model.zarr
     """  # noqa: D301
+    how = {"sample_weight": settings.pop("sample_weight", None), "overwrite": overwrite}
     with metrics_written(metrics):
-        result = job.fit(source, output, GaussianMixture(**settings), overwrite=overwrite)
+        result = job.fit(source, output, GaussianMixture(**settings), **how)
     return result, (
         f"{result['n_components']} {result['covariance_type']} components on "
         f"{result['n_rows']:,} rows x {result['n_features']} features\n"

@@ -23,8 +23,8 @@ from daskgmm.execution.clusters import open_cluster
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
 from daskgmm.plain_json import plain_json
 from daskgmm.rules import FLAG, Rule
-from daskgmm.settings import DATA_OPTIONS, OPTIONS, Option, option_named
-from daskgmm.tables import open_rows
+from daskgmm.settings import DATA_OPTIONS, OPTIONS, WEIGHTS, Option, option_named
+from daskgmm.tables import open_rows, weights_beside
 
 __all__ = [
     "Command",
@@ -131,8 +131,8 @@ def option_of(option: Option) -> Command:
 
 
 def with_settings(name: str) -> Callable[[Command], Command]:
-    """The options of the fit that the command of this name has, called as in Python."""
-    options = [option_of(option) for option in OPTIONS if name in option.commands]
+    """The options of fit and weights that the command of this name has, called as in Python."""
+    options = [option_of(option) for option in (*OPTIONS, WEIGHTS) if name in option.commands]
     return lambda function: _with_options(function, *options)
 
 
@@ -160,6 +160,8 @@ def with_source(function: Command) -> Command:
     @functools.wraps(function)
     def opened(data: str, **kwargs: Any) -> Any:
         how = {option.name: kwargs.pop(option.name) for option in DATA_OPTIONS}
+        if (weights := kwargs.pop(WEIGHTS.name, None)) is not None:
+            kwargs["sample_weight"] = weights_beside(data, weights)
         return function(open_rows(data, **how), **kwargs)
 
     return _with_options(opened, click.argument("data"), *map(option_of, DATA_OPTIONS))

@@ -8,13 +8,14 @@ from daskgmm.storage.places.apart import enclosing_node, first_overlap, is_lasti
 from daskgmm.storage.places.holding import held
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.preflight import StoredSource, preflight
-from daskgmm.storage.rows.row_layout import rows_dtype, rows_shape
+from daskgmm.storage.rows.row_layout import COLUMN, rows_dtype, rows_shape
 from daskgmm.storage.rows.sources import open_source
 from daskgmm.storage.rows.traffic import bytes_read
 from daskgmm.storage.snapshots.folders import CheckpointFolder
 from daskgmm.storage.snapshots.state_files import StateFile
 
 __all__ = [
+    "COLUMN",
     "CheckpointFolder",
     "Location",
     "RowOutput",

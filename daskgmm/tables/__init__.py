@@ -9,5 +9,17 @@ from daskgmm.tables.kind import OpenedRows
 from daskgmm.tables.opening import is_lazy, open_input
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored import open_rows
+from daskgmm.tables.weights import Weights, open_column, open_weights, weights_beside
 
-__all__ = ["OpenedRows", "Stage", "check_unmasked", "is_lazy", "open_input", "open_rows"]
+__all__ = [
+    "OpenedRows",
+    "Stage",
+    "Weights",
+    "check_unmasked",
+    "is_lazy",
+    "open_column",
+    "open_input",
+    "open_rows",
+    "open_weights",
+    "weights_beside",
+]

@@ -37,9 +37,13 @@ def open_dask_array(x: da.Array, request: Request) -> OpenedRows:
             "twice while it is processed; rechunk the array to fewer rows, or raise it"
         )
     n_threads = max(1, min(in_force().n_threads, limit // (2 * largest)))
-    rows = DaskRows(array, n_threads=n_threads)
+    name, weighting = f"Dask array of shape {array.shape}", None
+    if request.weights is not None:
+        request.weights.check_length(n_rows, name)
+        weighting = request.weights.in_chunks(array.chunks[0])
+    rows = DaskRows(array, n_threads=n_threads, weighting=weighting)
     n_sampled = sample_rows(n_rows, request.work.n_components, n_features)
-    return OpenedRows(rows, f"Dask array of shape {array.shape}", n_sampled, passes)
+    return OpenedRows(rows, name, n_sampled, passes)
 
 
 DASK_ARRAYS = Kind("Dask array", lambda x: isinstance(x, da.Array), open_dask_array)

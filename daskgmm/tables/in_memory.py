@@ -27,9 +27,13 @@ def check_unmasked(x: Any) -> None:
 
 
 def _open(x: NDArray[Any], request: Request) -> OpenedRows:
-    rows = InMemoryRows(x, n_threads=in_force().local_threads)
+    name, weight = f"array of shape {x.shape}", None
+    if request.weights is not None:
+        request.weights.check_length(len(x), name)
+        weight = request.weights.in_memory()
+    rows = InMemoryRows(x, n_threads=in_force().local_threads, weight=weight)
     n_sampled = sample_rows(rows.n_rows, request.work.n_components, rows.n_features)
-    return OpenedRows(rows, f"array of shape {x.shape}", n_sampled)
+    return OpenedRows(rows, name, n_sampled)
 
 
 IN_MEMORY = Kind("array in memory", lambda x: True, _open, is_lazy=False)

@@ -9,6 +9,7 @@ from typing import Any
 from daskgmm.em import Rows
 from daskgmm.execution import Staging, Work
 from daskgmm.tables.stage import Stage
+from daskgmm.tables.weights import Weights
 
 __all__ = ["Kind", "OpenedRows", "Request"]
 
@@ -53,11 +54,14 @@ class Request:
     limit : int or None
         Bytes that a process may use.
     stage : Stage
+    weights : Weights or None
+        How often each row counts; once, without.
     """
 
     work: Work
     limit: int | None
     stage: Stage
+    weights: Weights | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from daskgmm.tables.in_memory import IN_MEMORY
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored import STORED
+from daskgmm.tables.weights import Weights
 
 __all__ = ["KINDS", "is_lazy", "open_input"]
 
@@ -26,7 +27,12 @@ def is_lazy(x: Any) -> bool:
 
 
 def open_input(
-    x: Any, work: Work, *, memory_limit: int | str | None = None, stage: Stage | None = None
+    x: Any,
+    work: Work,
+    *,
+    memory_limit: int | str | None = None,
+    stage: Stage | None = None,
+    weights: Weights | None = None,
 ) -> OpenedRows:
     """Rows over any accepted kind of data.
 
@@ -39,17 +45,19 @@ def open_input(
         Bytes that a process may use; decides how stored rows are cut.
     stage : Stage, optional
         Whether rows of the first pass are kept for later ones.
+    weights : Weights, optional
+        How often each row counts.
 
     Raises
     ------
     DataError
-        If the shape or dtype cannot be rows.
+        If the shape or dtype cannot be rows, or there is not a weight for each.
     ParameterError
         If rows are to be staged that are not stored.
     MemoryLimitError
         If the data cannot be processed within the limit.
     """
-    request = Request(work, bytes_of(memory_limit), stage or Stage())
+    request = Request(work, bytes_of(memory_limit), stage or Stage(), weights)
     kind = _kind_of(x)
     request.stage.check(is_stored=kind.is_stored)
     return kind.open(x, request)

@@ -19,8 +19,10 @@ from daskgmm.execution import (
     in_force,
     plan_memory,
 )
+from daskgmm.execution.memory import read_rows
 from daskgmm.storage import StoredSource, open_source, preflight
 from daskgmm.tables.kind import Kind, OpenedRows, Request
+from daskgmm.tables.weights import Weights
 
 __all__ = ["STORED", "open_rows"]
 
@@ -72,16 +74,30 @@ def _open(x: Any, request: Request) -> OpenedRows:
     staging = stage.staging_of(source, plan)
     if stage.where is not None:
         source = StagedSource(source, staging, stage.dtype)
-    array = array_of_source(source, plan.partition_rows)
-    rows = DaskRows(array, plan.grain, plan.n_threads, source, plan.reads_at_once)
     return OpenedRows(
-        rows,
+        _rows(source, plan, request.weights),
         source.name,
         plan.n_sampled,
         output_rows=plan.grain,
         staging=staging,
         fingerprint=fingerprint,
     )
+
+
+def _rows(source: StoredSource, plan: MemoryPlan, weights: Weights | None) -> DaskRows:
+    """The rows of a source, cut as planned."""
+    if weights is not None:
+        weights.check_length(source.shape[0], source.name)
+    if weights is None or not weights.is_lazy:
+        array = array_of_source(source, plan.partition_rows)
+        how = (plan.grain, plan.n_threads, source, plan.reads_at_once)
+        return DaskRows(array, *how, weighting=None if weights is None else weights.by_range())
+    # Blocks of a Dask array cannot be read by range: rows come in blocks of their own, as long
+    # as a piece, since a block is in memory whole.
+    piece = read_rows(plan.grain, source.shape[1] * source.dtype.itemsize)
+    array = array_of_source(source, piece)
+    weighting = weights.in_chunks(array.chunks[0])
+    return DaskRows(array, plan.grain, plan.n_threads, weighting=weighting)
 
 
 def _plan(source: StoredSource, request: Request) -> MemoryPlan:

@@ -24,8 +24,9 @@ from daskgmm.storage.places.locations import Location
 from daskgmm.storage.places.patience import patiently, storage_timeout, tell_again
 from daskgmm.storage.rows.checked_store import MissingChunks
 from daskgmm.storage.rows.fingerprint import fingerprint_of
+from daskgmm.storage.rows.opening import Opening
 from daskgmm.storage.rows.preflight import Preflight
-from daskgmm.storage.rows.row_layout import rows_dtype, rows_shape
+from daskgmm.storage.rows.row_layout import ROWS, Layout
 from daskgmm.storage.rows.traffic import count_read
 
 __all__ = ["NpyFormat", "NpySource"]
@@ -89,14 +90,14 @@ class NpySource:
     unit_rows = 1
     unit_overhead = 0
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, layout: Layout = ROWS) -> None:
         self.name = name
         self._path = path
         self._timeout = storage_timeout()
         tell_again(name)
         header = self._patiently(lambda: _header(path, name), "its header")
-        self.shape = rows_shape(name, header.shape)
-        self.dtype = rows_dtype(name, header.dtype)
+        self.shape = layout.shape(name, header.shape)
+        self.dtype = layout.dtype(name, header.dtype)
         self._header = header
         self._check_size()
 
@@ -211,9 +212,9 @@ class NpyFormat:
         is_folder = location.is_local and location.path.is_dir()
         return location.address.endswith(".npy") and not is_folder
 
-    def open(self, data: Any, member: str | None, missing_chunks: MissingChunks) -> NpySource:
+    def open(self, data: Any, how: Opening) -> NpySource:
         """Open the file; a file has no chunks to miss."""
-        location = Location.parse(data)
+        location, member = Location.parse(data), how.member
         if not location.is_local:
             raise DataError(
                 f"{location.name}: a .npy file must be local; copy it here, or convert it to Zarr"
@@ -222,4 +223,4 @@ class NpyFormat:
             raise ParameterError(f"{location.name} is a .npy file and has no member {member!r}")
         if not location.path.exists():
             raise NotFoundError(f"{location.name} does not exist; check the path")
-        return NpySource(location.path, location.name)
+        return NpySource(location.path, location.name, how.layout)

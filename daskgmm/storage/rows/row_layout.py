@@ -1,15 +1,16 @@
-"""Row layout: which stored shapes and dtypes can be the rows of a mixture."""
+"""Row layout: which stored shapes and dtypes can be rows, or one number for each row."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from daskgmm.errors import ConversionWarning, DataError
 
-__all__ = ["rows_dtype", "rows_shape"]
+__all__ = ["COLUMN", "ROWS", "Layout", "rows_dtype", "rows_shape"]
 
 _ALLOWED = "bool, (u)int8 to (u)int64, float16, float32, float64"
 
@@ -46,10 +47,7 @@ def rows_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     ConversionWarning
         If it is boolean or integer: the arithmetic is in float64.
     """
-    if dtype.kind not in "biuf" or dtype.itemsize > 8:
-        raise DataError(
-            f"{name} has dtype {dtype}; rows can be {_ALLOWED} - convert the array to one of these"
-        )
+    _check_dtype(name, dtype, "rows")
     if dtype.kind in "biu":
         warnings.warn(
             f"{name} has dtype {dtype}: blocks of it are converted to float64 as they are read; "
@@ -58,3 +56,42 @@ def rows_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
             stacklevel=2,
         )
     return dtype.newbyteorder("=")
+
+
+def _check_dtype(name: str, dtype: np.dtype[Any], what: str) -> None:
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise DataError(
+            f"{name} has dtype {dtype}; {what} can be {_ALLOWED} - convert the array to one of "
+            "these"
+        )
+
+
+def _column_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1) or 0 in shape:
+        raise DataError(f"{name} has shape {shape}; one number for each row is expected, (n_rows,)")
+    return shape[0], 1
+
+
+def _column_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    _check_dtype(name, dtype, "weights")
+    return dtype.newbyteorder("=")
+
+
+class Layout(NamedTuple):
+    """What a stored array is taken for.
+
+    Attributes
+    ----------
+    shape : callable
+        ``(n_rows, n_features)`` of an array's name and shape; raises DataError.
+    dtype : callable
+        The dtype to read, of an array's name and dtype; raises DataError.
+    """
+
+    shape: Callable[[str, tuple[int, ...]], tuple[int, int]]
+    dtype: Callable[[str, np.dtype[Any]], np.dtype[Any]]
+
+
+ROWS = Layout(rows_shape, rows_dtype)
+COLUMN = Layout(_column_shape, _column_dtype)
+"""One number for each row, in an array of shape (n_rows,) or (n_rows, 1)."""

@@ -12,7 +12,9 @@ from typing import Any, Protocol, get_args
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.storage.rows.checked_store import MissingChunks
 from daskgmm.storage.rows.npy_source import NpyFormat
+from daskgmm.storage.rows.opening import Opening
 from daskgmm.storage.rows.preflight import StoredSource
+from daskgmm.storage.rows.row_layout import ROWS, Layout
 from daskgmm.storage.rows.zarr_source import OpenZarrFormat, ZarrFormat
 
 __all__ = ["FORMATS", "Format", "open_source"]
@@ -27,7 +29,7 @@ class Format(Protocol):
         """Whether this format is the one to open ``data`` with; reads nothing."""
         ...
 
-    def open(self, data: Any, member: str | None, missing_chunks: MissingChunks) -> StoredSource:
+    def open(self, data: Any, how: Opening) -> StoredSource:
         """Open ``data``, which matches."""
         ...
 
@@ -37,7 +39,11 @@ FORMATS: tuple[Format, ...] = (OpenZarrFormat(), NpyFormat(), ZarrFormat())
 
 
 def open_source(
-    data: Any, *, member: str | None = None, missing_chunks: MissingChunks = "error"
+    data: Any,
+    *,
+    member: str | None = None,
+    missing_chunks: MissingChunks = "error",
+    layout: Layout = ROWS,
 ) -> StoredSource:
     """Open stored rows.
 
@@ -51,6 +57,8 @@ def open_source(
     missing_chunks : {"error", "fill"}, default="error"
         Whether a chunk that is not in the store is damage, found when it is read, or
         stands for the array's fill value.
+    layout : Layout
+        Whether the array is rows, or one number for each row.
 
     Returns
     -------
@@ -76,7 +84,7 @@ def open_source(
         raise ParameterError(f"missing_chunks must be 'error' or 'fill'; got {missing_chunks!r}")
     for format_ in FORMATS:
         if format_.matches(data):
-            return format_.open(data, member, missing_chunks)
+            return format_.open(data, Opening(member, missing_chunks, layout))
     raise DataError(
         f"cannot open {type(data).__name__} as stored rows; expected a path or URL of a Zarr array "
         "or .npy file, or an open zarr.Array"

@@ -21,8 +21,9 @@ from daskgmm.storage.rows.checked_store import CheckedStore, MissingChunks
 from daskgmm.storage.rows.codecs import CodecChain
 from daskgmm.storage.rows.fingerprint import fingerprint_of
 from daskgmm.storage.rows.listing import StoredObject, stored_objects, stored_tails
+from daskgmm.storage.rows.opening import Opening
 from daskgmm.storage.rows.preflight import Preflight
-from daskgmm.storage.rows.row_layout import rows_dtype, rows_shape
+from daskgmm.storage.rows.row_layout import ROWS, Layout
 from daskgmm.storage.rows.zarr_nodes import only_array, open_node
 
 __all__ = ["OpenZarrFormat", "ZarrFormat", "ZarrSource"]
@@ -36,7 +37,7 @@ _FIRST_KEYS = 5
 
 
 class ZarrSource:
-    """Rows of a two-dimensional Zarr array.
+    """Rows of a two-dimensional Zarr array, or the numbers of a one-dimensional one.
 
     Parameters
     ----------
@@ -45,6 +46,7 @@ class ZarrSource:
         Name of the data, for messages.
     missing_chunks : {"error", "fill"}
         Whether a chunk that is not in the store is damage or stands for fill values.
+    layout : Layout
 
     Raises
     ------
@@ -55,11 +57,15 @@ class ZarrSource:
     is_plain = False
 
     def __init__(
-        self, array: zarr.Array[Any], name: str, missing_chunks: MissingChunks = "error"
+        self,
+        array: zarr.Array[Any],
+        name: str,
+        missing_chunks: MissingChunks = "error",
+        layout: Layout = ROWS,
     ) -> None:
         self.name = name
-        self.shape = rows_shape(name, array.shape)
-        self.dtype = rows_dtype(name, np.dtype(array.dtype))
+        self.shape = layout.shape(name, array.shape)
+        self.dtype = layout.dtype(name, np.dtype(array.dtype))
         if CodecChain(array).runs_code:
             raise DataError(
                 f"{name} is encoded with pickle, which can run code when it is read; "
@@ -75,7 +81,7 @@ class ZarrSource:
         array, cell = self._array.array, self._array.grid.cell
         concurrency = int(zarr.config.get("async.concurrency"))
         cell_bytes = math.prod(cell) * array.dtype.itemsize
-        beside = math.ceil(n_features / cell[1])
+        beside = math.ceil(n_features / cell[1]) if len(cell) > 1 else 1
         self.unit_rows = min(cell[0], n_rows)
         if array.shards is None:
             # Zarr fetches and decodes a few chunks at a time, but has a task for each.
@@ -116,7 +122,10 @@ class ZarrSource:
         for first, last in itertools.pairwise(edges):
             if first < last:
                 out = block[first - start : last - start]
-                self._array.read_into(out, (slice(first, last), slice(0, n_features)))
+                if self._array.array.ndim == 1:
+                    self._array.read_into(out[:, 0], (slice(first, last),))
+                else:
+                    self._array.read_into(out, (slice(first, last), slice(0, n_features)))
         return block.astype(self.dtype, copy=False)
 
     def _store(self) -> Store:
@@ -208,12 +217,13 @@ class ZarrFormat:
         """Whether ``data`` is a path or URL."""
         return isinstance(data, str | os.PathLike)
 
-    def open(self, data: Any, member: str | None, missing_chunks: MissingChunks) -> ZarrSource:
+    def open(self, data: Any, how: Opening) -> ZarrSource:
         """Open what is there."""
+        member = how.member
         location = Location.parse(data)
         name = f"{location.name}/{member}" if member else location.name
         array, name = _array_of(open_node(location, member), name)
-        return ZarrSource(array, name, missing_chunks)
+        return ZarrSource(array, name, how.missing_chunks, how.layout)
 
 
 class OpenZarrFormat:
@@ -225,9 +235,9 @@ class OpenZarrFormat:
         """Whether ``data`` is a Zarr array or group."""
         return isinstance(data, zarr.Array | zarr.Group)
 
-    def open(self, data: Any, member: str | None, missing_chunks: MissingChunks) -> ZarrSource:
-        """Take the array as rows."""
-        name = _name_of(data)
+    def open(self, data: Any, how: Opening) -> ZarrSource:
+        """Take the array as it is."""
+        name, member = _name_of(data), how.member
         if member is not None:
             if not isinstance(data, zarr.Group):
                 raise ParameterError(f"{name} is an array; member={member!r} needs a group")
@@ -235,7 +245,7 @@ class OpenZarrFormat:
                 known = ", ".join(sorted(data.keys()))
                 raise DataError(f"group {name} has no member {member!r}; it has: {known}")
             data, name = data[member], f"{name}/{member}"
-        return ZarrSource(*_array_of(data, name), missing_chunks)
+        return ZarrSource(*_array_of(data, name), how.missing_chunks, how.layout)
 
 
 def _name_of(node: zarr.Array[Any] | zarr.Group) -> str:

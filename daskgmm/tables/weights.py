@@ -1,0 +1,318 @@
+"""Weights: how often each row counts, opened and checked before the first pass."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import dask.array as da
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from daskgmm.em import InMemoryRows, Rows
+from daskgmm.em.rows import grain_rows
+from daskgmm.errors import DaskGMMWarning, DataError
+from daskgmm.execution import DaskRows, Weighting, array_of_source, coalesced, in_force
+from daskgmm.kernel import Block, Float64Array
+from daskgmm.storage import COLUMN, Location, StoredSource, open_source, preflight
+
+__all__ = ["Weights", "open_column", "open_weights", "weights_beside"]
+
+_NAME = "sample_weight"
+_READ_ROWS = 2**19
+"""Weights of a partition while they are checked: 4 MiB."""
+_TOO_SMALL = 0.5
+"""Share of the effective number of rows below which a sum of weights is no number of rows."""
+
+
+@dataclass(frozen=True)
+class _Summed:
+    """What one read of the weights finds. Additive, later rows on the right."""
+
+    n_rows: int
+    total: float
+    squares: float
+    bad: tuple[int, float] | None
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            self.n_rows + other.n_rows,
+            self.total + other.total,
+            self.squares + other.squares,
+            self.bad or other.bad,
+        )
+
+    @classmethod
+    def of(cls, block: Block) -> Self:
+        weights = block.x[:, 0].astype(np.float64)
+        wrong = ~((weights >= 0) & (weights < np.inf))  # NaN, too
+        if wrong.any():
+            first = int(np.argmax(wrong))
+            return cls(len(block), 0.0, 0.0, (block.start + first, float(weights[first])))
+        return cls(len(block), float(weights.sum()), float(weights @ weights), None)
+
+
+def _sum_of(block: Block) -> _Summed:
+    return _Summed.of(block)
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Weights of rows, each finite and none negative, and not all of them 0.
+
+    Attributes
+    ----------
+    given : ndarray of shape (n_rows,), Dask array of shape (n_rows,), or StoredSource
+        As they were given, in float64 but for what is stored.
+    name : str
+        What messages call them.
+    n_rows : int
+    total : float
+        Their sum.
+    n_effective : float
+        ``(sum w)^2 / sum w^2`` (Kish 1965): equal rows that tell as much.
+    scale : float
+        What they are multiplied by where rows are fitted.
+    fingerprint : callable or None
+        Gives a hash by which weights are known again; None for those on Dask.
+    """
+
+    given: NDArray[Any] | da.Array | StoredSource
+    name: str
+    n_rows: int
+    total: float
+    n_effective: float
+    scale: float = 1.0
+    fingerprint: Callable[[], str] | None = field(default=None, repr=False)
+
+    def check_length(self, n_rows: int, data: str) -> None:
+        """Raise DataError if there is not one weight for each row."""
+        if self.n_rows != n_rows:
+            raise DataError(
+                f"{self.name} has {self.n_rows} weights, but {data} has {n_rows} rows; give one "
+                "weight for each row, in the same order"
+            )
+
+    def as_counts(self) -> Weights:
+        """The same weights on the scale of counts, so that no fit depends on their unit.
+
+        Weights that sum to less than their effective number of rows are scaled to sum to it:
+        how precise a fit is, and how few rows make no component, follow from their sum. Counts
+        of rows never sum to less, and are left as they are.
+        """
+        scale = max(1.0, self.n_effective / self.total)
+        return Weights(
+            self.given,
+            self.name,
+            self.n_rows,
+            self.total,
+            self.n_effective,
+            scale,
+            self.fingerprint,
+        )
+
+    def warn_if_no_counts(self) -> None:
+        """Warn where criteria would take a sum that is no number of rows for one.
+
+        Warns
+        -----
+        DaskGMMWarning
+        """
+        if self.total < _TOO_SMALL * self.n_effective:
+            warnings.warn(
+                f"AIC, BIC and ICL take the sum of the weights, {self.total:.4g}, for the number "
+                f"of rows, but the weights tell as much as {self.n_effective:.4g} rows; multiply "
+                f"them by {self.n_effective / self.total:.4g} to compare models",
+                DaskGMMWarning,
+                stacklevel=4,
+            )
+
+    def in_memory(self) -> Float64Array:
+        """All weights, (n_rows,), float64."""
+        if isinstance(self.given, da.Array):
+            weights = np.asarray(self.given.compute(), np.float64)
+        elif isinstance(self.given, np.ndarray):
+            weights = self.given
+        else:
+            weights = self.given.read(0, self.n_rows)[:, 0].astype(np.float64)
+        return weights if self.scale == 1.0 else weights * self.scale
+
+    def in_chunks(self, chunks: tuple[int, ...]) -> Weighting:
+        """For the rows of a Dask array in these row chunks."""
+        if isinstance(self.given, np.ndarray):
+            lazy = da.from_array(self.given, chunks=(chunks,))
+        elif isinstance(self.given, da.Array):
+            lazy = self.given.rechunk((chunks,))
+        else:
+            return self.by_range()
+        return Weighting(lazy if self.scale == 1.0 else lazy * self.scale, self.counted)
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether they cannot be read by range, but only block by block."""
+        return isinstance(self.given, da.Array)
+
+    def by_range(self) -> Weighting:
+        """For the rows of a source: weights in memory, or stored."""
+        assert not isinstance(self.given, da.Array)
+        if isinstance(self.given, np.ndarray):
+            return Weighting(_InMemory(self.in_memory()), self.counted)
+        return Weighting(_Stored(self.given, self.scale), self.counted)
+
+    @property
+    def counted(self) -> float:
+        """Sum of the weights as rows are fitted with them."""
+        return self.total * self.scale
+
+
+@dataclass(frozen=True, eq=False)
+class _InMemory:
+    weights: Float64Array
+
+    def read(self, start: int, stop: int) -> Float64Array:
+        return self.weights[start:stop]
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    source: StoredSource
+    scale: float
+
+    def read(self, start: int, stop: int) -> Float64Array:
+        return self.source.read(start, stop)[:, 0].astype(np.float64) * self.scale
+
+
+def open_column(place: Any) -> StoredSource:
+    """Stored numbers, one for each row; nothing is read yet.
+
+    Parameters
+    ----------
+    place : path, URL, zarr.Array or zarr.Group
+        Of an array of shape (n_rows,), in Zarr or in a ``.npy`` file.
+
+    Raises
+    ------
+    NotFoundError, DataError, DamagedDataError
+    """
+    return open_source(place, layout=COLUMN)
+
+
+def open_weights(given: Any) -> Weights:
+    """Open and check weights: one read of them, and none of the rows.
+
+    Parameters
+    ----------
+    given : array-like, Dask array or Series, xarray.DataArray, zarr.Array, Source, path or URL
+        Of shape (n_rows,).
+
+    Raises
+    ------
+    DataError
+        If they are not one finite number of 0 or more for each row, or all are 0.
+    """
+    opened, rows, name = _opened(given)
+    summed = rows.fold(_sum_of)
+    if summed.bad is not None:
+        row, value = summed.bad
+        raise DataError(
+            f"{name} has {value:g} at row {row}; weights must be finite and 0 or more: 0 leaves a "
+            "row out"
+        )
+    if summed.total == 0.0:
+        raise DataError(f"{name} is 0 for each of {summed.n_rows} rows; none is left to fit")
+    return Weights(
+        opened,
+        name,
+        summed.n_rows,
+        summed.total,
+        summed.total**2 / summed.squares,
+        fingerprint=_fingerprint_of(opened),
+    )
+
+
+def _opened(given: Any) -> tuple[NDArray[Any] | da.Array | StoredSource, Rows, str]:
+    """The weights, as rows of one feature, and what messages call them."""
+    if isinstance(given, str | os.PathLike | zarr.Array | zarr.Group):
+        given = open_column(given)
+    if hasattr(given, "unit_rows") and hasattr(given, "read"):
+        preflight(given).raise_for_damage(given.missing_chunks)
+        grain = grain_rows(1, given.unit_rows)
+        array = array_of_source(given, grain * max(1, _READ_ROWS // grain))
+        return given, DaskRows(array, grain, source=given), given.name
+    if hasattr(given, "to_dask_array"):  # a column of a Dask DataFrame
+        given = given.to_dask_array()
+    if isinstance(getattr(given, "data", None), da.Array):  # an xarray.DataArray
+        given = given.data
+    if isinstance(given, da.Array):
+        return _on_dask(given)
+    return _in_memory(given)
+
+
+def _fingerprint_of(
+    opened: NDArray[Any] | da.Array | StoredSource,
+) -> Callable[[], str] | None:
+    if isinstance(opened, da.Array):
+        return None
+    if isinstance(opened, np.ndarray):
+        array = opened
+        return lambda: hashlib.sha256(array.tobytes()).hexdigest()[:16]
+    return opened.fingerprint
+
+
+def _on_dask(given: da.Array) -> tuple[da.Array, Rows, str]:
+    if given.ndim == 2 and given.shape[1] == 1:
+        given = given[:, 0]
+    _check_plain(given.ndim, given.shape, given.dtype)
+    column, _ = coalesced(given[:, None])  # counts the rows of chunks of unknown size
+    return column[:, 0].astype(np.float64), DaskRows(column), _NAME
+
+
+def _in_memory(given: Any) -> tuple[NDArray[Any], Rows, str]:
+    if isinstance(given, np.ma.MaskedArray):
+        raise DataError(f"{_NAME} is masked; give a row that does not count the weight 0")
+    array = np.asarray(given)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    _check_plain(array.ndim, array.shape, array.dtype)
+    array = np.ascontiguousarray(array, np.float64)
+    return array, InMemoryRows(array[:, None], n_threads=in_force().local_threads), _NAME
+
+
+def _check_plain(ndim: int, shape: tuple[float, ...], dtype: np.dtype[Any]) -> None:
+    # scikit-learn's words, which its checks of estimators look for.
+    if ndim != 1:
+        raise DataError(f"Sample weights must be 1D array or scalar, (n_rows,); got shape {shape}")
+    if shape[0] == 0:
+        raise DataError(f"{_NAME} is empty; give one weight for each row")
+    if dtype.kind not in "biuf":
+        raise DataError(f"{_NAME} has dtype {dtype}; weights are numbers: convert them first")
+
+
+def weights_beside(data: Any, name: str) -> str:
+    """Where weights lie that a command line names: beside the rows, or somewhere else.
+
+    Parameters
+    ----------
+    data : path or URL
+        Of the rows: a group, or an array in one.
+    name : str
+        Name of a member of the group; or a path or URL.
+    """
+    if "/" in name or os.sep in name or not isinstance(data, str | os.PathLike):
+        return name
+    place = str(data).rstrip("/")
+    parent = place.rpartition("/")[0]
+    for group in (place, parent):
+        if group and _is_node(f"{group}/{name}"):
+            return f"{group}/{name}"
+    return name
+
+
+def _is_node(place: str) -> bool:
+    location = Location.parse(place)
+    return any(location.child(name).exists() for name in ("zarr.json", ".zarray"))
