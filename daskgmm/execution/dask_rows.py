@@ -302,6 +302,7 @@ class DaskRows:
         return self.array.map_blocks(
             _map_partition,
             dask.delayed(work, name=f"work-{token}", traverse=False),
+            np.dtype(dtype),
             dtype=dtype,
             meta=np.empty((0,) if columns is None else (0, 0), dtype),
             name=f"map-{token}",
@@ -381,8 +382,10 @@ def is_partition(key: Any) -> bool:
     return str(key[0] if isinstance(key, tuple) else key).startswith(_PARTITION_KEY)
 
 
-def _map_partition(rows: NDArray[Any], work: _Work, block_id: tuple[int, int]) -> NDArray[Any]:
+def _map_partition(
+    rows: NDArray[Any], work: _Work, promised: np.dtype[Any], block_id: tuple[int, int]
+) -> NDArray[Any]:
     work.begin()
     start = int(work.starts[block_id[0]])
     result: NDArray[Any] = work.function(Block(np.asarray(rows), start), *work.args)
-    return result
+    return result.astype(promised, copy=False)

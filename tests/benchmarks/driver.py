@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from daskgmm.execution import DaskRows, array_of_source
 from daskgmm.execution.scheduler import Scheduler
-from daskgmm.kernel import Mixture, Statistics
+from daskgmm.kernel import Block, Mixture, Statistics
 
 from .made import start_of, truth
 from .table import Column, Table
@@ -48,7 +48,7 @@ class _NoRows:
         return np.zeros((stop - start, self.shape[1]), self.dtype)
 
 
-def _nothing(x: NDArray[Any], start: int, mixture: Mixture) -> Statistics:
+def _nothing(block: Block, mixture: Mixture) -> Statistics:
     return Statistics.zero(mixture.means, mixture.kind)
 
 

@@ -21,8 +21,10 @@ from sklearn.datasets import load_sample_image
 from daskgmm.em import InMemoryRows
 from daskgmm.kernel import (
     Block,
+    LinearSums,
     Mixture,
     Neighbourhoods,
+    Pass,
     Ridge,
     Statistics,
     e_step,
@@ -73,9 +75,9 @@ def _pixels(k: int, n_rows: int) -> _Case:
 
 
 def _e_step(
-    x: NDArray[Any], start: int, mixture: Mixture, neighbourhoods: Neighbourhoods | None
-) -> Statistics:
-    return e_step(Block(x), mixture, neighbourhoods=neighbourhoods)
+    block: Block, mixture: Mixture, neighbourhoods: Neighbourhoods | None
+) -> Statistics | LinearSums:
+    return Pass(mixture, neighbourhoods=neighbourhoods).of(block)
 
 
 def _cases(

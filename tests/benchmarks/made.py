@@ -68,11 +68,10 @@ def start_of(mixture: Mixture, covariance: str) -> Mixture:
 
 def write_start(path: Path, start: Mixture) -> None:
     """Write a start where a peer's script can read it."""
-    family = start.family
     np.savez(
         path,
         weights=start.weights,
         means=start.means,
         covariances=start.covariances,
-        precisions=family.precisions(family.factor(start.covariances)),
+        precisions=start.components.precisions,
     )

@@ -146,7 +146,7 @@ def _starts(task: Posed, n_starts: int) -> Iterator[tuple[str, dict[str, Any]]]:
             parts = {
                 "weights_init": start.weights,
                 "means_init": start.means,
-                "precisions_init": start.family.precisions(start.factors),
+                "precisions_init": start.components.precisions,
             }
             yield f"truth {number}", parts
     for number, init_params in zip(range(n_starts), itertools.cycle(_INIT_PARAMS)):

@@ -13,12 +13,11 @@ from statistics import median
 from typing import Any
 
 from dask.utils import format_bytes
-from numpy.typing import NDArray
 
-from daskgmm.em import InMemoryRows, PlainEM, Rows, run, stop_rule_named
+from daskgmm.em import InMemoryRows, PlainEM, Rows, Rules, run, stop_rule_named
 from daskgmm.errors import IntegrityWarning
 from daskgmm.execution import MixtureSize, Work, in_force
-from daskgmm.kernel import Mixture
+from daskgmm.kernel import Block, Mixture, Ridge
 from daskgmm.tables import OpenedRows, Stage, open_input, open_rows
 
 from .made import start_of, truth
@@ -31,8 +30,8 @@ _SHARE_IN_MEMORY = 0.25  # of the limit
 _LATER_PASSES = 5
 
 
-def _count(x: NDArray[Any], start: int) -> int:
-    return len(x)
+def _count(block: Block) -> int:
+    return len(block)
 
 
 def read_table(store: MadeStore, memory_limit: int, rounds: int, stage: str | None = None) -> Table:
@@ -125,14 +124,7 @@ def _staged(opened: OpenedRows, in_memory: Rows, start: Mixture) -> dict[str, An
 
 
 def _one_pass(rows: Rows, start: Mixture) -> None:
-    run(
-        rows,
-        start,
-        stepper=PlainEM(reg_covar=0.0),
-        stop=stop_rule_named("increment"),
-        tol=0.0,
-        max_iter=1,
-    )
+    run(rows, start, Rules(PlainEM(Ridge()), stop_rule_named("increment"), max_iter=1))
 
 
 def _seconds(work: Callable[[], Any]) -> float:

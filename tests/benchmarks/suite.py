@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA
 
-from daskgmm.kernel import Mixture, components_named, gaussian_mixture
+from daskgmm.kernel import Mixture, count_parameters, gaussian_mixture
 
 from .made import draw, truth
 
@@ -90,8 +90,8 @@ class Posed:
     @property
     def n_parameters(self) -> int:
         """p, free parameters."""
-        k, d = self.problem.n_components, self.x.shape[1]
-        return k - 1 + k * d + components_named(self.problem.covariance_type).n_parameters(k, d)
+        problem = self.problem
+        return count_parameters(problem.covariance_type, problem.n_components, self.x.shape[1])
 
     @property
     def precision(self) -> float:
@@ -120,9 +120,14 @@ def posed(problem: Problem, n_rows: int, seed: int) -> Iterator[Posed]:
 # -- mixtures ------------------------------------------------------------------
 
 
+def _with(mixture: Mixture, **arrays: Float64Array) -> Mixture:
+    """Some arrays of the components changed."""
+    return replace(mixture, components=replace(mixture.components, **arrays))
+
+
 def _spread(mixture: Mixture, factor: float) -> Mixture:
     """Components further apart, at some ``3 * factor`` standard deviations."""
-    return replace(mixture, means=factor * mixture.means)
+    return _with(mixture, means=factor * mixture.means)
 
 
 def _with_rare(mixture: Mixture, weight: float) -> Mixture:
@@ -133,7 +138,7 @@ def _with_rare(mixture: Mixture, weight: float) -> Mixture:
 
 def _grown(mixture: Mixture, scales: Float64Array) -> Mixture:
     """Each component as large, and as far from the origin, as its scale says."""
-    return replace(
+    return _with(
         mixture,
         means=scales[:, None] * mixture.means,
         covariances=np.square(scales)[:, None, None] * mixture.covariances,
@@ -142,7 +147,7 @@ def _grown(mixture: Mixture, scales: Float64Array) -> Mixture:
 
 def _in_units(mixture: Mixture, units: Float64Array) -> Mixture:
     """Each feature in its own unit."""
-    return replace(
+    return _with(
         mixture,
         means=mixture.means * units,
         covariances=mixture.covariances * np.multiply.outer(units, units),
@@ -151,18 +156,18 @@ def _in_units(mixture: Mixture, units: Float64Array) -> Mixture:
 
 def _tied(mixture: Mixture) -> Mixture:
     """The first component's covariance in all."""
-    return replace(mixture, covariances=np.repeat(mixture.covariances[:1], len(mixture.means), 0))
+    return _with(mixture, covariances=np.repeat(mixture.covariances[:1], len(mixture.means), 0))
 
 
 def _diagonal(mixture: Mixture) -> Mixture:
     """Without correlations."""
-    return replace(mixture, covariances=mixture.covariances * np.eye(mixture.n_features))
+    return _with(mixture, covariances=mixture.covariances * np.eye(mixture.n_features))
 
 
 def _spherical(mixture: Mixture) -> Mixture:
     """The first feature's variance in all."""
     variances = mixture.covariances[:, :1, :1]
-    return replace(mixture, covariances=variances * np.eye(mixture.n_features))
+    return _with(mixture, covariances=variances * np.eye(mixture.n_features))
 
 
 # -- rows ----------------------------------------------------------------------

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_data import made_mixture, rows_of
 
 from daskgmm.em.rows import InMemoryRows, _guided_runs, fold_block, grain_rows, tree_sum
-from daskgmm.kernel import Block, e_step
+from daskgmm.kernel import Block
+from daskgmm.testing.rows import RowsTests
 
 TERMS = st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=70)
 
@@ -80,64 +80,19 @@ def test_a_grain_is_a_power_of_two_of_units(n_features, unit_rows):
         assert grain // 2 * 8 * n_features < 2**21
 
 
-def _starts_and_rows(block, start):
-    return [(start, len(block))]
+class TestInMemoryRows(RowsTests):
+    travels = True
 
-
-@pytest.mark.parametrize("n_threads", [1, 3])
-def test_every_row_is_folded_once_in_order(n_threads):
-    rows = InMemoryRows(np.zeros((103, 2)), grain=10, n_threads=n_threads)
-    expected = [(i, min(10, 103 - i)) for i in range(0, 103, 10)]
-    assert rows.fold(_starts_and_rows) == expected
-    assert (rows.n_rows, rows.n_features) == (103, 2)
+    @pytest.fixture
+    def made(self):
+        return lambda x, weight: [
+            InMemoryRows(x, self.grain, n_threads, weight) for n_threads in (1, 2, 3, 8)
+        ]
 
 
 def test_a_block_without_rows_is_one_empty_grain():
-    assert fold_block(np.zeros((0, 2)), 7, 10, _starts_and_rows, ()) == [(7, 0)]
-
-
-@pytest.mark.parametrize("n_threads", [2, 3, 8])
-def test_the_number_of_threads_changes_no_bit(family, n_threads):
-    mixture = made_mixture(family, 3, 3)
-    x = rows_of(mixture, 5003)
-
-    def statistics(threads):
-        return InMemoryRows(x, grain=128, n_threads=threads).fold(
-            lambda block, start: e_step(Block(block), mixture)
-        )
-
-    got, expected = statistics(n_threads), statistics(1)
-    assert got.log_likelihood == expected.log_likelihood
-    for name in ("n_k", "first", "second"):
-        assert getattr(got, name).tobytes() == getattr(expected, name).tobytes()
-
-
-@pytest.mark.parametrize("n_threads", [1, 3])
-@pytest.mark.parametrize("columns", [None, 3])
-def test_map_keeps_every_row_in_its_place(n_threads, columns):
-    x = np.arange(206.0).reshape(103, 2)
-    rows = InMemoryRows(x, grain=10, n_threads=n_threads)
-
-    def function(block, start, factor):
-        first = factor * (block[:, 0] - 2 * start)  # twice the index within the block
-        return first if columns is None else np.column_stack([first] * columns)
-
-    got = rows.map(function, 2, dtype=np.float32, columns=columns)
-    expected = 4.0 * (np.arange(103) % 10)
-    assert got.dtype == np.float32
-    assert got.shape == ((103,) if columns is None else (103, columns))
-    np.testing.assert_array_equal(got if columns is None else got[:, 1], expected)
-
-
-@pytest.mark.parametrize("n_threads", [1, 2])
-def test_an_error_of_a_block_is_raised(n_threads):
-    def refuse(block, start):
-        if start == 20:
-            raise RuntimeError("row 20")
-        return 0
-
-    with pytest.raises(RuntimeError, match="row 20"):
-        InMemoryRows(np.zeros((50, 1)), grain=10, n_threads=n_threads).fold(refuse)
+    empty = Block(np.zeros((0, 2)), start=7)
+    assert fold_block(empty, 10, lambda block: [(block.start, len(block))], ()) == [(7, 0)]
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 16])
@@ -154,5 +109,5 @@ def test_runs_of_grains_follow_each_other_and_are_aligned(n_threads):
 @pytest.mark.parametrize("n_grains", [5, 31, 64, 77])
 def test_sums_of_runs_have_the_brackets_of_single_grains(n_grains):
     rows = [InMemoryRows(np.zeros((n_grains, 1)), 1, threads) for threads in (1, 2, 5)]
-    one, *others = [r.fold(lambda block, start: Text(f"{start};")) for r in rows]
+    one, *others = [r.fold(lambda block: Text(f"{block.start};")) for r in rows]
     assert others == [one, one]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_data import BAD_SCALES, made_mixture, rows_of
 
 from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, Rules, run, scan_rows
-from daskgmm.em.rows import statistics_of
+from daskgmm.em.rows import rows_of_sample, statistics_of
 from daskgmm.em.scan import hash_rows, sample_threshold
 from daskgmm.errors import DamagedDataError, DataError, NonFiniteError
 from daskgmm.kernel import Ridge
@@ -54,7 +54,7 @@ def test_sampling_is_not_correlated_between_neighbours(seed):
 
 
 def _sample(x, n_sampled, seed=3, grain=None):
-    return scan_rows(InMemoryRows(x, grain=grain), n_sampled, seed).sample
+    return scan_rows(InMemoryRows(x, grain=grain), n_sampled, seed).sample.x
 
 
 def _contains(large, small):
@@ -100,7 +100,7 @@ def test_moments_and_extremes(dtype):
     x = _rows().astype(dtype)
     scan = scan_rows(InMemoryRows(x, grain=300), 100, 0)
     wide = x.astype(np.float64)
-    assert scan.n_rows == scan.moments.n_rows == len(x)
+    assert scan.n_rows == scan.weight == len(x)
     np.testing.assert_array_equal(scan.minimum, wide.min(axis=0))
     np.testing.assert_array_equal(scan.maximum, wide.max(axis=0))
     np.testing.assert_allclose(scan.moments.mean, wide.mean(axis=0), rtol=1e-12)
@@ -152,7 +152,7 @@ class _Losing(InMemoryRows):
     """Rows whose last block is lost on the way."""
 
     def fold(self, function, *args):
-        return InMemoryRows(self.array[:-10], grain=10).fold(function, *args)
+        return InMemoryRows(self.block.x[:-10], grain=10).fold(function, *args)
 
 
 def test_lost_rows_are_noticed():
@@ -174,7 +174,7 @@ def test_the_gap_law():
 
     best = at(optimum(rows))
     gaps = [
-        best - at(optimum(InMemoryRows(scan_rows(rows, n_sampled, seed=seed).sample)))
+        best - at(optimum(rows_of_sample(scan_rows(rows, n_sampled, seed=seed).sample)))
         for seed in range(12)
     ]
     law = p / 2 * (1 / n_sampled - 1 / n_rows)

@@ -26,6 +26,7 @@ from daskgmm.errors import DataError, MemoryLimitError, NonFiniteError
 from daskgmm.execution import DaskRows, array_of_source, coalesced
 from daskgmm.kernel import Block, Mixture, Ridge, e_step
 from daskgmm.storage import open_source
+from daskgmm.testing.rows import assert_once_in_order
 
 N, D, K = 80_000, 32, 3
 CHUNK = 1024
@@ -123,13 +124,6 @@ def test_the_size_of_partitions_changes_no_bit(store, x, family, log2):
     assert_same_bits(_fit_rows(rows, start, 2), _fit_rows(in_memory, start, 2))
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
-def test_rows_in_memory_with_the_same_grain_have_the_same_bits(store, x, truth, n_threads):
-    rows = DaskRows(array_of_source(open_source(store), 2 * GRAIN), grain=GRAIN)
-    in_memory = InMemoryRows(x, grain=GRAIN, n_threads=n_threads)
-    assert_same_bits(_fit_rows(rows, truth), _fit_rows(in_memory, truth))
-
-
 class FailsOnce:
     """A source whose second partition cannot be read the first time, by whomever."""
 
@@ -177,30 +171,24 @@ def test_any_chunks_give_the_same_sums_to_rounding(x, sizes, grain):
     x, truth = x[: sum(sizes), :4], FOUR
     array = da.from_array(x, chunks=(tuple(sizes), D))
     with dask.config.set(scheduler="synchronous"):
-        got = DaskRows(array, grain=grain).fold(lambda b, start, m: e_step(Block(b), m), truth)
+        got = DaskRows(array, grain=grain).fold(e_step, truth)
     want = e_step(Block(x), truth)
     assert got.n_rows == want.n_rows
-    for name in ("log_likelihood", "n_k", "first", "second"):
-        a, b = getattr(got, name), getattr(want, name)
+    np.testing.assert_allclose(got.log_likelihood, want.log_likelihood, rtol=1e-12)
+    for name, array in want.sums.items():
         # sqrt(n) eps of sums of n terms of order 1 to 10.
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12 * len(x), err_msg=name)
+        np.testing.assert_allclose(got[name], array, rtol=1e-12, atol=1e-12 * len(x), err_msg=name)
 
 
-class _Union(dict):
-    def __add__(self, other):
-        return _Union(self | other)
-
-
-def _starts(block, start):
-    return _Union({start: block[0, 0] if len(block) else -1})
-
-
-def test_every_grain_is_told_where_it_begins():
+def test_every_grain_of_uneven_chunks_is_told_where_it_begins():
     x = np.arange(206.0).reshape(103, 2)
-    array = da.from_array(x, chunks=((40, 3, 60), 2))
-    got = DaskRows(array, grain=16).fold(_starts)
-    assert sorted(got) == [0, 16, 32, 40, 43, 59, 75, 91]
-    assert all(2 * start == first for start, first in got.items())
+    rows = DaskRows(da.from_array(x, chunks=((40, 3, 60), 2)), grain=16)
+    assert assert_once_in_order(rows, x) == [0, 16, 32, 40, 43, 59, 75, 91]
+    places = rows.map(
+        lambda block: block.start + np.arange(len(block)), dtype=np.int64, columns=None
+    )
+    assert isinstance(places, da.Array)
+    np.testing.assert_array_equal(places.compute(), np.arange(103))
 
 
 class Graphs(Callback):
@@ -228,7 +216,7 @@ def test_a_pass_is_one_task_for_each_partition_and_the_sums(store, partitions, s
         array = 2.0 * array - 1.0
     rows = DaskRows(array, grain=rows_each)
     with Graphs() as kept, dask.config.set(scheduler="synchronous"):
-        assert rows.fold(_n_rows) == rows.fold(_n_rows) == N
+        assert rows.fold(len) == rows.fold(len) == N
     one, two = kept.graphs
     sums, level = 0, rows.array.numblocks[0]
     while level > 1:
@@ -250,19 +238,20 @@ def test_how_many_partitions_a_task_folds_changes_no_bit(store, x, truth, grains
     for n_threads in (1, 2, 3, 100):
         rows = DaskRows(array_of_source(source, size), 128, n_threads, source)
         with Graphs() as kept, dask.config.set(scheduler="threads"):
-            sums.append(rows.fold(_e_step, truth))
+            sums.append(rows.fold(e_step, truth))
         tasks.append(_names(kept.graphs[0])["fold"])
     assert tasks[-1] == n
     for n_threads, n_tasks in zip((1, 2, 3), tasks, strict=False):
         assert 32 * n_threads <= n_tasks < 2 * 32 * n_threads + 1
     with dask.config.set(scheduler="synchronous"):
-        sums.append(DaskRows(2 * array_of_source(source, size) / 2, 128).fold(_e_step, truth))
+        sums.append(DaskRows(2 * array_of_source(source, size) / 2, 128).fold(e_step, truth))
     if grains != 3:  # a run of grains that is no power of two is another tree
-        sums.append(InMemoryRows(x, 128).fold(_e_step, truth))
+        sums.append(InMemoryRows(x, 128).fold(e_step, truth))
     assert sums[0].n_rows == N
     for other in sums[1:]:
-        for name in ("log_likelihood", "n_k", "first", "second"):
-            np.testing.assert_array_equal(getattr(other, name), getattr(sums[0], name))
+        assert other.log_likelihood == sums[0].log_likelihood
+        for name, array in sums[0].sums.items():
+            np.testing.assert_array_equal(other[name], array)
 
 
 def test_a_task_reads_no_more_than_it_should():
@@ -270,12 +259,8 @@ def test_a_task_reads_no_more_than_it_should():
     source = NoRows(1_000, row_bytes // 4)
     rows = DaskRows(array_of_source(source, 1), 1, 1, source)
     with Graphs() as kept:
-        assert rows.fold(_n_rows) == 1_000
+        assert rows.fold(len) == 1_000
     assert _names(kept.graphs[0])["fold"] == 1_000 // 8
-
-
-def _e_step(block, start, mixture):
-    return e_step(Block(block), mixture)
 
 
 class NoRows:
@@ -309,7 +294,7 @@ def test_a_thread_has_as_many_reads_on_their_way_as_it_may(reads_at_once):
     source = NoRows(12, 2**19, on_read)
     rows = DaskRows(array_of_source(source, 12), 1, 1, source, reads_at_once)
     seen = []
-    rows.fold(lambda block, start: seen.append(start) or len(block))
+    rows.fold(lambda block: seen.append(block.start) or len(block))
     assert seen == list(range(12))
     assert most == [reads_at_once]
 
@@ -332,14 +317,14 @@ def test_when_one_task_fails_the_others_stop_at_their_next_piece():
     source = NoRows(2000, 2**19, on_read)
     rows = DaskRows(array_of_source(source, 1000), 1, 2, source)
     with dask.config.set(scheduler="threads"), pytest.raises(OSError, match="the disk is gone"):
-        rows.fold(_n_rows)
+        rows.fold(len)
     assert n_read < 1000
 
 
 def test_memory_that_ran_out_is_an_error_that_says_what_to_do():
     """No traceback: of a system without memory there is nothing to debug."""
 
-    def greedy(block, start):
+    def greedy(block):
         return np.empty(2**50)
 
     with pytest.raises(MemoryLimitError, match=r"Unable to allocate 8\.00 PiB.*--memory-limit"):
@@ -348,12 +333,12 @@ def test_memory_that_ran_out_is_an_error_that_says_what_to_do():
 
 def test_blocks_that_workers_hold_are_folded_where_they_are(x, truth, cluster):
     array = da.from_array(x[:3000], chunks=(1000, D))
-    want = DaskRows(array, 500).fold(_n_rows)
+    want = DaskRows(array, 500).fold(len)
     with Client(cluster) as client:
         persisted = client.persist(array)
-        assert DaskRows(persisted, 500).fold(_n_rows) == want == 3000
+        assert DaskRows(persisted, 500).fold(len) == want == 3000
         rows = DaskRows(2 * persisted, 500)
-        assert rows.fold(_n_rows) == rows.fold(_n_rows) == 3000
+        assert rows.fold(len) == rows.fold(len) == 3000
 
 
 def test_blocks_that_others_need_too_are_computed_once():
@@ -368,13 +353,9 @@ def test_blocks_that_others_need_too_are_computed_once():
     array = da.from_array(x, chunks=(5, 2)).map_blocks(made, dtype=float, meta=x[:0])
     array = da.concatenate([array, array[::-1]])
     with dask.config.set(scheduler="synchronous"):
-        total = DaskRows(array, 5).fold(lambda block, start: block.sum(axis=0))
+        total = DaskRows(array, 5).fold(lambda block: block.x.sum(axis=0))
     np.testing.assert_array_equal(total, 2 * x.sum(axis=0))
     assert n_made == 4
-
-
-def _n_rows(block, start):
-    return len(block)
 
 
 def test_a_source_crosses_to_workers_without_its_data(store):
@@ -384,21 +365,6 @@ def test_a_source_crosses_to_workers_without_its_data(store):
     assert len(pickle.dumps(source)) < 20_000
     back = pickle.loads(pickle.dumps(source))
     np.testing.assert_array_equal(back.read(5, 17), source.read(5, 17))
-
-
-def test_map_keeps_rows_in_their_places():
-    x = np.arange(206.0).reshape(103, 2)
-    rows = DaskRows(da.from_array(x, chunks=((40, 3, 60), 2)))
-
-    def function(block, start, columns):
-        index = 2.0 * start + 2 * np.arange(len(block)) - block[:, 0]
-        return index if columns is None else np.column_stack([index] * columns)
-
-    for columns in (None, 4):
-        got = rows.map(function, columns, dtype=np.float32, columns=columns)
-        assert isinstance(got, da.Array)
-        assert got.shape == ((103,) if columns is None else (103, 4))
-        assert not got.compute().any()
 
 
 # -- coalescing --------------------------------------------------------------------

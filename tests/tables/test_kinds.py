@@ -14,6 +14,7 @@ from daskgmm.errors import ParameterError
 from daskgmm.execution import MixtureSize, Work, sample_rows
 from daskgmm.tables import Stage, is_lazy, open_input, open_rows
 from daskgmm.tables.opening import KINDS
+from daskgmm.testing.rows import assert_once_in_order
 
 N, D, K = 5000, 3, 2
 WORK = Work((MixtureSize("diag", K),), sampled=True)
@@ -49,10 +50,6 @@ PAIRS = [
 ]
 
 
-def _blocks(block):
-    return [(block.start, np.array(block.x))]
-
-
 @pytest.mark.parametrize(("kind", "make"), PAIRS)
 def test_rows_come_once_in_order_and_as_they_were(kind, make, x, tmp_path):
     assert make is not None, f"add an example of {kind.name}"
@@ -60,16 +57,9 @@ def test_rows_come_once_in_order_and_as_they_were(kind, make, x, tmp_path):
     assert next(k for k in KINDS if k.matches(data)) is kind
     assert is_lazy(data) == kind.is_lazy
     opened = open_input(data, WORK)
-    assert (opened.rows.n_rows, opened.rows.n_features) == (N, D)
     assert opened.n_sampled == sample_rows(N, K, D)
     assert (opened.fingerprint is not None) == kind.is_stored
-    blocks = opened.rows.fold(_blocks)
-    assert [start for start, _ in blocks] == np.cumsum(
-        [0, *(len(block) for _, block in blocks[:-1])]
-    ).tolist()
-    rows = np.concatenate([block for _, block in blocks])
-    assert rows.dtype == x.dtype
-    np.testing.assert_array_equal(rows, x)
+    assert_once_in_order(opened.rows, x)
 
 
 @pytest.mark.parametrize(("kind", "make"), PAIRS)
