@@ -12,7 +12,7 @@ from daskgmm import GaussianMixture, select
 from daskgmm.em import CRITERIA, Chooser, Entry, GapLaw, InMemoryRows, Problem, scan_rows
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.events import listening
-from daskgmm.kernel import Ridge, log_density, n_parameters
+from daskgmm.kernel import Ridge, count_parameters, log_density
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def test_what_could_not_win_stands_behind_what_did(criterion):
 
 def _entry(k, log_likelihood, family="full", n_rows=1_000_000):
     """Of one feature, as BIC and AIC see a log-likelihood per row."""
-    p = n_parameters(family, k, 1)
+    p = count_parameters(family, k, 1)
     aic = 2 * p - 2 * n_rows * log_likelihood
     bic = aic + p * (np.log(n_rows) - 2)
     return Entry(k, family, p, log_likelihood, bic, aic, bic, log_likelihood, 0, None, None, False)
