@@ -25,18 +25,19 @@ def rows():
     return DaskRows(da.ones((8, 2), chunks=(4, 2)))
 
 
-def n_rows_of(block, start):
+def n_rows_of(block):
     return len(block)
 
 
-def die(block, start):
+def die(block):
     """As the kernel ends a process that wants more memory than there is."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_once(block, start, folder):
-    first = not Path(folder, str(start)).exists()
-    Path(folder, str(start)).touch()
+def die_once(block, folder):
+    mark = Path(folder, str(block.start))
+    first = not mark.exists()
+    mark.touch()
     if first:
         os.kill(os.getpid(), signal.SIGKILL)
     return len(block)
@@ -127,7 +128,7 @@ def scheduler(scheduler_file, tmp_path):
             yield scheduler
 
 
-def wait_then_count(block, start, folder):
+def wait_then_count(block, folder):
     Path(folder, "begun").touch()
     time.sleep(60)
 

@@ -20,10 +20,11 @@ import pytest
 from distributed import Client, LocalCluster
 from made_data import assert_same_bits, made_mixture, rows_of, write_store
 
-from daskgmm.em import InMemoryRows, PlainEM, run, stop_rule_named
+from daskgmm.em import InMemoryRows, PlainEM, Rules, run, stop_rule_named
 from daskgmm.errors import DaskGMMWarning, DataError, NotFoundError, StorageError
 from daskgmm.execution import DaskRows, StagedSource, Staging, StagingReport, array_of_source
 from daskgmm.execution.staging import keeping, pieces
+from daskgmm.kernel import Ridge
 from daskgmm.storage import open_source
 
 N, D, K = 80_000, 64, 3
@@ -84,14 +85,7 @@ def folder(tmp_path):
 
 
 def fitted(rows, start, passes):
-    return run(
-        rows,
-        start,
-        stepper=PlainEM(1e-6),
-        stop=stop_rule_named("gap"),
-        tol=0.0,
-        max_iter=passes,
-    ).mixture
+    return run(rows, start, Rules(PlainEM(Ridge(1e-6)), stop_rule_named("gap"), passes)).kept
 
 
 def staged_rows(source, plan, dtype=None):
