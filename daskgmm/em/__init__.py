@@ -1,6 +1,7 @@
 """The EM algorithm over any rows that can be folded: no Dask, no storage."""
 
 from daskgmm.em.choosing import Chooser, Start, Trial
+from daskgmm.em.course import Course
 from daskgmm.em.criteria import CRITERIA, Entry, GapLaw
 from daskgmm.em.evaluate import (
     Score,
@@ -21,7 +22,7 @@ from daskgmm.em.history import (
     StartsFitted,
     StartsUnderway,
 )
-from daskgmm.em.race import Course, Race, Reading, Rules, run
+from daskgmm.em.race import Race, Reading, Rules, run
 from daskgmm.em.rows import InMemoryRows, Rows, Source, rows_of_sample, statistics_of
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.starts import (

@@ -9,11 +9,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from daskgmm.em.course import Course
 from daskgmm.em.history import (
     Iteration,
     Resumed,
 )
-from daskgmm.em.race import Course, Race, Reading, Rules
+from daskgmm.em.race import Race, Reading, Rules
 from daskgmm.em.rows import Rows
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.starts.assign import StartMaker
@@ -21,7 +22,7 @@ from daskgmm.em.starts.competing import N_STARTS, Competition, hopeless
 from daskgmm.em.starts.exchanges import can_exchange
 from daskgmm.em.starts.given import NOTHING_GIVEN, GivenStart
 from daskgmm.em.starts.rare import may_miss_components, with_rare_components
-from daskgmm.em.steppers import AUTO, AnyStepper, ByKind, Needs, stepper_class
+from daskgmm.em.steppers import AUTO, AnyStepper, ByKind, Needs, Offered, stepper_class
 from daskgmm.em.stopping import statistical_tol, stop_rule_named
 from daskgmm.em.tail import RowsWithTail
 from daskgmm.errors import ParameterError
@@ -117,7 +118,7 @@ class Problem:
         self._stepper_class  # noqa: B018 (raises where it cannot be)
 
     @property
-    def _stepper_class(self) -> Any:
+    def _stepper_class(self) -> type[Offered[Any]]:
         # Whoever gives the whole start, or wants no sample fitted, gets EM as anywhere else.
         return stepper_class(
             self.stepper,

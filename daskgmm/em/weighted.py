@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from daskgmm.kernel import Float64Array
 
-__all__ = ["error_of_mean", "mean", "total", "variance"]
-
-
-def total(weight: Float64Array | None, values: NDArray[Any]) -> float:
-    """Sum of the weights of values of shape (n,): n where each counts once."""
-    return float(len(values)) if weight is None else float(weight.sum())
+__all__ = ["error_of_mean", "mean", "variance"]
 
 
 def mean(values: Float64Array, weight: Float64Array | None) -> float:

@@ -1,4 +1,4 @@
-"""The memory of this process: what it uses, what it may use, and amounts as users write them."""
+"""The memory of this process: what it uses, and what it may use."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ CODECS: dict[str, Any] = {
     "none": None,
 }
 
-_BLOCK_ROWS = 1 << 19
+BLOCK_ROWS = 1 << 19
 _SEED = 3
 
 
@@ -66,7 +66,7 @@ class MadeStore:
         journal = self.path.with_suffix(".journal")
         done = {int(line) for line in journal.read_text().split()} if journal.exists() else set()
         array = zarr.open_array(partial, mode="r+") if done else self._created(partial)
-        rows = self.chunk_rows * max(1, _BLOCK_ROWS // self.chunk_rows)
+        rows = self.chunk_rows * max(1, BLOCK_ROWS // self.chunk_rows)
         starts = [start for start in range(0, self.n_rows, rows) if start not in done]
         with (
             click.progressbar(length=self.n_rows, label=f"writing {self.path}") as progress,

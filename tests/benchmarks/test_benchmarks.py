@@ -313,7 +313,7 @@ def test_billion_fits_in_a_process_of_its_own(tmp_path: Path) -> None:
 def test_a_store_that_was_interrupted_goes_on_to_the_same_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "_BLOCK_ROWS", 100)
+    monkeypatch.setattr(stores, "BLOCK_ROWS", 100)
     whole = stores.MadeStore(tmp_path / "whole", 1_000, 2, 2, "float32", "zstd", 100)
     broken = replace(whole, folder=tmp_path / "broken")
     draw, drawn = stores.draw, []

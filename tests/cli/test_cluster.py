@@ -1,6 +1,7 @@
 """The same bits, and the same errors, wherever the tasks run."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -43,10 +44,17 @@ def assert_same_model(one, other):
     assert one.lower_bounds_ == other.lower_bounds_
 
 
-def test_local_cluster_gives_the_bits_of_threads(rows):
-    done = forked(*FIT, "--json", "--output", "local.zarr", "--cluster", LOCAL, cwd=rows)
+def test_local_cluster_gives_the_bits_of_threads_a_dashboard_and_a_report(rows):
+    cluster = ("--cluster", LOCAL, "--dashboard", "--performance-report", "report.html")
+    log = ("--log-format", "json", "--log", "log.jsonl")
+    done = forked(*FIT, "--json", "--output", "local.zarr", *cluster, *log, cwd=rows)
     assert done.json["n_iter"] == 8
     assert_same_model(rows / "local.zarr", rows / "threads.zarr")
+    # Of the file: worker processes may write to standard error what they like.
+    first, *_ = (json.loads(line) for line in (rows / "log.jsonl").read_text().splitlines())
+    assert re.search(r"http://127\.0\.0\.1:\d+/status", first["message"])
+    assert "bokeh" in (rows / "report.html").read_text()
+    assert not list(rows.glob("*.partial"))
 
 
 def test_existing_scheduler_gives_the_bits_of_threads(rows, scheduler):

@@ -189,20 +189,6 @@ def test_dashboard_of_threads_is_a_note_that_says_what_to_do(folder):
     assert "--cluster" in note
 
 
-def test_a_cluster_has_dashboard_and_performance_report(folder):
-    done = forked(
-        *(*FIT, *OUT, "--cluster", LOCAL, "--dashboard", "--performance-report", "report.html"),
-        *("--log-format", "json", "--log", "log.jsonl", "--json"),
-        cwd=folder,
-    )
-    assert done.json["n_rows"] == 10_000
-    # Of the file: worker processes may write to standard error what they like.
-    first, *_ = events((folder / "log.jsonl").read_text())
-    assert re.search(r"http://127\.0\.0\.1:\d+/status", first["message"])
-    assert "bokeh" in (folder / "report.html").read_text()
-    assert not list(folder.glob("*.partial"))
-
-
 def test_a_report_that_could_not_be_written_is_refused_first(folder):
     report = ("--performance-report", "nowhere/r.html", "--cluster", LOCAL)
     error = forked(*FIT, *OUT, *report, cwd=folder).error

@@ -98,15 +98,9 @@ def assert_same_model(one, other):
 
 @pytest.mark.parametrize(
     ("data", "options"),
-    [
-        ("data.zarr", ()),
-        ("sharded.zarr", ()),
-        ("group.zarr", ("--member", "x")),
-        ("sharded.zarr", ("--cluster", LOCAL)),
-    ],
+    [("data.zarr", ()), ("sharded.zarr", ()), ("group.zarr", ("--member", "x"))],
 )
 def test_a_fit_has_the_bits_of_a_local_one(place, data, options):
-    """Also on two worker processes, which take credentials from their environment."""
     model = f"{place.bucket}/model-{time.monotonic_ns()}.zarr"
     with place.store.requests() as requests:
         done = place.run(
@@ -115,26 +109,46 @@ def test_a_fit_has_the_bits_of_a_local_one(place, data, options):
     assert done.json["model"] == model
     kind = "sharded" if data == "sharded.zarr" else "data"
     assert_same_model(model, place.folder / f"model-of-{kind}.zarr")
-    chunks = [
-        request for request in requests if "/c/" in request.path and "model" not in request.path
-    ]
-    assert {request.method for request in chunks} == {"GET"}
-    assert len(chunks) == done.json["n_passes"] * N_CHUNKS
+    assert len(chunks_read(requests)) == done.json["n_passes"] * N_CHUNKS
     listings = [r for r in requests if f"prefix={data.partition('/')[0]}" in r.path]
     assert len(listings) == 1
     assert not any(SECRET.encode() in content for content in place.files(model).values())
 
 
-@pytest.mark.parametrize("options", [(), ("--cluster", LOCAL)], ids=["threads", "workers"])
-def test_predict_score_info_and_check(place, options):
+def chunks_read(requests):
+    """Requests of chunks of rows, which do nothing but read them."""
+    outputs = ("model", "labels")
+    chunks = [r for r in requests if "/c/" in r.path and not any(o in r.path for o in outputs)]
+    assert {request.method for request in chunks} == {"GET"}
+    return chunks
+
+
+def test_on_worker_processes_a_job_has_the_bits_of_a_local_one(place, tmp_path):
+    """They take credentials from their environment."""
+    bucket = place.store.bucket()
+    (tmp_path / "job.yaml").write_text(
+        f"data: {place.bucket}/data.zarr\ncluster: {LOCAL}\n"
+        "model: {components: 3, tol: 0, max_iter: 4, progressive: false}\n"
+        f"outputs: {{model: {bucket}/model.zarr, labels: {bucket}/labels.zarr}}\n"
+        f"checkpoint: {tmp_path}/checkpoint\n"
+    )
+    with place.store.requests() as requests:
+        done = place.run("run", tmp_path / "job.yaml", "--json")
+    assert done.json["done"] == ["model", "rows"]
+    assert_same_model(f"{bucket}/model.zarr", place.folder / "model-of-data.zarr")
+    assert_same_files(place, f"{bucket}/labels.zarr", "labels.zarr")
+    # Partitions of a predict end where those of its outputs do, within chunks of the data.
+    n_most = (done.json["n_passes"] + 2) * N_CHUNKS
+    assert n_most - N_CHUNKS <= len(chunks_read(requests)) < n_most
+    assert not any(SECRET.encode() in content for content in place.files(bucket).values())
+
+
+def test_predict_score_info_and_check(place):
     data, model = f"{place.bucket}/data.zarr", f"{place.bucket}/model-of-data.zarr"
     load_model(place.folder / "model-of-data.zarr").save(model, overwrite=True)
     output = f"{place.bucket}/labels-{time.monotonic_ns()}.zarr"
-    assert place.run("predict", data, "--model", model, "--output", output, *options).status == 0
-    far, near = place.files(output), tree_of(place.folder / "labels.zarr")
-    assert {key.partition(".zarr/")[2]: value for key, value in far.items()} == near
-    if options:
-        return
+    assert place.run("predict", data, "--model", model, "--output", output).status == 0
+    assert_same_files(place, output, "labels.zarr")
     scores = [
         place.run("score", d, "--model", m, "--json").json | {"model": ""}
         for d, m in ((data, model), ("data.zarr", "model-of-data.zarr"))
@@ -142,6 +156,11 @@ def test_predict_score_info_and_check(place, options):
     assert scores[0] == scores[1]
     assert place.run("info", model, "--json").json["kind"] == "model"
     assert place.run("check", data, "--json").json["damage"] is None
+
+
+def assert_same_files(place, url, name):
+    far, near = place.files(url), tree_of(place.folder / name)
+    assert {key.partition(".zarr/")[2]: value for key, value in far.items()} == near
 
 
 def tree_of(folder: Path) -> dict[str, bytes]:

@@ -26,7 +26,7 @@ from daskgmm.em import (
 )
 from daskgmm.errors import ParameterError
 from daskgmm.kernel import Block, Coordinates, Ridge, e_step, gaussian_mixture
-from daskgmm.storage.snapshots.trees import from_tree, to_tree
+from daskgmm.storage.snapshots.trees import TreeError, from_tree, to_tree
 
 ACCELERATED = [name for name in STEPPERS if name != "plain"]
 GAP = STOP_RULES["gap"]
@@ -115,6 +115,17 @@ def test_a_state_goes_through_a_checkpoint_and_on_with_the_same_bits(family, ste
         assert [i.log_likelihood for i in resumed.courses[0].history] == [
             i.log_likelihood for i in kept[-1].history
         ]
+
+
+def test_a_tree_names_no_class_but_those_of_the_annotation():
+    """A file that was edited chooses among the states of steppers, and builds nothing else."""
+    _, start = _case("full")
+    course = Course.begun(start, PlainEM(Ridge()), 1e-6)
+    tree = to_tree(course)
+    assert tree.plain["state"] == {"PlainState": {}}
+    for state in ({"Mixture": {}}, {"Popen": {}}, {}, None, {"PlainState": {}, "SquaremState": {}}):
+        with pytest.raises(TreeError, match=r"it\.state"):
+            from_tree(Course, replace(tree, plain=tree.plain | {"state": state}))
 
 
 @pytest.mark.parametrize("stepper", STEPPERS)

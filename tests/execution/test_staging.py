@@ -7,12 +7,13 @@ between passes, by the number that the process has it under: it has no name.
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
+import resource
 import signal
 import threading
 import warnings
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +21,7 @@ import pytest
 from distributed import Client, LocalCluster
 from made_data import assert_same_bits, made_mixture, rows_of, write_store
 
-from daskgmm.em import InMemoryRows, PlainEM, Rules, run, stop_rule_named
+from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, Rules, run
 from daskgmm.errors import DaskGMMWarning, DataError, NotFoundError, StorageError
 from daskgmm.execution import DaskRows, StagedSource, Staging, StagingReport, array_of_source
 from daskgmm.execution.staging import keeping, pieces
@@ -85,7 +86,8 @@ def folder(tmp_path):
 
 
 def fitted(rows, start, passes):
-    return run(rows, start, Rules(PlainEM(Ridge(1e-6)), stop_rule_named("gap"), passes)).kept
+    rules = Rules(PlainEM(Ridge(1e-6)), STOP_RULES["gap"], passes)
+    return run(rows, start, rules).kept
 
 
 def staged_rows(source, plan, dtype=None):
@@ -237,53 +239,61 @@ def test_lost_pieces_are_kept_again(counted, truth, folder):
     assert N < counted.n_read <= N + GRAIN
 
 
-class FullDisk:
-    """Takes so many bytes; then there is no space left, in the middle of a piece."""
-
-    def __init__(self, n_bytes):
-        self.n_left = n_bytes
-        self._lock = threading.Lock()
-
-    def pwritev(self, file, buffers, offset):
-        with self._lock:
-            (raw,) = buffers
-            taken = min(self.n_left, len(raw))
-            if taken == 0:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self.n_left -= taken
-        return os.pwritev(file, [raw[:taken]], offset)
+@contextmanager
+def no_file_beyond(n_bytes):
+    """A real refusal, in the middle of a piece: to this process, what a full disk is to all."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_ends_the_writing_and_not_the_fit(
-    counted, truth, expected, folder, monkeypatch
-):
-    full = FullDisk(int(2.5 * PIECE_BYTES))
-    monkeypatch.setattr(pieces, "os", SimpleNamespace(**vars(os) | {"pwritev": full.pwritev}))
+def test_a_full_disk_ends_the_writing_and_not_the_fit(counted, truth, expected, folder):
     plan = Staging(on_disk=True, folder=str(folder))
-    with pytest.warns(DaskGMMWarning, match="No space left on device") as told, plan() as kept:
+    with (
+        pytest.warns(DaskGMMWarning, match="File too large") as told,
+        no_file_beyond(int(2.5 * PIECE_BYTES)),
+        plan() as kept,
+    ):
         assert_same_bits(fitted(staged_rows(counted, plan), truth, 3), expected)
     assert len(told) == 1
     assert N < counted.n_read < 3 * N
     assert kept.n_lost == 0
 
 
-def test_a_disk_is_never_filled(counted, truth, folder, monkeypatch):
-    """Half of what was free is left, or what the limit says; a GiB always."""
+GIB = 2**30
 
-    def free(disk):
-        return 4 * PIECE_BYTES - getattr(disk, "n_bytes", 0)
 
-    monkeypatch.setattr(pieces.PiecesOnDisk, "_free", free)
-    plan = Staging(on_disk=True, folder=str(folder))
-    with plan() as kept:
-        fitted(staged_rows(counted, plan), truth, 2)
-    assert kept.disk_bytes == 0  # less than a GiB is free
-    monkeypatch.setattr(pieces, "_MARGIN_BYTES", PIECE_BYTES)
-    for limit, n_pieces in ((None, 2), (100 * PIECE_BYTES, 3)):
-        plan = Staging(on_disk=True, folder=str(folder), disk_bytes=limit)
-        with plan() as kept:
-            fitted(staged_rows(counted, plan), truth, 2)
-        assert n_pieces - 1 < kept.disk_bytes / PIECE_BYTES <= n_pieces
+@pytest.mark.parametrize(
+    ("free", "limit", "n_pieces"),
+    [
+        (0.99 * GIB, None, 0),
+        (0.99 * GIB, 100 * PIECE_BYTES, 0),
+        (4 * GIB, None, 2),
+        (4 * GIB, 100 * PIECE_BYTES, 3),
+        (4 * GIB, 2 * PIECE_BYTES, 2),
+    ],
+)
+def test_a_disk_is_never_filled(free, limit, n_pieces, tmp_path, monkeypatch):
+    """Half of what was free is left, or what the limit says; a GiB always.
+
+    Of a disk on which each piece takes a GiB.
+    """
+
+    def fstatvfs(descriptor):
+        taken = os.fstat(descriptor).st_size // PIECE_BYTES * GIB
+        return SimpleNamespace(f_bavail=int(free) - taken, f_frsize=1)
+
+    monkeypatch.setattr(os, "fstatvfs", fstatvfs)
+    block = np.zeros((GRAIN, D), np.float32)
+    disk = pieces.PiecesOnDisk(str(tmp_path), limit)
+    for i in range(5):
+        disk.put((i * GRAIN, (i + 1) * GRAIN), block)
+    assert disk.n_bytes == n_pieces * PIECE_BYTES
+    kept = [disk.get((i * GRAIN, (i + 1) * GRAIN), block.shape, block.dtype) for i in range(5)]
+    assert [piece is not None for piece in kept] == [i < n_pieces for i in range(5)]
 
 
 def test_a_folder_that_cannot_be_used_is_named_before_the_first_pass(tmp_path):

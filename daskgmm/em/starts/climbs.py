@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daskgmm.em.race import Course, Rules, run
+from daskgmm.em.course import Course
+from daskgmm.em.race import Rules, run
 from daskgmm.em.rows import InMemoryRows
 from daskgmm.em.steppers import AnyStepper, PlainEM, Surrogate
 from daskgmm.em.stopping import STOP_RULES, statistical_tol

@@ -19,8 +19,8 @@ from typing import Self
 import numpy as np
 
 from daskgmm.em import weighted
+from daskgmm.em.course import Course
 from daskgmm.em.history import StartsFitted, StartsUnderway
-from daskgmm.em.race import Course
 from daskgmm.em.rows import InMemoryRows, rows_of_sample
 from daskgmm.em.scan import Scan
 from daskgmm.em.starts.climbs import FIRST_EM_STEPS, Climber

@@ -12,13 +12,14 @@ Runnalls (2007), Kullback-Leibler approach to Gaussian mixture reduction.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from daskgmm.em.race import Course
+from daskgmm.em.course import Course
 from daskgmm.em.rows import InMemoryRows, rows_of_sample
 from daskgmm.em.starts.climbs import Climber
 from daskgmm.errors import SingularComponentError
@@ -44,6 +45,9 @@ _STEPS_OF_DIVISION, _STEPS = 6, 15
 """Of EM, to see what a division or an exchange is worth."""
 _PIECE = 1024
 """Rows whose responsibilities are held at once."""
+_MATRICES_BYTES = 2**24
+"""Bytes of the full covariances that are held at once: for 100 components in 1,000 features all
+of them take 800 MB, whatever their kind keeps."""
 
 
 def with_exchanges(sample: Climber, mixture: Mixture, *, losses: bool = True) -> Mixture:
@@ -259,15 +263,27 @@ def can_exchange(kind: str) -> bool:
     return issubclass(components_named(kind), HasCovariances)
 
 
-def _dense_covariances(mixture: Mixture) -> Float64Array:
-    """Covariances as full matrices, (K, D, D)."""
-    assert isinstance(mixture.components, HasCovariances)
-    return mixture.components.dense()
+def _dense_covariances(mixture: Mixture) -> Callable[[slice], Float64Array]:
+    """Gives the covariances of some components as full matrices, (chosen, D, D).
+
+    All of them are made at once where they take little memory.
+    """
+    components = mixture.components
+    assert isinstance(components, HasCovariances)
+    if len(_runs(0, mixture.n_components, mixture.n_features)) == 1:
+        return components.dense().__getitem__
+
+    def of_some(chosen: slice) -> Float64Array:
+        some = components.take(chosen)
+        assert isinstance(some, HasCovariances)
+        return some.dense()
+
+    return of_some
 
 
 def _longest_axis(one: Mixture) -> Float64Array:
-    """Of a single component."""
-    axis: Float64Array = linalg.eigh(_dense_covariances(one)[0])[1][:, -1]
+    """The direction of largest variance of a mixture of one component."""
+    axis: Float64Array = linalg.eigh(_dense_covariances(one)(slice(1))[0])[1][:, -1]
     return axis
 
 
@@ -276,19 +292,42 @@ def cheapest_mergers(mixture: Mixture, most: int) -> list[tuple[float, tuple[int
 
     ``((w_i + w_j) log|S| - w_i log|S_i| - w_j log|S_j|) / 2``, S the covariance of both.
     """
-    k, weights, means = mixture.n_components, mixture.weights, mixture.means
-    matrices = _dense_covariances(mixture)
-    log_dets = np.linalg.slogdet(matrices)[1]
+    k, d = mixture.n_components, mixture.n_features
+    dense = _dense_covariances(mixture)
+    log_dets = np.concatenate([np.linalg.slogdet(dense(run))[1] for run in _runs(0, k, d)])
     found = []
-    for i in range(k - 1):  # with all others at once, whose matrices fit in memory
-        j = np.arange(i + 1, k)
-        both = weights[i] + weights[j]
-        share = (weights[i] / np.maximum(both, np.finfo(float).tiny))[:, None, None]
-        apart = means[j] - means[i]
-        spread = share * (1.0 - share) * apart[:, :, None] * apart[:, None, :]
-        log_det = np.linalg.slogdet(share * matrices[i] + (1.0 - share) * matrices[j] + spread)[1]
-        costs = 0.5 * (both * log_det - weights[i] * log_dets[i] - weights[j] * log_dets[j])
+    for i in range(k - 1):
+        costs = np.concatenate(
+            [_merging_costs(mixture, dense, log_dets, i, run) for run in _runs(i + 1, k, d)]
+        )
         found += [
-            (float(costs[n]), (i, int(j[n]))) for n in np.argsort(costs, kind="stable")[:most]
+            (float(costs[n]), (i, i + 1 + int(n))) for n in np.argsort(costs, kind="stable")[:most]
         ]
     return sorted(found)[:most]
+
+
+def _runs(first: int, last: int, d: int) -> list[slice]:
+    """Runs of components whose D x D matrices take little memory."""
+    step = max(1, _MATRICES_BYTES // (8 * d * d))
+    return [slice(i, min(i + step, last)) for i in range(first, last, step)]
+
+
+def _merging_costs(
+    mixture: Mixture,
+    dense: Callable[[slice], Float64Array],
+    log_dets: Float64Array,
+    i: int,
+    others: slice,
+) -> Float64Array:
+    """Costs of merging component i with each of a run of components."""
+    weights, means = mixture.weights, mixture.means
+    both = weights[i] + weights[others]
+    share = (weights[i] / np.maximum(both, np.finfo(float).tiny))[:, None, None]
+    apart = means[others] - means[i]
+    spread = share * (1.0 - share) * apart[:, :, None] * apart[:, None, :]
+    one = dense(slice(i, i + 1))[0]
+    log_det = np.linalg.slogdet(share * one + (1.0 - share) * dense(others) + spread)[1]
+    costs: Float64Array = 0.5 * (
+        both * log_det - weights[i] * log_dets[i] - weights[others] * log_dets[others]
+    )
+    return costs

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from scipy import linalg, special
 from sklearn.neighbors import NearestNeighbors
 
+from daskgmm.em.course import Course
 from daskgmm.em.history import RareComponent
-from daskgmm.em.race import Course
 from daskgmm.em.rows import InMemoryRows
 from daskgmm.em.scan import Scan
 from daskgmm.em.starts.climbs import Climber

@@ -23,6 +23,7 @@ __all__ = [
     "AnyStepper",
     "ByKind",
     "Needs",
+    "Offered",
     "PlainEM",
     "Squarem",
     "Step",

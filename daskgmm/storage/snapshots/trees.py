@@ -94,7 +94,7 @@ class _Writer:
             number = float(value)
             return number if math.isfinite(number) else str(number)
         if isinstance(value, list | tuple):
-            item = get_args(kind)[0]
+            item, *_ = get_args(kind) or (Any,)  # of what is no list, reading says so
             return [self.plain(one, item) for one in value]
         if isinstance(value, Components):
             arrays = {name: self.plain(array, None) for name, array in value.arrays.items()}
