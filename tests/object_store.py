@@ -20,6 +20,7 @@ from typing import NamedTuple, Self
 KEY, SECRET = "AKIAFORTESTSONLY", "verysecretaccesskey/of+the+tests"
 PAGE = 50
 """Objects that a listing gives at once; 1000 on S3."""
+_SERVER = Path(__file__).with_name("s3_server.py")
 _REQUEST = re.compile(
     r'"(?:\x1b\[[\d;]*m)*(?P<method>[A-Z]+) /(?P<path>[^ "]*) HTTP/[^"]*" (?P<status>\d+)'
 )
@@ -49,7 +50,7 @@ class ObjectStore:
         log = folder / "requests.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+                [sys.executable, "-P", str(_SERVER), "-H", "127.0.0.1", "-p", str(port)],
                 stdout=file,
                 stderr=file,
                 env={**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)},

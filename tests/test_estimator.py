@@ -36,7 +36,7 @@ from daskgmm.errors import (
     OutputExistsError,
     ParameterError,
 )
-from daskgmm.kernel import COMPONENTS
+from daskgmm.kernel import COMPONENTS, gaussian_mixture
 
 N, D, K = 1200, 3, 3
 
@@ -113,7 +113,7 @@ def test_a_fit_from_given_parameters_is_scikit_learns(x, family, max_iter):
     with pytest.warns(ConvergenceWarning, match=f"not converged: {max_iter} iterations"):
         gm.fit(x)
     start = _start(family)
-    moved = type(start)(start.weights, start.means + 0.3, start.covariances, family)
+    moved = gaussian_mixture(start.weights, start.means + 0.3, start.covariances, family)
     theirs = fitted_by_sklearn(x, moved, max_iter, reg_covar=1e-3)
     # eps times condition (below 1e3), in units of order 1.
     for name in ("weights_", "means_", "covariances_", "precisions_", "lower_bound_"):
@@ -186,7 +186,7 @@ def test_samples_have_the_mixtures_moments(x, family):
     share = np.bincount(y, minlength=K) / 20_000
     # Five standard errors of a share and of a mean.
     assert (np.abs(share - gm.weights_) < 5 * np.sqrt(gm.weights_ / 20_000)).all()
-    dense = COMPONENTS[family].dense(gm.covariances_, K, D)
+    dense = COMPONENTS[family](gm.means_, gm.covariances_).dense()
     for k in range(K):
         own = drawn[y == k]
         sd = np.sqrt(np.diagonal(dense[k]) / len(own))

@@ -26,7 +26,7 @@ from daskgmm.cli import main
 from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
 from daskgmm.errors import CheckpointError, InvalidParameterError, ParameterError
 from daskgmm.jobfile import KEYS, Given, read_job
-from daskgmm.kernel import FAMILIES
+from daskgmm.kernel import COMPONENTS
 from daskgmm.rules import FLAG
 from daskgmm.settings import DATA_OPTIONS, OPTIONS, Option
 
@@ -81,7 +81,7 @@ def test_documentation_gives_default_and_words(option):
 
 
 TABLES: dict[str, Any] = {
-    "covariance_type": FAMILIES,
+    "covariance_type": COMPONENTS,
     "init_params": INITIALISERS,
     "stopping": STOP_RULES,
     "stepper": ("auto", *STEPPERS),

@@ -224,7 +224,7 @@ def open_weights(given: Any) -> Weights:
             "row out"
         )
     if summed.total == 0.0:
-        raise DataError(f"{name} is 0 for each of {summed.n_rows} rows; none is left to fit")
+        raise DataError(f"{name} is zero for each of {summed.n_rows} rows; none is left to fit")
     return Weights(
         opened,
         name,

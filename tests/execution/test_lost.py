@@ -35,8 +35,9 @@ def die(block):
 
 
 def die_once(block, folder):
-    first = not Path(folder, str(block.start)).exists()
-    Path(folder, str(block.start)).touch()
+    mark = Path(folder, str(block.start))
+    first = not mark.exists()
+    mark.touch()
     if first:
         os.kill(os.getpid(), signal.SIGKILL)
     return len(block)

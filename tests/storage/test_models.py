@@ -65,7 +65,7 @@ def test_a_round_trip_keeps_every_bit(tmp_path, family, where):
     save_model(f"{root}/m.zarr", mixture, RECORD)
     read, record = read_model(f"{root}/m.zarr")
     assert record == RECORD
-    assert read.covariance_type == family
+    assert read.kind == family
     for name in ("weights", "means", "covariances"):
         assert getattr(read, name).tobytes() == getattr(mixture, name).tobytes()
 
@@ -132,7 +132,7 @@ def test_overwriting_is_asked_for(saved):
     other = mixture_of("tied", seed=1)
     with pytest.raises(OutputExistsError, match=r"m.zarr exists"):
         save_model(saved, other, {})
-    assert read_model(saved)[0].covariance_type == "full"
+    assert read_model(saved)[0].kind == "full"
     save_model(saved, other, {}, overwrite=True)
     assert read_model(saved)[0].means.tobytes() == other.means.tobytes()
     assert [path.name for path in saved.parent.iterdir()] == ["m.zarr"]
