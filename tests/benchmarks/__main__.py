@@ -121,8 +121,9 @@ def main() -> None:
 @click.option(
     "--peers",
     type=_List(str, tuple(PEERS)),
-    default=list(PEERS),
-    help='Whom to measure beside this project; "" for nobody. Default: all.',
+    default=[name for name in PEERS if name != "checkout"],
+    help='Whom to measure beside this project; "" for nobody. Default: all but a checkout, '
+    "which DASKGMM_CHECKOUT names.",
 )
 @click.option("--here", is_flag=True, help="Peers of the current environment; make no other.")
 @click.option(

@@ -103,6 +103,8 @@ PEERS = {
             (("bob.learn.em", "scikit-learn<1.5"),),
             dtype="float64",
         ),
+        Peer("checkout", "with_checkout", ("full", "tied", "diag", "spherical")),
     )
 }
-"""All peers by name. oneDAL runs in float64 on all data, and in float32 on float32 data."""
+"""All peers by name. oneDAL runs in float64 on all data, and in float32 on float32 data; a
+checkout is another one of this project, where DASKGMM_CHECKOUT names its folder."""
