@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import forked, write_store
 
@@ -25,6 +26,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("line", commands())
 def test_command(line, tmp_path, made, x):
     write_store(tmp_path / "data.zarr", x[:800])
+    np.save(tmp_path / "weights.npy", np.arange(800) % 3)
     shutil.copytree(ROOT / "cluster_configs", tmp_path / "cluster_configs")
     if "--model model.zarr" in line or "info model.zarr" in line:
         shutil.copytree(made / "model.zarr", tmp_path / "model.zarr")

@@ -83,7 +83,7 @@ def test_rows_in_small_chunks_kept_in_memory_stay_within_the_limit(tmp_path):
 
 @pytest.mark.slow
 def test_rows_kept_in_memory_stay_within_the_limit(tmp_path, is_small):
-    assert_kept_within_the_limit(tmp_path, 2_000_000 if is_small else 64_000_000, 1 << 15)
+    assert_kept_within_the_limit(tmp_path, 8_000_000 if is_small else 64_000_000, 1 << 15)
 
 
 def assert_kept_within_the_limit(tmp_path, n_rows, chunk_rows):
