@@ -67,7 +67,8 @@ def test_pass_agrees_with_scikit_learn_in_every_family(tmp_path: Path) -> None:
 
 def test_a_wrong_answer_is_reported(tmp_path: Path) -> None:
     right = start_of(truth(POINT.n_features, POINT.n_components), POINT.covariance)
-    wrong = replace(right, means=right.means + 0.5)
+    moved = replace(right.components, means=right.means + 0.5)
+    wrong = replace(right, components=moved)
     write_start(tmp_path / "wrong.npz", wrong)
     ours, sklearn = contestants_of([PEERS["sklearn"]], HERE)
     contestants = [ours, replace(sklearn, start=tmp_path / "wrong.npz")]
