@@ -32,7 +32,16 @@ from daskgmm.rules import (
     one_of,
 )
 
-__all__ = ["DATA_OPTIONS", "OPTIONS", "WEIGHTS", "Option", "check_options", "option_named"]
+__all__ = [
+    "CRITERIA",
+    "DATA_OPTIONS",
+    "OPTIONS",
+    "TIMEOUT_VARIABLE",
+    "WEIGHTS",
+    "Option",
+    "check_options",
+    "option_named",
+]
 
 
 @dataclass(frozen=True)
@@ -324,6 +333,12 @@ WEIGHTS = Option(
     section="",
 )
 """``sample_weight`` in Python."""
+
+TIMEOUT_VARIABLE = "DASKGMM_STORAGE_TIMEOUT"
+"""Variable of the environment: seconds for which a store that is away is waited for."""
+
+CRITERIA = ("bic", "aic", "icl", "held-out")
+"""What :func:`daskgmm.select` can decide by."""
 
 
 def option_named(name: str) -> Option:

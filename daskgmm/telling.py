@@ -11,7 +11,18 @@ from typing import Any, ClassVar, Self
 
 from daskgmm.redaction import redacted
 
-__all__ = ["Event", "Message", "duration", "passes"]
+__all__ = ["Event", "Message", "duration", "passes", "size_of"]
+
+
+_UNITS = ("B", "kiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def size_of(n_bytes: float) -> str:
+    """Bytes for people, as Dask writes them: ``512 B``, ``3.50 MiB``."""
+    for power in range(len(_UNITS) - 1, 0, -1):
+        if n_bytes >= 0.9 * 1024**power:
+            return f"{n_bytes / 1024**power:.2f} {_UNITS[power]}"
+    return f"{n_bytes:.0f} B"
 
 
 def duration(seconds: float) -> str:

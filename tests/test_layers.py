@@ -14,8 +14,9 @@ import daskgmm
 ROOT = Path(daskgmm.__file__).parent
 
 FLOORS = (
-    {"_version", "errors", "log_format", "redaction"},
+    {"_version", "errors", "lazily", "log_format", "redaction"},
     {"plain_json", "telling"},
+    {"history"},
     {"rules"},
     {"settings"},
     {"kernel"},
@@ -40,10 +41,13 @@ FLOORS = (
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 EVERYWHERE = {"_version"}
 BELOW_DASK = {
-    *("_version", "errors", "plain_json", "telling", "rules", "settings"),
+    *("_version", "errors", "plain_json", "telling", "history", "rules", "settings"),
     *("kernel", "em", "events"),
 }
 DASK = {"dask", "distributed", "zarr", "numcodecs", "fsspec"}
+
+IMPORTERS = ("import_module", "Lazily")
+"""Functions that are given the full name of a module."""
 
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
@@ -64,7 +68,7 @@ def imports_of(source: str) -> list[tuple[int, str]]:
                 found += [(node.lineno, f"daskgmm.{alias.name}") for alias in node.names]
             else:
                 found.append((node.lineno, node.module))
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(IMPORTERS):
             named = node.args and isinstance(node.args[0], ast.Constant)
             found.append((node.lineno, node.args[0].value if named else "?"))
     return found
@@ -131,6 +135,57 @@ def test_a_fresh_interpreter_stays_without_dask(module):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
     )
     assert done.stdout.strip() == "[]"
+
+
+HEAVY = {"dask", "distributed", "numba", "scipy", "sklearn", "zarr", "fsspec"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version"],
+        ["--help"],
+        ["fit", "--help"],
+        ["run", "--help"],
+        ["fit", "--nonsense"],
+        ["nonsense"],
+        ["select", "data.zarr", "--components", "x"],
+    ],
+    ids=" ".join,
+)
+def test_help_and_errors_of_usage_import_nothing_heavy(words):
+    code = (
+        "import sys\n"
+        "from daskgmm.cli import main\n"
+        f"main({words!r}, standalone_mode=False, prog_name='daskgmm')\n"
+    )
+    code = (
+        "import sys\ntry:\n    "
+        + code.replace("\n", "\n    ")
+        + (
+            "\nexcept BaseException:\n    pass\n"
+            f"print('heavy:', sorted({HEAVY!r} & set(sys.modules)))"
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
+    )
+    assert done.stdout.strip().endswith("heavy: []")
+
+
+def test_completion_imports_nothing_heavy():
+    code = (
+        "import os, sys\n"
+        "os.environ |= {'_DASKGMM_COMPLETE': 'bash_complete', 'COMP_WORDS': 'daskgmm fi',"
+        " 'COMP_CWORD': '1'}\n"
+        "from daskgmm.cli import main\n"
+        "try:\n    main(prog_name='daskgmm')\nexcept SystemExit:\n    pass\n"
+        f"print('heavy:', sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
+    )
+    assert done.stdout.splitlines() == ["plain,fit", "heavy: []"]
 
 
 def test_public_names_are_found_when_asked_for():

@@ -21,9 +21,9 @@ import pytest
 import zarr
 from made_data import made_mixture, rows_of
 
-from daskgmm import GaussianMixture, open_rows
+from daskgmm import GaussianMixture, open_rows, settings
 from daskgmm.cli import main
-from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
+from daskgmm.em import CRITERIA, INITIALISERS, STEPPERS, STOP_RULES
 from daskgmm.errors import CheckpointError, InvalidParameterError, ParameterError
 from daskgmm.jobfile import KEYS, Given, read_job
 from daskgmm.kernel import COMPONENTS
@@ -282,3 +282,7 @@ def test_a_value_from_elsewhere_is_named_for_where_it_is_from(tmp_path):
     job = read_job(str(tmp_path / "job.yaml"), given)
     error = job.in_words_of_keys(ParameterError("truncate=30 saves nothing", "truncate"))
     assert str(error).startswith("DASKGMM_MODEL_TRUNCATE: model.truncate cannot be used: ")
+
+
+def test_criteria_are_those_that_there_are():
+    assert tuple(CRITERIA) == settings.CRITERIA

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from dask.utils import format_bytes
 
-from daskgmm import job
 from daskgmm._version import __version__
-from daskgmm.batch import Batch, check_places
 from daskgmm.cli.errors import Main, append_to
 from daskgmm.cli.keys import with_keys
 from daskgmm.cli.options import (
@@ -27,16 +24,21 @@ from daskgmm.cli.options import (
     with_settings,
     with_source,
 )
-from daskgmm.demo import run_demo
-from daskgmm.em import STOP_REASONS
 from daskgmm.errors import ParameterError
-from daskgmm.estimator import GaussianMixture
-from daskgmm.events import Log, duration
+from daskgmm.events import Log, duration, size_of
 from daskgmm.jobfile import Given, Job, read_job
-from daskgmm.metrics import metrics_written
+from daskgmm.lazily import Lazily
 from daskgmm.plain_json import plain_json
-from daskgmm.selection import CRITERIA
-from daskgmm.settings import option_named
+from daskgmm.settings import CRITERIA, option_named
+
+if TYPE_CHECKING:
+    from daskgmm import batch, demo, estimator, job, metrics
+    from daskgmm.em import stopping
+else:  # what help, completion and errors of usage do without
+    batch, demo, estimator, job, metrics = (
+        Lazily(f"daskgmm.{name}") for name in ("batch", "demo", "estimator", "job", "metrics")
+    )
+    stopping = Lazily("daskgmm.em.stopping")
 
 __all__ = ["main"]
 
@@ -63,7 +65,7 @@ def main() -> None:
 @output_option
 @overwrite_option
 def _fit(
-    source: Any, metrics: str | None, output: str, overwrite: bool, **settings: Any
+    source: Any, metrics_file: str | None, output: str, overwrite: bool, **settings: Any
 ) -> tuple[dict[str, Any], str]:
     """Fit a mixture to the rows of DATA and save it.
 
@@ -72,8 +74,9 @@ def _fit(
       daskgmm fit data.zarr --components 8 --output model.zarr
     """  # noqa: D301
     how = {"sample_weight": settings.pop("sample_weight", None), "overwrite": overwrite}
-    with metrics_written(metrics):
-        result = job.fit(source, output, GaussianMixture(**settings), **how)
+    with metrics.metrics_written(metrics_file):
+        model = estimator.GaussianMixture(**settings)
+        result = job.fit(source, output, model, **how)
     return result, (
         f"{result['n_components']} {result['covariance_type']} components on "
         f"{result['n_rows']:,} rows x {result['n_features']} features\n"
@@ -82,7 +85,7 @@ def _fit(
         f"{result['n_passes']} passes, {duration(result['seconds'])}\n"
         f"remaining gain          {result['remaining_gain']:.2g} per row, estimated\n"
         f"rows read               {result['rows_read']:,}\n"
-        f"peak memory             {format_bytes(result['peak_memory_bytes'])}\n"
+        f"peak memory             {size_of(result['peak_memory_bytes'])}\n"
         f"weights                 {' '.join(f'{w:.4g}' for w in result['weights'])}\n"
         f"model                   {output}"
     )
@@ -145,7 +148,7 @@ def _select(source: Any, **settings: Any) -> tuple[dict[str, Any], str]:
         "",
         f"chosen by {result['criterion']:<14}{best['n_components']} {best['covariance_type']}",
         f"took                    {result['n_passes']} passes, {duration(result['seconds'])}, "
-        f"peak memory {format_bytes(result['peak_memory_bytes'])}",
+        f"peak memory {size_of(result['peak_memory_bytes'])}",
     ]
     if result["note"]:
         lines.append(f"note                    {result['note']}")
@@ -162,18 +165,18 @@ def _done(log: Log, asked: Job, *, fresh: bool) -> dict[str, Any]:
     """Do a job whose places lie apart."""
     log_file = asked.get("outputs.log")
     try:
-        batch = Batch(asked, fresh=fresh)
+        todo = batch.Batch(asked, fresh=fresh)
     except Exception:
         append_to(log_file, log)  # that it is refused, nothing else having been written
         raise
-    if batch.is_done:
-        return batch.result() | {"done": []}
-    with batch.resumable(), batch.alone():
+    if todo.is_done:
+        return todo.result() | {"done": []}
+    with todo.resumable(), todo.alone():
         append_to(log_file, log)
-        metrics = metrics_written(asked.get("outputs.metrics"))
+        metered = metrics.metrics_written(asked.get("outputs.metrics"))
         watch = asked.get("dashboard", False), asked.get("performance_report")
-        with on_cluster(asked.get("cluster"), *watch), metrics:
-            return batch.run()
+        with on_cluster(asked.get("cluster"), *watch), metered:
+            return todo.run()
 
 
 @main.command("run")
@@ -197,7 +200,7 @@ def _run(
       daskgmm run job.yaml
     """  # noqa: D301
     asked = read_job(job_file, given)
-    check_places(asked)
+    batch.check_places(asked)
     try:
         result = _done(log, asked, fresh=fresh)
     except ParameterError as error:  # of the file, not of the command
@@ -242,7 +245,7 @@ def _predict(
     return result, (
         f"{result['n_rows']:,} rows in {duration(result['seconds'])}, "
         f"{result['n_rows'] / result['seconds']:,.0f} rows/s, "
-        f"peak memory {format_bytes(result['peak_memory_bytes'])}\n{written}"
+        f"peak memory {size_of(result['peak_memory_bytes'])}\n{written}"
     )
 
 
@@ -311,12 +314,12 @@ def _demo(size: str, memory_limit: str, keep: str | None) -> tuple[dict[str, Any
     Example:
       daskgmm demo --size 500MB
     """  # noqa: D301
-    return run_demo(size=size, memory_limit=memory_limit, folder=keep)
+    return demo.run_demo(size=size, memory_limit=memory_limit, folder=keep)
 
 
 def _reason(name: str) -> str:
     """Why a fit stopped, in words."""
-    return STOP_REASONS.get(name, name)
+    return stopping.STOP_REASONS.get(name, name)
 
 
 def _table(result: dict[str, Any]) -> str:

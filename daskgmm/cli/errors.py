@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sklearn.exceptions import ConvergenceWarning
 
 from daskgmm.errors import (
     DaskGMMError,
@@ -25,9 +24,14 @@ from daskgmm.errors import (
     UnreachableError,
 )
 from daskgmm.events import Failed, JsonLines, Log, log_opened
+from daskgmm.lazily import Lazily
 from daskgmm.log_format import asks_for_json
 from daskgmm.redaction import on_one_line, redacted
-from daskgmm.storage import enclosing_node
+
+if TYPE_CHECKING:
+    from daskgmm import storage
+else:
+    storage = Lazily("daskgmm.storage")
 
 __all__ = ["Main", "append_to", "reported", "way_on"]
 
@@ -41,8 +45,9 @@ def reported(log_format: str, log_file: str | None, way_on: str | None) -> Itera
         _as_click_errors(way_on, interrupted),
     ):
         warnings.simplefilter("ignore")
-        for category in (DaskGMMWarning, ConvergenceWarning):
-            warnings.simplefilter("always", category)
+        warnings.simplefilter("always", DaskGMMWarning)
+        # By its message, since its class is scikit-learn's, which takes a second to import.
+        warnings.filterwarnings("always", message="not converged: ")
         with log_opened(log_format) as log:
             append_to(log_file, log)
             try:
@@ -66,7 +71,7 @@ def append_to(file: str | None, log: Log) -> None:
     """
     if file is None:
         return
-    node = enclosing_node(file)
+    node = storage.enclosing_node(file)
     if node is not None:
         raise StorageError(f"log: {redacted(file)} is inside {node}, which is Zarr; name another")
     log.append_to(file)

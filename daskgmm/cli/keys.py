@@ -16,7 +16,7 @@ from daskgmm.errors import DaskGMMWarning, JobError
 from daskgmm.jobfile import KEYS, Given
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
 from daskgmm.rules import FLAG
-from daskgmm.storage.places.patience import TIMEOUT_VARIABLE
+from daskgmm.settings import TIMEOUT_VARIABLE
 
 __all__ = ["with_keys"]
 

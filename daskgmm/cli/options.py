@@ -7,24 +7,24 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from daskgmm.cli.errors import reported, way_on
 from daskgmm.events import LOG_FORMATS, Message, teller
-from daskgmm.execution import (
-    check_report_path,
-    dashboard_address,
-    pass_progress,
-    report_written,
-)
-from daskgmm.execution.clusters import open_cluster
+from daskgmm.lazily import Lazily
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
 from daskgmm.plain_json import plain_json
 from daskgmm.rules import FLAG, Rule
 from daskgmm.settings import DATA_OPTIONS, OPTIONS, WEIGHTS, Option, option_named
-from daskgmm.tables import open_rows, weights_beside
+
+if TYPE_CHECKING:
+    from daskgmm import execution, tables
+    from daskgmm.execution import clusters
+else:
+    execution, tables = Lazily("daskgmm.execution"), Lazily("daskgmm.tables")
+    clusters = Lazily("daskgmm.execution.clusters")
 
 __all__ = [
     "Command",
@@ -161,8 +161,8 @@ def with_source(function: Command) -> Command:
     def opened(data: str, **kwargs: Any) -> Any:
         how = {option.name: kwargs.pop(option.name) for option in DATA_OPTIONS}
         if (weights := kwargs.pop(WEIGHTS.name, None)) is not None:
-            kwargs["sample_weight"] = weights_beside(data, weights)
-        return function(open_rows(data, **how), **kwargs)
+            kwargs["sample_weight"] = tables.weights_beside(data, weights)
+        return function(tables.open_rows(data, **how), **kwargs)
 
     return _with_options(opened, click.argument("data"), *map(option_of, DATA_OPTIONS))
 
@@ -172,16 +172,19 @@ def on_cluster(
     cluster: str | None, dashboard: bool, performance_report: str | None
 ) -> Iterator[None]:
     """Have tasks run where they should, and show how far they are."""
-    check_report_path(performance_report, cluster)
-    with open_cluster(cluster) as client, report_written(client, performance_report):
+    execution.check_report_path(performance_report, cluster)
+    with (
+        clusters.open_cluster(cluster) as client,
+        execution.report_written(client, performance_report),
+    ):
         if dashboard:
             _tell_dashboard(client)
-        with pass_progress(client):
+        with execution.pass_progress(client):
             yield
 
 
 def _tell_dashboard(client: Any) -> None:
-    address = dashboard_address(client)
+    address = execution.dashboard_address(client)
     tell = teller()
     if address is not None:
         tell(Message(f"dashboard: {address}"))
@@ -213,6 +216,7 @@ def with_passes(function: Command) -> Command:
 
 metrics_option = click.option(
     "--metrics",
+    "metrics_file",
     metavar="FILE",
     help="Append a line of JSON for each pass: likelihood, speed, bytes read, retries, memory.",
 )

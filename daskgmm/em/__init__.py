@@ -12,16 +12,6 @@ from daskgmm.em.evaluate import (
 )
 from daskgmm.em.fit import Fit, Problem, fit, raced, rules_of, scanned, starts_of
 from daskgmm.em.held_out import HeldOut
-from daskgmm.em.history import (
-    FitBegan,
-    FitEnded,
-    Iteration,
-    RareComponent,
-    Resumed,
-    ScanDone,
-    StartsFitted,
-    StartsUnderway,
-)
 from daskgmm.em.race import Race, Reading, Rules, run
 from daskgmm.em.rows import InMemoryRows, Rows, Source, rows_of_sample, statistics_of
 from daskgmm.em.scan import Scan, scan_rows
@@ -47,6 +37,16 @@ from daskgmm.em.steppers import (
     stepper_class,
 )
 from daskgmm.em.stopping import STOP_REASONS, STOP_RULES, statistical_tol, stop_rule_named
+from daskgmm.history import (
+    FitBegan,
+    FitEnded,
+    Iteration,
+    RareComponent,
+    Resumed,
+    ScanDone,
+    StartsFitted,
+    StartsUnderway,
+)
 
 __all__ = [
     "CRITERIA",

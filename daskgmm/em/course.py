@@ -7,9 +7,9 @@ from typing import Self
 
 import numpy as np
 
-from daskgmm.em.history import Iteration, RareComponent
 from daskgmm.em.steppers import AnyStepper, StepperState
 from daskgmm.em.stopping import MAX_ITER
+from daskgmm.history import Iteration, RareComponent
 from daskgmm.kernel import Mixture
 
 __all__ = ["Course"]

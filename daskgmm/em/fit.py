@@ -10,10 +10,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from daskgmm.em.course import Course
-from daskgmm.em.history import (
-    Iteration,
-    Resumed,
-)
 from daskgmm.em.race import Race, Reading, Rules
 from daskgmm.em.rows import Rows
 from daskgmm.em.scan import Scan, scan_rows
@@ -26,6 +22,10 @@ from daskgmm.em.steppers import AUTO, AnyStepper, ByKind, Needs, Offered, steppe
 from daskgmm.em.stopping import statistical_tol, stop_rule_named
 from daskgmm.em.tail import RowsWithTail
 from daskgmm.errors import ParameterError
+from daskgmm.history import (
+    Iteration,
+    Resumed,
+)
 from daskgmm.kernel import Mixture, Precision, Prior, count_parameters
 from daskgmm.kernel.blas import single_thread
 from daskgmm.telling import Event

@@ -18,11 +18,11 @@ from typing import Any, Self
 import numpy as np
 
 from daskgmm.em.course import Course
-from daskgmm.em.history import Iteration
 from daskgmm.em.rows import Rows
 from daskgmm.em.steppers import AnyStepper
 from daskgmm.em.stopping import MAX_ITER, StopRule, estimated_remaining_gain
 from daskgmm.errors import DamagedDataError, DataError, SingularComponentError
+from daskgmm.history import Iteration
 from daskgmm.kernel import Block, Mixture, Moments, Neighbourhoods, Pass, Precision, Statistics
 from daskgmm.kernel.blas import single_thread
 

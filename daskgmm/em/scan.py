@@ -10,9 +10,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.em.history import ScanDone
 from daskgmm.em.rows import Rows
 from daskgmm.errors import DamagedDataError, DataError, NonFiniteError
+from daskgmm.history import ScanDone
 from daskgmm.kernel import Block, Float64Array, Moments, moments_and_extremes
 
 __all__ = ["NonFinite", "Scan", "check_finite", "hash_rows", "sample_threshold", "scan_rows"]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daskgmm.em.history import Iteration
 from daskgmm.errors import ParameterError
+from daskgmm.history import Iteration
 
 __all__ = [
     "MAX_ITER",

@@ -10,7 +10,7 @@ from daskgmm.events.lines import ProgressLines
 from daskgmm.events.listeners import Listener, listening, teller
 from daskgmm.events.log import LOG_FORMATS, Log, log_opened
 from daskgmm.events.metrics import MetricsFile, Usage
-from daskgmm.telling import Event, duration, passes
+from daskgmm.telling import Event, duration, passes, size_of
 
 __all__ = [
     "LOG_FORMATS",
@@ -28,5 +28,6 @@ __all__ = [
     "listening",
     "log_opened",
     "passes",
+    "size_of",
     "teller",
 ]

@@ -8,8 +8,8 @@ import threading
 from datetime import UTC, datetime
 from typing import TextIO
 
-from daskgmm.em import FitBegan, Iteration
 from daskgmm.events.events import Underway
+from daskgmm.history import FitBegan, Iteration
 from daskgmm.telling import Event, duration
 
 __all__ = ["ProgressLines", "Seldom"]

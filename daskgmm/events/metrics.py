@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from daskgmm.em import FitBegan, Iteration, Resumed, ScanDone
 from daskgmm.errors import DaskGMMWarning, ParameterError, StorageError
+from daskgmm.history import FitBegan, Iteration, Resumed, ScanDone
 from daskgmm.plain_json import plain_json
 from daskgmm.redaction import redacted
 from daskgmm.telling import Event

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import fsspec
 
-from daskgmm.storage.places.patience import TIMEOUT_VARIABLE
+from daskgmm.settings import TIMEOUT_VARIABLE
 from tests.faulty_proxy import Handler, faulty_proxy
 from tests.forks import dask_process
 from tests.object_store import KEY, SECRET, ObjectStore, environment, free_port

@@ -26,8 +26,8 @@ from object_store import SECRET, environment, free_port
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from daskgmm import load_model
+from daskgmm.settings import TIMEOUT_VARIABLE
 from daskgmm.storage import RowOutput
-from daskgmm.storage.places.patience import TIMEOUT_VARIABLE
 
 LOCAL = Path(__file__).parents[2] / "cluster_configs" / "local.yaml"
 FIT = ("--components", 3, "--max-iter", 4, "--tol", 0, "--no-progressive")

@@ -21,8 +21,8 @@ from zarr.storage import LocalStore
 
 from daskgmm import GaussianMixture
 from daskgmm.errors import DamagedDataError, DaskGMMWarning, StorageError
+from daskgmm.settings import TIMEOUT_VARIABLE
 from daskgmm.storage import open_source
-from daskgmm.storage.places.patience import TIMEOUT_VARIABLE
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*has no checksum")
 

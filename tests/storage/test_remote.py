@@ -32,8 +32,9 @@ from daskgmm.errors import (
     StorageError,
 )
 from daskgmm.execution import MixtureSize, Work
+from daskgmm.settings import TIMEOUT_VARIABLE
 from daskgmm.storage import Location, RowOutput, open_source, preflight
-from daskgmm.storage.places.patience import TIMEOUT_VARIABLE, Tries, storage_timeout
+from daskgmm.storage.places.patience import Tries, storage_timeout
 from daskgmm.storage.places.remote import RemoteFileSystem
 from daskgmm.tables import open_input
 

@@ -20,12 +20,12 @@ import numpy as np
 
 from daskgmm.em import weighted
 from daskgmm.em.course import Course
-from daskgmm.em.history import StartsFitted, StartsUnderway
 from daskgmm.em.rows import InMemoryRows, rows_of_sample
 from daskgmm.em.scan import Scan
 from daskgmm.em.starts.climbs import FIRST_EM_STEPS, Climber
 from daskgmm.em.starts.exchanges import with_exchanges
 from daskgmm.errors import SingularComponentError
+from daskgmm.history import StartsFitted, StartsUnderway
 from daskgmm.kernel import Block, Float64Array, Mixture, Prior, log_density
 
 __all__ = ["N_STARTS", "Competition", "hopeless"]

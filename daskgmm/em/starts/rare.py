@@ -23,13 +23,13 @@ from scipy import linalg, special
 from sklearn.neighbors import NearestNeighbors
 
 from daskgmm.em.course import Course
-from daskgmm.em.history import RareComponent
 from daskgmm.em.rows import InMemoryRows
 from daskgmm.em.scan import Scan
 from daskgmm.em.starts.climbs import Climber
 from daskgmm.em.starts.exchanges import cheapest_mergers
 from daskgmm.em.tail import Tail
 from daskgmm.errors import SingularComponentError
+from daskgmm.history import RareComponent
 from daskgmm.kernel import (
     Block,
     Float64Array,

@@ -17,9 +17,9 @@ from typing import TypeVar
 
 from daskgmm.errors import DaskGMMWarning, ParameterError, UnreachableError
 from daskgmm.redaction import cause_to_show, one_line
+from daskgmm.settings import TIMEOUT_VARIABLE
 
 __all__ = [
-    "TIMEOUT_VARIABLE",
     "Tries",
     "patiently",
     "patiently_async",
@@ -27,9 +27,6 @@ __all__ = [
     "tell_again",
     "tell_once",
 ]
-
-TIMEOUT_VARIABLE = "DASKGMM_STORAGE_TIMEOUT"
-"""Name of the environment variable that holds the seconds that a store may be away."""
 
 _TIMEOUT = 60.0
 _LONGEST_WAIT = 10.0
