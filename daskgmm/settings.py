@@ -6,7 +6,8 @@ a checkpoint is known by. :data:`DATA_OPTIONS` are of the rows and not of the es
 
 To add an option, add a row here, and the parameter with its line of documentation to
 :class:`~daskgmm.GaussianMixture`; the tests hold one against the other. A row's words
-(families, stop rules, ...) are the keys of the table that implements them, which a test says.
+(families, steppers, stop rules, starts) are the keys of the table that implements them: a row
+there is accepted everywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
 from daskgmm.errors import InvalidParameterError
+from daskgmm.kernel import COMPONENTS
 from daskgmm.rules import (
     ARRAY,
     COUNT,
@@ -122,7 +125,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "covariance_type",
         "full",
-        one_of("full", "tied", "diag", "spherical"),
+        one_of(*COMPONENTS),
         "How covariances are constrained.",
         short="covariance",
         commands=("fit",),
@@ -169,7 +172,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "init_params",
         "kmeans",
-        one_of("kmeans", "k-means++", "random", "random_from_data"),
+        one_of(*INITIALISERS),
         "How starts are made.",
         commands=_BOTH,
         section="model",
@@ -194,7 +197,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "stopping",
         "gap",
-        one_of("gap", "increment", "means"),
+        one_of(*STOP_RULES),
         "Stop at the estimated remaining gain, the last gain, or the means' movement.",
         commands=_BOTH,
         section="model",
@@ -203,7 +206,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "stepper",
         "auto",
-        one_of("auto", "surrogate", "squarem", "plain"),
+        one_of("auto", *STEPPERS),
         "How the next parameters follow from a pass: a surrogate likelihood, EM extrapolated, "
         "or EM.",
         commands=_BOTH,
