@@ -1,19 +1,19 @@
 """Steppers: how the next parameters follow from a pass.
 
-To add one, write a class with a frozen state in a file of its own, add a row to
-:data:`STEPPERS`, and its state to :data:`StepperState`, which is what checkpoints may hold.
+To add one, write a class with a frozen state in a file of its own, and add a row to
+:data:`STEPPERS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 from daskgmm.em.steppers.base import AnyStepper, Needs, Offered, Step, Stepper
-from daskgmm.em.steppers.plain import PlainEM, PlainState
-from daskgmm.em.steppers.squarem import Squarem, SquaremState
-from daskgmm.em.steppers.surrogate import Surrogate, SurrogateState
+from daskgmm.em.steppers.plain import PlainEM
+from daskgmm.em.steppers.squarem import Squarem
+from daskgmm.em.steppers.surrogate import Surrogate
 from daskgmm.errors import ParameterError
 from daskgmm.kernel import Mixture, Statistics
 
@@ -40,8 +40,11 @@ STEPPERS: dict[str, type[Offered[Any]]] = {
 }
 """Those first that take the fewest passes."""
 
-StepperState = SurrogateState | SquaremState | PlainState
-"""What the steppers of the table keep between passes."""
+if TYPE_CHECKING:
+    StepperState = Any
+else:
+    StepperState = Union[tuple(stepper.state_type for stepper in STEPPERS.values())]  # noqa: UP007
+"""What the steppers of the table keep between passes: all that a checkpoint may hold of them."""
 
 AUTO = "auto"
 

@@ -83,6 +83,8 @@ class Stepper(Protocol[State]):
 class Offered(Stepper[State], Protocol[State]):
     """A stepper that can be chosen by name: it says what it needs and what it can do."""
 
+    state_type: ClassVar[type]
+    """Class of its states: what a checkpoint of the fit is read as."""
     compares_passes: ClassVar[bool]
     """Whether it holds the log-likelihood of one pass against that of another: not to be
     done with bounds that are about different neighbourhoods."""

@@ -22,6 +22,7 @@ class PlainEM:
 
     prior: Prior
 
+    state_type: ClassVar[type] = PlainState
     compares_passes: ClassVar[bool] = False
 
     @classmethod

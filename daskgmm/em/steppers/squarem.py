@@ -67,6 +67,7 @@ class Squarem:
 
     prior: Prior
 
+    state_type: ClassVar[type] = SquaremState
     compares_passes: ClassVar[bool] = True
 
     @classmethod

@@ -138,6 +138,7 @@ class Surrogate:
     n_threads: int = 1
     is_exact: bool = False
 
+    state_type: ClassVar[type] = SurrogateState
     compares_passes: ClassVar[bool] = True
 
     @classmethod
