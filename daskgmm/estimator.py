@@ -35,6 +35,7 @@ from daskgmm.errors import DataError, ParameterError
 from daskgmm.events import Message, ProgressLines, teller
 from daskgmm.execution import MixtureSize, StagingReport, Work, in_force
 from daskgmm.kernel import (
+    FullGaussians,
     Gaussians,
     Mixture,
     Precision,
@@ -58,6 +59,8 @@ from daskgmm.tables import (
 )
 
 __all__ = ["GaussianMixture", "load_model"]
+
+_KINDS_OF_SKLEARN = ("full", "tied", "diag", "spherical")
 
 
 class GaussianMixture(DensityMixin, BaseEstimator):
@@ -620,19 +623,24 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def to_sklearn(self) -> InMemoryGaussianMixture:
         """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``.
 
+        Covariances of a kind that scikit-learn has not become full ones.
         What scikit-learn has no equivalent of (``tol="auto"``) is left at its default, so that
         it can be fitted anew.
         """
-        mixture = self._mixture
+        mixture, components = self._mixture, self._mixture.components
+        assert isinstance(components, Gaussians)
         theirs, ours = InMemoryGaussianMixture().get_params(), self.get_params()
         shared = {name: ours[name] for name in theirs if name in ours}
         if isinstance(self.tol, str):
             del shared["tol"]
+        if mixture.kind not in _KINDS_OF_SKLEARN:
+            components = FullGaussians(components.means, components.dense())
+            shared["covariance_type"] = components.kind
         model = InMemoryGaussianMixture(**shared)
-        model.weights_, model.means_ = np.array(mixture.weights), np.array(mixture.means)
-        model.covariances_ = np.array(mixture.covariances)
-        model.precisions_cholesky_ = self.precisions_cholesky_
-        model.precisions_ = self.precisions_
+        model.weights_, model.means_ = np.array(mixture.weights), np.array(components.means)
+        model.covariances_ = np.array(components.covariances)
+        model.precisions_cholesky_ = np.array(components.factors)
+        model.precisions_ = np.array(components.precisions)
         model.converged_, model.n_iter_ = self.converged_, self.n_iter_
         model.lower_bound_, model.lower_bounds_ = self.lower_bound_, list(self.lower_bounds_)
         model.n_features_in_ = self.n_features_in_

@@ -154,9 +154,10 @@ class Components(ABC):
     @classmethod
     @abstractmethod
     def estimated(cls, sums: Sums, centres: Float64Array, n_k: Float64Array, ridge: float) -> Self:
-        """The components of maximum expected log-likelihood, ``ridge`` added to each variance.
+        """The components of maximum expected log-likelihood of :meth:`with_ridge`'s sums.
 
-        ``n_k`` (K,) are sums of responsibilities that are nowhere 0.
+        That adds ``ridge`` to each variance where variances are estimated one by one. ``n_k``
+        (K,) are sums of responsibilities that are nowhere 0.
         """
 
     @classmethod
