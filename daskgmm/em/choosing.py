@@ -82,7 +82,7 @@ class Trial:
         return self.can_win and self.course is None
 
     def ended(self, course: Course, scan: Scan) -> Trial:
-        """This trial with its fit to all rows; unchanged if the last step collapsed."""
+        """The trial with its fit to all rows; unchanged if the last step collapsed."""
         try:
             score = score_of(scan, course.kept, course.log_likelihood)
         except SingularComponentError:

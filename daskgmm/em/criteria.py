@@ -79,7 +79,7 @@ class Entry:
         )
 
     def fitted(self, score: Score) -> Self:
-        """This entry with the score of the fit to all rows."""
+        """The entry with the score of the fit to all rows."""
         return replace(
             self,
             log_likelihood_per_row=score.log_likelihood_per_row,
@@ -90,7 +90,7 @@ class Entry:
         )
 
     def gained(self, weight: float, gain: float) -> Self:
-        """This entry with its criteria at a log-likelihood per row that is higher by ``gain``."""
+        """The entry with its criteria at a log-likelihood per row that is higher by ``gain``."""
         shift = 2.0 * weight * gain
         return replace(self, bic=self.bic - shift, aic=self.aic - shift, icl=self.icl - shift)
 
