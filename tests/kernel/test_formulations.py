@@ -324,7 +324,8 @@ print(moments.mean.tobytes().hex(), moments.scatter.tobytes().hex())
 
 def test_code_that_was_kept_gives_the_bits_of_code_just_compiled(tmp_path):
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    environment["PYTHONPATH"] = str(Path(__file__).parent)
+    here = Path(__file__).parent
+    environment["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent), *sys.path])
     compiled, kept = (
         subprocess.run(
             [sys.executable, "-c", _PRINT_BITS],
