@@ -290,7 +290,8 @@ def _longest_axis(one: Mixture) -> Float64Array:
 def cheapest_mergers(mixture: Mixture, most: int) -> list[tuple[float, tuple[int, int]]]:
     """The ``most`` cheapest pairs to merge, by Runnalls' bound of the cost in nats per row.
 
-    The bound is ``((w_i + w_j) log|S| - w_i log|S_i| - w_j log|S_j|) / 2``, S the covariance of both.
+    The bound is ``((w_i + w_j) log|S| - w_i log|S_i| - w_j log|S_j|) / 2``, with S the
+    covariance of both.
     """
     k, d = mixture.n_components, mixture.n_features
     dense = _dense_covariances(mixture)
