@@ -122,7 +122,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         also where it may, unless several starts found the same. A start that is given whole is
         used as it is.
     precision : {"auto", "float32", "float64"}, default="auto"
-        Of the arithmetic on single rows; sums over rows are float64 in any case.
+        Precision of the arithmetic on single rows; sums over rows are float64 in any case.
         ``"auto"`` works in float32 on rows stored in it, in half the time; statistics are
         then good to 1e-5, relative, and a mixture that would lose more is worked on in
         float64, as are the last passes where ``tol`` is below 1e-7. Needs Numba; without
@@ -192,7 +192,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     staged_bytes_memory_, staged_bytes_disk_ : int
         Bytes of rows that were staged, over all processes.
     history_ : tuple of Iteration
-        Of the best start.
+        Value for the best start.
     rare_components_ : tuple of RareComponent
         Those that the sample had missed, found among the worst-fitting rows: ``n_rows`` of each.
     seconds_ : float

@@ -45,22 +45,22 @@ class Option:
     Attributes
     ----------
     name : str
-        Of the parameter in Python.
+        Name of the parameter in Python.
     default : object
-        Of the parameter in Python. None is accepted exactly where it is the default.
+        Default of the parameter in Python. None is accepted exactly where it is the default.
     rule : Rule
-        What else is accepted, wherever the value is from.
+        What else is accepted, from Python, the command line, a file or the environment.
     help : str
-        For the command line.
+        Text for the command line.
     short : str
-        Its name outside Python, where that is another.
+        Name outside Python, if that is different.
     commands : tuple of str
-        Those that have it as an option.
+        Commands that have it as an option.
     section : str or None
-        Of a job file, in which it is a key: ``"model"``, or ``""`` for the top level; None
+        Section of a job file in which it is a key: ``"model"``, or ``""`` for the top level; None
         where a job has no use for it.
     default_of_commands : object
-        The default outside Python, where that is another.
+        Default outside Python, if that is different.
     decides : bool
         Whether the result depends on it: a fit can go on from a checkpoint with no other
         value of it.
@@ -185,7 +185,7 @@ OPTIONS: tuple[Option, ...] = (
         "random_state",
         None,
         SEED,
-        "Of sample and starts: the same seed gives the same bits.",
+        "Seed of sample and starts: the same seed gives the same bits.",
         short="seed",
         commands=_BOTH,
         section="model",
@@ -226,7 +226,7 @@ OPTIONS: tuple[Option, ...] = (
         "precision",
         "auto",
         one_of("auto", "float32", "float64"),
-        "Of the arithmetic on single rows; auto: that of the stored rows.",
+        "Precision of the arithmetic on single rows; auto: that of the stored rows.",
         commands=_BOTH,
         section="model",
         is_saved=True,
@@ -340,7 +340,7 @@ def check_options(values: Mapping[str, Any]) -> None:
     Parameters
     ----------
     values : mapping
-        Of every parameter, by name.
+        Value of every parameter, by name.
 
     Raises
     ------

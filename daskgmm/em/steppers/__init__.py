@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     StepperState = Any
 else:
     StepperState = Union[tuple(stepper.state_type for stepper in STEPPERS.values())]  # noqa: UP007
-"""What the steppers of the table keep between passes: all that a checkpoint may hold of them."""
+"""States of the steppers of the table: the only ones that a checkpoint may hold."""
 
 AUTO = "auto"
 
