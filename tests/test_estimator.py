@@ -155,7 +155,8 @@ def test_what_the_mixture_says_is_what_scikit_learn_says(x, family):
     np.testing.assert_allclose(
         gm.score_samples(other), theirs.score_samples(other), rtol=1e-11, atol=1e-11
     )
-    for name in ("score", "aic", "bic"):
+    # Penalties count the parameters of full covariances where scikit-learn has no such kind.
+    for name in ("score", "aic", "bic") if family in FAMILIES_OF_SKLEARN else ("score",):
         assert getattr(gm, name)(other) == pytest.approx(getattr(theirs, name)(other), rel=1e-11)
     shared = theirs.get_params()
     assert set(shared) == set(InMemoryGaussianMixture().get_params())
