@@ -38,7 +38,7 @@ __all__ = ["Checkpoints", "Job", "may_pass", "open_checkpoints"]
 
 @dataclass(frozen=True)
 class _RandomState:
-    """Of NumPy's Mersenne Twister."""
+    """State of NumPy's Mersenne Twister."""
 
     keys: list[int]
     position: int
@@ -157,7 +157,7 @@ class Checkpoints:
 
     @property
     def courses(self) -> tuple[Course, ...]:
-        """How far candidates had come; empty before the first pass."""
+        """Kept courses of the candidates; empty before the first pass."""
         return self._passed.courses if self._passed else ()
 
     @property
@@ -167,7 +167,7 @@ class Checkpoints:
 
     @property
     def history(self) -> tuple[Iteration, ...]:
-        """Of the candidate that was best."""
+        """Iterations of the best candidate."""
         return max(self.courses, key=lambda course: course.best).history if self.courses else ()
 
     def scan(self, rng: np.random.RandomState) -> Scan | None:

@@ -35,6 +35,7 @@ from daskgmm.errors import DataError, ParameterError
 from daskgmm.events import Message, ProgressLines, teller
 from daskgmm.execution import MixtureSize, StagingReport, Work, in_force
 from daskgmm.kernel import (
+    FullGaussians,
     Gaussians,
     Mixture,
     Precision,
@@ -58,6 +59,8 @@ from daskgmm.tables import (
 )
 
 __all__ = ["GaussianMixture", "load_model"]
+
+_KINDS_OF_SKLEARN = ("full", "tied", "diag", "spherical")
 
 
 class GaussianMixture(DensityMixin, BaseEstimator):
@@ -119,7 +122,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         also where it may, unless several starts found the same. A start that is given whole is
         used as it is.
     precision : {"auto", "float32", "float64"}, default="auto"
-        Of the arithmetic on single rows; sums over rows are float64 in any case.
+        Precision of the arithmetic on single rows; sums over rows are float64 in any case.
         ``"auto"`` works in float32 on rows stored in it, in half the time; statistics are
         then good to 1e-5, relative, and a mixture that would lose more is worked on in
         float64, as are the last passes where ``tol`` is below 1e-7. Needs Numba; without
@@ -189,7 +192,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     staged_bytes_memory_, staged_bytes_disk_ : int
         Bytes of rows that were staged, over all processes.
     history_ : tuple of Iteration
-        Of the best start.
+        Value for the best start.
     rare_components_ : tuple of RareComponent
         Those that the sample had missed, found among the worst-fitting rows: ``n_rows`` of each.
     seconds_ : float
@@ -620,19 +623,24 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def to_sklearn(self) -> InMemoryGaussianMixture:
         """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``.
 
+        Covariances of a kind that scikit-learn has not become full ones.
         What scikit-learn has no equivalent of (``tol="auto"``) is left at its default, so that
         it can be fitted anew.
         """
-        mixture = self._mixture
+        mixture, components = self._mixture, self._mixture.components
+        assert isinstance(components, Gaussians)
         theirs, ours = InMemoryGaussianMixture().get_params(), self.get_params()
         shared = {name: ours[name] for name in theirs if name in ours}
         if isinstance(self.tol, str):
             del shared["tol"]
+        if mixture.kind not in _KINDS_OF_SKLEARN:
+            components = FullGaussians(components.means, components.dense())
+            shared["covariance_type"] = components.kind
         model = InMemoryGaussianMixture(**shared)
-        model.weights_, model.means_ = np.array(mixture.weights), np.array(mixture.means)
-        model.covariances_ = np.array(mixture.covariances)
-        model.precisions_cholesky_ = self.precisions_cholesky_
-        model.precisions_ = self.precisions_
+        model.weights_, model.means_ = np.array(mixture.weights), np.array(components.means)
+        model.covariances_ = np.array(components.covariances)
+        model.precisions_cholesky_ = np.array(components.factors)
+        model.precisions_ = np.array(components.precisions)
         model.converged_, model.n_iter_ = self.converged_, self.n_iter_
         model.lower_bound_, model.lower_bounds_ = self.lower_bound_, list(self.lower_bounds_)
         model.n_features_in_ = self.n_features_in_

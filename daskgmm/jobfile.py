@@ -101,7 +101,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Of the file."""
+        """Path or URL of the job file."""
         return self.config.path
 
     def error(self, key: str, problem: str) -> DaskGMMError:
@@ -144,7 +144,7 @@ class Job:
 
     @property
     def deciding_settings(self) -> dict[str, Any]:
-        """Those of :attr:`settings` that decide the result."""
+        """Settings among :attr:`settings` that decide the result."""
         deciding = {option.name for option in OPTIONS if option.decides}
         return {name: value for name, value in self.settings.items() if name in deciding}
 
@@ -169,7 +169,7 @@ class Job:
 
     @property
     def outputs(self) -> dict[str, str]:
-        """Where to write, by the key's last part."""
+        """Paths of the outputs, by the last part of their keys."""
         return {
             key.removeprefix("outputs."): value
             for key, value in self.values.items()

@@ -184,7 +184,7 @@ def _models(
 
 
 def _note(entries: Sequence[Entry], best: Entry, criterion: str) -> str | None:
-    """Where the best is the largest that was tried, what that means."""
+    """Note on the result if the best candidate has the most components that were tried."""
     same = [entry for entry in entries if entry.covariance_type == best.covariance_type]
     ks = [entry.n_components for entry in same]
     if len(ks) < 2 or best.n_components < max(ks):

@@ -6,7 +6,8 @@ a checkpoint is known by. :data:`DATA_OPTIONS` are of the rows and not of the es
 
 To add an option, add a row here, and the parameter with its line of documentation to
 :class:`~daskgmm.GaussianMixture`; the tests hold one against the other. A row's words
-(families, stop rules, ...) are the keys of the table that implements them, which a test says.
+(families, steppers, stop rules, starts) are the keys of the table that implements them: a row
+there is accepted everywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
 from daskgmm.errors import InvalidParameterError
+from daskgmm.kernel import COMPONENTS
 from daskgmm.rules import (
     ARRAY,
     COUNT,
@@ -51,22 +54,22 @@ class Option:
     Attributes
     ----------
     name : str
-        Of the parameter in Python.
+        Name of the parameter in Python.
     default : object
-        Of the parameter in Python. None is accepted exactly where it is the default.
+        Default of the parameter in Python. None is accepted exactly where it is the default.
     rule : Rule
-        What else is accepted, wherever the value is from.
+        What else is accepted, from Python, the command line, a file or the environment.
     help : str
-        For the command line.
+        Text for the command line.
     short : str
-        Its name outside Python, where that is another.
+        Name outside Python, if that is different.
     commands : tuple of str
-        Those that have it as an option.
+        Commands that have it as an option.
     section : str or None
-        Of a job file, in which it is a key: ``"model"``, or ``""`` for the top level; None
+        Section of a job file in which it is a key: ``"model"``, or ``""`` for the top level; None
         where a job has no use for it.
     default_of_commands : object
-        The default outside Python, where that is another.
+        Default outside Python, if that is different.
     decides : bool
         Whether the result depends on it: a fit can go on from a checkpoint with no other
         value of it.
@@ -131,7 +134,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "covariance_type",
         "full",
-        one_of("full", "tied", "diag", "spherical"),
+        one_of(*COMPONENTS),
         "How covariances are constrained.",
         short="covariance",
         commands=("fit",),
@@ -178,7 +181,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "init_params",
         "kmeans",
-        one_of("kmeans", "k-means++", "random", "random_from_data"),
+        one_of(*INITIALISERS),
         "How starts are made.",
         commands=_BOTH,
         section="model",
@@ -191,7 +194,7 @@ OPTIONS: tuple[Option, ...] = (
         "random_state",
         None,
         SEED,
-        "Of sample and starts: the same seed gives the same bits.",
+        "Seed of sample and starts: the same seed gives the same bits.",
         short="seed",
         commands=_BOTH,
         section="model",
@@ -203,7 +206,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "stopping",
         "gap",
-        one_of("gap", "increment", "means"),
+        one_of(*STOP_RULES),
         "Stop at the estimated remaining gain, the last gain, or the means' movement.",
         commands=_BOTH,
         section="model",
@@ -212,7 +215,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "stepper",
         "auto",
-        one_of("auto", "surrogate", "squarem", "plain"),
+        one_of("auto", *STEPPERS),
         "How the next parameters follow from a pass: a surrogate likelihood, EM extrapolated, "
         "or EM.",
         commands=_BOTH,
@@ -232,7 +235,7 @@ OPTIONS: tuple[Option, ...] = (
         "precision",
         "auto",
         one_of("auto", "float32", "float64"),
-        "Of the arithmetic on single rows; auto: that of the stored rows.",
+        "Precision of the arithmetic on single rows; auto: that of the stored rows.",
         commands=_BOTH,
         section="model",
         is_saved=True,
@@ -352,7 +355,7 @@ def check_options(values: Mapping[str, Any]) -> None:
     Parameters
     ----------
     values : mapping
-        Of every parameter, by name.
+        Value of every parameter, by name.
 
     Raises
     ------

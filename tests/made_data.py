@@ -11,9 +11,19 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from daskgmm.kernel import COMPONENTS, Block, Mixture, Ridge, gaussian_mixture, weighted_statistics
+from daskgmm.kernel import (
+    COMPONENTS,
+    Block,
+    Mixture,
+    Ridge,
+    Statistics,
+    gaussian_mixture,
+    weighted_statistics,
+)
+from daskgmm.kernel.components.matrices import MatrixGaussians
 
 WORDS_OF_FAMILIES = list(COMPONENTS)
+FAMILIES_OF_SKLEARN = [name for name in COMPONENTS if name in {"full", "tied", "diag", "spherical"}]
 
 BAD_SCALES = np.array([1e-6, 1.0, 1e6, 1e-3])
 """Units of four columns: twelve orders of magnitude between them."""
@@ -35,6 +45,24 @@ def made_mixture(
     return Ridge().m_step(weighted_statistics(Block(x), resp, centres, family))
 
 
+def has_matrices(family: str) -> bool:
+    """Whether covariances of the family are matrices, which any linear map keeps in it."""
+    return issubclass(COMPONENTS[family], MatrixGaussians)
+
+
+def covariances_of(family: str, full: np.ndarray) -> np.ndarray:
+    """What a family makes of K covariance matrices (K, D, D), each of a component of one row."""
+    k, d, _ = full.shape
+    sums = Statistics.zero(np.zeros((k, d)), family).sums
+    resp, zero = np.eye(k), np.zeros((k, d))
+    roots = np.linalg.cholesky(full)
+    for row in range(d):  # D rows of each component, whose scatter is its matrix
+        x_t = np.ascontiguousarray(roots[:, :, row].T)
+        COMPONENTS[family].add_complete(sums, zero, x_t, resp)
+    scatter = {**sums, "n_k": np.ones(k), "first": zero}
+    return COMPONENTS[family].estimated(scatter, zero, np.ones(k), 0.0).covariances
+
+
 def rows_of(mixture: Mixture, n: int, seed: int = 0) -> np.ndarray:
     """Rows drawn from a mixture, in random order, by numpy alone, shape (n, D)."""
     rng = np.random.default_rng(seed)
@@ -49,11 +77,7 @@ def rows_of(mixture: Mixture, n: int, seed: int = 0) -> np.ndarray:
 
 def rescaled(mixture: Mixture, scales: np.ndarray) -> Mixture:
     """The mixture of rows whose columns are multiplied by ``scales``; not for spherical."""
-    by = {
-        "full": np.multiply.outer(scales, scales),
-        "tied": np.multiply.outer(scales, scales),
-        "diag": scales**2,
-    }[mixture.kind]
+    by = np.multiply.outer(scales, scales) if has_matrices(mixture.kind) else scales**2
     return gaussian_mixture(
         mixture.weights, mixture.means * scales, mixture.covariances * by, mixture.kind
     )

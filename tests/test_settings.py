@@ -27,7 +27,7 @@ from daskgmm.em import CRITERIA, INITIALISERS, STEPPERS, STOP_RULES
 from daskgmm.errors import CheckpointError, InvalidParameterError, ParameterError
 from daskgmm.jobfile import KEYS, Given, read_job
 from daskgmm.kernel import COMPONENTS
-from daskgmm.rules import FLAG
+from daskgmm.rules import FLAG, TEXT
 from daskgmm.settings import DATA_OPTIONS, OPTIONS, Option
 
 BY_NAME = {option.name: option for option in OPTIONS}
@@ -181,6 +181,8 @@ def other_value(option: Option) -> Any:
         return next(word for word in option.rule.words if word != option.default)
     if option.rule is FLAG:
         return not option.default
+    if option.rule is TEXT:
+        return "another"
     return 1e-3 if isinstance(option.default, str | float) else option.default + 1
 
 

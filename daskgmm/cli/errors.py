@@ -112,7 +112,7 @@ def _interruption(way_on: str | None) -> click.ClickException:
 
 
 def way_on(options: Mapping[str, Any]) -> str | None:
-    """How a command goes on, whenever it is interrupted: before its first checkpoint, it begins."""
+    """Instruction to resume a command that was interrupted; None if it would start anew."""
     if "job_file" in options:
         return "run the same command again to go on"
     if options.get("checkpoint") is not None:
@@ -121,7 +121,7 @@ def way_on(options: Mapping[str, Any]) -> str | None:
 
 
 class _ResumableException(click.ClickException):
-    """An end that is none: EX_TEMPFAIL of sysexits.h, at which batch systems try again."""
+    """Unfinished but resumable: exits with EX_TEMPFAIL, on which batch systems try again."""
 
     exit_code = 75
 
@@ -163,7 +163,7 @@ def _failed(error: click.ClickException) -> Failed:
 
 
 def _crashed(error: Exception) -> Failed:
-    """Of an error that nobody foresaw: where it happened is what helps then."""
+    """Event for an unforeseen error, with its traceback."""
     text = f"{type(error).__name__}: {on_one_line(error)}"
     return Failed(text, 1, traceback=redacted("".join(traceback.format_exception(error))))
 

@@ -1,4 +1,4 @@
-"""Options that commands share, and what follows from them."""
+"""Options that several commands share, and the decorators that apply them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _log_format = click.option(
     show_default=True,
     envvar=LOG_FORMAT_VARIABLE,
     show_envvar=True,
-    help="Of the lines on standard error, errors included.",
+    help="Format of the lines on standard error, errors included.",
 )
 _log_file = click.option(
     "--log", "log_file", metavar="FILE", help="Append those lines to a local file, too."
@@ -60,10 +60,17 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON 
 
 
 def command(function: Command, *, has_log: bool = True) -> Command:
-    """Common to all commands: report errors; print the result as text or as JSON.
+    """Decorate a command: report its errors, and print its result as text or as JSON.
 
-    ``has_log`` is whether a log is opened before anything else is done. Outermost but for
-    click's own, so that opening the data is reported, too.
+    Apply it outside all decorators but click's own, so that errors of opening the data are
+    reported as well.
+
+    Parameters
+    ----------
+    function : callable
+        Returns the result, a mapping, and its text.
+    has_log : bool
+        Whether a log is opened before anything else is done.
     """
 
     @functools.wraps(function)
@@ -85,14 +92,14 @@ def command(function: Command, *, has_log: bool = True) -> Command:
 
 
 def _with_options(function: Command, *options: Command) -> Command:
-    """With options or arguments, in the order of help."""
+    """The function with options or arguments of click, in the order that help shows."""
     for decorate in reversed(options):
         function = decorate(function)
     return function
 
 
 def _read_by(rule: Rule) -> Callable[[click.Context, click.Parameter, str | None], Any]:
-    """A callback of click that reads a text as a rule does."""
+    """Callback of click that reads a text by a rule."""
 
     def read(_: click.Context, parameter: click.Parameter, text: str | None) -> Any:
         if text is None:
@@ -117,7 +124,7 @@ def option_of(option: Option) -> Command:
         )
     if option.default_of_commands is not None:
         default = option.default_of_commands
-    # click takes a default of None for a value, which is then not missing.
+    # For click a default of None is a value, so that a required option would never be missing.
     given_or: dict[str, Any] = {"required": True} if rule.required else {"default": default}
     return click.option(
         *names,
@@ -131,7 +138,7 @@ def option_of(option: Option) -> Command:
 
 
 def with_settings(name: str) -> Callable[[Command], Command]:
-    """The options of fit and weights that the command of this name has, called as in Python."""
+    """Decorator that adds the options of the settings that the command ``name`` has."""
     options = [option_of(option) for option in (*OPTIONS, WEIGHTS) if name in option.commands]
     return lambda function: _with_options(function, *options)
 
@@ -171,7 +178,7 @@ def with_source(function: Command) -> Command:
 def on_cluster(
     cluster: str | None, dashboard: bool, performance_report: str | None
 ) -> Iterator[None]:
-    """Have tasks run where they should, and show how far they are."""
+    """Run the block's tasks on the cluster asked for, and show their progress."""
     execution.check_report_path(performance_report, cluster)
     with (
         clusters.open_cluster(cluster) as client,
@@ -201,7 +208,7 @@ def _tell_dashboard(client: Any) -> None:
 
 
 def with_passes(function: Command) -> Command:
-    """Run a function that reads all rows on the cluster asked for, and show how far it is."""
+    """Decorate a command that reads all rows: open them, on the cluster asked for."""
     opened = with_source(function)
 
     @functools.wraps(opened)
@@ -230,7 +237,7 @@ model_option = click.option(
 
 
 def numbers(_: click.Context, parameter: click.Parameter, value: str) -> list[int]:
-    """``2:12`` with both ends, or ``2,4,8``."""
+    """Numbers from a text such as ``2:12``, which includes both ends, or ``2,4,8``."""
     found: list[int] = []
     for part in value.split(","):
         ends = part.split(":")
@@ -244,6 +251,6 @@ def numbers(_: click.Context, parameter: click.Parameter, value: str) -> list[in
 
 
 def families(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
-    """``full,diag``."""
+    """Covariance families from a text such as ``full,diag``."""
     read = _read_by(option_named("covariance_type").rule)
     return [read(context, parameter, name.strip()) for name in value.split(",")]

@@ -1,4 +1,4 @@
-"""Choosing: fits of several problems on the same passes, of which the best by a criterion counts.
+"""Choosing: fits of several problems on the same passes, and the best of them by a criterion.
 
 Candidates are fitted on a part of the scan's sample, and those that can still win by the
 criterion on all of it; one pass evaluates all, and those that even then can win go on from it
@@ -31,9 +31,9 @@ from daskgmm.telling import Message
 __all__ = ["Chooser", "Start", "Trial"]
 
 _ERRORS = 3.0
-"""Standard errors, of differences row by row, that are chance."""
+"""Standard errors of the row-by-row difference within which two candidates count as equal."""
 _THINNING = 4
-"""Of the sample, for the first fits."""
+"""The first fits use every fourth row of the sample."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +46,18 @@ class Start:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name in messages, such as ``"3 full"``."""
         return f"{self.problem.n_components} {self.problem.kind}"
 
     def precedes(self, other: Problem) -> bool:
-        """Whether another problem is of one component more."""
+        """Whether the other problem asks for one component more of the same kind."""
         own = (self.problem.kind, self.problem.n_components + 1)
         return own == (other.kind, other.n_components)
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A candidate, and what was found of it on all rows.
+    """A candidate with its score on all rows.
 
     Attributes
     ----------
@@ -65,8 +65,9 @@ class Trial:
     held_out : HeldOut
     entry : Entry
     can_win : bool
+        Whether the candidate goes on to a fit to all rows.
     course : Course or None
-        Of the fit to all rows, if it came to an end.
+        The fit to all rows; None unless it came to an end.
     """
 
     start: Start
@@ -77,11 +78,11 @@ class Trial:
 
     @property
     def has_collapsed(self) -> bool:
-        """Whether it went on, and did not arrive."""
+        """Whether the fit to all rows began and a covariance became singular."""
         return self.can_win and self.course is None
 
     def ended(self, course: Course, scan: Scan) -> Trial:
-        """With its fit to all rows, unless the last step collapsed."""
+        """The trial with its fit to all rows; unchanged if the last step collapsed."""
         try:
             score = score_of(scan, course.kept, course.log_likelihood)
         except SingularComponentError:
@@ -91,7 +92,7 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Chooser:
-    """What all candidates share.
+    """Fits candidates on shared passes and rules out those that cannot win.
 
     Attributes
     ----------
@@ -100,7 +101,7 @@ class Chooser:
     criterion : str
         A key of :data:`~daskgmm.em.criteria.CRITERIA`.
     seed : int
-        Decides folds.
+        Seed of the hash that assigns rows to folds.
     tell : callable
     fewest_in_part : int
         Rows that a part of the sample must have for the first fits to be made on it.
@@ -114,12 +115,14 @@ class Chooser:
     fewest_in_part: int = 20_000
 
     def starts(self, problems: Sequence[Problem], rng: np.random.RandomState) -> list[Start]:
-        """Fits to the sample; to a part of it only, where that shows that they cannot win.
+        """Fit each problem to the sample.
+
+        Where the sample is large, a fit to a part of it first rules out those that cannot win.
 
         Raises
         ------
         SingularComponentError
-            If none of them can be fitted; one that cannot is left out.
+            If no problem can be fitted; a single one that fails is left out.
         """
         first, scan = problems[0], self.scan
         part = replace(scan, sample=scan.sample.thinned(_THINNING))
@@ -141,14 +144,21 @@ class Chooser:
         ]
 
     def fitted(self, starts: Sequence[Start]) -> tuple[list[Trial], int]:
-        """Evaluate all on one pass, fit those that can win to the end; and the passes taken.
+        """Evaluate all candidates on one pass, then fit those that can win to the end.
 
-        Those that collapse are left out; where all that could win do, the others are fitted.
+        Candidates that collapse are left out. If all that could win collapse, the others are
+        fitted.
+
+        Returns
+        -------
+        trials : list of Trial
+        n_passes : int
+            Passes over all rows.
 
         Raises
         ------
         SingularComponentError
-            If all collapse.
+            If every candidate collapses.
         """
         n_passes = 0
         while True:
@@ -212,7 +222,7 @@ class Chooser:
         return list(trials.values()), race.n_passes
 
     def evaluated(self, starts: Sequence[Start], found: Iterable[Statistics]) -> list[Trial]:
-        """What the first pass says of the fits to the sample, and what rows held out do."""
+        """Score the fits to the sample by the first pass over all rows and by held-out rows."""
         scan, trials = self.scan, list[Trial]()
         for start, statistics in zip(starts, found, strict=True):
             of_all = statistics.log_likelihood_per_row
@@ -236,7 +246,7 @@ class Chooser:
         return trials
 
     def _can_win_by_part(self, starts: Sequence[Start], part: Scan) -> list[bool]:
-        """Which fits to a part of the sample can win, by the rows of the sample it has not."""
+        """Which fits to a part of the sample can win, judged on the sample's other rows."""
         scan = self.scan
         is_held_out = np.arange(len(scan.sample)) % _THINNING != 0
         sample = scan.sample.take(is_held_out)
@@ -256,30 +266,31 @@ class Chooser:
         law = GapLaw(
             scan.weight,
             shortfall=1 / part.sample.total_weight + 1 / scan.weight,
-            # Held out in the end is a fit to the sample, S: 1 / n - 1 / S of about 1 / n.
+            # The final held-out score is that of a fit to the whole sample of S rows, so that it
+            # gains 1 / n - 1 / S of the shortfall, which is about 1 / n.
             seen_held_out=1.0 - 1.0 / _THINNING,
         )
         return law.which_can_win(entries, self.criterion, by_chance)
 
     def can_win_by_all_rows(self, entries: Sequence[Entry]) -> list[bool]:
-        """Which fits to the sample can win, by all rows."""
+        """Which fits to the sample can win, judged on all rows."""
         n = self.scan.sample.total_weight
 
         def left_by_climb(i: int, leader: int) -> float:
-            # Of the held-out score, which is final, nothing is left to gain.
+            # The held-out score is final: more passes do not change it.
             is_final = self.criterion == "held-out"
             return 0.0 if is_final else statistical_tol(entries[i].n_parameters, n)
 
         law = GapLaw(
             self.scan.weight,
             shortfall=1 / n - 1 / self.scan.weight,
-            seen_held_out=0.0,  # it is final: of the fit to the sample
+            seen_held_out=0.0,  # the score of the fit to the sample is final
         )
         return law.which_can_win(entries, self.criterion, left_by_climb)
 
     @property
     def value(self) -> Callable[[Entry], float]:
-        """What is made as small as possible."""
+        """The criterion as a function of an entry; lower is better."""
         return CRITERIA[self.criterion]
 
     def _say(self, message: str) -> None:
@@ -291,14 +302,14 @@ class Chooser:
 
 @dataclass(eq=False)
 class _Contest:
-    """Evaluates all candidates on the first pass; those that cannot win any more drop out."""
+    """Contest that evaluates candidates on the first pass and drops those that cannot win."""
 
     chooser: Chooser
     starts: Sequence[Start]
     trials: dict[int, Trial] = field(default_factory=dict)
 
     def narrowed(self, race: Race, reading: Reading) -> set[int] | None:
-        """Evaluate all by what the first pass has found, and say which can win."""
+        """Numbers of the candidates that can win, after the first pass; None after later ones."""
         if race.n_passes > 1:
             return None
         chooser = self.chooser
@@ -311,7 +322,7 @@ class _Contest:
             lead = min(chooser.value(entry) for entry in entries)
             by_all_rows = chooser.can_win_by_all_rows(entries)
             can_win = {n for n, yes in zip(running, by_all_rows, strict=True) if yes}
-            # One that a part of the sample ruled out, and all rows put ahead of the others.
+            # A candidate that a part of the sample ruled out may lead on all rows.
             can_win |= {n for n, t in enumerate(trials) if chooser.value(t.entry) < lead}
             trials = [replace(t, can_win=n in can_win) for n, t in enumerate(trials)]
         self.trials = dict(zip(found, trials, strict=True))
@@ -321,7 +332,7 @@ class _Contest:
         return set(chosen)
 
     def between(self, race: Race) -> None:
-        """Drop those that cannot win, by what they have found and expect to gain."""
+        """Drop candidates that cannot win even with the gain that they still expect."""
         value, weight = self.chooser.value, self.chooser.scan.weight
         now, at_best = {}, {}
         for number, course in race.courses.items():
@@ -347,7 +358,10 @@ def _names(starts: Sequence[Start]) -> str:
 
 
 def _grown(last: Start, problem: Problem, sample: Climber) -> list[Mixture]:
-    """The last candidate's fit with one component more, if that is what the next one asks for."""
+    """The last fit with one component divided, as a start for the problem of one component more.
+
+    Empty if the problem is another, or no component can be divided.
+    """
     if not problem.progressive or not last.precedes(problem) or not can_exchange(problem.kind):
         return []
     with single_thread():
@@ -356,9 +370,10 @@ def _grown(last: Start, problem: Problem, sample: Climber) -> list[Mixture]:
 
 
 def _after_mergers(starts: Sequence[Start], sample: Climber) -> list[Start]:
-    """From the most components down: what the next more become by a merger, where that is better.
+    """Replace each start by the next larger one after a merger, where that fits better.
 
-    One too many can hold what starts of the right number have missed.
+    Works from the most components down: a fit with one component too many can hold a component
+    that every start with the right number has missed.
     """
     better = list(starts)
     for at in range(len(better) - 2, -1, -1):

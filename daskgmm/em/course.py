@@ -17,17 +17,17 @@ __all__ = ["Course"]
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """One candidate, and how far it has come: all that its fit needs to go on exactly.
+    """State of one candidate between two passes: all that its fit needs to go on exactly.
 
     Attributes
     ----------
     mixture : Mixture
-        Where the next pass is made.
+        Parameters of the next pass.
     kept : Mixture
         The result, if no more passes are made: the M-step of the last accepted pass, as in
         scikit-learn, one step beyond ``log_likelihood``.
     state : dataclass
-        Of the stepper; see :class:`~daskgmm.em.steppers.Stepper`.
+        State of the stepper; see :class:`~daskgmm.em.steppers.Stepper`.
     tol : float
         What the stop rule compares with.
     history : tuple of Iteration
@@ -35,14 +35,14 @@ class Course:
     stop_reason : str
         The name of the stop rule that held, or ``"max_iter"`` as long as none does.
     is_active : bool
-        Whether it needs more passes: False where it has stopped or was dropped.
+        Whether the candidate needs more passes: False where it has stopped or was dropped.
     neighbours_at : Mixture or None
-        From which neighbourhoods were chosen last, if rows are compared with few components.
+        Mixture from which neighbourhoods were chosen last; None unless the E-step is truncated.
     n_branched : int
-        Iterations of ``history`` that are of another candidate, from which this one branched
-        off: it is kept only if its own first pass finds a higher log-likelihood.
+        Leading iterations of ``history`` that belong to the candidate from which this one
+        branched off. This one is kept only if its first pass finds a higher log-likelihood.
     rare : tuple of RareComponent
-        What it was given then.
+        Components that this candidate was given when it branched off.
     """
 
     mixture: Mixture
@@ -58,19 +58,19 @@ class Course:
 
     @classmethod
     def begun(cls, start: Mixture, stepper: AnyStepper, tol: float) -> Self:
-        """Before its first pass."""
+        """Course of a candidate before its first pass."""
         return cls(start, start, stepper.init(start), tol)
 
     def branch(
         self, start: Mixture, stepper: AnyStepper, rare: tuple[RareComponent, ...] = ()
     ) -> Self:
-        """Another candidate, which has this one's past and goes on from elsewhere."""
+        """Course of another candidate that shares this history and goes on from ``start``."""
         begun = type(self).begun(start, stepper, self.tol)
         return replace(begun, history=self.history, n_branched=len(self.history), rare=rare)
 
     @property
     def log_likelihood(self) -> float:
-        """Per row, in nats, at the last pass that was accepted; -inf before the first."""
+        """Log-likelihood per row, in nats, at the last accepted pass; -inf before the first."""
         return next((i.log_likelihood for i in reversed(self.history) if i.accepted), -np.inf)
 
     @property
@@ -80,7 +80,7 @@ class Course:
 
     @property
     def reach(self) -> float:
-        """Log-likelihood per row where it will end, by its own estimate."""
+        """Log-likelihood per row, in nats, that the fit expects to reach in the end."""
         return self.log_likelihood + self.history[-1].remaining_gain
 
     @property

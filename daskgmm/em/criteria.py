@@ -1,7 +1,7 @@
-"""Criteria: what is known of candidates, and which of them may still be the best.
+"""Criteria: scores of candidates, and which candidates may still become the best.
 
-A fit to some rows lies below one to all of them by what the gap law says of its free
-parameters; what a candidate may gain by it decides whether to go on with it.
+On all rows, a fit to n of them lies below a fit to all by an amount that its free parameters
+decide (see :class:`GapLaw`). A candidate goes on only if that gain could bring it ahead.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from daskgmm.kernel import Block, Float64Array, Mixture, responsibilities
 __all__ = ["CRITERIA", "Entry", "GapLaw", "log_decided", "score_of"]
 
 _MARGIN = 1.5
-"""Times the gap law that a fit to all rows may gain on a fit to some, where no model is true."""
+"""Factor on the gap law's gain: the law holds if the model is true, which none is."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of one candidate; criteria in nats times two, lower is better.
+    """Scores of one candidate; criteria are in nats times two and lower is better.
 
     Attributes
     ----------
     n_components, covariance_type, n_parameters
-        Of the candidate.
+        Description of the candidate.
     log_likelihood_per_row : float
         Over all rows, in nats.
     bic, aic, icl : float
-        ``icl`` takes how decided assignments are from the sample.
+        Criteria over all rows; the assignment term of ``icl`` is estimated from the sample.
     held_out_log_likelihood_per_row, held_out_standard_error : float
-        Of rows that it was not fitted to, which are decided by their hash: those outside the
-        sample, under the candidate as fitted to the sample; where the sample is all rows, of
-        folds, each under a fit to the others.
+        Log-likelihood per held-out row, and its standard error. Held out are the rows outside
+        the sample, under the fit to the sample; where the sample is all rows, each fold under a
+        fit to the other folds. The hash of its index decides where a row belongs.
     held_out_gain_per_row, held_out_gain_standard_error : float or None
-        Over the next fewer components of the family, of the same rows one by one; None for
-        the fewest.
+        Gain over the candidate before it in the family, from differences row by row; None for
+        the family's first candidate.
     refined : bool
-        Whether it was fitted to all rows. Of the others ``log_likelihood_per_row`` is that of
-        where they began, a fit to the sample or to a part of it: they could not win.
+        Whether the candidate was fitted to all rows. Otherwise ``log_likelihood_per_row`` is
+        that of its fit to the sample, or to a part of it: the candidate could not win.
     """
 
     n_components: int
@@ -62,7 +62,7 @@ class Entry:
 
     @classmethod
     def of(cls, mixture: Mixture, score: Score, held_out: float) -> Self:
-        """Of a mixture that was not fitted to all rows yet."""
+        """Entry of a mixture that is not fitted to all rows yet."""
         return cls(
             n_components=mixture.n_components,
             covariance_type=mixture.kind,
@@ -79,7 +79,7 @@ class Entry:
         )
 
     def fitted(self, score: Score) -> Self:
-        """With what the fit to all rows came to."""
+        """The entry with the score of the fit to all rows."""
         return replace(
             self,
             log_likelihood_per_row=score.log_likelihood_per_row,
@@ -90,7 +90,7 @@ class Entry:
         )
 
     def gained(self, weight: float, gain: float) -> Self:
-        """With the criteria as if the log-likelihood per row were higher by a gain."""
+        """The entry with its criteria at a log-likelihood per row that is higher by ``gain``."""
         shift = 2.0 * weight * gain
         return replace(self, bic=self.bic - shift, aic=self.aic - shift, icl=self.icl - shift)
 
@@ -101,26 +101,26 @@ CRITERIA: dict[str, Callable[[Entry], float]] = {
     "icl": lambda entry: entry.icl,
     "held-out": lambda entry: -entry.held_out_log_likelihood_per_row,
 }
-"""What is made as small as possible."""
+"""Criteria by name, each as a function of an entry that is to be minimised."""
 
 
 @dataclass(frozen=True)
 class GapLaw:
-    """What fits to some rows may gain by one to all rows.
+    """Upper estimate of the gain of candidates fitted to n rows when they are fitted to all N.
 
-    Parameters that the leader has, too, gain the same for both, so that only the others count:
-    of its kind those beyond its number, of another kind all.
+    Each free parameter gains about half the ``shortfall``. Parameters that a candidate shares
+    with the leader gain the same for both, so only the others count: those beyond the leader's
+    number for the same kind of components, all of them for another kind.
 
     Attributes
     ----------
     weight : float
         N, the sum of the weights of all rows.
     shortfall : float
-        What the gap law multiplies by p / 2: how far in nats per row a fit to n rows is below
-        one to all N. ``1 / n - 1 / N`` where all rows measure it, ``1 / n + 1 / N`` where rows do
-        that it was not fitted to.
+        Twice the gain per parameter, in nats per row: ``1 / n - 1 / N`` for a log-likelihood
+        that was measured on all rows, ``1 / n + 1 / N`` for one on held-out rows.
     seen_held_out : float
-        Share of it that the held-out score gains in the end.
+        Share of the gain that the held-out score sees in the end.
     """
 
     weight: float
@@ -135,11 +135,11 @@ class GapLaw:
         Parameters
         ----------
         entries : sequence of Entry
-            As fitted to some rows.
+            Entries of the fits to n rows.
         criterion : str
         slack : callable
-            What a candidate may be better by per row, beside the leader, for other reasons; given
-            where the two are in ``entries``.
+            ``slack(i, leader)`` is what candidate i may gain per row for other reasons, in nats;
+            both arguments are indices into ``entries``.
         """
         value = CRITERIA[criterion]
         now = np.array([value(entry) for entry in entries])
@@ -161,7 +161,7 @@ class GapLaw:
 
 
 def score_of(scan: Scan, mixture: Mixture, per_row: float) -> Score:
-    """Of a log-likelihood per row of all rows, and what the sample tells of assignments."""
+    """Score of a mixture from its log-likelihood per row; assignments are judged on the sample."""
     n = scan.weight
     decided = weighted.mean(log_decided(scan.sample, mixture), scan.sample.weight)
     return Score(scan.n_rows, n, n * per_row, n * decided, mixture.n_parameters)

@@ -1,4 +1,4 @@
-"""Evaluate: what a fitted mixture says of rows, row by row or in all.
+"""Evaluate: labels, densities and scores of rows under a fitted mixture.
 
 Every function here refuses NaN and infinity, naming the place: a label of a row
 that has no density would be silent damage.
@@ -31,8 +31,8 @@ __all__ = ["Score", "label_rows", "log_densities", "probabilities", "score_rows"
 class Score:
     """Log-likelihood of rows and the criteria that follow from it. Additive.
 
-    Criteria are in nats times two and lower is better. Their number of rows is the sum of the
-    weights: what they mean by it holds where a weight says how often a row was seen.
+    Criteria are in nats times two and lower is better. They take the sum of the weights for the
+    number of rows, which is right where a weight says how often a row was seen.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Fit: the scan, starts, the race, its result. The one path of every fit to all rows."""
+"""Fit: the scan, the starts and the race, which every fit to all rows goes through."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ __all__ = [
 ]
 
 _FEWEST_TO_TRUNCATE = 200
-"""Components; comparing rows with all of fewer costs not much more than choosing."""
+"""Fewest components for a truncated E-step: with fewer, the search costs what it saves."""
 
 _RIVAL = "random_from_data"
-"""Makes every second of the starts that compete: k-means sees only the widest components."""
+"""Initialiser of every second start that competes: k-means only finds the widest components."""
 
 Tell = Callable[[Event], None]
-"""Told of all that happens while a fit goes on."""
+"""Called with each event of a fit."""
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What is to be fitted, and how: plain values, as checked as can be before rows are read.
+    """The mixture to fit and the options of its fit, checked as far as no rows are needed.
 
     Attributes
     ----------
     n_components : int
     kind : str
-        Of components.
+        Kind of the components, a key of :data:`daskgmm.kernel.COMPONENTS`.
     prior : Prior
     tol : float or "auto"
         What the stop rule compares with; ``"auto"`` is :func:`statistical_tol`.
@@ -71,18 +71,18 @@ class Problem:
         Whether starts compete on the sample.
     precision : {"auto", "float32", "float64"}
     n_near : int or None
-        With how many components near it a row is compared; None for all.
+        Number of near components that a row is compared with; None for all.
     n_threads : int
-        For work on the sample.
+        Threads for work on the sample.
     given : GivenStart
     last : Mixture or None
-        Of a fit before this one, to start from.
+        Result of the fit before, to start from.
 
     Raises
     ------
     ParameterError
-        If rows are to be compared with few components and there is too little to leave out, or
-        the stepper compares passes; or the stepper cannot work on such components.
+        If a truncated E-step would save nothing or does not suit the stepper, or if the stepper
+        cannot work on components of this kind.
     """
 
     n_components: int
@@ -119,7 +119,7 @@ class Problem:
 
     @property
     def _stepper_class(self) -> type[Offered[Any]]:
-        # Whoever gives the whole start, or wants no sample fitted, gets EM as anywhere else.
+        # A start that is given whole, and progressive=False, get plain EM as in scikit-learn.
         return stepper_class(
             self.stepper,
             self.kind,
@@ -129,58 +129,58 @@ class Problem:
 
     @property
     def may_move_components(self) -> bool:
-        """Whether one may be taken to where one is missing: not one that the user placed."""
+        """Whether merge-and-split moves are allowed: not if the user placed the components."""
         is_free = self.given.means is None and self.last is None
         return self.progressive and is_free and can_exchange(self.kind)
 
     def tol_on(self, rows: Rows) -> float:
-        """What the stop rule compares with."""
+        """The tolerance of the stop rule on these rows, in the rule's units."""
         if self.tol != AUTO:
             return float(self.tol)
         p = count_parameters(self.kind, self.n_components, rows.n_features)
         return statistical_tol(p, rows.total_weight)
 
     def stepper_on(self, scan: Scan) -> AnyStepper:
-        """How parameters follow from a pass."""
+        """The stepper, made with the scan's sample."""
         made: AnyStepper = self._stepper_class.of(Needs(self.prior, scan.sample, self.n_threads))
         return made
 
 
 class Keeper(Protocol):
-    """Keeps how far a fit has come, so that it can go on after an interruption."""
+    """Keeps the state of a fit, so that the fit can go on after an interruption."""
 
     @property
     def courses(self) -> Sequence[Course]:
-        """How far candidates had come; empty before the first pass."""
+        """Kept courses of the candidates; empty before the first pass."""
         ...
 
     @property
     def history(self) -> Sequence[Iteration]:
-        """Of the one that was best."""
+        """Iterations of the best kept candidate."""
         ...
 
     def scan(self, rng: np.random.RandomState) -> Scan | None:
-        """The scan, if it was made; the random numbers then go on from there."""
+        """The kept scan, or None. ``rng`` is set to its state after that scan."""
         ...
 
     def keep_scan(self, scan: Scan, rng: np.random.RandomState) -> None:
-        """Keep the scan, and the random numbers that follow."""
+        """Keep the scan and the state of ``rng``."""
         ...
 
     def keep_pass(self, courses: Sequence[Course]) -> None:
-        """Keep how far candidates have come."""
+        """Keep the candidates' courses after a pass."""
         ...
 
     def finish(self) -> None:
-        """The fit came to its end."""
+        """Note that the fit came to its end."""
         ...
 
 
 class Contest(Protocol):
-    """Decides between passes who goes on."""
+    """Decides between passes which candidates go on."""
 
     def narrowed(self, race: Race, reading: Reading) -> set[int] | None:
-        """The candidates that are to step after a pass; None for all."""
+        """Numbers of the candidates that step after a pass; None for all."""
         ...
 
     def between(self, race: Race) -> None:
@@ -190,7 +190,7 @@ class Contest(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """How a fit ended: its best candidate, and the passes that were made after the scan."""
+    """Result of a fit: the course of its best candidate, and the passes after the scan."""
 
     course: Course
     n_passes: int
@@ -211,13 +211,13 @@ def fit(
     rows : Rows
     problem : Problem
     rng : RandomState
-        Source of all randomness.
+        Source of all random numbers.
     n_sampled : int
-        About how many rows the sample is to hold.
+        Rows that the sample is to hold, about.
     tell : callable
-        Told of what happens, event by event.
+        Called with each event.
     keeper : Keeper, optional
-        Has what was kept of the fit before an interruption, and keeps what is found.
+        Gives back the state kept before an interruption, and keeps the state after each pass.
 
     Raises
     ------
@@ -231,7 +231,7 @@ def fit(
     if not courses:
         starts = starts_of(problem, scan, rng, tell)
         courses = tuple(Course.begun(start, stepper, tol) for start in starts)
-        # Bounds of other neighbourhoods could not tell whether a component is an advance.
+        # Bounds of different neighbourhoods cannot tell whether a new component is better.
         looks = problem.may_move_components and problem.n_near is None
         if looks and may_miss_components(scan, starts[0]):
             watched = RowsWithTail(rows, starts[0])
@@ -269,22 +269,29 @@ def starts_of(
     tell: Tell = lambda event: None,
     known: Sequence[Mixture] = (),
 ) -> list[Mixture]:
-    """Mixtures to run EM over all rows from, on the same passes.
+    """Mixtures from which EM over all rows begins, on the same passes.
 
-    Each round of starts that compete on the sample is told of. With mixtures that are known to
-    be near good ones, which compete as well, half as many starts are made.
+    Parameters
+    ----------
+    problem : Problem
+    scan : Scan
+    rng : RandomState
+    tell : callable
+        Called with an event after each round of starts on the sample.
+    known : sequence of Mixture
+        Mixtures near good optima, which compete as well; half as many starts are then made.
 
     Raises
     ------
     ParameterError
-        If the last fit, to start from, was of another problem.
+        If ``problem.last`` has another kind, number of components or number of features.
     """
     if problem.last is not None:
         return [_of_last_fit(problem, problem.last, scan.sample.n_features)]
     maker = StartMaker(problem.n_components, problem.kind, problem.prior, rng, problem.given)
     if problem.given.complete:
         return [maker.start(scan, problem.init_params)]
-    with single_thread():  # sums of a BLAS of many would depend on how many there are
+    with single_thread():  # sums of a BLAS on several threads depend on their number
         if not problem.progressive:
             return [maker.start(scan, problem.init_params) for _ in range(problem.n_init)]
         ways = dict.fromkeys((problem.init_params, _RIVAL))
@@ -315,7 +322,7 @@ def _of_last_fit(problem: Problem, last: Mixture, n_features: int) -> Mixture:
 
 
 def rules_of(problems: Sequence[Problem], scan: Scan) -> Rules:
-    """The rules of a race of problems that differ in their components only."""
+    """The rules of a race of problems that differ only in kind and number of components."""
     first = problems[0]
     steppers = {problem.kind: problem.stepper_on(scan) for problem in problems}
     return Rules(
@@ -330,7 +337,7 @@ def rules_of(problems: Sequence[Problem], scan: Scan) -> Rules:
 
 def raced(race: Race, contest: Contest, tell: Tell, keeper: Keeper | None = None) -> None:
     """Advance a race to its end, one pass at a time."""
-    with single_thread():  # also between passes: small factorisations are slower on many
+    with single_thread():  # between passes too: more threads slow small factorisations
         while race.is_running:
             reading = race.read()
             race.step(reading, contest.narrowed(race, reading))
@@ -343,7 +350,7 @@ def raced(race: Race, contest: Contest, tell: Tell, keeper: Keeper | None = None
 
 @dataclass(eq=False)
 class _OneFit:
-    """Starts of one problem: those without hope drop out, a rare component may join."""
+    """Contest of the starts of one problem: hopeless ones drop out, a rare component may join."""
 
     prior: Prior
     scan: Scan
@@ -353,10 +360,10 @@ class _OneFit:
     tell: Tell
 
     def narrowed(self, race: Race, reading: Reading) -> None:
-        """All step."""
+        """None: all candidates step."""
 
     def between(self, race: Race) -> None:
-        """Drop the hopeless; after the first pass, let what its tail shows join."""
+        """Drop hopeless candidates; after the first pass, let one with rare components join."""
         race.drop(hopeless(race.courses))
         watched, self.watched = self.watched, None
         if watched is not None and watched.tail is not None and race.may_go_on:

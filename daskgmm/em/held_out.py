@@ -1,9 +1,9 @@
-"""Held out: what mixtures are worth on rows that they were not fitted to.
+"""Held out: log-likelihoods of rows that a mixture was not fitted to.
 
-Where the sample is a part of all rows, the others are held out, and one pass says what they
-are worth. Where it is all of them, they are held out in folds, each from a fit to the rest
-(Stone 1974, Cross-validatory choice and assessment of statistical predictions). The hash of
-its index decides where a row is, so that rows in any order are mixed.
+Where the sample is a part of all rows, the other rows are held out, and one pass over all rows
+gives their log-likelihood. Where the sample is all rows, each fold is held out from a fit to the
+others (Stone 1974, Cross-validatory choice and assessment of statistical predictions). The hash
+of a row's index decides where it belongs, so that the order of rows does not matter.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ N_FOLDS = 5
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Log-likelihood per row of rows held out, and how well it is known.
+    """Log-likelihood per held-out row, and its standard error.
 
     Attributes
     ----------
     per_row : float
         Mean log density, in nats.
     densities : array of shape (n,)
-        Log densities of the sample's rows: how they spread tells the error.
+        Log densities of the sample's rows, whose variance gives the standard error.
     weight_of : array of shape (n,) or None
-        How often each of these rows counts.
+        Weights of these rows; None where each counts once.
     weight : float
-        Sum of the weights of the rows that are held out.
+        Sum of the weights of the held-out rows.
     """
 
     per_row: float
@@ -51,9 +51,10 @@ class HeldOut:
         return self._error_of(self.densities)
 
     def gain_over(self, other: Self) -> tuple[float, float]:
-        """Gain per row over another, of the same rows, and its standard error.
+        """Gain per row over another mixture on the same rows, and its standard error.
 
-        Of differences row by row: it is known far better than what is gained on.
+        Differences row by row spread less than the log densities, so that the gain has a far
+        smaller error than either log-likelihood.
         """
         return self.per_row - other.per_row, self._error_of(self.densities - other.densities)
 
@@ -63,7 +64,7 @@ class HeldOut:
 
     @classmethod
     def outside(cls, scan: Scan, mixture: Mixture, of_all: float) -> Self:
-        """Of all rows but the sample, which a mixture was fitted to.
+        """Held-out rows are those outside the sample that ``mixture`` was fitted to.
 
         Parameters
         ----------
@@ -80,15 +81,15 @@ class HeldOut:
 
     @classmethod
     def in_folds(cls, sample: Climber, mixture: Mixture, seed: int) -> Self:
-        """Of a sample that is all rows, each fold under a fit to the others.
+        """Held-out rows are all rows in folds, each scored under a fit to the other folds.
 
         Parameters
         ----------
         sample : Climber
         mixture : Mixture
-            Fitted to the sample, from where the fits to folds begin; where one fails, it counts.
+            Fit to the sample, from which the fits without a fold start; used where one fails.
         seed : int
-            Decides the folds.
+            Seed of the hash that assigns rows to folds.
         """
         block = sample.rows.block
         fold_of = hash_rows(0, len(block), seed) % np.uint64(N_FOLDS)

@@ -1,7 +1,7 @@
-"""The race: mixtures that are fitted side by side, each pass over the rows made for all of them.
+"""Race: mixtures that are fitted side by side, so that each pass over the rows serves all.
 
-Its caller advances it, one pass at a time, and decides between passes who goes on, who joins,
-and what is kept and told::
+The caller advances the race by one pass at a time. Between passes it decides which candidates
+go on, which join, and what is kept and told::
 
     race = Race(rows, {0: course}, rules)
     while race.is_running:
@@ -31,29 +31,30 @@ __all__ = ["Race", "Reading", "Rules", "run"]
 _LEAST_TOL_OF_FLOAT32 = 1e-7
 """Rounding in float32 moves the log-likelihood per row by some 1e-8 from pass to pass."""
 _LEAST_GAIN_OF_FLOAT32 = 1e-6
-"""Estimated, from which on smaller ``tol`` are approached in float64."""
+"""Estimated remaining gain below which a smaller ``tol`` is approached in float64."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """What all candidates of a race share.
+    """Settings that all candidates of a race share.
 
     Attributes
     ----------
     stepper : Stepper
-        How parameters follow from a pass.
+        Makes the next parameters from the statistics of a pass.
     stop : StopRule
     max_iter : int
         Most passes, at least 1.
     total : Moments, optional
-        Of all rows, from a scan: saves most of a pass where components share a covariance.
+        Moments of all rows, from a scan: they save most of a pass where components share a
+        covariance.
     precision : {"auto", "float32", "float64"}
-        Of the arithmetic on single rows; sums are float64. ``"auto"`` works on float32
-        rows in float32, in half the time, to 1e-5, relative; where ``tol`` is below 1e-7,
-        until an estimated 1e-6 is left to gain. Mixtures that would lose more are worked on
-        in float64 in any case.
+        Precision of the arithmetic on single rows; sums are float64. ``"auto"`` works on float32
+        rows in float32, in half the time, to a relative 1e-5; if ``tol`` is below 1e-7, only
+        until the estimated remaining gain is 1e-6. Mixtures that would lose more digits are
+        worked on in float64 in any case.
     n_near : int, optional
-        Compare each row with so many components near it alone. Log-likelihoods are then
+        Compare each row with this number of components near it alone. Log-likelihoods are then
         lower bounds; see :mod:`daskgmm.kernel.truncated`.
     """
 
@@ -67,7 +68,7 @@ class Rules:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What one pass found of every candidate that is under way, by its number."""
+    """Statistics of one pass for every active candidate, by its number, and the pass's seconds."""
 
     statistics: Mapping[int, Statistics]
     seconds: float
@@ -75,7 +76,7 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class _Several:
-    """What passes over the same rows find of several mixtures. Additive."""
+    """Partial statistics of several mixtures over the same rows. Additive."""
 
     terms: tuple[Any, ...]
 
@@ -95,17 +96,17 @@ class Race:
     ----------
     rows : Rows
     courses : mapping of int to Course
-        By the candidate's number, which it keeps. Fits that were interrupted go on from theirs.
+        Candidates by number. A fit that was interrupted goes on from its kept course.
     rules : Rules
 
     Attributes
     ----------
     courses : dict of int to Course
-        Of all that are still in it, also of those that need no more passes.
+        Courses of all candidates still in the race, those that need no more passes included.
     n_passes : int
-        That were made for all of them, those included that were left out since.
+        Passes over all rows so far.
     newest : Iteration or None
-        Of the best candidate of the last pass; None before there is one.
+        Iteration of the last pass's best candidate; None if no candidate made a step.
 
     Raises
     ------
@@ -136,7 +137,7 @@ class Race:
 
     @property
     def leader(self) -> Course:
-        """Of the highest log-likelihood now."""
+        """Course of the candidate with the highest log-likelihood now."""
         return max(self.courses.values(), key=lambda course: course.log_likelihood)
 
     def advance(self) -> None:
@@ -144,12 +145,12 @@ class Race:
         self.step(self.read())
 
     def read(self) -> Reading:
-        """Make one pass over all rows; nobody steps yet, which may cost more than the pass.
+        """Make one pass over all rows. No candidate steps: a step may cost more than the pass.
 
         Raises
         ------
         DamagedDataError
-            If it read other than ``rows.n_rows`` rows.
+            If the pass read another number of rows than ``rows.n_rows``.
         DataError
             If a log-likelihood is not finite.
         """
@@ -168,16 +169,22 @@ class Race:
         return Reading(complete, seconds)
 
     def step(self, reading: Reading, only: Collection[int] | None = None) -> None:
-        """Take a pass in, and step.
+        """Let each candidate step to the parameters of its next pass.
 
-        Left out of the race are those that are not among ``only``, whose covariance became
-        singular, or that branched off and are no higher than before.
+        A candidate leaves the race if it is not among ``only``, if a covariance became singular,
+        or if it branched off and its first pass found no higher log-likelihood.
+
+        Parameters
+        ----------
+        reading : Reading
+        only : collection of int, optional
+            Numbers of the candidates that stay; by default all.
 
         Raises
         ------
         SingularComponentError
-            If a covariance stops being positive definite: which, and at which pass. Of
-            several candidates, if that happens to the last one.
+            If a covariance of the last remaining candidate became singular; the message gives
+            component and pass.
         """
         singular: SingularComponentError | None = None
         stepped: list[Course] = []
@@ -200,12 +207,12 @@ class Race:
         self.newest = max(stepped, key=lambda c: c.best).history[-1] if stepped else None
 
     def drop(self, numbers: Collection[int]) -> None:
-        """Make no more passes for some; how far they came stays."""
+        """Make no more passes for some candidates; their courses stay in the race."""
         for number in numbers:
             self.courses[number] = replace(self.courses[number], is_active=False)
 
     def join(self, course: Course) -> None:
-        """Let one more join, from the next pass on, unless none is left."""
+        """Let one more candidate join from the next pass on, unless no pass is left."""
         if self.may_go_on:
             with single_thread():
                 self._enter(1 + max(self.courses, default=-1), course)
@@ -217,7 +224,7 @@ class Race:
         self.courses[number] = course
 
     def _pass(self, number: int, course: Course) -> Pass:
-        """What the next one is to find of a candidate."""
+        """The next pass of a candidate."""
         return Pass(
             course.mixture,
             _precision(course, self._rules.precision),
@@ -266,7 +273,7 @@ def run(
 
 
 def _precision(course: Course, given: Precision) -> Precision:
-    """Float32 only as long as its rounding is small beside what is sought."""
+    """Precision of the next pass: float32 only while its rounding is small beside ``tol``."""
     if given != "auto" or course.tol >= _LEAST_TOL_OF_FLOAT32:
         return given
     is_near = any(i.remaining_gain <= _LEAST_GAIN_OF_FLOAT32 for i in course.history)
@@ -274,7 +281,7 @@ def _precision(course: Course, given: Precision) -> Precision:
 
 
 def _stepped(course: Course, statistics: Statistics, seconds: float, rules: Rules) -> Course | None:
-    """After a pass and a step; None if it branched off and is no higher than before."""
+    """Course after a pass and a step; None if it branched off and is no higher than before."""
     n_iter = len(course.history) + 1
     step = rules.stepper.step(course.state, course.mixture, statistics, course.tol)
     _check_factors(step.mixture, n_iter, statistics)
@@ -298,7 +305,7 @@ def _stepped(course: Course, statistics: Statistics, seconds: float, rules: Rule
     )
     history = (*course.history, iteration)
     has_stopped = rules.stop.holds(history, course.tol)
-    # Before passes 2, 3, 5, 9, ... the bound may fall for it; between them it cannot.
+    # New neighbourhoods, before passes 2, 3, 5, 9, ..., can lower the bound; EM between cannot.
     anew = rules.n_near is not None and not has_stopped and n_iter.bit_count() == 1
     return replace(
         course,
@@ -329,7 +336,7 @@ def _check_pass(statistics: Statistics, n_rows: int, n_pass: int) -> None:
 def _check_factors(mixture: Mixture, n_pass: int, statistics: Statistics | None) -> None:
     """Fail on the driver, before a pass is spent on parameters that have no density."""
     try:
-        mixture.check()  # factored once, here, and kept
+        mixture.check()  # the factors are kept, so that the pass does not compute them anew
     except SingularComponentError as error:
         when = "at the start" if statistics is None else f"after pass {n_pass}"
         held = ""

@@ -35,11 +35,11 @@ __all__ = [
 
 _GRAIN_ROWS, _GRAIN_BYTES = 1 << 16, 1 << 21
 _GRAINS_OF_SAMPLE = 4
-"""For one of stored rows: a sample is only a few of those, which no two threads could share."""
+"""Grains of a sample for each of stored rows: a sample has too few of those for many threads."""
 
 
 class Additive(Protocol):
-    """Anything with a sum: statistics, a scan."""
+    """A value that a pass can sum, such as statistics or a scan."""
 
     def __add__(self, other: Self, /) -> Self: ...
 
@@ -54,11 +54,11 @@ class Source(Protocol):
     """
 
     name: str
-    """What messages call it; secrets in URLs are removed."""
+    """Name in messages; secrets in URLs are removed."""
     shape: tuple[int, int]
     """``(n_rows, n_features)``."""
     dtype: np.dtype[Any]
-    """As stored: boolean, integer or floating."""
+    """Dtype of the stored values: boolean, integer or floating."""
     unit_rows: int
     """Rows that are decoded together (of a chunk or a shard); reads should align to it."""
     unit_overhead: int
@@ -107,15 +107,16 @@ class Rows(Protocol):
     ) -> Any:
         """Array of ``function(block, *args)``, a row of the result for each row.
 
-        What is asked of single rows does not depend on how often they count: blocks come
-        without weights.
+        Blocks come without weights: the result for a row does not depend on its weight.
 
         Parameters
         ----------
         function : callable
-            Returns shape (rows of the block,), or (rows, columns) where that is given.
+            Returns shape (rows of the block,), or (rows of the block, columns).
         dtype : dtype
+            Dtype of the result.
         columns : int or None
+            Second dimension of the result; None for one value for each row.
 
         Returns
         -------
@@ -125,7 +126,7 @@ class Rows(Protocol):
 
 
 def grain_rows(n_features: int, unit_rows: int = 1) -> int:
-    """Rows of a grain: of the data's shape and chunks alone, so that bits depend on nothing else.
+    """Rows of a grain, from the data's shape and chunks alone, so that bits depend on nothing else.
 
     The least power of two of ``unit_rows`` that reaches 65,536 rows, or 2 MiB of
     float64: enough that a term of the sum costs nothing beside its rows.
@@ -153,7 +154,7 @@ def tree_sum(terms: Iterable[T]) -> T:
 
 
 def _tree_sum_of_runs(runs: Iterable[tuple[int, T]]) -> T:
-    """As :func:`tree_sum`, of ``(level, tree_sum of 2 ** level terms)``, levels not rising."""
+    """Sum as :func:`tree_sum` from ``(level, sum of 2 ** level terms)``, levels not rising."""
     # A binary counter: stack[i] holds the sum of 2 ** level terms, levels falling.
     stack: list[tuple[int, T]] = []
     for run in runs:
@@ -182,9 +183,9 @@ def fold_block(block: Block, grain: int, function: Callable[..., T], args: tuple
 def _guided_runs(n_grains: int, n_threads: int) -> Iterator[tuple[int, int]]:
     """Cut grains into runs of a power of two, ``(level, first grain)``, ever shorter.
 
-    Half of what is left to each thread, rounded down (guided self-scheduling, Polychronopoulos
-    and Kuck 1987): few tasks, since handing one over costs as much as a grain of little
-    arithmetic, and short ones at the end, when threads wait for the last.
+    A run is half of each thread's share of what is left, rounded down (guided self-scheduling,
+    Polychronopoulos and Kuck 1987). That makes few tasks, since handing one over costs as much
+    as a grain of little arithmetic, and short ones at the end, when threads wait for the last.
     """
     first = 0
     while first < n_grains:
@@ -195,9 +196,9 @@ def _guided_runs(n_grains: int, n_threads: int) -> Iterator[tuple[int, int]]:
 
 @cache
 def _pool(n_threads: int, process: int) -> ThreadPoolExecutor:
-    """The threads of a process: to start them anew took a fifth of a fold over a sample.
+    """The process's pool of threads, kept because starting threads took a fifth of a small fold.
 
-    The same for all rows: each thread has memory that it does not give back.
+    All rows share it, because each thread keeps memory that it does not give back.
     """
     return ThreadPoolExecutor(n_threads, thread_name_prefix="rows")
 
@@ -211,6 +212,7 @@ class InMemoryRows:
     grain : int, optional
         Rows of a grain. It decides the bits of a sum; the number of threads does not.
     n_threads : int
+        Threads that a fold runs on.
     weight : ndarray of shape (n_rows,), float64, optional
         How often each row counts.
 

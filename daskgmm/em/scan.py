@@ -24,7 +24,7 @@ _LARGEST = 1e150
 
 @dataclass(frozen=True)
 class NonFinite:
-    """Where values are that cannot be used, NaN, infinite or huge: how many, and the first."""
+    """Number and first place of values that cannot be used: NaN, infinite or beyond 1e150."""
 
     count: int
     row: int
@@ -32,7 +32,7 @@ class NonFinite:
     value: float
 
     def error(self) -> NonFiniteError:
-        """What to raise."""
+        """The exception to raise."""
         if np.isfinite(self.value):
             return NonFiniteError(
                 f"the data contain values beyond {_LARGEST:g} in size, whose squares overflow: "
@@ -47,7 +47,7 @@ class NonFinite:
 
 
 def find_non_finite(block: Block) -> NonFinite | None:
-    """What cannot be used of the rows of a block that count; None if all can."""
+    """Values that cannot be used in a block's rows of weight above 0; None if there are none."""
     x = block.x
     # Extremes carry NaN and infinity, and need no mask of the block.
     if len(x) == 0 or -_LARGEST <= float(x.min()) <= float(x.max()) <= _LARGEST:
@@ -64,14 +64,14 @@ def find_non_finite(block: Block) -> NonFinite | None:
 
 
 def check_finite(block: Block) -> None:
-    """Raise NonFiniteError where a row of a block that counts is not finite."""
+    """Raise NonFiniteError if a row of weight above 0 has a value that cannot be used."""
     if (bad := find_non_finite(block)) is not None:
         raise bad.error()
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """What one pass over all rows finds. Additive, later rows on the right.
+    """Moments, extremes and a uniform sample of all rows. Additive, later rows on the right.
 
     Parameters
     ----------
@@ -80,12 +80,12 @@ class Scan:
     moments : Moments
         Weight, mean and scatter of all rows.
     minimum, maximum : arrays of shape (D,)
-        Extremes of each feature, of rows of weight above 0.
+        Extremes of each feature over rows of weight above 0.
     sample : Block
         The rows of weight above 0 whose hash is below the threshold, in their order among all
         rows, float64, with their weights.
-    non_finite : record or None
-        Set where a value is NaN or infinite; the other fields are then unusable.
+    non_finite : NonFinite or None
+        Set if a value cannot be used; the other fields are then meaningless.
     """
 
     n_rows: int
@@ -112,7 +112,7 @@ class Scan:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the sample holds every row that counts."""
+        """Whether the sample holds every row of weight above 0."""
         return self.sample.total_weight >= self.weight * (1.0 - 1e-9)
 
 
@@ -174,20 +174,20 @@ def scan_rows(
     ----------
     rows : Rows
     n_sampled : int
-        About how many rows the sample is to hold; all if there are not more.
+        Rows that the sample is to hold, about; all rows if there are not more.
     seed : int
-        Of the sample.
+        Seed of the hash that draws the sample.
     tell : callable
-        Told when it is done.
+        Called with :class:`ScanDone` at the end.
 
     Raises
     ------
     NonFiniteError
-        If a value is NaN or infinite: which is the first, and how many.
+        If a value is NaN, infinite or beyond 1e150; names the first place and the number.
     DataError
         If a feature is constant.
     DamagedDataError
-        If other than ``rows.n_rows`` rows came.
+        If the pass read another number of rows than ``rows.n_rows``.
     """
     began = time.perf_counter()
     scan = rows.fold(_scan_block, sample_threshold(rows.n_rows, n_sampled), seed)

@@ -56,18 +56,25 @@ _SHARE_OF_PRECISION, _LARGEST_TOL = 0.1, 1e-3
 
 
 def statistical_tol(n_parameters: int, weight: float) -> float:
-    """A remaining gain per row that is worth no pass: a tenth of ``p / (2 N)``, in nats.
+    """Remaining gain per row that is worth no pass: a tenth of ``p / (2 N)``, in nats.
 
-    The maximum of the likelihood lies about p / (2 N) above that of the truth (Wilks
-    1938): what is gained below tells of these rows and not of where they come from.
-    Never above 1e-3, however few rows there are; ``weight`` is the sum of theirs, N.
+    The maximum of the mean log-likelihood lies about p / (2 N) above its value at the true
+    parameters (Wilks 1938), so that smaller gains fit the noise of these rows. The result is
+    never above 1e-3.
+
+    Parameters
+    ----------
+    n_parameters : int
+        p, free parameters of the mixture.
+    weight : float
+        N, the sum of the weights of all rows.
     """
     return min(_LARGEST_TOL, _SHARE_OF_PRECISION * n_parameters / (2 * weight))
 
 
 @dataclass(frozen=True)
 class StopRule:
-    """When to stop: ``holds(history, tol)``, and what to say then."""
+    """A test ``holds(history, tol)`` for the end of a fit, and its message."""
 
     name: str
     holds: Callable[[History, float], bool]
@@ -102,7 +109,7 @@ STOP_REASONS: dict[str, str] = {
     **{rule.name: rule.message for rule in STOP_RULES.values()},
     MAX_ITER: "max_iter was reached",
 }
-"""Why a fit ended, in words."""
+"""Message for each reason why a fit ended."""
 
 
 def stop_rule_named(name: str) -> StopRule:

@@ -1,4 +1,4 @@
-"""Tail: the worst-fitting rows of all, kept on a pass that is made in any case."""
+"""Tail: the worst-fitting rows of all, collected on a pass that is made in any case."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Tail:
     Parameters
     ----------
     rows : Block
-        m of them, float64, with their weights.
+        The m rows, float64, with their weights.
     log_densities : array of shape (m,)
-        In nats.
+        Log density of each row, in nats.
     indices : array of shape (m,), int64
-        Of the rows among all: of equal densities the first rows are kept, so that the sum
-        does not depend on its order.
+        Index of each row among all rows. Of rows of equal density those of the lowest index are
+        kept, so that a sum of tails does not depend on its order.
     most : int
-        Rows to keep.
+        Most rows that are kept.
     """
 
     rows: Block
@@ -58,7 +58,7 @@ class Tail:
         ).cut()
 
     def cut(self) -> Self:
-        """The worst-fitting of its rows."""
+        """The ``most`` worst-fitting rows of this tail."""
         if len(self.rows) <= self.most:
             return self
         bound = np.partition(self.log_densities, self.most - 1)[self.most - 1]
@@ -68,7 +68,7 @@ class Tail:
         return self._taken(np.append(below, ties))
 
     def in_order(self) -> Self:
-        """Of ascending density."""
+        """The same rows by ascending density."""
         return self._taken(np.lexsort((self.indices, self.log_densities)))
 
     def _taken(self, which: NDArray[np.intp]) -> Self:
@@ -78,14 +78,14 @@ class Tail:
 
     @classmethod
     def of_block(cls, block: Block, mixture: Mixture, most: int) -> Self:
-        """Of the rows of a block that count."""
+        """Tail of a block's rows of weight above 0."""
         indices = block.start + np.arange(len(block), dtype=np.int64)
         if block.weight is not None:
             is_present = block.weight > 0
             block, indices = block.take(is_present), indices[is_present]
         densities = log_density(block.x, mixture)
         kept = np.arange(len(block))
-        if len(block) > most:  # ties of the last one stay, for their indices to decide
+        if len(block) > most:  # rows that tie with the last one stay: their indices decide
             kept = np.flatnonzero(densities <= np.partition(densities, most - 1)[most - 1])
         rows = block.take(kept)
         rows = Block(rows.x.astype(np.float64), weight=rows.weight)
@@ -97,7 +97,7 @@ T = TypeVar("T", bound=Additive)
 
 @dataclass(frozen=True)
 class _WithTail(Generic[T]):
-    """What a fold is for, and the tail. Additive."""
+    """The term that a fold sums, with the tail of the same rows. Additive."""
 
     term: T
     tail: Tail
@@ -123,12 +123,12 @@ class RowsWithTail:
     ----------
     rows : Rows
     mixture : Mixture
-        Under which rows fit well or badly.
+        Mixture by whose density rows are ranked.
 
     Attributes
     ----------
     tail : Tail or None
-        Once there was a fold; in order.
+        Tail of all rows by ascending density; None before the first fold.
     """
 
     def __init__(self, rows: Rows, mixture: Mixture) -> None:

@@ -1,4 +1,4 @@
-"""What is told of a fit, once: events, and the listeners that write them down.
+"""Events: what happens in a fit, and the listeners that write it down.
 
 To add an event, write one class that inherits from :class:`Event` and tell it: text lines, the
 JSON log and the progress bar follow.

@@ -11,7 +11,7 @@ __all__ = ["Failed", "Message", "Underway"]
 
 @dataclass(frozen=True)
 class Underway(Event, name="pass_underway"):
-    """How far a pass is.
+    """Tasks of a pass have ended, and others have not.
 
     Attributes
     ----------

@@ -25,7 +25,7 @@ from daskgmm.telling import Event
 __all__ = ["Meter", "MetricsFile", "Usage"]
 
 _BEGINNING = b'{"fit": '
-"""What each line begins with."""
+"""First fields of each line."""
 
 
 @dataclass(frozen=True)

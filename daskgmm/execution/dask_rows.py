@@ -180,7 +180,7 @@ class DaskRows:
     n_threads : int, optional
         Partitions in flight on the threaded scheduler; all threads by default.
     source : Source, optional
-        Of which the array is, by :func:`array_of_source`; folds read it in pieces.
+        Source of the array, by :func:`array_of_source`; folds read it in pieces.
     reads_at_once : int
         Pieces that a thread has on their way while it works on one.
     weighting : Weighting, optional

@@ -1,4 +1,4 @@
-"""Block: rows in memory, which everything that folds is given."""
+"""Block: rows in memory, the argument of every function that is folded over rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Float64Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Rows in memory, and how often each counts.
+    """Rows in memory and their weights.
 
     Parameters
     ----------
@@ -23,8 +23,8 @@ class Block:
     start : int
         Index of the first row among all rows.
     weight : ndarray of shape (n_rows,), float64, optional
-        How often each row counts: a row of weight 2 is two equal rows, and one of weight 0
-        is absent. Finite and not negative. Every row counts once if it is not given.
+        How often each row counts: a row of weight 2 equals two rows, and one of weight 0 is
+        absent. Finite and not negative. Without it every row counts once.
     """
 
     x: NDArray[Any]
@@ -35,7 +35,7 @@ class Block:
         return len(self.x)
 
     def __getitem__(self, span: slice) -> Self:
-        """Consecutive rows."""
+        """Block of consecutive rows."""
         weight = None if self.weight is None else self.weight[span]
         return replace(self, x=self.x[span], start=self.start + (span.start or 0), weight=weight)
 
@@ -55,7 +55,7 @@ class Block:
         return np.ones(len(self.x)) if self.weight is None else self.weight
 
     def take(self, which: NDArray[Any]) -> Self:
-        """Rows by index or mask. They are no run of rows any more, so that ``start`` is lost."""
+        """Rows by index or mask; ``start`` is 0, since the rows are not consecutive any more."""
         weight = None if self.weight is None else self.weight[which]
         return replace(self, x=self.x[which], start=0, weight=weight)
 
@@ -65,12 +65,12 @@ class Block:
         return replace(self, x=np.ascontiguousarray(self.x[::step]), start=0, weight=weight)
 
     def followed_by(self, other: Self) -> Self:
-        """The rows of both, weighted if the first are."""
+        """The rows of both blocks, with weights if this block has them."""
         weight = None if self.weight is None else np.concatenate([self.weight, other.weights])
         return replace(self, x=np.concatenate([self.x, other.x]), start=0, weight=weight)
 
     def present(self) -> Self:
-        """The rows of weight above 0: those of weight 0 count for nothing, whatever they hold."""
+        """The rows of weight above 0; others count for nothing, whatever values they hold."""
         if self.weight is None or self.weight.min(initial=np.inf) > 0:
             return self
         return self.take(np.flatnonzero(self.weight > 0))

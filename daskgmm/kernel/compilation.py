@@ -1,4 +1,4 @@
-"""Compilation: have the loops compiled before they are needed."""
+"""Compilation: compile Numba's loops before they are needed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ except ImportError:  # Numba is an optional extra
 __all__ = ["must_compile", "warm_up"]
 
 _AS_USED = ((FLOAT64, FLOAT64), (FLOAT64, FLOAT32), (FLOAT32, FLOAT32))
-"""Dtypes of arithmetic and rows."""
+"""Pairs of dtypes that occur: of the arithmetic and of the rows."""
 
 _ONE = gaussian_mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)), "full")
 
@@ -61,13 +61,13 @@ _USES: dict[str, Callable[[], None]] = {
     "find_nearest": _use_nearest,
     "scan_moments": _use_moments,
 }
-"""Each loop, and what calls it with all the types that it will be called with."""
+"""Loops by name, each with a function that calls it with every type that occurs."""
 
 _COMPILE = "from daskgmm.kernel import compilation; compilation._USES[{!r}]()"
 
 
 def must_compile() -> list[str]:
-    """Loops of which no compiled code is kept from an earlier run, of any version."""
+    """Names of loops with no cached machine code."""
     return [] if fused is None else [name for name in _USES if _is_missing(getattr(fused, name))]
 
 
@@ -78,17 +78,17 @@ def _is_missing(loop: Any) -> bool:
 
 @cache
 def warm_up() -> None:
-    """Have the loops compiled, so that their time and memory are spent once, here.
+    """Compile all loops that have no cached machine code, then load them.
 
-    Compiling takes seconds, and a hundred megabytes that a process does not give back:
-    where no compiled code is kept from an earlier run, other processes make it.
+    Compiling takes seconds, and a hundred megabytes that a process does not give back, so other
+    processes do it.
     """
     if fused is None:
         return
     started = [
         subprocess.Popen(
             [sys.executable, "-P", "-c", _COMPILE.format(name)],
-            # This very package, and not one that lies in the current folder.
+            # The package of this process, and not one that lies in the current folder.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,10 +1,10 @@
 """E-step: a block of rows under a mixture.
 
-Rows are processed in sub-blocks that stay in the processor's cache: temporaries
-depend on the features and components alone, and nothing of size (rows x K) is
-made except where it is the answer. Each is transposed once to feature-major, so that
-sums over features or components run along contiguous memory; in float64 whatever the
-dtype of the block, unless statistics are asked for in float32.
+Rows are processed in sub-blocks that stay in the processor's cache: the size of temporaries
+depends only on the numbers of features and components, and no array of (rows x K) is made
+unless it is the result. Each sub-block is transposed once to feature-major, so that sums over
+features or components run along contiguous memory. Arithmetic is float64 whatever the dtype of
+the block; only a :class:`~daskgmm.kernel.Pass` may work in float32.
 """
 
 from __future__ import annotations
@@ -91,15 +91,15 @@ def labels(x: NDArray[Any], mixture: Mixture) -> NDArray[np.int64]:
 
 
 class DensitySums(NamedTuple):
-    """Sums over rows of a block, each times its weight.
+    """Weighted sums over the rows of a block.
 
     Attributes
     ----------
     log_likelihood : float
-        Of the log densities, in nats.
+        Sum of the log densities, in nats.
     log_decided : float
-        Of the log responsibilities of each row's likeliest component; at most 0, it is how
-        decided the assignment is: ``ICL = BIC - 2 * log_decided``.
+        Sum of the log responsibilities of each row's likeliest component. At most 0, and 0 if
+        every assignment is certain; ``ICL = BIC - 2 * log_decided``.
     """
 
     log_likelihood: float
@@ -107,7 +107,7 @@ class DensitySums(NamedTuple):
 
 
 def density_sums(block: Block, mixture: Mixture) -> DensitySums:
-    """Log-likelihood of a block, and how decided its rows are; raises as :func:`e_step`."""
+    """Log-likelihood and certainty of assignments of a block; raises as :func:`e_step`."""
     block = block.present()
     evaluation = formulation_of(mixture, _FLOAT64).evaluation()
     log_likelihood, log_decided = 0.0, 0.0

@@ -1,4 +1,4 @@
-"""Arrays that the compiled loops are given, grouped by what they mean."""
+"""Arguments of the compiled loops: arrays, grouped by their meaning."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class WeightedRows(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """Rows in runs, each of which is compared with components of its own.
+    """Runs of rows, each with the components that its rows are compared with.
 
     Attributes
     ----------
     row_bounds : array of shape (cells + 1,), int64
         Cell m has the rows ``row_bounds[m] : row_bounds[m + 1]``.
     candidates : array of shape (cells, G), int64
-        The components of each cell: under all others its rows have no density.
+        Components of each cell; its rows have responsibility 0 for all others.
     """
 
     row_bounds: Array
@@ -50,9 +50,10 @@ class NaturalArrays(NamedTuple):
     first_of, second_of : arrays of shape (P,), int64
         Features whose products are the second-order terms.
     coefficients : array of shape (K, P + D), float32 or float64
-        What the products and z are multiplied by in the log densities. The loops work in its
+        Coefficients of the products, then of z, in the log densities. The loops work in its
         dtype.
     constant : array of shape (K,), of the same dtype
+        Constant term of each log density.
     """
 
     centre: Array
@@ -71,7 +72,7 @@ class WhitenedArrays(NamedTuple):
     centre, inverse_scale : arrays of shape (D,), float64
         ``z = (x - centre) * inverse_scale``.
     means : array of shape (K, D), float32 or float64
-        In z. The loops work in its dtype.
+        Means of z. The loops work in its dtype.
     factors, shifts : arrays of shape (K, D, D) and (K, D), of the same dtype
         ``factors[k] @ z + shifts[k]`` has unit covariance under component k, and mean 0;
         factors are lower triangular.
@@ -88,12 +89,12 @@ class WhitenedArrays(NamedTuple):
 
 
 class WhitenedSums(NamedTuple):
-    """What the whitened loop adds to.
+    """Sums that the whitened loop adds to, in place.
 
     Attributes
     ----------
     n_k, first, second : arrays of shape (K,), (K, D) and (K, D, D), float64
-        Of ``second``, what lies on and below the diagonal.
+        Moments about the means; of ``second`` only the lower triangle is written.
     """
 
     n_k: Array

@@ -23,12 +23,12 @@ def precision_factors(covariances: Float64Array, *, shared: bool = False) -> Flo
     Raises
     ------
     SingularComponentError
-        If a matrix is not positive definite to working precision: names the first,
-        unless it is ``shared``.
+        If a matrix is not positive definite to working precision; ``error.component`` is the
+        first such, or -1 if the covariance is ``shared``.
     """
     names = [-1] if shared else range(len(covariances))
     variances = np.diagonal(covariances, axis1=1, axis2=2)
-    if not 0 < variances.min() <= variances.max() < np.inf:  # nor if one is NaN
+    if not 0 < variances.min() <= variances.max() < np.inf:  # also False if one is NaN
         for name, of_component in zip(names, variances, strict=True):
             positive_roots(of_component, name)
     scale = np.sqrt(variances)
@@ -51,7 +51,7 @@ def precision_factors(covariances: Float64Array, *, shared: bool = False) -> Flo
 
 
 def _cholesky_or_zero(correlation: Float64Array) -> Float64Array:
-    """The factor; zero where there is none."""
+    """Lower Cholesky factor of a matrix (D, D); zeros if it has none."""
     try:
         return np.asarray(np.linalg.cholesky(correlation), np.float64)
     except np.linalg.LinAlgError:
@@ -64,7 +64,7 @@ def positive_roots(variances: Float64Array, component: int = -1) -> Float64Array
     Raises
     ------
     SingularComponentError
-        If one is zero, negative or not finite.
+        If one is zero, negative or not finite; ``error.component`` is ``component``.
     """
     bad = ~(variances > 0) | ~np.isfinite(variances)
     if np.any(bad):

@@ -4,7 +4,7 @@ With one covariance Sigma, the quadratic term of a log density is the same for a
 components: it cancels in the responsibilities. Its sum over rows follows from the
 scatter of all rows, T = sum (x - c)(x - c)^T, which the scan found and no pass changes;
 and so do the second moments, which do not depend on the responsibilities since these
-sum to 1. What is left of a row are K products with D coefficients, twice.
+sum to 1. What remains for each row are K products with D coefficients, twice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["LinearSums"]
 
 @dataclass(frozen=True, eq=False)
 class LinearSums:
-    """What a pass finds where the scatter of all rows is known. Additive.
+    """Partial statistics of a pass for which the scatter of all rows is known. Additive.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ class LinearSums:
         Parameters
         ----------
         mixture : Mixture
-            Under which the sums were found, over all rows.
+            Mixture of the pass; the sums are over all rows.
         total : Moments
-            Of the same rows.
+            Moments of the same rows.
         """
         components = mixture.components
         assert isinstance(components, SharesWhitening)

@@ -29,7 +29,7 @@ class Mixture:
     Raises
     ------
     ParameterError
-        If the weights have not that shape or are no weights.
+        If the weights have another shape, are negative or do not sum to 1.
     """
 
     weights: Float64Array
@@ -46,17 +46,17 @@ class Mixture:
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Arrays lose their read-only flag in a pickle: build anew.
+        # Unpickled arrays are writeable, so the object is built anew.
         return (type(self), (self.weights, self.components))
 
     @property
     def kind(self) -> str:
-        """Of the components."""
+        """Kind of the components, a key of :data:`daskgmm.kernel.COMPONENTS`."""
         return self.components.kind
 
     @property
     def means(self) -> Float64Array:
-        """Where the components are, (K, D), in the data's own units."""
+        """Locations of the components, (K, D), in the data's own units."""
         return self.components.locations
 
     @property
@@ -66,7 +66,7 @@ class Mixture:
         Raises
         ------
         TypeError
-            If the components are no Gaussians.
+            If the components are not Gaussians.
         """
         if not isinstance(self.components, Gaussians):
             raise TypeError(f"{self.kind} components have no array of covariances")
@@ -88,7 +88,7 @@ class Mixture:
         return count_parameters(self.kind, self.n_components, self.n_features)
 
     def check(self) -> None:
-        """Raise SingularComponentError if a component has no density."""
+        """Raise SingularComponentError if a component has no density; see ``error.component``."""
         self.components.check()
 
     @cached_property
@@ -103,7 +103,7 @@ class Mixture:
         return heights
 
     def take(self, chosen: Any) -> Mixture:
-        """Some of the components, their weights normalised."""
+        """The mixture of the ``chosen`` components, with weights that sum to 1."""
         weights = self.weights[chosen]
         return Mixture(weights / weights.sum(), self.components.take(chosen))
 

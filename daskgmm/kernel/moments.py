@@ -32,7 +32,7 @@ class Moments:
 
     @classmethod
     def zero(cls, d: int) -> Self:
-        """Of no rows."""
+        """Moments of no rows in d features, the neutral element of ``+``."""
         return cls(0.0, np.zeros(d), np.zeros((d, d)))
 
     def __add__(self, other: Self) -> Self:
@@ -59,7 +59,7 @@ def moments_and_extremes(block: Block) -> tuple[Moments, Float64Array, Float64Ar
     moments : Moments
         In float64.
     minimum, maximum : arrays of shape (D,)
-        Of each feature.
+        Extremes of each feature.
     """
     return _by_sub_blocks(block) if fused is None else _by_compiled_loop(block)
 

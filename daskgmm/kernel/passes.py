@@ -1,4 +1,4 @@
-"""Pass: what one read of all rows is to find for one mixture."""
+"""Pass: the E-step of one mixture over all rows, with the options of that pass."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from daskgmm.kernel.truncated import Neighbourhoods, truncated_statistics
 __all__ = ["Pass", "Precision"]
 
 Precision = Literal["auto", "float32", "float64"]
-"""Of the arithmetic on single rows; ``"auto"`` is that of the rows."""
+"""Precision of the arithmetic on single rows; ``"auto"`` is that of the rows' dtype."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pass:
     """The E-step of one mixture over rows that come in blocks.
 
-    :meth:`of` is called for every block, wherever it is; what it finds is added up, and
-    :meth:`complete` makes statistics of the sum.
+    :meth:`of` gives the partial statistics of a block, on whichever worker. Partial statistics
+    are added up, and :meth:`complete` turns their sum into statistics of all rows.
 
     Parameters
     ----------
     mixture : Mixture
     precision : {"auto", "float32", "float64"}
-        Of the arithmetic on single rows; sums over rows are float64 in any case. With
-        float32, which takes half the time, statistics are good to 1e-5, relative; where the
-        mixture would lose more, float64 is used all the same.
+        Precision of the arithmetic on single rows; sums over rows are always float64. Float32
+        takes half the time and gives statistics to a relative 1e-5; where a mixture would lose
+        more, float64 is used all the same.
     total : Moments, optional
-        Of all rows, if they are known: where components share one covariance they save most
-        of the work.
+        Moments of all rows, if known: they save most of the work where components share one
+        covariance.
     neighbourhoods : Neighbourhoods, optional
-        Compare each row with the components near it alone. The log-likelihood is then a
-        lower bound; see :mod:`daskgmm.kernel.truncated`.
+        If given, each row is compared only with the components near it. The log-likelihood is
+        then a lower bound; see :mod:`daskgmm.kernel.truncated`.
     """
 
     mixture: Mixture
@@ -52,7 +52,7 @@ class Pass:
 
     @property
     def knows_scatter(self) -> bool:
-        """Whether what all components share follows from the moments of all rows."""
+        """Whether blocks leave out the scatter, which follows from the moments of all rows."""
         return (
             self.total is not None
             and self.neighbourhoods is None
@@ -60,7 +60,7 @@ class Pass:
         )
 
     def of(self, block: Block) -> Statistics | LinearSums:
-        """What is to be added up of a block.
+        """Partial statistics of a block, to be added up.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Prior: what is added to the log-likelihood, with the M-step that maximises the sum."""
+"""Prior: a penalty on the log-likelihood, with the M-step that maximises their sum."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ __all__ = ["Prior", "Ridge"]
 
 
 class Prior(Protocol):
-    """A term beside the log-likelihood. Frozen."""
+    """A term that is added to the log-likelihood. Implementations are frozen."""
 
     def m_step(self, statistics: Statistics) -> Mixture:
-        """The mixture that maximises the expected log-likelihood and the term."""
+        """The mixture that maximises the expected log-likelihood plus the term."""
         ...
 
     def objective(self, mixture: Mixture, statistics: Statistics) -> float:
-        """Log-likelihood and term per row, in nats: what accepted passes never lower.
+        """Log-likelihood plus term per row, in nats, which no accepted pass lowers.
 
-        ``statistics`` are those of a pass under the mixture.
+        Parameters
+        ----------
+        mixture : Mixture
+        statistics : Statistics
+            Statistics of all rows under ``mixture``.
         """
         ...
 
     def with_pseudo_rows(self, statistics: Statistics) -> Statistics:
-        """The statistics with what the term adds to them.
+        """The statistics plus those of pseudo-rows that stand for the term.
 
-        Their likelihood has the stationary points of the M-step.
+        The likelihood of the sum has the stationary points of :meth:`m_step`.
         """
         ...
 
@@ -39,8 +43,8 @@ class Prior(Protocol):
 class Ridge:
     """A constant added to every variance in each M-step, as in scikit-learn.
 
-    Above zero the M-step is not exactly a maximiser: it climbs ``l - reg_covar / 2 sum_k w_k
-    tr(inv(Sigma_k))``, up to what that depends on the weights, and not l.
+    Above zero the M-step does not maximise l but ``l - reg_covar / 2 sum_k w_k
+    tr(inv(Sigma_k))``, and that except for the penalty's dependence on the weights.
 
     Parameters
     ----------
@@ -60,10 +64,10 @@ class Ridge:
 
         ``mu+ = centre + first / n_k``;
         ``Sigma+ = second / n_k - (mu+ - centre)(mu+ - centre)^T + reg_covar I``.
-        A covariance can be singular: :meth:`Mixture.check` says so.
+        A covariance of the result can be singular; :meth:`Mixture.check` raises for it.
         """
-        # As scikit-learn: a component without rows keeps a finite mean. In units of a row's
-        # mean weight, so that small weights are not drowned by it.
+        # As in scikit-learn, so that a component without rows keeps a finite mean. It is scaled
+        # by the mean weight of a row: otherwise it would dominate very small weights.
         least = 10 * np.finfo(np.float64).eps
         if statistics.n_rows > 0:
             least *= statistics.weight / statistics.n_rows
@@ -80,5 +84,5 @@ class Ridge:
         return statistics.log_likelihood_per_row - penalty
 
     def with_pseudo_rows(self, statistics: Statistics) -> Statistics:
-        """With second moments that add the ridge to maximum-likelihood variances."""
+        """The statistics with the ridge in their second moments."""
         return replace(statistics, sums=statistics.law.with_ridge(statistics.sums, self.reg_covar))

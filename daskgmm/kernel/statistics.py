@@ -1,4 +1,4 @@
-"""Statistics: what an E-step leaves of its rows; what travels from worker to driver."""
+"""Statistics: expected sufficient statistics, which travel from workers to the driver."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Statistics", "added", "count_sums", "scaled", "weighted_statistics"]
 
 
 def added(left: Sums, right: Sums) -> dict[str, Float64Array]:
-    """Sums of two sets of rows."""
+    """Sums over two sets of rows together."""
     return {name: left[name] + right[name] for name in left}
 
 
 def scaled(sums: Sums, factor: float) -> dict[str, Float64Array]:
-    """Sums of rows each of which counts ``factor`` times."""
+    """Sums over rows each of which counts ``factor`` times."""
     return {name: factor * array for name, array in sums.items()}
 
 
@@ -37,18 +37,20 @@ class Statistics:
     Parameters
     ----------
     n_rows : int
-        Rows that were read, of whatever weight: whether every row came.
+        Rows that were read, of any weight; compared with the rows of the data, it shows lost
+        rows.
     weight : float
-        Sum of the weights of the rows, ``n_rows`` where each counts once: what to divide by.
+        Sum of the weights of the rows, ``n_rows`` where each counts once; the divisor of means.
     log_likelihood : float
         Weighted sum over rows of the log density, in nats.
     sums : mapping from name to array
-        What the kind of components needs, float64: ``n_k`` (K,), the weighted sum of
+        The sums that the kind of components needs, float64: ``n_k`` (K,), the weighted sum of
         responsibilities, and for Gaussians ``first`` (K, D), ``sum r (x - centre_k)``, and
         ``second``, of the covariances' shape.
     centres : array of shape (K, D)
+        Points about which moments are taken.
     kind : str
-        Of the components; a key of :data:`daskgmm.kernel.COMPONENTS`.
+        Kind of the components, a key of :data:`daskgmm.kernel.COMPONENTS`.
     """
 
     n_rows: int
@@ -65,7 +67,7 @@ class Statistics:
         return cls(0, 0.0, 0.0, {n: np.zeros(s) for n, s in shapes.items()}, centres, kind)
 
     def __getitem__(self, name: str) -> Float64Array:
-        """One of the sums."""
+        """The sum of a name."""
         return self.sums[name]
 
     @property
@@ -75,12 +77,12 @@ class Statistics:
 
     @property
     def law(self) -> type[Components]:
-        """The kind of components that the sums belong to."""
+        """Class of the components that the sums belong to."""
         return components_named(self.kind)
 
     @property
     def log_likelihood_per_row(self) -> float:
-        """Mean log density, in nats: per row of weight 1."""
+        """Weighted mean of the log density, in nats."""
         return self.log_likelihood / self.weight
 
     def __add__(self, other: Self) -> Self:
@@ -132,8 +134,9 @@ def weighted_statistics(
         Its weights multiply the responsibilities.
     resp : ndarray of shape (n_rows, K)
     centres : ndarray of shape (K, n_features)
-        What the moments are taken about; best near the components.
+        Points about which moments are taken, best near the components.
     kind : str
+        Kind of the components.
     """
     total = Statistics.zero(centres, kind)
     for span, x_t in sub_blocks(block.x, len(centres)):
@@ -145,6 +148,6 @@ def weighted_statistics(
 
 
 def count_sums(kind: str, k: int, d: int) -> int:
-    """Numbers that statistics of K components in D features hold, for plans of memory."""
+    """Number of values in statistics of K components in D features, for memory plans."""
     shapes = components_named(kind).sum_shapes(k, d)
     return sum(int(np.prod(shape)) for shape in shapes.values())

@@ -15,11 +15,11 @@ __all__ = ["TILE_PRODUCTS", "sub_block_bytes", "sub_blocks"]
 _CACHE_BYTES = 2 * 2**20
 _MIN_ROWS, _MAX_ROWS = 1024, 8192
 TILE_PRODUCTS = 160
-"""Products of features that are made at a time: of 1,024 rows they stay in cache."""
+"""Products of features that are formed at a time; those of 1,024 rows fit in cache."""
 
 
 def _sub_block_rows(k: int, d: int) -> int:
-    """Rows, a power of two, whose temporaries fit in the caches of a core."""
+    """Rows of a sub-block: a power of two whose temporaries fit in the caches of a core."""
     rows = _MIN_ROWS
     while rows < _MAX_ROWS and 2 * rows * _row_bytes(k, d) <= _CACHE_BYTES:
         rows *= 2

@@ -1,9 +1,10 @@
-"""Coordinates: mixtures near a mixture as vectors, any of which is a mixture.
+"""Coordinates: vectors that stand for mixtures near a given mixture.
 
-Components move in the coordinates that their kind has (see :class:`Tangent`), weights by
-their logarithms; so the coordinates do not depend on units, and no step leaves the mixtures.
-Each is scaled by the square root of the share of rows that tells of it: the information of
-a row is then about the identity, and the length of a step means the same in every direction.
+Components have the coordinates of their kind (see
+:class:`~daskgmm.kernel.components.base.Tangent`), and weights have their logarithms. So every
+vector is a valid mixture, and coordinates do not depend on units. Each coordinate is scaled by
+the square root of the share of rows that inform it: the information of a row is then about the
+identity matrix, and a step of a given length changes the likelihood alike in every direction.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from daskgmm.kernel.statistics import Statistics
 __all__ = ["Coordinates"]
 
 _LEAST_WEIGHT = 1e-12
-"""Weights below count as this, so that what is divided by their root stays finite."""
+"""Smallest weight in the scaling, so that no coordinate is divided by 0."""
 
 
 class Coordinates:
@@ -31,8 +32,14 @@ class Coordinates:
     Parameters
     ----------
     origin : Mixture
-        Of components that have tangent coordinates. Raises
-        :class:`numpy.linalg.LinAlgError` if a covariance has no Cholesky factor.
+        Its components must have tangent coordinates.
+
+    Raises
+    ------
+    TypeError
+        If the components have no tangent coordinates.
+    numpy.linalg.LinAlgError
+        If a covariance has no Cholesky factor.
     """
 
     def __init__(self, origin: Mixture) -> None:
@@ -46,7 +53,7 @@ class Coordinates:
 
     @property
     def size(self) -> int:
-        """Numbers of a vector."""
+        """Length of a vector."""
         return len(self.widths)
 
     def _split(self, u: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -59,22 +66,22 @@ class Coordinates:
         return Mixture(special.softmax(self._log_weights + logs), self._tangent.components(t))
 
     def vector(self, mixture: Mixture) -> Float64Array:
-        """Inverse of :meth:`mixture`, its weights' logarithms with their own constant."""
+        """Vector of a mixture: the inverse of :meth:`mixture`, whose weights are normalised."""
         logs = np.log(np.maximum(mixture.weights, _LEAST_WEIGHT)) - self._log_weights
         t = self._tangent.vector(mixture.components)
         vector: Float64Array = np.concatenate([logs, t]) * self.widths
         return vector
 
     def gradient(self, u: Float64Array, mixture: Mixture, statistics: Statistics) -> Float64Array:
-        """Derivatives of the mean log-likelihood per row, in nats, at a vector.
+        """Gradient of the log-likelihood per row, in nats, at a vector; of shape (size,).
 
         Parameters
         ----------
         u : array of shape (size,)
         mixture : Mixture
-            At ``u``, by :meth:`mixture`.
+            The mixture at ``u``.
         statistics : Statistics
-            Of rows under that mixture. A prior may have added to them.
+            Statistics of rows under that mixture, to which a prior may have added.
         """
         found = statistics.recentre(mixture.means)
         _, t = self._split(u)

@@ -1,18 +1,18 @@
 """Truncated: the E-step of many components, each row compared with those near it.
 
-Of K components a row has a density to speak of under few. Let ``C(x)`` be some of them;
-the posterior that is zero elsewhere maximises the free energy among all such, which is
+Under most of K components a row has almost no density. Let ``C(x)`` be a few components for each
+row. Among the posteriors that are zero outside C, that of the components in C maximises the free
+energy, whose value is
 
     F = sum_n log sum_{k in C(x_n)} w_k N(x_n | mu_k, Sigma_k)  <=  log-likelihood,
 
-row by row, and equal where C is everything. A step of EM with that posterior never lowers F
-as long as C stays what it was: which is as good as a log-likelihood to climb, and less than
-it by the share of the posterior left out.
+with equality if C has all components. A step of EM with that posterior never lowers F as long
+as C does not change. F is below the log-likelihood by the share of the posterior outside C.
 
-Nothing is remembered of single rows between passes. C is a function of x instead: rows are
-in the cell of the nearest mean, by the distance that components have in common, and every
-cell has its neighbours. The search costs K products of D features with the row, which is
-little beside K densities; what follows costs an E-step of as many components as there are
+Nothing is kept of single rows between passes: C is a function of x. A row belongs to the cell of
+the nearest mean, by the Mahalanobis distance of the components' mean covariance, and every cell
+has a list of neighbours, which is C. The search costs K products of D features with the row,
+which is little beside K densities; the rest costs an E-step of as many components as a cell has
 neighbours.
 
 References
@@ -49,17 +49,18 @@ except ImportError:  # Numba is an optional extra
 __all__ = ["Neighbourhoods", "truncated_statistics"]
 
 _DRAWS, _FEWEST_DRAWS = 1 << 15, 16
-"""Rows drawn to learn who owns what cells hold: in all, and of a component at least."""
+"""Rows drawn to find each cell's neighbours: in all, and at least from each component."""
 _SEARCH_VALUES = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhoods:
-    """Which components a row is compared with, wherever it lies.
+    """The components that a row is compared with, as a function of its values.
 
     Attributes
     ----------
     origin : array of shape (D,)
+        Subtracted from rows before the search, for digits in float32.
     slopes, heights : arrays of shape (cells, D) and (cells,), float32
         A row is in the cell of the largest ``slopes @ (x - origin) + heights``.
     neighbours : array of shape (cells, G), int64
@@ -73,11 +74,11 @@ class Neighbourhoods:
 
     @classmethod
     def of(cls, mixture: Mixture, n_near: int) -> Self:
-        """Of the rows that a mixture is a model of.
+        """Neighbourhoods of ``n_near`` components for rows that are drawn from a mixture.
 
-        There is a cell about each mean, of weights above 0. Its neighbours are the component
-        itself, and those that own most of the rows that would fall there if they were
-        drawn from the mixture.
+        There is a cell about the mean of each component of weight above 0. Its neighbours are
+        that component, and those with the largest responsibilities for rows that are drawn
+        from the mixture and fall into the cell.
         """
         present = np.flatnonzero(mixture.weights > 0)
         origin, white = mixture.weights @ mixture.means, _common_factor(mixture)
@@ -93,7 +94,7 @@ class Neighbourhoods:
     def cells_of(self, x: NDArray[Any]) -> NDArray[np.int64]:
         """The cell of each row of a block, shape (n_rows,).
 
-        In float32: no sum depends on these digits, only on which side of a border rows fall.
+        The search is in float32: its rounding only decides on which side of a border a row falls.
         """
         cells = np.zeros(len(x), np.int64)
         if fused is not None:
@@ -116,7 +117,7 @@ def _common_factor(mixture: Mixture) -> Float64Array:
 
 
 def _mass(mixture: Mixture, cells: Neighbourhoods) -> Float64Array:
-    """Share of rows that is in a cell and is owned by a component, (cells, K): by drawing."""
+    """Expected responsibilities (cells, K) of components for the rows in each cell, by drawing."""
     k = mixture.n_components
     rng = np.random.default_rng(0)
     n = max(_DRAWS // k, _FEWEST_DRAWS)
@@ -139,13 +140,21 @@ def truncated_statistics(
 ) -> Statistics:
     """Statistics of a block of rows, each compared with its cell's neighbours alone.
 
-    ``dtype`` is that of the arithmetic on single rows. The log-likelihood is F,
-    a lower bound; the other statistics are those of the posterior that is zero elsewhere.
+    The log-likelihood is F, a lower bound; the other statistics are those of the posterior that
+    is zero outside the neighbours.
+
+    Parameters
+    ----------
+    block : Block
+    mixture : Mixture
+    neighbourhoods : Neighbourhoods
+    dtype : dtype
+        Float32 or float64, for the arithmetic on single rows.
     """
     cells = neighbourhoods.cells_of(block.x)
     n_cells = len(neighbourhoods.neighbours)
     bounds = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=n_cells))])
-    # Of few bits, numbers are sorted by radix.
+    # NumPy sorts 16-bit integers by radix, which is faster.
     order = np.argsort(cells.astype(np.uint16) if n_cells < 2**16 else cells, kind="stable")
     block = block.take(order)
     whole = formulation_by_cell_of(mixture, dtype)
@@ -161,7 +170,7 @@ def _cell_by_cell(
     neighbourhoods: Neighbourhoods,
     dtype: np.dtype[Any],
 ) -> Statistics:
-    """As :func:`truncated_statistics`, of rows in the order of cells: an E-step for each."""
+    """Truncated statistics of rows in the order of cells, by one E-step for each cell."""
     total = Statistics.zero(mixture.means, mixture.kind)
     log_likelihood = 0.0
     parts = _parts(mixture, neighbourhoods, dtype)
@@ -180,7 +189,7 @@ def _cell_by_cell(
 def _parts(
     mixture: Mixture, neighbourhoods: Neighbourhoods, dtype: np.dtype[Any]
 ) -> tuple[Formulation, ...]:
-    """A formulation of each cell's neighbours, as a mixture of their own."""
+    """For each cell, a formulation of the mixture of its neighbours."""
     return tuple(
         formulation_of(mixture.take(chosen), dtype) for chosen in neighbourhoods.neighbours
     )

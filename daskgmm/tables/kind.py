@@ -1,4 +1,4 @@
-"""What a kind of data offers: a test for it, and a way to open it as rows."""
+"""Kind of data: a row of the table of kinds, with a test and a function that opens rows."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def open_column(place: Any) -> StoredSource:
     Parameters
     ----------
     place : path, URL, zarr.Array or zarr.Group
-        Of an array of shape (n_rows,), in Zarr or in a ``.npy`` file.
+        Source of an array of shape (n_rows,), in Zarr or in a ``.npy`` file.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def open_weights(given: Any) -> Weights:
     Parameters
     ----------
     given : array-like, Dask array or Series, xarray.DataArray, zarr.Array, Source, path or URL
-        Of shape (n_rows,).
+        Weights of shape (n_rows,).
 
     Raises
     ------
@@ -299,7 +299,7 @@ def weights_beside(data: Any, name: str) -> str:
     Parameters
     ----------
     data : path or URL
-        Of the rows: a group, or an array in one.
+        Path or URL of the rows: a group, or an array in one.
     name : str
         Name of a member of the group; or a path or URL.
     """

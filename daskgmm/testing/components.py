@@ -198,6 +198,23 @@ class ComponentsTests:
             mixture = prior.m_step(statistics)
         assert (np.diff(seen) >= -1e-12 * np.abs(seen[-1])).all()
 
+    def test_the_m_step_is_a_stationary_point(self, mixture, x):
+        if not isinstance(mixture.components, HasTangent):
+            pytest.skip("these components have no tangent coordinates")
+        statistics = e_step(Block(x + 0.3), mixture)
+        there = Ridge().m_step(statistics)
+        coordinates = Coordinates(there)
+        gradient = coordinates.gradient(np.zeros(coordinates.size), there, statistics)
+        # Sums are good to 1e-12 of a row, here of coordinates in units of their own.
+        np.testing.assert_allclose(gradient, 0.0, atol=1e-10)
+
+    def test_a_ridge_is_what_its_pseudo_rows_add(self, mixture, x):
+        statistics = e_step(Block(x), mixture)
+        got = Ridge(0.25).m_step(statistics).components
+        expected = Ridge().m_step(Ridge(0.25).with_pseudo_rows(statistics)).components
+        for name, array in expected.arrays.items():
+            np.testing.assert_allclose(got.arrays[name], array, rtol=1e-9, atol=1e-9)
+
     def test_the_m_step_does_not_depend_on_the_centres(self, mixture, x):
         statistics = e_step(Block(x), mixture)
         got = Ridge(1e-3).m_step(statistics.recentre(statistics.centres - 1.0)).components

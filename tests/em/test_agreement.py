@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from made_data import (
     BAD_SCALES,
+    FAMILIES_OF_SKLEARN,
     fitted_by_sklearn,
     made_mixture,
     precisions_of,
@@ -58,6 +59,7 @@ def _assert_agree(ours, theirs, units, rtol=1e-9):
 
 @pytest.mark.parametrize("max_iter", [1, 2, 20])
 @pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_random_data(family, max_iter, seed):
     x = rows_of(made_mixture(family, 3, 4, seed=seed), 1500, seed=seed)
     start = _poor_start(x, family, 3, seed)
@@ -70,6 +72,7 @@ def test_random_data(family, max_iter, seed):
 
 
 @pytest.mark.parametrize("max_iter", [1, 2, 20])
+@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_columns_in_bad_units(family, max_iter):
     x = rows_of(made_mixture(family, 3, 4), 1500) * BAD_SCALES
     start = _poor_start(x, family, 3)
@@ -80,6 +83,7 @@ def test_columns_in_bad_units(family, max_iter):
 
 
 @pytest.mark.parametrize("max_iter", [1, 20])
+@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_regularised(family, max_iter):
     x = rows_of(made_mixture(family, 3, 4), 1500)
     start = _poor_start(x, family, 3)
@@ -87,6 +91,7 @@ def test_regularised(family, max_iter):
     _assert_agree(ours, fitted_by_sklearn(x, start, max_iter, reg_covar=0.1), np.ones(4))
 
 
+@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_float32_data_are_fitted_in_float64(family):
     x = rows_of(made_mixture(family, 3, 4), 1500).astype(np.float32)
     start = _poor_start(x.astype(np.float64), family, 3)
@@ -183,6 +188,7 @@ def test_published_means_of_old_faithful():
     assert (np.abs(means - expected) <= [1e-6, 1e-5]).all()
 
 
+@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_scikit_learn_stays_at_our_optimum(family):
     x = _faithful()
     _, gm = _optimum(_faithful, family, 2)

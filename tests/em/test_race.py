@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_data import assert_same_bits, made_mixture, rows_of
+from made_data import assert_same_bits, has_matrices, made_mixture, rows_of
 
 from daskgmm.em import (
     STOP_RULES,
@@ -41,7 +41,7 @@ def _fit(rows, start, stop="gap", tol=1e-6, max_iter=200, reg_covar=0.0, tell=No
 
 def _unit(kind):
     """What makes an array of ones of the kind's shape covariances of 1."""
-    return np.eye(2) if kind in ("full", "tied") else 1.0
+    return np.eye(2) if has_matrices(kind) else 1.0
 
 
 def _case(family, n=1000):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_data import BAD_SCALES, WORDS_OF_FAMILIES, made_mixture, rescaled, rows_of
+from made_data import BAD_SCALES, WORDS_OF_FAMILIES, has_matrices, made_mixture, rescaled, rows_of
 from naive import REDUCED, naive_e_step
 
 from daskgmm.kernel import (
@@ -276,10 +276,10 @@ def test_moving_rows_and_means_alike_changes_nothing(family):
 
 def _random_map(rng, name, d):
     """A linear map A that keeps the family a family, and what it does to covariances."""
-    if name in ("full", "tied"):
+    if has_matrices(name):
         a = rng.standard_normal((d, d)) + 2 * np.eye(d)
         return a, lambda c: a @ c @ a.T
-    if name == "diag":
+    if COMPONENTS[name].is_scale_equivariant():
         scale = np.exp(rng.standard_normal(d))
         return np.diag(scale), lambda c: c * scale**2
     rotation = np.linalg.qr(rng.standard_normal((d, d)))[0]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_data import covariances_of, has_matrices
 from naive import REDUCED, naive_e_step
 
 from daskgmm.kernel import (
@@ -24,6 +25,7 @@ from daskgmm.kernel import (
     log_density,
     moments_and_extremes,
 )
+from daskgmm.kernel.components import SharesWhitening, WhitensEach
 from daskgmm.kernel.formulations import CANDIDATES, formulation_of
 from daskgmm.kernel.formulations.compiled import CompiledNatural, CompiledWhitened
 from daskgmm.kernel.formulations.direct import Direct
@@ -36,12 +38,7 @@ def made_mixture(family, k, d, spread=3.0, seed=0):
     rng = np.random.default_rng(seed)
     roots = rng.normal(size=(k, d, d)) / np.sqrt(d) + np.eye(d)
     full = roots @ np.swapaxes(roots, 1, 2)
-    covariances = {
-        "full": full,
-        "tied": full[0],
-        "diag": np.diagonal(full, axis1=1, axis2=2),
-        "spherical": np.trace(full, axis1=1, axis2=2) / d,
-    }[family]
+    covariances = covariances_of(family, full)
     weights = rng.dirichlet(np.full(k, 5.0))
     return gaussian_mixture(weights, spread * rng.normal(size=(k, d)), covariances, family)
 
@@ -66,8 +63,12 @@ def test_the_compiled_formulations_are_under_test():
 
 
 DO_NOT_APPLY = {
-    *(("shared", family) for family in COMPONENTS if family != "tied"),
-    *(("compiled whitened", family) for family in COMPONENTS if family != "full"),
+    *(("shared", name) for name, law in COMPONENTS.items() if not issubclass(law, SharesWhitening)),
+    *(
+        ("compiled whitened", name)
+        for name, law in COMPONENTS.items()
+        if not issubclass(law, WhitensEach)
+    ),
 }
 PAIRS = [(c, family) for c in CANDIDATES for family in COMPONENTS]
 
@@ -122,7 +123,7 @@ def test_statistics_equal_those_of_whitening(formulation, mixture, dtype, n):
 APPLICABLE = [
     pytest.param(c, family, id=f"{c.name}-{family}")
     for c, family in PAIRS
-    if family in ("full", "tied") and (c.name, family) not in DO_NOT_APPLY
+    if has_matrices(family) and (c.name, family) not in DO_NOT_APPLY
 ]
 
 
@@ -323,7 +324,8 @@ print(moments.mean.tobytes().hex(), moments.scatter.tobytes().hex())
 
 def test_code_that_was_kept_gives_the_bits_of_code_just_compiled(tmp_path):
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    environment["PYTHONPATH"] = str(Path(__file__).parent)
+    here = Path(__file__).parent
+    environment["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent), *sys.path])
     compiled, kept = (
         subprocess.run(
             [sys.executable, "-c", _PRINT_BITS],

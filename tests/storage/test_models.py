@@ -11,6 +11,7 @@ import numcodecs
 import numpy as np
 import pytest
 import zarr
+from made_data import covariances_of
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
 from daskgmm.errors import (
@@ -31,13 +32,7 @@ def mixture_of(family: str, seed: int = 0) -> Mixture:
     rng = np.random.default_rng(seed)
     roots = rng.normal(size=(K, D, 2 * D))
     full = roots @ roots.transpose(0, 2, 1)
-    diagonal = np.einsum("kii->ki", full)
-    covariances = {
-        "full": full,
-        "tied": full[0],
-        "diag": diagonal,
-        "spherical": diagonal[:, 0],
-    }[family]
+    covariances = covariances_of(family, full)
     return gaussian_mixture(rng.dirichlet(np.ones(K)), rng.normal(size=(K, D)), covariances, family)
 
 

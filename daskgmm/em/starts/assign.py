@@ -1,7 +1,7 @@
 """Assign: starts from an assignment of the sample's rows to components.
 
-An initialiser makes the assignment; the start is its M-step. To add one, write a function
-and add a row to :data:`INITIALISERS`.
+An initialiser makes the assignment, as responsibilities; the start is its M-step. To add an
+initialiser, write a function and add a row to :data:`INITIALISERS`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Initialiser = Callable[[Block, int, np.random.RandomState], Float64Array]
 
 
 def nearest(z: Float64Array, centres: Float64Array) -> Float64Array:
-    """Responsibility 1 for the nearest centre, 0 for the others."""
-    with single_thread(user_api=None):  # waking the others takes longer than a sample does
+    """Responsibilities (n, K) of rows z (n, D): 1 for the nearest centre (K, D), else 0."""
+    with single_thread(user_api=None):  # waking other threads takes longer than the work
         return _one_hot(pairwise_distances_argmin(z, centres), len(centres))
 
 
@@ -81,18 +81,18 @@ INITIALISERS: dict[str, Initialiser] = {
 
 @dataclass(frozen=True, eq=False)
 class StartMaker:
-    """Makes starts of one shape, another each time.
+    """Makes starts for one problem, a different one with each call.
 
     Attributes
     ----------
     n_components : int
     kind : str
-        Of components.
+        Kind of the components, a key of :data:`daskgmm.kernel.COMPONENTS`.
     prior : Prior
     rng : RandomState
-        Source of all randomness here.
+        Source of all random numbers of the initialisers.
     given : GivenStart
-        Parts that are taken as they are. Given means also decide the assignment, so
+        Parts of the start that the user gave. Given means also decide the assignment, so
         that weights and covariances belong to them.
     """
 
@@ -108,7 +108,7 @@ class StartMaker:
         Parameters
         ----------
         scan : Scan
-            Its sample is what initialisers see.
+            The initialiser assigns the rows of its sample.
         init_params : str
             A key of :data:`INITIALISERS`.
 
@@ -144,11 +144,11 @@ class StartMaker:
 
 
 def _m_step_of_sample(scan: Scan, resp: Float64Array, kind: str, prior: Prior) -> Mixture:
-    """M-step with covariances drawn a little towards their mean over components.
+    """M-step whose covariances are shrunk a little towards their mean over components.
 
-    D + 2 rows' worth of the mean covariance keep a component of few rows from
-    starting singular and do not show in one of many (as many as the degrees of
-    freedom of the prior of Fraley and Raftery 2007).
+    The mean covariance counts as D + 2 rows of each component, which are the degrees of freedom
+    of the prior of Fraley and Raftery (2007). That keeps a component of few rows from starting
+    singular, and changes one of many rows very little.
     """
     sample, mean = scan.sample, scan.moments.mean
     counted = resp if sample.weight is None else resp * sample.weight[:, None]

@@ -1,4 +1,4 @@
-"""Climbs: fits of EM to a sample in memory, which every way to a start is made of."""
+"""Climbs: fits to a sample in memory, from which all searches for a start are built."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from daskgmm.kernel import Mixture, Prior
 __all__ = ["FIRST_EM_STEPS", "Climber"]
 
 FIRST_EM_STEPS = 15
-"""Of a start: what they gain is no measure of those to come."""
+"""First steps of EM from a new start, whose gains do not predict those of later steps."""
 _EM_STEPS, _EM_STEPS_AT_THE_END, _SURROGATE_STEPS = 40, 20, 30
 _COARSER = 10.0
-"""What a climb that only tells starts apart may leave, in tenths of the sample's precision."""
+"""Factor on :meth:`Climber.tol` for climbs that only have to tell starts apart."""
 _AT_REST = 1e-3
-"""Of the sample's precision: what is left where it is at an end beyond doubt, however it began."""
+"""Factor on :meth:`Climber.tol` below which a fit counts as converged from any start."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Climber:
     Attributes
     ----------
     rows : InMemoryRows
-        A sample.
+        The sample that is fitted.
     prior : Prior
     """
 
@@ -40,25 +40,40 @@ class Climber:
     prior: Prior
 
     def tol(self, mixture: Mixture) -> float:
-        """A tenth of the sample's own precision, in nats per row."""
+        """Remaining gain per row, in nats, that the sample cannot tell from noise.
+
+        See :func:`~daskgmm.em.stopping.statistical_tol`.
+        """
         return statistical_tol(mixture.n_parameters, self.rows.total_weight)
 
     def em(self, start: Mixture, n_steps: int, tol: float = 0.0) -> Course:
-        """Some steps of EM, fewer where less than ``tol`` is left to gain."""
+        """At most ``n_steps`` of EM; ends early once the remaining gain is below ``tol``."""
         return self._run(start, PlainEM(self.prior), n_steps, tol)
 
     def rested(self, start: Mixture, n_steps: int) -> Course:
-        """Some steps of EM, fewer where it is at rest."""
+        """At most ``n_steps`` of EM; ends early only where EM has converged beyond doubt."""
         return self.em(start, n_steps, _AT_REST * self.tol(start))
 
     def climb(self, start: Mixture, *, to_the_end: bool, best: float = -np.inf) -> Course | None:
-        """To a tenth of the sample's own precision in the end; None where a component collapses.
+        """Fit a mixture from a start by some steps of EM, then by the surrogate stepper.
 
-        By EM as long as that is quick; what it leaves is the surrogate's work, which
-        here, with all the rows at hand, is no surrogate. With ``to_the_end`` it has the last word
-        unless EM is at rest: in a flat valley EM takes itself to be at the end long before.
-        Without, it has a say only where EM did not arrive, and could, by its own estimate, reach
-        ``best``.
+        EM is quick at first and slow in a flat valley, where it also stops too early. The
+        surrogate stepper, which is exact here because its sample is all rows, takes over there.
+
+        Parameters
+        ----------
+        start : Mixture
+        to_the_end : bool
+            Whether to fit to :meth:`tol`, with the surrogate unless EM has converged beyond
+            doubt. Otherwise the fit is to ten times that, and the surrogate is used only if EM
+            did not converge and expects to reach ``best``.
+        best : float
+            Log-likelihood per row, in nats, of the best climb so far.
+
+        Returns
+        -------
+        Course or None
+            None if a covariance became singular.
         """
         tol = self.tol(start)
         try:
@@ -67,7 +82,7 @@ class Climber:
                 wants_more = fit.history[-1].remaining_gain > _AT_REST * tol
             else:
                 tol *= _COARSER
-                # The first steps are no measure of those to come, unless they have led to rest.
+                # Gains of the first steps do not predict the rest, unless EM converged in them.
                 fit = self.em(start, FIRST_EM_STEPS, _AT_REST * tol)
                 if not fit.converged:
                     fit = self.em(fit.kept, _EM_STEPS, tol)
@@ -81,7 +96,7 @@ class Climber:
         return fit
 
     def finished(self, mixture: Mixture) -> Mixture:
-        """A mixture fitted to some of the rows, fitted to all; as it was where that fails."""
+        """The mixture after a climb to the end; unchanged if a covariance becomes singular."""
         fit = self.climb(mixture, to_the_end=True)
         return mixture if fit is None else fit.kept
 

@@ -2,8 +2,8 @@
 
 The optimum of a uniform sample of n rows lies about ``(p / 2)(1/n - 1/N)`` nats per
 row below that of all N, p being the free parameters. Whatever EM does before it is
-that near can be done on the sample, which costs no pass; and what tells good starts
-from bad ones is far larger than that on a fraction of it.
+that near can be done on the sample, which costs no pass. Good starts differ from bad ones
+by far more than that, so that a fraction of the sample is enough to tell them apart.
 """
 
 from __future__ import annotations
@@ -34,27 +34,36 @@ N_STARTS = 10
 """Most starts that compete on the smallest sample, unless more are asked for."""
 _THINNINGS = (16, 4, 1)
 _ROWS_PER_COMPONENT, _ROWS_PER_FEATURE = 50, 12
-"""Of each component: a covariance of so few is good enough to tell starts apart."""
+"""Rows of a component, at least, for covariances that are good enough to tell starts apart."""
 _ERRORS = 2.0
 """Standard errors that a start must be behind to be dropped."""
 _OFTEN = 2
-"""Starts of each kind that lead to the best known, after which more would find it again.
+"""Starts of each way that must lead to the best optimum before no more starts are made.
 
-One kind would not do: where components are of many sizes, all of k-means lead to one poor optimum.
+One way is not enough: where components differ in size, all starts of k-means lead to one poor
+optimum.
 """
 _ALIKE, _SAME = 0.1, 0.01
-"""Components in another place, as :class:`_Climbed` counts them: of two climbs that lead to one
-optimum but have not all arrived, and of two that have."""
+"""Largest number of displaced components, by :meth:`_Climbed.apart`, of two climbs to the same
+optimum: of climbs that may not have converged, and of climbs that have."""
 
 _Entrant = tuple[int, Mixture]
-"""The way a start was made, by its number, and the start."""
+"""Number of the way in which a start was made, and the start."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Climbed:
-    """Where the climb from a start that was made in some way has come.
+    """The result of a climb.
 
-    ``densities`` are the log densities of the sample's rows there, ``weight_of`` their weights.
+    Attributes
+    ----------
+    way : int
+        Number of the way in which the start was made.
+    fit : Course
+    densities : array of shape (n,)
+        Log densities of the sample's rows under the fit.
+    weight_of : array of shape (n,) or None
+        Weights of these rows; None where each counts once.
     """
 
     way: int
@@ -64,9 +73,10 @@ class _Climbed:
     weight_of: Float64Array | None
 
     def apart(self, other: Self) -> float:
-        """From another: about how many components are in another place.
+        """Estimate of how many components are in another place than in another climb.
 
-        Each such moves the log density of 1 / K of the rows by about a nat.
+        A displaced component changes the log density of 1 / K of the rows by about a nat, so
+        that K times the variance of the differences counts them.
         """
         moved = weighted.variance(self.densities - other.densities, self.weight_of)
         return self.fit.kept.n_components * moved
@@ -74,27 +84,27 @@ class _Climbed:
 
 @dataclass(frozen=True, eq=False)
 class Competition:
-    """Many starts, made and fitted on a thinned sample, and the best of them on ever more.
+    """Fits many starts to a thinned sample, and the best of them to ever larger samples.
 
     Attributes
     ----------
     ways : sequence of callables
-        Each makes another start each time, from a scan whose sample is thinned; by turns.
+        Each makes a new start from a scan at each call; they take turns.
     n_components : int
     n_starts : int
-        Most that compete on the smallest sample; half of them on the next, and so on. Fewer,
-        but not fewer than ``n_kept``, where each way has led to the best several times.
+        Most starts on the smallest sample; half of them go on to the next, and so on. Fewer
+        are made, but at least ``n_kept``, if each way leads to the best optimum several times.
     n_kept : int
-        Most that are left in the end.
+        Most mixtures in the result.
     prior : Prior
     n_threads : int
     exchanges : bool
-        Whether components may change places: where a gain is expected; where no two of the
-        starts for many components found the same, also where none is.
+        Whether merge-and-split moves are tried. Moves that are expected to lose are tried only
+        if there are many components and no two starts found the same optimum.
     tell : callable
-        Told of each round, and after a climb where nothing was told for some seconds.
+        Called with an event after each round, and after a climb if ``silence`` has passed.
     silence : float
-        Those seconds.
+        Seconds between two events within a round.
 
     References
     ----------
@@ -113,15 +123,21 @@ class Competition:
     silence: float = 5.0
 
     def best(self, scan: Scan, known: Sequence[Mixture] = ()) -> list[Mixture]:
-        """Let starts compete, and those beside them that are known.
+        """The best mixtures that starts lead to on the whole sample.
+
+        Parameters
+        ----------
+        scan : Scan
+        known : sequence of Mixture
+            Mixtures that compete beside the starts.
 
         Returns
         -------
         list of Mixture
-            The best first, and those that the sample does not tell from it: different
-            optima of the same height, to two standard errors of the difference row by row.
-            Where every fit to a part of the sample fails, what led on the part before; on the
-            first, the first start as it was made.
+            The best first, then distinct optima that are not significantly worse on the sample:
+            by at most two standard errors of the difference row by row. If every fit on a
+            sample collapses, the best of the smaller sample before it; on the smallest sample,
+            the first start as it was made.
         """
         scans = self._scans(scan)
         first, starts = self._starts(scans[0])
@@ -144,7 +160,7 @@ class Competition:
             is_settled |= any(one.apart(climbs[0]) <= _SAME for one in climbs[1:])
             if self._may_exchange and not is_last and (level == 0 or not is_settled):
                 better = with_exchanges(sample, leaders[0], losses=not is_settled)
-                # What is better on few rows need not be on all: both go on.
+                # A move that gains on few rows may lose on all, so both mixtures go on.
                 leaders = [better, *(m for m in leaders if m is not better)]
             entrants = [(0, mixture) for mixture in leaders]
             seconds = time.perf_counter() - began
@@ -156,14 +172,14 @@ class Competition:
         return self.exchanges and self.n_components > 2
 
     def _scans(self, scan: Scan) -> list[Scan]:
-        """Of ever more of the sample; the last is of all of it."""
+        """Scans with ever larger parts of the sample; the last has the whole sample."""
         scans = [replace(scan, sample=scan.sample.thinned(t)) for t in _THINNINGS]
         k, d = self.n_components, scan.sample.n_features
         enough = k * max(_ROWS_PER_COMPONENT, _ROWS_PER_FEATURE * d)
         return [s for s in scans[:-1] if _is_enough(s.sample, enough, k)] + scans[-1:]
 
     def _starts(self, scan: Scan) -> tuple[_Entrant, Iterator[_Entrant]]:
-        """The first, and the others, each made when it is asked for."""
+        """The first start, and an iterator that makes each other start when it is asked for."""
         turns = islice(cycle(enumerate(self.ways)), self.n_starts)
         starts = ((way, start_from(scan)) for way, start_from in turns)
         return next(starts), starts
@@ -171,7 +187,7 @@ class Competition:
     def _climbs(
         self, sample: Climber, entrants: Iterable[_Entrant], *, is_first: bool, is_last: bool
     ) -> list[_Climbed]:
-        """Fits of a round, but for those that collapse."""
+        """The climbs of a round; those in which a covariance becomes singular are left out."""
         began = spoke = time.perf_counter()
         climbs: list[_Climbed] = []
         for way, mixture in entrants:
@@ -190,16 +206,16 @@ class Competition:
 
 
 def _is_found_often(climbs: Sequence[_Climbed], n_ways: int) -> bool:
-    """Whether starts of every way have led to the best of all, to what climbs leave."""
+    """Whether several starts of every way have led to the best optimum."""
     best = max(climbs, key=lambda one: one.fit.log_likelihood)
     found = Counter(one.way for one in climbs if one.apart(best) <= _ALIKE)
     return all(found[way] >= _OFTEN for way in range(n_ways))
 
 
 def _ahead_early(sample: Climber, starts: list[_Entrant], most: int) -> list[_Entrant]:
-    """Those that are ahead after a few steps of EM, and the better half of them after a few more.
+    """The best ``most`` starts after a few steps of EM, halved again after a few more.
 
-    Where the sample is too small to be thinned, all of it would be spent on a climb of each.
+    This saves climbs on a sample that is too small to be thinned.
     """
     while len(starts) > most:
         fits = []
@@ -213,14 +229,14 @@ def _ahead_early(sample: Climber, starts: list[_Entrant], most: int) -> list[_En
 
 def _is_enough(sample: Block, weight: float, n_components: int) -> bool:
     fewest = 2 * n_components
-    # To sort all rows takes as long as a climb: mostly the first tell.
+    # Sorting all rows takes as long as a climb; the first rows are mostly diverse enough.
     heads = (sample.x[: 2 * fewest], sample.x)
     is_diverse = any(len(np.unique(head, axis=0)) > fewest for head in heads)
     return sample.total_weight >= weight and is_diverse
 
 
 def _leaders(climbs: Sequence[_Climbed]) -> list[Mixture]:
-    """The first, and others that are neither worse than it, to what the sample tells, nor it."""
+    """The best climb, and distinct optima not significantly worse on the sample."""
     best = climbs[0]
     leaders = [best]
     for one in climbs[1:]:
@@ -241,6 +257,6 @@ def _log_density(block: Block, mixture: Mixture) -> Float64Array:
 
 
 def hopeless(courses: Mapping[int, Course]) -> set[int]:
-    """Which fits will, by their own estimates, not even reach what the best has now."""
+    """Numbers of the courses that do not expect to reach the best log-likelihood found so far."""
     best = max(course.log_likelihood for course in courses.values())
     return {number for number, course in courses.items() if course.reach < best}

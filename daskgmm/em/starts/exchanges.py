@@ -1,8 +1,8 @@
-"""Exchanges: two components that hardly differ become one, and one that is two becomes two.
+"""Exchanges: merge two components that hardly differ, and divide one that covers two groups.
 
 EM cannot move a component from where there are too many to where there are too few. On a
-sample in memory such moves are cheap to propose, by what a merger costs and a division
-gains, and cheap to try: some steps of EM tell whether the log-likelihood is higher.
+sample in memory such exchanges are cheap to rank, by the cost of the merger and the gain of
+the division, and cheap to try: some steps of EM show whether the log-likelihood is higher.
 
 References
 ----------
@@ -38,35 +38,35 @@ from daskgmm.kernel import (
 __all__ = ["can_exchange", "cheapest_mergers", "with_exchanges", "with_one_less", "with_one_more"]
 
 _MERGERS, _DIVISIONS, _TRIES = 8, 6, 8
-"""Cheapest and most gainful that are combined, and combinations that are tried in a round."""
+"""Cheapest mergers and best divisions that are combined, and exchanges tried in a round."""
 _MOST = 32
-"""Exchanges that are made."""
+"""Most exchanges that are accepted."""
 _STEPS_OF_DIVISION, _STEPS = 6, 15
-"""Of EM, to see what a division or an exchange is worth."""
+"""Steps of EM that show the gain of a division, and of an exchange."""
 _PIECE = 1024
 """Rows whose responsibilities are held at once."""
 _MATRICES_BYTES = 2**24
-"""Bytes of the full covariances that are held at once: for 100 components in 1,000 features all
-of them take 800 MB, whatever their kind keeps."""
+"""Bytes of full covariances held at once: all of 100 components in 1,000 features take 800 MB."""
 
 
 def with_exchanges(sample: Climber, mixture: Mixture, *, losses: bool = True) -> Mixture:
-    """A mixture of a higher log-likelihood, if exchanges of components lead to one.
+    """Improve a mixture on a sample by exchanges of components.
 
     Parameters
     ----------
     sample : Climber
     mixture : Mixture
-        Fitted to it, nearly.
+        A fit to the sample, nearly converged.
     losses : bool
-        Whether exchanges are tried that are expected to lose: the bound of what a merger costs
-        is several times that of components that overlap, and of fifty such most exchanges
-        that were accepted had been. Without, there is little to do where nothing is wrong.
+        Whether exchanges that are expected to lose are tried as well. The bound of a merger's
+        cost is several times too high for components that overlap: most exchanges that were
+        accepted among fifty such components were expected to lose. Without them little time is
+        spent on a mixture that is good already.
 
     Returns
     -------
     Mixture
-        After some dozens of exchanges, at most; as it was where none helps.
+        After at most 32 exchanges; the same object if none raises the log-likelihood.
     """
     try:
         fit = sample.rested(mixture, _STEPS)
@@ -82,7 +82,7 @@ def with_exchanges(sample: Climber, mixture: Mixture, *, losses: bool = True) ->
                 fit = sample.rested(exchange.made_on(sample, now), _STEPS)
             except SingularComponentError:
                 continue
-            # What steps of EM gain counts as well: to be strict in that ended lower.
+            # The gain of the EM steps counts as well: not counting it led to lower optima.
             if fit.log_likelihood > now_at + least:
                 best = now = fit.kept
                 now_at = fit.log_likelihood
@@ -95,7 +95,7 @@ def with_exchanges(sample: Climber, mixture: Mixture, *, losses: bool = True) ->
 
 
 def with_one_more(sample: Climber, mixture: Mixture) -> Mixture | None:
-    """A mixture of one component more: that which gains most by it is divided; None if none can be.
+    """A mixture of one component more, by the division that gains most; None if none is possible.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def with_one_more(sample: Climber, mixture: Mixture) -> Mixture | None:
 
 
 def with_one_less(sample: Climber, mixture: Mixture) -> Mixture:
-    """A mixture of one component less: the two are one whose merger costs least.
+    """A mixture of one component less, by the cheapest merger.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def with_one_less(sample: Climber, mixture: Mixture) -> Mixture:
 
 @dataclass(frozen=True, eq=False)
 class _Division:
-    """Two components in place of one, and what they gain on the rows that it holds, in nats."""
+    """Two components in place of one, and their gain on its rows, in nats; None if impossible."""
 
     gain: float
     two: Mixture | None
@@ -133,10 +133,10 @@ _INDIVISIBLE = _Division(-np.inf, None)
 
 @dataclass(frozen=True, eq=False)
 class _Exchange:
-    """A component divided by a mixture of two, or a pair merged, or both.
+    """A division of one component into a mixture of two, a merger of a pair, or both.
 
-    The other half comes last; a pair is in the place of its first, and what is last takes that
-    of its second.
+    The second half of a division becomes the last component. A merged pair takes the place of
+    its first component, and the last component that of its second.
     """
 
     division: tuple[int, Mixture] | None
@@ -144,14 +144,14 @@ class _Exchange:
 
     @property
     def components(self) -> tuple[int, ...]:
-        """Those that it changes."""
+        """Indices of the components that the exchange changes."""
         divided = () if self.division is None else self.division[:1]
         return divided + (self.merger or ())
 
     def made_on(self, sample: Climber, mixture: Mixture) -> Mixture:
-        """The mixture after it: the M-step of responsibilities so changed."""
+        """The mixture after the exchange: the M-step of :meth:`responsibilities`."""
         rows, centres = sample.rows, self._centres(mixture)
-        # Responsibilities are wide.
+        # Short blocks, because the responsibilities of a block are held in memory.
         pieces = InMemoryRows(rows.block.x, _PIECE, rows.n_threads, rows.block.weight)
         return sample.prior.m_step(pieces.fold(_assigned, mixture, self, centres))
 
@@ -164,7 +164,7 @@ class _Exchange:
         return centres if self.merger is None else _filled(centres, self.merger[1])
 
     def responsibilities(self, x: Float64Array, mixture: Mixture) -> Float64Array:
-        """Those of rows under a mixture, after it."""
+        """Responsibilities of rows x (n, D) after the exchange, (n, K after it)."""
         resp = responsibilities(x, mixture)
         if self.division is not None:
             divided, two = self.division
@@ -186,7 +186,7 @@ def _assigned(
 
 
 def _filled(of_components: Float64Array, place: int) -> Float64Array:
-    """One less: the last is in this place."""
+    """Rows of an array without one, in whose place the last comes."""
     moved = np.array(of_components[:-1])
     if place < len(moved):
         moved[place] = of_components[-1]
@@ -196,7 +196,7 @@ def _filled(of_components: Float64Array, place: int) -> Float64Array:
 def _promising(
     divisions: dict[int, _Division], mixture: Mixture, weight: float, *, losses: bool
 ) -> list[_Exchange]:
-    """Components to divide, by what, and pairs to merge, of which most is expected."""
+    """Exchanges with the highest expected gain, the best first."""
     best = sorted(divisions, key=lambda c: -divisions[c].gain)[:_DIVISIONS]
     gains = {
         (c, pair): divisions[c].gain / weight - cost
@@ -213,7 +213,7 @@ def _promising(
 def _divisions(
     sample: Climber, mixture: Mixture, known: dict[int, _Division]
 ) -> dict[int, _Division]:
-    """Of every component, by its rows; those that are known are not made anew."""
+    """The division of every component, on the rows labelled with it; known ones are kept."""
     label = sample.rows.map(_labels, mixture, dtype=np.int64, columns=None)
     return {
         c: known.get(c) or _division(sample, np.flatnonzero(label == c), mixture.kind)
@@ -226,9 +226,9 @@ def _labels(block: Block, mixture: Mixture) -> NDArray[np.int64]:
 
 
 def _division(sample: Climber, held: NDArray[np.intp], kind: str) -> _Division:
-    """Of the rows of one component; the two begin on the two sides of its longest axis.
+    """The division of one component on its rows, from the two sides of its longest axis.
 
-    Each of the two must hold ``2 (D + 1)`` rows: likelihoods of fewer have no bound.
+    Each half must hold ``2 (D + 1)`` rows: with fewer, the likelihood has no bound.
     """
     block = sample.rows.block.take(held)
     fewest, weight = 2 * (block.n_features + 1), block.total_weight
@@ -248,7 +248,7 @@ def _division(sample: Climber, held: NDArray[np.intp], kind: str) -> _Division:
 
 
 def _fitted(own: Climber, resp: Float64Array, kind: str, n_steps: int) -> Course:
-    """Some steps of EM from responsibilities."""
+    """A fit by some steps of EM, from the M-step of responsibilities (n, K)."""
     block = own.rows.block
     mean = block.x.mean(axis=0)
     if block.weight is not None:
@@ -259,14 +259,14 @@ def _fitted(own: Climber, resp: Float64Array, kind: str, n_steps: int) -> Course
 
 
 def can_exchange(kind: str) -> bool:
-    """Whether components of a kind have covariances, by which they are merged and divided."""
+    """Whether components of a kind have covariances, which mergers and divisions need."""
     return issubclass(components_named(kind), HasCovariances)
 
 
 def _dense_covariances(mixture: Mixture) -> Callable[[slice], Float64Array]:
-    """Gives the covariances of some components as full matrices, (chosen, D, D).
+    """A function from a slice of components to their covariances as full matrices, (n, D, D).
 
-    All of them are made at once where they take little memory.
+    The matrices of all components are made at once if they take little memory.
     """
     components = mixture.components
     assert isinstance(components, HasCovariances)
@@ -288,9 +288,10 @@ def _longest_axis(one: Mixture) -> Float64Array:
 
 
 def cheapest_mergers(mixture: Mixture, most: int) -> list[tuple[float, tuple[int, int]]]:
-    """Pairs of components by Runnalls' bound of what merging them costs, in nats per row.
+    """The ``most`` cheapest pairs to merge, by Runnalls' bound of the cost in nats per row.
 
-    ``((w_i + w_j) log|S| - w_i log|S_i| - w_j log|S_j|) / 2``, S the covariance of both.
+    The bound is ``((w_i + w_j) log|S| - w_i log|S_i| - w_j log|S_j|) / 2``, with S the
+    covariance of both.
     """
     k, d = mixture.n_components, mixture.n_features
     dense = _dense_covariances(mixture)
@@ -307,7 +308,7 @@ def cheapest_mergers(mixture: Mixture, most: int) -> list[tuple[float, tuple[int
 
 
 def _runs(first: int, last: int, d: int) -> list[slice]:
-    """Runs of components whose D x D matrices take little memory."""
+    """Slices of the components ``first`` to ``last`` whose D x D matrices fit in memory."""
     step = max(1, _MATRICES_BYTES // (8 * d * d))
     return [slice(i, min(i + step, last)) for i in range(first, last, step)]
 
@@ -319,7 +320,7 @@ def _merging_costs(
     i: int,
     others: slice,
 ) -> Float64Array:
-    """Costs of merging component i with each of a run of components."""
+    """Costs of merging component i with each of ``others``, in nats per row."""
     weights, means = mixture.weights, mixture.means
     both = weights[i] + weights[others]
     share = (weights[i] / np.maximum(both, np.finfo(float).tiny))[:, None, None]

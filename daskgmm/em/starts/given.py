@@ -1,4 +1,4 @@
-"""Given: what the user says of the start."""
+"""Given: the parts of a start that the user gives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ __all__ = ["NOTHING_GIVEN", "GivenStart"]
 
 @dataclass(frozen=True, eq=False)
 class GivenStart:
-    """What the user gives of the start; the rest comes from the initialiser."""
+    """The parts of the start that the user gave; the initialiser makes those that are None.
+
+    Attributes
+    ----------
+    weights : array of shape (K,) or None
+    means : array of shape (K, D) or None
+    covariances : array of the kind's shape or None
+    """
 
     weights: Float64Array | None = None
     means: Float64Array | None = None
@@ -26,12 +33,12 @@ class GivenStart:
     def checked(
         cls, kind: str, shape: tuple[int, int], weights: Any, means: Any, precisions: Any
     ) -> Self:
-        """Of ``weights_init``, ``means_init`` and ``precisions_init``, before anything is read.
+        """Check ``weights_init``, ``means_init`` and ``precisions_init`` before any row is read.
 
         Parameters
         ----------
         kind : str
-            Of components.
+            Kind of the components.
         shape : tuple
             ``(n_components, n_features)``.
         weights, means, precisions : array-like or None
@@ -39,8 +46,8 @@ class GivenStart:
         Raises
         ------
         ParameterError
-            If a part has not the mixture's shape, is not finite, or is no weights or no
-            inverse covariances.
+            If a part does not have the mixture's shape or is not finite, if weights are negative
+            or do not sum to 1, or if a precision is not positive definite.
         """
         law, (k, d) = components_named(kind), shape
         assert issubclass(law, Gaussians)
@@ -64,17 +71,17 @@ class GivenStart:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to an initialiser."""
+        """Whether weights, means and covariances are all given."""
         return not any(part is None for part in (self.weights, self.means, self.covariances))
 
     def mixture(self, kind: str) -> Mixture | None:
-        """The start, if nothing is left to an initialiser."""
+        """The start, if it is complete; None otherwise."""
         if self.weights is None or self.means is None or self.covariances is None:
             return None
         return gaussian_mixture(self.weights, self.means, self.covariances, kind)
 
     def put_into(self, mixture: Mixture) -> Mixture:
-        """A start with those parts that are given as they are."""
+        """The mixture with the given parts in place of its own."""
         if self.weights is None and self.means is None and self.covariances is None:
             return mixture
         return gaussian_mixture(
@@ -86,7 +93,7 @@ class GivenStart:
 
 
 NOTHING_GIVEN = GivenStart()
-"""All is left to an initialiser."""
+"""A start of which the initialiser makes every part."""
 
 
 def _part(name: str, value: Any, shape: tuple[int, ...], of: str) -> NDArray[np.float64] | None:

@@ -1,11 +1,11 @@
-"""Rare components: those that the sample missed, found among the worst-fitting rows of all.
+"""Rare components: components that the sample missed, found among the worst-fitting rows of all.
 
-Of a component that holds one row in 30,000 a sample of 100,000 has three, on which no
-covariance stands; a fit to the sample spends its place on something else. But its rows
-lie where that fit has hardly any density, and denser than it says: they are in the tail.
-There a component is fitted to them; the two whose merging costs least make room for it,
-as in SMEM; and the mixture so changed is proposed beside the fit as it is. Whether it is
-better all rows decide.
+A sample of 100,000 rows has three of a component that holds one row in 30,000: too few for a
+covariance, so that a fit to the sample misses the component. But the component's rows lie where
+that fit has a very low density, and closer together than the fit predicts. They are in the tail.
+A component is fitted to them there, and the two components whose merger costs least make room
+for it, as in SMEM. The new mixture joins the race beside the fit to the sample, and the
+log-likelihood of all rows decides between the two.
 
 References
 ----------
@@ -47,22 +47,22 @@ from daskgmm.kernel import (
 __all__ = ["densest_group", "may_miss_components", "with_rare_components"]
 
 _ROWS_PER_SAMPLED = 2.0
-"""A sample of more than the half misses nothing that is worth a component."""
+"""A sample of more than one row in this many misses nothing that is worth a component."""
 
 _MOST_COMPONENTS = 4
-"""That are looked for."""
+"""Most rare components that are added."""
 _SEEDS = 5
 _GROUP_STEPS, _EM_STEPS = 30, 10
 _TREE_FEATURES = 6
-"""Most with which a tree finds neighbours sooner than all distances do."""
+"""Most features for which a tree finds neighbours sooner than computing all distances."""
 _PAIRS = 4
-"""Cheapest to merge by their bound, of which a few steps of EM tell the best."""
+"""Cheapest mergers by their bound; a few steps of EM choose among them."""
 _RIDGE = 1e-9
-"""Added to variances of a group, where those of all rows are 1: exact copies have none."""
+"""Added to a group's variances, in units of those of all rows: exact copies have variance 0."""
 
 
 def may_miss_components(scan: Scan, start: Mixture) -> bool:
-    """Whether there can be components of all rows that a fit to the sample has not seen."""
+    """Whether the sample is so small a part of all rows that it can miss a component."""
     thin = scan.weight > _ROWS_PER_SAMPLED * scan.sample.total_weight
     return thin and start.n_components > 1
 
@@ -70,27 +70,27 @@ def may_miss_components(scan: Scan, start: Mixture) -> bool:
 def with_rare_components(
     mixture: Mixture, tail: Tail, scan: Scan, prior: Prior
 ) -> tuple[Mixture, tuple[RareComponent, ...]]:
-    """A mixture with those components that the tail shows and the sample missed.
+    """Add the components that the tail shows and the sample missed.
 
     Parameters
     ----------
     mixture : Mixture
-        As fitted to the sample, of which ``tail`` is the tail.
+        A fit to the sample.
     tail : Tail
-        Of all rows.
+        Tail of all rows under that mixture.
     scan : Scan
-        Of all rows; its sample is uniform.
+        Scan of all rows, whose sample is uniform.
     prior : Prior
 
     Returns
     -------
     mixture : Mixture
-        As it was, where nothing was found.
+        The same object, if no rare component was found.
     found : tuple of RareComponent
-        In the order found, the most striking first.
+        In the order in which they were added.
     """
     moments = scan.moments
-    # Steps of EM on rows that hold the tail only bring the mixture nearer to it.
+    # EM on rows that include the tail only raises its density: no group now means none later.
     if densest_group(tail.rows, tail.log_densities, moments) is None:
         return mixture, ()
     known = _Known.of(mixture, tail, scan)
@@ -113,18 +113,18 @@ def with_rare_components(
             now, proposed = best, best.kept
             found.append(RareComponent(float(tail.rows.weights @ group)))
     except SingularComponentError:
-        pass  # with what was found before
+        pass  # keep the components that were added before
     return proposed, tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """Rows of a tail, of which all are known, and rows above it, each for several.
+    """All rows, represented by every row of the tail and a sample of the rows above it.
 
     Parameters
     ----------
     above : Block
-        Each row of the weight of those that it stands for.
+        Sampled rows; the weight of each includes the rows that it represents.
     tail : Block
     """
 
@@ -133,7 +133,7 @@ class _Known:
 
     @classmethod
     def of(cls, mixture: Mixture, tail: Tail, scan: Scan) -> _Known | None:
-        """Of a uniform sample, and the tail under a mixture; None if nothing is above."""
+        """Rows of the scan's sample above the tail, and the tail; None if none is above."""
         sample = scan.sample
         above = sample.take(log_density(sample.x, mixture) > tail.log_densities[-1])
         if len(above) == 0:
@@ -141,23 +141,23 @@ class _Known:
         return cls(_of_weight(above, scan.weight - tail.rows.total_weight), tail.rows)
 
     def thinned(self, factor: int) -> _Known:
-        """With every so many-th row above the tail."""
+        """Keep every ``factor``-th row above the tail, and the total weight."""
         return replace(self, above=_of_weight(self.above.thinned(factor), self.above.total_weight))
 
     @property
     def rows(self) -> Block:
-        """All of them, as of all rows."""
+        """The rows above the tail followed by the tail, with weights that sum to those of all."""
         return self.above.followed_by(self.tail)
 
     def climbed(self, mixture: Mixture, prior: Prior) -> Course:
-        """After some steps of EM."""
+        """A fit by some steps of EM."""
         rows = self.rows
         weighted = InMemoryRows(rows.x, weight=rows.weight)
         return Climber(weighted, prior).em(mixture, _EM_STEPS + 1)
 
 
 def _of_weight(block: Block, total: float) -> Block:
-    """The same rows, their weights scaled to a sum."""
+    """The same rows, with weights scaled so that they sum to ``total``."""
     return replace(block, weight=(total / block.total_weight) * block.weights)
 
 
@@ -167,28 +167,28 @@ def _of_weight(block: Block, total: float) -> Block:
 def densest_group(
     rows: Block, log_densities: Float64Array, moments: Moments
 ) -> Float64Array | None:
-    """Responsibilities (m,) of one more component for worst-fitting rows; None if none is worth it.
+    """Responsibilities (m,) of one more component for the worst-fitting rows; None if none helps.
 
-    Seeds are rows whose neighbours lie closest, beside what the mixture expects there; from
-    each a component is fitted by EM, what the mixture says of the rows staying as it is. One
-    is worth it if it holds ``2 (D + 1)`` rows or more, and raises their log-likelihood by
-    more than the BIC asks of its parameters.
+    Seeds are the rows whose neighbours lie closest, compared with the mixture's density there.
+    From each seed a component is fitted by EM, while the mixture's densities stay fixed. The
+    component is accepted if it holds at least ``2 (D + 1)`` rows and raises the log-likelihood
+    by more than the BIC charges for its parameters.
 
     Parameters
     ----------
     rows : Block
-        m of them.
+        The m worst-fitting rows.
     log_densities : array of shape (m,)
-        Under the mixture.
+        Log densities of these rows under the mixture, in nats.
     moments : Moments
-        Of all rows: their weight and scatter, which are the units here.
+        Moments of all rows; their scatter gives the units of distances.
     """
     fewest = 2 * (rows.n_features + 1)
     if len(rows) <= fewest or rows.total_weight <= fewest:
         return None
     covariance = moments.scatter / moments.weight
     scale = np.sqrt(np.diagonal(covariance))
-    # Columns may depend on each other: then only a ridge has a root.
+    # Without the ridge, columns that are linearly dependent would have no Cholesky factor.
     correlation = covariance / np.outer(scale, scale) + _RIDGE * np.eye(rows.n_features)
     root = scale[:, None] * np.linalg.cholesky(correlation)
     z = linalg.solve_triangular(root, (rows.x - moments.mean).T, lower=True).T
@@ -200,18 +200,18 @@ def densest_group(
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """Looks for a component among worst-fitting rows.
+    """Search for a component among the worst-fitting rows.
 
     Parameters
     ----------
     rows : Block
-        Whitened by the scatter of all rows.
+        The m rows, whitened by the scatter of all rows.
     log_f : array of shape (m,)
-        Their log densities under the mixture.
+        Log densities of these rows under the mixture.
     fewest : int
-        Rows of a component.
+        Fewest rows of a component.
     weight : float
-        N, of all rows.
+        N, the sum of the weights of all rows.
     """
 
     rows: Block
@@ -220,10 +220,17 @@ class _Search:
     weight: float
 
     def seeds(self) -> Iterator[tuple[NDArray[np.intp], Float64Array]]:
-        """Rows with their nearest neighbours, those first that lie densest for what is expected.
+        """Groups of near rows, first those with the highest density against the mixture's.
 
-        Yields the rows of each, and how often they count. Neighbours are ``fewest`` rows however
-        often they count: one row of a large weight is no group.
+        A group has ``fewest`` neighbours whatever their weights: one row of a large weight is no
+        group.
+
+        Yields
+        ------
+        group : array of shape (rows of the group,), intp
+            Indices of the rows.
+        count : array of the same shape
+            Weights of the rows.
         """
         z, d = self.rows.x, self.rows.n_features
         algorithm = "auto" if d <= _TREE_FEATURES else "brute"
@@ -233,7 +240,7 @@ class _Search:
         log_volume = 0.5 * d * np.log(np.pi) - special.gammaln(0.5 * d + 1)
         log_volume = log_volume + d * np.log(np.maximum(distances[:, -1], np.finfo(float).tiny))
         held = counts.sum(axis=1)
-        # What is expected of the whole ball: beside an outlier the density rises steeply.
+        # The mixture's density is averaged over the ball: near an outlier it varies steeply.
         log_expected = special.logsumexp(self.log_f[neighbours], b=counts, axis=1) - np.log(held)
         excess = np.log(held / self.weight) - log_volume - log_expected
         left = np.ones(len(z), dtype=bool)
@@ -248,7 +255,7 @@ class _Search:
             yield group, self.rows.weights[group]
 
     def fitted(self, group: NDArray[np.intp], count: Float64Array) -> Float64Array | None:
-        """Responsibilities (m,) of a component begun as a ball about a group."""
+        """Responsibilities (m,) of a component fitted from a group; None if refused."""
         z, d, weights = self.rows.x, self.rows.n_features, self.rows.weights
         held = float(count.sum())
         mean = count @ z[group] / held
@@ -279,7 +286,7 @@ class _Search:
 
 
 def _exchanged(mixture: Mixture, group: Float64Array, known: _Known, prior: Prior) -> Course:
-    """With a component for the group in place of the two that merge, after some steps of EM."""
+    """Merge two components, give their place to the group, and fit by some steps of EM."""
     thin = known.thinned(_PAIRS)
     rows = thin.rows
     own = np.concatenate([np.zeros(len(thin.above)), group])

@@ -1,19 +1,19 @@
-"""Steppers: how the next parameters follow from a pass.
+"""Steppers: algorithms that choose the parameters of the next pass.
 
-To add one, write a class with a frozen state in a file of its own, add a row to
-:data:`STEPPERS`, and its state to :data:`StepperState`, which is what checkpoints may hold.
+To add one, write a class with a frozen state in a file of its own, and add a row to
+:data:`STEPPERS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 from daskgmm.em.steppers.base import AnyStepper, Needs, Offered, Step, Stepper
-from daskgmm.em.steppers.plain import PlainEM, PlainState
-from daskgmm.em.steppers.squarem import Squarem, SquaremState
-from daskgmm.em.steppers.surrogate import Surrogate, SurrogateState
+from daskgmm.em.steppers.plain import PlainEM
+from daskgmm.em.steppers.squarem import Squarem
+from daskgmm.em.steppers.surrogate import Surrogate
 from daskgmm.errors import ParameterError
 from daskgmm.kernel import Mixture, Statistics
 
@@ -38,10 +38,13 @@ STEPPERS: dict[str, type[Offered[Any]]] = {
     "squarem": Squarem,
     "plain": PlainEM,
 }
-"""Those first that take the fewest passes."""
+"""Steppers by name, those that take the fewest passes first."""
 
-StepperState = SurrogateState | SquaremState | PlainState
-"""What the steppers of the table keep between passes."""
+if TYPE_CHECKING:
+    StepperState = Any
+else:
+    StepperState = Union[tuple(stepper.state_type for stepper in STEPPERS.values())]  # noqa: UP007
+"""States of the steppers of the table: the only ones that a checkpoint may hold."""
 
 AUTO = "auto"
 
@@ -49,23 +52,23 @@ AUTO = "auto"
 def stepper_class(
     name: str, kind: str, *, few_passes: bool = True, bounds: bool = False
 ) -> type[Offered[Any]]:
-    """The stepper of a name; ``"auto"`` is the first that can do what is asked.
+    """Class of the stepper of a name; ``"auto"`` is the first of the table that serves.
 
     Parameters
     ----------
     name : str
         A key of :data:`STEPPERS`, or ``"auto"``.
     kind : str
-        Of components.
+        Kind of the components.
     few_passes : bool
-        Whether ``"auto"`` is to save passes: otherwise it is EM as anywhere else.
+        Whether ``"auto"`` is to save passes; otherwise it is plain EM.
     bounds : bool
-        Whether a pass finds a bound of the log-likelihood, of its own neighbourhoods.
+        Whether the E-step is truncated, so that passes give bounds of the log-likelihood.
 
     Raises
     ------
     ParameterError
-        If the named one cannot work on these components, or with bounds.
+        If the stepper cannot work on these components, or with bounds.
     """
     if name == AUTO:
         able = (
@@ -98,12 +101,12 @@ class ByKind:
     steppers: Mapping[str, AnyStepper]
 
     def init(self, mixture: Mixture) -> StepperState:
-        """As the stepper of its kind."""
+        """State of the stepper for the mixture's kind."""
         state: StepperState = self.steppers[mixture.kind].init(mixture)
         return state
 
     def step(
         self, state: Any, mixture: Mixture, statistics: Statistics, tol: float
     ) -> Step[StepperState]:
-        """As the stepper of its kind."""
+        """Step of the stepper for the mixture's kind."""
         return self.steppers[mixture.kind].step(state, mixture, statistics, tol)

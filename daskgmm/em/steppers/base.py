@@ -1,4 +1,4 @@
-"""What every stepper is: a state in, a state and the next mixture out."""
+"""Steppers' interface: a state and statistics in, the next state and mixture out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ State = TypeVar("State")
 
 @dataclass(frozen=True, eq=False)
 class Needs:
-    """What a stepper may be made of.
+    """What :meth:`Offered.of` makes a stepper from.
 
     Attributes
     ----------
@@ -24,7 +24,7 @@ class Needs:
     sample : Block
         A uniform sample of the rows.
     n_threads : int
-        For work on the sample.
+        Threads for work on the sample.
     """
 
     prior: Prior
@@ -34,21 +34,21 @@ class Needs:
 
 @dataclass(frozen=True, eq=False)
 class Step(Generic[State]):
-    """What follows from a pass.
+    """Decision of a stepper after a pass.
 
     Attributes
     ----------
     state : dataclass
-        With which the stepper goes on.
+        State of the stepper for its next step.
     mixture : Mixture
-        Where the next pass is made.
+        Parameters of the next pass.
     kept : Mixture
-        The M-step of the best pass so far: the result, if this was the last one.
+        M-step of the best pass so far: the result, if no more passes are made.
     accepted : bool
-        Whether the pass is an advance. If not, ``mixture`` goes back to what is kept.
+        Whether the pass is an advance. If not, ``mixture`` is ``kept``.
     remaining_gain : float or None
-        The stepper's own estimate of what is left to gain per row, in nats: infinite
-        where it knows that it cannot tell; None leaves it to the history.
+        The stepper's estimate of the remaining gain per row, in nats: infinite where the
+        stepper cannot tell; None leaves the estimate to the history.
     """
 
     state: State
@@ -61,9 +61,9 @@ class Step(Generic[State]):
 class Stepper(Protocol[State]):
     """Proposes the parameters at which the next pass is made.
 
-    A stepper is a frozen value. What it learns from passes is in its state, a frozen
-    dataclass of numbers, text, arrays, mixtures, and dataclasses and tuples of these: all
-    that a checkpoint has to hold.
+    A stepper is a frozen value. Everything that it learns from passes is in its state, a frozen
+    dataclass of numbers, text, arrays, mixtures, and dataclasses and tuples of these, so
+    that a checkpoint can hold it.
     """
 
     def init(self, mixture: Mixture) -> State:
@@ -73,33 +73,48 @@ class Stepper(Protocol[State]):
     def step(
         self, state: State, mixture: Mixture, statistics: Statistics, tol: float
     ) -> Step[State]:
-        """What follows ``mixture``, given its statistics over all rows.
+        """Choose the next parameters after a pass.
 
-        ``tol`` is what the stop rule compares with: work for less is in vain.
+        Parameters
+        ----------
+        state : dataclass
+        mixture : Mixture
+            Parameters of the pass.
+        statistics : Statistics
+            Statistics of all rows under ``mixture``.
+        tol : float
+            Tolerance of the stop rule: smaller gains are worth no work.
+
+        Raises
+        ------
+        SingularComponentError
+            If a covariance became singular.
         """
         ...
 
 
 class Offered(Stepper[State], Protocol[State]):
-    """A stepper that can be chosen by name: it says what it needs and what it can do."""
+    """A stepper of the table, with what it needs and what it serves."""
 
+    state_type: ClassVar[type]
+    """Class of its states: what a checkpoint of the fit is read as."""
     compares_passes: ClassVar[bool]
-    """Whether it holds the log-likelihood of one pass against that of another: not to be
-    done with bounds that are about different neighbourhoods."""
+    """Whether it compares log-likelihoods of different passes, which must not be done with the
+    bounds of a truncated E-step, whose neighbourhoods change."""
 
     @classmethod
     def of(cls, needs: Needs) -> Self:
-        """Made of what there is."""
+        """A stepper made from what is on hand."""
         ...
 
     @classmethod
     def serves(cls, kind: str) -> bool:
-        """Whether components of a kind can do what it asks of them."""
+        """Whether the stepper can work on components of a kind."""
         ...
 
 
 AnyStepper = Stepper[Any]
-"""Of a state that its caller only passes on."""
+"""A stepper whose state the caller only passes on."""
 
 
 def has_tangent(kind: str) -> bool:

@@ -1,4 +1,4 @@
-"""Plain EM: each M-step is the next point. Without a prior it cannot lower the likelihood."""
+"""Plain EM: each M-step gives the next parameters, and the objective never falls."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ class PlainEM:
 
     prior: Prior
 
+    state_type: ClassVar[type] = PlainState
     compares_passes: ClassVar[bool] = False
 
     @classmethod
     def of(cls, needs: Needs) -> Self:
-        """Needs no sample."""
+        """Plain EM needs the prior alone."""
         return cls(needs.prior)
 
     @classmethod
     def serves(cls, kind: str) -> bool:
-        """Every kind has an M-step."""
+        """True: every kind has an M-step."""
         return True
 
     def init(self, mixture: Mixture) -> PlainState:
-        """Nothing."""
+        """The empty state."""
         return PlainState()
 
     def step(
         self, state: PlainState, mixture: Mixture, statistics: Statistics, tol: float
     ) -> Step[PlainState]:
-        """The M-step."""
+        """The M-step, always accepted."""
         updated = self.prior.m_step(statistics)
         return Step(state, updated, updated)

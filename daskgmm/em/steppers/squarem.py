@@ -1,4 +1,4 @@
-"""SQUAREM: two steps of EM, then one along the parabola through them."""
+"""SQUAREM: two steps of EM, then an extrapolation along the parabola through them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from daskgmm.kernel import Coordinates, Float64Array, Mixture, Prior, Statistics
 __all__ = ["Squarem", "SquaremState"]
 
 _SLOW = 0.6
-"""EM that shrinks its steps faster than this needs no help."""
+"""Ratio of successive EM steps below which EM converges fast enough without extrapolation."""
 _GROWTH = 4.0
 _TINY = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """Where an extrapolation starts, and how far the first step of EM from it went."""
+    """Origin of an extrapolation, its objective, and the first step of EM from it."""
 
     origin: Mixture
     objective: float
@@ -30,20 +30,20 @@ class Base:
 
 @dataclass(frozen=True, eq=False)
 class SquaremState:
-    """What is kept between passes.
+    """State between passes.
 
     Attributes
     ----------
     base : Base or None
-        After the first step of EM of two.
+        Set after the first of two steps of EM.
     kept : Mixture or None
-        The M-step of the best pass.
+        M-step of the best pass.
     before : float
-        The objective there.
+        Objective at the best pass, per row in nats.
     longest : float
-        Of extrapolations.
+        Largest allowed length of an extrapolation, in steps of EM.
     extrapolated : bool
-        Whether the next pass is made beyond a step of EM.
+        Whether the next pass is made at an extrapolated point.
     """
 
     base: Base | None = None
@@ -57,8 +57,8 @@ class SquaremState:
 class Squarem:
     """SQUAREM, scheme S3, of Varadhan and Roland (2008), with a guard.
 
-    A pass at an extrapolated point gives its log-likelihood for nothing: where it fell,
-    the next pass is at the step of EM that was kept.
+    The pass at an extrapolated point gives its objective at no extra cost: if that is lower
+    than before, the next pass is made at the kept M-step instead.
 
     Parameters
     ----------
@@ -67,26 +67,27 @@ class Squarem:
 
     prior: Prior
 
+    state_type: ClassVar[type] = SquaremState
     compares_passes: ClassVar[bool] = True
 
     @classmethod
     def of(cls, needs: Needs) -> Self:
-        """Needs no sample."""
+        """SQUAREM needs the prior alone."""
         return cls(needs.prior)
 
     @classmethod
     def serves(cls, kind: str) -> bool:
-        """Whether there are coordinates to extrapolate in."""
+        """Whether the kind has tangent coordinates to extrapolate in."""
         return has_tangent(kind)
 
     def init(self, mixture: Mixture) -> SquaremState:
-        """At the first of two steps of EM."""
+        """State before the first of two steps of EM."""
         return SquaremState()
 
     def step(
         self, state: SquaremState, mixture: Mixture, statistics: Statistics, tol: float
     ) -> Step[SquaremState]:
-        """The M-step, or every second time a point beyond it; back where that was lower."""
+        """The M-step; after every second, an extrapolation; after a fall, the kept M-step."""
         now = self.prior.objective(mixture, statistics)
         if state.extrapolated:
             state = replace(state, extrapolated=False)
@@ -109,12 +110,12 @@ class Squarem:
 
 
 def _second(state: SquaremState, base: Base, now: float, updated: Mixture) -> Step[SquaremState]:
-    """From the base's second step of EM, ``updated``."""
+    """Extrapolate after the second step of EM from the base, which led to ``updated``."""
     coordinates, first = Coordinates(base.origin), base.step
     second = coordinates.vector(updated) - first
     rate = _length(second) / max(_length(first), _TINY)
     gain = now - base.objective
-    if gain <= 0:  # a step of EM that gains nothing: there is nothing, to rounding
+    if gain <= 0:  # a step of EM gained nothing: converged to rounding
         return Step(state, updated, updated, remaining_gain=0.0)
     bend = second - first
     length = _length(first) / max(_length(bend), _TINY)
@@ -125,7 +126,7 @@ def _second(state: SquaremState, base: Base, now: float, updated: Mixture) -> St
     length = min(max(length, 1.0), state.longest)
     longest = state.longest * (_GROWTH if length == state.longest else 1.0)
     beyond = coordinates.mixture(2 * length * first + length**2 * bend)
-    beyond.check()  # raises here, where there is a way back
+    beyond.check()  # raises here, where the caller falls back to the M-step
     state = replace(state, longest=longest, extrapolated=True)
     return Step(state, beyond, updated, remaining_gain=remaining)
 

@@ -1,4 +1,4 @@
-"""Surrogate likelihood: the curvature of a sample, the gradient of all rows.
+"""Surrogate likelihood: curvature from a sample, gradient from all rows.
 
 A full pass at v0 gives the log-likelihood of all rows there and, from its statistics, the
 gradient g_N. In memory, on a sample, ``l_n(v) + c . (v - v0)`` is then maximised to the end
@@ -6,11 +6,11 @@ within a box about v0, with ``c = g_N(v0) - g_n(v0)``, and the next pass is made
 points are those of EM on all rows, and a pass shrinks the distance to them by a factor that
 depends on parameters per sampled row, not on N or on how slow EM is.
 
-Where the likelihood is flat the sample's curvature is off by as much as there is. Steps
-are damped there, the less the better predictions come true. And c is known wherever a
-pass was made, and from its differences how it changes: symmetric updates of rank one
-teach the surrogate the curvature that the sample lacks, also from passes whose
-log-likelihood had fallen.
+Where the likelihood is flat, the error of the sample's curvature is as large as the curvature
+itself. Steps are damped against that, and the damping is lowered as long as predicted gains come
+true. The gradient difference c is known at every point where a pass was made. From its changes
+between those points, symmetric updates of rank one give the surrogate the curvature that the
+sample lacks; passes whose log-likelihood fell serve for that as well.
 
 References
 ----------
@@ -37,33 +37,34 @@ from daskgmm.kernel import Block, Coordinates, Float64Array, Mixture, Prior, Sta
 __all__ = ["Surrogate", "SurrogateState"]
 
 _EVALUATIONS = 80
-"""Of the surrogate for a full pass: on a tenth of the rows, eight passes of arithmetic."""
+"""Most evaluations of the surrogate between two passes; on a tenth of the rows they cost eight
+passes of arithmetic."""
 _SHARE_OF_GAIN = 1e-3
-"""Of the gain so far: what an iteration on the sample must be worth, on the average of some."""
+"""Share of the gain so far that the last iterations on the sample must each add, on average."""
 _SHARE_OF_TOL = 0.01
-"""What it must be worth in any case."""
+"""Share of the tolerance that an iteration on the sample must add."""
 _LEAST_CURVATURE = 1e-3
-"""Of a row's information: below it, what a gradient promises is not believed."""
+"""Smallest curvature, as a share of a row's information, for which a gradient promises a gain."""
 _ITERATIONS = 3
 _LEAST_GRADIENT = 1e-9
 _RADIUS = 0.3
 _FARTHEST = 1.0
-"""Logarithms, or widths of a component, from which on coordinates are taken anew."""
+"""Distance from the origin, in scaled coordinates, at which coordinates get a new origin."""
 _DAMPING = 0.02
-"""Of a row's information, about 1 in each coordinate: what a sample's curvature is off by."""
+"""Initial error of the sample's curvature, as a share of a row's information (about 1)."""
 _MOST_DAMPING = 1.0
-"""As much as EM damps by itself."""
+"""Largest damping, which makes steps as short as those of EM."""
 _ROWS_PER_PARAMETER, _FEWEST = 100, 50_000
 _AS_PREDICTED = (0.5, 2.0)
-"""Found gains over predicted ones that a sample of the size at hand may have."""
+"""Range of found over predicted gain within which the sample is large enough."""
 _MOST_POINTS = 12
-"""Passes that are remembered: each costs an evaluation and a gradient's memory."""
+"""Most passes remembered: each costs an evaluation and the memory of a gradient."""
 _FAILURES = (np.linalg.LinAlgError, SingularComponentError, ParameterError)
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Where a pass was made: coordinates, objective per row and gradient of all rows."""
+    """Point of a pass: coordinates, with objective per row and gradient over all rows."""
 
     u: Float64Array
     objective: float
@@ -73,7 +74,7 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """A maximiser of the surrogate, its gain per row, and whether the box held it."""
+    """Maximiser of the surrogate, its predicted gain per row, and whether the box limits it."""
 
     u: Float64Array
     mixture: Mixture
@@ -83,28 +84,28 @@ class Proposal:
 
 @dataclass(frozen=True, eq=False)
 class SurrogateState:
-    """What is learned from passes.
+    """State between passes.
 
     Attributes
     ----------
     thinning : int
-        Every so many rows of the sample are used; 0 before that is chosen.
+        Step between used rows of the sample; 0 until it is chosen.
     damping : float
-        Per row and coordinate.
+        Curvature subtracted from the surrogate, per row and coordinate.
     radius : float
-        Of the box.
+        Half the width of the box, in scaled coordinates.
     trust : float
-        Gain found over gain predicted, at least 1.
+        Found gain over predicted gain of the last step, at least 1.
     falls : int
-        Passes in a row whose log-likelihood had fallen.
+        Number of passes in a row whose objective fell.
     origin : Mixture or None
-        What the coordinates are about.
+        Origin of the coordinates.
     points : tuple of Point
-        Where passes were made, the best last.
+        Points of earlier passes, the best last.
     updated : Mixture or None
-        The M-step of the best.
+        M-step of the best pass.
     proposal : Proposal or None
-        Where the next pass is made, unless it is at ``updated``.
+        Proposal at which the next pass is made; None if that is ``updated``.
     """
 
     thinning: int
@@ -120,17 +121,17 @@ class SurrogateState:
 
 @dataclass(frozen=True, eq=False)
 class Surrogate:
-    """Maximises the surrogate between passes; a step of EM where that fails twice.
+    """Maximises the surrogate between passes; makes a step of EM if that fails twice.
 
     Parameters
     ----------
     prior : Prior
     sample : Block
-        A uniform sample of the rows. Every fourth or sixteenth of it is used as long as
-        that predicts well what passes find.
+        A uniform sample of the rows. Every fourth or sixteenth row of it is used as long as
+        that predicts gains well.
     n_threads : int
     is_exact : bool
-        Whether the sample is all rows: then nothing is thinned or damped.
+        Whether the sample is all rows, so that it is neither thinned nor damped.
     """
 
     prior: Prior
@@ -138,25 +139,26 @@ class Surrogate:
     n_threads: int = 1
     is_exact: bool = False
 
+    state_type: ClassVar[type] = SurrogateState
     compares_passes: ClassVar[bool] = True
 
     @classmethod
     def of(cls, needs: Needs) -> Self:
-        """Needs the sample."""
+        """The surrogate needs the prior, the sample and threads."""
         return cls(needs.prior, needs.sample, needs.n_threads)
 
     @classmethod
     def of_rows(cls, prior: Prior, rows: InMemoryRows) -> Self:
-        """With all of some rows in memory for their own sample: then it is exact."""
+        """An exact surrogate, whose sample is all of some rows in memory."""
         return cls(prior, rows.block, rows.n_threads, is_exact=True)
 
     @classmethod
     def serves(cls, kind: str) -> bool:
-        """Whether there are coordinates to maximise in."""
+        """Whether the kind has tangent coordinates to maximise in."""
         return has_tangent(kind)
 
     def init(self, mixture: Mixture) -> SurrogateState:
-        """Nothing is learned yet."""
+        """State before the first pass."""
         if self.is_exact:
             return SurrogateState(thinning=1, damping=0.0)
         return SurrogateState(thinning=0, damping=_DAMPING)
@@ -164,11 +166,12 @@ class Surrogate:
     def step(
         self, state: SurrogateState, mixture: Mixture, statistics: Statistics, tol: float
     ) -> Step[SurrogateState]:
-        """The surrogate's maximiser; a step of EM where that failed."""
+        """The surrogate's maximiser; the M-step where the surrogate failed."""
         now = self.prior.objective(mixture, statistics)
         fell = bool(state.points) and has_fallen(now, state.points[-1].objective)
         if fell and state.proposal is None:
-            # A step of EM can fall by what regularises weights, which it leaves out: the end.
+            # EM itself fell: the ridge's M-step leaves the weights' part of the penalty out, so
+            # that the objective can fall at the very end. Stop here.
             assert state.updated is not None
             return Step(state, state.updated, state.updated, accepted=False, remaining_gain=0.0)
         try:
@@ -181,7 +184,7 @@ class Surrogate:
             state = replace(state, falls=0, updated=self.prior.m_step(statistics))
         updated = state.updated
         assert updated is not None
-        # A second fall in a row, or one of a step as short as EM's: it is no guide here.
+        # After a second fall, or one of a step as short as EM's, the surrogate is not trusted.
         lost = state.falls > 1 or (fell and state.damping >= _MOST_DAMPING)
         state = replace(state, proposal=None)
         if not lost and state.points:
@@ -189,7 +192,7 @@ class Surrogate:
         if (proposal := state.proposal) is None:
             return Step(state, updated, updated, not fell, np.inf if fell else None)
         remaining = np.inf if fell else _remaining_gain(state, proposal)
-        if proposal.gain <= 0:  # to stay would be to make the same pass again
+        if proposal.gain <= 0:  # the proposal is this point: make a step of EM instead
             state = replace(state, proposal=None)
             return Step(state, updated, updated, not fell, remaining)
         return Step(state, proposal.mixture, updated, not fell, remaining)
@@ -202,7 +205,7 @@ class Surrogate:
         now: float,
         fell: bool,
     ) -> SurrogateState:
-        """With the pass remembered; box and sample as the gain found asks, over the predicted."""
+        """State with this pass among its points, and with box and damping adapted to its gain."""
         proposal, best = state.proposal, state.points[-1] if state.points else None
         origin = mixture if state.origin is None else state.origin
         coordinates, points = Coordinates(origin), list(state.points)
@@ -219,14 +222,14 @@ class Surrogate:
         return _trusted(state, (now - best.objective) / proposal.gain, length, proposal.at_bound)
 
     def _proposed(self, state: SurrogateState, weight: float, tol: float) -> SurrogateState:
-        """With the surrogate's maximiser, if it has one."""
+        """State with the surrogate's maximiser as proposal; None if there is none."""
         assert state.origin is not None
         coordinates = Coordinates(state.origin)
         p = state.origin.n_parameters
         if state.thinning == 0:
             state = replace(state, thinning=_thinning(len(self.sample), p))
         rows = rows_of_sample(self.sample.thinned(state.thinning), self.n_threads)
-        # Other stop rules measure in other units than nats.
+        # tol may be in other units than nats: the means' stop rule has squared units.
         worth = _SHARE_OF_TOL * min(tol, statistical_tol(p, weight))
         try:
             surrogate = _Surrogate(rows, coordinates, state.points[-1], state.points[:-1])
@@ -237,13 +240,24 @@ class Surrogate:
 
 
 def _thinning(n_sampled: int, n_parameters: int) -> int:
-    """Every so many rows of a sample are enough."""
+    """Largest step between rows of the sample that leaves enough rows for the parameters."""
     enough = max(_FEWEST, _ROWS_PER_PARAMETER * n_parameters)
     return max((t for t in (1, 4, 16, 64) if n_sampled >= t * enough), default=1)
 
 
 def _trusted(state: SurrogateState, ratio: float, length: float, at_bound: bool) -> SurrogateState:
-    """Of a gain found that is so many times the predicted one, of a step of a length."""
+    """Adapt trust, damping, box and sample to a step.
+
+    Parameters
+    ----------
+    state : SurrogateState
+    ratio : float
+        Found gain over predicted gain.
+    length : float
+        Largest coordinate of the step.
+    at_bound : bool
+        Whether the box limited the step.
+    """
     damping, radius, thinning = state.damping, state.radius, state.thinning
     if ratio < 0.25:
         radius, damping = 0.5 * length, min(4 * damping, _MOST_DAMPING)
@@ -258,7 +272,7 @@ def _trusted(state: SurrogateState, ratio: float, length: float, at_bound: bool)
 
 
 def _remaining_gain(state: SurrogateState, proposal: Proposal) -> float:
-    """As predicted, of damped steps; and as the gains found so far shrink, if they do."""
+    """Remaining gain per row: the predicted gain times trust, or Aitken's estimate if larger."""
     accepted = [point.objective for point in state.points if point.accepted]
     by_history = estimated_remaining_gain(accepted[-3:]) if len(accepted) > 2 else 0.0
     return max(proposal.gain * state.trust, by_history)
@@ -274,7 +288,7 @@ class _Surrogate:
     coordinates : Coordinates
     best : Point
     others : list of Point
-        Where passes were made, too; the last is the one that is taken in exactly.
+        Other points of passes; the surrogate's gradient is exact at the last of them.
     """
 
     def __init__(
@@ -298,10 +312,10 @@ class _Surrogate:
         return statistics.log_likelihood_per_row, self._coordinates.gradient(u, mixture, statistics)
 
     def maximum(self, radius: float, damping: float, worth: float) -> Proposal | None:
-        """Its maximiser within a box about the best point; None if it finds none.
+        """Maximiser within a box about the best point; None if the gain is negative or not finite.
 
-        Ends where iterations gain less than ``worth`` each, in nats per row.
-        Raises one of ``_FAILURES`` where a component collapses on the way.
+        Ends once iterations gain less than ``worth`` each, in nats per row. Raises one of
+        ``_FAILURES`` if a covariance becomes singular on the way.
         """
         centre = self._best.u
 
@@ -313,7 +327,7 @@ class _Surrogate:
             return -float(gain), -(gradient + self._correction + bent)
 
         at_rest = float(np.sqrt(_LEAST_CURVATURE * worth / self._coordinates.size))
-        # No weight, and no variance, by more than a factor of e.
+        # No weight and no standard deviation changes by more than a factor of e.
         box = np.minimum(radius, np.minimum(self._coordinates.widths, 1.0))
         solved = minimize(
             objective,
@@ -325,7 +339,7 @@ class _Surrogate:
             options={"maxfun": _EVALUATIONS, "ftol": 0.0, "gtol": max(_LEAST_GRADIENT, at_rest)},
         )
         proposed = self._coordinates.mixture(solved.x)
-        proposed.check()  # raises here, where there is a way back
+        proposed.check()  # raises here, where the caller falls back to a step of EM
         gain = -float(solved.fun)
         if not np.isfinite(gain) or gain < 0:
             return None
@@ -334,7 +348,7 @@ class _Surrogate:
 
 
 def _until_slow(worth: float) -> Callable[[OptimizeResult], None]:
-    """Ends a minimisation from 0 whose last iterations gain little, or little beside all."""
+    """Callback that ends a minimisation once its last iterations gain too little."""
     gains = [0.0]
 
     def stop(intermediate_result: OptimizeResult) -> None:
@@ -348,7 +362,7 @@ def _until_slow(worth: float) -> Callable[[OptimizeResult], None]:
 
 
 _LEAST_ANGLE = 0.05
-"""Cosine of what is missed to the step below which an update would be larger than it."""
+"""Smallest cosine between a step and the missing product for which an update is stable."""
 
 
 class _RankOnes:
@@ -364,7 +378,7 @@ class _RankOnes:
         return product
 
     def learn(self, s: Float64Array, product: Float64Array) -> None:
-        """Take in its product with a vector; the last one taken in holds exactly."""
+        """Update so that the product with ``s`` is ``product``; exact for the last update only."""
         missed = product - self @ s
         along = float(missed @ s)
         if abs(along) > _LEAST_ANGLE * float(np.linalg.norm(missed) * np.linalg.norm(s)):

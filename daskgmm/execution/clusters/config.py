@@ -1,4 +1,4 @@
-"""Rules for values that only configurations of clusters have."""
+"""Rules for the values that only configurations of clusters have."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def check_report_path(path: str | None, cluster: str | None) -> None:
     ParameterError
         If there is no cluster.
     StorageError
-        If there is no such folder.
+        If nothing can be written in its folder.
     """
     if path is None:
         return

@@ -47,12 +47,12 @@ COMPONENTS: dict[str, type[Components]] = {kind.kind: kind for kind in _KINDS}
 
 
 def components_named(kind: str) -> type[Components]:
-    """Look a kind up, by scikit-learn's name for it.
+    """Class of a kind of components, by its key in :data:`COMPONENTS`.
 
     Raises
     ------
     ParameterError
-        If there is none of that name.
+        If the table has no such key.
     """
     try:
         return COMPONENTS[kind]

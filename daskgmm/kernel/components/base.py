@@ -1,12 +1,12 @@
-"""Components: what a kind of component must know of itself, and what only some kinds can do.
+"""Components: the interface of all kinds, and protocols for what only some kinds can do.
 
 Symbols, here and in the kinds: K components, D features, n rows of a sub-block. Sub-blocks
 are feature-major, shape (D, n), because n is long: sums over features and over components
 then run along contiguous memory.
 
-A kind has the methods of :class:`Components`. Whatever else of the package needs more than
-that asks for one of the protocols below it: a kind that lacks one is not offered what needs it.
-Protocols have methods alone, so that asking for one computes nothing.
+Every kind has the methods of :class:`Components`. Code that needs more asks for one of the
+protocols below; it is not offered for kinds that lack the protocol. Protocols have only methods,
+so that the test for one computes nothing.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ __all__ = [
 ]
 
 Sums = Mapping[str, Float64Array]
-"""Named additive arrays, ``n_k`` (K,) among them: what statistics hold of rows."""
+"""Expected sufficient statistics by name, ``n_k`` (K,) among them; sums over rows, so additive."""
 
 Run = tuple[slice, slice]
-"""Some products of features z (D, n): ``z[first] * z[second]``, one of length 1 or both equal."""
+"""Products of features z (D, n), ``z[first] * z[second]``; one slice may be of length 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class Components(ABC):
-    """K components of one kind: frozen arrays, and the law that rows follow under them.
+    """K components of one kind: their parameters, and the density of rows under them.
 
-    The arrays are the fields of the dataclass. They are float64, finite and read-only.
+    The parameters are the fields of the dataclass: arrays in float64, finite and read-only.
 
     Raises
     ------
     ParameterError
-        If an array is not finite or not of the shape that belongs to the others.
+        If an array is not finite, or its shape does not fit the other arrays.
     """
 
     kind: ClassVar[str]
@@ -71,18 +71,18 @@ class Components(ABC):
                 )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Arrays lose their read-only flag in a pickle: build anew.
+        # Unpickled arrays are writeable, so the object is built anew.
         return (type(self), tuple(self.arrays.values()))
 
     @property
     def arrays(self) -> dict[str, Float64Array]:
-        """The arrays by name; ``type(self)(**self.arrays)`` is the same again."""
+        """The parameters by name; ``type(self)(**self.arrays)`` equals ``self``."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     @abstractmethod
     def locations(self) -> Float64Array:
-        """Where the components are, (K, D): what statistics are taken about."""
+        """Locations of the components, (K, D), about which statistics are taken."""
 
     @property
     def n_components(self) -> int:
@@ -97,7 +97,7 @@ class Components(ABC):
     @classmethod
     @abstractmethod
     def array_shapes(cls, k: int, d: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the arrays."""
+        """Shape of each array, for K components in D features."""
 
     @classmethod
     @abstractmethod
@@ -107,67 +107,68 @@ class Components(ABC):
     @classmethod
     @abstractmethod
     def count_parameters(cls, k: int, d: int) -> int:
-        """Free parameters, without the weights."""
+        """Number of free parameters, weights not included."""
 
     @abstractmethod
     def check(self) -> None:
-        """Raise SingularComponentError if a component has no density: ``error.component``."""
+        """Raise SingularComponentError if a component has no density; see ``error.component``."""
 
     @property
     @abstractmethod
     def log_peaks(self) -> Float64Array:
-        """Largest log density of each component, (K,); raises as :meth:`check`."""
+        """Largest log density of each component, (K,), in nats; raises as :meth:`check`."""
 
     @abstractmethod
     def log_densities(self, x_t: Float64Array) -> Float64Array:
-        """Log density of rows (D, n) under each component, (K, n)."""
+        """Log densities (K, n) of rows (D, n) under each component, in nats."""
 
     @classmethod
     @abstractmethod
     def sum_shapes(cls, k: int, d: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the sums that make up the expected sufficient statistics, ``n_k`` first."""
+        """Shape of each expected sufficient statistic, by name, ``n_k`` first."""
 
     @abstractmethod
     def add_expected(self, sums: Sums, x_t: Float64Array, resp: Float64Array) -> None:
-        """Add to the sums about ``locations``, in place, rows (D, n) of responsibilities (K, n)."""
+        """Add rows (D, n) with responsibilities (K, n) to sums about ``locations``, in place."""
 
     @classmethod
     @abstractmethod
     def add_complete(
         cls, sums: Sums, centres: Float64Array, x_t: Float64Array, resp: Float64Array
     ) -> None:
-        """Add to sums about ``centres`` (K, D), in place, rows (D, n) of known responsibilities.
+        """Add rows (D, n) with responsibilities (K, n) to sums about ``centres`` (K, D), in place.
 
-        The components that the rows belong to are not known yet.
+        For starts, whose responsibilities come before any components.
         """
 
     @classmethod
     @abstractmethod
     def add_at(cls, sums: Sums, chosen: Any, part: Sums) -> None:
-        """Add to the sums, in place, those of some of the components."""
+        """Add ``part``, the sums of the ``chosen`` components, to the sums of all, in place."""
 
     @classmethod
     @abstractmethod
     def recentred(cls, sums: Sums, shift: Float64Array) -> dict[str, Float64Array]:
-        """The sums about centres moved by ``shift`` (K, D); an identity in exact arithmetic."""
+        """The sums as if taken about centres that lie at ``centres + shift``, shift (K, D)."""
 
     @classmethod
     @abstractmethod
     def estimated(cls, sums: Sums, centres: Float64Array, n_k: Float64Array, ridge: float) -> Self:
-        """The components of maximum expected log-likelihood, ``ridge`` added to each variance.
+        """Components that maximise the expected log-likelihood of :meth:`with_ridge`'s sums.
 
-        ``n_k`` (K,) are sums of responsibilities that are nowhere 0.
+        For kinds that estimate each variance on its own, that adds ``ridge`` to each variance.
+        ``n_k`` (K,) are the sums of responsibilities, nowhere 0.
         """
 
     @classmethod
     @abstractmethod
     def with_ridge(cls, sums: Sums, ridge: float) -> dict[str, Float64Array]:
-        """The sums with what adds ``ridge`` to each variance that is estimated from them."""
+        """The sums with pseudo-rows that add ``ridge`` to variances estimated from them."""
 
     @property
     @abstractmethod
     def precision_traces(self) -> Float64Array:
-        """``tr(inv(Sigma_k))``, (K,): what a ridge penalises; raises as :meth:`check`."""
+        """``tr(inv(Sigma_k))``, (K,), which a ridge penalises; raises as :meth:`check`."""
 
     @abstractmethod
     def take(self, chosen: Any) -> Self:
@@ -189,7 +190,7 @@ def frozen(name: str, value: Any) -> Float64Array:
 
 @runtime_checkable
 class HasCovariances(Protocol):
-    """Components that are known by mean and covariance: they can be merged and divided."""
+    """Components with means and covariances, which merging, division and truncation need."""
 
     def variances(self) -> Float64Array:
         """Variance of each feature in each component, (K, D)."""
@@ -200,7 +201,7 @@ class HasCovariances(Protocol):
         ...
 
     def shrunk(self, weights: Float64Array, share: Float64Array) -> Components:
-        """With covariances moved by ``share`` (K,) of the way to their weighted mean."""
+        """Components whose covariances are moved by ``share`` (K,) towards their weighted mean."""
         ...
 
 
@@ -219,7 +220,7 @@ class HasNaturalForm(Protocol):
 
     @classmethod
     def product_runs(cls, d: int) -> tuple[Run, ...]:
-        """The products of features that the second moments need, P of them in all."""
+        """Runs of products of features that the second moments need, P products in all."""
         ...
 
     def natural_terms(
@@ -232,13 +233,13 @@ class HasNaturalForm(Protocol):
     def sums_of_products(
         cls, n_k: Float64Array, first: Float64Array, products: Float64Array, scale: Float64Array
     ) -> dict[str, Float64Array]:
-        """Sums in x about the centre, from those of z (K, D) and of its products (K, P)."""
+        """Sums of x about the centre, from sums of z (K, D) and of its products (K, P)."""
         ...
 
 
 @runtime_checkable
 class WhitensEach(Protocol):
-    """Each component has a triangular matrix of its own that whitens its deviations."""
+    """Components each of which has its own triangular matrix that whitens deviations."""
 
     def whitening(self) -> Float64Array:
         """P (K, D, D), upper triangular: ``P_k^T (x - mu_k)`` has unit covariance."""
@@ -247,7 +248,7 @@ class WhitensEach(Protocol):
 
 @runtime_checkable
 class SharesWhitening(Protocol):
-    """All components have one covariance, which one triangular matrix whitens."""
+    """Components of one common covariance, which one triangular matrix whitens."""
 
     def common_whitening(self) -> Float64Array:
         """P (D, D), upper triangular: ``P^T (x - mu_k)`` has unit covariance for every k."""
@@ -259,13 +260,13 @@ class SharesWhitening(Protocol):
 
 
 class Tangent(Protocol):
-    """Coordinates of components about an origin, any vector of which is components."""
+    """Coordinates of components about an origin; every vector gives valid components."""
 
     widths: Float64Array
-    """Square root of the share of rows that tells of each coordinate, (size,)."""
+    """Square root of the share of rows that inform each coordinate, (size,)."""
 
     def components(self, t: Float64Array) -> Components:
-        """The components at a vector of shape (size,), in units that ``widths`` do not scale."""
+        """The components at a vector of shape (size,), not scaled by ``widths``."""
         ...
 
     def vector(self, components: Any) -> Float64Array:
@@ -273,7 +274,7 @@ class Tangent(Protocol):
         ...
 
     def slopes(self, t: Float64Array, components: Any, sums: Sums) -> Float64Array:
-        """Derivatives by t of the expected log-likelihood of sums about ``locations``."""
+        """Gradient by t of the expected log-likelihood, from sums about ``locations``."""
         ...
 
 

@@ -81,6 +81,6 @@ class DiagGaussians(UncorrelatedGaussians):
 
     @classmethod
     def covariance_widths(cls, shares: Float64Array) -> Float64Array:
-        """A component's rows tell of its variances."""
+        """Each variance is informed by its component's rows."""
         widths: Float64Array = np.sqrt(shares)[:, None]
         return widths

@@ -31,7 +31,7 @@ class FullGaussians(MatrixGaussians):
 
     @classmethod
     def count_covariance_parameters(cls, k: int, d: int) -> int:
-        """K symmetric matrices."""
+        """D (D + 1) / 2 for each of K symmetric matrices."""
         return k * d * (d + 1) // 2
 
     @classmethod
@@ -86,5 +86,5 @@ class FullGaussians(MatrixGaussians):
 
     @classmethod
     def covariance_widths(cls, shares: Float64Array) -> Float64Array:
-        """A component's rows tell of its covariance."""
+        """Each covariance is informed by its component's rows."""
         return np.sqrt(shares)[:, None, None]

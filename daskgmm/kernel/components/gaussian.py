@@ -1,4 +1,4 @@
-"""Gaussians: components known by their mean and a covariance that a kind constrains.
+"""Gaussians: components with a mean and a covariance, which each kind constrains.
 
 *Second moments* (the sum ``second``) have the shape of the kind's ``covariances``: of
 ``sum r (x - centre)(x - centre)^T`` the whole (full), the sum over components (tied), the
@@ -26,8 +26,8 @@ __all__ = ["GaussianTangent", "Gaussians"]
 class Gaussians(Components):
     """K Gaussian components.
 
-    To constrain covariances in another way, subclass this, or one of the two classes between
-    it and the kinds, in a file of its own.
+    To add a kind of covariance, subclass this, or one of the two classes between this one and
+    the kinds, in a file of its own.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Gaussians(Components):
     @classmethod
     @abstractmethod
     def factored(cls, covariances: Float64Array) -> Float64Array:
-        """:attr:`factors` of covariances."""
+        """Factors of covariances; see :attr:`factors`."""
 
     @classmethod
     @abstractmethod
@@ -139,7 +139,7 @@ class Gaussians(Components):
 
     @abstractmethod
     def _whiten(self, k: int, deviations: Float64Array, out: Float64Array) -> None:
-        """``P_k^T d`` of deviations (D, n): unit covariance under component k."""
+        """Write ``P_k^T d`` of deviations (D, n) to ``out``; it has unit covariance."""
 
     # -- statistics --------------------------------------------------------------
 
@@ -174,7 +174,7 @@ class Gaussians(Components):
 
     @classmethod
     def add_at(cls, sums: Sums, chosen: Any, part: Sums) -> None:
-        """Add sums of some of the components."""
+        """Add the sums of the ``chosen`` components, in place."""
         for name in ("n_k", "first", "second"):
             sums[name][chosen] += part[name]
 
@@ -213,7 +213,7 @@ class Gaussians(Components):
 
     @classmethod
     def with_ridge(cls, sums: Sums, ridge: float) -> dict[str, Float64Array]:
-        """With second moments that add ``ridge`` to maximum-likelihood variances."""
+        """The sums with second moments that add ``ridge`` to maximum-likelihood variances."""
         moments = cls._ridge_moments(sums["n_k"], ridge, sums["first"].shape[1])
         return {**sums, "second": sums["second"] + moments}
 
@@ -241,7 +241,7 @@ class Gaussians(Components):
         """The covariances as K full matrices, (K, D, D)."""
 
     def shrunk(self, weights: Float64Array, share: Float64Array) -> Self:
-        """With covariances moved by ``share`` (K,) of the way to their weighted mean."""
+        """Gaussians whose covariances are moved by ``share`` (K,) towards their weighted mean."""
         mean = np.tensordot(weights, self.covariances, 1)
         share = share.reshape(-1, *(1,) * (self.covariances.ndim - 1))
         return type(self)(self.means, self.covariances + share * (mean - self.covariances))
@@ -259,14 +259,14 @@ class Gaussians(Components):
 
     @abstractmethod
     def _coloured(self, k: int, white: Float64Array) -> Float64Array:
-        """Deviations (n, D) of covariance k from ones of unit covariance."""
+        """Deviations (n, D) of covariance k, made from ``white`` (n, D) of unit covariance."""
 
     # -- the natural form ----------------------------------------------------------
 
     def natural_terms(
         self, centre: Float64Array, scale: Float64Array
     ) -> tuple[Float64Array, Float64Array, Float64Array]:
-        """Means in z, ``A_k m_k``, and the coefficients of ``-z^T A_k z / 2``."""
+        """Means m_k in z, ``A_k m_k``, and the coefficients of ``-z^T A_k z / 2``."""
         precisions = self._rescaled(self.precisions, scale)
         means = (self.means - centre) / scale
         return means, self._multiplied(precisions, means), self._quadratic(precisions)
@@ -275,7 +275,7 @@ class Gaussians(Components):
     def sums_of_products(
         cls, n_k: Float64Array, first: Float64Array, products: Float64Array, scale: Float64Array
     ) -> dict[str, Float64Array]:
-        """Sums in x from those of z and of its products."""
+        """Sums of x from sums of z and of its products."""
         second = cls._rescaled(cls._from_products(products, first.shape[1]), scale)
         return {"n_k": n_k, "first": first * scale, "second": second}
 
@@ -292,10 +292,11 @@ class Gaussians(Components):
     @classmethod
     @abstractmethod
     def _rescaled(cls, matrices: Float64Array, scale: Float64Array) -> Float64Array:
-        """``S A S`` with S = diag(scale): precisions of x / scale from those of x.
+        """``S A S`` with S = diag(scale), for matrices of the covariances' shape.
 
-        And second moments of x from those of x / scale. ``scale`` has shape (D,), or
-        (1,) where the kind is not ``scale_equivariant``.
+        It gives precisions of x / scale from precisions of x, and second moments of x from
+        those of x / scale. ``scale`` has shape (D,), or (1,) for kinds that are not
+        scale-equivariant.
         """
 
     @abstractmethod
@@ -319,7 +320,7 @@ class Gaussians(Components):
 
     @abstractmethod
     def roots(self) -> Float64Array:
-        """Lower Cholesky factors, or standard deviations, of the covariances; of their shape."""
+        """Lower Cholesky factors or standard deviations, of the covariances' shape."""
 
     @abstractmethod
     def times(self, roots: Float64Array, vectors: Float64Array) -> Float64Array:
@@ -336,10 +337,10 @@ class Gaussians(Components):
     @classmethod
     @abstractmethod
     def moved(cls, roots: Float64Array, t: Float64Array) -> Float64Array:
-        """Covariances at coordinates ``t`` about those with these roots; of their shape.
+        """Covariances ``R T (R T)^T`` at coordinates t, of the covariances' shape.
 
-        ``R T (R T)^T`` with T lower triangular, the logarithm of its diagonal in t: any t
-        is a positive definite covariance, and 0 is the origin.
+        R are roots of the origin's covariances. T is lower triangular and t holds the logarithm
+        of its diagonal, so that every t gives positive definite covariances, and 0 the origin.
         """
 
     @classmethod
@@ -351,22 +352,28 @@ class Gaussians(Components):
     def covariance_slopes(
         self, roots: Float64Array, t: Float64Array, second: Float64Array, n_k: Float64Array
     ) -> Float64Array:
-        """Derivatives by t of ``sum_k -(n_k log|S_k| + tr(S_k^-1 second_k)) / 2``, of t's shape."""
+        """Gradient by t of ``sum_k -(n_k log|S_k| + tr(S_k^-1 second_k)) / 2``, of t's shape."""
 
     @classmethod
     @abstractmethod
     def covariance_widths(cls, shares: Float64Array) -> Float64Array:
-        """Square root of the share of rows that tells of each covariance."""
+        """Square root of the share of rows that inform each covariance, to broadcast to t."""
 
 
 class GaussianTangent:
     """Coordinates of Gaussians about an origin, which lies at 0.
 
-    Means move in units of their component's own widths, ``mu_k + L_k m_k``, covariances by a
-    triangular factor with a logarithmic diagonal, so that coordinates do not depend on units
-    and no step leaves the positive definite matrices. A vector holds K means of D numbers,
-    and as many numbers as the covariances have, of which the upper triangle of a matrix
-    counts for nothing.
+    Means move in units of their component's standard deviations, ``mu_k + L_k m_k``; covariances
+    move by a triangular factor with a logarithmic diagonal (see :meth:`Gaussians.moved`). So
+    coordinates do not depend on units and no step leaves the positive definite matrices. A
+    vector holds K x D numbers for means, then as many as the covariances have; those in the
+    upper triangle of a matrix have no effect.
+
+    Parameters
+    ----------
+    origin : Gaussians
+    shares : array of shape (K,)
+        Weights of the components, above 0.
     """
 
     def __init__(self, origin: Gaussians, shares: Float64Array) -> None:
@@ -402,7 +409,7 @@ class GaussianTangent:
         return np.concatenate([m.ravel(), of_covariances.ravel()])
 
     def slopes(self, t: Float64Array, components: Gaussians, sums: Sums) -> Float64Array:
-        """Derivatives by t of the expected log-likelihood of sums about the components' means."""
+        """Gradient by t of the expected log-likelihood, from sums about the components' means."""
         origin = self._origin
         _, of_covariances = self._split(t)
         pulls = components._multiplied(components.precisions, sums["first"])

@@ -1,4 +1,4 @@
-"""What Gaussians whose covariances are matrices have in common: full and tied."""
+"""Matrices: Gaussians whose covariances are matrices, the base of full and tied."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def symmetric(matrices: Float64Array) -> Float64Array:
 
 @lru_cache(maxsize=4)  # asked for with every mixture
 def _upper(d: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Float64Array]:
-    """Rows and columns of the upper triangle, and what quadratic coefficients are scaled by."""
+    """Rows and columns of the upper triangle, and the factors of their quadratic coefficients."""
     i, j = np.triu_indices(d)
     return i, j, np.where(i == j, -0.5, -1.0)
 
 
 @lru_cache(maxsize=4)  # asked for with every grain
 def _places(d: int) -> NDArray[np.intp]:
-    """Where in the row-by-row upper triangle each entry of a symmetric (D, D) matrix is."""
+    """Index (D, D) of each entry of a symmetric matrix in its upper triangle, row by row."""
     i, j = np.triu_indices(d)
     places = np.empty((d, d), np.intp)
     places[i, j] = places[j, i] = np.arange(len(i))
@@ -47,7 +47,7 @@ def _places(d: int) -> NDArray[np.intp]:
 
 @dataclass(frozen=True, eq=False)
 class MatrixGaussians(Gaussians):
-    """Gaussians whose covariances are matrices, of shape (K, D, D) or one of (D, D)."""
+    """Gaussians whose covariances have shape (K, D, D) or, for one common to all, (D, D)."""
 
     @classmethod
     def precisions_of(cls, factors: Float64Array) -> Float64Array:
@@ -114,7 +114,7 @@ class MatrixGaussians(Gaussians):
 
     @classmethod
     def moved(cls, roots: Float64Array, t: Float64Array) -> Float64Array:
-        """``R T (R T)^T``, the logarithm of T's diagonal in t."""
+        """``R T (R T)^T``, where t holds T with the logarithm of its diagonal."""
         moved = roots @ _lower_of_logs(t)
         covariances: Float64Array = moved @ np.swapaxes(moved, -1, -2)
         return covariances
@@ -131,7 +131,7 @@ class MatrixGaussians(Gaussians):
     def covariance_slopes(
         self, roots: Float64Array, t: Float64Array, second: Float64Array, n_k: Float64Array
     ) -> Float64Array:
-        """``T^-T (C^-1 S C^-T - n I)``, C = R T, by the logarithms of the diagonal."""
+        """``T^-T (C^-1 S C^-T - n I)`` with C = R T; times T's diagonal for its logarithms."""
         lower = _lower_of_logs(t)
         inverse = np.linalg.inv(roots @ lower)
         whitened = inverse @ second @ np.swapaxes(inverse, -1, -2)
@@ -144,11 +144,11 @@ class MatrixGaussians(Gaussians):
     @classmethod
     @abstractmethod
     def _rows_of_each(cls, n_k: Float64Array) -> Float64Array:
-        """How many rows tell of each covariance, from ``n_k``."""
+        """Number of rows that inform each covariance, from ``n_k``."""
 
 
 def _lower_of_logs(t: Float64Array) -> Float64Array:
-    """Lower triangular matrices whose diagonals' logarithms are given, over the last two axes."""
+    """Lower triangular matrices from ones with logarithmic diagonals, over the last two axes."""
     lower: Float64Array = np.tril(t, -1)
     i = np.arange(t.shape[-1])
     lower[..., i, i] = np.exp(t[..., i, i])

@@ -26,7 +26,7 @@ class SphericalGaussians(UncorrelatedGaussians):
 
     @classmethod
     def is_scale_equivariant(cls) -> bool:
-        """Not if features are scaled by different factors."""
+        """False: features that are scaled by different factors leave the kind."""
         return False
 
     @classmethod
@@ -88,6 +88,6 @@ class SphericalGaussians(UncorrelatedGaussians):
 
     @classmethod
     def covariance_widths(cls, shares: Float64Array) -> Float64Array:
-        """A component's rows tell of its variance."""
+        """Each variance is informed by its component's rows."""
         widths: Float64Array = np.sqrt(shares)
         return widths

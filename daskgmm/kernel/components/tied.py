@@ -32,7 +32,7 @@ class TiedGaussians(MatrixGaussians):
 
     @classmethod
     def count_covariance_parameters(cls, k: int, d: int) -> int:
-        """One symmetric matrix."""
+        """D (D + 1) / 2 for one symmetric matrix."""
         return d * (d + 1) // 2
 
     @classmethod
@@ -63,7 +63,7 @@ class TiedGaussians(MatrixGaussians):
 
     @classmethod
     def add_at(cls, sums: Sums, chosen: Any, part: Sums) -> None:
-        """Add sums of some of the components; the scatter is all components'."""
+        """Add the sums of the ``chosen`` components, in place; all share one scatter."""
         sums["n_k"][chosen] += part["n_k"]
         sums["first"][chosen] += part["first"]
         sums["second"][...] += part["second"]
@@ -88,7 +88,7 @@ class TiedGaussians(MatrixGaussians):
         return moments
 
     def shrunk(self, weights: Float64Array, share: Float64Array) -> Self:
-        """Itself: the covariance is the mean of all already."""
+        """The components themselves: their covariance is its own mean."""
         return self
 
     def take(self, chosen: Any) -> Self:
@@ -109,5 +109,5 @@ class TiedGaussians(MatrixGaussians):
 
     @classmethod
     def covariance_widths(cls, shares: Float64Array) -> Float64Array:
-        """All rows tell of the covariance."""
+        """The one covariance is informed by all rows."""
         return np.ones((1, 1))

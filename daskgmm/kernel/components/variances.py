@@ -1,4 +1,4 @@
-"""What Gaussians without correlations have in common: diag and spherical."""
+"""Variances: Gaussians without correlations, the base of diag and spherical."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class UncorrelatedGaussians(Gaussians):
         return precisions
 
     def _each(self, values: Float64Array) -> Float64Array:
-        """Values of the covariances' shape for each feature of each component, (K, D)."""
+        """Values (K, D) for each feature, from values of the covariances' shape."""
         columns = values if values.ndim == 2 else values[:, None]
         return np.broadcast_to(columns, self.means.shape)
 
@@ -86,7 +86,7 @@ class UncorrelatedGaussians(Gaussians):
 
     @classmethod
     def moved(cls, roots: Float64Array, t: Float64Array) -> Float64Array:
-        """``(R exp(t))^2``."""
+        """``(R exp(t))^2``, with R standard deviations."""
         variances: Float64Array = np.square(roots * np.exp(t))
         return variances
 

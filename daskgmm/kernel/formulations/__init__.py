@@ -39,7 +39,7 @@ class Formulation(Protocol):
 
     name: ClassVar[str]
     dtypes: ClassVar[tuple[np.dtype[Any], ...]]
-    """What its arithmetic on single rows can be done in."""
+    """Dtypes in which it can do the arithmetic on single rows."""
 
     def __init__(self, mixture: Mixture, dtype: np.dtype[Any]) -> None: ...
 
@@ -53,7 +53,7 @@ class Formulation(Protocol):
         ...
 
     def evaluation(self) -> Evaluation:
-        """To evaluate sub-blocks, one after the other, on one thread."""
+        """A new evaluation, which takes sub-blocks one after the other on one thread."""
         ...
 
     def statistics(self, block: Block) -> Statistics:
@@ -77,13 +77,13 @@ CANDIDATES: tuple[type[Formulation], ...] = (
 T = TypeVar("T")
 
 _LARGE = 1 << 13
-"""K D^2 from which on formulations take as much memory as the plan has for them."""
+"""K D^2 above which few formulations are kept, so that they stay within the memory plan."""
 
 
 def _kept(
     make: Callable[[Mixture, np.dtype[Any]], T],
 ) -> Callable[[Mixture, np.dtype[Any]], T]:
-    """Keep what was made of late: a mixture is asked about once for every grain, by all threads."""
+    """Cache ``make``, which is called once for every grain, by all threads."""
     many, few = lru_cache(maxsize=128)(make), lru_cache(maxsize=8)(make)
 
     @wraps(make)
@@ -102,8 +102,8 @@ def formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation:
     ----------
     mixture : Mixture
     dtype : dtype
-        The narrowest that arithmetic may be done in, float32 or float64; a wider one is
-        used where the mixture needs it.
+        Narrowest dtype of the arithmetic, float32 or float64; a wider one is used where the
+        mixture needs it.
 
     Raises
     ------
@@ -117,9 +117,9 @@ def formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation:
 
 @_kept
 def linear_formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Natural | None:
-    """The cheapest one that leaves out what all components share; None if none keeps its digits.
+    """The cheapest formulation of linear sums; None if none keeps its digits.
 
-    For components of one covariance; see :mod:`daskgmm.kernel.linear_sums`.
+    Only components of one common covariance have such sums; see :mod:`daskgmm.kernel.linear_sums`.
     """
     if not isinstance(mixture.components, SharesWhitening):
         return None
@@ -138,7 +138,7 @@ def linear_formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Natural | N
 def formulation_by_cell_of(
     mixture: Mixture, dtype: np.dtype[Any]
 ) -> CompiledNatural | CompiledWhitened | None:
-    """The cheapest that takes rows in cells and keeps its digits; None if none does.
+    """The cheapest formulation that takes rows in cells and keeps its digits; None if none does.
 
     See :mod:`daskgmm.kernel.truncated`.
     """
@@ -150,5 +150,5 @@ def formulation_by_cell_of(
 
 
 def _allowed(candidate: type[Formulation], dtype: np.dtype[Any]) -> list[np.dtype[Any]]:
-    """What a candidate may work in where ``dtype`` is asked for: that, or wider."""
+    """Dtypes of a candidate that are at least as wide as ``dtype``."""
     return [d for d in candidate.dtypes if d.itemsize >= dtype.itemsize]

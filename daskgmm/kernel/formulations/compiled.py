@@ -2,8 +2,8 @@
 
 Products, densities and responsibilities of a short run of rows never leave the first
 caches, in loops that hold a tile of both factors in registers. The interpreter lock is
-released for the whole block, so that threads scale where a block is many short NumPy
-calls. NumPy stays the reference, and what is used where Numba is not there.
+released for the whole block, so that threads scale better than with many short NumPy
+calls. The NumPy formulations are the reference, and are used if Numba is not installed.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class CompiledNatural(Natural):
         return self.statistics_by_cell(block, _one_cell(len(block), self.n_components))
 
     def statistics_by_cell(self, block: Block, cells: Cells) -> Statistics:
-        """Statistics of rows that come in cells, each with components of its own."""
+        """Statistics of a block in the order of cells, each with its own candidates."""
         log_likelihood, n_k, sums = self._sums(block, cells)
         products, first = np.split(sums, [self.form.quadratic.shape[1]], axis=1)
         return self.form.statistics(block, log_likelihood, n_k, first, products)
@@ -105,21 +105,21 @@ class CompiledNatural(Natural):
         return self.form.linear_sums(block, *found)
 
     def _sums(self, block: Block, cells: Cells) -> tuple[float, Float64Array, Float64Array]:
-        """Log-likelihood, and sums of the responsibilities and of them times products and z."""
+        """Log-likelihood, ``n_k`` (K,), and sums (K, P + D) of products and z by responsibility."""
         form = self.form
         n_k = np.zeros(self.n_components)
         sums = np.zeros(self._coefficients.shape)
         log_likelihood = fused.add_natural(
             fused.weighted_rows(block.x, block.weight), cells, self._arrays, self._bits, n_k, sums
         )
-        # What rounding of the coefficients took from the log densities, to first order:
-        # the same for every row, it would not average out.
+        # Correct the rounding of the coefficients to first order: its error is the same for
+        # every row and would not average out.
         log_likelihood += self._lost_constant @ n_k + np.vdot(self._lost, sums)
         return float(log_likelihood) + block.total_weight * form.offset, n_k, sums
 
     def log_densities(self, x: NDArray[Any]) -> Float64Array:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        if self._dtype != FLOAT64:  # what that loop works in
+        if self._dtype != FLOAT64:  # the loop works in float64 only
             return super().log_densities(x)
         heights, totals = np.empty(len(x)), np.empty(len(x))
         fused.find_log_densities(
@@ -136,7 +136,7 @@ _PRODUCTS_IN_CACHE = 1024
 
 @lru_cache(maxsize=8)
 def _factors_of_products(law: type[HasNaturalForm], d: int) -> list[NDArray[np.int64]]:
-    """Which feature is the first factor of each product, and which the second, each (P,)."""
+    """Features that are the first and the second factor of each product, two arrays (P,)."""
     features = np.arange(d)
     runs = law.product_runs(d)
     pairs = [np.broadcast_arrays(features[first], features[second]) for first, second in runs]
@@ -144,7 +144,7 @@ def _factors_of_products(law: type[HasNaturalForm], d: int) -> list[NDArray[np.i
 
 
 _Lost = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
-"""What N_k (K,), first (K, D) and second moments (K, D, D) about the means are multiplied by."""
+"""Coefficients (K,), (K, D) and (K, D, D) of n_k, first and second moments in a correction."""
 
 
 class CompiledWhitened(Direct):
@@ -161,7 +161,7 @@ class CompiledWhitened(Direct):
     def __init__(self, mixture: Mixture, dtype: np.dtype[Any]) -> None:
         super().__init__(mixture, dtype)
         self._centre, self._scale, factors, shifts = _white_coordinates(mixture)
-        # Of another memory order they would be another type, and compiled for again.
+        # Another memory order is another type to Numba, which would compile the loop again.
         self._factors, self._shifts = factors.astype(dtype, "C"), shifts.astype(dtype, "C")
         self._means = ((mixture.means - self._centre) / self._scale).astype(dtype)
         self._offset = float(mixture.log_heights.max())
@@ -215,7 +215,10 @@ class CompiledWhitened(Direct):
         return about.recentre(mixture.means)
 
     def _lost_by_rounding(self, factors: NDArray[Any], shifts: NDArray[Any]) -> _Lost:
-        """What rounding of these takes from the log densities; see CompiledNatural."""
+        """Coefficients that correct the log-likelihood for the rounding of the arrays.
+
+        See :class:`CompiledNatural`.
+        """
         present, heights = self.mixture.weights > 0, self.mixture.log_heights - self._offset
         means = self._means.astype(np.float64)
         rounded = self._factors.astype(np.float64)
@@ -225,12 +228,12 @@ class CompiledWhitened(Direct):
         squares = np.square(at_means).sum(axis=1) - np.square(rounded_at_means).sum(axis=1)
         crosses = np.einsum("kij,ki->kj", factors, at_means)
         crosses -= np.einsum("kij,ki->kj", rounded, rounded_at_means)
-        # Of A'A - B'B, the symmetric part of (A + B)'(A - B), symmetric moments see all.
+        # A'A - B'B is the symmetric part of (A + B)'(A - B): the same against symmetric moments.
         matrices = np.swapaxes(factors + rounded, 1, 2) @ (factors - rounded)
         return of_heights - 0.5 * squares, -crosses, -0.5 * matrices
 
 
-@lru_cache(maxsize=2)  # what the formulation costs and what it is made of
+@lru_cache(maxsize=2)  # used for the cost, then for making the formulation
 def _white_coordinates(mixture: Mixture) -> tuple[NDArray[Any], ...]:
     """Centre and scale of z (D,); F (K, D, D), lower triangular, and f (K, D)."""
     centre, scale = coordinates(mixture)
@@ -241,5 +244,5 @@ def _white_coordinates(mixture: Mixture) -> tuple[NDArray[Any], ...]:
 
 
 def _one_cell(n_rows: int, n_components: int) -> Cells:
-    """All rows in one cell, which are compared with all components."""
+    """One cell with all rows, which are compared with all components."""
     return Cells(np.array([0, n_rows]), np.arange(n_components)[None])

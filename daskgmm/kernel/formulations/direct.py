@@ -1,4 +1,4 @@
-"""Direct: log densities as the components give them. Exact for every mixture of any kind."""
+"""Direct: log densities by the components' own method, accurate for every mixture."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Direct(SubBlocked):
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
-        """Fitted to measurements: passes over the features, and a matrix product if there is one."""
+        """Fitted to measurements: sweeps over the features, and the matrix product of full ones."""
         k, d = mixture.n_components, mixture.n_features
         n_second = mixture.components.count_parameters(1, d) - d
         return 2.0 * d + k * (8.0 + 3.0 * d + 0.15 * n_second)
@@ -42,7 +42,7 @@ class Direct(SubBlocked):
 
 
 class _Deviations(Evaluation):
-    """Sums over sub-blocks, as the components make them."""
+    """Sums over sub-blocks by the components' own methods."""
 
     def __init__(self, mixture: Mixture) -> None:
         self._components = mixture.components

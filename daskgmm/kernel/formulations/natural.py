@@ -6,13 +6,13 @@ With z = (x - c) / s, a log density is linear in the products of z:
 
 so that a sub-block costs one matrix product, (K, P) by (P, n), for the densities,
 and one, (P, n) by (n, K), for all the statistics: 4 P K flops a row at the speed of
-GEMM, P being D(D+3)/2 for full covariances. Nothing is free: q_k . products(z) is a
-sum of terms that can be much larger than what remains of it. Their size against the
-rounding error decides whether this form is used at all.
+GEMM, P being D(D+3)/2 for full covariances. The price is cancellation: the terms of
+q_k . products(z) can be much larger than their sum. The form is used only if their size
+times the rounding error is small enough.
 
-Where one covariance is all components', q is the same for all: it says nothing of
-responsibilities, and its sum over rows is known from the scatter of all rows, which
-no pass needs to repeat. Without it P = D (see :mod:`daskgmm.kernel.linear_sums`).
+If all components share one covariance, q is the same for all: it cancels in the
+responsibilities, and its sum over rows follows from the scatter of all rows, which the scan
+has found. Without it P = D (see :mod:`daskgmm.kernel.linear_sums`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["Natural", "NaturalForm", "coordinates", "n_products", "product_runs"
 
 @dataclass(frozen=True, eq=False)
 class NaturalForm:
-    """A mixture in its natural form: what depends on it alone.
+    """Coefficients of a mixture's natural form.
 
     Attributes
     ----------
@@ -92,9 +92,9 @@ class NaturalForm:
 
     @staticmethod
     def applies(mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool) -> bool:
-        """Whether there is such a form and a typical row's log density survives it.
+        """Whether the kind has a natural form and a typical row's log density keeps its digits.
 
-        Such a row's z are of unit variance.
+        A typical row is one whose z have unit variance.
         """
         has_one = isinstance(mixture.components, HasNaturalForm)
         return has_one and keeps_digits(_size(mixture, scatter_known), dtype)
@@ -107,7 +107,7 @@ class NaturalForm:
         first: Float64Array,
         products: Float64Array,
     ) -> Statistics:
-        """Statistics of a block about the means, from sums of z (K, D) and of its products (K, P)."""
+        """Statistics of a block about the means, from sums of z (K, D) and of products (K, P)."""
         return Statistics(
             len(block),
             block.total_weight,
@@ -136,7 +136,7 @@ class Natural(SubBlocked):
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> float:
-        """Fitted to measurements: building a product, and using it K times twice."""
+        """Fitted to measurements: a product is formed once and used twice for each component."""
         if not NaturalForm.applies(mixture, dtype, scatter_known):
             return np.inf
         k, d = mixture.n_components, mixture.n_features
@@ -148,7 +148,7 @@ class Natural(SubBlocked):
         return _Products(self.form)
 
     def linear_sums(self, block: Block) -> LinearSums:
-        """The sums of a block, of a formulation that knows the scatter."""
+        """Linear sums of a block, if the formulation was made with ``scatter_known``."""
         evaluation = self.evaluation()
         return evaluation.linear_sums(block, self._added(evaluation, block))
 
@@ -224,13 +224,13 @@ class _Products(Evaluation):
 
 
 def product_runs(mixture: Mixture) -> tuple[Run, ...]:
-    """The products that the second moments of a mixture's components need."""
+    """Runs of the products that the second moments of a mixture's components need."""
     assert isinstance(mixture.components, HasNaturalForm)
     return mixture.components.product_runs(mixture.n_features)
 
 
 def n_products(runs: tuple[Run, ...]) -> int:
-    """P, how many products the runs have."""
+    """P, the number of products in the runs."""
     return sum(second.stop - second.start for _, second in runs)
 
 
@@ -245,7 +245,7 @@ def _tiles(runs: tuple[Run, ...]) -> tuple[tuple[Run, ...], ...]:
     return tuple(tiles)
 
 
-@lru_cache(maxsize=2)  # what a formulation costs and what it is made of
+@lru_cache(maxsize=2)  # used for the cost, then for making the formulation
 def _terms(mixture: Mixture) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Means in z (K, D); coefficients of z (K, D) and of its products (K, P)."""
     assert isinstance(mixture.components, HasNaturalForm)
@@ -254,7 +254,7 @@ def _terms(mixture: Mixture) -> tuple[Float64Array, Float64Array, Float64Array]:
 
 @lru_cache(maxsize=2)
 def _size(mixture: Mixture, scatter_known: bool) -> float:
-    """Of the terms of a typical row's log density, as :func:`keeps_digits` takes it."""
+    """Size of the terms of a typical row's log density, for :func:`keeps_digits`."""
     _, linear, quadratic = _terms(mixture)
     with np.errstate(over="ignore"):  # infinite is too large for any dtype
         squares = np.square(linear).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Rounding: what a formulation may lose of a log density, by the dtype it works in."""
+"""Rounding: the error of a log density that a formulation may have, by dtype."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["FLOAT32", "FLOAT64", "keeps_digits"]
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 _LARGEST_ERROR = {FLOAT64: 1e-11, FLOAT32: 1e-5}
-"""What a log density of a typical row may be off by, in nats.
+"""Largest error of a typical row's log density, in nats.
 
-An error of a log density is a relative one of a responsibility, so that in float32
-statistics are good to 1e-5, and better where errors of many rows average out.
+It is a relative error of the row's responsibilities, so that float32 gives statistics to a
+relative 1e-5, and better where the errors of many rows average out.
 """
 
 

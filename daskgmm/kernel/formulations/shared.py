@@ -1,4 +1,4 @@
-"""Shared: one covariance for all components, whitened once.
+"""Shared: rows whitened once, for components of one common covariance.
 
 In y = P^T (x - c), with P the factor that all components share, every component has
 unit covariance and ``|y - m_k|^2 = |y|^2 - 2 m_k . y + |m_k|^2``: the first term is
@@ -36,8 +36,8 @@ class Shared(SubBlocked):
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
         """Fitted to measurements; infinite where covariances are not shared.
 
-        And where means are so many standard deviations apart that ``|m_k|^2`` would
-        hide what remains of the difference.
+        It is infinite as well if means are so many standard deviations apart that cancellation
+        of ``|m_k|^2`` would lose digits.
         """
         k, d = mixture.n_components, mixture.n_features
         if not isinstance(mixture.components, SharesWhitening):

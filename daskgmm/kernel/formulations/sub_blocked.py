@@ -1,7 +1,7 @@
 """Sub-blocked: the E-step of a block as NumPy calls on sub-blocks, in float64.
 
-In float32 the sums that BLAS takes over a sub-block would be float32, too, and their
-rounding not small beside what is asked: only compiled loops work in it.
+BLAS would sum a float32 sub-block in float32, whose rounding is too large: only compiled loops
+work in float32.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def normalise(joint: Float64Array, bounded: bool = True) -> tuple[Float64Array, 
 
 
 class Evaluation(ABC):
-    """A formulation at work on the sub-blocks of one block: scratch and sums, of one thread."""
+    """Scratch and sums of a formulation for the sub-blocks of one block, on one thread."""
 
     offset: float
-    """The highest weighted density at a mean, log."""
+    """Largest log of a weighted density at a mean, to which :meth:`joint` is relative."""
     bounded = True
     """Whether no row's log density is above the offset."""
 
@@ -59,12 +59,12 @@ class Evaluation(ABC):
     def joint(self, x_t: Float64Array) -> Float64Array:
         """``log w_k + log N(x_i | mu_k, Sigma_k) - offset``, shape (K, n), of rows (D, n).
 
-        The result is scratch: it holds until the next call.
+        The result is scratch, which the next call overwrites.
         """
 
     @abstractmethod
     def add(self, resp: Float64Array) -> None:
-        """Add to the sums the rows last given to :meth:`joint`.
+        """Add the rows of the last :meth:`joint` to the sums.
 
         ``resp`` (K, n) are their responsibilities times their weights.
         """
@@ -99,7 +99,7 @@ class SubBlocked(ABC):
         return evaluation.statistics(block, self._added(evaluation, block))
 
     def _added(self, evaluation: Evaluation, block: Block) -> float:
-        """The log-likelihood of a block, all of whose rows are added to the evaluation's sums."""
+        """Add all rows of a block to the evaluation's sums, and return their log-likelihood."""
         log_likelihood = block.total_weight * evaluation.offset
         for span, x_t in sub_blocks(block.x, self.n_components):
             resp, log_total = normalise(evaluation.joint(x_t), evaluation.bounded)

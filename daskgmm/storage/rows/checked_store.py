@@ -16,7 +16,7 @@ from daskgmm.storage.rows.traffic import count_read
 __all__ = ["FILL_REMEDY", "RESTORE_REMEDY", "CheckedStore", "MissingChunks"]
 
 MissingChunks = Literal["error", "fill"]
-"""What a chunk that is not in the store means: damage, or the array's fill value."""
+"""Meaning of a chunk that is not in the store: damage, or the array's fill value."""
 
 RESTORE_REMEDY = "restore the array from a copy or write it anew"
 FILL_REMEDY = (
@@ -29,7 +29,7 @@ _METADATA = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata
 
 
 class CheckedStore(WrapperStore[Store]):
-    """Raises where zarr would silently read fill values.
+    """Store that raises an error where zarr would silently read fill values.
 
     Zarr takes a chunk that is absent, or a shard of zero bytes, for one that was never
     written. Here an absent chunk is an error unless ``missing_chunks`` is ``"fill"``, and an

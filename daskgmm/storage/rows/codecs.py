@@ -1,4 +1,4 @@
-"""What an array's codecs promise: checksums, fixed sizes, no code."""
+"""Codecs: whether an array's codecs have checksums, fixed sizes and no code."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Tree:
     plain : object
         JSON; an array is ``{"shape": [...], "at": first of its numbers}``.
     numbers : array of shape (n,)
-        Of all arrays, in C order, float64.
+        Values of all arrays, in C order, float64.
     """
 
     plain: Any
