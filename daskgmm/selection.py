@@ -135,8 +135,8 @@ def select(
     model.conclude(
         best.course,
         tol=best.course.tol,
-        n_passes=opened.passes + 1 + n_passes,
-        n_rows=rows.n_rows,
+        n_passes=n_passes,
+        opened=opened,
         seconds=time.perf_counter() - began,
         staged=staged,
     )
