@@ -61,8 +61,7 @@ class _Sliceable:
 
     def __getitem__(self, index: tuple[slice, slice]) -> NDArray[Any]:
         rows, columns = index
-        block = self.source.read(*rows.indices(self.shape[0])[:2])
-        return block[:, columns]
+        return self.source.read(*rows.indices(self.shape[0])[:2])[:, columns]
 
 
 def array_of_source(source: Source, partition_rows: int) -> da.Array:
@@ -346,7 +345,8 @@ def _fold_partition(rows: NDArray[Any], weight: NDArray[Any] | None, work: _Work
 def _fold_run(work: _Work, first: int, after: int) -> Any:
     """Partitions ``first`` to ``after - 1`` of the source, summed as if each were a task."""
     work.begin()
-    assert (source := work.source) is not None
+    source = work.source
+    assert source is not None
     step = read_rows(work.grain, source.shape[1] * source.dtype.itemsize)
     partitions = [
         [(i, min(i + step, stop)) for i in range(start, stop, step)]
