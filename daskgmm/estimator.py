@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from daskgmm.checkpoints import Job, open_checkpoints
 from daskgmm.em import (
     Course,
+    Fit,
     FitBegan,
     FitEnded,
     GivenStart,
@@ -83,6 +85,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     reg_covar : float, default=1e-6
         Added to each variance, in squared units of the data.
     max_iter : int, default=100
+        Most passes after the scan; 0 leaves the start as it is made.
     n_init : int, default=1
         Starts to fit from, all on the same passes; the result of the highest
         log-likelihood is kept. With ``progressive`` up to ten, or ``n_init`` if that is more,
@@ -103,7 +106,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Inverse covariances, of the shape that belongs to ``covariance_type``.
     random_state : int, RandomState or None, default=None
     warm_start : bool, default=False
-        Whether to start from the last fit's parameters.
+        Whether to start from the last fit's parameters. On the same rows it goes on with all
+        that was learned: fits of one pass each end where one of many does.
     verbose : int, default=0
         Above 0, a line for each ``verbose_interval``-th pass on standard error.
     verbose_interval : int, default=1
@@ -323,7 +327,13 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         # Starts, and one that a rare component may be given to.
         opened = self.open_to_fit(X, [self.size] * (self.n_init + 1), weights)
         rows = opened.rows
-        problem = self.problem(rows.n_features)
+        problem = replace(
+            self.problem(rows.n_features), past=self._past_of(rows.n_rows), ended=self._last_ended()
+        )
+        if rows.n_rows < 2:
+            raise DataError(
+                f"{opened.name} has n_samples={rows.n_rows} row; a mixture needs 2 rows or more"
+            )
         if rows.n_rows < self.n_components:
             raise DataError(
                 f"n_components={self.n_components} must be <= n_samples={rows.n_rows}: "
@@ -355,6 +365,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             seconds=checkpoints.seconds_before + time.perf_counter() - began,
             staged=staged,
         )
+        self._ended = found
         tell(
             FitEnded(
                 self.n_passes_,
@@ -407,6 +418,22 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             last=self._mixture if self.warm_start and hasattr(self, "weights_") else None,
         )
 
+    def _past_of(self, n_rows: int) -> tuple[float, ...]:
+        """Log-likelihoods of the fit that a warm start of as many rows goes on from."""
+        goes_on = self.warm_start and getattr(self, "n_rows_", None) == n_rows
+        return self._past if goes_on else ()
+
+    def _last_ended(self) -> Fit | None:
+        """How the fit ended that a warm start goes on from, unless parameters were set since."""
+        if not self.warm_start or self._ended is None:
+            return None
+        kept, now = self._ended.course.kept, self._mixture
+        ours, theirs = now.components.arrays, kept.components.arrays
+        is_same = np.array_equal(now.weights, kept.weights) and all(
+            np.array_equal(ours[name], theirs[name]) for name in theirs if name in ours
+        )
+        return self._ended if is_same and now.kind == kept.kind else None
+
     def _job(self, opened: OpenedRows, weights: Weights | None) -> Job:
         """What checkpoints are told of the fit."""
         known = [opened.fingerprint] + ([] if weights is None else [weights.fingerprint])
@@ -454,6 +481,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ConvergenceWarning
             If the stop rule did not hold within ``max_iter``.
         """
+        accepted = [i.log_likelihood for i in result.history if i.accepted]
+        self._past = (*self._past_of(opened.rows.n_rows), *accepted)[-2:]
+        self._ended = None
         self._set_mixture(result.kept)
         self.tol_ = tol
         self._set_names(opened.feature_names)
@@ -461,7 +491,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.__dict__.update(facts_of_fit(result, all_passes, n_rows, seconds))
         self.staged_bytes_memory_ = staged.memory_bytes
         self.staged_bytes_disk_ = staged.disk_bytes
-        if not result.converged:
+        if not result.converged and self.max_iter > 0:
             warnings.warn(
                 f"not converged: {self.max_iter} iterations did not bring the "
                 f"{self.stopping!r} rule to tol={tol:g} (estimated remaining gain per row "
@@ -484,6 +514,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.precisions_ = np.array(components.precisions)
         self.n_features_in_ = mixture.n_features
         self._fitted_type = mixture.kind  # the parameter may be set anew
+
+    _ended: Fit | None = None
+    _past: tuple[float, ...] = ()
+    """Log-likelihoods of the last two accepted passes, over fits that went on from each other."""
 
     def _set_names(self, names: Sequence[str] | None) -> None:
         """Keep the names of the features, and none of an earlier fit."""

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from daskgmm._version import __version__
 from daskgmm.em import Course, Iteration, RareComponent
 from daskgmm.errors import ModelFormatError
@@ -35,7 +37,7 @@ def facts_of_fit(result: Course, n_passes: int, n_rows: int, seconds: float) -> 
         "n_iter_": len(result.history),
         "converged_": result.converged,
         "stop_reason_": result.stop_reason,
-        "remaining_gain_": result.history[-1].remaining_gain,
+        "remaining_gain_": result.history[-1].remaining_gain if result.history else np.inf,
         "n_passes_": n_passes,
         "n_rows_": n_rows,
         "rows_read_": n_passes * n_rows,

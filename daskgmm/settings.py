@@ -19,6 +19,7 @@ from daskgmm.errors import InvalidParameterError
 from daskgmm.rules import (
     ARRAY,
     COUNT,
+    COUNT_OR_NONE,
     FLAG,
     NUMBER,
     NUMBER_OR_AUTO,
@@ -150,8 +151,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "max_iter",
         100,
-        COUNT,
-        "Most passes after the scan.",
+        COUNT_OR_NONE,
+        "Most passes after the scan; 0 leaves the start as it is.",
         commands=_BOTH,
         section="model",
         is_saved=True,

@@ -83,8 +83,8 @@ def check_features(
         raise DataError(_mismatch(names, others))
     if n_given != n_fitted:
         raise DataError(
-            f"X has {n_given} features, but {who} is expecting {n_fitted} features as input: X is "
-            f"{data}"
+            f"X has {n_given} features, but {who} is expecting {n_fitted} features as input: "
+            f"{data} has {n_given} features"
         )
 
 
