@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, Self
 
@@ -15,11 +16,12 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from daskgmm.checkpoints import Job, open_checkpoints
 from daskgmm.em import (
     Course,
+    Fit,
     FitBegan,
     FitEnded,
     GivenStart,
@@ -44,7 +46,13 @@ from daskgmm.kernel import (
     must_compile,
     warm_up,
 )
-from daskgmm.record import facts_of_fit, facts_of_record, record_of, settings_of_record
+from daskgmm.record import (
+    facts_of_fit,
+    facts_of_record,
+    names_of_record,
+    record_of,
+    settings_of_record,
+)
 from daskgmm.redaction import redacted
 from daskgmm.settings import check_options
 from daskgmm.storage import read_model, save_model
@@ -52,8 +60,7 @@ from daskgmm.tables import (
     OpenedRows,
     Stage,
     Weights,
-    check_unmasked,
-    is_lazy,
+    check_features,
     open_input,
     open_weights,
 )
@@ -81,6 +88,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     reg_covar : float, default=1e-6
         Added to each variance, in squared units of the data.
     max_iter : int, default=100
+        Most passes after the scan; 0 leaves the start as it is made.
     n_init : int, default=1
         Starts to fit from, all on the same passes; the result of the highest
         log-likelihood is kept. With ``progressive`` up to ten, or ``n_init`` if that is more,
@@ -101,7 +109,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Inverse covariances, of the shape that belongs to ``covariance_type``.
     random_state : int, RandomState or None, default=None
     warm_start : bool, default=False
-        Whether to start from the last fit's parameters.
+        Whether to start from the last fit's parameters. On the same rows it goes on with all
+        that was learned: fits of one pass each end where one of many does.
     verbose : int, default=0
         Above 0, a line for each ``verbose_interval``-th pass on standard error.
     verbose_interval : int, default=1
@@ -183,6 +192,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     lower_bounds_ : list of float
         The same at each pass, of what was accepted by then.
     n_features_in_ : int
+    feature_names_in_ : ndarray of str, shape (D,)
+        Where the data named their columns: data frames, and coordinates of xarray.
     stop_reason_ : str
         The stop rule that held, or ``"max_iter"``.
     n_passes_ : int
@@ -315,12 +326,17 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             tell(Message("compiling for this processor, once: a minute or two"))
         warm_up()  # before memory is planned: compiled code takes some, too
         began = time.perf_counter()
-        x = self._validated(X, reset=True)
         weights = None if sample_weight is None else open_weights(sample_weight).as_counts()
         # Starts, and one that a rare component may be given to.
-        opened = self.open_to_fit(x, [self.size] * (self.n_init + 1), weights)
+        opened = self.open_to_fit(X, [self.size] * (self.n_init + 1), weights)
         rows = opened.rows
-        problem = self.problem(rows.n_features)
+        problem = replace(
+            self.problem(rows.n_features), past=self._past_of(rows.n_rows), ended=self._last_ended()
+        )
+        if rows.n_rows < 2:
+            raise DataError(
+                f"{opened.name} has n_samples={rows.n_rows} row; a mixture needs 2 rows or more"
+            )
         if rows.n_rows < self.n_components:
             raise DataError(
                 f"n_components={self.n_components} must be <= n_samples={rows.n_rows}: "
@@ -347,11 +363,12 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.conclude(
             found.course,
             tol=tol,
-            n_passes=opened.passes + 1 + found.n_passes,
-            n_rows=rows.n_rows,
+            n_passes=found.n_passes,
+            opened=opened,
             seconds=checkpoints.seconds_before + time.perf_counter() - began,
             staged=staged,
         )
+        self._ended = found
         tell(
             FitEnded(
                 self.n_passes_,
@@ -404,6 +421,22 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             last=self._mixture if self.warm_start and hasattr(self, "weights_") else None,
         )
 
+    def _past_of(self, n_rows: int) -> tuple[float, ...]:
+        """Log-likelihoods of the fit that a warm start of as many rows goes on from."""
+        goes_on = self.warm_start and getattr(self, "n_rows_", None) == n_rows
+        return self._past if goes_on else ()
+
+    def _last_ended(self) -> Fit | None:
+        """How the fit ended that a warm start goes on from, unless parameters were set since."""
+        if not self.warm_start or self._ended is None:
+            return None
+        kept, now = self._ended.course.kept, self._mixture
+        ours, theirs = now.components.arrays, kept.components.arrays
+        is_same = np.array_equal(now.weights, kept.weights) and all(
+            np.array_equal(ours[name], theirs[name]) for name in theirs if name in ours
+        )
+        return self._ended if is_same and now.kind == kept.kind else None
+
     def _job(self, opened: OpenedRows, weights: Weights | None) -> Job:
         """What checkpoints are told of the fit."""
         known = [opened.fingerprint] + ([] if weights is None else [weights.fingerprint])
@@ -429,23 +462,39 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         *,
         tol: float,
         n_passes: int,
-        n_rows: int,
+        opened: OpenedRows,
         seconds: float,
         staged: StagingReport,
     ) -> None:
         """Set the fitted attributes, for whoever fits mixtures in another way than :meth:`fit`.
+
+        Parameters
+        ----------
+        result : Course
+        tol : float
+        n_passes : int
+            Passes after the scan.
+        opened : OpenedRows
+            The rows that it was fitted to.
+        seconds : float
+        staged : StagingReport
 
         Warns
         -----
         ConvergenceWarning
             If the stop rule did not hold within ``max_iter``.
         """
+        accepted = [i.log_likelihood for i in result.history if i.accepted]
+        self._past = (*self._past_of(opened.rows.n_rows), *accepted)[-2:]
+        self._ended = None
         self._set_mixture(result.kept)
         self.tol_ = tol
-        self.__dict__.update(facts_of_fit(result, n_passes, n_rows, seconds))
+        self._set_names(opened.feature_names)
+        all_passes, n_rows = opened.passes + 1 + n_passes, opened.rows.n_rows
+        self.__dict__.update(facts_of_fit(result, all_passes, n_rows, seconds))
         self.staged_bytes_memory_ = staged.memory_bytes
         self.staged_bytes_disk_ = staged.disk_bytes
-        if not result.converged:
+        if not result.converged and self.max_iter > 0:
             warnings.warn(
                 f"not converged: {self.max_iter} iterations did not bring the "
                 f"{self.stopping!r} rule to tol={tol:g} (estimated remaining gain per row "
@@ -468,6 +517,16 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.precisions_ = np.array(components.precisions)
         self.n_features_in_ = mixture.n_features
         self._fitted_type = mixture.kind  # the parameter may be set anew
+
+    _ended: Fit | None = None
+    _past: tuple[float, ...] = ()
+    """Log-likelihoods of the last two accepted passes, over fits that went on from each other."""
+
+    def _set_names(self, names: Sequence[str] | None) -> None:
+        """Keep the names of the features, and none of an earlier fit."""
+        self.__dict__.pop("feature_names_in_", None)
+        if names is not None:
+            self.feature_names_in_ = np.array(names, dtype=object)
 
     @property
     def _mixture(self) -> Mixture:
@@ -548,31 +607,20 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             weights=weights,
         )
 
-    def _validated(self, x: Any, *, reset: bool) -> Any:
-        if is_lazy(x):
-            return x
-        check_unmasked(x)
-        if isinstance(x, np.ndarray) and x.dtype.kind in "USMmV":
-            raise DataError(f"X has dtype {x.dtype}; rows are numbers: convert them first")
-        # Finiteness is checked where rows are read: it names the first bad one.
-        return validate_data(
-            self, x, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False
-        )
-
     def _open(self, x: Any, weights: Weights | None = None) -> OpenedRows:
         """Rows for a single pass."""
         opened = open_input(
-            self._validated(x, reset=False),
+            x,
             Work((MixtureSize.of(self._mixture),)),
             memory_limit=self.memory_limit,
             weights=weights,
         )
-        n_features = opened.rows.n_features
-        if n_features != self.n_features_in_:
-            raise DataError(
-                f"{opened.name} has {n_features} features, but {type(self).__name__} is "
-                f"expecting {self.n_features_in_} features as input"
-            )
+        check_features(
+            (self.n_features_in_, getattr(self, "feature_names_in_", None)),
+            (opened.rows.n_features, opened.feature_names),
+            type(self).__name__,
+            opened.name,
+        )
         return opened
 
     @property
@@ -644,6 +692,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         model.converged_, model.n_iter_ = self.converged_, self.n_iter_
         model.lower_bound_, model.lower_bounds_ = self.lower_bound_, list(self.lower_bounds_)
         model.n_features_in_ = self.n_features_in_
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = self.feature_names_in_.copy()
         return model
 
 
@@ -678,5 +728,6 @@ def load_model(path: Any) -> GaussianMixture:
         },
     )
     model._set_mixture(mixture)
+    model._set_names(names_of_record(record, redacted(str(path)), mixture.n_features))
     model.__dict__.update(facts)
     return model

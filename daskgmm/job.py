@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.checkpoints import may_pass
-from daskgmm.em import Rows, label_rows, log_densities, probabilities
+from daskgmm.em import label_rows, log_densities, probabilities
 from daskgmm.errors import (
     DamagedDataError,
     DataError,
@@ -28,6 +28,7 @@ from daskgmm.errors import (
 from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.execution import MixtureSize, Work, peak_memory_bytes
 from daskgmm.kernel import Block, Mixture
+from daskgmm.record import names_of_record
 from daskgmm.redaction import redacted
 from daskgmm.selection import select
 from daskgmm.storage import (
@@ -41,7 +42,7 @@ from daskgmm.storage import (
     preflight,
     read_model,
 )
-from daskgmm.tables import OpenedRows, open_input, open_rows
+from daskgmm.tables import OpenedRows, check_features, open_input, open_rows
 
 __all__ = ["check", "fit", "info", "predict", "score", "select_model"]
 
@@ -199,7 +200,7 @@ def predict(
         ``n_rows n_components seconds peak_memory_bytes`` and the outputs.
     """
     began = time.perf_counter()
-    mixture, _ = read_model(model)
+    mixture, record = read_model(model)
     k = mixture.n_components
     _check_places(data, [*outputs.values(), model])
     row_bytes = sum(RESULTS[name].row_bytes(k) for name in outputs)
@@ -208,7 +209,12 @@ def predict(
         Work((MixtureSize.of(mixture),), output_row_bytes=row_bytes),
         memory_limit=memory_limit,
     )
-    _check_features(opened.rows, mixture, opened.name, model)
+    check_features(
+        (mixture.n_features, names_of_record(record, redacted(model), mixture.n_features)),
+        (opened.rows.n_features, opened.feature_names),
+        f"the model {redacted(model)}",
+        opened.name,
+    )
     _write_results(opened, mixture, outputs, overwrite=overwrite)
     return {
         "n_rows": opened.rows.n_rows,
@@ -316,14 +322,6 @@ def info(path: str) -> dict[str, Any]:
         "means": mixture.means.tolist(),
         "covariances": mixture.covariances.tolist(),
     }
-
-
-def _check_features(rows: Rows, mixture: Mixture, data: str, model: str) -> None:
-    if rows.n_features != mixture.n_features:
-        raise DataError(
-            f"{data} has {rows.n_features} features, but the model {model} is for "
-            f"{mixture.n_features}; give the data that it was fitted on, or others of its columns"
-        )
 
 
 def _check_places(data: Any, outputs: Sequence[str | os.PathLike[str]]) -> None:

@@ -10,13 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from daskgmm._version import __version__
 from daskgmm.em import Course, Iteration, RareComponent
 from daskgmm.errors import ModelFormatError
 from daskgmm.execution import peak_memory_bytes
 from daskgmm.settings import OPTIONS
 
-__all__ = ["facts_of_fit", "facts_of_record", "record_of", "settings_of_record"]
+__all__ = [
+    "facts_of_fit",
+    "facts_of_record",
+    "names_of_record",
+    "record_of",
+    "settings_of_record",
+]
 
 
 def facts_of_fit(result: Course, n_passes: int, n_rows: int, seconds: float) -> dict[str, Any]:
@@ -29,7 +37,7 @@ def facts_of_fit(result: Course, n_passes: int, n_rows: int, seconds: float) -> 
         "n_iter_": len(result.history),
         "converged_": result.converged,
         "stop_reason_": result.stop_reason,
-        "remaining_gain_": result.history[-1].remaining_gain,
+        "remaining_gain_": result.history[-1].remaining_gain if result.history else np.inf,
         "n_passes_": n_passes,
         "n_rows_": n_rows,
         "rows_read_": n_passes * n_rows,
@@ -50,6 +58,7 @@ def record_of(model: Any) -> dict[str, Any]:
         "daskgmm_version": __version__,
         "n_components": len(model.weights_),
         "n_features": model.n_features_in_,
+        **_names_of(model),
         "n_rows": model.n_rows_,
         "log_likelihood_per_row": model.lower_bound_,
         "n_iter": model.n_iter_,
@@ -68,6 +77,32 @@ def record_of(model: Any) -> dict[str, Any]:
         "history": [asdict(iteration) for iteration in model.history_],
         "rare_components": [asdict(found) for found in model.rare_components_],
     }
+
+
+def _names_of(model: Any) -> dict[str, list[str]]:
+    """Names of the features; nothing where there are none, as in models of before there were."""
+    names = getattr(model, "feature_names_in_", None)
+    return {} if names is None else {"feature_names": [str(name) for name in names]}
+
+
+def names_of_record(record: Mapping[str, Any], where: str, n_features: int) -> list[str] | None:
+    """Names of the features; None where the data had none.
+
+    Raises
+    ------
+    ModelFormatError
+        If there is not one for each feature; ``where`` says of which model.
+    """
+    names = record.get("feature_names")
+    if names is None:
+        return None
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        if len(names) == n_features:
+            return names
+        raise ModelFormatError(
+            f"{where} has {len(names)} feature_names for {n_features} features; was it edited?"
+        )
+    raise ModelFormatError(f"{where}: its feature_names are no list of strings; was it edited?")
 
 
 def settings_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:

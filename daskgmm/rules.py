@@ -20,6 +20,7 @@ from daskgmm.errors import InvalidParameterError
 __all__ = [
     "ARRAY",
     "COUNT",
+    "COUNT_OR_NONE",
     "FLAG",
     "NUMBER",
     "NUMBER_OR_AUTO",
@@ -127,6 +128,10 @@ def _is_number(value: Any) -> bool:
         return False
 
 
+def _is_count_or_none(value: Any) -> bool:
+    return _is_whole(value) and value >= 0
+
+
 def _is_number_or_auto(value: Any) -> bool:
     return value == "auto" if isinstance(value, str) else _is_number(value)
 
@@ -174,6 +179,7 @@ def _is_size(value: Any) -> bool:
 
 
 COUNT = Rule("a whole number of 1 or more", _is_count, parse=int, metavar="N")
+COUNT_OR_NONE = Rule("a whole number of 0 or more", _is_count_or_none, parse=int, metavar="N")
 NUMBER = Rule("a number of 0 or more", _is_number, parse=float, metavar="NUMBER")
 NUMBER_OR_AUTO = Rule(
     "auto, or a number of 0 or more",

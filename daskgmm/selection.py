@@ -135,8 +135,8 @@ def select(
     model.conclude(
         best.course,
         tol=best.course.tol,
-        n_passes=opened.passes + 1 + n_passes,
-        n_rows=rows.n_rows,
+        n_passes=n_passes,
+        opened=opened,
         seconds=time.perf_counter() - began,
         staged=staged,
     )
@@ -173,6 +173,8 @@ def _models(
             "select compares log-likelihoods, and with truncate there are only bounds of them; "
             "select with truncate=None, then fit what was chosen with it"
         )
+    if settings.get("max_iter") == 0:
+        raise ParameterError("select compares fits, and max_iter=0 makes none; leave it out")
     models = [
         GaussianMixture(k, covariance_type=family, random_state=random_state, **settings)
         for family in dict.fromkeys(families)

@@ -22,6 +22,7 @@ from daskgmm.kernel import COMPONENTS
 from daskgmm.rules import (
     ARRAY,
     COUNT,
+    COUNT_OR_NONE,
     FLAG,
     NUMBER,
     NUMBER_OR_AUTO,
@@ -162,8 +163,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "max_iter",
         100,
-        COUNT,
-        "Most passes after the scan.",
+        COUNT_OR_NONE,
+        "Most passes after the scan; 0 leaves the start as it is.",
         commands=_BOTH,
         section="model",
         is_saved=True,

@@ -21,6 +21,7 @@ from daskgmm.errors import InvalidParameterError, JobError
 from daskgmm.jobfile import Given, read_job
 from daskgmm.rules import (
     COUNT,
+    COUNT_OR_NONE,
     FLAG,
     NUMBER,
     NUMBER_OR_AUTO,
@@ -38,6 +39,7 @@ EVERY = [*OPTIONS, *DATA_OPTIONS]
 NUMBERS = ("0", "1e-6", "0.25", "3"), ("-1", "nan", "inf", "-0.5", "little", "1e999", "")
 TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     COUNT.what: (("1", "250"), ("0", "-3", "1.5", "many", "", "nan")),
+    COUNT_OR_NONE.what: (("0", "1", "250"), ("-3", "1.5", "many", "", "nan")),
     NUMBER.what: (NUMBERS[0], ("auto", *NUMBERS[1])),
     NUMBER_OR_AUTO.what: (("auto", *NUMBERS[0]), NUMBERS[1]),
     SEED.what: (("0", "4294967295"), ("-1", "4294967296", "0.5", "seed", "")),

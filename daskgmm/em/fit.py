@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,14 +19,11 @@ from daskgmm.em.starts.exchanges import can_exchange
 from daskgmm.em.starts.given import NOTHING_GIVEN, GivenStart
 from daskgmm.em.starts.rare import may_miss_components, with_rare_components
 from daskgmm.em.steppers import AUTO, AnyStepper, ByKind, Needs, Offered, stepper_class
-from daskgmm.em.stopping import statistical_tol, stop_rule_named
+from daskgmm.em.stopping import MAX_ITER, statistical_tol, stop_rule_named
 from daskgmm.em.tail import RowsWithTail
 from daskgmm.errors import ParameterError
-from daskgmm.history import (
-    Iteration,
-    Resumed,
-)
-from daskgmm.kernel import Mixture, Precision, Prior, count_parameters
+from daskgmm.history import Iteration, Resumed
+from daskgmm.kernel import Mixture, Moments, Precision, Prior, count_parameters
 from daskgmm.kernel.blas import single_thread
 from daskgmm.telling import Event
 
@@ -77,6 +74,10 @@ class Problem:
     given : GivenStart
     last : Mixture or None
         Result of the fit before, to start from.
+    past : tuple of float
+        Log-likelihoods per row of the last accepted passes of that fit.
+    ended : Fit or None
+        How that fit ended, whose stepper goes on with what it learned if the rows are the same.
 
     Raises
     ------
@@ -100,6 +101,8 @@ class Problem:
     n_threads: int = 1
     given: GivenStart = NOTHING_GIVEN
     last: Mixture | None = None
+    past: tuple[float, ...] = ()
+    ended: Fit | None = None
 
     def __post_init__(self) -> None:
         k, near = self.n_components, self.n_near
@@ -190,10 +193,38 @@ class Contest(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """Result of a fit: the course of its best candidate, and the passes after the scan."""
+    """How a fit ended.
+
+    Attributes
+    ----------
+    course : Course
+        Its best candidate.
+    n_passes : int
+        That were made after the scan.
+    moments : Moments
+        Of all rows: rows of the same moments are the same.
+    """
 
     course: Course
     n_passes: int
+    moments: Moments
+
+    def goes_on(self, scan: Scan, stepper: AnyStepper, tol: float) -> Course | None:
+        """The course for another fit, of a history of its own; None if the rows are others."""
+        is_same = np.array_equal(self.moments.mean, scan.moments.mean) and np.array_equal(
+            self.moments.scatter, scan.moments.scatter
+        )
+        if not is_same or type(self.course.state) is not type(stepper.init(self.course.kept)):
+            return None
+        return replace(
+            self.course,
+            tol=tol,
+            history=(),
+            stop_reason=MAX_ITER,
+            is_active=True,
+            n_branched=0,
+            rare=(),
+        )
 
 
 def fit(
@@ -230,7 +261,9 @@ def fit(
     watched = None
     if not courses:
         starts = starts_of(problem, scan, rng, tell)
-        courses = tuple(Course.begun(start, stepper, tol) for start in starts)
+        ended = problem.ended.goes_on(scan, stepper, tol) if problem.ended is not None else None
+        begun = tuple(Course.begun(start, stepper, tol) for start in starts)
+        courses = begun if ended is None else (ended,)
         # Bounds of different neighbourhoods cannot tell whether a new component is better.
         looks = problem.may_move_components and problem.n_near is None
         if looks and may_miss_components(scan, starts[0]):
@@ -240,7 +273,7 @@ def fit(
     raced(race, contest, tell, keeper)
     if keeper is not None:
         keeper.finish()
-    return Fit(race.leader, race.n_passes)
+    return Fit(race.leader, race.n_passes, scan.moments)
 
 
 def scanned(
@@ -292,7 +325,7 @@ def starts_of(
     if problem.given.complete:
         return [maker.start(scan, problem.init_params)]
     with single_thread():  # sums of a BLAS on several threads depend on their number
-        if not problem.progressive:
+        if not problem.progressive or problem.max_iter == 0:
             return [maker.start(scan, problem.init_params) for _ in range(problem.n_init)]
         ways = dict.fromkeys((problem.init_params, _RIVAL))
         most = max(problem.n_init, N_STARTS // 2 if known else N_STARTS)
@@ -332,6 +365,7 @@ def rules_of(problems: Sequence[Problem], scan: Scan) -> Rules:
         total=scan.moments,
         precision=first.precision,
         n_near=first.n_near,
+        past=first.past,
     )
 
 

@@ -44,7 +44,7 @@ class Rules:
         Makes the next parameters from the statistics of a pass.
     stop : StopRule
     max_iter : int
-        Most passes, at least 1.
+        Most passes.
     total : Moments, optional
         Moments of all rows, from a scan: they save most of a pass where components share a
         covariance.
@@ -56,6 +56,8 @@ class Rules:
     n_near : int, optional
         Compare each row with this number of components near it alone. Log-likelihoods are then
         lower bounds; see :mod:`daskgmm.kernel.truncated`.
+    past : tuple of float
+        Log-likelihoods per row of the last accepted passes of a fit that this one goes on from.
     """
 
     stepper: AnyStepper
@@ -64,6 +66,7 @@ class Rules:
     total: Moments | None = None
     precision: Precision = "float64"
     n_near: int | None = None
+    past: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,13 +289,14 @@ def _stepped(course: Course, statistics: Statistics, seconds: float, rules: Rule
     step = rules.stepper.step(course.state, course.mixture, statistics, course.tol)
     _check_factors(step.mixture, n_iter, statistics)
     log_likelihood = statistics.log_likelihood_per_row
-    seen = [i.log_likelihood for i in course.history if i.accepted]
-    if n_iter == course.n_branched + 1 and seen and log_likelihood <= seen[-1]:
+    seen = [*rules.past, *(i.log_likelihood for i in course.history if i.accepted)]
+    if course.n_branched == len(course.history) > 0 and seen and log_likelihood <= seen[-1]:
         return None
     remaining = step.remaining_gain
     if remaining is None:
+        past = () if course.n_branched else rules.past
         own = [i.log_likelihood for i in course.history[course.n_branched :] if i.accepted]
-        remaining = estimated_remaining_gain([*own[-2:], log_likelihood])
+        remaining = estimated_remaining_gain([*[*past, *own][-2:], log_likelihood])
     iteration = Iteration(
         n_iter=n_iter,
         log_likelihood=log_likelihood,

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from daskgmm.em.rows import Additive, Source, WeightSource, fold_block, grain_rows, tree_sum
 from daskgmm.errors import ClusterError, DataError
+from daskgmm.execution.dask_blocks import Declared, checked_blocks
 from daskgmm.execution.memory import TARGET_BYTES, read_rows
 from daskgmm.execution.scheduler import SCHEDULER_LOST, in_force
 from daskgmm.kernel import Block, Float64Array
@@ -60,8 +61,7 @@ class _Sliceable:
 
     def __getitem__(self, index: tuple[slice, slice]) -> NDArray[Any]:
         rows, columns = index
-        block = self.source.read(*rows.indices(self.shape[0])[:2])
-        return block[:, columns]
+        return self.source.read(*rows.indices(self.shape[0])[:2])[:, columns]
 
 
 def array_of_source(source: Source, partition_rows: int) -> da.Array:
@@ -100,8 +100,6 @@ def coalesced(array: da.Array) -> tuple[da.Array, int]:
         array = da.Array(array.dask, array.name, array.chunks, meta=array._meta)
         array.compute_chunk_sizes()
         passes = 1
-    if array.numblocks[1] > 1:
-        array = array.rechunk({1: -1})
     rows_wanted = max(1, TARGET_BYTES // 2 // max(1, array.shape[1] * array.dtype.itemsize))
     sizes: list[int] = []
     for size in array.chunks[0]:
@@ -109,8 +107,8 @@ def coalesced(array: da.Array) -> tuple[da.Array, int]:
             sizes[-1] += size
         else:
             sizes.append(int(size))
-    if len(sizes) < array.numblocks[0]:
-        array = array.rechunk({0: tuple(sizes)})
+    if array.numblocks[1] > 1 or len(sizes) < array.numblocks[0]:
+        array = checked_blocks(array).rechunk({0: tuple(sizes), 1: -1})
     return array, passes
 
 
@@ -131,6 +129,8 @@ class _Work:
     args: tuple[Any, ...]
     starts: NDArray[np.int64]
     grain: int
+    n_features: int
+    dtype: np.dtype[Any]
     on_worker: bool
     source: Source | None
     weights: WeightSource | None
@@ -141,6 +141,12 @@ class _Work:
         """Make the process that a task finds itself in fit for it."""
         if self.on_worker:
             single_threaded_blas_for_good()
+
+    def block(self, rows: Any, i: int, weight: Float64Array | None = None) -> Block:
+        """A block of the array as rows, or an error."""
+        start, stop = self.starts[i : i + 2].tolist()
+        declared = Declared((i, 0), (stop - start, self.n_features), self.dtype)
+        return Block(declared.rows(rows), start, weight)
 
     def read(self, start: int, stop: int) -> Block:
         """Stored rows and their weights."""
@@ -287,6 +293,8 @@ class DaskRows:
             args,
             self._starts,
             self._grain,
+            self.n_features,
+            self.array.dtype,
             on_worker,
             self._source,
             None if isinstance(self._weights, da.Array) else self._weights,
@@ -299,7 +307,9 @@ class DaskRows:
         """Lazy array of ``function(block, *args)``: see :meth:`Rows.map`."""
         work, token = self._work(function, args, in_force().has_workers), uuid.uuid4().hex
         shape = {"drop_axis": 1} if columns is None else {"chunks": (self.array.chunks[0], columns)}
-        return self.array.map_blocks(
+        # To drop an axis Dask joins blocks, where masks would be lost.
+        array = self.array if self._source is not None else checked_blocks(self.array)
+        return array.map_blocks(
             _map_partition,
             dask.delayed(work, name=f"work-{token}", traverse=False),
             np.dtype(dtype),
@@ -329,8 +339,7 @@ def _fold_partition(rows: NDArray[Any], weight: NDArray[Any] | None, work: _Work
     work.begin()
     start, stop = work.starts[i : i + 2].tolist()
     weight = work.weight_of(start, stop) if weight is None else np.asarray(weight, np.float64)
-    block = Block(np.asarray(rows), start, weight)
-    return fold_block(block, work.grain, work.function, work.args)
+    return fold_block(work.block(rows, i, weight), work.grain, work.function, work.args)
 
 
 def _fold_run(work: _Work, first: int, after: int) -> Any:
@@ -386,6 +395,6 @@ def _map_partition(
     rows: NDArray[Any], work: _Work, promised: np.dtype[Any], block_id: tuple[int, int]
 ) -> NDArray[Any]:
     work.begin()
-    start = int(work.starts[block_id[0]])
-    result: NDArray[Any] = work.function(Block(np.asarray(rows), start), *work.args)
+    block = Block(rows, int(work.starts[block_id[0]]))
+    result: NDArray[Any] = work.function(block, *work.args)
     return result.astype(promised, copy=False)

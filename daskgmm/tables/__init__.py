@@ -4,8 +4,8 @@ A kind of data is one file here, or a format in :mod:`daskgmm.storage.rows`, and
 of the table :data:`daskgmm.tables.opening.KINDS`.
 """
 
-from daskgmm.tables.in_memory import check_unmasked
 from daskgmm.tables.kind import OpenedRows
+from daskgmm.tables.names import check_features
 from daskgmm.tables.opening import is_lazy, open_input
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored import open_rows
@@ -15,7 +15,7 @@ __all__ = [
     "OpenedRows",
     "Stage",
     "Weights",
-    "check_unmasked",
+    "check_features",
     "is_lazy",
     "open_column",
     "open_input",

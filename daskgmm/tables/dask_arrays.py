@@ -8,8 +8,8 @@ from dask.utils import format_bytes
 from daskgmm.errors import MemoryLimitError
 from daskgmm.execution import DaskRows, coalesced, default_limit, in_force, sample_rows
 from daskgmm.storage import rows_dtype, rows_shape
-from daskgmm.tables.in_memory import check_unmasked
 from daskgmm.tables.kind import Kind, OpenedRows, Request
+from daskgmm.tables.plain import check_unmasked
 
 __all__ = ["DASK_ARRAYS", "open_dask_array"]
 

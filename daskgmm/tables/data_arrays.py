@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import dask.array as da
 
 from daskgmm.tables.dask_arrays import open_dask_array
 from daskgmm.tables.kind import Kind, OpenedRows, Request
+from daskgmm.tables.names import names_of_dimension
 
 __all__ = ["DATA_ARRAYS"]
 
@@ -17,7 +19,7 @@ def _matches(x: Any) -> bool:
 
 
 def _open(x: Any, request: Request) -> OpenedRows:
-    return open_dask_array(x.data, request)
+    return replace(open_dask_array(x.data, request), feature_names=names_of_dimension(x))
 
 
 DATA_ARRAYS = Kind("xarray DataArray on Dask", _matches, _open)

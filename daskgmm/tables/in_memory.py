@@ -5,36 +5,44 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from sklearn.utils import check_array
 
 from daskgmm.em import InMemoryRows
-from daskgmm.errors import DataError
 from daskgmm.execution import in_force, sample_rows
 from daskgmm.tables.kind import Kind, OpenedRows, Request
+from daskgmm.tables.names import names_of, names_of_dimension
+from daskgmm.tables.plain import plain_array
 
-__all__ = ["IN_MEMORY", "check_unmasked"]
+__all__ = ["IN_MEMORY", "open_in_memory"]
 
 
-def check_unmasked(x: Any) -> None:
-    """Refuse a masked array, whose masked values would be fitted as if they were data.
+def open_in_memory(given: Any, request: Request) -> OpenedRows:
+    """Rows of anything in memory that is an array of numbers.
 
     Raises
     ------
-    DataError
+    DataError, ValueError, TypeError
+        If it is none; the latter two in scikit-learn's words.
     """
-    if isinstance(x, np.ma.MaskedArray):
-        raise DataError("masked arrays are not supported; drop or impute the masked rows")
-
-
-def _open(x: NDArray[Any], request: Request) -> OpenedRows:
+    x = plain_array(given)
+    # Finiteness is checked where rows are read: it names the first bad one.
+    x = check_array(
+        x, dtype=[np.float64, np.float32], ensure_all_finite=False, estimator="GaussianMixture"
+    )
     name, weight = f"array of shape {x.shape}", None
     if request.weights is not None:
         request.weights.check_length(len(x), name)
         weight = request.weights.in_memory()
     rows = InMemoryRows(x, n_threads=in_force().local_threads, weight=weight)
     n_sampled = sample_rows(rows.n_rows, request.work.n_components, rows.n_features)
-    return OpenedRows(rows, name, n_sampled)
+    return OpenedRows(rows, name, n_sampled, feature_names=_names(given))
 
 
-IN_MEMORY = Kind("array in memory", lambda x: True, _open, is_lazy=False)
+def _names(given: Any) -> tuple[str, ...] | None:
+    if hasattr(given, "dims") and hasattr(given, "coords"):  # an xarray.DataArray
+        return names_of_dimension(given)
+    return names_of(given.columns) if hasattr(given, "columns") else None
+
+
+IN_MEMORY = Kind("array in memory", lambda x: True, open_in_memory, is_lazy=False)
 """The last row of the table: it takes what no other kind has taken."""

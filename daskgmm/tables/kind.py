@@ -33,6 +33,8 @@ class OpenedRows:
         Context in which all passes should run.
     fingerprint : callable or None
         Gives a hash by which stored rows are known again; None for rows that are not stored.
+    feature_names : tuple of str or None
+        Where the data name their columns.
     """
 
     rows: Rows
@@ -42,6 +44,7 @@ class OpenedRows:
     output_rows: int = 1
     staging: Staging = field(default_factory=Staging)
     fingerprint: Callable[[], str] | None = None
+    feature_names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from daskgmm.rules import bytes_of
 from daskgmm.tables.dask_arrays import DASK_ARRAYS
 from daskgmm.tables.dask_dataframes import DASK_DATAFRAMES
 from daskgmm.tables.data_arrays import DATA_ARRAYS
+from daskgmm.tables.frames import DATA_FRAMES
 from daskgmm.tables.in_memory import IN_MEMORY
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.stage import Stage
@@ -17,7 +18,14 @@ from daskgmm.tables.weights import Weights
 
 __all__ = ["KINDS", "is_lazy", "open_input"]
 
-KINDS: tuple[Kind, ...] = (STORED, DASK_ARRAYS, DASK_DATAFRAMES, DATA_ARRAYS, IN_MEMORY)
+KINDS: tuple[Kind, ...] = (
+    STORED,
+    DASK_ARRAYS,
+    DASK_DATAFRAMES,
+    DATA_ARRAYS,
+    DATA_FRAMES,
+    IN_MEMORY,
+)
 """Kinds of data in the order in which they are asked; another one is a file and a row."""
 
 
@@ -34,11 +42,11 @@ def open_input(
     stage: Stage | None = None,
     weights: Weights | None = None,
 ) -> OpenedRows:
-    """Rows over any accepted kind of data.
+    """Rows over any accepted kind of data: the one door, which refuses what can be no rows.
 
     Parameters
     ----------
-    x : ndarray, Dask array or DataFrame, xarray.DataArray, zarr.Array, Source, path or URL
+    x : array-like, Dask array or DataFrame, xarray.DataArray, zarr.Array, Source, path or URL
     work : Work
         What the rows are for; its ``keep_rows`` and ``reads_at_once`` are set here.
     memory_limit : int or str, optional
@@ -51,7 +59,8 @@ def open_input(
     Raises
     ------
     DataError
-        If the shape or dtype cannot be rows, or there is not a weight for each.
+        If the shape or dtype cannot be rows, or there is not a weight for each. For data in
+        memory also ValueError and TypeError, in scikit-learn's words.
     ParameterError
         If rows are to be staged that are not stored.
     MemoryLimitError

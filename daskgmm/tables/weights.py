@@ -20,6 +20,7 @@ from daskgmm.errors import DaskGMMWarning, DataError
 from daskgmm.execution import DaskRows, Weighting, array_of_source, coalesced, in_force
 from daskgmm.kernel import Block, Float64Array
 from daskgmm.storage import COLUMN, Location, StoredSource, open_source, preflight
+from daskgmm.tables.plain import check_unmasked
 
 __all__ = ["Weights", "open_column", "open_weights", "weights_beside"]
 
@@ -273,9 +274,12 @@ def _on_dask(given: da.Array) -> tuple[da.Array, Rows, str]:
 
 
 def _in_memory(given: Any) -> tuple[NDArray[Any], Rows, str]:
-    if isinstance(given, np.ma.MaskedArray):
-        raise DataError(f"{_NAME} is masked; give a row that does not count the weight 0")
-    array = np.asarray(given)
+    try:
+        check_unmasked(given)
+        array = np.asanyarray(given)
+        check_unmasked(array)
+    except DataError:
+        raise DataError(f"{_NAME} is masked; give a row that does not count the weight 0") from None
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     _check_plain(array.ndim, array.shape, array.dtype)

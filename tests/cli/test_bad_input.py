@@ -165,7 +165,7 @@ CONTENT = [
     ),
     Case(
         "fewer distinct rows than components",
-        ("fit", "bad.zarr", *FIT),
+        ("fit", "bad.zarr", *FIT, "--reg-covar", 0),
         ("2 distinct", "10000 rows", "lower n_components"),
         store(X[np.arange(10_000) % 2]),
     ),
@@ -409,7 +409,7 @@ WRONG = {
         ("--covariance", "round"),
         ("--restarts", "0"),
         ("--seed", "-1"),
-        ("--max-iter", "0"),
+        ("--max-iter", "-1"),
         ("--tol", "-1"),
         ("--tol", "nan"),
         ("--stopping", "now"),

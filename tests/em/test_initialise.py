@@ -130,9 +130,9 @@ def test_a_complete_start_asks_no_initialiser(family):
 def test_more_components_than_distinct_rows_are_refused(init, family):
     x = np.repeat(np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 5.0]]), 40, axis=0)
     with pytest.raises(DataError, match=r"n_components=4 but 120 rows have only 3 distinct"):
-        _start(x, family, init, k=4)
+        _start(x, family, init, k=4, reg_covar=0.0)
     with pytest.raises(DataError, match=r"a sample of .* of 120 rows has only 3 distinct"):
-        _start(x, family, init, k=4, n_sampled=30)
+        _start(x, family, init, k=4, n_sampled=30, reg_covar=0.0)
 
 
 def test_as_many_components_as_distinct_rows_are_started(init, family):

@@ -39,8 +39,13 @@ EXAMPLES = {
     "xarray DataArray on Dask": [
         lambda x, folder: xr.DataArray(x, dims=("row", "feature")).chunk({"row": 900}),
     ],
+    "pandas DataFrame": [
+        lambda x, folder: pd.DataFrame(x),
+        lambda x, folder: pd.DataFrame(x).astype("Float32"),
+    ],
     "array in memory": [
         lambda x, folder: x,
+        lambda x, folder: xr.DataArray(x),
     ],
 }
 PAIRS = [

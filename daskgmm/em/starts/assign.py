@@ -6,6 +6,7 @@ initialiser, write a function and add a row to :data:`INITIALISERS`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,13 +18,14 @@ from sklearn.metrics import pairwise_distances_argmin
 
 from daskgmm.em.scan import Scan
 from daskgmm.em.starts.given import NOTHING_GIVEN, GivenStart
-from daskgmm.errors import DataError, ParameterError
+from daskgmm.errors import DaskGMMWarning, DataError, ParameterError
 from daskgmm.kernel import (
     Block,
     Float64Array,
     HasCovariances,
     Mixture,
     Prior,
+    Ridge,
     components_named,
     weighted_statistics,
 )
@@ -115,7 +117,8 @@ class StartMaker:
         Raises
         ------
         DataError
-            If the sample has fewer distinct rows than components.
+            If the sample has fewer distinct rows than components, and the prior keeps no variance
+            above 0.
         ParameterError
             If ``init_params`` is unknown.
         """
@@ -129,7 +132,8 @@ class StartMaker:
             raise ParameterError(
                 f"init_params must be one of {known}; got {init_params!r}"
             ) from None
-        _check_distinct(scan, self.n_components)
+        if not _are_distinct(scan, self.n_components, self.prior):
+            assign = _random  # no component is without rows
         # Distances should not depend on units, where the kind does not.
         equivariant = components_named(self.kind).is_scale_equivariant()
         scale = np.sqrt(scan.moments.variances) if equivariant else np.ones(1)
@@ -163,19 +167,38 @@ def _m_step_of_sample(scan: Scan, resp: Float64Array, kind: str, prior: Prior) -
     return Mixture(mixture.weights, components.shrunk(mixture.weights, share))
 
 
-def _check_distinct(scan: Scan, n_components: int) -> None:
+def _are_distinct(scan: Scan, n_components: int, prior: Prior) -> bool:
+    """Whether there are as many distinct rows as components.
+
+    Raises
+    ------
+    DataError
+        If there are not, and the prior keeps no variance above 0.
+
+    Warns
+    -----
+    DaskGMMWarning
+        If there are not.
+    """
     sample = scan.sample.x
     few = sample[: 8 * n_components]
     if len(np.unique(few, axis=0)) >= n_components:
-        return
+        return True
     n_distinct = len(np.unique(sample, axis=0))
-    if n_distinct < n_components:
-        of = (
-            f"{scan.n_rows} rows"
-            if len(sample) == scan.n_rows
-            else f"a sample of {len(sample)} of {scan.n_rows} rows"
-        )
-        raise DataError(
-            f"n_components={n_components} but {of} {'has' if 'sample' in of else 'have'} only "
-            f"{n_distinct} distinct; lower n_components to at most {n_distinct}"
-        )
+    if n_distinct >= n_components:
+        return True
+    of = (
+        f"{scan.n_rows} rows"
+        if len(sample) == scan.n_rows
+        else f"a sample of {len(sample)} of {scan.n_rows} rows"
+    )
+    said = (
+        f"n_components={n_components} but {of} {'has' if 'sample' in of else 'have'} only "
+        f"{n_distinct} distinct; lower n_components to at most {n_distinct}"
+    )
+    # One number: a part of what varies little would keep nothing apart from a point.
+    floor = prior.reg_covar if isinstance(prior, Ridge) else 0.0
+    if np.ndim(floor) > 0 or not np.all(np.asarray(floor) > 0):
+        raise DataError(f"{said}, or give reg_covar a number above 0")
+    warnings.warn(f"{said}: components share them", DaskGMMWarning, stacklevel=2)
+    return False

@@ -1,0 +1,103 @@
+"""Names of features: where data have them, and what scikit-learn asks of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from daskgmm.errors import DataError
+
+__all__ = ["check_features", "names_of", "names_of_dimension"]
+
+_MOST_SHOWN = 5
+
+Names = tuple[str, ...]
+
+
+def names_of(labels: Iterable[Any]) -> Names | None:
+    """Labels of columns, if they are strings; None if none is.
+
+    Raises
+    ------
+    TypeError
+        If some are and some are not: in scikit-learn's words.
+    """
+    names = tuple(labels)
+    kinds = {type(name).__name__ if not isinstance(name, str) else "str" for name in names}
+    if kinds == {"str"}:
+        return tuple(str(name) for name in names)
+    if "str" in kinds:
+        raise TypeError(
+            "Feature names are only supported if all input features have string names, but your "
+            f"input has {sorted(kinds)} as feature name / column name types. If you want feature "
+            "names to be stored and validated, you must convert them all to strings, by using "
+            "X.columns = X.columns.astype(str) for example. Otherwise you can remove feature / "
+            "column names from your input data, or convert them all to a non-string data type."
+        )
+    return None
+
+
+def names_of_dimension(x: Any) -> Names | None:
+    """Coordinates of the second dimension of an xarray.DataArray, if they are strings."""
+    if len(x.dims) != 2 or x.dims[1] not in x.coords:
+        return None
+    labels = x.coords[x.dims[1]].to_numpy().tolist()
+    return names_of(labels) if all(isinstance(label, str) for label in labels) else None
+
+
+def check_features(
+    fitted: tuple[int, Sequence[str] | None], given: tuple[int, Names | None], who: str, data: str
+) -> None:
+    """Refuse rows whose features are not those of the fit, as scikit-learn does.
+
+    Parameters
+    ----------
+    fitted, given : tuple
+        Number of features, and their names or None: of the fit, and of the rows.
+    who : str
+        What messages call the model.
+    data : str
+        What they call the rows.
+
+    Raises
+    ------
+    DataError
+
+    Warns
+    -----
+    UserWarning
+        If only one of them has names.
+    """
+    (n_fitted, names), (n_given, others) = fitted, given
+    if names is None and others is not None:
+        warnings.warn(
+            f"X has feature names, but {who} was fitted without feature names", stacklevel=4
+        )
+    elif names is not None and others is None:
+        warnings.warn(
+            f"X does not have valid feature names, but {who} was fitted with feature names",
+            stacklevel=4,
+        )
+    elif names is not None and others is not None and tuple(names) != others:
+        raise DataError(_mismatch(names, others))
+    if n_given != n_fitted:
+        raise DataError(
+            f"X has {n_given} features, but {who} is expecting {n_fitted} features as input: "
+            f"{data} has {n_given} features"
+        )
+
+
+def _mismatch(fitted: Sequence[str], given: Sequence[str]) -> str:
+    unseen, missing = sorted(set(given) - set(fitted)), sorted(set(fitted) - set(given))
+    text = "The feature names should match those that were passed during fit.\n"
+    for names, what in (
+        (unseen, "Feature names unseen at fit time:\n"),
+        (missing, "Feature names seen at fit time, yet now missing:\n"),
+    ):
+        if names:
+            shown = [*names[:_MOST_SHOWN], *(["..."] if len(names) > _MOST_SHOWN else [])]
+            text += what + "".join(f"- {name}\n" for name in shown)
+    if not unseen and not missing:
+        text += "Feature names must be in the same order as they were in fit.\n"
+    return text

@@ -1,0 +1,135 @@
+"""Names of features: kept from all data that have them, and held against other data."""
+
+from __future__ import annotations
+
+import dask.array as da
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+import zarr
+
+from daskgmm import GaussianMixture, load_model, select
+from daskgmm.errors import DataError, ModelFormatError
+from daskgmm.job import info
+
+NAMES = ["a", "b", "c"]
+
+
+@pytest.fixture(scope="module")
+def x():
+    rng = np.random.default_rng(0)
+    return np.concatenate([rng.normal(size=(150, 3)), rng.normal((8, 0, -4), size=(150, 3))])
+
+
+def _labelled(x, names):
+    return xr.DataArray(x, dims=("row", "feature"), coords={"feature": names})
+
+
+NAMED = {
+    "pandas": lambda x, names: pd.DataFrame(x, columns=names),
+    "Dask DataFrame": lambda x, names: dd.from_pandas(
+        pd.DataFrame(x, columns=names), npartitions=2
+    ),
+    "xarray": _labelled,
+    "xarray on Dask": lambda x, names: _labelled(x, names).chunk({"row": 100}),
+}
+NAMELESS = {
+    "array": lambda x: x,
+    "Dask array": lambda x: da.from_array(x, chunks=(100, 3)),
+    "columns that are numbers": lambda x: pd.DataFrame(x),
+    "xarray without coordinates": lambda x: xr.DataArray(x),
+    "xarray with numbers": lambda x: _labelled(x, [1, 2, 3]),
+}
+
+
+@pytest.fixture(scope="module")
+def fitted(x):
+    return GaussianMixture(2, random_state=0).fit(pd.DataFrame(x, columns=NAMES))
+
+
+def _loaded(fitted, folder):
+    fitted.save(folder / "model.zarr")
+    return load_model(folder / "model.zarr")
+
+
+@pytest.mark.parametrize("make", NAMED.values(), ids=NAMED)
+def test_names_are_kept(make, x):
+    fitted = GaussianMixture(2, random_state=0).fit(make(x, NAMES))
+    assert fitted.feature_names_in_.tolist() == NAMES
+    assert fitted.feature_names_in_.dtype == object
+    assert fitted.to_sklearn().feature_names_in_.tolist() == NAMES
+
+
+@pytest.mark.parametrize("make", NAMELESS.values(), ids=NAMELESS)
+def test_a_fit_without_names_forgets_those_of_the_last(make, x):
+    model = GaussianMixture(1).fit(pd.DataFrame(x, columns=NAMES)).fit(make(x))
+    assert not hasattr(model, "feature_names_in_")
+
+
+def test_select_keeps_names(x):
+    best = select(NAMED["Dask DataFrame"](x, NAMES), [1, 2], random_state=0).model
+    assert best.feature_names_in_.tolist() == NAMES
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples", "score", "bic"])
+@pytest.mark.parametrize("make", NAMED.values(), ids=NAMED)
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["c", "b", "a"], "same order"),
+        (
+            ["a", "b", "d"],
+            "unseen at fit time:\n- d\nFeature names seen at fit time, yet now missi",
+        ),
+        (["a", "b"], "missing:\n- c"),
+        (["a", "b", "c", "d"], "unseen at fit time:\n- d"),
+    ],
+)
+def test_columns_that_are_not_those_of_the_fit_are_refused(method, make, names, said, x, fitted):
+    columns = np.column_stack([x, x[:, 0]])[:, : len(names)]
+    with pytest.raises(DataError, match=said):
+        getattr(fitted, method)(make(columns, names))
+
+
+def test_a_saved_model_knows_its_names(x, fitted, tmp_path):
+    loaded = _loaded(fitted, tmp_path)
+    assert loaded.feature_names_in_.tolist() == NAMES
+    assert info(str(tmp_path / "model.zarr"))["feature_names"] == NAMES
+    with pytest.raises(DataError, match="same order"):
+        loaded.score(NAMED["pandas"](x, NAMES[::-1]))
+    loaded.save(tmp_path / "again.zarr")
+    assert load_model(tmp_path / "again.zarr").feature_names_in_.tolist() == NAMES
+
+
+def test_a_model_of_before_there_were_names_is_read(x, tmp_path):
+    loaded = _loaded(GaussianMixture(1).fit(x), tmp_path)
+    assert not hasattr(loaded, "feature_names_in_")
+
+
+@pytest.mark.parametrize("names", [["a", "b"], "abc", [1, 2, 3]])
+def test_a_model_with_names_that_are_none_is_refused(names, fitted, tmp_path):
+    fitted.save(tmp_path / "model.zarr")
+    zarr.open_group(tmp_path / "model.zarr").attrs["feature_names"] = names
+    with pytest.raises(ModelFormatError, match=r"model\.zarr.*feature_names"):
+        load_model(tmp_path / "model.zarr")
+
+
+@pytest.mark.parametrize("make", NAMED.values(), ids=NAMED)
+def test_names_that_the_fit_did_not_have_are_said(make, x):
+    with pytest.warns(UserWarning, match="fitted without feature names"):
+        GaussianMixture(1).fit(x).score(make(x, NAMES))
+
+
+@pytest.mark.parametrize("make", [NAMELESS["array"], NAMELESS["Dask array"]])
+def test_names_that_are_absent_are_said(make, x, fitted):
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        fitted.score(make(x))
+
+
+def test_names_that_are_strings_in_part_are_refused(x):
+    with pytest.raises(TypeError, match="only supported if all"):
+        GaussianMixture(1).fit(
+            dd.from_pandas(pd.DataFrame(x, columns=["a", "b", 3]), npartitions=2)
+        )
