@@ -191,7 +191,7 @@ def stored(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.filterwarnings("ignore:.*has no checksum", "ignore:not converged")
+@pytest.mark.filterwarnings("ignore:not converged")
 @named(ALONE)
 def test_a_fit_goes_on_from_a_checkpoint_with_what_decides_nothing(stored, tmp_path, option):
     fit = {"random_state": 0, "resume": True, "checkpoint": tmp_path / "kept", "stage": "auto"}

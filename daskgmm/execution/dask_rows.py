@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from daskgmm.em.rows import Additive, Source, WeightSource, fold_block, grain_rows, tree_sum
 from daskgmm.errors import ClusterError, DataError
+from daskgmm.execution.gaps import gaps_of, told_of_gaps
 from daskgmm.execution.memory import TARGET_BYTES, read_rows
 from daskgmm.execution.scheduler import SCHEDULER_LOST, in_force
 from daskgmm.kernel import Block, Float64Array
@@ -216,6 +217,11 @@ class DaskRows:
         return int(self.array.shape[1])
 
     @property
+    def gaps(self) -> str:
+        """What the store says of missing values, for messages about NaN."""
+        return gaps_of(self._source)
+
+    @property
     def total_weight(self) -> float:
         """Sum of the weights; N where every row counts once."""
         return float(self.n_rows) if self._weighting is None else self._weighting.total
@@ -350,7 +356,7 @@ def _fold_run(work: _Work, first: int, after: int) -> Any:
             raise RuntimeError("the pass has failed elsewhere")
         return fold_block(next(blocks), work.grain, work.function, work.args)
 
-    with closing(blocks):
+    with closing(blocks), told_of_gaps(work.source):
         return tree_sum(tree_sum(folded() for _ in pieces) for pieces in partitions)
 
 
@@ -387,5 +393,6 @@ def _map_partition(
 ) -> NDArray[Any]:
     work.begin()
     start = int(work.starts[block_id[0]])
-    result: NDArray[Any] = work.function(Block(np.asarray(rows), start), *work.args)
+    with told_of_gaps(work.source):
+        result: NDArray[Any] = work.function(Block(np.asarray(rows), start), *work.args)
     return result.astype(promised, copy=False)

@@ -19,6 +19,7 @@ from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.checked_array import CheckedArray
 from daskgmm.storage.rows.checked_store import CheckedStore, MissingChunks
 from daskgmm.storage.rows.codecs import CodecChain
+from daskgmm.storage.rows.declared import declared_by
 from daskgmm.storage.rows.fingerprint import fingerprint_of
 from daskgmm.storage.rows.listing import StoredObject, stored_objects, stored_tails
 from daskgmm.storage.rows.opening import Opening
@@ -65,7 +66,9 @@ class ZarrSource:
     ) -> None:
         self.name = name
         self.shape = layout.shape(name, array.shape)
-        self.dtype = layout.dtype(name, np.dtype(array.dtype))
+        self._declared = declared_by(array, name)
+        self.dtype = layout.dtype(name, self._declared.dtype)
+        self.gaps = self._declared.note
         if CodecChain(array).runs_code:
             raise DataError(
                 f"{name} is encoded with pickle, which can run code when it is read; "
@@ -99,12 +102,17 @@ class ZarrSource:
             2 * min(concurrency, units * beside) * (cell_bytes + inner)
             + units * beside * _BOOKS_BYTES
         )
+        if not self._declared.is_plain:
+            # Codes, their gaps, and the numbers in float64, twice in an expression.
+            per_value = array.dtype.itemsize + 1 + 2 * np.dtype(np.float64).itemsize
+            rows = min(self._rows_at_once, n_rows)
+            self.unit_overhead += rows * n_features * per_value
 
     def __repr__(self) -> str:
         return f"<ZarrSource {self.name} {self.shape} {self.dtype}>"
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows ``start:stop``, in this machine's byte order.
+        """Rows ``start:stop``, decoded, in this machine's byte order.
 
         Raises
         ------
@@ -116,17 +124,26 @@ class ZarrSource:
         n_rows, n_features = self.shape
         if not 0 <= start <= stop <= n_rows:
             raise IndexError(f"{self.name}: rows {start}:{stop} asked for, there are {n_rows}")
-        block = np.empty((stop - start, n_features), dtype=self._array.array.dtype)
+        stored, declared = self._array.array.dtype, self._declared
+        block = np.empty((stop - start, n_features), stored if declared.is_plain else self.dtype)
         step = self._rows_at_once
         edges = [start, *range((start // step + 1) * step, stop, step), stop]
         for first, last in itertools.pairwise(edges):
             if first < last:
                 out = block[first - start : last - start]
-                if self._array.array.ndim == 1:
-                    self._array.read_into(out[:, 0], (slice(first, last),))
+                if declared.is_plain:
+                    self._read_into(out, first, last)
                 else:
-                    self._array.read_into(out, (slice(first, last), slice(0, n_features)))
+                    codes = np.empty(out.shape, stored)
+                    self._read_into(codes, first, last)
+                    declared.decode(codes, out)
         return block.astype(self.dtype, copy=False)
+
+    def _read_into(self, out: NDArray[Any], first: int, last: int) -> None:
+        if self._array.array.ndim == 1:
+            self._array.read_into(out[:, 0], (slice(first, last),))
+        else:
+            self._array.read_into(out, (slice(first, last), slice(0, self.shape[1])))
 
     def _store(self) -> Store:
         store = self._array.array.store
@@ -178,7 +195,9 @@ class ZarrSource:
         chunks = [
             (key, objects[key].n_bytes if key in objects else None) for key in grid.object_keys()
         ]
-        layout = [array.chunks, array.shards, codecs.names, chunks]
+        layout: list[Any] = [array.chunks, array.shards, codecs.names, chunks]
+        if not self._declared.is_plain:
+            layout.append(self._declared.facts())
         store = self._store()
         versions: list[str | None]
         if isinstance(store, LocalStore) and codecs.checksum_at_end:
