@@ -53,7 +53,8 @@ def find_non_finite(block: Block) -> NonFinite | None:
     # Extremes carry NaN and infinity, and need no mask of the block.
     if len(x) == 0 or -_LARGEST <= float(x.min()) <= float(x.max()) <= _LARGEST:
         return None
-    bad = ~np.isfinite(x) | (np.abs(x) > _LARGEST)
+    with np.errstate(over="ignore"):  # as float32 the bound is infinite, which nothing exceeds
+        bad = ~np.isfinite(x) | (np.abs(x) > _LARGEST)
     if block.weight is not None:
         bad &= block.weight[:, None] > 0
     if not bad.any():
