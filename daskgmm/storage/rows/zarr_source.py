@@ -25,7 +25,7 @@ from daskgmm.storage.rows.listing import StoredObject, stored_objects, stored_ta
 from daskgmm.storage.rows.opening import Opening
 from daskgmm.storage.rows.preflight import Preflight
 from daskgmm.storage.rows.row_layout import ROWS, Layout
-from daskgmm.storage.rows.zarr_nodes import only_array, open_node
+from daskgmm.storage.rows.zarr_nodes import only_array, open_node, own_member
 
 __all__ = ["OpenZarrFormat", "ZarrFormat", "ZarrSource"]
 
@@ -65,6 +65,8 @@ class ZarrSource:
         layout: Layout = ROWS,
     ) -> None:
         self.name = name
+        self._array = CheckedArray(array, name, missing_chunks)
+        array = self._array.array  # by its own metadata
         self.shape = layout.shape(name, array.shape)
         self._declared = declared_by(array, name)
         self.dtype = layout.dtype(name, self._declared.dtype)
@@ -75,7 +77,6 @@ class ZarrSource:
                 "rewrite it with another codec"
             )
         self.missing_chunks = missing_chunks
-        self._array = CheckedArray(array, name, missing_chunks)
         self.is_remote = self._array.is_remote
         self._plan_reads()
 
@@ -161,13 +162,14 @@ class ZarrSource:
         missing, empty, wrong_size = _Keys(), _Keys(), _Keys()
         stored_bytes = 0
         for key in grid.object_keys():
-            size = objects[key].n_bytes if key in objects else None
-            stored_bytes += size or 0
-            if size is None:
+            if key not in objects:
                 missing.add(key)
-            elif size == 0:
+                continue
+            size = objects[key].n_bytes
+            stored_bytes += size or 0
+            if size == 0:
                 empty.add(key)
-            elif expected is not None and size != expected:
+            elif None not in (size, expected) and size != expected:
                 wrong_size.add(key)
         return Preflight(
             name=self.name,
@@ -260,10 +262,11 @@ class OpenZarrFormat:
         if member is not None:
             if not isinstance(data, zarr.Group):
                 raise ParameterError(f"{name} is an array; member={member!r} needs a group")
-            if member not in data:
+            found = own_member(data, member)
+            if found is None:
                 known = ", ".join(sorted(data.keys()))
                 raise DataError(f"group {name} has no member {member!r}; it has: {known}")
-            data, name = data[member], f"{name}/{member}"
+            data, name = found, f"{name}/{member}"
         return ZarrSource(*_array_of(data, name), how.missing_chunks, how.layout)
 
 
