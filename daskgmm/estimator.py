@@ -438,6 +438,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             If the stop rule did not hold within ``max_iter``.
         """
         self._set_mixture(result.kept)
+        self.__dict__.pop("selection_", None)  # of an earlier fit
         self.tol_ = tol
         self.__dict__.update(facts_of_fit(result, n_passes, n_rows, seconds))
         self.staged_bytes_memory_ = staged.memory_bytes

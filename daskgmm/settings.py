@@ -19,6 +19,7 @@ from daskgmm.errors import InvalidParameterError
 from daskgmm.rules import (
     ARRAY,
     COUNT,
+    COUNTS,
     FLAG,
     NUMBER,
     NUMBER_OR_AUTO,
@@ -30,6 +31,7 @@ from daskgmm.rules import (
     VERBOSITY,
     Rule,
     one_of,
+    some_of,
 )
 
 __all__ = ["DATA_OPTIONS", "OPTIONS", "WEIGHTS", "Option", "check_options", "option_named"]
@@ -63,6 +65,8 @@ class Option:
         value of it.
     is_saved : bool
         Whether it is among the settings in a saved model's record.
+    rule_of_jobs : Rule or None
+        What a job file accepts, where that is more: several values, of which the job selects.
     """
 
     name: str
@@ -75,6 +79,12 @@ class Option:
     default_of_commands: Any = None
     decides: bool = True
     is_saved: bool = False
+    rule_of_jobs: Rule | None = None
+
+    @property
+    def rule_of_key(self) -> Rule:
+        """What a job file accepts."""
+        return self.rule_of_jobs or self.rule
 
     @property
     def word(self) -> str:
@@ -107,6 +117,7 @@ class Option:
 
 
 _BOTH = ("fit", "select")
+_FAMILIES = ("full", "tied", "diag", "spherical")
 _PASSES = ("fit", "select", "predict", "score")
 
 OPTIONS: tuple[Option, ...] = (
@@ -118,15 +129,17 @@ OPTIONS: tuple[Option, ...] = (
         short="components",
         commands=("fit",),
         section="model",
+        rule_of_jobs=COUNTS,
     ),
     Option(
         "covariance_type",
         "full",
-        one_of("full", "tied", "diag", "spherical"),
+        one_of(*_FAMILIES),
         "How covariances are constrained.",
         short="covariance",
         commands=("fit",),
         section="model",
+        rule_of_jobs=some_of(*_FAMILIES),
     ),
     Option(
         "tol",

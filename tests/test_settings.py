@@ -146,7 +146,7 @@ def test_every_option_that_is_offered_says_what_it_is():
 def test_keys_of_job_files_are_the_table(option):
     key = KEYS[f"{option.section}.{option.word}".lstrip(".")]
     assert key.option is option
-    assert key.rule is option.rule
+    assert key.rule is option.rule_of_key
     name = f"key_{option.key}".replace(".", "_")
     of_run = click_options("run")[name]
     assert of_run.opts[0] == f"--{option.key}".replace(".", "-").replace("_", "-")
