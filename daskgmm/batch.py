@@ -23,8 +23,10 @@ from daskgmm.errors import (
     StorageError,
 )
 from daskgmm.estimator import GaussianMixture
+from daskgmm.events import Message, teller
 from daskgmm.jobfile import Job
 from daskgmm.plain_json import plain_json
+from daskgmm.selection import candidate_models
 from daskgmm.storage import (
     Location,
     StateFile,
@@ -178,8 +180,7 @@ class Batch:
         self._job = job
         self._source: StoredSource = open_rows(job.get("data"), **job.data_settings)
         self._weights = _weights_of(job)
-        self._model = GaussianMixture(**job.settings, resume=True)
-        self._model.check_parameters()
+        self._check_settings()
         self._folder = Location.parse(job.checkpoint)
         self._fresh = fresh
         self._file = StateFile(
@@ -190,6 +191,13 @@ class Batch:
         self._steps = self._all_steps()
         for step in self._left():
             self._check(step)
+
+    def _check_settings(self) -> None:
+        several = self._job.candidates
+        if several is None:
+            GaussianMixture(**self._job.settings).check_parameters()
+        else:
+            candidate_models(**several)
 
     def _earlier(self) -> _Progress:
         """What earlier runs did. Outputs that forgotten runs began may still be replaced."""
@@ -322,11 +330,14 @@ class Batch:
         self._file.put(self._progress)
 
     def _fit(self, overwrite: bool) -> None:
-        job.fit(
-            *(self._source, self._job.outputs["model"], self._model),
-            sample_weight=self._weights,
-            overwrite=overwrite,
-        )
+        several, place = self._job.candidates, self._job.outputs["model"]
+        how: dict[str, Any] = {"sample_weight": self._weights, "overwrite": overwrite}
+        if several is None:
+            model = GaussianMixture(**self._job.settings, resume=True)
+            job.fit(self._source, place, model, **how)
+            return
+        teller()(Message("a selection keeps no checkpoints: interrupted, it begins anew"))
+        job.select_model(self._source, place, **several, **how)
 
     def _predict(self, overwrite: bool) -> None:
         outputs = self._job.outputs

@@ -7,11 +7,12 @@ its own. Every error names the file, the line and the key.
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import yaml
 
@@ -40,6 +41,44 @@ TEXT_OF_TEXT = Rule(
     lambda value: isinstance(value, dict) and all(isinstance(v, str) for v in value.values()),
 )
 MAPPING = Rule("a mapping", lambda value: isinstance(value, dict))
+
+
+class CoreLoader(yaml.SafeLoader):
+    """YAML by the core schema of version 1.2: what else a plain text may be, it is a text.
+
+    By YAML 1.1, as which PyYAML reads, ``2:12`` is 132 and ``02:00:00`` is 7200 (base 60),
+    ``010`` is 8, ``no`` and ``off`` are false, and ``2024-01-31`` is a date.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+
+
+_CORE = (
+    ("null", r"~|null|Null|NULL|", "~nN"),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+)
+"""Tags, what is read as one, and the characters that it may begin with."""
+
+
+def _whole_number(loader: CoreLoader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node))
+    return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+
+
+for _tag, _pattern, _first in _CORE:
+    CoreLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}",
+        re.compile(rf"(?:{_pattern})$"),
+        ["", *_first] if _tag == "null" else list(_first),
+    )
+CoreLoader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
 @dataclass(frozen=True)
@@ -105,8 +144,9 @@ def read_file(path: str, what: str, error_kind: type[DaskGMMError]) -> Configura
     text = _read_text(path, what, error_kind)
     try:
         _check_shape(path, text, error_kind)
-        values = yaml.safe_load(text)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        # It builds plain values alone, as yaml.SafeLoader, from which it descends.
+        values = yaml.load(text, Loader=CoreLoader)
+        node = yaml.compose(text, Loader=CoreLoader)
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

@@ -488,6 +488,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self._past = (*self._past_of(opened.rows.n_rows), *accepted)[-2:]
         self._ended = None
         self._set_mixture(result.kept)
+        self.__dict__.pop("selection_", None)  # of an earlier fit
         self.tol_ = tol
         self._set_names(opened.feature_names)
         all_passes, n_rows = opened.passes + 1 + n_passes, opened.rows.n_rows

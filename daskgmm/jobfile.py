@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from daskgmm.configuration import Configuration, Schema, read_file, validate
+from daskgmm.em import CRITERIA
 from daskgmm.errors import DaskGMMError, JobError, ParameterError
 from daskgmm.redaction import on_one_line
-from daskgmm.rules import FLAG, PLACE, Rule
+from daskgmm.rules import FLAG, PLACE, Rule, one_of
 from daskgmm.settings import DATA_OPTIONS, OPTIONS, WEIGHTS, Option
 
 __all__ = ["KEYS", "Given", "Job", "Key", "read_job"]
@@ -39,9 +40,10 @@ class Key(NamedTuple):
 
 
 def _keys_of(options: Iterable[Option]) -> dict[str, Key]:
-    return {o.key: Key(o.rule, o.help, o) for o in options if o.key is not None}
+    return {o.key: Key(o.rule_of_key, o.help, o) for o in options if o.key is not None}
 
 
+_CRITERION = "model.criterion"
 _REQUIRED_PLACE = PLACE._replace(required=True)
 
 KEYS: dict[str, Key] = {
@@ -49,6 +51,9 @@ KEYS: dict[str, Key] = {
     **_keys_of(DATA_OPTIONS),
     **_keys_of([WEIGHTS]),
     **_keys_of(OPTIONS),
+    _CRITERION: Key(
+        one_of(*CRITERIA), "What decides, where there are several components or covariances."
+    ),
     "cluster": Key(PLACE, "File of a cluster to start, or address of a scheduler."),
     "dashboard": Key(FLAG, "Print the address of the cluster's dashboard."),
     "performance_report": Key(PLACE, "Where to write Dask's report, as HTML."),
@@ -143,10 +148,27 @@ class Job:
         return defaults | self._given(OPTIONS) | {"checkpoint": self.checkpoint}
 
     @property
+    def candidates(self) -> dict[str, Any] | None:
+        """Arguments of :func:`daskgmm.select`, where the job has several models to select from."""
+        settings = self.settings
+        several = {name: settings.get(name) for name in ("n_components", "covariance_type")}
+        if not any(isinstance(value, list) for value in several.values()):
+            return None
+        counts = several["n_components"]
+        unused = ("n_components", "checkpoint")
+        return {
+            "components": counts if isinstance(counts, list) else [counts],
+            **{name: value for name, value in settings.items() if name not in unused},
+            "criterion": self.get(_CRITERION, "bic"),
+        }
+
+    @property
     def deciding_settings(self) -> dict[str, Any]:
-        """Settings among :attr:`settings` that decide the result."""
+        """Settings that decide the result, and the criterion of a selection."""
         deciding = {option.name for option in OPTIONS if option.decides}
-        return {name: value for name, value in self.settings.items() if name in deciding}
+        found = {name: value for name, value in self.settings.items() if name in deciding}
+        several = self.candidates
+        return found if several is None else found | {"criterion": several["criterion"]}
 
     @property
     def data_settings(self) -> dict[str, Any]:
@@ -211,7 +233,13 @@ def read_job(path: str, given: Mapping[str, Given]) -> Job:
             values[key] = _beside_file(value, folder) if is_of_file else value
     default = str(folder / f"{Path(path).stem}.checkpoint")
     sources = {key: source for key, (_, source) in given.items()}
-    return Job(config, values, values.get("checkpoint", default), sources)
+    job = Job(config, values, values.get("checkpoint", default), sources)
+    if _CRITERION in values and job.candidates is None:
+        raise job.error(
+            _CRITERION,
+            "decides between several models; give model.components as 2:12, say, or leave it out",
+        )
+    return job
 
 
 def _beside_file(place: str, folder: Path) -> str:

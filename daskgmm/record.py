@@ -76,6 +76,7 @@ def record_of(model: Any) -> dict[str, Any]:
         "settings": {o.name: getattr(model, o.name) for o in OPTIONS if o.is_saved},
         "history": [asdict(iteration) for iteration in model.history_],
         "rare_components": [asdict(found) for found in model.rare_components_],
+        **({"selection": model.selection_} if hasattr(model, "selection_") else {}),
     }
 
 
@@ -152,6 +153,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         "lower_bounds_": [iteration.log_likelihood for iteration in history],
         "lower_bound_": record.get("log_likelihood_per_row"),
         **{f"{name}_": record.get(name) for name in same},
+        **({"selection_": record["selection"]} if "selection" in record else {}),
     }
 
 

@@ -20,6 +20,7 @@ from daskgmm.errors import InvalidParameterError
 __all__ = [
     "ARRAY",
     "COUNT",
+    "COUNTS",
     "COUNT_OR_NONE",
     "FLAG",
     "NUMBER",
@@ -32,7 +33,9 @@ __all__ = [
     "VERBOSITY",
     "Rule",
     "bytes_of",
+    "counts_of",
     "one_of",
+    "some_of",
 ]
 
 
@@ -95,6 +98,50 @@ def one_of(*words: str) -> Rule:
         metavar=f"[{'|'.join(words)}]",
         words=words,
     )
+
+
+def some_of(*words: str) -> Rule:
+    """The rule that accepts one of these words, or a list of some."""
+    one = one_of(*words)
+
+    def parse(text: str) -> str | list[str]:
+        parts = [part.strip() for part in text.split(",")]
+        return parts[0] if len(parts) == 1 else parts
+
+    return Rule(
+        f"{one.what}, or a list of them",
+        lambda value: one.accepts(value) or _is_list_of(value, one.accepts),
+        parse=parse,
+        metavar=f"{one.metavar},...",
+    )
+
+
+def _is_list_of(value: Any, accepts: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(accepts, value))
+
+
+def counts_of(text: str) -> list[int]:
+    """``2:12`` with both ends, or ``2,4,8``.
+
+    Raises
+    ------
+    ValueError
+        If the text is neither, or a range goes down or begins below 1.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        ends = part.split(":")
+        if not all(end.strip().isdecimal() for end in ends) or len(ends) > 2:
+            raise ValueError(f"{text!r} is not like 2:12, or 2,4,8")
+        first, last = int(ends[0]), int(ends[-1])
+        if not 1 <= first <= last:
+            raise ValueError(f"{part!r} must go up, from 1 or more")
+        found += range(first, last + 1)
+    return found
+
+
+def _count_or_counts(text: str) -> int | list[int]:
+    return int(text) if text.strip().isdecimal() else counts_of(text)
 
 
 def _is_whole(value: Any) -> bool:
@@ -180,6 +227,13 @@ def _is_size(value: Any) -> bool:
 
 COUNT = Rule("a whole number of 1 or more", _is_count, parse=int, metavar="N")
 COUNT_OR_NONE = Rule("a whole number of 0 or more", _is_count_or_none, parse=int, metavar="N")
+COUNTS = Rule(
+    "a whole number of 1 or more, a range such as 2:12, or a list such as [2, 4, 8]",
+    lambda value: _is_count(value) or _is_list_of(value, _is_count),
+    required=True,
+    parse=_count_or_counts,
+    metavar="N|FIRST:LAST",
+)
 NUMBER = Rule("a number of 0 or more", _is_number, parse=float, metavar="NUMBER")
 NUMBER_OR_AUTO = Rule(
     "auto, or a number of 0 or more",

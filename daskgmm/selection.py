@@ -16,7 +16,7 @@ from daskgmm.events import ProgressLines, teller
 from daskgmm.kernel import COMPONENTS, warm_up
 from daskgmm.tables import open_weights
 
-__all__ = ["CRITERIA", "Entry", "Selection", "select"]
+__all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
 
 _UNUSED = {"checkpoint", "checkpoint_every", "resume", "warm_start"}
 _UNUSED |= {"weights_init", "means_init", "precisions_init"}
@@ -107,7 +107,13 @@ def select(
     2
     """
     began = time.perf_counter()
-    models = _models(components, covariance_type, criterion, random_state, settings)
+    models = candidate_models(
+        components,
+        covariance_type=covariance_type,
+        criterion=criterion,
+        random_state=random_state,
+        **settings,
+    )
     warm_up()
     weights = None if sample_weight is None else open_weights(sample_weight)
     if weights is not None:
@@ -142,17 +148,25 @@ def select(
     )
     entries = tuple(trial.entry for trial in trials)
     note = _note(entries, best.entry, criterion)
-    return Selection(entries, best.entry, model, criterion, note)
+    selection = Selection(entries, best.entry, model, criterion, note)
+    model.selection_ = selection.as_dict()
+    return selection
 
 
-def _models(
+def candidate_models(
     components: Iterable[int],
-    covariance_type: str | Sequence[str],
-    criterion: str,
-    random_state: Any,
-    settings: dict[str, Any],
+    *,
+    covariance_type: str | Sequence[str] = "full",
+    criterion: str = "bic",
+    random_state: Any = None,
+    **settings: Any,
 ) -> list[GaussianMixture]:
-    """An estimator for each candidate, its parameters checked."""
+    """An unfitted estimator for each candidate of :func:`select`, its parameters checked.
+
+    Raises
+    ------
+    ParameterError
+    """
     if criterion not in CRITERIA:
         raise ParameterError(f"criterion must be one of {', '.join(CRITERIA)}; got {criterion!r}")
     families = (covariance_type,) if isinstance(covariance_type, str) else tuple(covariance_type)

@@ -6,8 +6,8 @@ a checkpoint is known by. :data:`DATA_OPTIONS` are of the rows and not of the es
 
 To add an option, add a row here, and the parameter with its line of documentation to
 :class:`~daskgmm.GaussianMixture`; the tests hold one against the other. A row's words
-(families, steppers, stop rules, starts) are the keys of the table that implements them: a row
-there is accepted everywhere.
+(families, steppers, stop rules, starts) are the keys of the table that implements them. They
+stand here again, and a test holds them against it, so that help needs no table of the kernel's.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from daskgmm.em import INITIALISERS, STEPPERS, STOP_RULES
 from daskgmm.errors import InvalidParameterError
-from daskgmm.kernel import COMPONENTS
 from daskgmm.rules import (
     ARRAY,
     COUNT,
     COUNT_OR_NONE,
+    COUNTS,
     FLAG,
     NUMBER,
     NUMBER_OR_AUTO,
@@ -34,6 +33,7 @@ from daskgmm.rules import (
     VERBOSITY,
     Rule,
     one_of,
+    some_of,
 )
 
 __all__ = [
@@ -76,6 +76,8 @@ class Option:
         value of it.
     is_saved : bool
         Whether it is among the settings in a saved model's record.
+    rule_of_jobs : Rule or None
+        What a job file accepts, where that is more: several values, of which the job selects.
     """
 
     name: str
@@ -88,6 +90,12 @@ class Option:
     default_of_commands: Any = None
     decides: bool = True
     is_saved: bool = False
+    rule_of_jobs: Rule | None = None
+
+    @property
+    def rule_of_key(self) -> Rule:
+        """What a job file accepts."""
+        return self.rule_of_jobs or self.rule
 
     @property
     def word(self) -> str:
@@ -120,6 +128,7 @@ class Option:
 
 
 _BOTH = ("fit", "select")
+_FAMILIES = ("full", "tied", "diag", "spherical")
 _PASSES = ("fit", "select", "predict", "score")
 
 OPTIONS: tuple[Option, ...] = (
@@ -131,15 +140,17 @@ OPTIONS: tuple[Option, ...] = (
         short="components",
         commands=("fit",),
         section="model",
+        rule_of_jobs=COUNTS,
     ),
     Option(
         "covariance_type",
         "full",
-        one_of(*COMPONENTS),
+        one_of(*_FAMILIES),
         "How covariances are constrained.",
         short="covariance",
         commands=("fit",),
         section="model",
+        rule_of_jobs=some_of(*_FAMILIES),
     ),
     Option(
         "tol",
@@ -182,7 +193,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "init_params",
         "kmeans",
-        one_of(*INITIALISERS),
+        one_of("kmeans", "k-means++", "random", "random_from_data"),
         "How starts are made.",
         commands=_BOTH,
         section="model",
@@ -207,7 +218,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "stopping",
         "gap",
-        one_of(*STOP_RULES),
+        one_of("gap", "increment", "means"),
         "Stop at the estimated remaining gain, the last gain, or the means' movement.",
         commands=_BOTH,
         section="model",
@@ -216,7 +227,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "stepper",
         "auto",
-        one_of("auto", *STEPPERS),
+        one_of("auto", "surrogate", "squarem", "plain"),
         "How the next parameters follow from a pass: a surrogate likelihood, EM extrapolated, "
         "or EM.",
         commands=_BOTH,

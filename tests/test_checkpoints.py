@@ -26,7 +26,7 @@ from daskgmm.errors import (
 )
 from daskgmm.events import listening
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*has no checksum", "ignore:not converged")
+pytestmark = pytest.mark.filterwarnings("ignore:not converged")
 SETTINGS = {"n_components": 3, "random_state": 0, "tol": 1e-9, "max_iter": 6}
 SETTINGS |= {"progressive": False}  # or nothing is left to do after the sample, which is all
 

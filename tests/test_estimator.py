@@ -251,8 +251,6 @@ IN_MEMORY = {
 }
 
 
-# A .npy file has no checksum, and opening it says so.
-@pytest.mark.filterwarnings("ignore:.*has no checksum:daskgmm.errors.IntegrityWarning")
 @pytest.mark.parametrize("kind", [*LAZY, *IN_MEMORY])
 def test_every_kind_of_input_gives_the_same_fit(kind, x, tmp_path):
     data = (LAZY | IN_MEMORY)[kind](tmp_path, x)
@@ -301,8 +299,6 @@ def test_unknown_chunks_of_the_callers_array_stay_unknown(x):
     assert np.isnan(array.shape[0])
 
 
-# A .npy file has no checksum, and opening it says so.
-@pytest.mark.filterwarnings("ignore:.*has no checksum:daskgmm.errors.IntegrityWarning")
 @pytest.mark.parametrize("kind", LAZY)
 def test_lazy_input_gives_lazy_output_that_nothing_computed(kind, x, tmp_path):
     gm = _given().fit(x)

@@ -146,7 +146,7 @@ def test_every_option_that_is_offered_says_what_it_is():
 def test_keys_of_job_files_are_the_table(option):
     key = KEYS[f"{option.section}.{option.word}".lstrip(".")]
     assert key.option is option
-    assert key.rule is option.rule
+    assert key.rule is option.rule_of_key
     name = f"key_{option.key}".replace(".", "_")
     of_run = click_options("run")[name]
     assert of_run.opts[0] == f"--{option.key}".replace(".", "-").replace("_", "-")
@@ -193,7 +193,7 @@ def stored(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.filterwarnings("ignore:.*has no checksum", "ignore:not converged")
+@pytest.mark.filterwarnings("ignore:not converged")
 @named(ALONE)
 def test_a_fit_goes_on_from_a_checkpoint_with_what_decides_nothing(stored, tmp_path, option):
     fit = {"random_state": 0, "resume": True, "checkpoint": tmp_path / "kept", "stage": "auto"}

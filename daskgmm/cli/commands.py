@@ -208,8 +208,14 @@ def _run(
     if not result["done"]:
         return result, f"nothing to do: {job_file} was done before, and its outputs are there"
     places = "\n".join(f"{name:<24}{place}" for name, place in result["outputs"].items())
+    selection = result.get("selection")
+    chosen = (
+        f", chosen by {selection['criterion']} of {len(selection['candidates'])} candidates"
+        if selection
+        else ""
+    )
     return result, (
-        f"{result['n_components']} {result['covariance_type']} components, "
+        f"{result['n_components']} {result['covariance_type']} components{chosen}, "
         f"log-likelihood per row {result['log_likelihood_per_row']:.9g}, "
         f"{result['n_passes']} passes\n{places}"
     )

@@ -16,7 +16,7 @@ from daskgmm.events import LOG_FORMATS, Message, teller
 from daskgmm.lazily import Lazily
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
 from daskgmm.plain_json import plain_json
-from daskgmm.rules import FLAG, Rule
+from daskgmm.rules import FLAG, Rule, counts_of
 from daskgmm.settings import DATA_OPTIONS, OPTIONS, WEIGHTS, Option, option_named
 
 if TYPE_CHECKING:
@@ -238,16 +238,10 @@ model_option = click.option(
 
 def numbers(_: click.Context, parameter: click.Parameter, value: str) -> list[int]:
     """Numbers from a text such as ``2:12``, which includes both ends, or ``2,4,8``."""
-    found: list[int] = []
-    for part in value.split(","):
-        ends = part.split(":")
-        if not all(end.strip().isdecimal() for end in ends) or len(ends) > 2:
-            raise click.BadParameter(f"{value!r} is not like 2:12, or 2,4,8")
-        first, last = int(ends[0]), int(ends[-1])
-        if not 1 <= first <= last:
-            raise click.BadParameter(f"{part!r} must go up, from 1 or more")
-        found += range(first, last + 1)
-    return found
+    try:
+        return counts_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def families(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:

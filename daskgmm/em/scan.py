@@ -31,8 +31,8 @@ class NonFinite:
     column: int
     value: float
 
-    def error(self) -> NonFiniteError:
-        """The exception to raise."""
+    def error(self, note: str = "") -> NonFiniteError:
+        """The exception to raise; ``note`` is what the rows' store says of NaN, if anything."""
         if np.isfinite(self.value):
             return NonFiniteError(
                 f"the data contain values beyond {_LARGEST:g} in size, whose squares overflow: "
@@ -42,7 +42,8 @@ class NonFinite:
         return NonFiniteError(
             f"the data contain NaN or infinity: {self.count} value{'s' * (self.count > 1)}, "
             f"the first at row {self.row}, column {self.column} ({self.value}); "
-            "remove or impute these rows"
+            + (f"{note}; " if note else "")
+            + "remove or impute these rows"
         )
 
 
@@ -52,7 +53,8 @@ def find_non_finite(block: Block) -> NonFinite | None:
     # Extremes carry NaN and infinity, and need no mask of the block.
     if len(x) == 0 or -_LARGEST <= float(x.min()) <= float(x.max()) <= _LARGEST:
         return None
-    bad = ~np.isfinite(x) | (np.abs(x) > _LARGEST)
+    with np.errstate(over="ignore"):  # as float32 the bound is infinite, which nothing exceeds
+        bad = ~np.isfinite(x) | (np.abs(x) > _LARGEST)
     if block.weight is not None:
         bad &= block.weight[:, None] > 0
     if not bad.any():
@@ -192,7 +194,7 @@ def scan_rows(
     began = time.perf_counter()
     scan = rows.fold(_scan_block, sample_threshold(rows.n_rows, n_sampled), seed)
     if scan.non_finite is not None:
-        raise scan.non_finite.error()
+        raise scan.non_finite.error(getattr(rows, "gaps", ""))
     if scan.n_rows != rows.n_rows:
         raise DamagedDataError(
             f"the scan read {scan.n_rows} rows where {rows.n_rows} were expected; "

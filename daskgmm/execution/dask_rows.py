@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from daskgmm.em.rows import Additive, Source, WeightSource, fold_block, grain_rows, tree_sum
 from daskgmm.errors import ClusterError, DataError
 from daskgmm.execution.dask_blocks import Declared, checked_blocks
+from daskgmm.execution.gaps import gaps_of, told_of_gaps
 from daskgmm.execution.memory import TARGET_BYTES, read_rows
 from daskgmm.execution.scheduler import SCHEDULER_LOST, in_force
 from daskgmm.kernel import Block, Float64Array
@@ -222,6 +223,11 @@ class DaskRows:
         return int(self.array.shape[1])
 
     @property
+    def gaps(self) -> str:
+        """What the store says of missing values, for messages about NaN."""
+        return gaps_of(self._source)
+
+    @property
     def total_weight(self) -> float:
         """Sum of the weights; N where every row counts once."""
         return float(self.n_rows) if self._weighting is None else self._weighting.total
@@ -359,7 +365,7 @@ def _fold_run(work: _Work, first: int, after: int) -> Any:
             raise RuntimeError("the pass has failed elsewhere")
         return fold_block(next(blocks), work.grain, work.function, work.args)
 
-    with closing(blocks):
+    with closing(blocks), told_of_gaps(work.source):
         return tree_sum(tree_sum(folded() for _ in pieces) for pieces in partitions)
 
 
@@ -396,5 +402,6 @@ def _map_partition(
 ) -> NDArray[Any]:
     work.begin()
     block = Block(rows, int(work.starts[block_id[0]]))
-    result: NDArray[Any] = work.function(block, *work.args)
+    with told_of_gaps(work.source):
+        result: NDArray[Any] = work.function(block, *work.args)
     return result.astype(promised, copy=False)

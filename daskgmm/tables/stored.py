@@ -20,7 +20,7 @@ from daskgmm.execution import (
     plan_memory,
 )
 from daskgmm.execution.memory import read_rows
-from daskgmm.storage import StoredSource, open_source, preflight
+from daskgmm.storage import StoredSource, open_source
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.weights import Weights
 
@@ -68,7 +68,7 @@ def _matches(x: Any) -> bool:
 
 def _open(x: Any, request: Request) -> OpenedRows:
     source = x if _is_source(x) else open_source(x)
-    preflight(source).raise_for_damage(source.missing_chunks)
+    source.survey().raise_for_damage(source.missing_chunks)
     stage, fingerprint = request.stage, source.fingerprint
     plan = _plan(source, request)
     staging = stage.staging_of(source, plan)

@@ -19,7 +19,7 @@ from daskgmm.em.rows import grain_rows
 from daskgmm.errors import DaskGMMWarning, DataError
 from daskgmm.execution import DaskRows, Weighting, array_of_source, coalesced, in_force
 from daskgmm.kernel import Block, Float64Array
-from daskgmm.storage import COLUMN, Location, StoredSource, open_source, preflight
+from daskgmm.storage import COLUMN, Location, StoredSource, open_source
 from daskgmm.tables.plain import check_unmasked
 
 __all__ = ["Weights", "open_column", "open_weights", "weights_beside"]
@@ -241,7 +241,7 @@ def _opened(given: Any) -> tuple[NDArray[Any] | da.Array | StoredSource, Rows, s
     if isinstance(given, str | os.PathLike | zarr.Array | zarr.Group):
         given = open_column(given)
     if hasattr(given, "unit_rows") and hasattr(given, "read"):
-        preflight(given).raise_for_damage(given.missing_chunks)
+        given.survey().raise_for_damage(given.missing_chunks)
         grain = grain_rows(1, given.unit_rows)
         array = array_of_source(given, grain * max(1, _READ_ROWS // grain))
         return given, DaskRows(array, grain, source=given), given.name

@@ -35,6 +35,7 @@ class StagedSource:
         self.dtype = source.dtype if dtype is None else np.dtype(dtype)
         self.unit_rows = source.unit_rows
         self.unit_overhead = source.unit_overhead
+        self.gaps: str = getattr(source, "gaps", "")
         if self.dtype != source.dtype:
             # Rounding holds the piece as it was stored, and the allocator keeps the last such.
             d = self.shape[1]

@@ -25,6 +25,8 @@ __all__ = ["CheckedArray"]
 class CheckedArray:
     """A Zarr array read through a :class:`CheckedStore`; pickles as path and metadata.
 
+    It is opened by its own metadata, whatever a group's consolidated ones said of it.
+
     Parameters
     ----------
     array : zarr.Array
@@ -43,7 +45,6 @@ class CheckedArray:
         self.is_remote = isinstance(store, FsspecStore)
         self.name = name
         tell_again(name)
-        self.grid = StoredGrid.of(array, name)
         try:
             self.array: zarr.Array[Any] = zarr.open_array(
                 store=CheckedStore(store, name, missing_chunks, CodecChain(array).is_whole),
@@ -57,6 +58,7 @@ class CheckedArray:
             raise DamagedDataError(
                 f"the metadata of array {name} cannot be understood: {one_line(error)}"
             ) from cause_to_show(error)
+        self.grid = StoredGrid.of(self.array, name)
 
     def read(self, selection: tuple[slice, ...]) -> NDArray[Any]:
         """The elements of ``selection``, one slice with start and stop per axis."""

@@ -29,14 +29,16 @@ class StoredObject(NamedTuple):
 
     Attributes
     ----------
-    n_bytes : int
+    n_bytes : int or None
+        None where the store does not tell: a directory index may have no sizes, and what is
+        written into a file of references has one that is not the chunk's.
     version : str or None
         Text that changes when the object is written with other contents: its checksum where
         the listing has one, which a copy keeps, else the time when it was written. None
         where the listing has neither.
     """
 
-    n_bytes: int
+    n_bytes: int | None
     version: str | None = None
 
 
@@ -74,13 +76,32 @@ def _of_fsspec(store: FsspecStore, path: str) -> Objects:
     found: dict[str, dict[str, Any]] = sync(
         store.fs._find(f"{store.path.rstrip('/')}/{path}".rstrip("/"), detail=True)
     )
+    own_size = _own_size(store)
     return {
         key.strip("/").removeprefix(root).lstrip("/"): StoredObject(
-            int(info["size"] or 0), _version(info)
+            own_size(key, info), _version(info)
         )
         for key, info in found.items()
         if info.get("type") != "directory"
     }
+
+
+def _own_size(store: FsspecStore) -> Callable[[str, Mapping[str, Any]], int | None]:
+    """The size of an object of a listing.
+
+    A reference is a text that holds the chunk, perhaps in base64, a whole file whose size is
+    not in the listing, or a part of a file with its length: that alone is the chunk's size.
+    """
+    references = getattr(store.fs, "references", None)
+    if references is None:
+        return lambda key, info: None if info.get("size") is None else int(info["size"])
+
+    def size(key: str, info: Mapping[str, Any]) -> int | None:
+        reference = references.get(key.strip("/"))
+        is_part = isinstance(reference, list | tuple) and len(reference) == 3
+        return int(reference[2]) or None if is_part else None  # 0 is a whole file, too
+
+    return size
 
 
 def _version(info: Mapping[str, Any]) -> str | None:
@@ -141,11 +162,13 @@ def _as_storage_error(shown: str) -> Iterator[None]:
         ) from cause_to_show(error)
 
 
-async def _size(store: Store, key: str) -> int | None:
+async def _object(store: Store, key: str) -> StoredObject | None:
     try:
-        return await store.getsize(key)
+        return StoredObject(await store.getsize(key))
     except FileNotFoundError:
         return None
+    except NotImplementedError:  # it is there, and no size is told
+        return StoredObject(None)
 
 
 def _one_by_one(store: Store, path: str, keys: Iterable[str]) -> Objects:
@@ -155,12 +178,8 @@ def _one_by_one(store: Store, path: str, keys: Iterable[str]) -> Objects:
     async def objects() -> Objects:
         found: Objects = {}
         for some in _batches(keys, zarr.config.get("async.concurrency")):
-            got = await asyncio.gather(*(_size(store, prefix + key) for key in some))
-            found |= {
-                key: StoredObject(size)
-                for key, size in zip(some, got, strict=True)
-                if size is not None
-            }
+            got = await asyncio.gather(*(_object(store, prefix + key) for key in some))
+            found |= {key: there for key, there in zip(some, got, strict=True) if there is not None}
         return found
 
     return sync(objects())
@@ -193,7 +212,10 @@ def stored_objects(store: Store, path: str, keys: Callable[[], Iterable[str]]) -
     with _as_storage_error(shown):
         objects = patiently(lambda: lister(store, path), str(store), storage_timeout(), shown)
     # The array was opened, so its metadata are there: a store that does not list them cannot list.
-    if _METADATA.isdisjoint(objects):
+    # One that lists no sizes, as a web server's index, may list not all, either.
+    cannot_list = _METADATA.isdisjoint(objects)
+    is_index = all(found.n_bytes is None for found in objects.values())
+    if cannot_list or (is_index and not hasattr(getattr(store, "fs", None), "references")):
         return _one_by_one(store, path, keys())
     return objects
 

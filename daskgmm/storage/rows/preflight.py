@@ -30,7 +30,7 @@ class Preflight:
     n_chunks : int
         Stored objects (shards, or chunks without shards) of a complete array.
     stored_bytes : int
-        Bytes of the stored objects that are there.
+        Bytes of the stored objects that are there, as far as the store tells.
     n_missing, n_empty, n_wrong_size : int
         How many chunks are not in the store; have 0 bytes; have another size than the
         array's metadata imply, which is known only where nothing is compressed.

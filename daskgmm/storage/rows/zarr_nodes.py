@@ -19,7 +19,7 @@ from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.places.patience import patiently, storage_timeout
 
-__all__ = ["only_array", "open_node"]
+__all__ = ["only_array", "open_node", "own_member"]
 
 
 def open_node(location: Location, member: str | None = None) -> zarr.Array[Any] | zarr.Group:
@@ -79,6 +79,44 @@ def open_node(location: Location, member: str | None = None) -> zarr.Array[Any] 
         ) from cause_to_show(error)
 
 
+def own_member(group: zarr.Group, key: str) -> zarr.Array[Any] | zarr.Group | None:
+    """A member of a group by its own metadata; None if there is none.
+
+    Metadata that were consolidated are a copy, which an array that was appended to or
+    replaced since has outgrown: by them rows would be left out in silence.
+    """
+    found: Any = _unconsolidated(group).get(key)
+    return found
+
+
+def _unconsolidated(group: zarr.Group) -> zarr.Group:
+    if group.metadata.consolidated_metadata is None:
+        return group
+    return zarr.open_group(
+        group.store,
+        path=group.path,
+        mode="r",
+        zarr_format=group.metadata.zarr_format,
+        use_consolidated=False,
+    )
+
+
+def _arrays_of(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
+    """The arrays of a group by their own metadata, found by those that were consolidated, too.
+
+    Some stores, such as plain HTTP, cannot list.
+    """
+    own = _unconsolidated(group)
+    if own is group:
+        return dict(group.arrays())
+    try:
+        listed = set(own.array_keys())
+    except (OSError, NotImplementedError):
+        listed = set()
+    members = {key: own.get(key) for key in listed | set(group.array_keys())}
+    return {key: member for key, member in members.items() if isinstance(member, zarr.Array)}
+
+
 def only_array(group: zarr.Group, name: str) -> tuple[zarr.Array[Any], str]:
     """The one array of a group, and its name.
 
@@ -90,7 +128,7 @@ def only_array(group: zarr.Group, name: str) -> tuple[zarr.Array[Any], str]:
     with warnings.catch_warnings():
         # Zarr warns of files that are not its own, such as a README; they do no harm.
         warnings.simplefilter("ignore", ZarrUserWarning)
-        arrays = dict(group.arrays())
+        arrays = _arrays_of(group)
         if not arrays:
             groups = ", ".join(sorted(group.group_keys()))
             raise DataError(

@@ -19,12 +19,13 @@ from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.checked_array import CheckedArray
 from daskgmm.storage.rows.checked_store import CheckedStore, MissingChunks
 from daskgmm.storage.rows.codecs import CodecChain
+from daskgmm.storage.rows.declared import declared_by
 from daskgmm.storage.rows.fingerprint import fingerprint_of
 from daskgmm.storage.rows.listing import StoredObject, stored_objects, stored_tails
 from daskgmm.storage.rows.opening import Opening
 from daskgmm.storage.rows.preflight import Preflight
 from daskgmm.storage.rows.row_layout import ROWS, Layout
-from daskgmm.storage.rows.zarr_nodes import only_array, open_node
+from daskgmm.storage.rows.zarr_nodes import only_array, open_node, own_member
 
 __all__ = ["OpenZarrFormat", "ZarrFormat", "ZarrSource"]
 
@@ -64,15 +65,18 @@ class ZarrSource:
         layout: Layout = ROWS,
     ) -> None:
         self.name = name
+        self._array = CheckedArray(array, name, missing_chunks)
+        array = self._array.array  # by its own metadata
         self.shape = layout.shape(name, array.shape)
-        self.dtype = layout.dtype(name, np.dtype(array.dtype))
+        self._declared = declared_by(array, name)
+        self.dtype = layout.dtype(name, self._declared.dtype)
+        self.gaps = self._declared.note
         if CodecChain(array).runs_code:
             raise DataError(
                 f"{name} is encoded with pickle, which can run code when it is read; "
                 "rewrite it with another codec"
             )
         self.missing_chunks = missing_chunks
-        self._array = CheckedArray(array, name, missing_chunks)
         self.is_remote = self._array.is_remote
         self._plan_reads()
 
@@ -99,12 +103,17 @@ class ZarrSource:
             2 * min(concurrency, units * beside) * (cell_bytes + inner)
             + units * beside * _BOOKS_BYTES
         )
+        if not self._declared.is_plain:
+            # Codes, their gaps, and the numbers in float64, twice in an expression.
+            per_value = array.dtype.itemsize + 1 + 2 * np.dtype(np.float64).itemsize
+            rows = min(self._rows_at_once, n_rows)
+            self.unit_overhead += rows * n_features * per_value
 
     def __repr__(self) -> str:
         return f"<ZarrSource {self.name} {self.shape} {self.dtype}>"
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows ``start:stop``, in this machine's byte order.
+        """Rows ``start:stop``, decoded, in this machine's byte order.
 
         Raises
         ------
@@ -116,17 +125,26 @@ class ZarrSource:
         n_rows, n_features = self.shape
         if not 0 <= start <= stop <= n_rows:
             raise IndexError(f"{self.name}: rows {start}:{stop} asked for, there are {n_rows}")
-        block = np.empty((stop - start, n_features), dtype=self._array.array.dtype)
+        stored, declared = self._array.array.dtype, self._declared
+        block = np.empty((stop - start, n_features), stored if declared.is_plain else self.dtype)
         step = self._rows_at_once
         edges = [start, *range((start // step + 1) * step, stop, step), stop]
         for first, last in itertools.pairwise(edges):
             if first < last:
                 out = block[first - start : last - start]
-                if self._array.array.ndim == 1:
-                    self._array.read_into(out[:, 0], (slice(first, last),))
+                if declared.is_plain:
+                    self._read_into(out, first, last)
                 else:
-                    self._array.read_into(out, (slice(first, last), slice(0, n_features)))
+                    codes = np.empty(out.shape, stored)
+                    self._read_into(codes, first, last)
+                    declared.decode(codes, out)
         return block.astype(self.dtype, copy=False)
+
+    def _read_into(self, out: NDArray[Any], first: int, last: int) -> None:
+        if self._array.array.ndim == 1:
+            self._array.read_into(out[:, 0], (slice(first, last),))
+        else:
+            self._array.read_into(out, (slice(first, last), slice(0, self.shape[1])))
 
     def _store(self) -> Store:
         store = self._array.array.store
@@ -144,13 +162,14 @@ class ZarrSource:
         missing, empty, wrong_size = _Keys(), _Keys(), _Keys()
         stored_bytes = 0
         for key in grid.object_keys():
-            size = objects[key].n_bytes if key in objects else None
-            stored_bytes += size or 0
-            if size is None:
+            if key not in objects:
                 missing.add(key)
-            elif size == 0:
+                continue
+            size = objects[key].n_bytes
+            stored_bytes += size or 0
+            if size == 0:
                 empty.add(key)
-            elif expected is not None and size != expected:
+            elif None not in (size, expected) and size != expected:
                 wrong_size.add(key)
         return Preflight(
             name=self.name,
@@ -178,7 +197,9 @@ class ZarrSource:
         chunks = [
             (key, objects[key].n_bytes if key in objects else None) for key in grid.object_keys()
         ]
-        layout = [array.chunks, array.shards, codecs.names, chunks]
+        layout: list[Any] = [array.chunks, array.shards, codecs.names, chunks]
+        if not self._declared.is_plain:
+            layout.append(self._declared.facts())
         store = self._store()
         versions: list[str | None]
         if isinstance(store, LocalStore) and codecs.checksum_at_end:
@@ -241,10 +262,11 @@ class OpenZarrFormat:
         if member is not None:
             if not isinstance(data, zarr.Group):
                 raise ParameterError(f"{name} is an array; member={member!r} needs a group")
-            if member not in data:
+            found = own_member(data, member)
+            if found is None:
                 known = ", ".join(sorted(data.keys()))
                 raise DataError(f"group {name} has no member {member!r}; it has: {known}")
-            data, name = data[member], f"{name}/{member}"
+            data, name = found, f"{name}/{member}"
         return ZarrSource(*_array_of(data, name), how.missing_chunks, how.layout)
 
 

@@ -1,0 +1,28 @@
+"""Gaps: what messages about NaN say where the store declares values missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from daskgmm.em.rows import Source
+from daskgmm.errors import NonFiniteError
+
+__all__ = ["gaps_of", "told_of_gaps"]
+
+
+def gaps_of(source: Source | None) -> str:
+    """What a source says of the values that are missing in it; few sources do."""
+    return getattr(source, "gaps", "")
+
+
+@contextmanager
+def told_of_gaps(source: Source | None) -> Iterator[None]:
+    """Say of NaN that the store declares values missing, where it does."""
+    try:
+        yield
+    except NonFiniteError as error:
+        note = gaps_of(source)
+        if not note:
+            raise
+        raise NonFiniteError(f"{error}; {note}") from None
