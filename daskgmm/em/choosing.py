@@ -122,6 +122,7 @@ class Chooser:
             If none of them can be fitted; one that cannot is left out.
         """
         first, scan = problems[0], self.scan
+        first.warn_of_ridge(scan)
         part = replace(scan, sample=scan.sample.thinned(_THINNING))
         in_parts = len(part.sample) >= self.fewest_in_part and first.progressive
         fitted_to = part if in_parts else scan
@@ -339,7 +340,7 @@ class _Contest:
 
 
 def _climber(scan: Scan, problem: Problem) -> Climber:
-    return Climber(rows_of_sample(scan.sample, problem.n_threads), problem.prior)
+    return Climber(rows_of_sample(scan.sample, problem.n_threads), problem.prior_on(scan))
 
 
 def _names(starts: Sequence[Start]) -> str:

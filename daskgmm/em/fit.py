@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,8 +26,8 @@ from daskgmm.em.starts.rare import may_miss_components, with_rare_components
 from daskgmm.em.steppers import AUTO, AnyStepper, ByKind, Needs, Offered, stepper_class
 from daskgmm.em.stopping import statistical_tol, stop_rule_named
 from daskgmm.em.tail import RowsWithTail
-from daskgmm.errors import ParameterError
-from daskgmm.kernel import Mixture, Precision, Prior, count_parameters
+from daskgmm.errors import DaskGMMWarning, ParameterError
+from daskgmm.kernel import Mixture, Precision, Prior, RelativeRidge, Ridge, count_parameters
 from daskgmm.kernel.blas import single_thread
 from daskgmm.telling import Event
 
@@ -45,6 +46,9 @@ __all__ = [
 _FEWEST_TO_TRUNCATE = 200
 """Components; comparing rows with all of fewer costs not much more than choosing."""
 
+_BLURS = 0.01
+"""Of a column's variance: a ridge beyond is warned of."""
+
 _RIVAL = "random_from_data"
 """Makes every second of the starts that compete: k-means sees only the widest components."""
 
@@ -61,7 +65,8 @@ class Problem:
     n_components : int
     kind : str
         Of components.
-    prior : Prior
+    prior : Prior or RelativeRidge
+        The latter is a prior once the rows are known: :meth:`prior_on`.
     tol : float or "auto"
         What the stop rule compares with; ``"auto"`` is :func:`statistical_tol`.
     stopping, stepper, init_params : str
@@ -87,7 +92,7 @@ class Problem:
 
     n_components: int
     kind: str
-    prior: Prior
+    prior: Prior | RelativeRidge
     tol: float | str = AUTO
     stopping: str = "gap"
     max_iter: int = 100
@@ -140,10 +145,40 @@ class Problem:
         p = count_parameters(self.kind, self.n_components, rows.n_features)
         return statistical_tol(p, rows.total_weight)
 
+    def prior_on(self, scan: Scan) -> Prior:
+        """The prior, in the units of the rows."""
+        prior = self.prior
+        return prior.of(scan.moments) if isinstance(prior, RelativeRidge) else prior
+
     def stepper_on(self, scan: Scan) -> AnyStepper:
         """How parameters follow from a pass."""
-        made: AnyStepper = self._stepper_class.of(Needs(self.prior, scan.sample, self.n_threads))
+        needs = Needs(self.prior_on(scan), scan.sample, self.n_threads)
+        made: AnyStepper = self._stepper_class.of(needs)
         return made
+
+    def warn_of_ridge(self, scan: Scan) -> None:
+        """Warn of columns that a given ridge blurs: clusters in them can be lost.
+
+        Warns
+        -----
+        DaskGMMWarning
+            Names them.
+        """
+        if not isinstance(self.prior, Ridge):
+            return
+        variances = scan.moments.variances
+        blurred = np.flatnonzero(_BLURS * variances < self.prior.reg_covar)
+        if len(blurred) > 0:
+            which = ", ".join(str(column) for column in blurred[:5]) + ", ..." * (len(blurred) > 5)
+            warnings.warn(
+                f"reg_covar={self.prior.reg_covar:g} is more than {_BLURS:.0%} of the variance of "
+                f"column{'s' * (len(blurred) > 1)} {which} (of column {blurred[0]}: "
+                f"{variances[blurred[0]]:.3g}): clusters in them are blurred; set "
+                'reg_covar="auto", which is relative to each column\'s variance, or rescale the '
+                "data",
+                DaskGMMWarning,
+                stacklevel=4,
+            )
 
 
 class Keeper(Protocol):
@@ -225,6 +260,7 @@ def fit(
         As :func:`~daskgmm.em.scan.scan_rows` and :class:`~daskgmm.em.race.Race`.
     """
     scan = scanned(rows, rng, n_sampled, tell, keeper)
+    problem.warn_of_ridge(scan)
     stepper, tol = problem.stepper_on(scan), problem.tol_on(rows)
     courses = tuple(keeper.courses) if keeper is not None else ()
     watched = None
@@ -235,7 +271,7 @@ def fit(
         looks = problem.may_move_components and problem.n_near is None
         if looks and may_miss_components(scan, starts[0]):
             watched = RowsWithTail(rows, starts[0])
-    contest = _OneFit(problem.prior, scan, stepper, courses[0].mixture, watched, tell)
+    contest = _OneFit(problem.prior_on(scan), scan, stepper, courses[0].mixture, watched, tell)
     race = Race(watched or rows, dict(enumerate(courses)), rules_of([problem], scan))
     raced(race, contest, tell, keeper)
     if keeper is not None:
@@ -281,7 +317,8 @@ def starts_of(
     """
     if problem.last is not None:
         return [_of_last_fit(problem, problem.last, scan.sample.n_features)]
-    maker = StartMaker(problem.n_components, problem.kind, problem.prior, rng, problem.given)
+    prior = problem.prior_on(scan)
+    maker = StartMaker(problem.n_components, problem.kind, prior, rng, problem.given)
     if problem.given.complete:
         return [maker.start(scan, problem.init_params)]
     with single_thread():  # sums of a BLAS of many would depend on how many there are
@@ -294,7 +331,7 @@ def starts_of(
             n_components=problem.n_components,
             n_starts=1 if problem.given.means is not None else most,
             n_kept=problem.n_init,
-            prior=problem.prior,
+            prior=prior,
             n_threads=problem.n_threads,
             exchanges=problem.may_move_components,
             tell=tell,

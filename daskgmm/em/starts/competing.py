@@ -46,6 +46,9 @@ _ALIKE, _SAME = 0.1, 0.01
 """Components in another place, as :class:`_Climbed` counts them: of two climbs that lead to one
 optimum but have not all arrived, and of two that have."""
 
+_DIGITS = 10
+"""Of log-likelihoods per row that rounding leaves alone."""
+
 _Entrant = tuple[int, Mixture]
 """The way a start was made, by its number, and the start."""
 
@@ -139,7 +142,8 @@ class Competition:
             if not climbs:
                 return leaders[:1]
             most = self.n_kept if is_last else max(self.n_kept, most // 2)
-            climbs.sort(key=lambda one: -one.fit.log_likelihood)
+            # Of those that rounding tells apart alone, which units change, the first counts.
+            climbs.sort(key=lambda one: -round(one.fit.log_likelihood, _DIGITS))
             leaders = _leaders(climbs)[:most]
             is_settled |= any(one.apart(climbs[0]) <= _SAME for one in climbs[1:])
             if self._may_exchange and not is_last and (level == 0 or not is_settled):
