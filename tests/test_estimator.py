@@ -102,8 +102,8 @@ def test_every_parameter_and_attribute_of_scikit_learn(x, family):
 
 def test_defaults_are_scikit_learns():
     ours, theirs = GaussianMixture().get_params(), InMemoryGaussianMixture().get_params()
-    # One line per pass: passes are long here. And tol follows from how many rows there are.
-    differ = {"verbose_interval": 1, "tol": "auto"}
+    # One line per pass: passes are long here. And tol and reg_covar follow from the rows.
+    differ = {"verbose_interval": 1, "tol": "auto", "reg_covar": "auto"}
     assert {name: ours[name] for name in theirs} == theirs | differ
 
 
@@ -126,7 +126,7 @@ def test_a_fit_from_given_parameters_is_scikit_learns(x, family, max_iter):
 
 
 def test_increment_with_its_tol_stops_where_scikit_learn_stops(x, family):
-    gm = _given(family, stopping="increment", tol=1e-3).fit(x)
+    gm = _given(family, stopping="increment", tol=1e-3, reg_covar=1e-6).fit(x)
     start = _start(family)
     theirs = InMemoryGaussianMixture(
         K,
@@ -155,6 +155,7 @@ def test_what_the_mixture_says_is_what_scikit_learn_says(x, family):
         assert getattr(gm, name)(other) == pytest.approx(getattr(theirs, name)(other), rel=1e-11)
     shared = theirs.get_params()
     assert set(shared) == set(InMemoryGaussianMixture().get_params())
+    assert shared.pop("reg_covar") == 1e-6  # scikit-learn has no "auto"
     assert all(shared[name] is value for name, value in gm.get_params().items() if name in shared)
 
 

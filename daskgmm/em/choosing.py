@@ -330,6 +330,8 @@ class _Contest:
             gained = course.log_likelihood - entry.log_likelihood_per_row
             now[number] = value(entry.gained(weight, gained))
             hoped = gained + course.history[-1].remaining_gain
+            if not self.starts[number].problem.progressive:
+                hoped = np.inf  # a start as it was made: nothing bounds what it may gain
             at_best[number] = value(entry.gained(weight, hoped))
         lead = min(now.values())
         lost = {number for number, best in at_best.items() if best > lead}

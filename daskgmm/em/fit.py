@@ -49,6 +49,9 @@ _FEWEST_TO_TRUNCATE = 200
 _BLURS = 0.01
 """Of a column's variance: a ridge beyond is warned of."""
 
+_GAPS = 3.0
+"""Times as much as is expected of a start from a sample, all rows can gain it."""
+
 _RIVAL = "random_from_data"
 """Makes every second of the starts that compete: k-means sees only the widest components."""
 
@@ -155,6 +158,18 @@ class Problem:
         needs = Needs(self.prior_on(scan), scan.sample, self.n_threads)
         made: AnyStepper = self._stepper_class.of(needs)
         return made
+
+    def most_gained_on(self, scan: Scan) -> float:
+        """What a start can gain per row on all rows, at most: infinite for one as it was made.
+
+        A start that competed is at an optimum of the sample, which lies about
+        ``(p / 2)(1 / n - 1 / N)`` below one of all rows.
+        """
+        if not self.progressive or self.given.complete or self.last is not None:
+            return np.inf
+        p = count_parameters(self.kind, self.n_components, scan.sample.n_features)
+        behind = 1.0 / scan.sample.total_weight - 1.0 / scan.weight
+        return 0.5 * p * (_GAPS * behind + 1.0 / scan.weight)
 
     def warn_of_ridge(self, scan: Scan) -> None:
         """Warn of columns that a given ridge blurs: clusters in them can be lost.
@@ -271,7 +286,15 @@ def fit(
         looks = problem.may_move_components and problem.n_near is None
         if looks and may_miss_components(scan, starts[0]):
             watched = RowsWithTail(rows, starts[0])
-    contest = _OneFit(problem.prior_on(scan), scan, stepper, courses[0].mixture, watched, tell)
+    contest = _OneFit(
+        problem.prior_on(scan),
+        scan,
+        stepper,
+        courses[0].mixture,
+        problem.most_gained_on(scan),
+        watched,
+        tell,
+    )
     race = Race(watched or rows, dict(enumerate(courses)), rules_of([problem], scan))
     raced(race, contest, tell, keeper)
     if keeper is not None:
@@ -386,6 +409,7 @@ class _OneFit:
     scan: Scan
     stepper: AnyStepper
     start: Mixture
+    margin: float
     watched: RowsWithTail | None
     tell: Tell
 
@@ -394,7 +418,7 @@ class _OneFit:
 
     def between(self, race: Race) -> None:
         """Drop the hopeless; after the first pass, let what its tail shows join."""
-        race.drop(hopeless(race.courses))
+        race.drop(hopeless(race.courses, self.margin))
         watched, self.watched = self.watched, None
         if watched is not None and watched.tail is not None and race.may_go_on:
             mixture, found = with_rare_components(self.start, watched.tail, self.scan, self.prior)

@@ -244,7 +244,16 @@ def _log_density(block: Block, mixture: Mixture) -> Float64Array:
     return log_density(block.x, mixture)
 
 
-def hopeless(courses: Mapping[int, Course]) -> set[int]:
-    """Which fits will, by their own estimates, not even reach what the best has now."""
+def hopeless(courses: Mapping[int, Course], margin: float) -> set[int]:
+    """Which fits cannot even reach what the best has now.
+
+    An estimate from a few passes is no reason: EM goes slowly over a saddle before it climbs.
+    ``margin`` bounds what fits may gain per row since they began, in nats; infinite where
+    nothing does.
+    """
     best = max(course.log_likelihood for course in courses.values())
-    return {number for number, course in courses.items() if course.reach < best}
+    return {
+        number
+        for number, course in courses.items()
+        if max(course.reach, course.begun_at + margin) < best
+    }
