@@ -41,6 +41,7 @@ from daskgmm.kernel import (
     Gaussians,
     Mixture,
     Precision,
+    RelativeRidge,
     Ridge,
     gaussian_mixture,
     must_compile,
@@ -85,8 +86,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         What ``stopping`` compares with; in nats per row for ``"gap"`` and
         ``"increment"``. ``"auto"`` is a tenth of p / (2 N), p being the free parameters:
         what is gained below says nothing of where the rows come from; 1e-3 at most.
-    reg_covar : float, default=1e-6
-        Added to each variance, in squared units of the data.
+    reg_covar : float or "auto", default="auto"
+        Added to each variance, in squared units of the data. ``"auto"``: a millionth of each
+        feature's variance over all rows (of their mean for spherical covariances), so that
+        nothing depends on units.
     max_iter : int, default=100
         Most passes after the scan; 0 leaves the start as it is made.
     n_init : int, default=1
@@ -226,7 +229,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         *,
         covariance_type: str = "full",
         tol: float | str = "auto",
-        reg_covar: float = 1e-6,
+        reg_covar: float | str = "auto",
         max_iter: int = 100,
         n_init: int = 1,
         init_params: str = "kmeans",
@@ -317,6 +320,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
         Warns
         -----
+        DaskGMMWarning
+            If a given ``reg_covar`` is more than 1% of a column's variance: names the columns.
         ConvergenceWarning
             If no start converged within ``max_iter``.
         """
@@ -406,7 +411,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         return Problem(
             self.n_components,
             self.covariance_type,
-            prior=Ridge(self.reg_covar),
+            prior=RelativeRidge() if self.reg_covar == "auto" else Ridge(float(self.reg_covar)),
             tol=self.tol,
             stopping=self.stopping,
             max_iter=self.max_iter,
@@ -673,15 +678,17 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``.
 
         Covariances of a kind that scikit-learn has not become full ones.
-        What scikit-learn has no equivalent of (``tol="auto"``) is left at its default, so that
-        it can be fitted anew.
+        What scikit-learn has no equivalent of (``"auto"``) is left at its default, so that it can
+        be fitted anew.
         """
         mixture, components = self._mixture, self._mixture.components
         assert isinstance(components, Gaussians)
         theirs, ours = InMemoryGaussianMixture().get_params(), self.get_params()
-        shared = {name: ours[name] for name in theirs if name in ours}
-        if isinstance(self.tol, str):
-            del shared["tol"]
+        shared = {
+            name: ours[name]
+            for name in theirs
+            if name in ours and not (name in ("tol", "reg_covar") and ours[name] == "auto")
+        }
         if mixture.kind not in _KINDS_OF_SKLEARN:
             components = FullGaussians(components.means, components.dense())
             shared["covariance_type"] = components.kind

@@ -23,7 +23,6 @@ from daskgmm.rules import (
     COUNT_OR_NONE,
     COUNTS,
     FLAG,
-    NUMBER,
     NUMBER_OR_AUTO,
     PLACE,
     PLACE_OR_AUTO,
@@ -164,9 +163,10 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "reg_covar",
-        1e-6,
-        NUMBER,
-        "Added to each variance, squared units of the data.",
+        "auto",
+        NUMBER_OR_AUTO,
+        "Added to each variance, squared units of the data. auto: a millionth of each column's "
+        "variance.",
         commands=_BOTH,
         section="model",
         is_saved=True,

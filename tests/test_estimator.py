@@ -104,8 +104,8 @@ def test_every_parameter_and_attribute_of_scikit_learn(x, family):
 
 def test_defaults_are_scikit_learns():
     ours, theirs = GaussianMixture().get_params(), InMemoryGaussianMixture().get_params()
-    # One line per pass: passes are long here. And tol follows from how many rows there are.
-    differ = {"verbose_interval": 1, "tol": "auto"}
+    # One line per pass: passes are long here. And tol and reg_covar follow from the rows.
+    differ = {"verbose_interval": 1, "tol": "auto", "reg_covar": "auto"}
     assert {name: ours[name] for name in theirs} == theirs | differ
 
 
@@ -130,7 +130,7 @@ def test_a_fit_from_given_parameters_is_scikit_learns(x, family, max_iter):
 
 @pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_increment_with_its_tol_stops_where_scikit_learn_stops(x, family):
-    gm = _given(family, stopping="increment", tol=1e-3).fit(x)
+    gm = _given(family, stopping="increment", tol=1e-3, reg_covar=1e-6).fit(x)
     start = _start(family)
     theirs = InMemoryGaussianMixture(
         K,
@@ -160,6 +160,7 @@ def test_what_the_mixture_says_is_what_scikit_learn_says(x, family):
         assert getattr(gm, name)(other) == pytest.approx(getattr(theirs, name)(other), rel=1e-11)
     shared = theirs.get_params()
     assert set(shared) == set(InMemoryGaussianMixture().get_params())
+    assert shared.pop("reg_covar") == 1e-6  # scikit-learn has no "auto"
     own = {name: value for name, value in gm.get_params().items() if name in shared}
     if family not in FAMILIES_OF_SKLEARN:  # which has it as full covariances
         own["covariance_type"] = "full"

@@ -184,7 +184,7 @@ def test_what_only_python_can_give_is_accepted(name, value):
         ("tol", True),
         ("tol", 10**400),
         ("tol", float("inf")),
-        ("reg_covar", "auto"),
+        ("reg_covar", "automatic"),
         ("random_state", "seed"),
         ("warm_start", 1),
         ("verbose", -1),

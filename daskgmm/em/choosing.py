@@ -125,6 +125,7 @@ class Chooser:
             If no problem can be fitted; a single one that fails is left out.
         """
         first, scan = problems[0], self.scan
+        first.warn_of_ridge(scan)
         part = replace(scan, sample=scan.sample.thinned(_THINNING))
         in_parts = len(part.sample) >= self.fewest_in_part and first.progressive
         fitted_to = part if in_parts else scan
@@ -340,6 +341,8 @@ class _Contest:
             gained = course.log_likelihood - entry.log_likelihood_per_row
             now[number] = value(entry.gained(weight, gained))
             hoped = gained + course.history[-1].remaining_gain
+            if not self.starts[number].problem.progressive:
+                hoped = np.inf  # a start as it was made: nothing bounds what it may gain
             at_best[number] = value(entry.gained(weight, hoped))
         lead = min(now.values())
         lost = {number for number, best in at_best.items() if best > lead}
@@ -350,7 +353,7 @@ class _Contest:
 
 
 def _climber(scan: Scan, problem: Problem) -> Climber:
-    return Climber(rows_of_sample(scan.sample, problem.n_threads), problem.prior)
+    return Climber(rows_of_sample(scan.sample, problem.n_threads), problem.prior_on(scan))
 
 
 def _names(starts: Sequence[Start]) -> str:

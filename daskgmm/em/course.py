@@ -74,6 +74,11 @@ class Course:
         return next((i.log_likelihood for i in reversed(self.history) if i.accepted), -np.inf)
 
     @property
+    def begun_at(self) -> float:
+        """Log-likelihood per row at its start; -inf before the first pass."""
+        return self.history[0].log_likelihood if self.history else -np.inf
+
+    @property
     def best(self) -> float:
         """The highest log-likelihood per row so far."""
         return max((i.log_likelihood for i in self.history if i.accepted), default=-np.inf)

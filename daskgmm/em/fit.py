@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,9 +22,17 @@ from daskgmm.em.starts.rare import may_miss_components, with_rare_components
 from daskgmm.em.steppers import AUTO, AnyStepper, ByKind, Needs, Offered, stepper_class
 from daskgmm.em.stopping import MAX_ITER, statistical_tol, stop_rule_named
 from daskgmm.em.tail import RowsWithTail
-from daskgmm.errors import ParameterError
+from daskgmm.errors import DaskGMMWarning, ParameterError
 from daskgmm.history import Iteration, Resumed
-from daskgmm.kernel import Mixture, Moments, Precision, Prior, count_parameters
+from daskgmm.kernel import (
+    Mixture,
+    Moments,
+    Precision,
+    Prior,
+    RelativeRidge,
+    Ridge,
+    count_parameters,
+)
 from daskgmm.kernel.blas import single_thread
 from daskgmm.telling import Event
 
@@ -42,6 +51,12 @@ __all__ = [
 _FEWEST_TO_TRUNCATE = 200
 """Fewest components for a truncated E-step: with fewer, the search costs what it saves."""
 
+_BLURS = 0.01
+"""Of a column's variance: a ridge beyond is warned of."""
+
+_GAPS = 3.0
+"""Times as much as is expected of a start from a sample, all rows can gain it."""
+
 _RIVAL = "random_from_data"
 """Initialiser of every second start that competes: k-means only finds the widest components."""
 
@@ -58,7 +73,8 @@ class Problem:
     n_components : int
     kind : str
         Kind of the components, a key of :data:`daskgmm.kernel.COMPONENTS`.
-    prior : Prior
+    prior : Prior or RelativeRidge
+        The latter is a prior once the rows are known: :meth:`prior_on`.
     tol : float or "auto"
         What the stop rule compares with; ``"auto"`` is :func:`statistical_tol`.
     stopping, stepper, init_params : str
@@ -88,7 +104,7 @@ class Problem:
 
     n_components: int
     kind: str
-    prior: Prior
+    prior: Prior | RelativeRidge
     tol: float | str = AUTO
     stopping: str = "gap"
     max_iter: int = 100
@@ -143,10 +159,52 @@ class Problem:
         p = count_parameters(self.kind, self.n_components, rows.n_features)
         return statistical_tol(p, rows.total_weight)
 
+    def prior_on(self, scan: Scan) -> Prior:
+        """The prior, in the units of the rows."""
+        prior = self.prior
+        return prior.of(scan.moments) if isinstance(prior, RelativeRidge) else prior
+
     def stepper_on(self, scan: Scan) -> AnyStepper:
         """The stepper, made with the scan's sample."""
-        made: AnyStepper = self._stepper_class.of(Needs(self.prior, scan.sample, self.n_threads))
+        needs = Needs(self.prior_on(scan), scan.sample, self.n_threads)
+        made: AnyStepper = self._stepper_class.of(needs)
         return made
+
+    def most_gained_on(self, scan: Scan) -> float:
+        """What a start can gain per row on all rows, at most: infinite for one as it was made.
+
+        A start that competed is at an optimum of the sample, which lies about
+        ``(p / 2)(1 / n - 1 / N)`` below one of all rows.
+        """
+        if not self.progressive or self.given.complete or self.last is not None:
+            return np.inf
+        p = count_parameters(self.kind, self.n_components, scan.sample.n_features)
+        behind = 1.0 / scan.sample.total_weight - 1.0 / scan.weight
+        return 0.5 * p * (_GAPS * behind + 1.0 / scan.weight)
+
+    def warn_of_ridge(self, scan: Scan) -> None:
+        """Warn of columns that a given ridge blurs: clusters in them can be lost.
+
+        Warns
+        -----
+        DaskGMMWarning
+            Names them.
+        """
+        if not isinstance(self.prior, Ridge):
+            return
+        variances = scan.moments.variances
+        blurred = np.flatnonzero(_BLURS * variances < self.prior.reg_covar)
+        if len(blurred) > 0:
+            which = ", ".join(str(column) for column in blurred[:5]) + ", ..." * (len(blurred) > 5)
+            warnings.warn(
+                f"reg_covar={self.prior.reg_covar:g} is more than {_BLURS:.0%} of the variance of "
+                f"column{'s' * (len(blurred) > 1)} {which} (of column {blurred[0]}: "
+                f"{variances[blurred[0]]:.3g}): clusters in them are blurred; set "
+                'reg_covar="auto", which is relative to each column\'s variance, or rescale the '
+                "data",
+                DaskGMMWarning,
+                stacklevel=4,
+            )
 
 
 class Keeper(Protocol):
@@ -256,6 +314,7 @@ def fit(
         As :func:`~daskgmm.em.scan.scan_rows` and :class:`~daskgmm.em.race.Race`.
     """
     scan = scanned(rows, rng, n_sampled, tell, keeper)
+    problem.warn_of_ridge(scan)
     stepper, tol = problem.stepper_on(scan), problem.tol_on(rows)
     courses = tuple(keeper.courses) if keeper is not None else ()
     watched = None
@@ -268,7 +327,15 @@ def fit(
         looks = problem.may_move_components and problem.n_near is None
         if looks and may_miss_components(scan, starts[0]):
             watched = RowsWithTail(rows, starts[0])
-    contest = _OneFit(problem.prior, scan, stepper, courses[0].mixture, watched, tell)
+    contest = _OneFit(
+        problem.prior_on(scan),
+        scan,
+        stepper,
+        courses[0].mixture,
+        problem.most_gained_on(scan),
+        watched,
+        tell,
+    )
     race = Race(watched or rows, dict(enumerate(courses)), rules_of([problem], scan))
     raced(race, contest, tell, keeper)
     if keeper is not None:
@@ -321,7 +388,8 @@ def starts_of(
     """
     if problem.last is not None:
         return [_of_last_fit(problem, problem.last, scan.sample.n_features)]
-    maker = StartMaker(problem.n_components, problem.kind, problem.prior, rng, problem.given)
+    prior = problem.prior_on(scan)
+    maker = StartMaker(problem.n_components, problem.kind, prior, rng, problem.given)
     if problem.given.complete:
         return [maker.start(scan, problem.init_params)]
     with single_thread():  # sums of a BLAS on several threads depend on their number
@@ -334,7 +402,7 @@ def starts_of(
             n_components=problem.n_components,
             n_starts=1 if problem.given.means is not None else most,
             n_kept=problem.n_init,
-            prior=problem.prior,
+            prior=prior,
             n_threads=problem.n_threads,
             exchanges=problem.may_move_components,
             tell=tell,
@@ -390,6 +458,7 @@ class _OneFit:
     scan: Scan
     stepper: AnyStepper
     start: Mixture
+    margin: float
     watched: RowsWithTail | None
     tell: Tell
 
@@ -398,7 +467,7 @@ class _OneFit:
 
     def between(self, race: Race) -> None:
         """Drop hopeless candidates; after the first pass, let one with rare components join."""
-        race.drop(hopeless(race.courses))
+        race.drop(hopeless(race.courses, self.margin))
         watched, self.watched = self.watched, None
         if watched is not None and watched.tail is not None and race.may_go_on:
             mixture, found = with_rare_components(self.start, watched.tail, self.scan, self.prior)

@@ -26,7 +26,7 @@ from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import Mixture, count_parameters, gaussian_mixture
 from daskgmm.kernel.moments import Moments, moments_and_extremes
 from daskgmm.kernel.passes import Pass, Precision
-from daskgmm.kernel.prior import Prior, Ridge
+from daskgmm.kernel.prior import Prior, RelativeRidge, Ridge
 from daskgmm.kernel.statistics import Statistics, count_sums, weighted_statistics
 from daskgmm.kernel.sub_blocks import sub_block_bytes
 from daskgmm.kernel.tangent import Coordinates
@@ -51,6 +51,7 @@ __all__ = [
     "Pass",
     "Precision",
     "Prior",
+    "RelativeRidge",
     "Ridge",
     "SphericalGaussians",
     "Statistics",

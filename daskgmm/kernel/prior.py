@@ -7,10 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
+from daskgmm.kernel.components.base import RidgeLike
 from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.moments import Moments
 from daskgmm.kernel.statistics import Statistics
 
-__all__ = ["Prior", "Ridge"]
+__all__ = ["Prior", "RelativeRidge", "Ridge"]
 
 
 class Prior(Protocol):
@@ -39,17 +41,18 @@ class Prior(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ridge:
     """A constant added to every variance in each M-step, as in scikit-learn.
 
-    Above zero the M-step does not maximise l but ``l - reg_covar / 2 sum_k w_k
-    tr(inv(Sigma_k))``, and that except for the penalty's dependence on the weights.
+    Above zero the M-step is not exactly a maximiser: it climbs ``l - sum_k w_k sum_j reg_covar_j
+    inv(Sigma_k)_jj / 2``, up to what that depends on the weights, and not l.
 
     Parameters
     ----------
-    reg_covar : float, default=0.0
-        In squared units of the data.
+    reg_covar : float or array of shape (D,), default=0.0
+        In squared units of the data, or of each feature. Where a component has one variance for
+        all features, their mean counts.
 
     References
     ----------
@@ -57,13 +60,13 @@ class Ridge:
     properties of the EM algorithm for Gaussian mixtures.
     """
 
-    reg_covar: float = 0.0
+    reg_covar: RidgeLike = 0.0
 
     def m_step(self, statistics: Statistics) -> Mixture:
         """Weights, means and covariances from sufficient statistics.
 
         ``mu+ = centre + first / n_k``;
-        ``Sigma+ = second / n_k - (mu+ - centre)(mu+ - centre)^T + reg_covar I``.
+        ``Sigma+ = second / n_k - (mu+ - centre)(mu+ - centre)^T + diag(reg_covar)``.
         A covariance of the result can be singular; :meth:`Mixture.check` raises for it.
         """
         # As in scikit-learn, so that a component without rows keeps a finite mean. It is scaled
@@ -79,10 +82,30 @@ class Ridge:
 
     def objective(self, mixture: Mixture, statistics: Statistics) -> float:
         """Log-likelihood per row, less the ridge's penalty."""
-        traces = mixture.components.precision_traces
-        penalty = 0.5 * self.reg_covar * float(mixture.weights @ traces)
+        penalty = 0.5 * float(mixture.weights @ mixture.components.penalised(self.reg_covar))
         return statistics.log_likelihood_per_row - penalty
 
     def with_pseudo_rows(self, statistics: Statistics) -> Statistics:
         """The statistics with the ridge in their second moments."""
         return replace(statistics, sums=statistics.law.with_ridge(statistics.sums, self.reg_covar))
+
+
+@dataclass(frozen=True)
+class RelativeRidge:
+    """A ridge in units of the variance of each feature over all rows: known once they are.
+
+    Parameters
+    ----------
+    share : float, default=1e-6
+        Of the variance. What it adds is that of standardised features with ``reg_covar=1e-6``:
+        a thousandth of a standard deviation, squared. Rounding to float32 adds as much only to
+        features whose mean is more than ten thousand standard deviations.
+    """
+
+    share: float = 1e-6
+
+    def of(self, moments: Moments) -> Ridge:
+        """The ridge for rows of such moments."""
+        variances = moments.variances
+        # One row has none: any number is as good.
+        return Ridge(self.share * np.where(variances > 0, variances, 1.0))

@@ -89,9 +89,9 @@ def test_a_component_that_the_sample_missed_is_found(x, missed):
     assert may_miss_components(scan, start)
     proposed, found = with_rare_components(start, _tail_of(rows, start), scan, Ridge(1e-6))
     assert _finds(proposed)
-    assert [one.n_rows for one in found] == pytest.approx([N_RARE], rel=0.05)
+    assert [one.n_rows for one in found] == pytest.approx([N_RARE], rel=0.1)
     assert proposed.n_components == start.n_components
-    assert proposed.weights.min() * N == pytest.approx(N_RARE, rel=0.05)
+    assert proposed.weights.min() * N == pytest.approx(N_RARE, rel=0.1)
 
 
 def test_it_is_worth_more_than_as_many_steps_of_em(x, missed):
@@ -145,7 +145,7 @@ def test_columns_that_depend_on_each_other_are_no_obstacle(x, missed):
     mixture = gaussian_mixture(start.weights, start.means @ turn.T, covariances, "full")
     tail = _tail_of(InMemoryRows(both), mixture)
     group = densest_group(tail.rows, tail.log_densities, wide.moments)
-    assert group.sum() == pytest.approx(N_RARE, rel=0.05)
+    assert group.sum() == pytest.approx(N_RARE, rel=0.1)
 
 
 class Kept:

@@ -96,8 +96,10 @@ def test_precisions_are_inverses_and_inverted_inverts(family, k, d):
     np.testing.assert_allclose(
         components.inverted(components.precisions), components.covariances, rtol=1e-10, atol=1e-12
     )
-    traces = np.trace(precisions.dense(), axis1=1, axis2=2)
-    np.testing.assert_allclose(components.precision_traces, traces, rtol=1e-12)
+    diagonals = np.diagonal(precisions.dense(), axis1=1, axis2=2)
+    ridge = np.arange(1.0, d + 1.0)
+    np.testing.assert_allclose(components.penalised(ridge), diagonals @ ridge, rtol=1e-12)
+    np.testing.assert_allclose(components.penalised(2.0), 2.0 * diagonals.sum(axis=1), rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["full", "tied", "diag"])

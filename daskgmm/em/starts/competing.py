@@ -47,6 +47,9 @@ _ALIKE, _SAME = 0.1, 0.01
 """Largest number of displaced components, by :meth:`_Climbed.apart`, of two climbs to the same
 optimum: of climbs that may not have converged, and of climbs that have."""
 
+_DIGITS = 10
+"""Of log-likelihoods per row that rounding leaves alone."""
+
 _Entrant = tuple[int, Mixture]
 """Number of the way in which a start was made, and the start."""
 
@@ -155,7 +158,8 @@ class Competition:
             if not climbs:
                 return leaders[:1]
             most = self.n_kept if is_last else max(self.n_kept, most // 2)
-            climbs.sort(key=lambda one: -one.fit.log_likelihood)
+            # Of those that rounding tells apart alone, which units change, the first counts.
+            climbs.sort(key=lambda one: -round(one.fit.log_likelihood, _DIGITS))
             leaders = _leaders(climbs)[:most]
             is_settled |= any(one.apart(climbs[0]) <= _SAME for one in climbs[1:])
             if self._may_exchange and not is_last and (level == 0 or not is_settled):
@@ -256,7 +260,16 @@ def _log_density(block: Block, mixture: Mixture) -> Float64Array:
     return log_density(block.x, mixture)
 
 
-def hopeless(courses: Mapping[int, Course]) -> set[int]:
-    """Numbers of the courses that do not expect to reach the best log-likelihood found so far."""
+def hopeless(courses: Mapping[int, Course], margin: float) -> set[int]:
+    """Numbers of the courses that cannot reach the best log-likelihood found so far.
+
+    An estimate from a few passes is no reason: EM goes slowly over a saddle before it climbs.
+    ``margin`` bounds what fits may gain per row since they began, in nats; infinite where
+    nothing does.
+    """
     best = max(course.log_likelihood for course in courses.values())
-    return {number for number, course in courses.items() if course.reach < best}
+    return {
+        number
+        for number, course in courses.items()
+        if max(course.reach, course.begun_at + margin) < best
+    }

@@ -215,8 +215,9 @@ def _divisions(
 ) -> dict[int, _Division]:
     """The division of every component, on the rows labelled with it; known ones are kept."""
     label = sample.rows.map(_labels, mixture, dtype=np.int64, columns=None)
+    units = _units(sample.rows.block, mixture.kind)
     return {
-        c: known.get(c) or _division(sample, np.flatnonzero(label == c), mixture.kind)
+        c: known.get(c) or _division(sample, np.flatnonzero(label == c), mixture.kind, units)
         for c in range(mixture.n_components)
     }
 
@@ -225,8 +226,17 @@ def _labels(block: Block, mixture: Mixture) -> NDArray[np.int64]:
     return labels(block.x, mixture)
 
 
-def _division(sample: Climber, held: NDArray[np.intp], kind: str) -> _Division:
-    """The division of one component on its rows, from the two sides of its longest axis.
+def _units(block: Block, kind: str) -> Float64Array:
+    """The unit of each feature, (D,), in which lengths of different features are compared."""
+    if not components_named(kind).is_scale_equivariant():
+        return np.ones(block.n_features)
+    deviations = block.x - _mean(block)
+    units: Float64Array = np.sqrt(block.weights @ np.square(deviations) / block.total_weight)
+    return np.where(units > 0, units, 1.0)
+
+
+def _division(sample: Climber, held: NDArray[np.intp], kind: str, units: Float64Array) -> _Division:
+    """The division of one component on its rows, from the two sides of their longest axis.
 
     Each half must hold ``2 (D + 1)`` rows: with fewer, the likelihood has no bound.
     """
@@ -237,7 +247,7 @@ def _division(sample: Climber, held: NDArray[np.intp], kind: str) -> _Division:
     own = Climber(rows_of_sample(block), sample.prior)
     try:
         one = _fitted(own, np.ones((len(block), 1)), kind, 1)
-        side = (block.x - one.kept.means[0]) @ _longest_axis(one.kept) > 0
+        side = _sides(block, units)
         sides = np.column_stack([~side, side]).astype(np.float64)
         two = _fitted(own, sides, kind, _STEPS_OF_DIVISION)
     except SingularComponentError:
@@ -250,10 +260,7 @@ def _division(sample: Climber, held: NDArray[np.intp], kind: str) -> _Division:
 def _fitted(own: Climber, resp: Float64Array, kind: str, n_steps: int) -> Course:
     """A fit by some steps of EM, from the M-step of responsibilities (n, K)."""
     block = own.rows.block
-    mean = block.x.mean(axis=0)
-    if block.weight is not None:
-        mean = block.weight @ block.x / block.total_weight
-    centres = np.tile(mean, (resp.shape[1], 1))
+    centres = np.tile(_mean(block), (resp.shape[1], 1))
     start = own.prior.m_step(weighted_statistics(block, resp, centres, kind))
     return own.em(start, n_steps)
 
@@ -281,10 +288,19 @@ def _dense_covariances(mixture: Mixture) -> Callable[[slice], Float64Array]:
     return of_some
 
 
-def _longest_axis(one: Mixture) -> Float64Array:
-    """The direction of largest variance of a mixture of one component."""
-    axis: Float64Array = linalg.eigh(_dense_covariances(one)(slice(1))[0])[1][:, -1]
-    return axis
+def _mean(block: Block) -> Float64Array:
+    if block.weight is None:
+        mean: Float64Array = block.x.mean(axis=0)
+        return mean
+    return np.asarray(block.weight @ block.x / block.total_weight)
+
+
+def _sides(block: Block, units: Float64Array) -> NDArray[np.bool_]:
+    """On which side of their mean rows are, along the direction of their largest variance."""
+    z = (block.x - _mean(block)) / units
+    longest = linalg.eigh((z * block.weights[:, None]).T @ z)[1][:, -1]
+    sides: NDArray[np.bool_] = z @ longest > 0
+    return sides
 
 
 def cheapest_mergers(mixture: Mixture, most: int) -> list[tuple[float, tuple[int, int]]]:

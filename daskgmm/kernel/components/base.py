@@ -26,6 +26,7 @@ __all__ = [
     "HasCovariances",
     "HasNaturalForm",
     "HasTangent",
+    "RidgeLike",
     "Run",
     "SharesWhitening",
     "Sums",
@@ -36,6 +37,9 @@ __all__ = [
 
 Sums = Mapping[str, Float64Array]
 """Expected sufficient statistics by name, ``n_k`` (K,) among them; sums over rows, so additive."""
+
+RidgeLike = float | Float64Array
+"""What is added to variances: one number, or one for each feature, (D,)."""
 
 Run = tuple[slice, slice]
 """Products of features z (D, n), ``z[first] * z[second]``; one slice may be of length 1."""
@@ -153,22 +157,23 @@ class Components(ABC):
 
     @classmethod
     @abstractmethod
-    def estimated(cls, sums: Sums, centres: Float64Array, n_k: Float64Array, ridge: float) -> Self:
-        """Components that maximise the expected log-likelihood of :meth:`with_ridge`'s sums.
+    def estimated(
+        cls, sums: Sums, centres: Float64Array, n_k: Float64Array, ridge: RidgeLike
+    ) -> Self:
+        """The components of maximum expected log-likelihood, ``ridge`` added to each variance.
 
-        For kinds that estimate each variance on its own, that adds ``ridge`` to each variance.
-        ``n_k`` (K,) are the sums of responsibilities, nowhere 0.
+        ``n_k`` (K,) are sums of responsibilities that are nowhere 0; ``ridge`` is one number, or
+        one for each feature, (D,), of which a kind of one variance takes the mean.
         """
 
     @classmethod
     @abstractmethod
-    def with_ridge(cls, sums: Sums, ridge: float) -> dict[str, Float64Array]:
-        """The sums with pseudo-rows that add ``ridge`` to variances estimated from them."""
+    def with_ridge(cls, sums: Sums, ridge: RidgeLike) -> dict[str, Float64Array]:
+        """The sums with what adds ``ridge`` to each variance that is estimated from them."""
 
-    @property
     @abstractmethod
-    def precision_traces(self) -> Float64Array:
-        """``tr(inv(Sigma_k))``, (K,), which a ridge penalises; raises as :meth:`check`."""
+    def penalised(self, ridge: RidgeLike) -> Float64Array:
+        """``sum_j ridge_j inv(Sigma_k)_jj``, (K,): what a ridge costs; raises as :meth:`check`."""
 
     @abstractmethod
     def take(self, chosen: Any) -> Self:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from daskgmm.kernel.block import Float64Array
+from daskgmm.kernel.components.base import RidgeLike
 from daskgmm.kernel.components.variances import UncorrelatedGaussians
 from daskgmm.kernel.linalg import positive_roots
 
@@ -58,14 +59,14 @@ class DiagGaussians(UncorrelatedGaussians):
 
     @classmethod
     def _covariances(
-        cls, second: Float64Array, n_k: Float64Array, ridge: float, d: int
+        cls, second: Float64Array, n_k: Float64Array, ridge: RidgeLike, d: int
     ) -> Float64Array:
         variances: Float64Array = second / n_k[:, None] + ridge
         return variances
 
     @classmethod
-    def _ridge_moments(cls, n_k: Float64Array, ridge: float, d: int) -> Float64Array:
-        moments: Float64Array = np.repeat((ridge * n_k)[:, None], d, axis=1)
+    def _ridge_moments(cls, n_k: Float64Array, ridge: RidgeLike, d: int) -> Float64Array:
+        moments: Float64Array = n_k[:, None] * np.broadcast_to(ridge, (d,))
         return moments
 
     @classmethod

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from daskgmm.kernel.block import Float64Array
+from daskgmm.kernel.components.base import RidgeLike
 from daskgmm.kernel.components.matrices import MatrixGaussians, outer, symmetric
 from daskgmm.kernel.linalg import precision_factors, scatter_matrix
 
@@ -66,14 +67,14 @@ class FullGaussians(MatrixGaussians):
 
     @classmethod
     def _covariances(
-        cls, second: Float64Array, n_k: Float64Array, ridge: float, d: int
+        cls, second: Float64Array, n_k: Float64Array, ridge: RidgeLike, d: int
     ) -> Float64Array:
         covariances: Float64Array = second / n_k[:, None, None] + ridge * np.eye(d)
         return covariances
 
     @classmethod
-    def _ridge_moments(cls, n_k: Float64Array, ridge: float, d: int) -> Float64Array:
-        moments: Float64Array = (ridge * n_k)[:, None, None] * np.eye(d)
+    def _ridge_moments(cls, n_k: Float64Array, ridge: RidgeLike, d: int) -> Float64Array:
+        moments: Float64Array = n_k[:, None, None] * (ridge * np.eye(d))
         return moments
 
     def _multiplied(self, matrices: Float64Array, vectors: Float64Array) -> Float64Array:

@@ -17,7 +17,7 @@ import numpy as np
 
 from daskgmm.errors import ParameterError
 from daskgmm.kernel.block import Float64Array
-from daskgmm.kernel.components.base import Components, Run, Sums
+from daskgmm.kernel.components.base import Components, RidgeLike, Run, Sums
 
 __all__ = ["GaussianTangent", "Gaussians"]
 
@@ -198,7 +198,9 @@ class Gaussians(Components):
     # -- estimates ---------------------------------------------------------------
 
     @classmethod
-    def estimated(cls, sums: Sums, centres: Float64Array, n_k: Float64Array, ridge: float) -> Self:
+    def estimated(
+        cls, sums: Sums, centres: Float64Array, n_k: Float64Array, ridge: RidgeLike
+    ) -> Self:
         """``mu = centre + first / n_k``, and the covariances of moments about it."""
         means = centres + sums["first"] / n_k[:, None]
         second = cls.recentred(sums, means - centres)["second"]
@@ -207,26 +209,25 @@ class Gaussians(Components):
     @classmethod
     @abstractmethod
     def _covariances(
-        cls, second: Float64Array, n_k: Float64Array, ridge: float, d: int
+        cls, second: Float64Array, n_k: Float64Array, ridge: RidgeLike, d: int
     ) -> Float64Array:
         """Maximum-likelihood covariances from moments about the means, ``ridge`` added."""
 
     @classmethod
-    def with_ridge(cls, sums: Sums, ridge: float) -> dict[str, Float64Array]:
+    def with_ridge(cls, sums: Sums, ridge: RidgeLike) -> dict[str, Float64Array]:
         """The sums with second moments that add ``ridge`` to maximum-likelihood variances."""
         moments = cls._ridge_moments(sums["n_k"], ridge, sums["first"].shape[1])
         return {**sums, "second": sums["second"] + moments}
 
     @classmethod
     @abstractmethod
-    def _ridge_moments(cls, n_k: Float64Array, ridge: float, d: int) -> Float64Array:
+    def _ridge_moments(cls, n_k: Float64Array, ridge: RidgeLike, d: int) -> Float64Array:
         """Second moments that add ``ridge`` to maximum-likelihood variances."""
 
-    @property
-    def precision_traces(self) -> Float64Array:
-        """``tr(inv(Sigma_k))``, (K,)."""
-        traces: Float64Array = self._diagonals(self.precisions).sum(axis=1)
-        return traces
+    def penalised(self, ridge: RidgeLike) -> Float64Array:
+        """``sum_j ridge_j inv(Sigma_k)_jj``, (K,)."""
+        costs: Float64Array = (self._diagonals(self.precisions) * ridge).sum(axis=1)
+        return costs
 
     def variances(self) -> Float64Array:
         """Variance of each feature in each component, (K, D)."""

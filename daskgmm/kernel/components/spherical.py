@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from daskgmm.kernel.block import Float64Array
+from daskgmm.kernel.components.base import RidgeLike
 from daskgmm.kernel.components.variances import UncorrelatedGaussians
 from daskgmm.kernel.linalg import positive_roots
 
@@ -64,14 +65,14 @@ class SphericalGaussians(UncorrelatedGaussians):
 
     @classmethod
     def _covariances(
-        cls, second: Float64Array, n_k: Float64Array, ridge: float, d: int
+        cls, second: Float64Array, n_k: Float64Array, ridge: RidgeLike, d: int
     ) -> Float64Array:
-        variances: Float64Array = second / (n_k * d) + ridge
+        variances: Float64Array = second / (n_k * d) + np.mean(ridge)
         return variances
 
     @classmethod
-    def _ridge_moments(cls, n_k: Float64Array, ridge: float, d: int) -> Float64Array:
-        moments: Float64Array = ridge * d * n_k
+    def _ridge_moments(cls, n_k: Float64Array, ridge: RidgeLike, d: int) -> Float64Array:
+        moments: Float64Array = float(np.mean(ridge)) * d * n_k
         return moments
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from daskgmm.kernel.block import Float64Array
-from daskgmm.kernel.components.base import Sums
+from daskgmm.kernel.components.base import RidgeLike, Sums
 from daskgmm.kernel.components.matrices import MatrixGaussians, symmetric
 from daskgmm.kernel.linalg import precision_factors, scatter_matrix
 
@@ -77,14 +77,14 @@ class TiedGaussians(MatrixGaussians):
 
     @classmethod
     def _covariances(
-        cls, second: Float64Array, n_k: Float64Array, ridge: float, d: int
+        cls, second: Float64Array, n_k: Float64Array, ridge: RidgeLike, d: int
     ) -> Float64Array:
         covariance: Float64Array = second / n_k.sum() + ridge * np.eye(d)
         return covariance
 
     @classmethod
-    def _ridge_moments(cls, n_k: Float64Array, ridge: float, d: int) -> Float64Array:
-        moments: Float64Array = ridge * n_k.sum() * np.eye(d)
+    def _ridge_moments(cls, n_k: Float64Array, ridge: RidgeLike, d: int) -> Float64Array:
+        moments: Float64Array = n_k.sum() * (ridge * np.eye(d))
         return moments
 
     def shrunk(self, weights: Float64Array, share: Float64Array) -> Self:

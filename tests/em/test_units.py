@@ -1,0 +1,123 @@
+"""Units: a power of two scales floating point numbers exactly, so results can be compared closely."""
+
+from __future__ import annotations
+
+import warnings
+
+import made_data
+import numpy as np
+import pytest
+
+from daskgmm import GaussianMixture, select
+from daskgmm.errors import DaskGMMWarning
+
+_ROUNDING = 1e-5
+"""Of parameters, in widths: the surrogate's maximiser amplifies what rounding differs by."""
+
+FAMILIES = ("full", "tied", "diag", "spherical")
+
+
+def _powers(family: str, d: int, seed: int) -> np.ndarray:
+    """One factor for each feature; the same for all where the family has lengths."""
+    powers = np.random.default_rng(seed).integers(-60, 60, size=d)
+    return np.exp2(np.full(d, powers[0]) if family == "spherical" else powers)
+
+
+def _rows(seed: int, n: int = 3_000, d: int = 3) -> np.ndarray:
+    """Five clusters that overlap, of different shapes, not about 0."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(5, size=n)
+    shapes = rng.normal(size=(5, d, d)) * 0.5 + np.eye(d)
+    x = np.einsum("nij,nj->ni", shapes[label], rng.normal(size=(n, d)))
+    return x + 3.0 * rng.normal(size=(5, d))[label] + 1.0
+
+
+def _assert_same_but_for_units(plain, scaled, factors) -> None:
+    # What differs by rounding: logarithms of determinants, which units shift.
+    assert scaled.n_passes_ == plain.n_passes_
+    np.testing.assert_allclose(scaled.weights_, plain.weights_, rtol=_ROUNDING)
+    scale = np.sqrt(np.asarray(plain._mixture.components.dense())[:, range(3), range(3)])
+    np.testing.assert_allclose(
+        (scaled.means_ / factors - plain.means_) / scale, 0.0, atol=_ROUNDING
+    )
+    back = scaled._mixture.components.dense() / np.multiply.outer(factors, factors)
+    dense = plain._mixture.components.dense()
+    np.testing.assert_allclose(
+        (back - dense) / (scale[:, :, None] * scale[:, None, :]), 0.0, atol=_ROUNDING
+    )
+    moved = scaled.lower_bound_ + np.log(factors).sum()
+    assert moved == pytest.approx(plain.lower_bound_, abs=1e-8)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": False, "tol": 1e-7}, {"n_init": 3}], ids=str
+)
+def test_units_change_nothing_but_the_units_of_the_result(family, seed, options):
+    x, factors = _rows(seed), _powers(family, 3, seed)
+    plain, scaled = (
+        GaussianMixture(5, covariance_type=family, random_state=seed, max_iter=500, **options).fit(
+            y
+        )
+        for y in (x, x * factors)
+    )
+    _assert_same_but_for_units(plain, scaled, factors)
+
+
+def test_units_change_nothing_where_a_rare_component_joins():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(240_000, 3))
+    x[:120_000] += 8.0
+    x[7::8_000] = 0.05 * rng.normal(size=(30, 3)) + [4.0, -9.0, 12.0]
+    factors = _powers("full", 3, 5)
+    plain, scaled = (GaussianMixture(4, random_state=0).fit(y) for y in (x, x * factors))
+    assert [r.n_rows for r in scaled.rare_components_] == pytest.approx(
+        [r.n_rows for r in plain.rare_components_]
+    )
+    _assert_same_but_for_units(plain, scaled, factors)
+
+
+def test_units_change_nothing_of_a_selection():
+    x, factors = _rows(4), _powers("full", 3, 4)
+    plain, scaled = (select(y, range(1, 7), random_state=0) for y in (x, x * factors))
+    assert scaled.best.n_components == plain.best.n_components
+    moved = [entry.bic - 2 * len(x) * np.log(factors).sum() for entry in scaled.entries]
+    np.testing.assert_allclose(moved, [e.bic for e in plain.entries], rtol=0, atol=1e-3)
+
+
+def test_columns_that_a_given_ridge_blurs_are_named():
+    x = _rows(0) * [1.0, 1e-4, 1.0]
+    with pytest.warns(DaskGMMWarning, match=r"reg_covar=1e-06 .* column 1 .*auto"):
+        GaussianMixture(2, reg_covar=1e-6, random_state=0).fit(x)
+    with pytest.warns(DaskGMMWarning, match=r"reg_covar=1e-06 .* column 1 "):
+        select(x, [1, 2], reg_covar=1e-6, random_state=0)
+
+
+@pytest.mark.parametrize("reg_covar", ["auto", 0.0, 1e-12])
+def test_no_warning_where_nothing_is_blurred(reg_covar):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DaskGMMWarning)
+        GaussianMixture(2, reg_covar=reg_covar, random_state=0).fit(_rows(0) * [1.0, 1e-4, 1.0])
+
+
+def test_a_number_means_what_scikit_learn_means_by_it():
+    x = _rows(1)
+    start = made_data.made_mixture("full", 3, 3)
+    gm = GaussianMixture(
+        3,
+        reg_covar=0.5,
+        weights_init=start.weights,
+        means_init=start.means,
+        precisions_init=start.components.precisions,
+        max_iter=3,
+        tol=0.0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ours, theirs = gm.fit(x), gm.to_sklearn().fit(x)
+    np.testing.assert_allclose(ours.covariances_, theirs.covariances_, rtol=1e-8)
+
+
+def test_auto_is_left_to_scikit_learn():
+    assert GaussianMixture(2, random_state=0).fit(_rows(0)).to_sklearn().reg_covar == 1e-6
