@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from daskgmm.configuration import Configuration, Schema, read_file, validate
-from daskgmm.em import CRITERIA
 from daskgmm.errors import DaskGMMError, JobError, ParameterError
 from daskgmm.redaction import on_one_line
 from daskgmm.rules import FLAG, PLACE, Rule, one_of
-from daskgmm.settings import DATA_OPTIONS, OPTIONS, WEIGHTS, Option
+from daskgmm.settings import CRITERIA, DATA_OPTIONS, OPTIONS, WEIGHTS, Option
 
 __all__ = ["KEYS", "Given", "Job", "Key", "read_job"]
 
