@@ -8,7 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -177,19 +177,25 @@ class Main(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; as JSON, its errors are lines of the log."""
-        if not ctx.meta[_AS_JSON]:
-            return super().invoke(ctx)
+        """Run the command; as JSON, its errors are lines of the log.
+
+        Where standard error takes none, the status still says how it ended.
+        """
+        as_json: bool = ctx.meta[_AS_JSON]
         show = JsonLines(sys.stderr)
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            show(_failed(error))
+            with suppress(OSError, ValueError):
+                show(_failed(error)) if as_json else error.show()
             ctx.exit(error.exit_code)
         except click.exceptions.Exit:
             raise
         except Exception as error:
-            show(_crashed(error))
+            if not as_json:
+                raise
+            with suppress(OSError, ValueError):
+                show(_crashed(error))
             ctx.exit(1)
 
 

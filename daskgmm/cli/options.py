@@ -80,15 +80,29 @@ def command(function: Command, *, has_log: bool = True) -> Command:
         with reported(log_format, log_file, way_on(kwargs)) as log:
             click.get_current_context().obj = log
             result, text = function(*args, **kwargs)
-        if as_json:
-            click.echo(json.dumps(plain_json(result), indent=2))
-        else:
-            click.echo(text)
+        _print(json.dumps(plain_json(result), indent=2) if as_json else text)
         if result.get("damage"):
             sys.exit(1)
 
     logged = (_log_format, _log_file) if has_log else (_log_format,)
     return _with_options(shown, *logged, _as_json)
+
+
+def _print(text: str) -> None:
+    """Print a result, when all else is done.
+
+    Raises
+    ------
+    click.ClickException
+        If standard output does not take it: a full disk, a pipe that nobody reads.
+    """
+    try:
+        click.echo(text)
+    except OSError as error:
+        raise click.ClickException(
+            f"standard output does not take the result ({error.strerror}); all else is done, and "
+            "what was to be written is there"
+        ) from None
 
 
 def _with_options(function: Command, *options: Command) -> Command:

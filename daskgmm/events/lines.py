@@ -45,7 +45,7 @@ class ProgressLines:
     interval : int
         Passes from one line of an iteration to the next.
     stream : text stream, optional
-        Standard error by default.
+        Standard error by default; what that does not take is lost, and the fit is not.
     is_timed : bool
         Whether lines begin with the time, UTC.
     """
@@ -55,6 +55,7 @@ class ProgressLines:
     ) -> None:
         self._interval = interval
         self._stream = stream or sys.stderr
+        self._may_fail = stream is None
         self._is_timed = is_timed
         self._began: FitBegan | None = None
         self._last: Iteration | None = None
@@ -106,7 +107,12 @@ class ProgressLines:
     def _print(self, line: str | None) -> None:
         if line is not None:
             when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} " if self._is_timed else ""
-            print(f"{when}{line}", file=self._stream, flush=True)
+            try:
+                if self._stream is not None:  # as where Python began without standard error
+                    print(f"{when}{line}", file=self._stream, flush=True)
+            except (OSError, ValueError):
+                if not self._may_fail:
+                    raise
 
     def close(self) -> None:
         """Nothing has to be put away."""
