@@ -342,11 +342,6 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             raise DataError(
                 f"{opened.name} has n_samples={rows.n_rows} row; a mixture needs 2 rows or more"
             )
-        if rows.n_rows < self.n_components:
-            raise DataError(
-                f"n_components={self.n_components} must be <= n_samples={rows.n_rows}: "
-                "lower n_components"
-            )
         rng = check_random_state(self.random_state)
         tol = problem.tol_on(rows)
         with open_checkpoints(self._job(opened, weights)) as checkpoints:

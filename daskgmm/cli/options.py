@@ -112,8 +112,13 @@ def _with_options(function: Command, *options: Command) -> Command:
     return function
 
 
-def _read_by(rule: Rule) -> Callable[[click.Context, click.Parameter, str | None], Any]:
-    """Callback of click that reads a text by a rule."""
+def _read_by(
+    rule: Rule, several: Rule | None = None
+) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+    """Callback of click that reads a text by a rule.
+
+    ``several`` accepts what ``daskgmm select`` is for.
+    """
 
     def read(_: click.Context, parameter: click.Parameter, text: str | None) -> Any:
         if text is None:
@@ -121,7 +126,14 @@ def _read_by(rule: Rule) -> Callable[[click.Context, click.Parameter, str | None
         try:
             return rule.read(text)
         except ValueError as error:
-            raise click.BadParameter(str(error)) from None
+            hint = "; to choose among several, run daskgmm select" if is_several(text) else ""
+            raise click.BadParameter(f"{error}{hint}") from None
+
+    def is_several(text: str) -> bool:
+        try:
+            return several is not None and bool(several.read(text))
+        except ValueError:
+            return False
 
     return read
 
@@ -143,7 +155,7 @@ def option_of(option: Option) -> Command:
     return click.option(
         *names,
         type=click.Choice(rule.words) if rule.is_choice else str,
-        callback=_read_by(rule),
+        callback=_read_by(rule, option.rule_of_jobs),
         metavar=None if rule.is_choice else rule.metavar,
         show_default=True,
         help=option.help,

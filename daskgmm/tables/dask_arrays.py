@@ -10,6 +10,7 @@ from daskgmm.execution import DaskRows, coalesced, default_limit, in_force, samp
 from daskgmm.storage import rows_dtype, rows_shape
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.plain import check_unmasked
+from daskgmm.tables.sizes import check_sizes
 
 __all__ = ["DASK_ARRAYS", "open_dask_array"]
 
@@ -28,6 +29,7 @@ def open_dask_array(x: da.Array, request: Request) -> OpenedRows:
     check_unmasked(x._meta)
     array, passes = coalesced(x)
     n_rows, n_features = rows_shape("the Dask array", array.shape)
+    check_sizes(f"Dask array of shape {array.shape}", (n_rows, n_features), request)
     limit = default_limit() if request.limit is None else request.limit
     largest = max(array.chunks[0]) * n_features * array.dtype.itemsize
     if 2 * largest > limit:

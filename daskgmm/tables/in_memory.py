@@ -12,6 +12,7 @@ from daskgmm.execution import in_force, sample_rows
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.names import names_of, names_of_dimension
 from daskgmm.tables.plain import plain_array
+from daskgmm.tables.sizes import check_sizes
 
 __all__ = ["IN_MEMORY", "open_in_memory"]
 
@@ -30,6 +31,7 @@ def open_in_memory(given: Any, request: Request) -> OpenedRows:
         x, dtype=[np.float64, np.float32], ensure_all_finite=False, estimator="GaussianMixture"
     )
     name, weight = f"array of shape {x.shape}", None
+    check_sizes(name, x.shape, request)
     if request.weights is not None:
         request.weights.check_length(len(x), name)
         weight = request.weights.in_memory()

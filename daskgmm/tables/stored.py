@@ -22,6 +22,7 @@ from daskgmm.execution import (
 from daskgmm.execution.memory import read_rows
 from daskgmm.storage import StoredSource, open_source
 from daskgmm.tables.kind import Kind, OpenedRows, Request
+from daskgmm.tables.sizes import check_sizes
 from daskgmm.tables.weights import Weights
 
 __all__ = ["STORED", "open_rows"]
@@ -68,6 +69,7 @@ def _matches(x: Any) -> bool:
 
 def _open(x: Any, request: Request) -> OpenedRows:
     source = x if _is_source(x) else open_source(x)
+    check_sizes(source.name, source.shape, request)
     source.survey().raise_for_damage(source.missing_chunks)
     stage, fingerprint = request.stage, source.fingerprint
     plan = _plan(source, request)

@@ -24,11 +24,20 @@ from daskgmm.errors import (
     DaskGMMWarning,
     NotFoundError,
     OutputExistsError,
+    ParameterError,
     StorageError,
 )
 from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.places.durable import settle, settle_entry
 from daskgmm.storage.places.locations import Location
+
+_OTHER_FORMATS = frozenset(
+    {
+        *(".csv", ".tsv", ".txt", ".json", ".xlsx", ".parquet", ".feather", ".arrow"),
+        *(".npy", ".npz", ".h5", ".hdf5", ".nc", ".zip", ".pkl", ".pickle", ".joblib"),
+    }
+)
+"""Endings that promise something else than a Zarr node."""
 
 __all__ = ["MARKERS", "AtomicOutput", "atomic_output", "check_output"]
 
@@ -282,6 +291,21 @@ class _RemoteOutput(AtomicOutput):
         self._discard(self._draft, self.draft.name)
 
 
+def _check_name(target: Location) -> None:
+    """Refuse a name that promises another format: outputs are Zarr.
+
+    Raises
+    ------
+    ParameterError
+    """
+    stem, suffix = os.path.splitext(target.name)
+    if suffix.lower() in _OTHER_FORMATS:
+        raise ParameterError(
+            f"{target.name}: what is written is Zarr, not {suffix}; name it {stem}.zarr, which xarray and "
+            "zarr read"
+        )
+
+
 def atomic_output(target: Location, *, overwrite: bool) -> AtomicOutput:
     """Prepare to write a Zarr node.
 
@@ -300,7 +324,10 @@ def atomic_output(target: Location, *, overwrite: bool) -> AtomicOutput:
         If the parent folder does not exist.
     StorageError
         If nothing can be written there.
+    ParameterError
+        If the name promises another format.
     """
+    _check_name(target)
     kind = _LocalOutput if target.is_local else _RemoteOutput
     return kind(target, overwrite=overwrite)
 
