@@ -305,9 +305,9 @@ PLACES = [
     ),
     Case(
         "output is a file, never replaced",
-        ("fit", "data.zarr", "--components", 3, "--output", "notes.txt", "--overwrite"),
-        ("notes.txt exists", "not a Zarr"),
-        lambda folder: (folder / "notes.txt").write_text("dear diary"),
+        ("fit", "data.zarr", "--components", 3, "--output", "notes", "--overwrite"),
+        ("notes exists", "not a Zarr"),
+        lambda folder: (folder / "notes").write_text("dear diary"),
     ),
     Case(
         "output in a folder that does not exist",
