@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,7 +97,10 @@ class Scheduler:
             return task.compute(optimize_graph=False)
         # Dask's own pool would go on with the tasks in hand, and those that write
         # results would write them into an output that has been removed.
-        with ThreadPoolExecutor(n_threads or self.n_threads) as pool:
+        own: Any = dask.config.get("pool", None)
+        with (
+            ThreadPoolExecutor(n_threads or self.n_threads) if own is None else nullcontext(own)
+        ) as pool:
             try:
                 return task.compute(optimize_graph=False, scheduler="threads", pool=pool)
             except BaseException:
@@ -116,6 +119,25 @@ class Scheduler:
             return []
 
 
+def _threads_of_pool() -> int | None:
+    """Tasks that the pool of Dask's configuration runs at once; None if there is none.
+
+    Raises
+    ------
+    ClusterError
+        If it is none of threads: tasks share what they write to.
+    """
+    pool = dask.config.get("pool", None)
+    if pool is None:
+        return None
+    if not isinstance(pool, ThreadPoolExecutor):
+        raise ClusterError(
+            f"pool={type(pool).__name__} of Dask's configuration is no "
+            "concurrent.futures.ThreadPoolExecutor: give one, or leave pool out and set num_workers"
+        )
+    return pool._max_workers
+
+
 _RETRIES = 3
 _IDLE_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
@@ -132,7 +154,7 @@ def in_force() -> Scheduler:
         chosen = dask.config.get("scheduler", None)
         if chosen in ("synchronous", "sync", "single-threaded"):
             return Scheduler(False, 1, 1)
-        n_threads = int(dask.config.get("num_workers", None) or CPU_COUNT)
+        n_threads = _threads_of_pool() or int(dask.config.get("num_workers", None) or CPU_COUNT)
         return Scheduler(False, n_threads, n_threads)
     # A scheduler that has just been lost names no workers; the next task raises the error.
     workers = client.scheduler_info(n_workers=-1).get("workers", {}).values()
