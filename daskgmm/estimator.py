@@ -552,6 +552,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         return gaussian_mixture(self.weights_, self.means_, covariances, kind)
 
+    def _n_parameters(self) -> int:
+        """Free parameters: private in scikit-learn, and used for criteria all the same."""
+        return self._mixture.n_parameters
+
     # -- what the mixture says of rows -----------------------------------------
 
     def predict(self, X: Any) -> Any:
@@ -664,7 +668,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """
         mixture = self._mixture
         if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ParameterError(f"n_samples must be a whole number of 1 or more; got {n_samples}")
+            raise ParameterError(
+                f"Invalid value for 'n_samples': {n_samples}; it must be a whole number of 1 or more"
+            )
         rng = check_random_state(self.random_state)
         counts = rng.multinomial(n_samples, mixture.weights / mixture.weights.sum())
         generator = np.random.default_rng(rng.randint(2**31 - 1))
