@@ -669,7 +669,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         mixture = self._mixture
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ParameterError(
-                f"Invalid value for 'n_samples': {n_samples}; it must be a whole number of 1 or more"
+                f"Invalid value for 'n_samples': a whole number of 1 or more; got {n_samples}"
             )
         rng = check_random_state(self.random_state)
         counts = rng.multinomial(n_samples, mixture.weights / mixture.weights.sum())
