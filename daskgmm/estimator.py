@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -47,6 +47,7 @@ from daskgmm.kernel import (
     must_compile,
     warm_up,
 )
+from daskgmm.parameters import checked_mixture, covariances_of_factors
 from daskgmm.record import (
     facts_of_fit,
     facts_of_record,
@@ -519,6 +520,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.n_features_in_ = mixture.n_features
         self._fitted_type = mixture.kind  # the parameter may be set anew
 
+    _fitted_type: str | None = None
     _ended: Fit | None = None
     _past: tuple[float, ...] = ()
     """Log-likelihoods of the last two accepted passes, over fits that went on from each other."""
@@ -532,7 +534,22 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     @property
     def _mixture(self) -> Mixture:
         check_is_fitted(self)
-        return gaussian_mixture(self.weights_, self.means_, self.covariances_, self._fitted_type)
+        kind = self._fitted_type or self.covariance_type
+        if not (hasattr(self, "weights_") and hasattr(self, "means_")):
+            raise NotFittedError("weights_ and means_ must be set by fit, or both by hand")
+        if hasattr(self, "covariances_"):
+            covariances = self.covariances_
+        elif hasattr(self, "precisions_cholesky_"):
+            covariances = covariances_of_factors(self.precisions_cholesky_, kind)
+        else:
+            raise NotFittedError(
+                "weights_ and means_ are set, but neither covariances_ nor precisions_cholesky_"
+            )
+        return gaussian_mixture(self.weights_, self.means_, covariances, kind)
+
+    def _n_parameters(self) -> int:
+        """Free parameters: private in scikit-learn, and used for criteria all the same."""
+        return self._mixture.n_parameters
 
     # -- what the mixture says of rows -----------------------------------------
 
@@ -610,14 +627,15 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def _open(self, x: Any, weights: Weights | None = None) -> OpenedRows:
         """Rows for a single pass."""
+        mixture = self._mixture
         opened = open_input(
             x,
-            Work((MixtureSize.of(self._mixture),)),
+            Work((MixtureSize.of(mixture),)),
             memory_limit=self.memory_limit,
             weights=weights,
         )
         check_features(
-            (self.n_features_in_, getattr(self, "feature_names_in_", None)),
+            (mixture.n_features, getattr(self, "feature_names_in_", None)),
             (opened.rows.n_features, opened.feature_names),
             type(self).__name__,
             opened.name,
@@ -645,7 +663,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """
         mixture = self._mixture
         if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ParameterError(f"n_samples must be a whole number of 1 or more; got {n_samples}")
+            raise ParameterError(
+                f"Invalid value for 'n_samples': a whole number of 1 or more; got {n_samples}"
+            )
         rng = check_random_state(self.random_state)
         counts = rng.multinomial(n_samples, mixture.weights / mixture.weights.sum())
         generator = np.random.default_rng(rng.randint(2**31 - 1))
@@ -653,6 +673,81 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         return np.vstack(drawn), np.repeat(np.arange(len(counts)), counts)
 
     # -- in and out ------------------------------------------------------------
+
+    @classmethod
+    def from_parameters(
+        cls,
+        weights: Any,
+        means: Any,
+        covariances: Any,
+        *,
+        covariance_type: str | None = None,
+        names: Sequence[str] | None = None,
+    ) -> Self:
+        """A model of parameters that were found elsewhere, as if it were fitted.
+
+        Parameters
+        ----------
+        weights : array of shape (K,)
+            They sum to 1.
+        means : array of shape (K, D)
+        covariances : array
+            Full (K, D, D), tied (D, D), diag (K, D) or spherical (K,).
+        covariance_type : str, optional
+            Needed where the shape of the covariances can be of two types.
+        names : sequence of str, optional
+            Of the features.
+
+        Returns
+        -------
+        GaussianMixture
+            Ready to predict, score, sample, save, and to start warm from. Facts of a fit, such
+            as ``n_iter_``, are None.
+
+        Raises
+        ------
+        ParameterError
+            If they are no mixture's.
+        """
+        mixture = checked_mixture(weights, means, covariances, covariance_type)
+        if names is not None and len(names) != mixture.n_features:
+            raise ParameterError(
+                f"{len(names)} names were given for {mixture.n_features} features", "names"
+            )
+        model = cls(mixture.n_components, covariance_type=mixture.kind)
+        model._set_mixture(mixture)
+        model._set_names(names)
+        model.__dict__.update(facts_of_record({}, "the model"))
+        return model
+
+    @classmethod
+    def from_sklearn(cls, model: InMemoryGaussianMixture) -> Self:
+        """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``: see :meth:`to_sklearn`.
+
+        Raises
+        ------
+        NotFittedError
+            If it is not fitted.
+        ParameterError
+            If its parameters are no mixture's.
+        """
+        check_is_fitted(model)
+        ours = cls.from_parameters(
+            model.weights_,
+            model.means_,
+            covariances_of_factors(model.precisions_cholesky_, model.covariance_type),
+            covariance_type=model.covariance_type,
+            names=getattr(model, "feature_names_in_", None),
+        )
+        covariances = np.asarray(getattr(model, "covariances_", ()))
+        if covariances.shape == ours.covariances_.shape:
+            ours.covariances_ = np.array(covariances, dtype=np.float64)
+        known = ours.get_params()
+        ours.set_params(**{k: v for k, v in model.get_params().items() if k in known})
+        for fact in ("converged_", "n_iter_", "lower_bound_", "lower_bounds_"):
+            if hasattr(model, fact):
+                setattr(ours, fact, getattr(model, fact))
+        return ours
 
     def save(self, path: Any, *, overwrite: bool = False) -> None:
         """Write the fitted model as a small Zarr group; :func:`load_model` reads it.

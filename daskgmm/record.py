@@ -53,29 +53,33 @@ def _accepted_so_far(history: Sequence[Iteration]) -> list[float]:
 
 
 def record_of(model: Any) -> dict[str, Any]:
-    """Facts of a fitted estimator as plain values."""
+    """Facts of a fitted estimator as plain values; None for those of parameters set by hand."""
+
+    def fact(name: str) -> Any:
+        return getattr(model, name, None)
+
     return {
         "daskgmm_version": __version__,
         "n_components": len(model.weights_),
-        "n_features": model.n_features_in_,
+        "n_features": np.shape(model.means_)[1],
         **_names_of(model),
-        "n_rows": model.n_rows_,
-        "log_likelihood_per_row": model.lower_bound_,
-        "n_iter": model.n_iter_,
-        "n_passes": model.n_passes_,
-        "rows_read": model.rows_read_,
-        "seconds": model.seconds_,
+        "n_rows": fact("n_rows_"),
+        "log_likelihood_per_row": fact("lower_bound_"),
+        "n_iter": fact("n_iter_"),
+        "n_passes": fact("n_passes_"),
+        "rows_read": fact("rows_read_"),
+        "seconds": fact("seconds_"),
         "peak_memory_bytes": peak_memory_bytes(),
         "stage_dtype": model.stage_dtype,
-        "staged_bytes_memory": model.staged_bytes_memory_,
-        "staged_bytes_disk": model.staged_bytes_disk_,
-        "stop_reason": model.stop_reason_,
-        "tol": model.tol_,
-        "remaining_gain": model.remaining_gain_,
-        "converged": model.converged_,
+        "staged_bytes_memory": fact("staged_bytes_memory_"),
+        "staged_bytes_disk": fact("staged_bytes_disk_"),
+        "stop_reason": fact("stop_reason_"),
+        "tol": fact("tol_"),
+        "remaining_gain": fact("remaining_gain_"),
+        "converged": fact("converged_"),
         "settings": {o.name: getattr(model, o.name) for o in OPTIONS if o.is_saved},
-        "history": [asdict(iteration) for iteration in model.history_],
-        "rare_components": [asdict(found) for found in model.rare_components_],
+        "history": [asdict(iteration) for iteration in fact("history_") or ()],
+        "rare_components": [asdict(found) for found in fact("rare_components_") or ()],
         **({"selection": model.selection_} if hasattr(model, "selection_") else {}),
     }
 

@@ -606,7 +606,7 @@ def test_a_constant_column_is_named(kind, x, tmp_path):
         ("covariance_type", "banded"),
         ("tol", -1e-3),
         ("reg_covar", -1.0),
-        ("max_iter", 0),
+        ("max_iter", -1),
         ("n_init", 0),
         ("init_params", "magic"),
         ("random_state", "seed"),

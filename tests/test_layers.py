@@ -26,7 +26,7 @@ FLOORS = (
     {"configuration"},
     {"execution", "storage"},
     {"jobfile", "tables"},
-    {"checkpoints", "metrics", "record"},
+    {"checkpoints", "metrics", "parameters", "record"},
     {"estimator"},
     {"selection"},
     {"report", "plot"},

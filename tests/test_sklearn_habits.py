@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_data import made_mixture, rows_of
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.mixture import GaussianMixture as Theirs
 
-from daskgmm import GaussianMixture, select
+from daskgmm import GaussianMixture, load_model, select
 from daskgmm.errors import DaskGMMWarning, DataError, ParameterError
 from daskgmm.kernel import COMPONENTS
 
@@ -105,3 +106,84 @@ def test_one_row_is_no_mixture():
     for model in (GaussianMixture(1), Theirs(1)):
         with pytest.raises(ValueError, match=r"n_samples=1|1 sample"):
             model.fit([[1.0, 2.0]])
+
+
+# -- parameters from elsewhere ---------------------------------------------------------
+
+
+@pytest.fixture(params=FAMILIES)
+def theirs(request, x):
+    return Theirs(3, covariance_type=request.param, random_state=0).fit(x)
+
+
+def _assert_same(ours, theirs, x):
+    np.testing.assert_array_equal(ours.predict(x), theirs.predict(x))
+    np.testing.assert_allclose(ours.score_samples(x), theirs.score_samples(x), rtol=1e-9)
+    np.testing.assert_allclose(ours.predict_proba(x), theirs.predict_proba(x), atol=1e-9)
+    assert ours.bic(x) == pytest.approx(theirs.bic(x))
+
+
+@pytest.mark.parametrize("given", ["covariances_", "precisions_cholesky_"])
+def test_parameters_set_by_hand(given, theirs, x, tmp_path):
+    ours = GaussianMixture(3, covariance_type=theirs.covariance_type)
+    for name in ("weights_", "means_", given):
+        setattr(ours, name, getattr(theirs, name))
+    _assert_same(ours, theirs, x)
+    assert ours.sample(10)[0].shape == (10, 2)
+    ours.save(tmp_path / "m.zarr")
+    _assert_same(load_model(tmp_path / "m.zarr"), theirs, x)
+
+
+def test_half_a_model_is_not_fitted(theirs, x):
+    ours = GaussianMixture(3)
+    ours.weights_ = theirs.weights_
+    with pytest.raises(NotFittedError, match="means_"):
+        ours.predict(x)
+    ours.means_ = theirs.means_
+    with pytest.raises(NotFittedError, match="neither covariances_ nor precisions_cholesky_"):
+        ours.predict(x)
+
+
+def test_models_come_from_parameters_and_go_on(theirs, x, tmp_path):
+    ours = GaussianMixture.from_parameters(
+        theirs.weights_, theirs.means_, theirs.covariances_, names=["a", "b"]
+    )
+    assert ours.covariance_type == theirs.covariance_type
+    named = pd.DataFrame(x, columns=["a", "b"])
+    assert ours.score(named) == pytest.approx(theirs.score(x))
+    ours.save(tmp_path / "m.zarr")
+    assert load_model(tmp_path / "m.zarr").feature_names_in_.tolist() == ["a", "b"]
+    again = ours.set_params(warm_start=True).fit(named)
+    assert again.lower_bound_ >= theirs.score(x) - 1e-6
+
+
+def test_a_model_of_scikit_learn_goes_there_and_back(theirs, x):
+    ours = GaussianMixture.from_sklearn(theirs)
+    _assert_same(ours, theirs, x)
+    back = ours.to_sklearn()
+    np.testing.assert_array_equal(back.means_, theirs.means_)
+    np.testing.assert_array_equal(back.covariances_, theirs.covariances_)
+    assert (back.n_iter_, back.converged_) == (theirs.n_iter_, theirs.converged_)
+    assert back.get_params() == theirs.get_params()
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (([0.5, 0.4], [[0.0], [1.0]], [1.0, 1.0]), "sum to 0.9"),
+        (([0.5, 0.5], [[0.0], [1.0]], [1.0, -1.0]), "positive"),
+        (([0.5, 0.5], [[0.0], [np.nan]], [1.0, 1.0]), "finite"),
+        (([0.5, 0.5], [0.0, 1.0], [1.0, 1.0]), r"means \(K, D\)"),
+        (([0.5, 0.5], [[0.0], [1.0]], [1.0, 1.0, 1.0]), "none has"),
+        (([0.5, 0.5], [[0.0, 0.0], [1.0, 1.0]], np.eye(2)), "tied or diag.*covariance_type"),
+        ((["a", "b"], [[0.0], [1.0]], [1.0, 1.0]), "must be numbers"),
+    ],
+)
+def test_what_is_no_mixture_is_refused(parts, said):
+    with pytest.raises(ParameterError, match=said):
+        GaussianMixture.from_parameters(*parts)
+
+
+def test_there_is_a_name_for_each_feature():
+    with pytest.raises(ParameterError, match="2 names were given for 1 features"):
+        GaussianMixture.from_parameters([1.0], [[0.0]], [[[1.0]]], names=["a", "b"])

@@ -1,0 +1,25 @@
+"""What of a peer's tests fails here has a reason, and README has a row for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import daskgmm
+
+from .scikit_learn import BY_MESSAGE, OURS, REASONS, THEIRS, swapped
+
+README = Path(daskgmm.__file__).parents[1] / "README.md"
+
+
+def test_their_tests_are_found_and_name_our_class():
+    text = swapped()
+    assert OURS in text
+    assert THEIRS not in text
+    for name in REASONS:
+        assert f"def {name}(" in text
+
+
+def test_readme_names_every_reason():
+    rows = [line for line in README.read_text().splitlines() if line.startswith("|")]
+    for reason in {*REASONS.values(), *BY_MESSAGE.values()}:
+        assert any(reason.partition(":")[0] in row.split("|")[1] for row in rows), reason
