@@ -27,6 +27,7 @@ FLOORS = (
     {"execution", "storage"},
     {"jobfile", "tables"},
     {"checkpoints", "metrics", "parameters", "record"},
+    {"fitted"},
     {"estimator"},
     {"selection"},
     {"report", "plot"},

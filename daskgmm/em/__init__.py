@@ -10,8 +10,9 @@ from daskgmm.em.evaluate import (
     probabilities,
     score_rows,
 )
-from daskgmm.em.fit import Fit, Problem, fit, raced, rules_of, scanned, starts_of
+from daskgmm.em.fit import fit, raced, rules_of, scanned, starts_of
 from daskgmm.em.held_out import HeldOut
+from daskgmm.em.problem import Fit, Problem
 from daskgmm.em.race import Race, Reading, Rules, run
 from daskgmm.em.rows import InMemoryRows, Rows, Source, rows_of_sample, statistics_of
 from daskgmm.em.scan import Scan, scan_rows

@@ -16,8 +16,9 @@ import numpy as np
 from daskgmm.em import weighted
 from daskgmm.em.course import Course
 from daskgmm.em.criteria import CRITERIA, Entry, GapLaw, log_decided, score_of
-from daskgmm.em.fit import Problem, Tell, raced, rules_of, starts_of
+from daskgmm.em.fit import Tell, raced, rules_of, starts_of
 from daskgmm.em.held_out import HeldOut
+from daskgmm.em.problem import Problem
 from daskgmm.em.race import Race, Reading
 from daskgmm.em.rows import Rows, rows_of_sample, statistics_of
 from daskgmm.em.scan import Scan

@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from daskgmm.em.course import Course
+from daskgmm.em.problem import Fit, Problem
 from daskgmm.em.race import Race, Reading, Rules
 from daskgmm.em.rows import Rows
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.starts.assign import StartMaker
 from daskgmm.em.starts.competing import N_STARTS, Competition, hopeless
-from daskgmm.em.starts.exchanges import can_exchange
-from daskgmm.em.starts.given import NOTHING_GIVEN, GivenStart
 from daskgmm.em.starts.rare import may_miss_components, with_rare_components
-from daskgmm.em.steppers import AUTO, AnyStepper, ByKind, Needs, Offered, stepper_class
-from daskgmm.em.stopping import MAX_ITER, statistical_tol, stop_rule_named
+from daskgmm.em.steppers import AnyStepper, ByKind
+from daskgmm.em.stopping import stop_rule_named
 from daskgmm.em.tail import RowsWithTail
-from daskgmm.errors import DaskGMMWarning, ParameterError
+from daskgmm.errors import ParameterError
 from daskgmm.history import Iteration, Resumed
 from daskgmm.kernel import (
     Mixture,
-    Moments,
-    Precision,
     Prior,
-    RelativeRidge,
-    Ridge,
-    count_parameters,
 )
 from daskgmm.kernel.blas import single_thread
 from daskgmm.telling import Event
 
 __all__ = [
     "Contest",
-    "Fit",
     "Keeper",
-    "Problem",
     "fit",
     "raced",
     "rules_of",
@@ -48,163 +39,11 @@ __all__ = [
     "starts_of",
 ]
 
-_FEWEST_TO_TRUNCATE = 200
-"""Fewest components for a truncated E-step: with fewer, the search costs what it saves."""
-
-_BLURS = 0.01
-"""Of a column's variance: a ridge beyond is warned of."""
-
-_GAPS = 3.0
-"""Times as much as is expected of a start from a sample, all rows can gain it."""
-
 _RIVAL = "random_from_data"
 """Initialiser of every second start that competes: k-means only finds the widest components."""
 
 Tell = Callable[[Event], None]
 """Called with each event of a fit."""
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """The mixture to fit and the options of its fit, checked as far as no rows are needed.
-
-    Attributes
-    ----------
-    n_components : int
-    kind : str
-        Kind of the components, a key of :data:`daskgmm.kernel.COMPONENTS`.
-    prior : Prior or RelativeRidge
-        The latter is a prior once the rows are known: :meth:`prior_on`.
-    tol : float or "auto"
-        What the stop rule compares with; ``"auto"`` is :func:`statistical_tol`.
-    stopping, stepper, init_params : str
-        Keys of their tables; ``stepper`` may be ``"auto"``.
-    max_iter, n_init : int
-    progressive : bool
-        Whether starts compete on the sample.
-    precision : {"auto", "float32", "float64"}
-    n_near : int or None
-        Number of near components that a row is compared with; None for all.
-    n_threads : int
-        Threads for work on the sample.
-    given : GivenStart
-    last : Mixture or None
-        Result of the fit before, to start from.
-    past : tuple of float
-        Log-likelihoods per row of the last accepted passes of that fit.
-    ended : Fit or None
-        How that fit ended, whose stepper goes on with what it learned if the rows are the same.
-
-    Raises
-    ------
-    ParameterError
-        If a truncated E-step would save nothing or does not suit the stepper, or if the stepper
-        cannot work on components of this kind.
-    """
-
-    n_components: int
-    kind: str
-    prior: Prior | RelativeRidge
-    tol: float | str = AUTO
-    stopping: str = "gap"
-    max_iter: int = 100
-    n_init: int = 1
-    init_params: str = "kmeans"
-    stepper: str = AUTO
-    progressive: bool = True
-    precision: Precision = "auto"
-    n_near: int | None = None
-    n_threads: int = 1
-    given: GivenStart = NOTHING_GIVEN
-    last: Mixture | None = None
-    past: tuple[float, ...] = ()
-    ended: Fit | None = None
-
-    def __post_init__(self) -> None:
-        k, near = self.n_components, self.n_near
-        if near is not None and k < _FEWEST_TO_TRUNCATE:
-            raise ParameterError(
-                f"truncate={near} with n_components={k}: below {_FEWEST_TO_TRUNCATE} "
-                "components it would save nothing; set truncate=None",
-                "truncate",
-            )
-        if near is not None and near >= k:
-            raise ParameterError(
-                f"truncate={near} leaves none of n_components={k} out; "
-                "lower it, or set truncate=None",
-                "truncate",
-            )
-        self._stepper_class  # noqa: B018 (raises where it cannot be)
-
-    @property
-    def _stepper_class(self) -> type[Offered[Any]]:
-        # A start that is given whole, and progressive=False, get plain EM as in scikit-learn.
-        return stepper_class(
-            self.stepper,
-            self.kind,
-            few_passes=self.progressive and not self.given.complete,
-            bounds=self.n_near is not None,
-        )
-
-    @property
-    def may_move_components(self) -> bool:
-        """Whether merge-and-split moves are allowed: not if the user placed the components."""
-        is_free = self.given.means is None and self.last is None
-        return self.progressive and is_free and can_exchange(self.kind)
-
-    def tol_on(self, rows: Rows) -> float:
-        """The tolerance of the stop rule on these rows, in the rule's units."""
-        if self.tol != AUTO:
-            return float(self.tol)
-        p = count_parameters(self.kind, self.n_components, rows.n_features)
-        return statistical_tol(p, rows.total_weight)
-
-    def prior_on(self, scan: Scan) -> Prior:
-        """The prior, in the units of the rows."""
-        prior = self.prior
-        return prior.of(scan.moments) if isinstance(prior, RelativeRidge) else prior
-
-    def stepper_on(self, scan: Scan) -> AnyStepper:
-        """The stepper, made with the scan's sample."""
-        needs = Needs(self.prior_on(scan), scan.sample, self.n_threads)
-        made: AnyStepper = self._stepper_class.of(needs)
-        return made
-
-    def most_gained_on(self, scan: Scan) -> float:
-        """What a start can gain per row on all rows, at most: infinite for one as it was made.
-
-        A start that competed is at an optimum of the sample, which lies about
-        ``(p / 2)(1 / n - 1 / N)`` below one of all rows.
-        """
-        if not self.progressive or self.given.complete or self.last is not None:
-            return np.inf
-        p = count_parameters(self.kind, self.n_components, scan.sample.n_features)
-        behind = 1.0 / scan.sample.total_weight - 1.0 / scan.weight
-        return 0.5 * p * (_GAPS * behind + 1.0 / scan.weight)
-
-    def warn_of_ridge(self, scan: Scan) -> None:
-        """Warn of columns that a given ridge blurs: clusters in them can be lost.
-
-        Warns
-        -----
-        DaskGMMWarning
-            Names them.
-        """
-        if not isinstance(self.prior, Ridge):
-            return
-        variances = scan.moments.variances
-        blurred = np.flatnonzero(_BLURS * variances < self.prior.reg_covar)
-        if len(blurred) > 0:
-            which = ", ".join(str(column) for column in blurred[:5]) + ", ..." * (len(blurred) > 5)
-            warnings.warn(
-                f"reg_covar={self.prior.reg_covar:g} is more than {_BLURS:.0%} of the variance of "
-                f"column{'s' * (len(blurred) > 1)} {which} (of column {blurred[0]}: "
-                f"{variances[blurred[0]]:.3g}): clusters in them are blurred; set "
-                'reg_covar="auto", which is relative to each column\'s variance, or rescale the '
-                "data",
-                DaskGMMWarning,
-                stacklevel=4,
-            )
 
 
 class Keeper(Protocol):
@@ -247,42 +86,6 @@ class Contest(Protocol):
     def between(self, race: Race) -> None:
         """Let candidates drop out, or join, after all have stepped."""
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """How a fit ended.
-
-    Attributes
-    ----------
-    course : Course
-        Its best candidate.
-    n_passes : int
-        That were made after the scan.
-    moments : Moments
-        Of all rows: rows of the same moments are the same.
-    """
-
-    course: Course
-    n_passes: int
-    moments: Moments
-
-    def goes_on(self, scan: Scan, stepper: AnyStepper, tol: float) -> Course | None:
-        """The course for another fit, of a history of its own; None if the rows are others."""
-        is_same = np.array_equal(self.moments.mean, scan.moments.mean) and np.array_equal(
-            self.moments.scatter, scan.moments.scatter
-        )
-        if not is_same or type(self.course.state) is not type(stepper.init(self.course.kept)):
-            return None
-        return replace(
-            self.course,
-            tol=tol,
-            history=(),
-            stop_reason=MAX_ITER,
-            is_active=True,
-            n_branched=0,
-            rare=(),
-        )
 
 
 def fit(

@@ -5,7 +5,8 @@ from daskgmm.execution.clusters.dashboard import (
     dashboard_address,
     report_written,
 )
-from daskgmm.execution.dask_rows import DaskRows, Weighting, array_of_source, coalesced
+from daskgmm.execution.dask_arrays import array_of_source, coalesced
+from daskgmm.execution.dask_rows import DaskRows, Weighting
 from daskgmm.execution.memory import (
     Machine,
     MemoryPlan,

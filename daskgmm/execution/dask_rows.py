@@ -30,15 +30,15 @@ from dask.delayed import Delayed
 from numpy.typing import NDArray
 
 from daskgmm.em.rows import Additive, Source, WeightSource, fold_block, grain_rows, tree_sum
-from daskgmm.errors import ClusterError, DataError
+from daskgmm.errors import ClusterError
 from daskgmm.execution.dask_blocks import Declared, checked_blocks
 from daskgmm.execution.gaps import gaps_of, told_of_gaps
-from daskgmm.execution.memory import TARGET_BYTES, read_rows
+from daskgmm.execution.memory import read_rows
 from daskgmm.execution.scheduler import SCHEDULER_LOST, in_force
 from daskgmm.kernel import Block, Float64Array
 from daskgmm.kernel.blas import single_thread, single_threaded_blas_for_good
 
-__all__ = ["DaskRows", "Weighting", "array_of_source", "coalesced", "is_partition"]
+__all__ = ["DaskRows", "Weighting", "is_partition"]
 
 _PARTITION_KEY = "fold-"
 """How the keys of tasks that read rows begin: by it they are known from those that add up."""
@@ -48,69 +48,6 @@ _TASKS_PER_THREAD = 32  # a thread that ends first is idle for a task's time: 3%
 _TASK_BYTES = 2**30  # some seconds or tens of them: progress, and what a lost worker takes along
 
 T = TypeVar("T", bound=Additive)
-
-
-class _Sliceable:
-    """A source as Dask wants it: something with a shape that can be sliced."""
-
-    ndim = 2
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.shape = source.shape
-        self.dtype = source.dtype
-
-    def __getitem__(self, index: tuple[slice, slice]) -> NDArray[Any]:
-        rows, columns = index
-        return self.source.read(*rows.indices(self.shape[0])[:2])[:, columns]
-
-
-def array_of_source(source: Source, partition_rows: int) -> da.Array:
-    """A lazy Dask array over a source, cut into partitions."""
-    return da.from_array(
-        _Sliceable(source),
-        chunks=(partition_rows, source.shape[1]),
-        name=f"rows-{uuid.uuid4().hex}",
-        asarray=False,
-        fancy=False,
-        inline_array=True,
-        meta=np.empty((0, 0), source.dtype),
-    )
-
-
-def coalesced(array: da.Array) -> tuple[da.Array, int]:
-    """An equal array in row partitions worth a task each, and the passes that it took.
-
-    Chunks across features are merged; unknown chunk sizes are counted, which is a
-    pass; runs of small chunks become one partition. The cut depends on the chunks
-    alone, so that bits do not depend on the machine.
-
-    Raises
-    ------
-    DataError
-        If the array is not 2-D.
-    """
-    if array.ndim != 2:
-        raise DataError(
-            f"Expected 2D array, got {array.ndim}D Dask array of shape {array.shape}: rows must "
-            "be (n_rows, n_features). Reshape your data with array[:, None] if it has one feature"
-        )
-    passes = 0
-    if any(np.isnan(size) for sizes in array.chunks for size in sizes):
-        # On a copy: it would change the caller's array in place.
-        array = da.Array(array.dask, array.name, array.chunks, meta=array._meta)
-        array.compute_chunk_sizes()
-        passes = 1
-    rows_wanted = max(1, TARGET_BYTES // 2 // max(1, array.shape[1] * array.dtype.itemsize))
-    sizes: list[int] = []
-    for size in array.chunks[0]:
-        if sizes and sizes[-1] + size <= rows_wanted:
-            sizes[-1] += size
-        else:
-            sizes.append(int(size))
-    if array.numblocks[1] > 1 or len(sizes) < array.numblocks[0]:
-        array = checked_blocks(array).rechunk({0: tuple(sizes), 1: -1})
-    return array, passes
 
 
 class _Stop:

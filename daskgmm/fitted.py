@@ -1,0 +1,325 @@
+"""FittedMixture: what a mixture that has been fitted says of rows, and how it is kept.
+
+It is the half of the estimator that needs no settings of a fit: labels, probabilities, densities,
+criteria, draws, and the ways in and out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from daskgmm.em import (
+    Fit,
+    Score,
+    label_rows,
+    log_densities,
+    probabilities,
+    score_rows,
+)
+from daskgmm.errors import ParameterError
+from daskgmm.execution import MixtureSize, Work
+from daskgmm.kernel import (
+    FullGaussians,
+    Gaussians,
+    Mixture,
+    gaussian_mixture,
+)
+from daskgmm.parameters import checked_mixture, covariances_of_factors
+from daskgmm.record import (
+    facts_of_record,
+    record_of,
+)
+from daskgmm.storage import save_model
+from daskgmm.tables import (
+    OpenedRows,
+    Weights,
+    check_features,
+    open_input,
+    open_weights,
+)
+
+__all__ = ["FittedMixture"]
+
+_KINDS_OF_SKLEARN = ("full", "tied", "diag", "spherical")
+
+
+class FittedMixture(DensityMixin, BaseEstimator):
+    """A mixture with fitted attributes; :class:`~daskgmm.GaussianMixture` adds the fit."""
+
+    def _set_mixture(self, mixture: Mixture) -> None:
+        components = mixture.components
+        assert isinstance(components, Gaussians)
+        self.weights_ = np.array(mixture.weights)
+        self.means_ = np.array(components.means)
+        self.covariances_ = np.array(components.covariances)
+        self.precisions_cholesky_ = np.array(components.factors)
+        self.precisions_ = np.array(components.precisions)
+        self.n_features_in_ = mixture.n_features
+        self._fitted_type = mixture.kind  # the parameter may be set anew
+
+    _fitted_type: str | None = None
+    _ended: Fit | None = None
+    _past: tuple[float, ...] = ()
+    """Log-likelihoods of the last two accepted passes, over fits that went on from each other."""
+
+    def _set_names(self, names: Sequence[str] | None) -> None:
+        """Keep the names of the features, and none of an earlier fit."""
+        self.__dict__.pop("feature_names_in_", None)
+        if names is not None:
+            self.feature_names_in_ = np.array(names, dtype=object)
+
+    @property
+    def _mixture(self) -> Mixture:
+        check_is_fitted(self)
+        kind = self._fitted_type or self.covariance_type
+        if not (hasattr(self, "weights_") and hasattr(self, "means_")):
+            raise NotFittedError("weights_ and means_ must be set by fit, or both by hand")
+        if hasattr(self, "covariances_"):
+            covariances = self.covariances_
+        elif hasattr(self, "precisions_cholesky_"):
+            covariances = covariances_of_factors(self.precisions_cholesky_, kind)
+        else:
+            raise NotFittedError(
+                "weights_ and means_ are set, but neither covariances_ nor precisions_cholesky_"
+            )
+        return gaussian_mixture(self.weights_, self.means_, covariances, kind)
+
+    def _n_parameters(self) -> int:
+        """Free parameters: private in scikit-learn, and used for criteria all the same."""
+        return self._mixture.n_parameters
+
+    # -- what the mixture says of rows -----------------------------------------
+
+    def predict(self, X: Any) -> Any:
+        """Most probable component of each row, shape (n_rows,), int64.
+
+        A NumPy array for data in memory; a lazy Dask array for data that are lazy.
+        """
+        return self._of_rows(X, label_rows, np.int64, None)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Probability of each component given each row, (n_rows, K); lazy as :meth:`predict`."""
+        return self._of_rows(X, probabilities, np.float64, self._mixture.n_components)
+
+    def score_samples(self, X: Any) -> Any:
+        """Log density of each row, in nats, shape (n_rows,); lazy as :meth:`predict`."""
+        return self._of_rows(X, log_densities, np.float64, None)
+
+    def score(self, X: Any, y: None = None, sample_weight: Any = None) -> float:
+        """Mean log density of the rows, in nats, by their weights if given; one pass."""
+        return self._score(X, sample_weight).log_likelihood_per_row
+
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
+        """Akaike's information criterion of the rows; lower is better; one pass.
+
+        Its log-likelihood is the sum over rows, each times its weight.
+        """
+        return self.criteria(X, sample_weight).aic
+
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
+        """Bayesian information criterion of the rows; lower is better; one pass.
+
+        With weights, N is their sum and the log-likelihood the sum over rows, each times its
+        weight: the criterion of rows that were seen so often. Weights that are no counts, such
+        as areas or probabilities of selection, have to be scaled so that their sum is the
+        number of rows that they tell as much as, or it means little.
+
+        Warns
+        -----
+        DaskGMMWarning
+            If the sum of the weights is far below that number.
+        """
+        return self.criteria(X, sample_weight).bic
+
+    def criteria(self, X: Any, sample_weight: Any = None) -> Score:
+        """Log-likelihood, AIC, BIC and ICL of the rows, all from one pass; see :meth:`bic`."""
+        weights = None if sample_weight is None else open_weights(sample_weight)
+        if weights is not None:
+            weights.warn_if_no_counts()
+        return self._score(X, weights)
+
+    def _score(self, x: Any, sample_weight: Any) -> Score:
+        is_open = sample_weight is None or isinstance(sample_weight, Weights)
+        weights = sample_weight if is_open else open_weights(sample_weight)
+        return score_rows(self._open(x, weights).rows, self._mixture)
+
+    def _of_rows(
+        self, x: Any, function: Callable[..., Any], dtype: Any, columns: int | None
+    ) -> Any:
+        mixture = self._mixture
+        rows = self._open(x).rows
+        return rows.map(function, mixture, dtype=dtype, columns=columns)
+
+    def _open(self, x: Any, weights: Weights | None = None) -> OpenedRows:
+        """Rows for a single pass."""
+        mixture = self._mixture
+        opened = open_input(
+            x,
+            Work((MixtureSize.of(mixture),)),
+            memory_limit=self.memory_limit,
+            weights=weights,
+        )
+        check_features(
+            (mixture.n_features, getattr(self, "feature_names_in_", None)),
+            (opened.rows.n_features, opened.feature_names),
+            type(self).__name__,
+            opened.name,
+        )
+        return opened
+
+    def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Draw rows from the mixture.
+
+        Parameters
+        ----------
+        n_samples : int
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Grouped by component, as in scikit-learn.
+        y : ndarray of shape (n_samples,)
+            Component of each row.
+        """
+        mixture = self._mixture
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ParameterError(
+                f"Invalid value for 'n_samples': a whole number of 1 or more; got {n_samples}"
+            )
+        rng = check_random_state(self.random_state)
+        counts = rng.multinomial(n_samples, mixture.weights / mixture.weights.sum())
+        generator = np.random.default_rng(rng.randint(2**31 - 1))
+        drawn = [mixture.components.sample(generator, k, n) for k, n in enumerate(counts)]
+        return np.vstack(drawn), np.repeat(np.arange(len(counts)), counts)
+
+    # -- in and out ------------------------------------------------------------
+
+    @classmethod
+    def from_parameters(
+        cls,
+        weights: Any,
+        means: Any,
+        covariances: Any,
+        *,
+        covariance_type: str | None = None,
+        names: Sequence[str] | None = None,
+    ) -> Self:
+        """A model of parameters that were found elsewhere, as if it were fitted.
+
+        Parameters
+        ----------
+        weights : array of shape (K,)
+            They sum to 1.
+        means : array of shape (K, D)
+        covariances : array
+            Full (K, D, D), tied (D, D), diag (K, D) or spherical (K,).
+        covariance_type : str, optional
+            Needed where the shape of the covariances can be of two types.
+        names : sequence of str, optional
+            Of the features.
+
+        Returns
+        -------
+        GaussianMixture
+            Ready to predict, score, sample, save, and to start warm from. Facts of a fit, such
+            as ``n_iter_``, are None.
+
+        Raises
+        ------
+        ParameterError
+            If they are no mixture's.
+        """
+        mixture = checked_mixture(weights, means, covariances, covariance_type)
+        if names is not None and len(names) != mixture.n_features:
+            raise ParameterError(
+                f"{len(names)} names were given for {mixture.n_features} features", "names"
+            )
+        model = cls(mixture.n_components, covariance_type=mixture.kind)
+        model._set_mixture(mixture)
+        model._set_names(names)
+        model.__dict__.update(facts_of_record({}, "the model"))
+        return model
+
+    @classmethod
+    def from_sklearn(cls, model: InMemoryGaussianMixture) -> Self:
+        """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``: see :meth:`to_sklearn`.
+
+        Raises
+        ------
+        NotFittedError
+            If it is not fitted.
+        ParameterError
+            If its parameters are no mixture's.
+        """
+        check_is_fitted(model)
+        ours = cls.from_parameters(
+            model.weights_,
+            model.means_,
+            covariances_of_factors(model.precisions_cholesky_, model.covariance_type),
+            covariance_type=model.covariance_type,
+            names=getattr(model, "feature_names_in_", None),
+        )
+        covariances = np.asarray(getattr(model, "covariances_", ()))
+        if covariances.shape == ours.covariances_.shape:
+            ours.covariances_ = np.array(covariances, dtype=np.float64)
+        known = ours.get_params()
+        ours.set_params(**{k: v for k, v in model.get_params().items() if k in known})
+        for fact in ("converged_", "n_iter_", "lower_bound_", "lower_bounds_"):
+            if hasattr(model, fact):
+                setattr(ours, fact, getattr(model, fact))
+        return ours
+
+    def save(self, path: Any, *, overwrite: bool = False) -> None:
+        """Write the fitted model as a small Zarr group; :func:`load_model` reads it.
+
+        Raises
+        ------
+        OutputExistsError
+            If there is something at ``path`` and ``overwrite`` is not set.
+        """
+        save_model(path, self._mixture, self.record(), overwrite=overwrite)
+
+    def record(self) -> dict[str, Any]:
+        """Facts of the fit as plain values: what is saved beside the parameters."""
+        check_is_fitted(self)
+        return record_of(self)
+
+    def to_sklearn(self) -> InMemoryGaussianMixture:
+        """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``.
+
+        Covariances of a kind that scikit-learn has not become full ones.
+        What scikit-learn has no equivalent of (``"auto"``) is left at its default, so that it can
+        be fitted anew.
+        """
+        mixture, components = self._mixture, self._mixture.components
+        assert isinstance(components, Gaussians)
+        theirs, ours = InMemoryGaussianMixture().get_params(), self.get_params()
+        shared = {
+            name: ours[name]
+            for name in theirs
+            if name in ours and not (name in ("tol", "reg_covar") and ours[name] == "auto")
+        }
+        if mixture.kind not in _KINDS_OF_SKLEARN:
+            components = FullGaussians(components.means, components.dense())
+            shared["covariance_type"] = components.kind
+        model = InMemoryGaussianMixture(**shared)
+        model.weights_, model.means_ = np.array(mixture.weights), np.array(components.means)
+        model.covariances_ = np.array(components.covariances)
+        model.precisions_cholesky_ = np.array(components.factors)
+        model.precisions_ = np.array(components.precisions)
+        model.converged_, model.n_iter_ = self.converged_, self.n_iter_
+        model.lower_bound_, model.lower_bounds_ = self.lower_bound_, list(self.lower_bounds_)
+        model.n_features_in_ = self.n_features_in_
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = self.feature_names_in_.copy()
+        return model
