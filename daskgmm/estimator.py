@@ -328,7 +328,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.check_parameters()
         tell = teller(*([ProgressLines(self.verbose_interval)] if self.verbose else []))
         if loops.VARIANT is None:
-            tell(Message(f"NumPy does the work, in twice the time: no loops, {loops.WHY_NONE}"))
+            tell(Message(f"NumPy does the work, there are no compiled loops: {loops.WHY_NONE}"))
         began = time.perf_counter()
         weights = None if sample_weight is None else open_weights(sample_weight).as_counts()
         # Starts, and one that a rare component may be given to.

@@ -3,8 +3,8 @@
 Products, densities and responsibilities of a short run of rows never leave the first
 caches, in loops that hold a tile of both factors in registers. The interpreter lock is
 released for the whole block, so that threads scale better than with many short NumPy
-calls. The NumPy formulations are the reference, and are used
-where no loops were built.
+calls. The NumPy formulations are the reference, and are used where
+no loops were built.
 """
 
 from __future__ import annotations
