@@ -123,4 +123,5 @@ def test_a_library_of_other_sources_is_not_used(tmp_path):
         pytest.skip("installed from a wheel, without sources")
     source.write_text(source.read_text() + "// changed\n")
     code = "from daskgmm.kernel import loops; print(loops.described())"
-    assert "other sources" in _python(code, tmp_path, PYTHONPATH=str(tmp_path)).stdout
+    here = {"PYTHONPATH": str(tmp_path), "DASKGMM_LOOPS_LIBRARY": "", "DASKGMM_LOOPS": ""}
+    assert "other sources" in _python(code, tmp_path, **here).stdout
