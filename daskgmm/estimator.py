@@ -35,8 +35,7 @@ from daskgmm.kernel import (
     Precision,
     RelativeRidge,
     Ridge,
-    must_compile,
-    warm_up,
+    loops,
 )
 from daskgmm.record import (
     facts_of_fit,
@@ -124,8 +123,8 @@ class GaussianMixture(FittedMixture):
         Precision of the arithmetic on single rows; sums over rows are float64 in any case.
         ``"auto"`` works in float32 on rows stored in it, in half the time; statistics are
         then good to 1e-5, relative, and a mixture that would lose more is worked on in
-        float64, as are the last passes where ``tol`` is below 1e-7. Needs Numba; without
-        it all is float64.
+        float64, as are the last passes where ``tol`` is below 1e-7. Where no compiled
+        loops are, all is float64.
     truncate : int, optional
         Compare each row with so many components near it alone; for 200 components and more,
         with ``stepper="plain"``, which ``"auto"`` then is. A pass then costs about as much
@@ -314,9 +313,8 @@ class GaussianMixture(FittedMixture):
         """
         self.check_parameters()
         tell = teller(*([ProgressLines(self.verbose_interval)] if self.verbose else []))
-        if must_compile():
-            tell(Message("compiling for this processor, once: a minute or two"))
-        warm_up()  # before memory is planned: compiled code takes some, too
+        if loops.VARIANT is None:
+            tell(Message(f"NumPy does the work, there are no compiled loops: {loops.WHY_NONE}"))
         began = time.perf_counter()
         weights = None if sample_weight is None else open_weights(sample_weight).as_counts()
         # Starts, and one that a rare component may be given to.

@@ -27,7 +27,7 @@ from daskgmm.errors import (
 )
 from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.execution import MixtureSize, Work, peak_memory_bytes
-from daskgmm.kernel import Block, Mixture
+from daskgmm.kernel import Block, Mixture, loops
 from daskgmm.record import names_of_record
 from daskgmm.redaction import redacted
 from daskgmm.selection import select
@@ -305,13 +305,15 @@ def info(path: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``kind`` is ``"model"`` or ``"data"``.
+        ``kind`` is ``"model"`` or ``"data"``. ``loops`` says what computes here: the instruction
+        set that compiled loops run on, or why there are none.
     """
     try:
         mixture, record = read_model(path)
     except ModelFormatError as not_a_model:
         try:
-            return {"kind": "data", **open_rows(path).survey().as_dict()}
+            data = open_rows(path).survey().as_dict()
+            return {"kind": "data", **data, "loops": loops.described()}
         except DataError as not_rows:
             raise ModelFormatError(f"{not_a_model}; nor are these rows: {not_rows}") from None
     return {
@@ -321,6 +323,7 @@ def info(path: str) -> dict[str, Any]:
         "weights": mixture.weights.tolist(),
         "means": mixture.means.tolist(),
         "covariances": mixture.covariances.tolist(),
+        "loops": loops.described(),
     }
 
 

@@ -13,7 +13,7 @@ from daskgmm.em import CRITERIA, Chooser, Entry, scan_rows
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.events import ProgressLines, teller
-from daskgmm.kernel import COMPONENTS, warm_up
+from daskgmm.kernel import COMPONENTS
 from daskgmm.tables import open_weights
 
 __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
@@ -114,7 +114,6 @@ def select(
         random_state=random_state,
         **settings,
     )
-    warm_up()
     weights = None if sample_weight is None else open_weights(sample_weight)
     if weights is not None:
         weights.warn_if_no_counts()

@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, settings
 from made_data import WORDS_OF_FAMILIES
 from object_store import ObjectStore
 
-from daskgmm.kernel import warm_up
 from daskgmm.kernel.blas import single_thread
 
 WORKER_METHOD = "distributed.worker.multiprocessing-method"
@@ -60,12 +59,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove it; nobody asked for it beyond this session."""
     if _BYTE_CODE in config.stash:
         shutil.rmtree(config.stash[_BYTE_CODE], ignore_errors=True)
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile once, before workers and the processes that tests start would each do so."""
-    if not hasattr(session.config, "workerinput"):
-        warm_up()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -138,7 +138,7 @@ def test_a_fresh_interpreter_stays_without_dask(module):
     assert done.stdout.strip() == "[]"
 
 
-HEAVY = {"dask", "distributed", "numba", "scipy", "sklearn", "zarr", "fsspec"}
+HEAVY = {"dask", "distributed", "scipy", "sklearn", "zarr", "fsspec"}
 
 
 @pytest.mark.parametrize(

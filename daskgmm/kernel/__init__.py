@@ -1,7 +1,6 @@
 """NumPy and SciPy on one block in memory: no Dask, no input or output, no state."""
 
 from daskgmm.kernel.block import Block, Float64Array
-from daskgmm.kernel.compilation import must_compile, warm_up
 from daskgmm.kernel.components import (
     COMPONENTS,
     Components,
@@ -65,9 +64,7 @@ __all__ = [
     "labels",
     "log_density",
     "moments_and_extremes",
-    "must_compile",
     "responsibilities",
     "sub_block_bytes",
-    "warm_up",
     "weighted_statistics",
 ]

@@ -7,13 +7,9 @@ from typing import Self
 
 import numpy as np
 
+from daskgmm.kernel import loops
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.sub_blocks import sub_blocks
-
-try:
-    from daskgmm.kernel import fused
-except ImportError:  # Numba is an optional extra
-    fused = None  # type: ignore[assignment]
 
 __all__ = ["Moments", "moments_and_extremes"]
 
@@ -61,22 +57,22 @@ def moments_and_extremes(block: Block) -> tuple[Moments, Float64Array, Float64Ar
     minimum, maximum : arrays of shape (D,)
         Extremes of each feature.
     """
-    return _by_sub_blocks(block) if fused is None else _by_compiled_loop(block)
+    return _by_sub_blocks(block) if loops.VARIANT is None else _by_compiled_loop(block)
 
 
 def _by_compiled_loop(block: Block) -> tuple[Moments, Float64Array, Float64Array]:
-    x = fused.rows_as_compiled(block.x)
+    x = loops.rows_as_compiled(block.x)
     d = x.shape[1]
     root_weight = np.empty(0) if block.weight is None else np.sqrt(block.weight)
-    found = fused.MomentArrays(np.empty(d), np.zeros((d, d)), np.empty(d), np.empty(d))
-    fused.scan_moments(x, root_weight, x[0].astype(np.float64), found)
+    found = loops.MomentArrays(np.empty(d), np.zeros((d, d)), np.empty(d), np.empty(d))
+    loops.scan_moments(x, root_weight, x[0].astype(np.float64), found)
     lower = np.tril(found.scatter)
     moments = Moments(block.total_weight, found.mean, lower + np.tril(lower, -1).T)
     return moments, found.minimum, found.maximum
 
 
 def _by_sub_blocks(block: Block) -> tuple[Moments, Float64Array, Float64Array]:
-    """The reference, and what is used without Numba."""
+    """The reference, and what is used without loops."""
     total = Moments.zero(block.n_features)
     weights = block.weights
     low, high = [], []

@@ -31,6 +31,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.kernel import loops
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.components import HasCovariances
 from daskgmm.kernel.formulations import Formulation, formulation_by_cell_of, formulation_of
@@ -40,11 +41,6 @@ from daskgmm.kernel.linalg import precision_factors
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 from daskgmm.kernel.sub_blocks import sub_blocks
-
-try:
-    from daskgmm.kernel import fused
-except ImportError:  # Numba is an optional extra
-    fused = None  # type: ignore[assignment]
 
 __all__ = ["Neighbourhoods", "truncated_statistics"]
 
@@ -97,9 +93,9 @@ class Neighbourhoods:
         The search is in float32: its rounding only decides on which side of a border a row falls.
         """
         cells = np.zeros(len(x), np.int64)
-        if fused is not None:
-            rows = fused.rows_as_compiled(x)
-            fused.find_nearest(rows, self.origin, self.slopes, self.heights, cells)
+        if loops.VARIANT is not None:
+            rows = loops.rows_as_compiled(x)
+            loops.find_nearest(rows, self.origin, self.slopes, self.heights, cells)
             return cells
         n = max(_SEARCH_VALUES // len(self.heights), 1)
         for start in range(0, len(x), n):

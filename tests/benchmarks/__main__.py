@@ -516,8 +516,7 @@ def _fits(peer: Path, only: tuple[str, ...], json_file: Path | None) -> None:
     """The same fits by this checkout and by another one: passes, log-likelihoods, parameters.
 
     Exit status 1 if a fit differs in passes, in what it chose, or in log-likelihoods by more
-    than 1e-12, relative; or if it fails. A checkout whose code is not compiled yet takes a
-    minute longer.
+    than 1e-12, relative; or if it fails.
 
     \b
     Examples:

@@ -138,7 +138,7 @@ class ThisProject:
     options: dict[str, Any] = field(default_factory=dict)
 
     def fit(self, task: Posed, terms: Terms) -> Fitted:
-        """From cold, once the code is compiled; rows are in memory."""
+        """From cold; rows are in memory."""
         ends: list[float] = []
 
         def hear(event: Event) -> None:

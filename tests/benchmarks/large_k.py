@@ -29,7 +29,6 @@ from daskgmm.kernel import (
     Statistics,
     e_step,
     responsibilities,
-    warm_up,
     weighted_statistics,
 )
 
@@ -103,7 +102,6 @@ def measured_large_k(
     say: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
     """A row of the table for each case."""
-    warm_up()
     for case in _cases(features, components, separations, rows):
         say(f"{case.name}: D={case.x.shape[1]} K={case.mixture.n_components}")
         yield _measured(case, candidates, rounds)

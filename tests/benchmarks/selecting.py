@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from daskgmm import GaussianMixture, select
-from daskgmm.kernel import warm_up
 
 from .made import draw, truth
 from .table import Column, Table
@@ -26,7 +25,6 @@ def select_table(
     """Seconds of ``select`` and of the separate fits with their BIC, a row a round."""
     mixture = truth(_FEATURES, _COMPONENTS)
     x = draw(mixture, n_rows, np.random.default_rng(0), "float64")
-    warm_up()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of candidates that do not converge
         rows = [_round(n + 1, x, components, covariance) for n in range(rounds)]

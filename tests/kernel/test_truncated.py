@@ -13,6 +13,7 @@ import pickle
 import numpy as np
 import pytest
 from made_data import made_mixture, rows_of
+from with_loops import needs_loops
 
 from daskgmm.kernel import (
     COMPONENTS,
@@ -23,6 +24,7 @@ from daskgmm.kernel import (
     e_step,
     gaussian_mixture,
     log_density,
+    loops,
     responsibilities,
     truncated,
     weighted_statistics,
@@ -44,7 +46,7 @@ def _case(family, separation=4.0, n=3000):
     return mixture, x
 
 
-@pytest.fixture(params=["natural", "whitened", "cell by cell"])
+@pytest.fixture(params=["natural", pytest.param("whitened", marks=needs_loops), "cell by cell"])
 def way(request, monkeypatch, family):
     """The ways that the statistics can be found in."""
     if request.param == "whitened":
@@ -61,6 +63,7 @@ def way(request, monkeypatch, family):
         yield request.param
 
 
+@needs_loops
 def test_all_cells_go_through_one_loop(family):
     mixture, _ = _case(family)
     chosen = truncated.formulation_by_cell_of(mixture, np.dtype(np.float64))
@@ -174,7 +177,7 @@ def test_cells_are_those_of_the_nearest_mean(family, offset, monkeypatch):
         # float32, of squares up to 1e3.
         least = distance[np.arange(len(x)), found]
         np.testing.assert_allclose(least, distance.min(axis=1), rtol=1e-3)
-        monkeypatch.setattr(truncated, "fused", None)
+        monkeypatch.setattr(loops, "VARIANT", None)
 
 
 def test_a_component_of_weight_zero_gets_nothing(family, way):

@@ -48,8 +48,7 @@ class StagedSource:
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Rows ``start:stop``, from what is kept or else from the source, and kept then.
 
-        They must not be written to. They are not marked read-only, because compiled loops
-        take that for another type and would be compiled again, in seconds and megabytes.
+        They must not be written to.
 
         Raises
         ------

@@ -1,9 +1,10 @@
-"""Compiled: forms fused by Numba into one loop over the rows. Optional: the extra ``numba``.
+"""Compiled: forms fused into one loop over the rows, compiled when the package was built.
 
 Products, densities and responsibilities of a short run of rows never leave the first
 caches, in loops that hold a tile of both factors in registers. The interpreter lock is
 released for the whole block, so that threads scale better than with many short NumPy
-calls. The NumPy formulations are the reference, and are used if Numba is not installed.
+calls. The NumPy formulations are the reference, and are used where
+no loops were built.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.kernel import loops
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.components import HasNaturalForm, WhitensEach
 from daskgmm.kernel.formulations.direct import Direct
@@ -35,14 +37,8 @@ from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
-try:
-    from daskgmm.kernel import fused
-except ImportError:  # Numba is an optional extra
-    fused = None  # type: ignore[assignment]
-
 __all__ = ["CompiledNatural", "CompiledWhitened"]
 
-_INTEGERS = {FLOAT64: np.int64, FLOAT32: np.int32}
 _ROW_NS, _COMPONENT_NS = 0.6, 1.5
 """Measured: to load a feature; to exponentiate and normalise a component of a row."""
 
@@ -73,15 +69,15 @@ class CompiledNatural(Natural):
             exact.constant, form.constant, out=np.zeros(len(present)), where=present
         )
         self._lost = np.concatenate([exact.quadratic, exact.linear], axis=1) - self._coefficients
-        self._dtype, self._bits = dtype, np.empty(0, _INTEGERS[dtype])
+        self._dtype = dtype
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> float:
-        """Fitted to measurements; infinite without Numba, and where Natural is.
+        """Fitted to measurements; infinite without loops, and where Natural is.
 
         A product costs more to make where a tile of them exceeds the second cache.
         """
-        if fused is None or not np.isfinite(super().cost(mixture, dtype, scatter_known)):
+        if loops.VARIANT is None or not np.isfinite(super().cost(mixture, dtype, scatter_known)):
             return np.inf
         k, d = mixture.n_components, mixture.n_features
         p = d if scatter_known else n_products(product_runs(mixture)) + d
@@ -109,9 +105,8 @@ class CompiledNatural(Natural):
         form = self.form
         n_k = np.zeros(self.n_components)
         sums = np.zeros(self._coefficients.shape)
-        log_likelihood = fused.add_natural(
-            fused.weighted_rows(block.x, block.weight), cells, self._arrays, self._bits, n_k, sums
-        )
+        rows = loops.weighted_rows(block.x, block.weight)
+        log_likelihood = loops.add_natural(rows, cells, self._arrays, n_k, sums)
         # Correct the rounding of the coefficients to first order: its error is the same for
         # every row and would not average out.
         log_likelihood += self._lost_constant @ n_k + np.vdot(self._lost, sums)
@@ -121,12 +116,8 @@ class CompiledNatural(Natural):
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
         if self._dtype != FLOAT64:  # the loop works in float64 only
             return super().log_densities(x)
-        heights, totals = np.empty(len(x)), np.empty(len(x))
-        fused.find_log_densities(
-            fused.rows_as_compiled(x), self._arrays, self._bits, heights, totals
-        )
-        found: Float64Array = np.log(totals, out=totals)
-        found += heights
+        found = np.empty(len(x))
+        loops.find_log_densities(loops.rows_as_compiled(x), self._arrays, found)
         found += self.form.offset
         return found
 
@@ -161,21 +152,19 @@ class CompiledWhitened(Direct):
     def __init__(self, mixture: Mixture, dtype: np.dtype[Any]) -> None:
         super().__init__(mixture, dtype)
         self._centre, self._scale, factors, shifts = _white_coordinates(mixture)
-        # Another memory order is another type to Numba, which would compile the loop again.
         self._factors, self._shifts = factors.astype(dtype, "C"), shifts.astype(dtype, "C")
         self._means = ((mixture.means - self._centre) / self._scale).astype(dtype)
         self._offset = float(mixture.log_heights.max())
         self._heights = (mixture.log_heights - self._offset).astype(dtype)
         self._lost = self._lost_by_rounding(factors, shifts) if dtype != FLOAT64 else None
-        self._bits = np.empty(0, _INTEGERS[dtype])
         self._arrays = WhitenedArrays(
             self._centre, 1.0 / self._scale, self._means, self._factors, self._shifts, self._heights
         )
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
-        """Fitted to measurements; infinite without Numba, or a matrix for each component."""
-        if fused is None or not isinstance(mixture.components, WhitensEach):
+        """Fitted to measurements; infinite without loops, or a matrix for each component."""
+        if loops.VARIANT is None or not isinstance(mixture.components, WhitensEach):
             return np.inf
         _, _, factors, shifts = _white_coordinates(mixture)
         squares = np.square(factors).sum(axis=(1, 2)) + np.square(shifts).sum(axis=1)
@@ -194,20 +183,20 @@ class CompiledWhitened(Direct):
         mixture = self.mixture
         k, d = mixture.means.shape
         sums = WhitenedSums(np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d)))
-        log_likelihood = fused.add_whitened(
-            fused.weighted_rows(block.x, block.weight), cells, self._arrays, self._bits, sums
-        )
+        rows = loops.weighted_rows(block.x, block.weight)
+        log_likelihood = loops.add_whitened(rows, cells, self._arrays, sums)
         n_k, first, second = sums
         lower = np.tril(second)
         second = lower + np.swapaxes(np.tril(lower, -1), 1, 2)
         if self._lost is not None:
             of_one, of_first, of_second = self._lost
-            log_likelihood += of_one @ n_k + np.vdot(of_first, first) + np.vdot(of_second, second)
+            lost = of_one @ n_k + np.vdot(of_first, first) + np.vdot(of_second, second)
+            log_likelihood += float(lost)
         second = second * self._scale[:, None] * self._scale
         about = Statistics(
             len(block),
             block.total_weight,
-            float(log_likelihood) + block.total_weight * self._offset,
+            log_likelihood + block.total_weight * self._offset,
             {"n_k": n_k, "first": first * self._scale, "second": second},
             self._centre + self._scale * self._means.astype(np.float64),  # as they were rounded
             mixture.kind,

@@ -1,0 +1,270 @@
+"""Loops: the E-step, and the moments of a scan, compiled ahead of time; optional.
+
+``loops.cpp`` is compiled when the package is built, once for each instruction set of the
+platform; the best one that this processor can run is taken here. All give the same bits.
+Where none was built, or none can run, ``VARIANT`` is None, and callers do the work in NumPy.
+The interpreter lock is released for the whole of a call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.kernel.fused_arrays import (
+    Cells,
+    NaturalArrays,
+    WeightedRows,
+    WhitenedArrays,
+    WhitenedSums,
+)
+from daskgmm.kernel.loops.library import LIBRARY, VARIANT, WHY_NONE
+
+__all__ = [
+    "VARIANT",
+    "WHY_NONE",
+    "MomentArrays",
+    "add_natural",
+    "add_whitened",
+    "described",
+    "find_log_densities",
+    "find_nearest",
+    "rows_as_compiled",
+    "scan_moments",
+    "weighted_rows",
+]
+
+Array = NDArray[Any]
+
+FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
+
+
+def described() -> str:
+    """Which variant runs, or why none does."""
+    return VARIANT or f"none: {WHY_NONE}"
+
+
+def rows_as_compiled(x: Array) -> Array:
+    """Rows of a dtype and memory order that the loops take; a copy if need be."""
+    dtype = x.dtype if x.dtype in (np.float32, np.float64) else FLOAT64
+    return np.ascontiguousarray(x, dtype)
+
+
+_EVERY_ROW_ONCE = np.empty(0)
+
+
+def weighted_rows(x: Array, weight: Array | None) -> WeightedRows:
+    """Rows and weights as the loops take them; see :func:`rows_as_compiled`."""
+    given = _EVERY_ROW_ONCE if weight is None else np.ascontiguousarray(weight, np.float64)
+    return WeightedRows(rows_as_compiled(x), given)
+
+
+def _address(array: Array, dtype: np.dtype[Any], *shape: int) -> int:
+    """Where an array begins, which must be as the loops will read it: they look at nothing."""
+    if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
+        raise TypeError(
+            f"array of dtype {array.dtype}, shape {array.shape} and strides {array.strides}; "
+            f"must be {dtype}, {shape}, C-contiguous"
+        )
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def _struct(values: Sequence[int]) -> Any:
+    """A C struct of pointers and int64, which are as wide."""
+    return ctypes.byref((ctypes.c_int64 * len(values))(*values))
+
+
+def _rows(x: Array, weight: Array) -> Any:
+    n, d = x.shape
+    of_weight = _address(weight, FLOAT64, n) if len(weight) else 0
+    return _struct([_address(x, x.dtype, n, d), of_weight, n, d, x.dtype == np.float32])
+
+
+def _cells(cells: Cells) -> Any:
+    n, n_chosen = cells.candidates.shape
+    bounds = _address(cells.row_bounds, INT64, n + 1)
+    return _struct([bounds, _address(cells.candidates, INT64, n, n_chosen), n, n_chosen])
+
+
+def _natural(arrays: NaturalArrays, d: int) -> Any:
+    n, dtype = len(arrays.constant), arrays.constant.dtype
+    n_products = len(arrays.first_of)
+    return _struct(
+        [
+            _address(arrays.centre, FLOAT64, d),
+            _address(arrays.inverse_scale, FLOAT64, d),
+            _address(arrays.first_of, INT64, n_products),
+            _address(arrays.second_of, INT64, n_products),
+            _address(arrays.coefficients, dtype, n, n_products + d),
+            _address(arrays.constant, dtype, n),
+            n,
+            n_products,
+        ]
+    )
+
+
+def _call(name: str, *arguments: Any) -> None:
+    loop = getattr(LIBRARY, f"{VARIANT}_{name}")
+    if loop(*arguments) != 0:
+        raise MemoryError(f"{name} found no memory for a tile of rows")
+
+
+def add_natural(
+    rows: WeightedRows, cells: Cells, arrays: NaturalArrays, n_k: Array, sums: Array
+) -> float:
+    """Add, over rows, responsibilities, and responsibility times products.
+
+    Parameters
+    ----------
+    rows : WeightedRows
+    cells : Cells
+    arrays : NaturalArrays
+    n_k, sums : arrays of shape (K,) and (K, P + D), float64
+        Added to.
+
+    Returns
+    -------
+    float
+        Sum of the log densities of the rows.
+    """
+    log_likelihood = np.zeros(1)
+    of_sums = [
+        _address(log_likelihood, FLOAT64, 1),
+        _address(n_k, FLOAT64, len(arrays.constant)),
+        _address(sums, FLOAT64, *arrays.coefficients.shape),
+        0,
+    ]
+    _call(
+        f"add_natural_{arrays.coefficients.dtype}",
+        _rows(*rows),
+        _cells(cells),
+        _natural(arrays, rows.x.shape[1]),
+        _struct(of_sums),
+    )
+    return float(log_likelihood[0])
+
+
+def add_whitened(
+    rows: WeightedRows, cells: Cells, arrays: WhitenedArrays, sums: WhitenedSums
+) -> float:
+    """Add, over rows, responsibilities, and moments about the means weighted by them.
+
+    Parameters
+    ----------
+    rows : WeightedRows
+    cells : Cells
+    arrays : WhitenedArrays
+    sums : WhitenedSums
+
+    Returns
+    -------
+    float
+        Sum of the log densities of the rows.
+    """
+    dtype, (k, d) = arrays.means.dtype, arrays.means.shape
+    log_likelihood = np.zeros(1)
+    of_arrays = [
+        _address(arrays.centre, FLOAT64, d),
+        _address(arrays.inverse_scale, FLOAT64, d),
+        _address(arrays.means, dtype, k, d),
+        _address(arrays.factors, dtype, k, d, d),
+        _address(arrays.shifts, dtype, k, d),
+        _address(arrays.heights, dtype, k),
+    ]
+    of_sums = [
+        _address(log_likelihood, FLOAT64, 1),
+        _address(sums.n_k, FLOAT64, k),
+        _address(sums.first, FLOAT64, k, d),
+        _address(sums.second, FLOAT64, k, d, d),
+    ]
+    _call(
+        f"add_whitened_{dtype}", _rows(*rows), _cells(cells), _struct(of_arrays), _struct(of_sums)
+    )
+    return float(log_likelihood[0])
+
+
+def find_log_densities(x: Array, arrays: NaturalArrays, found: Array) -> None:
+    """Log density of each row, in float64 alone.
+
+    Parameters
+    ----------
+    x : array of shape (n, D), float32 or float64, C-contiguous
+    arrays : NaturalArrays
+        With coefficients in float64.
+    found : array of shape (n,), float64
+        Written over.
+    """
+    assert arrays.coefficients.dtype == FLOAT64
+    of_found = ctypes.c_void_p(_address(found, FLOAT64, len(x)))
+    _call("find_log_densities", _rows(x, _EVERY_ROW_ONCE), _natural(arrays, x.shape[1]), of_found)
+
+
+def find_nearest(
+    x: Array, centre: Array, coefficients: Array, constant: Array, nearest: Array
+) -> None:
+    """Of each row the k of the largest ``(x - centre) @ coefficients[k] + constant[k]``.
+
+    Parameters
+    ----------
+    x : array of shape (n, D), float32 or float64, C-contiguous
+    centre : array of shape (D,), float64
+    coefficients, constant : arrays of shape (K, D) and (K,), float32 or float64
+        Their dtype is that of the loops.
+    nearest : array of shape (n,), int64
+        Written over.
+    """
+    dtype, d = coefficients.dtype, x.shape[1]
+    points = [
+        _address(centre, FLOAT64, d),
+        _address(coefficients, dtype, len(constant), d),
+        _address(constant, dtype, len(constant)),
+        len(constant),
+    ]
+    of_nearest = ctypes.c_void_p(_address(nearest, INT64, len(x)))
+    _call(f"find_nearest_{dtype}", _rows(x, _EVERY_ROW_ONCE), _struct(points), of_nearest)
+
+
+class MomentArrays(NamedTuple):
+    """What the moments of a block are written to.
+
+    Attributes
+    ----------
+    mean, minimum, maximum : arrays of shape (D,), float64
+        Of x.
+    scatter : array of shape (D, D), float64
+        Holds 0; what lies on and below the diagonal is added to.
+    """
+
+    mean: Array
+    scatter: Array
+    minimum: Array
+    maximum: Array
+
+
+def scan_moments(x: Array, root_weight: Array, pilot: Array, found: MomentArrays) -> None:
+    """Mean, scatter and extremes of the rows of a block, all finite, written into arrays.
+
+    Parameters
+    ----------
+    x : array of shape (n, D), float32 or float64, C-contiguous
+    root_weight : array of shape (n,), float64
+        Square roots of the weights, all above 0; of shape (0,) where every row counts once.
+    pilot : array of shape (D,), float64
+        Somewhere near the rows, such as the first of them: sums are of x - pilot.
+    found : MomentArrays
+        Written over.
+    """
+    d = x.shape[1]
+    of_found = [
+        _address(found.mean, FLOAT64, d),
+        _address(found.scatter, FLOAT64, d, d),
+        _address(found.minimum, FLOAT64, d),
+        _address(found.maximum, FLOAT64, d),
+    ]
+    of_pilot = ctypes.c_void_p(_address(pilot, FLOAT64, d))
+    _call("scan_moments", _rows(x, root_weight), of_pilot, _struct(of_found))
