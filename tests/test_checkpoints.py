@@ -151,7 +151,7 @@ def test_a_start_that_is_not_kept_is_refused(stored, tmp_path):
 
 
 def test_numbers_of_numpy_are_the_same_job(stored, tmp_path):
-    interrupted(2, stored, tmp_path / "kept", random_state=np.int64(0), reg_covar=np.float64(1e-6))
+    interrupted(2, stored, tmp_path / "kept", random_state=np.int64(0), tol=np.float64(1e-9))
     assert_same_fit(fitted(stored, tmp_path / "kept", resume=True), fitted(stored))
 
 

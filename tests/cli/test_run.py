@@ -279,12 +279,14 @@ def test_of_two_runs_the_second_is_refused_and_the_first_undisturbed(folder, und
     write(folder, JOB | {"outputs": JOB["outputs"] | {"log": "job.log"}})
     with started("run", "job.yaml", cwd=folder) as first:
         first.wait_for("pass 2: ")
+        first.send_signal(signal.SIGSTOP)  # or it may end before the second has begun
         before = (folder / "job.checkpoint/job.json").read_text()
         for options in ((), ("--fresh",)):
             second = forked("run", "job.yaml", *options, cwd=folder)
             assert second.status == 1
             assert "another process is at work there" in second.error
         assert (folder / "job.checkpoint/job.json").read_text() == before
+        first.send_signal(signal.SIGCONT)
         assert first.finished().status == 0
     assert "another process" not in (folder / "job.log").read_text()
     assert_same_outputs(folder, undisturbed)
@@ -409,7 +411,7 @@ WRONG = {
     "another": ("stage: auto\nstage_limit: auto", "line 2: stage_limit must be a size such"),
     "not a choice": ("model: {covariance: fulll}", "model.covariance must be one of full, tied"),
     "nan": ("model: {tol: .nan}", "model.tol must be auto, or a number"),
-    "true for a number": ("model: {reg_covar: true}", "model.reg_covar must be a number"),
+    "true for a number": ("model: {reg_covar: true}", "model.reg_covar must be auto, or a number"),
     "section of another type": ("model: 8", "line 1: model must hold keys"),
     "missing": ("data: d\nmodel: {components: 2}", "outputs.model is missing"),
     "nothing": ("", "must hold keys and values"),
@@ -482,7 +484,11 @@ def test_what_stands_in_for_a_key_is_named_where_it_is_wrong(folder):
             {"DASKGMM_MODEL_TOL": "-1e-3"},
             "DASKGMM_MODEL_TOL: model.tol must be auto, or a number of 0 or more, got '-1e-3'",
         ),
-        ({"reg_covar": "-1e-6"}, {}, r"job.yaml, line \d+: model.reg_covar must be a number of 0"),
+        (
+            {"reg_covar": "-1e-6"},
+            {},
+            r"job.yaml, line \d+: model.reg_covar must be auto, or a number of 0",
+        ),
         ({"reg_covar": -1}, {}, r"job.yaml, line \d+: model.reg_covar must be .*, got -1"),
     ],
 )
