@@ -217,6 +217,8 @@ def _amount(text: str) -> int:
 
 
 def _is_size(value: Any) -> bool:
+    if isinstance(value, float):  # as YAML reads 1e6
+        return value.is_integer() and value >= 1
     if not isinstance(value, str):
         return _is_count(value)
     try:

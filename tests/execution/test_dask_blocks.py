@@ -61,7 +61,7 @@ def fitted(x):
 def blocks(request, monkeypatch):
     """Whether small chunks are joined, as by default, or come to the fold as they are."""
     if request.param == "as they are":
-        monkeypatch.setattr("daskgmm.execution.dask_rows.TARGET_BYTES", 1)
+        monkeypatch.setattr("daskgmm.execution.dask_arrays.TARGET_BYTES", 1)
 
 
 def _array(x, wrong):

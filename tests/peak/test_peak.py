@@ -1,7 +1,7 @@
 """Memory: it does not grow with rows, and it stays below the limit that is given.
 
 Peaks are VmHWM of a fresh process, interpreter and imports included, and are printed
-(``pytest -s``). Asserted: a store of eight times the rows needs at most 5% more for a
+(``pytest -s``). Asserted: a store of eight times the rows needs at most 8% more for a
 fit, and a fit and a predict stay below ``--memory-limit``. Not asserted: how much a fit
 needs, which is the libraries' business as well.
 """
@@ -19,12 +19,13 @@ MIB = 2**20
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """Two stores, float32, eight features: 16 MB and eight times that.
+    """Two stores, float32, eight features: 32 MB and eight times that.
 
-    A fit that held the second would need 112 MB more, five times what is allowed.
+    A fit that held the second would need 224 MB more, nine times what is allowed. Below 32 MB
+    partitions are cut smaller than the plan allows, and peaks are lower for that.
     """
     folder = tmp_path_factory.mktemp("peak")
-    return [write_rows(folder / f"{n}.zarr", n, 8) for n in (500_000, 4_000_000)]
+    return [write_rows(folder / f"{n}.zarr", n, 8) for n in (1_000_000, 8_000_000)]
 
 
 def fit(data, model, *options):
@@ -34,17 +35,21 @@ def fit(data, model, *options):
     )
 
 
-@pytest.fixture(scope="module")
-def least(stores, tmp_path_factory):
+def needed(data, folder):
     """The limit that the command itself, refusing, says it needs; bytes."""
     refused = measured(
-        *("fit", stores[0], "--components", 4, "--output", tmp_path_factory.mktemp("m") / "m.zarr"),
+        *("fit", data, "--components", 4, "--output", folder / "refused.zarr"),
         *("--memory-limit", "20MiB"),
         status=1,
     )
-    needed = refused.stderr.split("raise it to ")[1].split(",")[0].replace(" ", "")
-    assert needed.endswith("MiB")
-    return int(float(needed.removesuffix("MiB")) * MIB)
+    said = refused.stderr.split("raise it to ")[1].split(",")[0].replace(" ", "")
+    assert said.endswith("MiB")
+    return int(float(said.removesuffix("MiB")) * MIB)
+
+
+@pytest.fixture(scope="module")
+def least(stores, tmp_path_factory):
+    return needed(stores[0], tmp_path_factory.mktemp("least"))
 
 
 def test_eight_times_the_rows_need_no_more_memory(stores, least, tmp_path):
@@ -58,7 +63,7 @@ def test_eight_times_the_rows_need_no_more_memory(stores, least, tmp_path):
         assert 0.9 * done.peak <= result["peak_memory_bytes"] <= done.peak
         peaks.append(done.peak)
     print(f"peaks {peaks[0] / MIB:.1f} and {peaks[1] / MIB:.1f} MiB")
-    assert peaks[1] <= 1.05 * peaks[0]
+    assert peaks[1] <= 1.08 * peaks[0]
 
 
 def test_fit_and_predict_stay_below_the_limit(stores, least, tmp_path):
@@ -90,7 +95,7 @@ def assert_kept_within_the_limit(tmp_path, n_rows, chunk_rows):
     """Half of the rows fit beside the plan: memory is full, the rest is on the disk."""
     data = write_rows(tmp_path / "data.zarr", n_rows, 8, chunk_rows=chunk_rows)
     base = fit(data, tmp_path / "base.zarr", "--memory-limit", "2GiB").peak
-    limit = base + n_rows * 16 + 64 * MIB
+    limit = needed(data, tmp_path) + n_rows * 16 + 12 * MIB
     done = fit(data, tmp_path / "kept.zarr", "--memory-limit", limit, "--stage", "auto")
     result = json.loads(done.stdout)
     memory, disk = result["staged_bytes_memory"], result["staged_bytes_disk"]
