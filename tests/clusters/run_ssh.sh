@@ -6,6 +6,8 @@ cd "$(dirname "$0")/../.."
 python=$(command -v "${PYTHON:-python}")
 sshd=$(command -v sshd || echo /usr/sbin/sshd)
 [ -x "$sshd" ] || { echo "no sshd"; exit 1; }
+# Workers have the environment of a login, and OpenBLAS other bits for another processor.
+unset OPENBLAS_CORETYPE NPY_DISABLE_CPU_FEATURES
 work=$(mktemp -d)
 daemon=
 # shellcheck disable=SC2329 # the trap calls it
