@@ -1,14 +1,15 @@
 """Passes: this project and its peers on the same rows from the same start, in turn.
 
 Every contestant makes one pass, E-step and M-step, in so many seconds; rounds
-interleave, and a ratio is taken within a round, so that a machine that drifts between
-rounds does not tilt it.
+interleave, each begins with another contestant, and a ratio is taken within a round, so that
+a machine that drifts between rounds does not tilt it.
 """
 
 from __future__ import annotations
 
 import math
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ _CHECKED_ITERATIONS = 3
 _JUDGED_ROWS = 20_000
 _MEASURED_SECONDS = 0.5
 _MOST_ITERATIONS = 20
+_REST_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -150,9 +152,12 @@ def measured_point(point: Point, contestants: Field, rounds: int) -> dict[str, A
             for step in (load, judge, warm_up):
                 run.attempt(step)
         rates = []
-        for _ in range(rounds):
+        for i in range(rounds):
             rates.append(measured_rates(point.dtype))
-            for run in runs:
+            # Threads of the BLAS spin for a while when they have no more to do, here and in
+            # the contestants: whoever comes next has to share a core with them.
+            for run in [*runs[i % len(runs) :], *runs[: i % len(runs)]]:
+                time.sleep(_REST_SECONDS)
                 run.attempt(time_passes)
     floors = [
         r.seconds(point.covariance, point.n_rows, point.n_features, point.n_components)
