@@ -175,9 +175,9 @@ def fold_block(block: Block, grain: int, function: Callable[..., T], args: tuple
 
     A block without rows is one empty grain, so that its term exists.
     """
-    return tree_sum(
-        function(block[i : i + grain], *args) for i in range(0, max(len(block), 1), grain)
-    )
+    if len(block) <= grain:
+        return function(block, *args)
+    return tree_sum(function(block[i : i + grain], *args) for i in range(0, len(block), grain))
 
 
 def _guided_runs(n_grains: int, n_threads: int) -> Iterator[tuple[int, int]]:

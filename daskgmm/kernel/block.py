@@ -37,7 +37,7 @@ class Block:
     def __getitem__(self, span: slice) -> Self:
         """Block of consecutive rows."""
         weight = None if self.weight is None else self.weight[span]
-        return replace(self, x=self.x[span], start=self.start + (span.start or 0), weight=weight)
+        return type(self)(self.x[span], self.start + (span.start or 0), weight)
 
     @property
     def n_features(self) -> int:
