@@ -25,7 +25,7 @@ from .grid import COMPONENTS, COVARIANCES, DTYPES, FEATURES, grid
 from .large_k import large_k_table, measured_large_k
 from .optima import OPTIMA, Optima, searched, searched_table
 from .passes import contestants_of, measured_grid, pass_tables
-from .peers import PEERS, THIS_PROJECT
+from .peers import ASKED_FOR, PEERS, THIS_PROJECT
 from .reading import read_table
 from .selecting import select_table
 from .stores import CODECS, MadeStore, rows_of
@@ -121,9 +121,9 @@ def main() -> None:
 @click.option(
     "--peers",
     type=_List(str, tuple(PEERS)),
-    default=[name for name in PEERS if name != "checkout"],
-    help='Whom to measure beside this project; "" for nobody. Default: all but a checkout, '
-    "which DASKGMM_CHECKOUT names.",
+    default=[name for name in PEERS if name not in ASKED_FOR],
+    help='Whom to measure beside this project; "" for nobody. Default: all that are others; '
+    "checkout is the one that DASKGMM_CHECKOUT names, weighted has a weight for each row.",
 )
 @click.option("--here", is_flag=True, help="Peers of the current environment; make no other.")
 @click.option(

@@ -47,9 +47,11 @@ def tables_of(json_file: Path) -> list[list[dict[str, Any]]]:
 # -- pass ----------------------------------------------------------------------
 
 
-def test_pass_agrees_with_scikit_learn_in_every_family(tmp_path: Path) -> None:
+def test_pass_agrees_with_scikit_learn_and_with_weights_of_1_in_every_family(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "pass.json"
-    command = ["pass", "--quick", "--here", "--peers", "sklearn", "--rounds", "1"]
+    command = ["pass", "--quick", "--here", "--peers", "sklearn,weighted", "--rounds", "1"]
     result = invoked(*command, "--rows", "5000", "--dtype", "float64", "--json", str(file))
     points, summary = tables_of(file)
     assert result.exit_code == 0, result.output
@@ -58,10 +60,11 @@ def test_pass_agrees_with_scikit_learn_in_every_family(tmp_path: Path) -> None:
         assert row["failed"] == {}
         assert row["disagree"] == []
         assert row["differences"]["sklearn"] <= 1e-6
-        assert {*row["rounds"]} == {"daskgmm", "sklearn"}
+        assert row["differences"]["weighted"] <= 1e-13
+        assert {*row["rounds"]} == {"daskgmm", "sklearn", "weighted"}
         assert row["daskgmm_seconds"] > 0
         assert "sklearn_ratio" in row
-    assert {row["contestant"] for row in summary} == {"sklearn"}
+    assert {row["contestant"] for row in summary} == {"sklearn", "weighted"}
     assert "DISAGREES" not in result.output
 
 

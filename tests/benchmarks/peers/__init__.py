@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..grid import Point
 
-__all__ = ["PEERS", "THIS_PROJECT", "Peer"]
+__all__ = ["ASKED_FOR", "PEERS", "THIS_PROJECT", "Peer"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,12 @@ PEERS = {
             dtype="float64",
         ),
         Peer("checkout", "with_checkout", ("full", "tied", "diag", "spherical")),
+        Peer("weighted", "with_weights", ("full", "tied", "diag", "spherical")),
     )
 }
 """All peers by name. oneDAL runs in float64 on all data, and in float32 on float32 data; a
-checkout is another one of this project, where DASKGMM_CHECKOUT names its folder."""
+checkout is another one of this project, where DASKGMM_CHECKOUT names its folder, and weighted is
+this project with weights."""
+
+ASKED_FOR = ("checkout", "weighted")
+"""Peers that are this project, and measured only where they are named."""

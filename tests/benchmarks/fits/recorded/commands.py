@@ -15,10 +15,11 @@ import zarr
 
 from daskgmm import load_model
 
-from .kinds import Folders, counts_of, parameters_of
+from .kinds import REG_COVAR, Folders, counts_of, parameters_of
 
 __all__ = ["CommandFailedError", "CommandLine", "Job", "SelectedByCommand"]
 
+_REG_COVAR = ("--reg-covar", str(REG_COVAR))
 _KILL_AFTER = 3
 """Passes after which a job is killed, if it has not ended by then."""
 
@@ -51,7 +52,7 @@ class Job:
         outputs = {name: f"{stem}-{name}" for name in names}
         asked = {
             "data": folders.rows(self.data, "zarr"),
-            "model": self.model,
+            "model": {"reg_covar": REG_COVAR, **self.model},
             "checkpoint": f"{stem}-checkpoint",
             "outputs": outputs,
         }
@@ -105,7 +106,9 @@ class CommandLine:
         stem = self.name.replace(" ", "-")
         data, model, labels = folders.rows(self.data, "zarr"), f"{stem}.model", f"{stem}.labels"
         density = f"{stem}.density"
-        said = _commanded(folders, "fit", data, "--output", model, "--json", *self.arguments)
+        said = _commanded(
+            folders, "fit", data, "--output", model, "--json", *_REG_COVAR, *self.arguments
+        )
         fitted = json.loads(said)
         score = json.loads(_commanded(folders, "score", data, "--model", model, "--json"))
         outputs = ("--output", labels, "--log-density", density)
@@ -135,7 +138,9 @@ class SelectedByCommand:
         model = f"{self.name.replace(' ', '-')}.model"
         data = folders.rows(self.data, "zarr")
         found = json.loads(
-            _commanded(folders, "select", data, "--output", model, "--json", *self.arguments)
+            _commanded(
+                folders, "select", data, "--output", model, "--json", *_REG_COVAR, *self.arguments
+            )
         )
         best = found["best"]
         entries = [best, *found["candidates"]]

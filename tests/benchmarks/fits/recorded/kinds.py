@@ -22,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from daskgmm import GaussianMixture, open_rows, select
 
 __all__ = [
+    "REG_COVAR",
     "Fitted",
     "Folders",
     "Resumed",
@@ -52,6 +53,9 @@ class Folders:
         """Rows of a data set, in one of ``_CONTAINERS``."""
         return _CONTAINERS[container](self.data / name)
 
+
+REG_COVAR = 1e-6
+"""What every fit is given that is not given another: checkouts have other defaults."""
 
 _CONTAINERS: dict[str, Callable[[Path], Any]] = {
     "memory": lambda path: np.load(path.with_suffix(".npy")),
@@ -143,7 +147,8 @@ class Fitted:
         return _found(model, warned=warned)
 
     def estimator(self, **more: Any) -> GaussianMixture:
-        return GaussianMixture(self.n_components, random_state=0, **self.options, **more)
+        options = {"reg_covar": REG_COVAR, **self.options, **more}
+        return GaussianMixture(self.n_components, random_state=0, **options)
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,9 @@ class WarmStarted:
 
     def run(self, folders: Folders) -> dict[str, Any]:
         x = folders.rows(self.data, "memory")
-        model = GaussianMixture(self.n_components, random_state=0, max_iter=2, warm_start=True)
+        model = GaussianMixture(
+            self.n_components, random_state=0, max_iter=2, warm_start=True, reg_covar=REG_COVAR
+        )
         model.fit(x)
         return _found(model.set_params(max_iter=100).fit(x), labels=counts_of(model.predict(x)))
 
@@ -188,6 +195,7 @@ class Resumed:
     def run(self, folders: Folders) -> dict[str, Any]:
         x = folders.rows(self.data, "zarr")
         options = {
+            "reg_covar": REG_COVAR,
             **self.options,
             "random_state": 0,
             "checkpoint": str(folders.own / f"{self.name.replace(' ', '-')}.checkpoint"),
@@ -220,6 +228,7 @@ class Selected:
             covariance_type=self.families,
             criterion=self.criterion,
             random_state=0,
+            reg_covar=REG_COVAR,
         )
         log_likelihoods = [found.best.log_likelihood_per_row]
         for entry in found.entries:
