@@ -157,10 +157,10 @@ class FittedMixture(DensityMixin, BaseEstimator):
         self, x: Any, function: Callable[..., Any], dtype: Any, columns: int | None
     ) -> Any:
         mixture = self._mixture
-        rows = self._open(x).rows
+        rows = self._open(x, counted=False).rows
         return rows.map(function, mixture, dtype=dtype, columns=columns)
 
-    def _open(self, x: Any, weights: Weights | None = None) -> OpenedRows:
+    def _open(self, x: Any, weights: Weights | None = None, *, counted: bool = True) -> OpenedRows:
         """Rows for a single pass."""
         mixture = self._mixture
         opened = open_input(
@@ -168,6 +168,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
             Work((MixtureSize.of(mixture),)),
             memory_limit=self.memory_limit,
             weights=weights,
+            counted=counted,
         )
         check_features(
             (mixture.n_features, getattr(self, "feature_names_in_", None)),

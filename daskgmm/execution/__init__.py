@@ -5,7 +5,7 @@ from daskgmm.execution.clusters.dashboard import (
     dashboard_address,
     report_written,
 )
-from daskgmm.execution.dask_arrays import array_of_source, coalesced
+from daskgmm.execution.dask_arrays import array_of_source, row_blocks
 from daskgmm.execution.dask_rows import DaskRows, Weighting
 from daskgmm.execution.memory import (
     Machine,
@@ -36,7 +36,6 @@ __all__ = [
     "Work",
     "array_of_source",
     "check_report_path",
-    "coalesced",
     "dashboard_address",
     "default_limit",
     "in_force",
@@ -44,5 +43,6 @@ __all__ = [
     "peak_memory_bytes",
     "plan_memory",
     "report_written",
+    "row_blocks",
     "sample_rows",
 ]

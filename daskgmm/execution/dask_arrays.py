@@ -1,4 +1,4 @@
-"""Dask arrays of rows: made of a source, or cut into partitions worth a task each."""
+"""Dask arrays of rows: made of a source, or given, in blocks of whole rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from daskgmm.em.rows import Source
 from daskgmm.errors import DataError
 from daskgmm.execution.dask_blocks import checked_blocks
-from daskgmm.execution.memory import TARGET_BYTES
 
-__all__ = ["array_of_source", "coalesced"]
+__all__ = ["array_of_source", "row_blocks"]
 
 
 class _Sliceable:
@@ -45,12 +44,16 @@ def array_of_source(source: Source, partition_rows: int) -> da.Array:
     )
 
 
-def coalesced(array: da.Array) -> tuple[da.Array, int]:
-    """An equal array in row partitions worth a task each, and the passes that it took.
+def row_blocks(array: da.Array, counted: bool = True) -> tuple[da.Array, int]:
+    """An equal array in blocks of whole rows, and the passes that it took.
 
-    Chunks across features are merged; unknown chunk sizes are counted, which is a
-    pass; runs of small chunks become one partition. The cut depends on the chunks
-    alone, so that bits do not depend on the machine.
+    Blocks of rows stay as they are; those across features are joined.
+
+    Parameters
+    ----------
+    array : dask.array.Array
+    counted : bool
+        Whether the rows of blocks of unknown size have to be counted, which is a pass.
 
     Raises
     ------
@@ -63,18 +66,12 @@ def coalesced(array: da.Array) -> tuple[da.Array, int]:
             "be (n_rows, n_features). Reshape your data with array[:, None] if it has one feature"
         )
     passes = 0
-    if any(np.isnan(size) for sizes in array.chunks for size in sizes):
+    needed = array.chunks if counted else array.chunks[1:]
+    if any(np.isnan(size) for sizes in needed for size in sizes):
         # On a copy: it would change the caller's array in place.
         array = da.Array(array.dask, array.name, array.chunks, meta=array._meta)
         array.compute_chunk_sizes()
         passes = 1
-    rows_wanted = max(1, TARGET_BYTES // 2 // max(1, array.shape[1] * array.dtype.itemsize))
-    sizes: list[int] = []
-    for size in array.chunks[0]:
-        if sizes and sizes[-1] + size <= rows_wanted:
-            sizes[-1] += size
-        else:
-            sizes.append(int(size))
-    if array.numblocks[1] > 1 or len(sizes) < array.numblocks[0]:
-        array = checked_blocks(array).rechunk({0: tuple(sizes), 1: -1})
+    if array.numblocks[1] > 1:
+        array = checked_blocks(array).rechunk({1: -1})
     return array, passes

@@ -5,9 +5,9 @@ that :func:`daskgmm.em.rows.tree_sum` defines. What the function is given travel
 one key of a name never used before. The scheduler is the one in force: a distributed
 client if there is one, else threads.
 
-A block of a Dask array is a task. Of a source, a task folds a run of partitions, read
-piece after piece, one ahead, and never in memory whole: what is left of the cost of tasks is that
-of some dozens for each thread.
+A task folds a run of partitions, so that what is left of the cost of tasks is that of some
+dozens for each thread. Of a Dask array they are its blocks, small ones joined, and computed in
+the task; of a source, pieces are read one ahead, and no partition is ever in memory whole.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from typing import Any, TypeVar
 import dask
 import dask.array as da
 import numpy as np
-from dask.core import get_deps
+from dask.base import tokenize
 from dask.delayed import Delayed
 from numpy.typing import NDArray
 
 from daskgmm.em.rows import Additive, Source, WeightSource, fold_block, grain_rows, tree_sum
-from daskgmm.errors import ClusterError
+from daskgmm.errors import ClusterError, NonFiniteError
+from daskgmm.execution.block_runs import BlockRun, Blocks, summed
 from daskgmm.execution.dask_blocks import Declared, checked_blocks
 from daskgmm.execution.gaps import gaps_of, told_of_gaps
 from daskgmm.execution.memory import read_rows
@@ -43,11 +44,15 @@ __all__ = ["DaskRows", "Weighting", "is_partition"]
 _PARTITION_KEY = "fold-"
 """How the keys of tasks that read rows begin: by it they are known from those that add up."""
 
-_FAN_IN = 16  # a power of two, so that the tree of trees is the tree
 _TASKS_PER_THREAD = 32  # a thread that ends first is idle for a task's time: 3% of a pass
+_SMALL_SHARE = 16  # of a grain: 4,096 rows, in which a fold takes about as long as to begin it
 _TASK_BYTES = 2**30  # some seconds or tens of them: progress, and what a lost worker takes along
 
 T = TypeVar("T", bound=Additive)
+
+
+def _as_one(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 class _Stop:
@@ -80,11 +85,31 @@ class _Work:
         if self.on_worker:
             single_threaded_blas_for_good()
 
-    def block(self, rows: Any, i: int, weight: Float64Array | None = None) -> Block:
-        """A block of the array as rows, or an error."""
-        start, stop = self.starts[i : i + 2].tolist()
-        declared = Declared((i, 0), (stop - start, self.n_features), self.dtype)
-        return Block(declared.rows(rows), start, weight)
+    def folded(self, first: int, blocks: list[Any], weights: list[Any]) -> Any:
+        """Neighbouring blocks of the array, folded as one; or an error, if one is not as declared.
+
+        Parameters
+        ----------
+        first : int
+            Index of the first block.
+        blocks : list of array
+        weights : list of array or None
+            Of each block.
+        """
+        if self.stop.asked:
+            raise RuntimeError("the pass has failed elsewhere")
+        after = first + len(blocks)
+        shapes = np.diff(self.starts[first : after + 1]).tolist()
+        rows = [
+            Declared((i, 0), (n, self.n_features), self.dtype).rows(block)
+            for i, n, block in zip(range(first, after), shapes, blocks, strict=True)
+        ]
+        start, stop = int(self.starts[first]), int(self.starts[after])
+        weight = self.weight_of(start, stop)
+        if weights[0] is not None:
+            weight = _as_one([np.asarray(w, np.float64) for w in weights])
+        block = Block(_as_one(rows), start, weight)
+        return fold_block(block, self.grain, self.function, self.args)
 
     def read(self, start: int, stop: int) -> Block:
         """Stored rows and their weights."""
@@ -118,7 +143,7 @@ class DaskRows:
     Parameters
     ----------
     array : dask.array.Array of shape (n_rows, n_features)
-        Known chunk sizes, one chunk across features.
+        One chunk across features. Rows of chunks of unknown size can be mapped, not folded.
     grain : int, optional
         Rows of a grain; partitions should hold a power of two of them.
     n_threads : int, optional
@@ -147,7 +172,9 @@ class DaskRows:
         self._grain = grain or grain_rows(array.shape[1])
         self._n_threads = n_threads
         self._on_cluster = in_force().has_workers
-        self._starts = np.concatenate([[0], np.cumsum(array.chunks[0])]).astype(np.int64)
+        self._is_counted = not np.isnan(array.shape[0])
+        sizes = np.nan_to_num(array.chunks[0])
+        self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
     @property
     def n_rows(self) -> int:
@@ -182,53 +209,47 @@ class DaskRows:
             raise ClusterError(SCHEDULER_LOST)
         token = uuid.uuid4().hex
         work, work_key = self._work(function, args, scheduler.has_workers), f"work-{token}"
+        here = None if scheduler.has_workers else self._n_threads
+        run = self._partitions_per_task(here or scheduler.total_threads)
         # Plain tuples: a Delayed object for each task would cost several times the task.
         graph: dict[Any, Any]
         terms: list[tuple[Any, ...]]
         if self._source is None:
-            others, blocks, weights = self._blocks
-            graph = dict(others)
-            terms = [
-                (_fold_partition, block, weight, work_key, i)
-                for i, (block, weight) in enumerate(zip(blocks, weights, strict=True))
-            ]
+            outside, runs = self._blocks.runs(run)
+            graph, terms = dict(outside), [(_fold_blocks, r, work_key, r.needs) for r in runs]
         else:
             graph, n = {}, self.array.numblocks[0]
-            here = None if scheduler.has_workers else self._n_threads
-            run = self._partitions_per_task(here or scheduler.total_threads)
             terms = [(_fold_run, work_key, i, min(i + run, n)) for i in range(0, n, run)]
         graph[work_key] = work
         level = [(f"{_PARTITION_KEY}{token}", i) for i in range(len(terms))]
         graph.update(zip(level, terms, strict=True))
-        depth = 0
-        while len(level) > 1:
-            below = [level[i : i + _FAN_IN] for i in range(0, len(level), _FAN_IN)]
-            level = [(f"sum-{depth}-{token}", i) for i in range(len(below))]
-            graph.update((key, (tree_sum, keys)) for key, keys in zip(level, below, strict=True))
-            depth += 1
+        sums, last = summed(level, f"sum-{token}")
         with single_thread():
-            return scheduler.compute(Delayed(level[0], graph), self._n_threads, work.stop)
+            return scheduler.compute(Delayed(last, graph | sums), self._n_threads, work.stop)
 
     def _partitions_per_task(self, n_threads: int) -> int:
-        """Partitions of a source that a task folds: a power of two, so that no bit depends on it.
+        """Partitions that a task folds: a power of two, so that no bit depends on it.
 
-        As many as leave every thread its share of tasks, to even out what takes longer.
+        As many as leave every thread its share of tasks, to even out what takes longer. Blocks
+        that workers hold have a task each: one that takes several would move them.
         """
-        bytes_each = max(self.array.chunks[0]) * self.n_features * self.array.dtype.itemsize
-        most = self.array.numblocks[0] // (_TASKS_PER_THREAD * n_threads)
+        n = self.array.numblocks[0]
+        if self._source is None:
+            if self._blocks.are_held:
+                return 1
+            n = len(self._blocks)
+        bytes_each = self.n_rows // n * self.n_features * self.array.dtype.itemsize
+        most = n // (_TASKS_PER_THREAD * n_threads)
         run = 1
         while 2 * run <= most and 2 * run * bytes_each <= _TASK_BYTES:
             run *= 2
         return run
 
     @cached_property
-    def _blocks(self) -> tuple[dict[Any, Any], list[Any], list[Any]]:
-        """The array's graph, its blocks taken out of it, and their weights' or None for each."""
-        graph, blocks = _taken_apart(self.array)
-        if not isinstance(self._weights, da.Array):
-            return graph, blocks, [None] * len(blocks)
-        of_weights, weights = _taken_apart(self._weights)
-        return graph | of_weights, blocks, weights
+    def _blocks(self) -> Blocks:
+        weights = self._weights
+        small = self._grain // _SMALL_SHARE
+        return Blocks(self.array, weights if isinstance(weights, da.Array) else None, small)
 
     def _work(self, function: Callable[..., Any], args: tuple[Any, ...], on_worker: bool) -> _Work:
         return _Work(
@@ -248,7 +269,9 @@ class DaskRows:
         self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
     ) -> da.Array:
         """Lazy array of ``function(block, *args)``: see :meth:`Rows.map`."""
-        work, token = self._work(function, args, in_force().has_workers), uuid.uuid4().hex
+        work = self._work(function, args, in_force().has_workers)
+        # The same result has the same name, so that Dask computes it once.
+        token = tokenize(self.array.name, function, args, dtype, columns)
         shape = {"drop_axis": 1} if columns is None else {"chunks": (self.array.chunks[0], columns)}
         # To drop an axis Dask joins blocks, where masks would be lost.
         array = self.array if self._source is not None else checked_blocks(self.array)
@@ -256,6 +279,7 @@ class DaskRows:
             _map_partition,
             dask.delayed(work, name=f"work-{token}", traverse=False),
             np.dtype(dtype),
+            self._is_counted,
             dtype=dtype,
             meta=np.empty((0,) if columns is None else (0, 0), dtype),
             name=f"map-{token}",
@@ -263,26 +287,10 @@ class DaskRows:
         )
 
 
-def _taken_apart(array: da.Array) -> tuple[dict[Any, Any], list[Any]]:
-    """The array's graph, cut and fused once for all passes, and its blocks taken out of it.
-
-    A block goes into the task that folds it, so that its rows never become a key; where
-    others need it too it stays in the graph, and is named by its key.
-    """
-    rest = (0,) * (array.ndim - 1)
-    keys = [(array.name, i, *rest) for i in range(array.numblocks[0])]
-    whole = array.__dask_graph__()
-    graph = dict(array.__dask_optimize__(whole, keys))
-    graph |= {key: whole[key] for key in keys if key not in graph}  # workers hold it
-    _, dependents = get_deps(graph)
-    return graph, [key if dependents[key] else graph.pop(key) for key in keys]
-
-
-def _fold_partition(rows: NDArray[Any], weight: NDArray[Any] | None, work: _Work, i: int) -> Any:
+def _fold_blocks(run: BlockRun, work: _Work, given: list[Any]) -> Any:
+    """Blocks of an array, computed here and summed as if each were a task."""
     work.begin()
-    start, stop = work.starts[i : i + 2].tolist()
-    weight = work.weight_of(start, stop) if weight is None else np.asarray(weight, np.float64)
-    return fold_block(work.block(rows, i, weight), work.grain, work.function, work.args)
+    return run.fold(given, work.folded)
 
 
 def _fold_run(work: _Work, first: int, after: int) -> Any:
@@ -335,10 +343,21 @@ def is_partition(key: Any) -> bool:
 
 
 def _map_partition(
-    rows: NDArray[Any], work: _Work, promised: np.dtype[Any], block_id: tuple[int, int]
+    rows: NDArray[Any],
+    work: _Work,
+    promised: np.dtype[Any],
+    is_counted: bool,
+    block_id: tuple[int, int],
 ) -> NDArray[Any]:
     work.begin()
-    block = Block(rows, int(work.starts[block_id[0]]))
-    with told_of_gaps(work.source):
-        result: NDArray[Any] = work.function(block, *work.args)
+    i = block_id[0]
+    try:
+        with told_of_gaps(work.source):
+            result: NDArray[Any] = work.function(Block(rows, int(work.starts[i])), *work.args)
+    except NonFiniteError as error:
+        if is_counted:
+            raise
+        raise NonFiniteError(
+            f"in block {i} of the Dask array, rows counted from its first: {error}"
+        ) from error
     return result.astype(promised, copy=False)

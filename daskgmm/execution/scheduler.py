@@ -14,7 +14,7 @@ import dask
 from dask.delayed import Delayed
 from dask.system import CPU_COUNT
 from dask.utils import format_bytes
-from distributed import Client, KilledWorker, get_client
+from distributed import Client, KilledWorker, get_client, rejoin, secede
 from distributed.client import ClosedClientError
 from distributed.comm import CommClosedError
 
@@ -150,7 +150,9 @@ _SHARE_BEFORE_SPILLING = 0.6
 def in_force() -> Scheduler:
     """The distributed client in force if there is one, else threads of this process."""
     client = client_in_force()
-    if client is None:
+    if client is not None:
+        _check_usable(client)
+    else:
         chosen = dask.config.get("scheduler", None)
         if chosen in ("synchronous", "sync", "single-threaded"):
             return Scheduler(False, 1, 1)
@@ -169,6 +171,43 @@ def in_force() -> Scheduler:
     )
 
 
+def _check_usable(client: Client) -> None:
+    """Refuse a client that a fit, which waits for its passes, would wait for forever.
+
+    Raises
+    ------
+    ClusterError
+    """
+    if client.asynchronous:
+        raise ClusterError(
+            "the distributed client in force is asynchronous, and would never hand over a pass to "
+            "whoever waits for it in its event loop: fit in another thread, by "
+            "await asyncio.to_thread(...), or use a client without asynchronous=True"
+        )
+    if client.loop.asyncio_loop.is_closed():
+        raise ClusterError(
+            "the event loop of the distributed client in force is closed: close the client, and "
+            "make another one"
+        )
+
+
+@contextmanager
+def _seceded() -> Iterator[None]:
+    """Lend the thread to other tasks, where this is one, as Dask's own ``compute`` does.
+
+    Tasks that wait for tasks could otherwise hold all threads of the workers.
+    """
+    try:
+        secede()
+    except Exception:  # whatever it raises where this is no task
+        yield
+        return
+    try:
+        yield
+    finally:
+        rejoin()
+
+
 def _on_cluster(task: Delayed) -> Any:
     """Compute a task on workers, or raise the error that it will never be done.
 
@@ -182,12 +221,13 @@ def _on_cluster(task: Delayed) -> Any:
     try:
         future.add_done_callback(lambda _: ended.set())
         connected = time.monotonic()
-        while not ended.wait(_LOOK_SECONDS):
-            if client.status == "running":
-                connected = time.monotonic()
-            elif client.status == "closed" or time.monotonic() - connected > _LOST_SECONDS:
-                raise CommClosedError(f"the client is {client.status}")
-        return future.result()
+        with _seceded():
+            while not ended.wait(_LOOK_SECONDS):
+                if client.status == "running":
+                    connected = time.monotonic()
+                elif client.status == "closed" or time.monotonic() - connected > _LOST_SECONDS:
+                    raise CommClosedError(f"the client is {client.status}")
+            return future.result()
     finally:
         future.release()
 

@@ -6,7 +6,7 @@ import dask.array as da
 from dask.utils import format_bytes
 
 from daskgmm.errors import MemoryLimitError
-from daskgmm.execution import DaskRows, coalesced, default_limit, in_force, sample_rows
+from daskgmm.execution import DaskRows, default_limit, in_force, row_blocks, sample_rows
 from daskgmm.storage import rows_dtype, rows_shape
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.plain import check_unmasked
@@ -27,23 +27,26 @@ def open_dask_array(x: da.Array, request: Request) -> OpenedRows:
     """
     rows_dtype("the Dask array", x.dtype)
     check_unmasked(x._meta)
-    array, passes = coalesced(x)
+    array, passes = row_blocks(x, request.counted)
     n_rows, n_features = rows_shape("the Dask array", array.shape)
     check_sizes(f"Dask array of shape {array.shape}", (n_rows, n_features), request)
     limit = default_limit() if request.limit is None else request.limit
-    largest = max(array.chunks[0]) * n_features * array.dtype.itemsize
+    row_bytes = n_features * array.dtype.itemsize
+    largest = max((int(n) for n in array.chunks[0] if n == n), default=1) * row_bytes
     if 2 * largest > limit:
         raise MemoryLimitError(
             f"memory_limit {format_bytes(limit)} is too small: the largest row chunk of the Dask "
             f"array takes {format_bytes(largest)} across all {n_features} features and is held "
             "twice while it is processed; rechunk the array to fewer rows, or raise it"
         )
-    n_threads = max(1, min(in_force().n_threads, limit // (2 * largest)))
+    n_threads = max(1, min(in_force().n_threads, limit // (2 * max(1, largest))))
     name, weighting = f"Dask array of shape {array.shape}", None
     if request.weights is not None:
         request.weights.check_length(n_rows, name)
         weighting = request.weights.in_chunks(array.chunks[0])
     rows = DaskRows(array, n_threads=n_threads, weighting=weighting)
+    if not request.counted:
+        return OpenedRows(rows, name, n_sampled=0)
     n_sampled = sample_rows(n_rows, request.work.n_components, n_features)
     return OpenedRows(rows, name, n_sampled, passes)
 

@@ -59,12 +59,15 @@ class Request:
     stage : Stage
     weights : Weights or None
         How often each row counts; once, without.
+    counted : bool
+        Whether it must be known how many rows there are, which takes a pass over some data.
     """
 
     work: Work
     limit: int | None
     stage: Stage
     weights: Weights | None = None
+    counted: bool = True
 
 
 @dataclass(frozen=True)

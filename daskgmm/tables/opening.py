@@ -41,6 +41,7 @@ def open_input(
     memory_limit: int | str | None = None,
     stage: Stage | None = None,
     weights: Weights | None = None,
+    counted: bool = True,
 ) -> OpenedRows:
     """Rows over any accepted kind of data: the one door, which refuses what can be no rows.
 
@@ -55,6 +56,8 @@ def open_input(
         Whether rows of the first pass are kept for later ones.
     weights : Weights, optional
         How often each row counts.
+    counted : bool
+        Whether it must be known how many rows there are; if not, they can be mapped alone.
 
     Raises
     ------
@@ -66,7 +69,7 @@ def open_input(
     MemoryLimitError
         If the data cannot be processed within the limit.
     """
-    request = Request(work, bytes_of(memory_limit), stage or Stage(), weights)
+    request = Request(work, bytes_of(memory_limit), stage or Stage(), weights, counted)
     kind = _kind_of(x)
     request.stage.check(is_stored=kind.is_stored)
     return kind.open(x, request)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from daskgmm.em import InMemoryRows, Rows
 from daskgmm.em.rows import grain_rows
 from daskgmm.errors import DaskGMMWarning, DataError
-from daskgmm.execution import DaskRows, Weighting, array_of_source, coalesced, in_force
+from daskgmm.execution import DaskRows, Weighting, array_of_source, in_force, row_blocks
 from daskgmm.kernel import Block, Float64Array
 from daskgmm.storage import COLUMN, Location, StoredSource, open_source
 from daskgmm.tables.plain import check_unmasked
@@ -269,7 +269,7 @@ def _on_dask(given: da.Array) -> tuple[da.Array, Rows, str]:
     if given.ndim == 2 and given.shape[1] == 1:
         given = given[:, 0]
     _check_plain(given.ndim, given.shape, given.dtype)
-    column, _ = coalesced(given[:, None])  # counts the rows of chunks of unknown size
+    column, _ = row_blocks(given[:, None])  # counts the rows of chunks of unknown size
     return column[:, 0].astype(np.float64), DaskRows(column), _NAME
 
 

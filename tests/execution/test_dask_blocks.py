@@ -12,6 +12,8 @@ from daskgmm import GaussianMixture, select
 from daskgmm.errors import DataError
 
 N, WRONG = 100, 3
+MANY = 60
+"""How often a row is repeated for blocks of so many rows that none is joined to another."""
 
 
 class Foreign:
@@ -57,13 +59,6 @@ def fitted(x):
     return GaussianMixture(2, random_state=0).fit(x)
 
 
-@pytest.fixture(params=["joined", "as they are"])
-def blocks(request, monkeypatch):
-    """Whether small chunks are joined, as by default, or come to the fold as they are."""
-    if request.param == "as they are":
-        monkeypatch.setattr("daskgmm.execution.dask_arrays.TARGET_BYTES", 1)
-
-
 def _array(x, wrong):
     @dask.delayed
     def block(i):
@@ -74,7 +69,17 @@ def _array(x, wrong):
     return da.concatenate(parts)
 
 
-@pytest.mark.usefixtures("blocks")
+def test_large_blocks_which_are_not_joined_are_refused_as_well(x):
+    x = np.repeat(x, MANY, axis=0)
+    array = da.from_array(x, chunks=(MANY * N, 2)).map_blocks(
+        lambda b, block_id: np.ma.masked_greater(b, 9) if block_id == (WRONG, 0) else b,
+        dtype=float,
+        meta=np.empty((0, 0)),
+    )
+    with pytest.raises(DataError, match=f"block {WRONG} of the Dask array is a masked array"):
+        GaussianMixture(2).fit(array)
+
+
 @pytest.mark.parametrize(("wrong", "said"), BLOCKS.values(), ids=BLOCKS)
 def test_a_block_that_is_not_as_declared_is_refused_by_its_index(wrong, said, x, fitted):
     array = _array(x, wrong)
@@ -89,7 +94,6 @@ def test_a_block_that_is_not_as_declared_is_refused_by_its_index(wrong, said, x,
             call()
 
 
-@pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int32, np.uint8, bool, ">f8"])
 def test_narrower_numbers_than_declared_are_widened(dtype, x, fitted):
     array = _array(x.astype(dtype).astype(float), lambda b: b.astype(dtype))

@@ -22,7 +22,8 @@ from daskgmm.execution.clusters.local import LocalCluster as LastingCluster
 
 
 def rows():
-    return DaskRows(da.ones((8, 2), chunks=(4, 2)))
+    """Two partitions, of a task each."""
+    return DaskRows(da.ones((8, 2), chunks=(4, 2)), grain=4)
 
 
 def n_rows_of(block):

@@ -1,0 +1,197 @@
+"""Runs of blocks: neighbouring blocks of a Dask array that one task computes and folds.
+
+A scheduler's cost is by the task, and arrays come in thousands of small blocks, each of them
+the end of a few tasks. What only the blocks of a run need is computed inside the task that
+folds them, in Dask's own order. What others need too stays outside, and so does what workers
+hold. Blocks of few rows are joined before they are folded, by their sizes alone, so that no
+bit depends on how runs are cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Any, TypeVar
+
+import dask.array as da
+from dask.core import get, get_deps, toposort
+from distributed import Future
+
+from daskgmm.em.rows import Additive, tree_sum
+
+__all__ = ["BlockRun", "Blocks", "Part", "summed"]
+
+T = TypeVar("T", bound=Additive)
+
+_FAN_IN = 16  # a power of two, so that the tree of trees is the tree
+_OUTSIDE = -1
+"""Who needs a task that is needed by a task outside of all runs."""
+
+
+def summed(keys: Sequence[Any], name: str) -> tuple[dict[Any, Any], Any]:
+    """Tasks that add up the values of keys as :func:`daskgmm.em.rows.tree_sum`, and the last key.
+
+    Parameters
+    ----------
+    keys : sequence
+        In the order of the rows.
+    name : str
+        How the keys of the tasks begin.
+    """
+    # Plain tuples: an object for each task would cost several times the task.
+    graph: dict[Any, Any] = {}
+    level, depth = list(keys), 0
+    while len(level) > 1:
+        below = [level[i : i + _FAN_IN] for i in range(0, len(level), _FAN_IN)]
+        level = [(f"{name}-{depth}", i) for i in range(len(below))]
+        graph.update((key, (tree_sum, terms)) for key, terms in zip(level, below, strict=True))
+        depth += 1
+    return graph, level[0]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Neighbouring blocks whose rows are folded together: one, unless they are small.
+
+    Attributes
+    ----------
+    first : int
+        Index of the first block.
+    blocks, weights : list
+        Keys of the blocks; and of their weights, or None for each.
+    """
+
+    first: int
+    blocks: list[Any]
+    weights: list[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class BlockRun:
+    """Neighbouring parts, and the tasks that only they need.
+
+    Attributes
+    ----------
+    parts : list of Part
+    graph : dict
+        Tasks that are computed with the run.
+    needs : list
+        Keys of tasks outside, whose values the run is given.
+    """
+
+    parts: list[Part]
+    graph: dict[Any, Any]
+    needs: list[Any]
+
+    def fold(self, given: Sequence[Any], of_part: Callable[[int, list[Any], list[Any]], T]) -> T:
+        """Sum of ``of_part(first, blocks, weights)``; blocks are let go once they are folded.
+
+        Parameters
+        ----------
+        given : sequence
+            Values of ``needs``.
+        of_part : callable
+        """
+        folds = {
+            ("folded", part.first): (partial(of_part, part.first), part.blocks, part.weights)
+            for part in self.parts
+        }
+        sums, last = summed(list(folds), "summed")
+        values = dict(zip(self.needs, given, strict=True))
+        (found,) = get(self.graph | folds | sums, [last], values)
+        return found
+
+
+class Blocks:
+    """Blocks of a Dask array of rows, and of their weights, to be cut into runs.
+
+    Parameters
+    ----------
+    array : dask.array.Array
+        One chunk across features.
+    weights : dask.array.Array of shape (n_rows,), optional
+        In the row chunks of the array.
+    small : int
+        Rows that a part of several blocks may have: to fold so few takes no longer than to begin.
+    """
+
+    def __init__(self, array: da.Array, weights: da.Array | None, small: int) -> None:
+        self._graph, blocks = _taken_apart(array)
+        keys: list[Any] = [None] * len(blocks)
+        if weights is not None:
+            of_weights, keys = _taken_apart(weights)
+            self._graph |= of_weights
+        self._parts = [
+            Part(first, blocks[first:after], keys[first:after])
+            for first, after in _joined(array.chunks[0], small)
+        ]
+        self._held = {key for key, node in self._graph.items() if isinstance(node, Future)}
+        self._cut: tuple[int, dict[Any, Any], list[BlockRun]] = (0, {}, [])
+
+    def __len__(self) -> int:
+        """Number of parts."""
+        return len(self._parts)
+
+    @property
+    def are_held(self) -> bool:
+        """Whether workers hold some of what blocks need: it should be used where it lies."""
+        return bool(self._held)
+
+    def runs(self, n_parts: int) -> tuple[dict[Any, Any], list[BlockRun]]:
+        """The tasks outside, and runs of ``n_parts`` parts that need them."""
+        if self._cut[0] != n_parts:
+            self._cut = (n_parts, *self._runs(n_parts))
+        return self._cut[1:]
+
+    def _runs(self, n_parts: int) -> tuple[dict[Any, Any], list[BlockRun]]:
+        parts = [self._parts[i : i + n_parts] for i in range(0, len(self._parts), n_parts)]
+        runs = [BlockRun(of_run, {}, []) for of_run in parts]
+        dependencies, dependents = get_deps(self._graph)
+        for key in self._held:  # a future names itself
+            dependencies[key], dependents[key] = set(), dependents[key] - {key}
+        needed_by: dict[Any, set[int]] = {key: set() for key in self._graph}
+        for i, run in enumerate(runs):
+            for key in chain.from_iterable((*part.blocks, *part.weights) for part in run.parts):
+                if key is not None:
+                    needed_by[key].add(i)
+        outside: dict[Any, Any] = {}
+        for key in reversed(toposort(self._graph, dependencies)):  # what needs a key comes first
+            needed = needed_by[key]
+            if not needed:
+                continue
+            if len(needed) == 1 and _OUTSIDE not in needed and key not in self._held:
+                runs[min(needed)].graph[key] = self._graph[key]
+            else:
+                outside[key] = self._graph[key]
+                for i in sorted(needed - {_OUTSIDE}):
+                    runs[i].needs.append(key)
+                needed = {_OUTSIDE}
+            for other in dependencies[key]:
+                needed_by[other] |= needed
+        return outside, runs
+
+
+def _joined(sizes: tuple[int, ...], most: int) -> list[tuple[int, int]]:
+    """Neighbours that have at most so many rows together, or one: by sizes alone."""
+    parts: list[tuple[int, int]] = []
+    rows = 0
+    for i, size in enumerate(sizes):
+        if parts and rows + size <= most:
+            parts[-1] = (parts[-1][0], i + 1)
+            rows += size
+        else:
+            parts.append((i, i + 1))
+            rows = size
+    return parts
+
+
+def _taken_apart(array: da.Array) -> tuple[dict[Any, Any], list[Any]]:
+    """The array's graph, cut and fused once for all passes, and the keys of its blocks."""
+    rest = (0,) * (array.ndim - 1)
+    keys = [(array.name, i, *rest) for i in range(array.numblocks[0])]
+    whole = array.__dask_graph__()
+    graph = dict(array.__dask_optimize__(whole, keys))
+    # Dask leaves out what workers hold; here it is named, because it must not be cut up.
+    return graph | {key: node for key, node in whole.items() if isinstance(node, Future)}, keys
