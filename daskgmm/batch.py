@@ -28,6 +28,7 @@ from daskgmm.jobfile import Job
 from daskgmm.plain_json import plain_json
 from daskgmm.selection import candidate_models
 from daskgmm.storage import (
+    CHECKPOINT_FILE,
     Location,
     StateFile,
     StoredSource,
@@ -185,7 +186,7 @@ class Batch:
         self._fresh = fresh
         self._file = StateFile(
             *(self._folder, "job.json", "daskgmm-job", _Progress, self._identity()),
-            of_any_job=fresh,
+            of_any_job=lambda progress: fresh or self._has_nothing(progress),
         )
         self._progress = self._earlier()
         self._steps = self._all_steps()
@@ -198,6 +199,13 @@ class Batch:
             GaussianMixture(**self._job.settings).check_parameters()
         else:
             candidate_models(**several)
+
+    def _has_nothing(self, progress: _Progress) -> bool:
+        """Whether an earlier run left nothing to go on from, be it of other data or settings.
+
+        So a run that damaged data stopped at once is no obstacle when they are whole again.
+        """
+        return not progress.done and not self._folder.child(CHECKPOINT_FILE).exists()
 
     def _earlier(self) -> _Progress:
         """What earlier runs did. Outputs that forgotten runs began may still be replaced."""
@@ -303,7 +311,7 @@ class Batch:
             if self._fresh:
                 # Checkpoints of the fit go first: if the process is killed between the two, the
                 # job notes the same steps as before, and the fit begins anew.
-                self._folder.child("current.json").remove()
+                self._folder.child(CHECKPOINT_FILE).remove()
                 self._note()
             for step in left:
                 self._check(step)

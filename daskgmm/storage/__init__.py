@@ -11,10 +11,11 @@ from daskgmm.storage.rows.preflight import StoredSource, preflight
 from daskgmm.storage.rows.row_layout import COLUMN, rows_dtype, rows_shape
 from daskgmm.storage.rows.sources import open_source
 from daskgmm.storage.rows.traffic import bytes_read
-from daskgmm.storage.snapshots.folders import CheckpointFolder
+from daskgmm.storage.snapshots.folders import CHECKPOINT_FILE, CheckpointFolder
 from daskgmm.storage.snapshots.state_files import StateFile
 
 __all__ = [
+    "CHECKPOINT_FILE",
     "COLUMN",
     "CheckpointFolder",
     "Location",

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 import zarr
-from commands import forked, mixture_rows, started, tree, write_store
+from commands import chunk, forked, mixture_rows, started, tree, write_store
 from distributed import LocalCluster
 
 JOB = {
@@ -197,6 +197,18 @@ def test_a_changed_job_is_refused_with_what_changed(folder):
     write_store(folder / "data.zarr", mixture_rows(60_000, 3, 4, seed=9), rows=5_000)
     assert "data.fingerprint was" in forked("run", "job.yaml", cwd=folder).error
     assert forked("run", "job.yaml", "--fresh", cwd=folder).status == 0
+
+
+def test_damaged_data_that_are_whole_again_are_no_other_job(folder):
+    victim = chunk(folder / "data.zarr", 3)
+    good = victim.read_bytes()
+    victim.write_bytes(good[: len(good) // 2])
+    damaged = forked("run", "job.yaml", cwd=folder)
+    assert damaged.status == 1
+    assert "does not decode" in damaged.error
+    assert list(folder.glob("*/job.json"))
+    victim.write_bytes(good)
+    assert forked("run", "job.yaml", cwd=folder).status == 0
 
 
 SMALL = JOB | {"model": {"components": 2, "max_iter": 2, "tol": 0, "progressive": False}}

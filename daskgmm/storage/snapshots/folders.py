@@ -32,9 +32,12 @@ from daskgmm.storage.places.locations import Location
 from daskgmm.storage.snapshots.state_files import StateFile
 from daskgmm.storage.snapshots.trees import Tree, TreeError, from_tree, to_tree
 
-__all__ = ["CheckpointFolder"]
+__all__ = ["CHECKPOINT_FILE", "CheckpointFolder"]
 
-_FORMAT, _POINTER = "daskgmm-checkpoint", "current.json"
+_FORMAT = "daskgmm-checkpoint"
+
+CHECKPOINT_FILE = "current.json"
+"""The file of a folder that names the newest checkpoints."""
 _PASSES_KEPT = 2
 """Passes that are kept: the newest, and the one before it in case the newest is damaged."""
 _NUMBERS, _TREE = "numbers", "tree"
@@ -87,7 +90,7 @@ class CheckpointFolder:
     def __init__(self, folder: Any, identity: Mapping[str, Any]) -> None:
         self._folder = Location.parse(folder)
         self.name = self._folder.name
-        self._file = StateFile(self._folder, _POINTER, _FORMAT, _Groups, identity)
+        self._file = StateFile(self._folder, CHECKPOINT_FILE, _FORMAT, _Groups, identity)
         self._groups = self._file.value or _Groups()
 
     @property

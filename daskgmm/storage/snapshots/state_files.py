@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -55,8 +55,9 @@ class StateFile(Generic[T]):
         Dataclass of the state.
     identity : mapping
         Plain JSON by which the job differs from others.
-    of_any_job : bool
-        Whether the state of another job is read as well; :meth:`put` makes it this one's.
+    of_any_job : callable, optional
+        Whether a state of another job is taken over, given the state; none is by default.
+        :meth:`put` makes it this job's.
 
     Attributes
     ----------
@@ -81,7 +82,7 @@ class StateFile(Generic[T]):
         kind: type[T],
         identity: Mapping[str, Any],
         *,
-        of_any_job: bool = False,
+        of_any_job: Callable[[T], bool] = lambda _: False,
     ) -> None:
         if folder.is_local and folder.path.exists() and not folder.path.is_dir():
             raise CheckpointError(
@@ -111,7 +112,7 @@ class StateFile(Generic[T]):
                 f"{self._place.name} is not as daskgmm writes it: {on_one_line(error)}; remove the "
                 "folder to begin anew"
             ) from error
-        if changes and not self._of_any_job:
+        if changes and not self._of_any_job(value):
             raise CheckpointError(
                 f"{self._folder.name} is of another job: {'; '.join(changes[:5])}; name another "
                 "folder, or begin anew: remove this one, or run the job with --fresh"
