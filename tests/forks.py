@@ -12,9 +12,20 @@ FORKS = multiprocessing.get_context("forkserver")
 
 
 def preload() -> None:
-    """Name what the one process imports, before it is started by the first that is asked for."""
+    """Name what the one process imports, before it is started by the first that is asked for.
+
+    Commands import what they need when they need it, a second and more: here it is all there.
+    """
     FORKS.set_forkserver_preload(
-        ["daskgmm.cli", "s3fs", "distributed.cli.dask_scheduler", "distributed.cli.dask_worker"]
+        [
+            "daskgmm.cli",
+            "daskgmm.batch",
+            "daskgmm.job",
+            "daskgmm.selection",
+            "s3fs",
+            "distributed.cli.dask_scheduler",
+            "distributed.cli.dask_worker",
+        ]
     )
 
 
