@@ -66,7 +66,11 @@ def checked_mixture(
     try:
         mixture.check()
     except SingularComponentError as error:
-        raise ParameterError(f"covariances: {error}", "covariances") from error
+        whose = f" of component {error.component}" if error.component >= 0 else ""
+        raise ParameterError(
+            f"the covariance{whose} is not positive definite; give covariances that are",
+            "covariances",
+        ) from error
     return mixture
 
 

@@ -66,7 +66,7 @@ def open_node(location: Location, member: str | None = None) -> zarr.Array[Any] 
                 "name one of them"
             ) from cause_to_show(error)
         raise NotFoundError(
-            f"there is no Zarr array or group at {name}; check the path and the member's name"
+            f"there is no Zarr array or group at {name}; {_known_members(location)}"
         ) from cause_to_show(error)
     except OSError as error:
         raise StorageError(
@@ -77,6 +77,15 @@ def open_node(location: Location, member: str | None = None) -> zarr.Array[Any] 
             f"the Zarr metadata of {name} cannot be understood: {one_line(error)}; restore them "
             "from a copy or write the array anew"
         ) from cause_to_show(error)
+
+
+def _known_members(location: Location) -> str:
+    """What to do where a member of a group is not there."""
+    try:
+        known = sorted(zarr.open_group(store=location.store(), mode="r").keys())
+    except Exception:  # whatever a store that cannot list raises: then nothing is known
+        known = []
+    return f"it has: {', '.join(known)}" if known else "check the path and the member's name"
 
 
 def own_member(group: zarr.Group, key: str) -> zarr.Array[Any] | zarr.Group | None:
