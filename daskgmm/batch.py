@@ -196,7 +196,7 @@ class Batch:
     def _check_settings(self) -> None:
         several = self._job.candidates
         if several is None:
-            GaussianMixture(**self._job.settings).check_parameters()
+            GaussianMixture(**self._job.settings)._check_parameters()
         else:
             candidate_models(**several)
 

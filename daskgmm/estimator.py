@@ -311,17 +311,19 @@ class GaussianMixture(FittedMixture):
         ConvergenceWarning
             If no start converged within ``max_iter``.
         """
-        self.check_parameters()
+        self._check_parameters()
         tell = teller(*([ProgressLines(self.verbose_interval)] if self.verbose else []))
         if loops.VARIANT is None:
             tell(Message(f"NumPy does the work, there are no compiled loops: {loops.WHY_NONE}"))
         began = time.perf_counter()
         weights = None if sample_weight is None else open_weights(sample_weight).as_counts()
         # Starts, and one that a rare component may be given to.
-        opened = self.open_to_fit(X, [self.size] * (self.n_init + 1), weights)
+        opened = self._open_to_fit(X, [self._size] * (self.n_init + 1), weights)
         rows = opened.rows
         problem = replace(
-            self.problem(rows.n_features), past=self._past_of(rows.n_rows), ended=self._last_ended()
+            self._problem(rows.n_features),
+            past=self._past_of(rows.n_rows),
+            ended=self._last_ended(),
         )
         if rows.n_rows < 2:
             raise DataError(
@@ -345,7 +347,7 @@ class GaussianMixture(FittedMixture):
             )
             with opened.staging() as staged, checkpoints.interruptible():
                 found = fit(rows, problem, rng, opened.n_sampled, tell, checkpoints)
-        self.conclude(
+        self._conclude(
             found.course,
             tol=tol,
             n_passes=found.n_passes,
@@ -366,7 +368,7 @@ class GaussianMixture(FittedMixture):
         )
         return self
 
-    def problem(self, n_features: int | None = None) -> Problem:
+    def _problem(self, n_features: int | None = None) -> Problem:
         """What is to be fitted and how, as :func:`daskgmm.em.fit` takes it.
 
         Parameters
@@ -436,12 +438,12 @@ class GaussianMixture(FittedMixture):
             shape=(self.covariance_type, self.n_components, opened.rows.n_features),
         )
 
-    def check_parameters(self) -> None:
+    def _check_parameters(self) -> None:
         """Raise an error for parameters that no fit can have."""
         check_options(self.get_params(deep=False))
-        self.problem()
+        self._problem()
 
-    def conclude(
+    def _conclude(
         self,
         result: Course,
         *,
@@ -493,7 +495,7 @@ class GaussianMixture(FittedMixture):
         """Fit, then label the same rows; see :meth:`fit` and :meth:`predict`."""
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
-    def open_to_fit(
+    def _open_to_fit(
         self, x: Any, mixtures: Sequence[MixtureSize], weights: Weights | None = None
     ) -> OpenedRows:
         """Rows to fit mixtures of these sizes to, all on the same passes."""
@@ -506,7 +508,7 @@ class GaussianMixture(FittedMixture):
         )
 
     @property
-    def size(self) -> MixtureSize:
+    def _size(self) -> MixtureSize:
         """What decides how much memory a fit takes."""
         return MixtureSize(self.covariance_type, self.n_components)
 

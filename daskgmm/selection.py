@@ -117,7 +117,7 @@ def select(
     weights = None if sample_weight is None else open_weights(sample_weight)
     if weights is not None:
         weights.warn_if_no_counts()
-    opened = models[-1].open_to_fit(X, [model.size for model in models], weights)
+    opened = models[-1]._open_to_fit(X, [model._size for model in models], weights)
     rows, largest = opened.rows, max(model.n_components for model in models)
     if rows.n_rows < 2 * largest:
         raise DataError(
@@ -125,7 +125,7 @@ def select(
         )
     tell = teller(*([ProgressLines()] if verbose else []))
     rng = check_random_state(random_state)
-    model_of = {model.problem(): model for model in models}
+    model_of = {model._problem(): model for model in models}
     with opened.staging() as staged:
         # All rows, held out in folds; or half of them at most, so that there are some to hold out.
         n_sampled, n_rows, seed = opened.n_sampled, rows.n_rows, int(rng.randint(2**31 - 1))
@@ -137,7 +137,7 @@ def select(
     best = min((t for t in trials if t.entry.refined), key=lambda t: chooser.value(t.entry))
     assert best.course is not None
     model = model_of[best.start.problem]
-    model.conclude(
+    model._conclude(
         best.course,
         tol=best.course.tol,
         n_passes=n_passes,
@@ -194,7 +194,7 @@ def candidate_models(
         for k in counts
     ]
     for model in models:
-        model.check_parameters()
+        model._check_parameters()
     return models
 
 

@@ -198,6 +198,6 @@ def test_what_only_python_can_give_is_accepted(name, value):
 )
 def test_what_only_python_can_give_is_refused(name, value):
     with pytest.raises(InvalidParameterError, match=f"^{name} must be .*; got ") as caught:
-        GaussianMixture(**{name: value}).check_parameters()
+        GaussianMixture(**{name: value})._check_parameters()
     assert isinstance(caught.value, ValueError | TypeError)
     assert caught.value.parameter == name

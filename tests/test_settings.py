@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import zarr
 from made_data import made_mixture, rows_of
+from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
 
 from daskgmm import GaussianMixture, open_rows, settings
 from daskgmm.cli import main
@@ -288,3 +289,16 @@ def test_a_value_from_elsewhere_is_named_for_where_it_is_from(tmp_path):
 
 def test_criteria_are_those_that_there_are():
     assert tuple(CRITERIA) == settings.CRITERIA
+
+
+OF_THEIR_OWN = {"criteria", "from_parameters", "from_sklearn", "record", "save", "to_sklearn"}
+ROUTED = {"set_fit_request", "set_score_request"}
+"""What scikit-learn itself adds where there are weights."""
+
+
+def test_all_that_is_public_is_for_users():
+    """Beyond scikit-learn's mixture: what the package uses of itself is private."""
+    theirs = {name for name in dir(InMemoryGaussianMixture) if not name.startswith("_")}
+    ours = {name for name in dir(GaussianMixture) if not name.startswith("_")}
+    assert ours - theirs == OF_THEIR_OWN | ROUTED
+    assert theirs - ours == set()
