@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from made_data import made_mixture, rows_of, write_store
@@ -325,3 +327,10 @@ def test_wrong_arguments_are_refused(x, arguments, message):
 def test_too_few_rows_are_refused(x):
     with pytest.raises(DataError, match="too few"):
         select(x[:5], [2, 3])
+
+
+def test_progress_counts_candidates(capsys):
+    x = np.random.default_rng(0).normal(size=(300, 2))
+    select(x, [1, 2], covariance_type=["full", "diag"], random_state=0, verbose=1)
+    counts = re.findall(r"fitted to the sample: (\d+) of (\d+) candidates", capsys.readouterr().err)
+    assert counts == [("1", "4"), ("2", "4"), ("3", "4"), ("4", "4")]

@@ -186,7 +186,7 @@ class Chooser:
         rng: np.random.RandomState,
     ) -> list[Start]:
         starts: list[Start] = []
-        for problem in problems:
+        for i, problem in enumerate(problems, 1):
             known = _grown(starts[-1], problem, sample) if starts else []
             try:
                 mixture = starts_of(problem, scan, rng, known=known)[0]
@@ -197,7 +197,7 @@ class Chooser:
                 self._warn(f"left out: {problem.n_components} {problem.kind}: {error}")
                 continue
             starts.append(Start(problem, mixture))
-            self._say(f"fitted to the sample: {starts[-1].name}")
+            self._say(f"fitted to the sample: {i} of {len(problems)} candidates, {starts[-1].name}")
         if not starts:
             raise SingularComponentError(
                 "no candidate can be fitted: a covariance is singular in each; lower components, "

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import threading
+from collections import deque
 from datetime import UTC, datetime
+from statistics import median
 from typing import TextIO
 
 from daskgmm.events.events import Underway
@@ -15,6 +17,8 @@ from daskgmm.telling import Event, duration
 __all__ = ["ProgressLines", "Seldom"]
 
 _SILENCE_SECONDS = 5.0
+_STEADY_PASSES = 5
+"""Passes whose median is the time of those to come: one that had to wait changes nothing."""
 
 
 class Seldom:
@@ -59,6 +63,7 @@ class ProgressLines:
         self._is_timed = is_timed
         self._began: FitBegan | None = None
         self._last: Iteration | None = None
+        self._seconds: deque[float] = deque(maxlen=_STEADY_PASSES)
         self._is_time = Seldom()
         self._lock = threading.RLock()  # clusters tell events from threads of their own
 
@@ -77,17 +82,19 @@ class ProgressLines:
     def _happened(self, event: Event) -> None:
         if isinstance(event, FitBegan):
             self._began, self._last = event, None
+            self._seconds.clear()
         if not isinstance(event, Iteration):
             self._print(event.text())
             return
         before, self._last = self._last, event
+        self._seconds.append(event.seconds)
         if event.n_iter % self._interval == 0:
             self._print(event.text() + self._time_left(before, event))
 
     def _time_left(self, before: Iteration | None, now: Iteration) -> str:
         """The end of an iteration's line; empty if the remaining passes are not known."""
         remaining = self._remaining_passes(before, now)
-        return "" if remaining is None else f"  about {duration(remaining * now.seconds)} left"
+        return "" if remaining is None else f"  about {duration(remaining * median(self._seconds))} left"
 
     def _remaining_passes(self, before: Iteration | None, now: Iteration) -> int | None:
         """Passes until the remaining gain is below tol, if gains go on shrinking as they do."""

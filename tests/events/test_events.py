@@ -160,6 +160,16 @@ def test_iterations_have_a_line_for_each_interval_and_say_the_time_that_is_left(
     assert text_of(began, *told, interval=2).splitlines() == [second]
 
 
+def test_one_pass_that_had_to_wait_changes_no_estimate():
+    began = FitBegan("rows", True, 100, 2, 3, "full", "gap", 2.0**-20, 50)
+    told = [
+        Iteration(n, -1.0, 0.5**n, 0.5**n, 0.0, 100, 60.0 if n == 4 else 1.0) for n in range(1, 6)
+    ]
+    fourth, fifth = text_of(began, *told).splitlines()[3:]
+    assert fourth.endswith("about 16 s left")
+    assert fifth.endswith("about 15 s left")
+
+
 def test_listeners_are_in_force_inside_their_block_only():
     outer, inner, own = [], [], []
     tell = teller(own.append)
