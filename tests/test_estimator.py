@@ -54,6 +54,7 @@ EXPECTED_FAILED_CHECKS: dict[str, str] = {}
     expected_failed_checks=lambda estimator: EXPECTED_FAILED_CHECKS,
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # max_iter is set low
+@pytest.mark.filterwarnings("ignore:(27|15) rows of 30 features are few")
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 

@@ -117,6 +117,7 @@ def fit(
         As :func:`~daskgmm.em.scan.scan_rows` and :class:`~daskgmm.em.race.Race`.
     """
     scan = scanned(rows, rng, n_sampled, tell, keeper)
+    problem = problem.on(scan)
     problem.warn_of_ridge(scan)
     stepper, tol = problem.stepper_on(scan), problem.tol_on(rows)
     courses = tuple(keeper.courses) if keeper is not None else ()
@@ -200,6 +201,8 @@ def starts_of(
             return [maker.start(scan, problem.init_params) for _ in range(problem.n_init)]
         ways = dict.fromkeys((problem.init_params, _RIVAL))
         most = max(problem.n_init, N_STARTS // 2 if known else N_STARTS)
+        if problem.n_components == 1:  # which has one optimum
+            most = 1
         competition = Competition(
             [partial(maker.start, init_params=way) for way in ways],
             n_components=problem.n_components,

@@ -13,7 +13,7 @@ from daskgmm.em.rows import Rows
 from daskgmm.em.scan import Scan
 from daskgmm.em.starts.exchanges import can_exchange
 from daskgmm.em.starts.given import NOTHING_GIVEN, GivenStart
-from daskgmm.em.steppers import AUTO, AnyStepper, Needs, Offered, stepper_class
+from daskgmm.em.steppers import AUTO, PLAIN, AnyStepper, Needs, Offered, stepper_class
 from daskgmm.em.stopping import MAX_ITER, statistical_tol
 from daskgmm.errors import DaskGMMWarning, ParameterError
 from daskgmm.kernel import (
@@ -30,6 +30,9 @@ __all__ = ["Fit", "Problem"]
 
 _FEWEST_TO_TRUNCATE = 200
 """Fewest components for a truncated E-step: with fewer, the search costs what it saves."""
+
+_SEARCHED_WORK = 1e6
+"""Rows x parameters up to which a pass takes a millisecond or so."""
 
 _BLURS = 0.01
 """Of a column's variance: a ridge beyond is warned of."""
@@ -119,6 +122,36 @@ class Problem:
             few_passes=self.progressive and not self.given.complete,
             bounds=self.n_near is not None,
         )
+
+    def on(self, scan: Scan) -> Problem:
+        """The problem as it is fitted to these rows: without what they are too few for.
+
+        Where there are more free parameters than rows, the surrogate has too little to go by,
+        and the likelihood does not tell good starts from bad ones. A search among starts is
+        then made only where it takes no time.
+
+        Warns
+        -----
+        DaskGMMWarning
+            If the parameters are more than half as many as the values: of full components, if
+            there are more features than rows for each.
+        """
+        n, k, d = scan.n_rows, self.n_components, scan.sample.n_features
+        p = count_parameters(self.kind, k, d)
+        if 2 * p > n * d and d > 2:  # nobody takes one or two features for rows
+            warnings.warn(
+                f"{n:,} rows of {d:,} features are few for {k} {self.kind} components, which have "
+                f"{p:,} parameters; if rows and columns are the wrong way round, transpose the "
+                "data, or else choose fewer components"
+                + (", or covariance_type='diag'" if p > count_parameters("diag", k, d) else ""),
+                DaskGMMWarning,
+                stacklevel=4,
+            )
+        if p <= scan.weight:
+            return self
+        is_cheap = n * p <= _SEARCHED_WORK
+        stepper = PLAIN if self.stepper == AUTO else self.stepper
+        return replace(self, stepper=stepper, progressive=self.progressive and is_cheap)
 
     @property
     def may_move_components(self) -> bool:

@@ -94,7 +94,11 @@ class ProgressLines:
     def _time_left(self, before: Iteration | None, now: Iteration) -> str:
         """The end of an iteration's line; empty if the remaining passes are not known."""
         remaining = self._remaining_passes(before, now)
-        return "" if remaining is None else f"  about {duration(remaining * median(self._seconds))} left"
+        return (
+            ""
+            if remaining is None
+            else f"  about {duration(remaining * median(self._seconds))} left"
+        )
 
     def _remaining_passes(self, before: Iteration | None, now: Iteration) -> int | None:
         """Passes until the remaining gain is below tol, if gains go on shrinking as they do."""

@@ -58,7 +58,8 @@ class Climber:
         """Fit a mixture from a start by some steps of EM, then by the surrogate stepper.
 
         EM is quick at first and slow in a flat valley, where it also stops too early. The
-        surrogate stepper, which is exact here because its sample is all rows, takes over there.
+        surrogate stepper, which is exact here because its sample is all rows, takes over there,
+        unless the rows are fewer than the parameters.
 
         Parameters
         ----------
@@ -87,7 +88,7 @@ class Climber:
                 if not fit.converged:
                     fit = self.em(fit.kept, _EM_STEPS, tol)
                 wants_more = not fit.converged and fit.reach >= best
-            if wants_more:
+            if wants_more and start.n_parameters <= self.rows.total_weight:
                 exact = Surrogate.of_rows(self.prior, self.rows)
                 fit = self._run(fit.kept, exact, _SURROGATE_STEPS, tol)
             fit.kept.check()  # raises here, where there is a way back

@@ -225,7 +225,7 @@ def _ahead_early(sample: Climber, starts: list[_Entrant], most: int) -> list[_En
         fits = []
         for way, mixture in starts:
             with suppress(SingularComponentError):
-                fits.append((way, sample.em(mixture, FIRST_EM_STEPS)))
+                fits.append((way, sample.rested(mixture, FIRST_EM_STEPS)))
         fits.sort(key=lambda one: -one[1].log_likelihood)
         starts = [(way, fit.kept) for way, fit in fits[: max(most, len(starts) // 2)]]
     return starts

@@ -19,6 +19,7 @@ from daskgmm.kernel import Mixture, Statistics
 
 __all__ = [
     "AUTO",
+    "PLAIN",
     "STEPPERS",
     "AnyStepper",
     "ByKind",
@@ -46,7 +47,7 @@ else:
     StepperState = Union[tuple(stepper.state_type for stepper in STEPPERS.values())]  # noqa: UP007
 """States of the steppers of the table: the only ones that a checkpoint may hold."""
 
-AUTO = "auto"
+AUTO, PLAIN = "auto", "plain"
 
 
 def stepper_class(

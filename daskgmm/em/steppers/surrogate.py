@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
-from scipy.optimize import OptimizeResult, minimize
+from scipy.optimize import Bounds, OptimizeResult, minimize
 
 from daskgmm.em.rows import InMemoryRows, rows_of_sample, statistics_of
 from daskgmm.em.steppers.base import Needs, Step, has_fallen, has_tangent
@@ -334,7 +334,7 @@ class _Surrogate:
             centre,
             jac=True,
             method="L-BFGS-B",
-            bounds=np.column_stack([centre - box, centre + box]),
+            bounds=Bounds(centre - box, centre + box),  # pairs would be looped over in Python
             callback=_until_slow(worth),
             options={"maxfun": _EVALUATIONS, "ftol": 0.0, "gtol": max(_LEAST_GRADIENT, at_rest)},
         )
