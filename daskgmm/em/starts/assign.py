@@ -39,7 +39,7 @@ Initialiser = Callable[[Block, int, np.random.RandomState], Float64Array]
 
 def nearest(z: Float64Array, centres: Float64Array) -> Float64Array:
     """Responsibilities (n, K) of rows z (n, D): 1 for the nearest centre (K, D), else 0."""
-    with single_thread(user_api=None):  # waking other threads takes longer than the work
+    with single_thread("blas", "openmp"):  # waking other threads takes longer than the work
         return _one_hot(pairwise_distances_argmin(z, centres), len(centres))
 
 
@@ -50,7 +50,7 @@ def _one_hot(labels: NDArray[np.integer[Any]], k: int) -> Float64Array:
 
 def _kmeans(rows: Block, k: int, rng: np.random.RandomState) -> Float64Array:
     # On several threads Lloyd's sums depend on which thread ends first.
-    with single_thread(user_api=None):
+    with single_thread("blas", "openmp"):
         fitted = KMeans(n_clusters=k, n_init=1, random_state=rng).fit(
             rows.x, sample_weight=rows.weight
         )
