@@ -2,8 +2,8 @@
 
 Partitions of one row each under a kernel that does nothing: what is left is building
 the graph, scheduling, and the sum of statistics as large as a real fit's. Twice: of
-stored rows, of which a task folds a run of partitions, and of a Dask array, of which
-each block is a task whatever their number.
+stored rows, of which a task folds a run of partitions, and of a Dask array, of which it
+computes and folds a run of blocks.
 """
 
 from __future__ import annotations
@@ -115,8 +115,7 @@ def driver_table(
         ]
     notes = [
         f"statistics of {n_components} full components x {n_features} features",
-        "tasks: those that fold, those that sum, and one of parameters; of stored rows a "
-        "task folds a run of partitions, of an array one block",
+        "tasks: those that fold runs of partitions, those that sum, and one of parameters",
     ]
     return Table("A pass without work", columns, rows, notes)
 
