@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_data import made_mixture, rows_of
+from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.mixture import GaussianMixture as Theirs
+from sklearn.model_selection import GridSearchCV
 
 from daskgmm import GaussianMixture, load_model, select
 from daskgmm.errors import DaskGMMWarning, DataError, ParameterError
@@ -187,3 +189,35 @@ def test_what_is_no_mixture_is_refused(parts, said):
 def test_there_is_a_name_for_each_feature():
     with pytest.raises(ParameterError, match="2 names were given for 1 features"):
         GaussianMixture.from_parameters([1.0], [[0.0]], [[[1.0]]], names=["a", "b"])
+
+
+# -- what scikit-learn's gallery of mixtures does -----------------------------------------
+
+
+def test_a_grid_search_by_bic_finds_the_truth():
+    rng = np.random.RandomState(0)
+    general = rng.randn(500, 2) @ np.array([[0.0, -0.1], [1.7, 0.4]])
+    x = np.concatenate([general, 0.7 * rng.randn(500, 2) + [-4, 1]])
+    search = GridSearchCV(
+        GaussianMixture(random_state=0),
+        {"n_components": range(1, 4), "covariance_type": ["spherical", "tied", "diag", "full"]},
+        scoring=lambda model, rows: -model.bic(rows),
+        cv=3,
+    ).fit(x)
+    assert search.best_params_ == {"n_components": 2, "covariance_type": "full"}
+    assert set(search.predict(x)) == {0, 1}
+    for covariance in search.best_estimator_.covariances_:
+        assert np.linalg.eigvalsh(covariance).min() > 0
+
+
+@pytest.mark.parametrize("way", ["kmeans", "random_from_data", "k-means++", "random"])
+def test_the_means_of_a_start_start_a_fit(way):
+    """``max_iter=0`` gives the start's means, and one ``RandomState`` serves both fits."""
+    x = make_blobs(n_samples=1000, centers=4, cluster_std=0.6, random_state=0)[0][:, ::-1]
+    state = np.random.RandomState(1234)
+    options = {"n_components": 4, "tol": 1e-9, "random_state": state}
+    start = GaussianMixture(init_params=way, max_iter=0, **options).fit(x).means_
+    model = GaussianMixture(means_init=start, max_iter=2000, **options).fit(x)
+    assert model.converged_
+    assert model.n_iter_ >= 1
+    assert len(set(model.predict(x))) == 4
