@@ -148,9 +148,8 @@ class Blocks:
     def _runs(self, n_parts: int) -> tuple[dict[Any, Any], list[BlockRun]]:
         parts = [self._parts[i : i + n_parts] for i in range(0, len(self._parts), n_parts)]
         runs = [BlockRun(of_run, {}, []) for of_run in parts]
-        dependencies, dependents = get_deps(self._graph)
-        for key in self._held:  # a future names itself
-            dependencies[key], dependents[key] = set(), dependents[key] - {key}
+        dependencies, _ = get_deps(self._graph)
+        dependencies |= {key: set() for key in self._held}  # a future names itself
         needed_by: dict[Any, set[int]] = {key: set() for key in self._graph}
         for i, run in enumerate(runs):
             for key in chain.from_iterable((*part.blocks, *part.weights) for part in run.parts):
