@@ -30,7 +30,7 @@ def test_fits_inside_tasks_lend_their_threads(work):
     """Two of them on the only thread there is: each waits for passes that it would hold up."""
     with (
         LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -47,7 +47,7 @@ async def _in_asynchronous_client(function):
             threads_per_worker=1,
             processes=False,
             asynchronous=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster, asynchronous=True),
     ):
