@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 from daskgmm.events import Usage
 from daskgmm.execution.clusters.tasks import ClusterTasks, TaskCounts
@@ -12,9 +13,6 @@ from daskgmm.execution.process_memory import peak_memory_bytes
 from daskgmm.execution.scheduler import client_in_force, in_force
 
 __all__ = ["Meter"]
-
-_PROCESS = uuid.uuid4().hex
-"""Name of this process. Numbers of processes are used again, and addresses of workers too."""
 
 
 class Meter:
@@ -82,4 +80,10 @@ class Meter:
 
 def _probe(bytes_read: Callable[[], int]) -> tuple[str, int, int]:
     """Name of the process it runs in, the bytes of rows read there, its peak memory."""
-    return _PROCESS, bytes_read(), peak_memory_bytes()
+    return _process(os.getpid()), bytes_read(), peak_memory_bytes()
+
+
+@cache
+def _process(pid: int) -> str:
+    """Name of this process: numbers are used again, and a fork has what was drawn before it."""
+    return uuid.uuid4().hex

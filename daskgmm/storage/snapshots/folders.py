@@ -210,7 +210,7 @@ class CheckpointFolder:
                 if _is_name(name) and name not in named:
                     self._folder.child(name).remove()
         except (OSError, DaskGMMError):
-            pass
+            pass  # the next checkpoint tries again, and this one is whole all the same
 
 
 def _is_name(name: str) -> bool:
