@@ -63,7 +63,10 @@ def _option(key: str) -> str:
 
 
 _PREFIX = "DASKGMM_"
-_OTHERS = (TIMEOUT_VARIABLE, LOG_FORMAT_VARIABLE)
+_OTHERS = (
+    *(TIMEOUT_VARIABLE, LOG_FORMAT_VARIABLE),
+    *("DASKGMM_LOOPS", "DASKGMM_LOOPS_LIBRARY", "DASKGMM_COMPILER"),  # of kernel/loops
+)
 
 
 def _variable(key: str) -> str:

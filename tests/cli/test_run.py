@@ -19,6 +19,8 @@ import zarr
 from commands import chunk, forked, mixture_rows, started, tree, write_store
 from distributed import LocalCluster
 
+from daskgmm.kernel.loops import library as loops
+
 JOB = {
     "data": "data.zarr",
     "model": {"components": 4, "tol": 0, "max_iter": 12, "seed": 3, "progressive": False},
@@ -385,6 +387,8 @@ def test_a_misspelt_variable_is_refused_and_a_strange_one_is_left_alone(folder):
     assert refused.status == 1
     assert "did you mean DASKGMM_MODEL_COMPONENTS?" in refused.error
     env = {"DASKGMM_MODEL_COMPONENT": None, "DASKGMM_STORAGE_TIMEOUT": "50"}
+    # Those of the loops are read by processes that import them, which this one has done.
+    env |= {loops.VARIABLE: "none", loops.LIBRARY_VARIABLE: "x.so", "DASKGMM_COMPILER": "zig"}
     env |= {"DASKGMM_SERVICE_HOST": "10.0.0.1", "DASKGMM_PORT_8786_TCP": "tcp://10.0.0.1:8786"}
     done = forked("run", "job.yaml", cwd=folder, env=env)
     assert done.status == 0
