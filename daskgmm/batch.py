@@ -15,6 +15,7 @@ from typing import Any
 
 from daskgmm import job
 from daskgmm.checkpoints import may_pass
+from daskgmm.descriptions import info
 from daskgmm.errors import (
     CheckpointError,
     ClusterError,
@@ -328,7 +329,7 @@ class Batch:
 
     def result(self) -> dict[str, Any]:
         """Facts of the model, and the outputs, once the model is there."""
-        return {**job.info(self._job.outputs["model"]), "outputs": self._job.outputs}
+        return {**info(self._job.outputs["model"]), "outputs": self._job.outputs}
 
     def _note(self, *, begun: Set[str] = frozenset(), done: Set[str] = frozenset()) -> None:
         now = self._progress

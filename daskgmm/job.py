@@ -1,4 +1,4 @@
-"""Jobs: one function for each command, from stored rows to files.
+"""Jobs: one function for each command that reads rows, from stored rows to files.
 
 Every function returns plain values to report, ready for JSON, and writes its outputs whole or
 not at all. Whatever can be refused is refused before the first pass.
@@ -20,14 +20,12 @@ from daskgmm.checkpoints import may_pass
 from daskgmm.em import label_rows, log_densities, probabilities
 from daskgmm.errors import (
     DamagedDataError,
-    DataError,
-    ModelFormatError,
     ParameterError,
     StorageError,
 )
 from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.execution import MixtureSize, Work, peak_memory_bytes
-from daskgmm.kernel import Block, Mixture, loops
+from daskgmm.kernel import Block, Mixture
 from daskgmm.record import names_of_record
 from daskgmm.redaction import redacted
 from daskgmm.selection import select
@@ -35,16 +33,14 @@ from daskgmm.storage import (
     Location,
     RowOutput,
     RowWriter,
-    StoredSource,
     check_output,
     first_overlap,
     is_lasting,
-    preflight,
     read_model,
 )
-from daskgmm.tables import OpenedRows, check_features, open_input, open_rows
+from daskgmm.tables import OpenedRows, check_features, open_input
 
-__all__ = ["check", "fit", "info", "predict", "score", "select_model"]
+__all__ = ["fit", "predict", "score", "select_model"]
 
 
 def fit(
@@ -279,51 +275,6 @@ def score(
         "icl": found.icl,
         "n_parameters": found.n_parameters,
         "model": model,
-    }
-
-
-def check(source: StoredSource) -> dict[str, Any]:
-    """Facts that a listing of a store tells of its rows, without reading them.
-
-    Returns
-    -------
-    dict
-        The attributes of :class:`daskgmm.storage.rows.preflight.Preflight`, and ``damage``:
-        the text of the error that a pass would raise, or None.
-    """
-    found = preflight(source)
-    try:
-        found.raise_for_damage(source.missing_chunks)
-    except DamagedDataError as error:
-        return {**found.as_dict(), "damage": str(error)}
-    return {**found.as_dict(), "damage": None}
-
-
-def info(path: str) -> dict[str, Any]:
-    """Facts about a saved model, or about stored rows.
-
-    Returns
-    -------
-    dict
-        ``kind`` is ``"model"`` or ``"data"``. ``loops`` says what computes here: the instruction
-        set that compiled loops run on, or why there are none.
-    """
-    try:
-        mixture, record = read_model(path)
-    except ModelFormatError as not_a_model:
-        try:
-            data = open_rows(path).survey().as_dict()
-            return {"kind": "data", **data, "loops": loops.described()}
-        except DataError as not_rows:
-            raise ModelFormatError(f"{not_a_model}; nor are these rows: {not_rows}") from None
-    return {
-        **record,
-        "kind": "model",
-        "covariance_type": mixture.kind,
-        "weights": mixture.weights.tolist(),
-        "means": mixture.means.tolist(),
-        "covariances": mixture.covariances.tolist(),
-        "loops": loops.described(),
     }
 
 

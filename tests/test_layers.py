@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import mixture_rows, write_store
 
 import daskgmm
 
@@ -15,7 +16,7 @@ ROOT = Path(daskgmm.__file__).parent
 
 FLOORS = (
     {"_version", "errors", "lazily", "log_format", "redaction"},
-    {"plain_json", "telling"},
+    {"plain_json", "source", "telling"},
     {"history"},
     {"rules"},
     {"settings"},
@@ -26,7 +27,7 @@ FLOORS = (
     {"configuration"},
     {"execution", "storage"},
     {"jobfile", "tables"},
-    {"checkpoints", "metrics", "parameters", "record"},
+    {"checkpoints", "descriptions", "metrics", "parameters", "record"},
     {"fitted"},
     {"estimator"},
     {"selection"},
@@ -42,7 +43,7 @@ FLOORS = (
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 EVERYWHERE = {"_version"}
 BELOW_DASK = {
-    *("_version", "errors", "plain_json", "telling", "history", "rules", "settings"),
+    *("_version", "errors", "plain_json", "source", "telling", "history", "rules", "settings"),
     *("kernel", "em", "events"),
 }
 DASK = {"dask", "distributed", "zarr", "numcodecs", "fsspec"}
@@ -123,22 +124,31 @@ def test_downward_imports_are_free():
     assert upward("em", source) == []
 
 
+HEAVY = {"dask", "distributed", "pandas", "scipy", "sklearn", "zarr", "fsspec"}
+
+
+def heavy_after(code: str) -> set[str]:
+    """What a fresh interpreter has imported of ``HEAVY`` after the code, which may not raise."""
+    code = f"{code}\nimport sys\nprint(*sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def heavy_after_command(*words: object) -> set[str]:
+    """The same after the command, however it exits."""
+    return heavy_after(
+        "from daskgmm.cli import main\n"
+        f"try:\n    main({[*map(str, words)]!r}, prog_name='daskgmm')\nexcept SystemExit:\n    pass"
+    )
+
+
 @pytest.mark.parametrize(
     "module", ["daskgmm", "daskgmm.errors", "daskgmm.kernel", "daskgmm.em", "daskgmm.events"]
 )
 def test_a_fresh_interpreter_stays_without_dask(module):
-    code = (
-        f"import sys, {module}\n"
-        "heavy = {'dask', 'distributed', 'zarr', 'fsspec'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
-    )
-    assert done.stdout.strip() == "[]"
-
-
-HEAVY = {"dask", "distributed", "scipy", "sklearn", "zarr", "fsspec"}
+    assert not heavy_after(f"import {module}") & {"dask", "distributed", "zarr", "fsspec"}
 
 
 @pytest.mark.parametrize(
@@ -155,23 +165,7 @@ HEAVY = {"dask", "distributed", "scipy", "sklearn", "zarr", "fsspec"}
     ids=" ".join,
 )
 def test_help_and_errors_of_usage_import_nothing_heavy(words):
-    code = (
-        "import sys\n"
-        "from daskgmm.cli import main\n"
-        f"main({words!r}, standalone_mode=False, prog_name='daskgmm')\n"
-    )
-    code = (
-        "import sys\ntry:\n    "
-        + code.replace("\n", "\n    ")
-        + (
-            "\nexcept BaseException:\n    pass\n"
-            f"print('heavy:', sorted({HEAVY!r} & set(sys.modules)))"
-        )
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
-    )
-    assert done.stdout.strip().endswith("heavy: []")
+    assert heavy_after_command(*words) == set()
 
 
 def test_completion_imports_nothing_heavy():
@@ -180,13 +174,50 @@ def test_completion_imports_nothing_heavy():
         "os.environ |= {'_DASKGMM_COMPLETE': 'bash_complete', 'COMP_WORDS': 'daskgmm fi',"
         " 'COMP_CWORD': '1'}\n"
         "from daskgmm.cli import main\n"
-        "try:\n    main(prog_name='daskgmm')\nexcept SystemExit:\n    pass\n"
-        f"print('heavy:', sorted({HEAVY!r} & set(sys.modules)))"
+        "try:\n    main(prog_name='daskgmm')\nexcept SystemExit as error:\n    assert not error.code"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
-    )
-    assert done.stdout.splitlines() == ["plain,fit", "heavy: []"]
+    assert heavy_after(code) == set()
+
+
+FIT = "from daskgmm import GaussianMixture\nGaussianMixture(2, random_state=0, max_iter=2)"
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """A store and a model."""
+    folder = tmp_path_factory.mktemp("places")
+    data = write_store(folder / "data.zarr", mixture_rows(2000, 2, 2))
+    model = daskgmm.GaussianMixture(2, random_state=0).fit(str(data))
+    model.save(folder / "model.zarr")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import daskgmm.execution",
+        "from daskgmm import GaussianMixture, load_model, open_rows, select",
+        f"import numpy as np\n{FIT}.fit(np.random.default_rng(0).normal(size=(1000, 2)))",
+        f"{FIT}.fit('data.zarr')",
+        "from daskgmm.cli import main\n"
+        "main('fit data.zarr --components 2 --output fitted.zarr'.split(), standalone_mode=False)",
+        "from daskgmm.cli import main\n"
+        "main('predict data.zarr --model model.zarr --output labels.zarr'.split(),"
+        " standalone_mode=False)",
+    ],
+    ids=["execution", "names", "array", "store", "fit", "predict"],
+)
+def test_no_scheduler_is_imported_without_a_cluster(places, code):
+    assert "distributed" not in heavy_after(f"import os\nos.chdir({str(places)!r})\n{code}")
+
+
+@pytest.mark.parametrize(
+    "words", [["info", "model.zarr"], ["info", "data.zarr"], ["check", "data.zarr"]]
+)
+def test_descriptions_import_neither_dask_nor_scikit_learn(places, words):
+    command, name = words
+    found = heavy_after_command(command, places / name)
+    assert found <= {"scipy", "zarr", "fsspec"}
 
 
 def test_public_names_are_found_when_asked_for():

@@ -1,4 +1,4 @@
-"""The commands, thin ones over :mod:`daskgmm.job` and :mod:`daskgmm.batch`."""
+"""The commands, thin ones over :mod:`daskgmm.job`, its neighbours and :mod:`daskgmm.batch`."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ from daskgmm.plain_json import plain_json
 from daskgmm.settings import CRITERIA, option_named
 
 if TYPE_CHECKING:
-    from daskgmm import batch, demo, estimator, job, metrics
+    from daskgmm import batch, demo, descriptions, estimator, job, metrics
     from daskgmm.em import stopping
 else:  # what help, completion and errors of usage do without
-    batch, demo, estimator, job, metrics = (
-        Lazily(f"daskgmm.{name}") for name in ("batch", "demo", "estimator", "job", "metrics")
+    batch, demo, descriptions, estimator, job, metrics = (
+        Lazily(f"daskgmm.{name}")
+        for name in ("batch", "demo", "descriptions", "estimator", "job", "metrics")
     )
     stopping = Lazily("daskgmm.em.stopping")
 
@@ -284,7 +285,7 @@ def _info(path: str) -> tuple[dict[str, Any], str]:
     Example:
       daskgmm info model.zarr
     """  # noqa: D301
-    result = job.info(path)
+    result = descriptions.info(path)
     return result, _table(result)
 
 
@@ -298,7 +299,7 @@ def _check(source: Any) -> tuple[dict[str, Any], str]:
     Example:
       daskgmm check data.zarr
     """  # noqa: D301
-    result = job.check(source)
+    result = descriptions.check(source)
     return result, _table(result)
 
 

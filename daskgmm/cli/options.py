@@ -20,10 +20,11 @@ from daskgmm.rules import FLAG, Rule, counts_of
 from daskgmm.settings import DATA_OPTIONS, OPTIONS, WEIGHTS, Option, option_named
 
 if TYPE_CHECKING:
-    from daskgmm import execution, tables
+    from daskgmm import execution, storage, tables
     from daskgmm.execution import clusters
 else:
     execution, tables = Lazily("daskgmm.execution"), Lazily("daskgmm.tables")
+    storage = Lazily("daskgmm.storage")
     clusters = Lazily("daskgmm.execution.clusters")
 
 __all__ = [
@@ -195,7 +196,7 @@ def with_source(function: Command) -> Command:
         how = {option.name: kwargs.pop(option.name) for option in DATA_OPTIONS}
         if (weights := kwargs.pop(WEIGHTS.name, None)) is not None:
             kwargs["sample_weight"] = tables.weights_beside(data, weights)
-        return function(tables.open_rows(data, **how), **kwargs)
+        return function(storage.open_source(data, **how), **kwargs)
 
     return _with_options(opened, click.argument("data"), *map(option_of, DATA_OPTIONS))
 

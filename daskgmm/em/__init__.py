@@ -14,7 +14,7 @@ from daskgmm.em.fit import fit, raced, rules_of, scanned, starts_of
 from daskgmm.em.held_out import HeldOut
 from daskgmm.em.problem import Fit, Problem
 from daskgmm.em.race import Race, Reading, Rules, run
-from daskgmm.em.rows import InMemoryRows, Rows, Source, rows_of_sample, statistics_of
+from daskgmm.em.rows import InMemoryRows, Rows, rows_of_sample, statistics_of
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.starts import (
     INITIALISERS,
@@ -81,7 +81,6 @@ __all__ = [
     "Scan",
     "ScanDone",
     "Score",
-    "Source",
     "Squarem",
     "Start",
     "StartMaker",

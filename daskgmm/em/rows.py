@@ -24,8 +24,6 @@ __all__ = [
     "Additive",
     "InMemoryRows",
     "Rows",
-    "Source",
-    "WeightSource",
     "fold_block",
     "grain_rows",
     "rows_of_sample",
@@ -45,36 +43,6 @@ class Additive(Protocol):
 
 
 T = TypeVar("T", bound=Additive)
-
-
-class Source(Protocol):
-    """Stored rows that can be read by range: a Zarr array, a memory map.
-
-    Sources are small to pickle: a path and metadata, never data.
-    """
-
-    name: str
-    """Name in messages; secrets in URLs are removed."""
-    shape: tuple[int, int]
-    """``(n_rows, n_features)``."""
-    dtype: np.dtype[Any]
-    """Dtype of the stored values: boolean, integer or floating."""
-    unit_rows: int
-    """Rows that are decoded together (of a chunk or a shard); reads should align to it."""
-    unit_overhead: int
-    """Bytes that reading needs beside the rows returned: decoded and encoded chunks in flight."""
-
-    def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows ``start:stop`` as an ndarray of shape (stop - start, n_features)."""
-        ...
-
-
-class WeightSource(Protocol):
-    """Weights of stored rows that can be read by range. Small to pickle, as a Source."""
-
-    def read(self, start: int, stop: int) -> Float64Array:
-        """Weights of rows ``start:stop``, (stop - start,)."""
-        ...
 
 
 class Rows(Protocol):

@@ -9,7 +9,7 @@ bit depends on how runs are cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 import dask.array as da
 from dask.core import get, get_deps, toposort
-from distributed import Future
 
 from daskgmm.em.rows import Additive, tree_sum
+from daskgmm.execution.clients import kinds_of_futures
 
 __all__ = ["BlockRun", "Blocks", "Part", "summed"]
 
@@ -127,7 +127,7 @@ class Blocks:
             Part(first, blocks[first:after], keys[first:after])
             for first, after in _joined(array.chunks[0], small)
         ]
-        self._held = {key for key, node in self._graph.items() if isinstance(node, Future)}
+        self._held = _held(self._graph)
         self._cut: tuple[int, dict[Any, Any], list[BlockRun]] = (0, {}, [])
 
     def __len__(self) -> int:
@@ -193,4 +193,10 @@ def _taken_apart(array: da.Array) -> tuple[dict[Any, Any], list[Any]]:
     whole = array.__dask_graph__()
     graph = dict(array.__dask_optimize__(whole, keys))
     # Dask leaves out what workers hold; here it is named, because it must not be cut up.
-    return graph | {key: node for key, node in whole.items() if isinstance(node, Future)}, keys
+    return graph | {key: whole[key] for key in _held(whole)}, keys
+
+
+def _held(graph: Mapping[Any, Any]) -> set[Any]:
+    """Keys of the values that workers hold."""
+    futures = kinds_of_futures()
+    return {key for key, node in graph.items() if isinstance(node, futures)} if futures else set()

@@ -9,9 +9,9 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.em.rows import Source
 from daskgmm.errors import DataError
 from daskgmm.execution.dask_blocks import checked_blocks
+from daskgmm.source import Source
 
 __all__ = ["array_of_source", "row_blocks"]
 

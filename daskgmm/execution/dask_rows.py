@@ -29,15 +29,17 @@ from dask.base import tokenize
 from dask.delayed import Delayed
 from numpy.typing import NDArray
 
-from daskgmm.em.rows import Additive, Source, WeightSource, fold_block, grain_rows, tree_sum
+from daskgmm.em.rows import Additive, fold_block, grain_rows, tree_sum
 from daskgmm.errors import ClusterError, NonFiniteError
 from daskgmm.execution.block_runs import BlockRun, Blocks, summed
+from daskgmm.execution.clients import SCHEDULER_LOST
 from daskgmm.execution.dask_blocks import Declared, checked_blocks
 from daskgmm.execution.gaps import gaps_of, told_of_gaps
 from daskgmm.execution.memory import read_rows
-from daskgmm.execution.scheduler import SCHEDULER_LOST, in_force
+from daskgmm.execution.scheduler import in_force
 from daskgmm.kernel import Block, Float64Array
 from daskgmm.kernel.blas import single_thread, single_threaded_blas_for_good
+from daskgmm.source import Source, WeightSource
 
 __all__ = ["DaskRows", "Weighting", "is_partition"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from daskgmm.em.rows import Source
 from daskgmm.errors import NonFiniteError
+from daskgmm.source import Source
 
 __all__ = ["gaps_of", "told_of_gaps"]
 

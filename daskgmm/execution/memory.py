@@ -7,11 +7,12 @@ from typing import Self
 
 from dask.utils import format_bytes
 
-from daskgmm.em.rows import Source, grain_rows
+from daskgmm.em.rows import grain_rows
 from daskgmm.em.tail import tail_bytes, tail_rows
 from daskgmm.errors import MemoryLimitError
 from daskgmm.execution.process_memory import default_limit, resident_bytes
 from daskgmm.kernel import Mixture, count_sums, sub_block_bytes
+from daskgmm.source import Source
 
 __all__ = [
     "Machine",
@@ -61,7 +62,7 @@ class StoredShape:
     itemsize : int
         Bytes of a value as it is read.
     unit_rows, unit_overhead : int
-        As in :class:`daskgmm.em.rows.Source`.
+        As in :class:`daskgmm.source.Source`.
     """
 
     n_rows: int

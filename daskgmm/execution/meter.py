@@ -6,11 +6,19 @@ import os
 import uuid
 from collections.abc import Callable
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from daskgmm.events import Usage
-from daskgmm.execution.clusters.tasks import ClusterTasks, TaskCounts
+from daskgmm.execution.clients import client_in_force
+from daskgmm.execution.clusters.task_counts import TaskCounts
 from daskgmm.execution.process_memory import peak_memory_bytes
-from daskgmm.execution.scheduler import client_in_force, in_force
+from daskgmm.execution.scheduler import in_force
+from daskgmm.lazily import Lazily
+
+if TYPE_CHECKING:
+    from daskgmm.execution.clusters import tasks
+else:  # where there is a client
+    tasks = Lazily("daskgmm.execution.clusters.tasks")
 
 __all__ = ["Meter"]
 
@@ -28,7 +36,7 @@ class Meter:
     def __init__(self, bytes_read: Callable[[], int]) -> None:
         self._probe = partial(_probe, bytes_read)
         self._is_stored = False
-        self._tasks: ClusterTasks | None = None
+        self._tasks: tasks.ClusterTasks | None = None
         self._read_before: dict[str, int] = {}
         self._counts_before = TaskCounts()
 
@@ -36,7 +44,7 @@ class Meter:
         """Measure a new fit, whose rows are read from a store or are not."""
         self.close()
         client = client_in_force()
-        self._tasks = None if client is None else ClusterTasks(client)
+        self._tasks = None if client is None else tasks.ClusterTasks(client)
         self._is_stored = is_stored
         self._read_before, self._counts_before = {}, TaskCounts()
         self.reading()  # the new fit has not read what was read before

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from distributed.system import MEMORY_LIMIT
 
 __all__ = ["default_limit", "peak_memory_bytes", "resident_bytes"]
 
 _SHARE_OF_FREE = 0.5
 """Share of the free memory that is the limit where the user gives none."""
+_LIMITS_OF_CONTAINER = [
+    Path("/sys/fs/cgroup/memory", name)  # of version 1 of control groups
+    for name in ("memory.limit_in_bytes", "memory.soft_limit_in_bytes")
+] + [Path("/sys/fs/cgroup", f"memory.{name}") for name in ("max", "high", "low")]
+"""Files that tell how much memory this container may have, as ``distributed.system`` reads them."""
 
 
 def peak_memory_bytes() -> int:
@@ -34,5 +39,14 @@ def resident_bytes() -> int:
 
 def default_limit() -> int:
     """Half of the memory that is free now, within the container's limit if there is one."""
-    free = min(psutil.virtual_memory().available, MEMORY_LIMIT - resident_bytes())
+    free = min(psutil.virtual_memory().available, _most_memory() - resident_bytes())
     return resident_bytes() + int(_SHARE_OF_FREE * free)
+
+
+def _most_memory() -> int:
+    """Bytes that the machine has, its container may have, and the limits of processes allow."""
+    found = [int(psutil.virtual_memory().total), resource.getrlimit(resource.RLIMIT_RSS)[1]]
+    for file in _LIMITS_OF_CONTAINER:
+        with suppress(OSError, ValueError):  # not there, or "max"
+            found.append(int(file.read_text()))
+    return min(n for n in found if n > 0)

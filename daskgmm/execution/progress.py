@@ -5,14 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dask.callbacks import Callback
-from distributed import Client
 
 from daskgmm.events import Underway, teller
-from daskgmm.execution.clusters.tasks import cluster_progress
 from daskgmm.execution.dask_rows import is_partition
+from daskgmm.lazily import Lazily
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from daskgmm.execution.clusters import tasks
+else:  # where there is a client
+    tasks = Lazily("daskgmm.execution.clusters.tasks")
 
 __all__ = ["pass_progress"]
 
@@ -26,7 +32,7 @@ def pass_progress(client: Client | None) -> Iterator[None]:
     client : distributed.Client or None
         Client of the cluster that computes the passes; None if threads of this process do.
     """
-    with _ThreadsProgress() if client is None else cluster_progress(client):
+    with _ThreadsProgress() if client is None else tasks.cluster_progress(client):
         yield
 
 

@@ -161,7 +161,7 @@ def test_client_that_does_not_see_that_its_scheduler_is_lost(
         client.scheduler_comm = None
 
     monkeypatch.setattr(Client, "_reconnect", nothing)
-    monkeypatch.setattr("daskgmm.execution.scheduler._LOST_SECONDS", 2.0)
+    monkeypatch.setattr("daskgmm.execution.on_cluster._LOST_SECONDS", 2.0)
     with Client(scheduler_file=str(scheduler_file), timeout=3) as client:
         client.wait_for_workers(1)
         killer = threading.Thread(target=_kill_when, args=(scheduler, tmp_path / "begun"))

@@ -11,8 +11,8 @@ import xarray as xr
 import zarr
 
 from daskgmm import GaussianMixture, load_model, select
+from daskgmm.descriptions import info
 from daskgmm.errors import DataError, ModelFormatError
-from daskgmm.job import info
 
 NAMES = ["a", "b", "c"]
 

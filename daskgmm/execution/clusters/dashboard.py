@@ -8,10 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-
-from distributed import Client, performance_report
+from typing import TYPE_CHECKING
 
 from daskgmm.errors import DaskGMMWarning, MissingDependencyError, ParameterError, StorageError
+from daskgmm.lazily import Lazily
+
+if TYPE_CHECKING:
+    import distributed
+    from distributed import Client
+else:  # where there is a client
+    distributed = Lazily("distributed")
 
 __all__ = ["check_report_path", "dashboard_address", "report_written"]
 
@@ -77,7 +83,7 @@ def report_written(client: Client | None, path: str | None) -> Iterator[None]:
         return
     _check_bokeh(client, "performance report")
     partial = Path(f"{path}.partial")
-    report = performance_report(filename=str(partial))
+    report = distributed.performance_report(filename=str(partial))
     report.__enter__()
     try:
         yield

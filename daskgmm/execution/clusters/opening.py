@@ -6,14 +6,21 @@ import logging
 import reprlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-
-from distributed import Client
+from typing import TYPE_CHECKING
 
 from daskgmm.configuration import Configuration, read_file, validate
 from daskgmm.errors import ClusterError
-from daskgmm.execution.clusters.client import connect
 from daskgmm.execution.clusters.config import ADDRESS, is_address
-from daskgmm.execution.clusters.table import KINDS
+from daskgmm.lazily import Lazily
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from daskgmm.execution.clusters import client as connections
+    from daskgmm.execution.clusters import table
+else:  # where there is a cluster
+    connections = Lazily("daskgmm.execution.clusters.client")
+    table = Lazily("daskgmm.execution.clusters.table")
 
 __all__ = ["open_cluster", "read_config"]
 
@@ -62,10 +69,10 @@ def open_cluster(spec: str | None) -> Iterator[Client | None]:
     if "://" in spec:
         if not is_address(spec):
             raise ClusterError(f"cluster {spec}: must be {ADDRESS.what}, or a YAML file")
-        session = connect(spec, spec)
+        session = connections.connect(spec, spec)
     else:
         config = read_config(spec)
-        session = KINDS[config.values["cluster"]].open(config)
+        session = table.KINDS[config.values["cluster"]].open(config)
     with _quiet_client(), session as client:
         yield client
 
@@ -99,10 +106,10 @@ def read_config(path: str) -> Configuration:
     """
     config = read_file(path, f"{ADDRESS.what}, or a YAML file as in cluster_configs/", ClusterError)
     name = config.values.get("cluster")
-    if not isinstance(name, str) or name not in KINDS:
+    if not isinstance(name, str) or name not in table.KINDS:
         raise config.error(
-            "cluster", f"must be one of {', '.join(KINDS)}; got {reprlib.repr(name)}"
+            "cluster", f"must be one of {', '.join(table.KINDS)}; got {reprlib.repr(name)}"
         )
-    validate(config, KINDS[name].schema, config.values)
-    KINDS[name].check(config)
+    validate(config, table.KINDS[name].schema, config.values)
+    table.KINDS[name].check(config)
     return config

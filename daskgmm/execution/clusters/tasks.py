@@ -13,7 +13,7 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from distributed import Client
@@ -21,39 +21,14 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from daskgmm.errors import DaskGMMWarning
 from daskgmm.events import Underway, teller
+from daskgmm.execution.clusters.task_counts import TaskCounts
 from daskgmm.execution.dask_rows import is_partition
 
-__all__ = ["ClusterTasks", "TaskCounts", "cluster_progress"]
+__all__ = ["ClusterTasks", "cluster_progress"]
 
 _QUESTION = "daskgmm_task_counts"
 _POLL_SECONDS = 0.25
 _JOIN_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class TaskCounts:
-    """What a scheduler has seen of the passes of one client.
-
-    Attributes
-    ----------
-    pass_key : str
-        Key of the newest pass.
-    n_done, n_tasks : int
-        How many of its tasks that read rows are done, and how many there are.
-    seconds : float
-        Time since it began.
-    n_retries : int
-        Tasks of all passes that were begun again, because they failed or lost their worker.
-    n_workers_lost : int
-        Workers that left without having been asked to.
-    """
-
-    pass_key: str = ""
-    n_done: int = 0
-    n_tasks: int = 0
-    seconds: float = 0.0
-    n_retries: int = 0
-    n_workers_lost: int = 0
 
 
 class _Counter(SchedulerPlugin):

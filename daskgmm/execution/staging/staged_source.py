@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.em.rows import Source, grain_rows
+from daskgmm.em.rows import grain_rows
 from daskgmm.errors import DataError
 from daskgmm.execution.memory import read_rows
 from daskgmm.execution.staging.keeping import KEEPER, Staging
+from daskgmm.source import Source
 
 __all__ = ["StagedSource"]
 

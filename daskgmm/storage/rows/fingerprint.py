@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from daskgmm.em.rows import Source
+from daskgmm.source import Source
 
 __all__ = ["fingerprint_of"]
 

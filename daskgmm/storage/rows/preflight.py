@@ -6,8 +6,8 @@ import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from daskgmm.em.rows import Source
 from daskgmm.errors import DamagedDataError, IntegrityWarning
+from daskgmm.source import Source
 from daskgmm.storage.rows.checked_store import FILL_REMEDY, RESTORE_REMEDY, MissingChunks
 
 __all__ = ["Preflight", "StoredSource", "preflight"]

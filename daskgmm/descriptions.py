@@ -1,0 +1,59 @@
+"""Descriptions: what can be said of a saved model, or of stored rows, without reading the rows.
+
+It needs neither Dask nor scikit-learn, which take a second and more to import.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daskgmm.errors import DamagedDataError, DataError, ModelFormatError
+from daskgmm.kernel import loops
+from daskgmm.storage import StoredSource, open_source, preflight, read_model
+
+__all__ = ["check", "info"]
+
+
+def check(source: StoredSource) -> dict[str, Any]:
+    """Facts that a listing of a store tells of its rows, without reading them.
+
+    Returns
+    -------
+    dict
+        The attributes of :class:`daskgmm.storage.rows.preflight.Preflight`, and ``damage``:
+        the text of the error that a pass would raise, or None.
+    """
+    found = preflight(source)
+    try:
+        found.raise_for_damage(source.missing_chunks)
+    except DamagedDataError as error:
+        return {**found.as_dict(), "damage": str(error)}
+    return {**found.as_dict(), "damage": None}
+
+
+def info(path: str) -> dict[str, Any]:
+    """Facts about a saved model, or about stored rows.
+
+    Returns
+    -------
+    dict
+        ``kind`` is ``"model"`` or ``"data"``. ``loops`` says what computes here: the instruction
+        set that compiled loops run on, or why there are none.
+    """
+    try:
+        mixture, record = read_model(path)
+    except ModelFormatError as not_a_model:
+        try:
+            data = open_source(path).survey().as_dict()
+            return {"kind": "data", **data, "loops": loops.described()}
+        except DataError as not_rows:
+            raise ModelFormatError(f"{not_a_model}; nor are these rows: {not_rows}") from None
+    return {
+        **record,
+        "kind": "model",
+        "covariance_type": mixture.kind,
+        "weights": mixture.weights.tolist(),
+        "means": mixture.means.tolist(),
+        "covariances": mixture.covariances.tolist(),
+        "loops": loops.described(),
+    }
