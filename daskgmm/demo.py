@@ -28,6 +28,7 @@ __all__ = ["run_demo"]
 
 _K, _D = 5, 8
 _BLOCK_ROWS = 1 << 17  # 4 MiB
+_BLOCKS_EACH = 4  # that a process makes at a time
 _SEED = 20
 
 
@@ -110,16 +111,18 @@ def _truth() -> Mixture:
 
 
 def _write_rows(path: str, truth: Mixture, n_rows: int) -> None:
-    # Rows are made in processes of their own, so that the peak memory is that of the fit.
+    starts = range(0, n_rows, _BLOCK_ROWS)
+    # Rows are made in processes of their own, so that the peak memory is that of the fit. Each
+    # takes seconds to import what it needs: there are no more than have something to do.
+    n_processes = min(CPU_COUNT, -(-len(starts) // _BLOCKS_EACH))
     with (
         RowOutput.create(
             path, n_rows=n_rows, columns=_D, dtype=np.float32, partition_rows=_BLOCK_ROWS
         ) as output,
-        ProcessPoolExecutor(CPU_COUNT, mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool,
     ):
-        starts = range(0, n_rows, _BLOCK_ROWS)
         write = partial(_write_block, output.writer, truth, n_rows)
-        for _ in pool.map(write, starts, chunksize=4):
+        for _ in pool.map(write, starts, chunksize=_BLOCKS_EACH):
             pass
 
 

@@ -44,6 +44,8 @@ else:  # what help, completion and errors of usage do without
 __all__ = ["main"]
 
 _COVARIANCE = option_named("covariance_type")
+_DEMO_SIZE = "2GB"
+_SMALL_DEMO_SIZE = "16MB"
 
 
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
@@ -305,22 +307,27 @@ def _check(source: Any) -> tuple[dict[str, Any], str]:
 
 @main.command("demo")
 @command
-@click.option(
-    "--size", default="2GB", show_default=True, metavar="SIZE", help="Bytes of rows to make."
-)
+@click.option("--size", metavar="SIZE", help=f"Bytes of rows to make.  [default: {_DEMO_SIZE}]")
+@click.option("--small", is_flag=True, help=f"Make {_SMALL_DEMO_SIZE}, which takes seconds.")
 @click.option(
     "--memory-limit", default="512MiB", show_default=True, metavar="SIZE", help="Most memory."
 )
 @click.option(
     "--keep", metavar="FOLDER", help="Keep data and model there, instead of a temporary folder."
 )
-def _demo(size: str, memory_limit: str, keep: str | None) -> tuple[dict[str, Any], str]:
+def _demo(
+    size: str | None, small: bool, memory_limit: str, keep: str | None
+) -> tuple[dict[str, Any], str]:
     """Make a Zarr store larger than the memory limit, fit it, compare with the truth.
 
     \b
     Example:
       daskgmm demo --size 500MB
+      daskgmm demo --small
     """  # noqa: D301
+    if small and size is not None:
+        raise click.UsageError(f"--small is --size {_SMALL_DEMO_SIZE}: give one of the two")
+    size = size or (_SMALL_DEMO_SIZE if small else _DEMO_SIZE)
     return demo.run_demo(size=size, memory_limit=memory_limit, folder=keep)
 
 

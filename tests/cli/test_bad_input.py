@@ -460,6 +460,7 @@ USAGE = [
     ),
     Case("fit without output", ("fit", "data.zarr", "--components", 2), ("--output",), status=2),
     Case("score without model", ("score", "data.zarr"), ("--model",), status=2),
+    Case("demo of two sizes", ("demo", "--small", "--size", "1MB"), ("--size",), status=2),
     Case("two data", ("fit", "data.zarr", "b.zarr", *FIT), ("b.zarr",), status=2),
     Case("no such command", ("fits", "data.zarr"), ("fits",), status=2),
     Case(

@@ -7,13 +7,14 @@ text for people, and whether a fit finds the truth.
 
 import json
 import re
+import resource
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
-from commands import forked, write_store
+from commands import daskgmm, forked, write_store
 
 from daskgmm import load_model
 
@@ -259,6 +260,16 @@ def test_demo_finds_the_truth(size, tmp_path, is_small):
         result["log_likelihood_per_row"],
         atol=result["tol"],
     )
+
+
+def test_a_small_demo_takes_seconds(tmp_path):
+    """Ten of them on two cores: the bound is on the CPU time of all its processes, imports too."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = daskgmm("demo", "--small", "--keep", "kept", "--json", cwd=tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.json["n_rows"] == 500_000
+    assert done.json["largest_error"] < 6 / np.sqrt(500_000 / 15)
+    assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 10.0
 
 
 def test_demo_leaves_only_the_model(tmp_path):
