@@ -23,6 +23,7 @@ from .few_passes_tables import few_passes_tables
 from .fits import FITS, CheckoutFailedError, fits_table
 from .grid import COMPONENTS, COVARIANCES, DTYPES, FEATURES, grid
 from .large_k import large_k_table, measured_large_k
+from .many_workers import SHAPES, many_workers_table
 from .optima import OPTIMA, Optima, searched, searched_table
 from .passes import contestants_of, measured_grid, pass_tables
 from .peers import ASKED_FOR, PEERS, THIS_PROJECT
@@ -105,6 +106,7 @@ def main() -> None:
       python -m tests.benchmarks select --rounds 1
       python -m tests.benchmarks checkpoint --size 1GiB
       python -m tests.benchmarks driver --partitions 100,1000
+      python -m tests.benchmarks driver --workers 1000
       python -m tests.benchmarks billion --rows 10000000 --folder /tmp/rows
       python -m tests.benchmarks fits --peer ../before
     """
@@ -430,27 +432,41 @@ def _checkpoint(
 @click.option("--schedulers", type=_List(str, tuple(SCHEDULERS)), default=list(SCHEDULERS))
 @click.option("--features", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--components", type=click.IntRange(1), default=8, show_default=True)
-@_rounds
+@click.option(
+    "--workers",
+    type=click.IntRange(2),
+    help="Instead, simulate so many: the real scheduler, and workers that do no work.",
+)
+@click.option(
+    "--numbers", type=_List(int, tuple(SHAPES)), default=list(SHAPES), help="Of their statistics."
+)
+@click.option("--rounds", type=click.IntRange(1), help="Default: 5; with --workers 1.")
 @_json
 def _driver(
     partitions: list[int],
     schedulers: list[str],
     features: int,
     components: int,
-    rounds: int,
+    workers: int | None,
+    numbers: list[int],
+    rounds: int | None,
     json_file: Path | None,
 ) -> None:
-    """What a pass costs beside its rows, by partitions.
+    """What a pass costs beside its rows, by partitions; or by statistics, on many workers.
 
     \b
     Examples:
       python -m tests.benchmarks driver
       python -m tests.benchmarks driver --partitions 100,1000 --schedulers threads
+      python -m tests.benchmarks driver --workers 1000
     """
+    if workers is not None:
+        _report([many_workers_table(workers, numbers, rounds or 1)], json_file)
+        return
     if len(set(partitions)) < 2:
         raise click.UsageError("--partitions needs two numbers at least, for a line through them")
     table = driver_table(
-        schedulers, partitions, n_features=features, n_components=components, rounds=rounds
+        schedulers, partitions, n_features=features, n_components=components, rounds=rounds or 5
     )
     _report([table], json_file)
 

@@ -16,6 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from dask.delayed import Delayed
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 from numpy.typing import NDArray
@@ -27,12 +28,12 @@ from daskgmm.kernel import Block, Mixture, Statistics
 from .made import start_of, truth
 from .table import Column, Table
 
-__all__ = ["PARTITIONS", "SCHEDULERS", "driver_table"]
+__all__ = ["PARTITIONS", "SCHEDULERS", "NoRows", "driver_table", "nothing", "task_of"]
 
 PARTITIONS = (100, 1_000, 10_000)
 
 
-class _NoRows:
+class NoRows:
     """A source whose reads cost nothing."""
 
     name = "rows that cost nothing"
@@ -48,7 +49,8 @@ class _NoRows:
         return np.zeros((stop - start, self.shape[1]), self.dtype)
 
 
-def _nothing(block: Block, mixture: Mixture) -> Statistics:
+def nothing(block: Block, mixture: Mixture) -> Statistics:
+    """A kernel that costs nothing: the statistics of no rows."""
     return Statistics.zero(mixture.means, mixture.kind)
 
 
@@ -125,17 +127,17 @@ _KINDS = ("stored", "array")
 
 def _measured(mixture: Mixture, n: int, rounds: int) -> dict[str, Any]:
     """Tasks and seconds of a pass over ``n`` partitions, of either kind, in turns."""
-    source = _NoRows(n, mixture.n_features)
+    source = NoRows(n, mixture.n_features)
     array = array_of_source(source, partition_rows=1)
     folds = {"stored": DaskRows(array, grain=1, source=source), "array": DaskRows(array, grain=1)}
     row: dict[str, Any] = {"partitions": n}
     for kind, rows in folds.items():  # also for workers to import what they need
-        row[f"{kind}_tasks"] = _tasks_of(rows, mixture)
+        row[f"{kind}_tasks"] = len(task_of(rows, mixture).dask)
     times: dict[str, list[float]] = {kind: [] for kind in folds}
     for _ in range(rounds):
         for kind, rows in folds.items():
             began = time.perf_counter()
-            rows.fold(_nothing, mixture)
+            rows.fold(nothing, mixture)
             times[kind].append(time.perf_counter() - began)
     for kind, seconds in times.items():
         row |= {
@@ -147,8 +149,8 @@ def _measured(mixture: Mixture, n: int, rounds: int) -> dict[str, Any]:
     return row
 
 
-def _tasks_of(rows: DaskRows, mixture: Mixture) -> int:
-    """Tasks of a pass, as the scheduler gets them."""
+def task_of(rows: DaskRows, mixture: Mixture) -> Delayed:
+    """A pass as the scheduler gets it, which it does here once."""
     with patch.object(Scheduler, "compute", autospec=True, side_effect=Scheduler.compute) as seen:
-        rows.fold(_nothing, mixture)
-    return len(seen.call_args.args[1].dask)
+        rows.fold(nothing, mixture)
+    return seen.call_args.args[1]

@@ -304,6 +304,24 @@ def test_driver_reports_every_number_of_partitions(tmp_path: Path) -> None:
     ]
 
 
+def test_driver_simulates_many_workers(tmp_path: Path) -> None:
+    file = tmp_path / "workers.json"
+    result = invoked("driver", "--workers", "8", "--numbers", "1000,100000", "--json", str(file))
+    assert result.exit_code == 0, result.output
+    (rows,) = tables_of(file)
+    for row, least in zip(rows, (1_000, 99_000), strict=True):
+        assert row["numbers"] >= least
+        assert row["term_bytes"] >= 8 * least
+        assert row["tasks"] == 8 * 32 + 16 + 1 + 1  # that fold, that sum, and the parameters
+        assert row["levels"] == 2
+        # Each term has one sum that it goes into, and that has some of its terms at hand.
+        assert 0 < row["terms_fetched"] < 8 * 32 + 16
+        assert row["parameters_fetched"] == 7
+        parts = ("graph_seconds", "folds_seconds", "sums_seconds", "result_seconds")
+        assert all(row[part] > 0 for part in parts)
+        assert sum(row[part] for part in parts) == pytest.approx(row["seconds"], abs=1e-3)
+
+
 def test_billion_fits_in_a_process_of_its_own(tmp_path: Path) -> None:
     store = stores.MadeStore(tmp_path, 20_000, 4, 2, "float32", "zstd", 4096)
     table = billion.billion_table(store, memory_limit=2**31, cores=1, options=["--max-iter", "3"])
