@@ -26,8 +26,10 @@ from daskgmm.em import (
     GivenStart,
     Problem,
     fit,
+    said_of_thin,
+    thin_components,
 )
-from daskgmm.errors import DataError
+from daskgmm.errors import DaskGMMWarning, DataError
 from daskgmm.events import Message, ProgressLines, teller
 from daskgmm.execution import MixtureSize, StagingReport, Work, in_force
 from daskgmm.fitted import FittedMixture
@@ -193,6 +195,9 @@ class GaussianMixture(FittedMixture):
         Bytes of rows that were staged, over all processes.
     history_ : tuple of Iteration
         Value for the best start.
+    thin_components_ : tuple of ThinComponent
+        Those that hold next to nothing: few rows beside an even share, and most are flat beside
+        others. ``component``, ``n_rows`` and whether its variance is ``at_floor``. Also warned of.
     rare_components_ : tuple of RareComponent
         Those that the sample had missed, found among the worst-fitting rows: ``n_rows`` of each.
     seconds_ : float
@@ -470,6 +475,8 @@ class GaussianMixture(FittedMixture):
         -----
         ConvergenceWarning
             If the stop rule did not hold within ``max_iter``.
+        DaskGMMWarning
+            If components hold next to no rows.
         """
         accepted = [i.log_likelihood for i in result.history if i.accepted]
         self._past = (*self._past_of(opened.rows.n_rows), *accepted)[-2:]
@@ -482,6 +489,16 @@ class GaussianMixture(FittedMixture):
         self.__dict__.update(facts_of_fit(result, all_passes, n_rows, seconds))
         self.staged_bytes_memory_ = staged.memory_bytes
         self.staged_bytes_disk_ = staged.disk_bytes
+        # Weights that sum to less than the rows there are count shares, not rows.
+        counted = max(opened.rows.total_weight, opened.rows.n_rows)
+        thin = thin_components(result.kept, counted, self._problem().prior)
+        self.thin_components_ = thin
+        if thin:
+            warnings.warn(
+                f"{self._note}: chance rather than clusters; lower n_components",
+                DaskGMMWarning,
+                stacklevel=3,
+            )
         if not result.converged and self.max_iter > 0:
             warnings.warn(
                 f"not converged: {self.max_iter} iterations did not bring the "
@@ -490,6 +507,13 @@ class GaussianMixture(FittedMixture):
                 ConvergenceWarning,
                 stacklevel=3,
             )
+
+    @property
+    def _note(self) -> str:
+        """What a summary should say of the result; empty if nothing."""
+        thin = getattr(self, "thin_components_", None) or ()
+        mixture = self._mixture
+        return said_of_thin(thin, mixture.n_components)
 
     def fit_predict(self, X: Any, y: None = None, sample_weight: Any = None) -> Any:
         """Fit, then label the same rows; see :meth:`fit` and :meth:`predict`."""

@@ -91,6 +91,7 @@ def fit(
         **model.record(),
         "covariance_type": model.covariance_type,
         "weights": model.weights_.tolist(),
+        "note": model._note or None,
         "model": output,
     }
 

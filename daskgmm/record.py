@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from daskgmm._version import __version__
-from daskgmm.em import Course, Iteration, RareComponent
+from daskgmm.em import Course, Iteration, RareComponent, ThinComponent
 from daskgmm.errors import ModelFormatError
 from daskgmm.execution import peak_memory_bytes
 from daskgmm.settings import OPTIONS
@@ -80,6 +80,7 @@ def record_of(model: Any) -> dict[str, Any]:
         "settings": {o.name: getattr(model, o.name) for o in OPTIONS if o.is_saved},
         "history": [asdict(iteration) for iteration in fact("history_") or ()],
         "rare_components": [asdict(found) for found in fact("rare_components_") or ()],
+        "thin_components": [asdict(found) for found in fact("thin_components_") or ()],
         **({"selection": model.selection_} if hasattr(model, "selection_") else {}),
     }
 
@@ -134,6 +135,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
     """
     try:
         history = tuple(Iteration(**iteration) for iteration in record.get("history") or [])
+        thin = tuple(ThinComponent(**found) for found in record.get("thin_components") or [])
         rare = tuple(RareComponent(**found) for found in record.get("rare_components") or [])
     except (TypeError, ValueError) as error:
         raise _edited(where, error) from error
@@ -154,6 +156,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {
         "history_": history,
         "rare_components_": rare,
+        "thin_components_": thin,
         "lower_bounds_": [iteration.log_likelihood for iteration in history],
         "lower_bound_": record.get("log_likelihood_per_row"),
         **{f"{name}_": record.get(name) for name in same},

@@ -146,7 +146,8 @@ def select(
         staged=staged,
     )
     entries = tuple(trial.entry for trial in trials)
-    note = _note(entries, best.entry, criterion)
+    notes = (_note(entries, best.entry, criterion), model._note)
+    note = "; ".join(one for one in notes if one) or None
     selection = Selection(entries, best.entry, model, criterion, note)
     model.selection_ = selection.as_dict()
     return selection

@@ -90,7 +90,8 @@ def _fit(
         f"rows read               {result['rows_read']:,}\n"
         f"peak memory             {size_of(result['peak_memory_bytes'])}\n"
         f"weights                 {' '.join(f'{w:.4g}' for w in result['weights'])}\n"
-        f"model                   {output}"
+        + (f"note                    {result['note']}\n" if result["note"] else "")
+        + f"model                   {output}"
     )
 
 

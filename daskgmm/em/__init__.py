@@ -38,6 +38,7 @@ from daskgmm.em.steppers import (
     stepper_class,
 )
 from daskgmm.em.stopping import STOP_REASONS, STOP_RULES, statistical_tol, stop_rule_named
+from daskgmm.em.thin import ThinComponent, said_of_thin, thin_components
 from daskgmm.history import (
     FitBegan,
     FitEnded,
@@ -89,6 +90,7 @@ __all__ = [
     "Step",
     "Stepper",
     "Surrogate",
+    "ThinComponent",
     "Trial",
     "fit",
     "label_rows",
@@ -98,6 +100,7 @@ __all__ = [
     "rows_of_sample",
     "rules_of",
     "run",
+    "said_of_thin",
     "scan_rows",
     "scanned",
     "score_rows",
@@ -106,6 +109,7 @@ __all__ = [
     "statistics_of",
     "stepper_class",
     "stop_rule_named",
+    "thin_components",
     "with_exchanges",
     "with_one_less",
     "with_one_more",

@@ -1,0 +1,152 @@
+"""Thin components: those that hold next to no rows, and are chance rather than clusters.
+
+A Gaussian that closes in on a few rows that lie on a line, or on a plane, has any likelihood
+that is asked for, up to what ``reg_covar`` leaves. Such optima are called spurious.
+
+References
+----------
+Day (1969), Estimating the components of a mixture of normal distributions.
+McLachlan and Peel (2000), Finite Mixture Models (spurious local maximisers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from daskgmm.kernel import Float64Array, HasCovariances, Mixture, Prior, RelativeRidge, Ridge
+
+__all__ = ["ThinComponent", "n_spurious", "said_of_thin", "thin_components"]
+
+_FEW, _OF_FEW = 3, 0.05
+"""Rows for each that makes a covariance regular, and part of an even share: with fewer than both
+a component holds next to nothing, whatever its shape."""
+_FEW_OF_FLAT, _OF_FLAT = 10, 0.5
+"""The same of a flat one: so few rows lie on a line by chance, if they may be chosen."""
+_FLAT = 0.01
+"""Of the largest variance, the least, in units of that within all components: a tenth as wide as
+long, beside the others."""
+_AT_FLOOR = 10.0
+"""Ridges: the least variance of what has closed in on rows that are alike in some direction."""
+
+
+@dataclass(frozen=True)
+class ThinComponent:
+    """A component that holds next to no rows.
+
+    Attributes
+    ----------
+    component : int
+    n_rows : float
+        Sum of responsibilities, times how often rows count.
+    at_floor : bool
+        Whether its least variance is what ``reg_covar`` adds, to a factor of ten.
+    """
+
+    component: int
+    n_rows: float
+    at_floor: bool
+
+
+def thin_components(
+    mixture: Mixture, n_rows: float, prior: Prior | RelativeRidge
+) -> tuple[ThinComponent, ...]:
+    """Those of a fit to so many rows.
+
+    A small group is not thin if its shape is like that of others, however tight it is: the three
+    farthest of 82 galaxies are none. Neither is one of few rows where no component could have more.
+    """
+    held = n_rows * mixture.weights
+    thin = np.flatnonzero(_are_thin(mixture, held, prior))
+    at_floor = _are_at_floor(mixture, thin, prior)
+    return tuple(
+        ThinComponent(int(k), float(held[k]), bool(floor))
+        for k, floor in zip(thin, at_floor, strict=True)
+    )
+
+
+def n_spurious(mixture: Mixture, held: Float64Array, prior: Prior) -> int:
+    """How many components are thin or, of however many rows, at the floor.
+
+    Rows that are rounded, to a tenth say, have many that are alike in a column: a component of
+    those alone is as likely as ``reg_covar`` is small, and says nothing of the data.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    held : array of shape (K,)
+        Distinct rows of each component: rows that are repeated are no better spread.
+    prior : Prior
+    """
+    everyone = np.arange(mixture.n_components)
+    return int(np.sum(_are_thin(mixture, held, prior) | _are_at_floor(mixture, everyone, prior)))
+
+
+def said_of_thin(thin: Sequence[ThinComponent], n_components: int) -> str:
+    """For people, such as ``2 of 12 components hold 27 rows or fewer``; empty if there are none."""
+    if not thin:
+        return ""
+    floor = sum(one.at_floor for one in thin)
+    most = max(one.n_rows for one in thin)
+    text = f"{len(thin)} of {n_components} components hold{'s' * (len(thin) == 1)} "
+    text += f"{most:.3g} rows" + (" or fewer" if len(thin) > 1 else "")
+    if floor:
+        text += "; variance at the floor" + (f" in {floor}" if floor < len(thin) else "")
+    return text
+
+
+def _are_thin(
+    mixture: Mixture, held: Float64Array, prior: Prior | RelativeRidge
+) -> NDArray[np.bool_]:
+    regular = mixture.n_features + 1 if mixture.kind == "full" else 2
+    share = held.sum() / mixture.n_components
+    thin: NDArray[np.bool_] = (held < _FEW * regular) & (held < _OF_FEW * share)
+    doubtful = np.flatnonzero(~thin & (held < _FEW_OF_FLAT * regular) & (held < _OF_FLAT * share))
+    if len(doubtful) > 0 and isinstance(mixture.components, HasCovariances):
+        within = sum(w * _dense(mixture, k) for k, w in enumerate(mixture.weights))
+        thin[doubtful] = _are_at_floor(mixture, doubtful, prior)
+        for k in doubtful:
+            wide = linalg.eigh(_dense(mixture, int(k)), within, eigvals_only=True)
+            thin[k] |= wide[0] < _FLAT * wide[-1]
+    return thin
+
+
+def _are_at_floor(
+    mixture: Mixture, which: NDArray[np.intp], prior: Prior | RelativeRidge
+) -> NDArray[np.bool_]:
+    """Of some components, whether their least variance is about what the prior adds."""
+    none = np.zeros(len(which), dtype=bool)
+    if len(which) == 0 or not isinstance(mixture.components, HasCovariances):
+        return none
+    ridge = np.broadcast_to(_ridge_of(mixture, prior), (mixture.n_features,))
+    if not (ridge > 0).all():
+        return none
+    root = np.sqrt(ridge)
+    in_ridges = (_dense(mixture, int(k)) / root[:, None] / root for k in which)
+    return np.array([np.linalg.eigvalsh(one)[0] <= _AT_FLOOR for one in in_ridges])
+
+
+def _dense(mixture: Mixture, k: int) -> Float64Array:
+    one = mixture.components.take([k])
+    assert isinstance(one, HasCovariances)
+    dense: Float64Array = one.dense()[0]
+    return dense
+
+
+def _ridge_of(mixture: Mixture, prior: Prior | RelativeRidge) -> Float64Array:
+    if isinstance(prior, Ridge):
+        ridge = np.asarray(prior.reg_covar, np.float64)
+        return np.full(1, ridge.mean()) if mixture.kind == "spherical" else ridge
+    if not isinstance(prior, RelativeRidge):
+        return np.zeros(1)
+    # At a fit, the mixture has the variances of the rows.
+    components, w = mixture.components, mixture.weights
+    assert isinstance(components, HasCovariances)
+    variances = w @ components.variances() + w @ np.square(mixture.means - w @ mixture.means)
+    return prior.share * (
+        np.full(1, variances.mean()) if mixture.kind == "spherical" else variances
+    )

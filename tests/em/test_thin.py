@@ -1,0 +1,115 @@
+"""Thin components are said: in a warning, in the record, in a saved model.
+
+Asserted besides: small groups of a width like that of others are none, and neither are those of
+tables where no component could have more rows.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_data import made_mixture, rows_of
+from sklearn.datasets import load_iris
+
+from daskgmm import GaussianMixture, load_model
+from daskgmm.em import said_of_thin, thin_components
+from daskgmm.em.thin import n_spurious
+from daskgmm.errors import DaskGMMWarning
+from daskgmm.kernel import RelativeRidge, Ridge, gaussian_mixture, responsibilities
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def test_components_of_few_rows_are_warned_of_and_recorded(tmp_path):
+    x = np.random.default_rng(0).normal(size=(2_000, 2))
+    x[:4] = [50.0, 50.0] + 1e-6 * x[:4]
+    gm = GaussianMixture(2, random_state=0)
+    with pytest.warns(
+        DaskGMMWarning, match="1 of 2 components holds 4 rows; variance at the floor"
+    ):
+        gm.fit(x)
+    (thin,) = gm.thin_components_
+    assert thin.n_rows == pytest.approx(4.0)
+    assert thin.at_floor
+    assert thin.component == np.argmin(gm.weights_)
+    assert gm.record()["thin_components"] == [
+        {"component": thin.component, "n_rows": thin.n_rows, "at_floor": True}
+    ]
+    gm.save(tmp_path / "model.zarr")
+    assert load_model(tmp_path / "model.zarr").thin_components_ == gm.thin_components_
+
+
+def test_nothing_is_said_of_components_that_hold_rows(family):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DaskGMMWarning)
+        x = rows_of(made_mixture(family, 3, 2), 3_000)
+        gm = GaussianMixture(3, covariance_type=family, random_state=0).fit(x)
+    assert gm.thin_components_ == ()
+    assert said_of_thin((), 3) == ""
+
+
+HEALTHY = {
+    "Old Faithful": (lambda: np.loadtxt(DATA / "faithful.txt"), [2, 3]),
+    "iris": (lambda: load_iris().data, [2, 3]),
+    "galaxies": (
+        lambda: np.loadtxt(DATA / "galaxies.txt")[:, None],
+        [2, 3, 4],
+    ),  # of which one is the three farthest
+}
+
+
+@pytest.mark.parametrize("data", HEALTHY)
+def test_nothing_is_said_of_small_tables_that_are_well(data):
+    rows, ks = HEALTHY[data]
+    for k in ks:
+        assert GaussianMixture(k, random_state=1).fit(rows()).thin_components_ == ()
+
+
+def test_where_no_component_could_hold_more_nothing_is_said():
+    """Two points and two components: who asks for that knows."""
+    x = np.array([[0.0], [9999.0]])
+    gm = GaussianMixture(2, covariance_type="spherical", reg_covar=0.1, random_state=0).fit(x)
+    assert gm.thin_components_ == ()
+
+
+def test_few_rows_in_a_plane_are_thin_in_any_units():
+    """As five of twelve components of 300,000 rows: 30 rows each, variances of a thousandth."""
+    rng = np.random.default_rng(0)
+    turned = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    flat = turned @ np.diag([1e-3, 1.0, 1.0, 1.0]) @ turned.T
+    units = np.array([1.0, 1e-6, 1e6, 1.0])
+    scale = np.multiply.outer(units, units)
+    weights, means = np.array([0.9, 0.0997, 0.0003]), rng.normal(size=(3, 4)) * units
+    thin = gaussian_mixture(weights, means, np.array([np.eye(4), np.eye(4), flat]) * scale, "full")
+    well = gaussian_mixture(weights, means, np.array([np.eye(4)] * 3) * scale, "full")
+    assert [one.component for one in thin_components(thin, 1e5, RelativeRidge())] == [2]
+    assert thin_components(well, 1e5, RelativeRidge()) == ()
+    assert thin_components(thin, 1e6, RelativeRidge()) == ()  # of 300 rows it is a find
+
+
+def test_a_floor_is_relative_to_the_columns(family):
+    mixture = made_mixture(family, 3, 2)
+    light = gaussian_mixture(
+        np.array([0.5, 0.499, 0.001]), mixture.means, mixture.covariances, family
+    )
+    (thin,) = thin_components(light, 1_000.0, RelativeRidge())
+    assert (thin.component, thin.at_floor) == (2, False)
+    assert thin_components(light, 100_000.0, RelativeRidge()) == ()
+
+
+def test_rows_alike_in_a_column_are_spurious_however_many():
+    """28 of 150 irises have petals of a width of 0.2 exactly: a density without bound."""
+    x = load_iris().data
+    alike = (x[:, 3] == 0.2).astype(float)
+    resp = np.column_stack([alike, 1.0 - alike])
+    n_k = resp.sum(axis=0)
+    means = (resp.T @ x) / n_k[:, None]
+    covariances = np.array([np.cov(x.T, aweights=r, bias=True) + 1e-6 * np.eye(4) for r in resp.T])
+    mixture = gaussian_mixture(n_k / n_k.sum(), means, covariances, "full")
+    held = responsibilities(x, mixture).sum(axis=0)
+    assert n_spurious(mixture, held, Ridge(1e-6)) == 1
+    assert n_spurious(mixture, 10 * held, Ridge(1e-6)) == 1
+    assert n_spurious(mixture, 10 * held, Ridge(1e-9)) == 0  # narrow, but of many rows
