@@ -103,6 +103,13 @@ def test_selection_of_weighted_rows_is_one_of_repeated_rows(x, counts, repeated)
     assert left.best.bic == pytest.approx(right.best.bic, rel=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["full", "diag"])
+def test_the_search_among_all_rows_is_that_among_repeated_rows(x, counts, repeated, kind):
+    """Four components of three clusters: starts disagree, and the search goes on."""
+    options = {"n_components": 4, "covariance_type": kind, "tol": "auto", "random_state": 1}
+    assert_same_fit(fitted(x, counts, **options), fitted(repeated, **options))
+
+
 # -- whatever holds them ----------------------------------------------------------------
 
 

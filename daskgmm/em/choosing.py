@@ -128,11 +128,14 @@ class Chooser:
         first, scan = problems[0], self.scan
         first.warn_of_ridge(scan)
         part = replace(scan, sample=scan.sample.thinned(_THINNING))
-        in_parts = len(part.sample) >= self.fewest_in_part and first.progressive
+        # Where the sample is all rows each is fitted as if alone: what its K is worth does not
+        # depend on what else is tried, and a fit of it finds the same.
+        is_alone = scan.is_whole
+        in_parts = len(part.sample) >= self.fewest_in_part and first.progressive and not is_alone
         fitted_to = part if in_parts else scan
         sample = _climber(fitted_to, first)
         starts = self._fitted_one_by_one(problems, fitted_to, sample, rng)
-        if first.progressive:
+        if first.progressive and not is_alone:
             starts = _after_mergers(starts, sample)
         if not in_parts:
             return starts
@@ -187,7 +190,8 @@ class Chooser:
     ) -> list[Start]:
         starts: list[Start] = []
         for i, problem in enumerate(problems, 1):
-            known = _grown(starts[-1], problem, sample) if starts else []
+            grows = starts and not scan.is_whole
+            known = _grown(starts[-1], problem, sample) if grows else []
             try:
                 mixture = starts_of(problem, scan, rng, known=known)[0]
                 mixture.check()  # raises here, where others may go on

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle
 from typing import Protocol
 
 import numpy as np
@@ -12,20 +14,19 @@ import numpy as np
 from daskgmm.em.course import Course
 from daskgmm.em.problem import Fit, Problem
 from daskgmm.em.race import Race, Reading, Rules
-from daskgmm.em.rows import Rows
+from daskgmm.em.rows import Rows, rows_of_sample
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.starts.assign import StartMaker
+from daskgmm.em.starts.climbs import Climber
 from daskgmm.em.starts.competing import N_STARTS, Competition, hopeless
+from daskgmm.em.starts.longer import Longer
 from daskgmm.em.starts.rare import may_miss_components, with_rare_components
 from daskgmm.em.steppers import AnyStepper, ByKind
 from daskgmm.em.stopping import stop_rule_named
 from daskgmm.em.tail import RowsWithTail
 from daskgmm.errors import ParameterError
 from daskgmm.history import Iteration, Resumed
-from daskgmm.kernel import (
-    Mixture,
-    Prior,
-)
+from daskgmm.kernel import Mixture, Prior, count_parameters
 from daskgmm.kernel.blas import single_thread
 from daskgmm.telling import Event
 
@@ -41,6 +42,8 @@ __all__ = [
 
 _RIVAL = "random_from_data"
 """Initialiser of every second start that competes: k-means only finds the widest components."""
+_THIRD = "random"
+"""Initialiser that joins where a search goes on: seeds among tied rows find the same groups."""
 
 Tell = Callable[[Event], None]
 """Called with each event of a fit."""
@@ -192,7 +195,9 @@ def starts_of(
     """
     if problem.last is not None:
         return [_of_last_fit(problem, problem.last, scan.sample.n_features)]
-    prior = problem.prior_on(scan)
+    if scan.is_whole:  # rows that are repeated go the way of rows that have weights
+        scan = replace(scan, sample=scan.sample.distinct())
+    prior, rng = problem.prior_on(scan), _rng_of(problem, scan, rng)
     maker = StartMaker(problem.n_components, problem.kind, prior, rng, problem.given)
     if problem.given.complete:
         return [maker.start(scan, problem.init_params)]
@@ -200,20 +205,50 @@ def starts_of(
         if not problem.progressive or problem.max_iter == 0:
             return [maker.start(scan, problem.init_params) for _ in range(problem.n_init)]
         ways = dict.fromkeys((problem.init_params, _RIVAL))
-        most = max(problem.n_init, N_STARTS // 2 if known else N_STARTS)
+        # Of all rows there is no doubt which is the best, however many may go on.
+        n_kept = 1 if scan.is_whole else problem.n_init
+        most = max(n_kept, N_STARTS // 2 if known else N_STARTS)
         if problem.n_components == 1:  # which has one optimum
             most = 1
         competition = Competition(
             [partial(maker.start, init_params=way) for way in ways],
             n_components=problem.n_components,
             n_starts=1 if problem.given.means is not None else most,
-            n_kept=problem.n_init,
+            n_kept=n_kept,
             prior=prior,
             n_threads=problem.n_threads,
             exchanges=problem.may_move_components,
             tell=tell,
         )
-        return competition.best(scan, known)
+        leaders, agree = competition.search(scan, known)
+        if not scan.is_whole or (agree and problem.n_init == 1) or not _may_search(problem, scan):
+            return leaders
+        more = (maker.start(scan, way) for way in cycle(dict.fromkeys((*ways, _THIRD))))
+        sample = Climber(rows_of_sample(scan.sample, problem.n_threads), prior)
+        longer = Longer(sample, more, problem.n_init, problem.may_move_components, rng)
+        return [longer.best(leaders[0])]
+
+
+def _may_search(problem: Problem, scan: Scan) -> bool:
+    """Whether there are several optima, and distinct rows enough to tell them apart."""
+    k, n_distinct = problem.n_components, len(scan.sample)
+    p = count_parameters(problem.kind, k, scan.sample.n_features)
+    return 1 < k < n_distinct and p <= scan.weight and problem.given.means is None
+
+
+def _rng_of(problem: Problem, scan: Scan, rng: np.random.RandomState) -> np.random.RandomState:
+    """Where the sample is all rows: random numbers of the problem alone, whatever is fitted beside.
+
+    The generator stays as it is, for the next problem.
+    """
+    if not scan.is_whole:
+        return rng
+    same = np.random.RandomState()
+    same.set_state(rng.get_state())
+    if not _may_search(problem, scan):
+        return same
+    kind = zlib.crc32(problem.kind.encode())
+    return np.random.RandomState([same.randint(2**31 - 1), problem.n_components, kind])
 
 
 def _of_last_fit(problem: Problem, last: Mixture, n_features: int) -> Mixture:

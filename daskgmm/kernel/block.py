@@ -69,6 +69,24 @@ class Block:
         weight = None if self.weight is None else np.concatenate([self.weight, other.weights])
         return replace(self, x=np.concatenate([self.x, other.x]), start=0, weight=weight)
 
+    def distinct(self) -> Self:
+        """Each row once, where it first comes, with the sum of its weights.
+
+        The same block if no row comes again.
+        """
+        # Sums column by column: equal rows have equal ones, whichever way they are vectorised.
+        key = np.zeros(len(self.x))
+        for j in range(self.n_features):
+            key += np.sin(1.0 + j) * self.x[:, j]
+        if len(np.unique(key)) == len(self.x):
+            return self
+        _, first, which = np.unique(self.x, axis=0, return_index=True, return_inverse=True)
+        if len(first) == len(self.x):
+            return self
+        order = np.argsort(first)
+        weight: Float64Array = np.bincount(which.ravel(), self.weights).astype(np.float64)
+        return replace(self, x=self.x[first[order]], start=0, weight=weight[order])
+
     def present(self) -> Self:
         """The rows of weight above 0; others count for nothing, whatever values they hold."""
         if self.weight is None or self.weight.min(initial=np.inf) > 0:

@@ -9,6 +9,7 @@ from daskgmm.em.starts.climbs import Climber
 from daskgmm.em.starts.competing import N_STARTS, Competition, hopeless
 from daskgmm.em.starts.exchanges import can_exchange, with_exchanges, with_one_less, with_one_more
 from daskgmm.em.starts.given import GivenStart
+from daskgmm.em.starts.longer import Longer
 from daskgmm.em.starts.rare import may_miss_components, with_rare_components
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Climber",
     "Competition",
     "GivenStart",
+    "Longer",
     "StartMaker",
     "can_exchange",
     "hopeless",

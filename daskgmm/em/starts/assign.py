@@ -189,7 +189,7 @@ def _are_distinct(scan: Scan, n_components: int, prior: Prior) -> bool:
         return True
     of = (
         f"{scan.n_rows} rows"
-        if len(sample) == scan.n_rows
+        if scan.is_whole
         else f"a sample of {len(sample)} of {scan.n_rows} rows"
     )
     said = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from daskgmm.em.stopping import STOP_RULES, statistical_tol
 from daskgmm.errors import SingularComponentError
 from daskgmm.kernel import Mixture, Prior
 
-__all__ = ["FIRST_EM_STEPS", "Climber"]
+__all__ = ["FIRST_EM_STEPS", "Climber", "Effort"]
 
 FIRST_EM_STEPS = 15
 """First steps of EM from a new start, whose gains do not predict those of later steps."""
@@ -23,6 +23,39 @@ _COARSER = 10.0
 """Factor on :meth:`Climber.tol` for climbs that only have to tell starts apart."""
 _AT_REST = 1e-3
 """Factor on :meth:`Climber.tol` below which a fit counts as converged from any start."""
+
+
+_SECONDS_OF_STEP, _SECONDS_OF_COMPONENT, _SECONDS_OF_TERM = 8e-4, 3e-5, 2.5e-10
+"""Of a step of EM on few rows, of each component and of each product beyond: measured once, as a
+unit of work."""
+_SECONDS_OF_PAIR = 2e-6
+"""Of the cost of a merger, without its determinant."""
+_STEPS_OF_SURROGATE = 50
+"""Of EM, that a step of the surrogate costs."""
+
+
+@dataclass(eq=False)
+class Effort:
+    """Work that was done, in what seconds of a core it takes by a count: no clock is read."""
+
+    seconds: float = 0.0
+
+    @staticmethod
+    def of(rows: InMemoryRows, mixture: Mixture) -> float:
+        """Seconds of a step of EM."""
+        d = mixture.n_features
+        terms = rows.n_rows * mixture.n_components * (d * d + 3 * d + 30)
+        of_components = _SECONDS_OF_COMPONENT * mixture.n_components
+        return _SECONDS_OF_STEP + of_components + _SECONDS_OF_TERM * terms
+
+    def add(self, rows: InMemoryRows, mixture: Mixture, n_steps: int) -> None:
+        """Count steps of EM."""
+        self.seconds += n_steps * self.of(rows, mixture)
+
+    def add_mergers(self, mixture: Mixture) -> None:
+        """Count a ranking of all pairs of components."""
+        k, d = mixture.n_components, mixture.n_features
+        self.seconds += k * _SECONDS_OF_STEP / 8 + k * k * (_SECONDS_OF_PAIR + 2e-10 * d**3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +67,13 @@ class Climber:
     rows : InMemoryRows
         The sample that is fitted.
     prior : Prior
+    effort : Effort
+        Counts the steps.
     """
 
     rows: InMemoryRows
     prior: Prior
+    effort: Effort = field(default_factory=Effort)
 
     def tol(self, mixture: Mixture) -> float:
         """Remaining gain per row, in nats, that the sample cannot tell from noise.
@@ -54,7 +90,9 @@ class Climber:
         """At most ``n_steps`` of EM; ends early only where EM has converged beyond doubt."""
         return self.em(start, n_steps, _AT_REST * self.tol(start))
 
-    def climb(self, start: Mixture, *, to_the_end: bool, best: float = -np.inf) -> Course | None:
+    def climb(
+        self, start: Mixture, *, to_the_end: bool, best: float = -np.inf, until: float = np.inf
+    ) -> Course | None:
         """Fit a mixture from a start by some steps of EM, then by the surrogate stepper.
 
         EM is quick at first and slow in a flat valley, where it also stops too early. The
@@ -70,6 +108,8 @@ class Climber:
             did not converge and expects to reach ``best``.
         best : float
             Log-likelihood per row, in nats, of the best climb so far.
+        until : float
+            Seconds of :attr:`effort` after which the surrogate stepper ends, wherever it is.
 
         Returns
         -------
@@ -90,7 +130,7 @@ class Climber:
                 wants_more = not fit.converged and fit.reach >= best
             if wants_more and start.n_parameters <= self.rows.total_weight:
                 exact = Surrogate.of_rows(self.prior, self.rows)
-                fit = self._run(fit.kept, exact, _SURROGATE_STEPS, tol)
+                fit = self._run(fit.kept, exact, self._surrogate_steps(start, until), tol)
             fit.kept.check()  # raises here, where there is a way back
         except SingularComponentError:
             return None
@@ -101,5 +141,15 @@ class Climber:
         fit = self.climb(mixture, to_the_end=True)
         return mixture if fit is None else fit.kept
 
+    def _surrogate_steps(self, mixture: Mixture, until: float) -> int:
+        if until == np.inf:
+            return _SURROGATE_STEPS
+        left = (until - self.effort.seconds) / self.effort.of(self.rows, mixture)
+        return int(np.clip(left / _STEPS_OF_SURROGATE, 1, _SURROGATE_STEPS))
+
     def _run(self, start: Mixture, stepper: AnyStepper, n_steps: int, tol: float) -> Course:
-        return run(self.rows, start, Rules(stepper, STOP_RULES["gap"], n_steps), tol)
+        steps = _STEPS_OF_SURROGATE if isinstance(stepper, Surrogate) else 1
+        self.effort.add(self.rows, start, steps)  # also of one that collapses
+        course = run(self.rows, start, Rules(stepper, STOP_RULES["gap"], n_steps), tol)
+        self.effort.add(self.rows, start, steps * (len(course.history) - 1))
+        return course

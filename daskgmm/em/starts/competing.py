@@ -126,7 +126,11 @@ class Competition:
     silence: float = 5.0
 
     def best(self, scan: Scan, known: Sequence[Mixture] = ()) -> list[Mixture]:
-        """The best mixtures that starts lead to on the whole sample.
+        """What :meth:`search` finds."""
+        return self.search(scan, known)[0]
+
+    def search(self, scan: Scan, known: Sequence[Mixture] = ()) -> tuple[list[Mixture], bool]:
+        """The best mixtures that starts lead to on the whole sample, and whether starts agree.
 
         Parameters
         ----------
@@ -136,11 +140,13 @@ class Competition:
 
         Returns
         -------
-        list of Mixture
+        best : list of Mixture
             The best first, then distinct optima that are not significantly worse on the sample:
             by at most two standard errors of the difference row by row. If every fit on a
             sample collapses, the best of the smaller sample before it; on the smallest sample,
             the first start as it was made.
+        agree : bool
+            Whether all of the first starts, several of every way, led to the best optimum.
         """
         scans = self._scans(scan)
         first, starts = self._starts(scans[0])
@@ -148,7 +154,7 @@ class Competition:
         entrants: Iterable[_Entrant] = chain([first], others, starts)
         leaders, most = [first[1]], self.n_starts
         # Of few components, starts find what an unlikely exchange would.
-        is_settled = self.n_components < N_STARTS
+        is_settled, agree = self.n_components < N_STARTS, False
         for level, at in enumerate(scans):
             began, is_last = time.perf_counter(), level == len(scans) - 1
             sample = Climber(rows_of_sample(at.sample, self.n_threads), self.prior)
@@ -156,7 +162,8 @@ class Competition:
                 entrants = _ahead_early(sample, list(entrants), self.n_kept)
             climbs = self._climbs(sample, entrants, is_first=level == 0, is_last=is_last)
             if not climbs:
-                return leaders[:1]
+                return leaders[:1], False
+            agree |= level == 0 and self._agree(climbs)
             most = self.n_kept if is_last else max(self.n_kept, most // 2)
             # Of those that rounding tells apart alone, which units change, the first counts.
             climbs.sort(key=lambda one: -round(one.fit.log_likelihood, _DIGITS))
@@ -169,7 +176,12 @@ class Competition:
             entrants = [(0, mixture) for mixture in leaders]
             seconds = time.perf_counter() - began
             self.tell(StartsFitted(sample.rows.n_rows, len(climbs), len(leaders), seconds))
-        return leaders
+        return leaders, agree
+
+    def _agree(self, climbs: Sequence[_Climbed]) -> bool:
+        # Where one led elsewhere, a rarer one led higher by 1000 p / (2 N): others have a chance.
+        n_ways = len(self.ways)
+        return len(climbs) == _OFTEN * n_ways and _is_found_often(climbs, n_ways)
 
     @property
     def _may_exchange(self) -> bool:

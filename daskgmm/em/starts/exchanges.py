@@ -35,7 +35,14 @@ from daskgmm.kernel import (
     weighted_statistics,
 )
 
-__all__ = ["can_exchange", "cheapest_mergers", "with_exchanges", "with_one_less", "with_one_more"]
+__all__ = [
+    "can_exchange",
+    "cheapest_mergers",
+    "units_of",
+    "with_exchanges",
+    "with_one_less",
+    "with_one_more",
+]
 
 _MERGERS, _DIVISIONS, _TRIES = 8, 6, 8
 """Cheapest mergers and best divisions that are combined, and exchanges tried in a round."""
@@ -49,7 +56,9 @@ _MATRICES_BYTES = 2**24
 """Bytes of full covariances held at once: all of 100 components in 1,000 features take 800 MB."""
 
 
-def with_exchanges(sample: Climber, mixture: Mixture, *, losses: bool = True) -> Mixture:
+def with_exchanges(
+    sample: Climber, mixture: Mixture, *, losses: bool = True, until: float = np.inf
+) -> Mixture:
     """Improve a mixture on a sample by exchanges of components.
 
     Parameters
@@ -62,6 +71,8 @@ def with_exchanges(sample: Climber, mixture: Mixture, *, losses: bool = True) ->
         cost is several times too high for components that overlap: most exchanges that were
         accepted among fifty such components were expected to lose. Without them little time is
         spent on a mixture that is good already.
+    until : float
+        Seconds of ``sample.effort`` after which no other is tried.
 
     Returns
     -------
@@ -77,7 +88,10 @@ def with_exchanges(sample: Climber, mixture: Mixture, *, losses: bool = True) ->
     divisions: dict[int, _Division] = {}
     for _ in range(_MOST):
         divisions = _divisions(sample, now, known=divisions)
+        sample.effort.add_mergers(now)
         for exchange in _promising(divisions, now, sample.rows.total_weight, losses=losses):
+            if sample.effort.seconds > until:
+                return best
             try:
                 fit = sample.rested(exchange.made_on(sample, now), _STEPS)
             except SingularComponentError:
@@ -116,6 +130,7 @@ def with_one_less(sample: Climber, mixture: Mixture) -> Mixture:
     SingularComponentError
         If a covariance of the mixture cannot be factored.
     """
+    sample.effort.add_mergers(mixture)
     ((_, pair),) = cheapest_mergers(mixture, 1)
     return _Exchange(None, pair).made_on(sample, mixture)
 
@@ -215,7 +230,7 @@ def _divisions(
 ) -> dict[int, _Division]:
     """The division of every component, on the rows labelled with it; known ones are kept."""
     label = sample.rows.map(_labels, mixture, dtype=np.int64, columns=None)
-    units = _units(sample.rows.block, mixture.kind)
+    units = units_of(sample.rows.block, mixture.kind)
     return {
         c: known.get(c) or _division(sample, np.flatnonzero(label == c), mixture.kind, units)
         for c in range(mixture.n_components)
@@ -226,7 +241,7 @@ def _labels(block: Block, mixture: Mixture) -> NDArray[np.int64]:
     return labels(block.x, mixture)
 
 
-def _units(block: Block, kind: str) -> Float64Array:
+def units_of(block: Block, kind: str) -> Float64Array:
     """The unit of each feature, (D,), in which lengths of different features are compared."""
     if not components_named(kind).is_scale_equivariant():
         return np.ones(block.n_features)
@@ -244,7 +259,7 @@ def _division(sample: Climber, held: NDArray[np.intp], kind: str, units: Float64
     fewest, weight = 2 * (block.n_features + 1), block.total_weight
     if weight < 2 * fewest:
         return _INDIVISIBLE
-    own = Climber(rows_of_sample(block), sample.prior)
+    own = Climber(rows_of_sample(block), sample.prior, sample.effort)
     try:
         one = _fitted(own, np.ones((len(block), 1)), kind, 1)
         side = _sides(block, units)

@@ -1,0 +1,31 @@
+"""Blocks: rows that repeat are one row of their weights."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daskgmm.kernel import Block
+
+
+@given(
+    codes=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=30),
+    offset=st.sampled_from([0.0, 1e8]),
+)
+def test_distinct_rows_are_each_once_where_they_first_come(codes, offset):
+    x = np.array(codes, dtype=float) / 7.0 + offset
+    once = list(dict.fromkeys(map(tuple, x)))
+    block = Block(x).distinct()
+    np.testing.assert_array_equal(block.x, once)
+    expected = [sum(tuple(row) == one for row in x) for one in once]
+    np.testing.assert_array_equal(block.weights, expected)
+    again = Block(np.array(once), weight=np.array(expected, dtype=float))
+    assert again.distinct() is again
+
+
+def test_weights_of_rows_that_repeat_are_summed():
+    x = np.array([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0], [-0.0, 0.0]])
+    block = Block(x, weight=np.array([0.5, 2.0, 0.25, 4.0])).distinct()
+    np.testing.assert_array_equal(block.x, [[1.0, 2.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(block.weights, [0.75, 6.0])
