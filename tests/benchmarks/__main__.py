@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from dask.utils import parse_bytes
 from daskgmm.errors import MemoryLimitError
 
 from .billion import FitFailedError, billion_table
+from .campaign import SIZES, campaign_rows, campaign_table
 from .checkpointing import checkpoint_table
 from .contestants import CONTESTANTS, Terms
 from .driver import PARTITIONS, SCHEDULERS, driver_table
@@ -289,6 +291,25 @@ def _passes(
         if json_file is not None:  # a suite takes hours: keep what is there
             write_json(json_file, few_passes_tables(found))
     _report(few_passes_tables(found), json_file)
+
+
+@main.command("campaign")
+@click.option("--tables", type=click.IntRange(1), default=60, show_default=True)
+@click.option(
+    "--sizes", type=_List(int), default=list(SIZES), help="Rows, by turns. Default: 100 to 100,000."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the tables.")
+@_json
+def _campaign(tables: int, sizes: list[int], seed: int, json_file: Path | None) -> None:
+    """Whether default fits end at the best known optimum, whatever the units and the order.
+
+    \b
+    Examples:
+      python -m tests.benchmarks campaign
+      python -m tests.benchmarks campaign --tables 20 --sizes 100,300,1000
+    """
+    say = partial(click.echo, err=True)
+    _report([campaign_table(list(campaign_rows(tables, sizes, seed, say)))], json_file)
 
 
 @main.command("large-k")
