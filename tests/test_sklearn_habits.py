@@ -200,7 +200,7 @@ def test_a_grid_search_by_bic_finds_the_truth():
     general = rng.randn(500, 2) @ np.array([[0.0, -0.1], [1.7, 0.4]])
     x = np.concatenate([general, 0.7 * rng.randn(500, 2) + [-4, 1]])
     search = GridSearchCV(
-        GaussianMixture(random_state=0),
+        GaussianMixture(random_state=0, progressive=False),
         {"n_components": range(1, 4), "covariance_type": ["spherical", "tied", "diag", "full"]},
         scoring=lambda model, rows: -model.bic(rows),
         cv=3,

@@ -27,6 +27,12 @@ def rows_of(n_rows):
     return np.random.default_rng(0).normal(size=(n_rows, D))
 
 
+def rows_apart(n_rows):
+    x = rows_of(n_rows)
+    x[::2] += 6
+    return x
+
+
 class Tasks(Callback):
     """Counts the tasks of each computation on a local scheduler."""
 
@@ -223,7 +229,7 @@ METHODS = ("predict", "predict_proba", "score_samples")
 
 @pytest.fixture(scope="module")
 def model():
-    return GaussianMixture(2, random_state=0).fit(rows_of(400))
+    return GaussianMixture(2, random_state=0).fit(rows_apart(400))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -263,7 +269,7 @@ def test_the_same_prediction_has_the_same_name(model):
     assert model.predict(array).name == model.predict(array).name
     assert model.predict(array).name != model.predict(array + 1).name
     assert model.predict(array).name != model.score_samples(array).name
-    other = GaussianMixture(2, random_state=1).fit(rows_of(300))
+    other = GaussianMixture(2, random_state=1).fit(rows_apart(300))
     assert model.predict(array).name != other.predict(array).name
 
 
