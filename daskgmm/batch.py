@@ -187,7 +187,7 @@ class Batch:
         self._fresh = fresh
         self._file = StateFile(
             *(self._folder, "job.json", "daskgmm-job", _Progress, self._identity()),
-            of_any_job=lambda progress: fresh or self._has_nothing(progress),
+            may_take_over=lambda progress: fresh or self._kept_nothing(progress),
         )
         self._progress = self._earlier()
         self._steps = self._all_steps()
@@ -201,10 +201,10 @@ class Batch:
         else:
             candidate_models(**several)
 
-    def _has_nothing(self, progress: _Progress) -> bool:
-        """Whether an earlier run left nothing to go on from, be it of other data or settings.
+    def _kept_nothing(self, progress: _Progress) -> bool:
+        """Whether an earlier run kept nothing to resume from: no step done, no checkpoint.
 
-        So a run that damaged data stopped at once is no obstacle when they are whole again.
+        A job that stopped at damaged data can then run again once the data are repaired.
         """
         return not progress.done and not self._folder.child(CHECKPOINT_FILE).exists()
 

@@ -1,4 +1,4 @@
-"""Demo: a store larger than the memory limit is made, fitted and compared with the truth."""
+"""Demo: make a store, fit it within a memory limit, and compare the result with the truth."""
 
 from __future__ import annotations
 
@@ -112,8 +112,8 @@ def _truth() -> Mixture:
 
 def _write_rows(path: str, truth: Mixture, n_rows: int) -> None:
     starts = range(0, n_rows, _BLOCK_ROWS)
-    # Rows are made in processes of their own, so that the peak memory is that of the fit. Each
-    # takes seconds to import what it needs: there are no more than have something to do.
+    # Processes of their own make the rows, so that the peak memory is that of the fit. Each takes
+    # seconds to import, so no more are started than there is work for.
     n_processes = min(CPU_COUNT, -(-len(starts) // _BLOCKS_EACH))
     with (
         RowOutput.create(

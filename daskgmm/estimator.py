@@ -196,8 +196,9 @@ class GaussianMixture(FittedMixture):
     history_ : tuple of Iteration
         Value for the best start.
     thin_components_ : tuple of ThinComponent
-        Those that hold next to nothing: few rows beside an even share, and most are flat beside
-        others. ``component``, ``n_rows`` and whether its variance is ``at_floor``. Also warned of.
+        Components that hold next to no rows: ``component`` (index), ``n_rows`` (sum of
+        responsibilities), ``at_floor`` (whether its least variance is about what ``reg_covar``
+        adds). A warning tells how many there are.
     rare_components_ : tuple of RareComponent
         Those that the sample had missed, found among the worst-fitting rows: ``n_rows`` of each.
     seconds_ : float
@@ -312,7 +313,9 @@ class GaussianMixture(FittedMixture):
         Warns
         -----
         DaskGMMWarning
-            If a given ``reg_covar`` is more than 1% of a column's variance: names the columns.
+            If a given ``reg_covar`` is more than 1% of a column's variance: names the columns. If
+            components hold next to no rows (see ``thin_components_``), or if the data have few
+            rows for the number of parameters.
         ConvergenceWarning
             If no start converged within ``max_iter``.
         """
@@ -495,7 +498,8 @@ class GaussianMixture(FittedMixture):
         self.thin_components_ = thin
         if thin:
             warnings.warn(
-                f"{self._note}: chance rather than clusters; lower n_components",
+                f"{self._note}; such components come from chance rather than clusters; "
+                "lower n_components",
                 DaskGMMWarning,
                 stacklevel=3,
             )

@@ -68,7 +68,8 @@ def fit(
     Returns
     -------
     dict
-        The model's record, and ``model``, its path or URL.
+        The model's record, ``covariance_type``, ``weights``, ``note`` (what to know of the
+        result, or None), and ``model``, its path or URL.
     """
     outputs = [output, *([model.checkpoint] if model.checkpoint else [])]
     _check_places(data, outputs)

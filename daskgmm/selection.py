@@ -97,6 +97,11 @@ def select(
     ParameterError, DataError, MemoryLimitError
         As :meth:`GaussianMixture.fit`.
 
+    Warns
+    -----
+    DaskGMMWarning
+        As :meth:`GaussianMixture.fit`.
+
     Examples
     --------
     >>> import numpy as np

@@ -114,7 +114,7 @@ CASES = {
     ),
     "a member that is not there": Case(
         lambda at: open_rows(group(at), member="z"),
-        r"no Zarr array or group at .*/z; it has: (\w+)",
+        r"no Zarr array or group at .*/z; members of .* are: (\w+), .*; name one of them",
         lambda at, said: open_rows(group(at), member=said[1]),
     ),
     "chunks that were never written": Case(

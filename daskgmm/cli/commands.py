@@ -319,10 +319,12 @@ def _check(source: Any) -> tuple[dict[str, Any], str]:
 def _demo(
     size: str | None, small: bool, memory_limit: str, keep: str | None
 ) -> tuple[dict[str, Any], str]:
-    """Make a Zarr store larger than the memory limit, fit it, compare with the truth.
+    """Make a Zarr store, fit it within the memory limit, and compare with the truth.
+
+    By default the store is four times as large as the limit.
 
     \b
-    Example:
+    Examples:
       daskgmm demo --size 500MB
       daskgmm demo --small
     """  # noqa: D301

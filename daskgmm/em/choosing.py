@@ -128,14 +128,12 @@ class Chooser:
         first, scan = problems[0], self.scan
         first.warn_of_ridge(scan)
         part = replace(scan, sample=scan.sample.thinned(_THINNING))
-        # Where the sample is all rows each is fitted as if alone: what its K is worth does not
-        # depend on what else is tried, and a fit of it finds the same.
-        is_alone = scan.is_whole
-        in_parts = len(part.sample) >= self.fewest_in_part and first.progressive and not is_alone
+        is_large = len(part.sample) >= self.fewest_in_part
+        in_parts = is_large and first.progressive and not scan.is_whole
         fitted_to = part if in_parts else scan
         sample = _climber(fitted_to, first)
         starts = self._fitted_one_by_one(problems, fitted_to, sample, rng)
-        if first.progressive and not is_alone:
+        if first.progressive and not scan.is_whole:
             starts = _after_mergers(starts, sample)
         if not in_parts:
             return starts
@@ -190,10 +188,12 @@ class Chooser:
     ) -> list[Start]:
         starts: list[Start] = []
         for i, problem in enumerate(problems, 1):
+            # If the sample is all rows, each candidate is fitted as if it were alone, so that its
+            # result does not depend on the other candidates.
             grows = starts and not scan.is_whole
             known = _grown(starts[-1], problem, sample) if grows else []
             try:
-                mixture = starts_of(problem, scan, rng, known=known)[0]
+                mixture = starts_of(problem.on(scan), scan, rng, known=known)[0]
                 mixture.check()  # raises here, where others may go on
             except SingularComponentError as error:
                 if len(problems) == 1:

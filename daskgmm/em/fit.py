@@ -19,7 +19,7 @@ from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.starts.assign import StartMaker
 from daskgmm.em.starts.climbs import Climber
 from daskgmm.em.starts.competing import N_STARTS, Competition, hopeless
-from daskgmm.em.starts.longer import Longer
+from daskgmm.em.starts.extended_search import ExtendedSearch
 from daskgmm.em.starts.rare import may_miss_components, with_rare_components
 from daskgmm.em.steppers import AnyStepper, ByKind
 from daskgmm.em.stopping import stop_rule_named
@@ -43,7 +43,8 @@ __all__ = [
 _RIVAL = "random_from_data"
 """Initialiser of every second start that competes: k-means only finds the widest components."""
 _THIRD = "random"
-"""Initialiser that joins where a search goes on: seeds among tied rows find the same groups."""
+"""Further initialiser of the extended search: the others keep finding the same groups where many
+rows are equal."""
 
 Tell = Callable[[Event], None]
 """Called with each event of a fit."""
@@ -225,8 +226,8 @@ def starts_of(
             return leaders
         more = (maker.start(scan, way) for way in cycle(dict.fromkeys((*ways, _THIRD))))
         sample = Climber(rows_of_sample(scan.sample, problem.n_threads), prior)
-        longer = Longer(sample, more, problem.n_init, problem.may_move_components, rng)
-        return [longer.best(leaders[0])]
+        search = ExtendedSearch(sample, more, problem.n_init, problem.may_move_components, rng)
+        return [search.best(leaders[0])]
 
 
 def _may_search(problem: Problem, scan: Scan) -> bool:
@@ -237,9 +238,11 @@ def _may_search(problem: Problem, scan: Scan) -> bool:
 
 
 def _rng_of(problem: Problem, scan: Scan, rng: np.random.RandomState) -> np.random.RandomState:
-    """Where the sample is all rows: random numbers of the problem alone, whatever is fitted beside.
+    """The generator that the starts of a problem draw from.
 
-    The generator stays as it is, for the next problem.
+    If the sample is all rows it is a new one, from the state of ``rng`` and, where the search may
+    go on, from K and the kind; ``rng`` is not advanced, so that a problem's result does not depend
+    on others. Else it is ``rng`` itself.
     """
     if not scan.is_whole:
         return rng

@@ -124,17 +124,17 @@ class Problem:
         )
 
     def on(self, scan: Scan) -> Problem:
-        """The problem as it is fitted to these rows: without what they are too few for.
+        """The problem adapted to the number of rows.
 
-        Where there are more free parameters than rows, the surrogate has too little to go by,
-        and the likelihood does not tell good starts from bad ones. A search among starts is
-        then made only where it takes no time.
+        With more free parameters than rows, the likelihood does not tell good starts from bad
+        ones, and the surrogate lacks information: plain EM replaces ``stepper="auto"``, and
+        starts compete only if a pass takes about a millisecond.
 
         Warns
         -----
         DaskGMMWarning
-            If the parameters are more than half as many as the values: of full components, if
-            there are more features than rows for each.
+            If there are over two features, and free parameters outnumber half of the
+            ``n_rows x n_features`` values.
         """
         n, k, d = scan.n_rows, self.n_components, scan.sample.n_features
         p = count_parameters(self.kind, k, d)

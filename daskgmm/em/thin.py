@@ -23,15 +23,15 @@ from daskgmm.kernel import Float64Array, HasCovariances, Mixture, Prior, Relativ
 __all__ = ["ThinComponent", "n_spurious", "said_of_thin", "thin_components"]
 
 _FEW, _OF_FEW = 3, 0.05
-"""Rows for each that makes a covariance regular, and part of an even share: with fewer than both
-a component holds next to nothing, whatever its shape."""
+"""A component is thin, whatever its shape, below 3 times the rows that make a covariance regular
+and below 5% of an even share n / K."""
 _FEW_OF_FLAT, _OF_FLAT = 10, 0.5
-"""The same of a flat one: so few rows lie on a line by chance, if they may be chosen."""
+"""A flat component, or one at the floor, is thin below 10 times these rows and below half of an even
+share."""
 _FLAT = 0.01
-"""Of the largest variance, the least, in units of that within all components: a tenth as wide as
-long, beside the others."""
+"""Flat: the least variance is below 1% of the largest, relative to the within-component covariance."""
 _AT_FLOOR = 10.0
-"""Ridges: the least variance of what has closed in on rows that are alike in some direction."""
+"""At the floor: the least variance is at most 10 times what ``reg_covar`` adds."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,18 @@ class ThinComponent:
 def thin_components(
     mixture: Mixture, n_rows: float, prior: Prior | RelativeRidge
 ) -> tuple[ThinComponent, ...]:
-    """Those of a fit to so many rows.
+    """The components of a fit that hold next to no rows.
 
-    A small group is not thin if its shape is like that of others, however tight it is: the three
-    farthest of 82 galaxies are none. Neither is one of few rows where no component could have more.
+    A small but ordinary-shaped group is not thin: the three farthest of the 82 galaxies are not.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        The fit.
+    n_rows : float
+        Number of rows, or the sum of their weights.
+    prior : Prior or RelativeRidge
+        The regularisation of the fit.
     """
     held = n_rows * mixture.weights
     thin = np.flatnonzero(_are_thin(mixture, held, prior))

@@ -47,7 +47,9 @@ _PARTITION_KEY = "fold-"
 """How the keys of tasks that read rows begin: by it they are known from those that add up."""
 
 _TASKS_PER_THREAD = 32  # a thread that ends first is idle for a task's time: 3% of a pass
-_SMALL_SHARE = 16  # of a grain: 4,096 rows, in which a fold takes about as long as to begin it
+_JOINED_SHARE = 1 / 16
+"""Share of a grain up to which neighbouring blocks are joined: so few rows (4,096 of up to four
+features) take about as long to fold as the fold takes to begin."""
 _TASK_BYTES = 2**30  # some seconds or tens of them: progress, and what a lost worker takes along
 
 T = TypeVar("T", bound=Additive)
@@ -250,7 +252,7 @@ class DaskRows:
     @cached_property
     def _blocks(self) -> Blocks:
         weights = self._weights
-        small = self._grain // _SMALL_SHARE
+        small = int(self._grain * _JOINED_SHARE)
         return Blocks(self.array, weights if isinstance(weights, da.Array) else None, small)
 
     def _work(self, function: Callable[..., Any], args: tuple[Any, ...], on_worker: bool) -> _Work:

@@ -93,5 +93,8 @@ def _probe(bytes_read: Callable[[], int]) -> tuple[str, int, int]:
 
 @cache
 def _process(pid: int) -> str:
-    """Name of this process: numbers are used again, and a fork has what was drawn before it."""
+    """Name of this process.
+
+    It is drawn anew for each pid, because a fork inherits its parent's name and pids are reused.
+    """
     return uuid.uuid4().hex

@@ -74,7 +74,8 @@ class Block:
 
         The same block if no row comes again.
         """
-        # Sums column by column: equal rows have equal ones, whichever way they are vectorised.
+        # A cheap test first: rows with different projections are distinct. The sum is made column
+        # by column, so that equal rows get equal bits.
         key = np.zeros(len(self.x))
         for j in range(self.n_features):
             key += np.sin(1.0 + j) * self.x[:, j]

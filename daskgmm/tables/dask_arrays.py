@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import dask.array as da
 from dask.utils import format_bytes
 
@@ -32,7 +34,8 @@ def open_dask_array(x: da.Array, request: Request) -> OpenedRows:
     check_sizes(f"Dask array of shape {array.shape}", (n_rows, n_features), request)
     limit = default_limit() if request.limit is None else request.limit
     row_bytes = n_features * array.dtype.itemsize
-    largest = max((int(n) for n in array.chunks[0] if n == n), default=1) * row_bytes
+    known = [int(n) for n in array.chunks[0] if not math.isnan(n)]
+    largest = max(known, default=1) * row_bytes  # chunks of unknown size cannot be held to it
     if 2 * largest > limit:
         raise MemoryLimitError(
             f"memory_limit {format_bytes(limit)} is too small: the largest row chunk of the Dask "

@@ -57,7 +57,8 @@ def open_input(
     weights : Weights, optional
         How often each row counts.
     counted : bool
-        Whether it must be known how many rows there are; if not, they can be mapped alone.
+        Whether the number of rows must be known; if not, rows of blocks of unknown size can be
+        mapped but not folded.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from sklearn.mixture import GaussianMixture as InMemory
 from daskgmm import GaussianMixture, select
 from daskgmm.em import InMemoryRows, StartMaker, rows_of_sample, scan_rows
 from daskgmm.em.starts.climbs import Climber
-from daskgmm.em.starts.longer import SECONDS, Longer
+from daskgmm.em.starts.extended_search import WORK_SECONDS, ExtendedSearch
 from daskgmm.kernel import Block, Ridge
 
 DATA = Path(__file__).parents[1] / "data"
@@ -103,10 +103,10 @@ def test_work_is_counted_and_bounded():
     scan = scan_rows(InMemoryRows(x), len(x), 0)
     starts = iter(lambda: maker.start(scan, "random"), None)
     known = next(starts)
-    best = Longer(sample, starts, 1, True, np.random.RandomState(0)).best(known)
+    best = ExtendedSearch(sample, starts, 1, True, np.random.RandomState(0)).best(known)
     assert sample.em(best, 1).log_likelihood > sample.em(known, 1).log_likelihood
     # The last climb is not cut short.
-    assert sample.effort.seconds < 2 * SECONDS
+    assert sample.effort.seconds < 2 * WORK_SECONDS
 
 
 @pytest.mark.parametrize("seed", [0, 2])

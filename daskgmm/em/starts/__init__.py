@@ -8,8 +8,8 @@ from daskgmm.em.starts.assign import INITIALISERS, StartMaker
 from daskgmm.em.starts.climbs import Climber
 from daskgmm.em.starts.competing import N_STARTS, Competition, hopeless
 from daskgmm.em.starts.exchanges import can_exchange, with_exchanges, with_one_less, with_one_more
+from daskgmm.em.starts.extended_search import ExtendedSearch
 from daskgmm.em.starts.given import GivenStart
-from daskgmm.em.starts.longer import Longer
 from daskgmm.em.starts.rare import may_miss_components, with_rare_components
 
 __all__ = [
@@ -17,8 +17,8 @@ __all__ = [
     "N_STARTS",
     "Climber",
     "Competition",
+    "ExtendedSearch",
     "GivenStart",
-    "Longer",
     "StartMaker",
     "can_exchange",
     "hopeless",

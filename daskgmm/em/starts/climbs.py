@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from daskgmm.em import weighted
 from daskgmm.em.course import Course
 from daskgmm.em.race import Rules, run
 from daskgmm.em.rows import InMemoryRows
 from daskgmm.em.steppers import AnyStepper, PlainEM, Surrogate
 from daskgmm.em.stopping import STOP_RULES, statistical_tol
 from daskgmm.errors import SingularComponentError
-from daskgmm.kernel import Mixture, Prior
+from daskgmm.kernel import Float64Array, Mixture, Prior
 
 __all__ = ["FIRST_EM_STEPS", "Climber", "Effort"]
 
@@ -26,12 +27,35 @@ _AT_REST = 1e-3
 
 
 _SECONDS_OF_STEP, _SECONDS_OF_COMPONENT, _SECONDS_OF_TERM = 8e-4, 3e-5, 2.5e-10
-"""Of a step of EM on few rows, of each component and of each product beyond: measured once, as a
-unit of work."""
-_SECONDS_OF_PAIR = 2e-6
-"""Of the cost of a merger, without its determinant."""
+"""Core-seconds of an EM step: fixed, per component, and per row x component x (D^2 + 3 D + 30).
+Measured once; they are constants, so that results do not depend on the machine."""
+_SECONDS_OF_FACTOR, _SECONDS_OF_PAIR, _SECONDS_OF_DETERMINANT = 1e-4, 2e-6, 2e-10
+"""Core-seconds of ranking mergers: per component, per pair, and per pair and cubed feature."""
 _STEPS_OF_SURROGATE = 50
-"""Of EM, that a step of the surrogate costs."""
+"""EM steps that one step of the surrogate costs."""
+
+ALIKE = 0.1
+"""Largest number of displaced components of two climbs that lead to the same optimum."""
+
+
+def displaced(
+    one: Float64Array, other: Float64Array, weight: Float64Array | None, n_components: int
+) -> float:
+    """Estimate of how many components differ in place between two fits.
+
+    A displaced component changes the log density of 1 / K of the rows by about a nat, so that K
+    times the variance of the differences counts them.
+
+    Parameters
+    ----------
+    one, other : arrays of shape (n_rows,)
+        Log densities of the rows under each fit, in nats.
+    weight : array of shape (n_rows,) or None
+        How often each row counts.
+    n_components : int
+        K.
+    """
+    return n_components * weighted.variance(one - other, weight)
 
 
 @dataclass(eq=False)
@@ -41,8 +65,8 @@ class Effort:
     seconds: float = 0.0
 
     @staticmethod
-    def of(rows: InMemoryRows, mixture: Mixture) -> float:
-        """Seconds of a step of EM."""
+    def seconds_of_step(rows: InMemoryRows, mixture: Mixture) -> float:
+        """Core-seconds of one EM step of this mixture on these rows."""
         d = mixture.n_features
         terms = rows.n_rows * mixture.n_components * (d * d + 3 * d + 30)
         of_components = _SECONDS_OF_COMPONENT * mixture.n_components
@@ -50,12 +74,13 @@ class Effort:
 
     def add(self, rows: InMemoryRows, mixture: Mixture, n_steps: int) -> None:
         """Count steps of EM."""
-        self.seconds += n_steps * self.of(rows, mixture)
+        self.seconds += n_steps * self.seconds_of_step(rows, mixture)
 
     def add_mergers(self, mixture: Mixture) -> None:
         """Count a ranking of all pairs of components."""
         k, d = mixture.n_components, mixture.n_features
-        self.seconds += k * _SECONDS_OF_STEP / 8 + k * k * (_SECONDS_OF_PAIR + 2e-10 * d**3)
+        of_pair = _SECONDS_OF_PAIR + _SECONDS_OF_DETERMINANT * d**3
+        self.seconds += k * _SECONDS_OF_FACTOR + k * k * of_pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +134,8 @@ class Climber:
         best : float
             Log-likelihood per row, in nats, of the best climb so far.
         until : float
-            Seconds of :attr:`effort` after which the surrogate stepper ends, wherever it is.
+            Value of ``effort.seconds`` at which the surrogate stepper should end; it makes at
+            least one step.
 
         Returns
         -------
@@ -144,7 +170,7 @@ class Climber:
     def _surrogate_steps(self, mixture: Mixture, until: float) -> int:
         if until == np.inf:
             return _SURROGATE_STEPS
-        left = (until - self.effort.seconds) / self.effort.of(self.rows, mixture)
+        left = (until - self.effort.seconds) / self.effort.seconds_of_step(self.rows, mixture)
         return int(np.clip(left / _STEPS_OF_SURROGATE, 1, _SURROGATE_STEPS))
 
     def _run(self, start: Mixture, stepper: AnyStepper, n_steps: int, tol: float) -> Course:

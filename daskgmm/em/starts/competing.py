@@ -22,7 +22,7 @@ from daskgmm.em import weighted
 from daskgmm.em.course import Course
 from daskgmm.em.rows import InMemoryRows, rows_of_sample
 from daskgmm.em.scan import Scan
-from daskgmm.em.starts.climbs import FIRST_EM_STEPS, Climber
+from daskgmm.em.starts.climbs import ALIKE, FIRST_EM_STEPS, Climber, displaced
 from daskgmm.em.starts.exchanges import with_exchanges
 from daskgmm.errors import SingularComponentError
 from daskgmm.history import StartsFitted, StartsUnderway
@@ -43,9 +43,9 @@ _OFTEN = 2
 One way is not enough: where components differ in size, all starts of k-means lead to one poor
 optimum.
 """
-_ALIKE, _SAME = 0.1, 0.01
-"""Largest number of displaced components, by :meth:`_Climbed.apart`, of two climbs to the same
-optimum: of climbs that may not have converged, and of climbs that have."""
+_SAME = 0.01
+"""Largest number of displaced components of two climbs that have converged to the same optimum; of
+climbs that may not have, it is :data:`~daskgmm.em.starts.climbs.ALIKE`."""
 
 _DIGITS = 10
 """Of log-likelihoods per row that rounding leaves alone."""
@@ -76,13 +76,9 @@ class _Climbed:
     weight_of: Float64Array | None
 
     def apart(self, other: Self) -> float:
-        """Estimate of how many components are in another place than in another climb.
-
-        A displaced component changes the log density of 1 / K of the rows by about a nat, so
-        that K times the variance of the differences counts them.
-        """
-        moved = weighted.variance(self.densities - other.densities, self.weight_of)
-        return self.fit.kept.n_components * moved
+        """Estimate of how many components are in another place than in another climb."""
+        k = self.fit.kept.n_components
+        return displaced(self.densities, other.densities, self.weight_of, k)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +120,6 @@ class Competition:
     exchanges: bool = True
     tell: Callable[[StartsUnderway | StartsFitted], None] = lambda event: None
     silence: float = 5.0
-
-    def best(self, scan: Scan, known: Sequence[Mixture] = ()) -> list[Mixture]:
-        """What :meth:`search` finds."""
-        return self.search(scan, known)[0]
 
     def search(self, scan: Scan, known: Sequence[Mixture] = ()) -> tuple[list[Mixture], bool]:
         """The best mixtures that starts lead to on the whole sample, and whether starts agree.
@@ -179,7 +171,7 @@ class Competition:
         return leaders, agree
 
     def _agree(self, climbs: Sequence[_Climbed]) -> bool:
-        # Where one led elsewhere, a rarer one led higher by 1000 p / (2 N): others have a chance.
+        # Only if none of the first starts led elsewhere: otherwise a rarer optimum may be higher.
         n_ways = len(self.ways)
         return len(climbs) == _OFTEN * n_ways and _is_found_often(climbs, n_ways)
 
@@ -224,7 +216,7 @@ class Competition:
 def _is_found_often(climbs: Sequence[_Climbed], n_ways: int) -> bool:
     """Whether several starts of every way have led to the best optimum."""
     best = max(climbs, key=lambda one: one.fit.log_likelihood)
-    found = Counter(one.way for one in climbs if one.apart(best) <= _ALIKE)
+    found = Counter(one.way for one in climbs if one.apart(best) <= ALIKE)
     return all(found[way] >= _OFTEN for way in range(n_ways))
 
 

@@ -80,12 +80,14 @@ def open_node(location: Location, member: str | None = None) -> zarr.Array[Any] 
 
 
 def _known_members(location: Location) -> str:
-    """What to do where a member of a group is not there."""
+    """The end of the message for a missing member: the members there are, or what to check."""
     try:
         known = sorted(zarr.open_group(store=location.store(), mode="r").keys())
     except Exception:  # whatever a store that cannot list raises: then nothing is known
         known = []
-    return f"it has: {', '.join(known)}" if known else "check the path and the member's name"
+    if not known:
+        return "check the path and the member's name"
+    return f"members of {location.name} are: {', '.join(known)}; name one of them"
 
 
 def own_member(group: zarr.Group, key: str) -> zarr.Array[Any] | zarr.Group | None:

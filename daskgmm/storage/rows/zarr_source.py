@@ -265,7 +265,10 @@ class OpenZarrFormat:
             found = own_member(data, member)
             if found is None:
                 known = ", ".join(sorted(data.keys()))
-                raise DataError(f"group {name} has no member {member!r}; it has: {known}")
+                raise DataError(
+                    f"group {name} has no member {member!r}; its members are: {known}; name one of "
+                    "them"
+                )
             data, name = found, f"{name}/{member}"
         return ZarrSource(*_array_of(data, name), how.missing_chunks, how.layout)
 

@@ -55,9 +55,8 @@ class StateFile(Generic[T]):
         Dataclass of the state.
     identity : mapping
         Plain JSON by which the job differs from others.
-    of_any_job : callable, optional
-        Whether a state of another job is taken over, given the state; none is by default.
-        :meth:`put` makes it this job's.
+    may_take_over : callable, optional
+        Given the state of another job, whether this job may replace it; by default it may not.
 
     Attributes
     ----------
@@ -82,7 +81,7 @@ class StateFile(Generic[T]):
         kind: type[T],
         identity: Mapping[str, Any],
         *,
-        of_any_job: Callable[[T], bool] = lambda _: False,
+        may_take_over: Callable[[T], bool] = lambda _: False,
     ) -> None:
         if folder.is_local and folder.path.exists() and not folder.path.is_dir():
             raise CheckpointError(
@@ -91,7 +90,7 @@ class StateFile(Generic[T]):
             )
         self._folder, self._place = folder, folder.child(name)
         self._form, self._kind = form, kind
-        self._of_any_job = of_any_job
+        self._may_take_over = may_take_over
         self._identity = json.dumps(plain_json(identity), sort_keys=True)
         self._text = read_pointer(self._place)
         self.value: T | None = None if self._text is None else self._parsed(self._text)
@@ -112,7 +111,7 @@ class StateFile(Generic[T]):
                 f"{self._place.name} is not as daskgmm writes it: {on_one_line(error)}; remove the "
                 "folder to begin anew"
             ) from error
-        if changes and not self._of_any_job(value):
+        if changes and not self._may_take_over(value):
             raise CheckpointError(
                 f"{self._folder.name} is of another job: {'; '.join(changes[:5])}; name another "
                 "folder, or begin anew: remove this one, or run the job with --fresh"

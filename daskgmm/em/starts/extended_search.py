@@ -1,10 +1,10 @@
-"""Longer: where the sample is all rows there are, the search for the highest optimum goes on.
+"""Extended search for a higher optimum, where the sample is all the rows there are.
 
-Of few rows likelihoods have many hills, and no row outside tells which of them is chance: the
-highest is what is asked for, unless components close in on a few rows for it. So the search goes
-on with what costs no pass, until several starts have led to the best known or a stated amount of
-work is done. It knows of one problem alone, so that a fit ends where a selection over any range of
-K has been, and of distinct rows and their weights, so that a weight of 2 is a row twice.
+The likelihood of few rows has many maxima, and no other rows tell which of them are chance: the
+highest is asked for, unless components close in on a few rows to reach it. So the search goes
+on until several starts have led to the best one known, or a stated amount of work is done. It
+depends on one problem alone, so that a fit ends where a selection over any range of K does, and on
+distinct rows and their weights, so that a weight of 2 equals a row twice.
 """
 
 from __future__ import annotations
@@ -15,23 +15,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from daskgmm.em import weighted
 from daskgmm.em.course import Course
-from daskgmm.em.starts.climbs import FIRST_EM_STEPS, Climber
+from daskgmm.em.starts.climbs import ALIKE, FIRST_EM_STEPS, Climber, displaced
 from daskgmm.em.starts.exchanges import units_of, with_exchanges, with_one_less, with_one_more
 from daskgmm.em.thin import n_spurious
 from daskgmm.errors import SingularComponentError
 from daskgmm.kernel import Mixture, log_density, responsibilities, weighted_statistics
 
-__all__ = ["SECONDS", "Longer"]
+__all__ = ["WORK_SECONDS", "ExtendedSearch"]
 
-SECONDS = 2.5
-"""Of one core's work, as :class:`~daskgmm.em.starts.climbs.Effort` counts it: never measured, so
-that results do not depend on a clock. More starts that are asked for have more of it."""
+WORK_SECONDS = 2.5
+"""Core-seconds of a search, as :class:`~daskgmm.em.starts.climbs.Effort` counts them: no clock is
+read, so that results do not depend on one. Each start of ``at_least`` beyond the first adds 10%."""
 _AGREE = 4
 """Starts that lead to the best known, after which more would find it again."""
-_ALIKE = 0.1
-"""Components in another place, of two climbs that lead to one optimum."""
 _EM_STEPS = (FIRST_EM_STEPS, 40)
 """Of a climb: after each it is seen whether it leads to the best known."""
 _MOST = 400
@@ -43,19 +40,19 @@ _FEWEST_STEPS = 200
 
 
 @dataclass(eq=False)
-class Longer:
-    """A search on all rows, from the best that is known.
+class ExtendedSearch:
+    """Search for a higher optimum by further starts and moves of components.
 
     Parameters
     ----------
     sample : Climber
-        Of all rows.
+        Fits mixtures to all distinct rows.
     starts : iterator of Mixture
-        More of them, without end.
+        Further starts, without end.
     at_least : int
         Starts that are made in any case, if there is work left for them.
     exchanges : bool
-        Whether components may change places.
+        Whether components may be merged, divided or moved.
     rng : RandomState
     """
 
@@ -70,8 +67,8 @@ class Longer:
     def best(self, known: Mixture) -> Mixture:
         """The best that is found; what is known where nothing is higher."""
         sample = self.sample
-        budget = SECONDS * (1.0 + 0.1 * (self.at_least - 1))
-        if budget < _FEWEST_STEPS * sample.effort.of(sample.rows, known):
+        budget = WORK_SECONDS * (1.0 + 0.1 * (self.at_least - 1))
+        if budget < _FEWEST_STEPS * sample.effort.seconds_of_step(sample.rows, known):
             return known
         self._until = sample.effort.seconds + budget
         try:
@@ -79,18 +76,17 @@ class Longer:
         except SingularComponentError:
             return known
         self._most_spurious = self._n_spurious(best.kept)
-        is_new, n_made, n_found = True, 0, 0
-        for start in self.starts:
+        is_new, n_found = True, 0
+        for n_made, start in enumerate(self.starts, 1):
             sample.effort.add(sample.rows, start, _STEPS_OF_START)
             climb = self._climbed(start, best)
-            n_made += 1
             if self.exchanges and n_made > n_found:
                 moved = self._climbed(self._moved(best.kept), best)
                 if moved is not None and self._is_higher(moved, best):
                     best, is_new, n_found = moved, True, 0
             if climb is not None and self._is_higher(climb, best):
                 best, is_new, n_found = climb, True, 0
-            elif climb is not None and self._apart(climb.kept, best.kept) <= _ALIKE:
+            elif climb is not None and self._apart(climb.kept, best.kept) <= ALIKE:
                 n_found += 1
             # All of the first have led there: nothing to look for.
             disagree = n_made > n_found or n_made >= self.at_least > 1
@@ -104,7 +100,7 @@ class Longer:
             is_settled = agree and n_made >= self.at_least
             if is_settled or n_made >= _MOST or not self._may_go_on:
                 break
-        return best.kept if n_made else known
+        return best.kept
 
     @property
     def _may_go_on(self) -> bool:
@@ -125,7 +121,7 @@ class Longer:
         try:
             for n_steps in _EM_STEPS:
                 climb = self.sample.rested(start if climb is None else climb.kept, n_steps)
-                if self._apart(climb.kept, best.kept) <= _ALIKE:
+                if self._apart(climb.kept, best.kept) <= ALIKE:
                     return climb
         except SingularComponentError:
             return None
@@ -137,10 +133,8 @@ class Longer:
         """About how many components are in another place."""
         block = self.sample.rows.block
         self.sample.effort.add(self.sample.rows, one, 1)
-        moved = weighted.variance(
-            log_density(block.x, one) - log_density(block.x, other), block.weight
-        )
-        return one.n_components * moved
+        ours, theirs = log_density(block.x, one), log_density(block.x, other)
+        return displaced(ours, theirs, block.weight, one.n_components)
 
     def _moved(self, mixture: Mixture) -> Mixture:
         """With one component, whichever, moved to rows that lie together, rather where few do."""
