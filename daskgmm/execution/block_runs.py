@@ -127,7 +127,7 @@ class Blocks:
             Part(first, blocks[first:after], keys[first:after])
             for first, after in _joined(array.chunks[0], small)
         ]
-        self._held = _held(self._graph)
+        self._held = _held(self._graph) | _lacking(self._graph)
         self._cut: tuple[int, dict[Any, Any], list[BlockRun]] = (0, {}, [])
 
     def __len__(self) -> int:
@@ -149,7 +149,8 @@ class Blocks:
         parts = [self._parts[i : i + n_parts] for i in range(0, len(self._parts), n_parts)]
         runs = [BlockRun(of_run, {}, []) for of_run in parts]
         dependencies, _ = get_deps(self._graph)
-        dependencies |= {key: set() for key in self._held}  # a future names itself
+        for key in self._held:
+            dependencies[key].discard(key)  # a future names itself
         needed_by: dict[Any, set[int]] = {key: set() for key in self._graph}
         for i, run in enumerate(runs):
             for key in chain.from_iterable((*part.blocks, *part.weights) for part in run.parts):
@@ -200,3 +201,15 @@ def _held(graph: Mapping[Any, Any]) -> set[Any]:
     """Keys of the values that workers hold."""
     futures = kinds_of_futures()
     return {key for key, node in graph.items() if isinstance(node, futures)} if futures else set()
+
+
+def _lacking(graph: Mapping[Any, Any]) -> set[Any]:
+    """Keys of tasks that need what the graph lacks: futures among their arguments.
+
+    The scheduler fills them in, so they must not be hidden in a run.
+    """
+    return {
+        key
+        for key, node in graph.items()
+        if not set(getattr(node, "dependencies", ())) <= graph.keys()
+    }

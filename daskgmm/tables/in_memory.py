@@ -26,6 +26,8 @@ def open_in_memory(given: Any, request: Request) -> OpenedRows:
         If it is none; the latter two in scikit-learn's words.
     """
     x = plain_array(given)
+    if hasattr(x, "dtype") and x.dtype.kind == "f" and x.dtype.itemsize <= 4:
+        x = np.asarray(x, np.float32)  # as rows of these dtypes are elsewhere; native, not float16
     # Finiteness is checked where rows are read: it names the first bad one.
     x = check_array(
         x, dtype=[np.float64, np.float32], ensure_all_finite=False, estimator="GaussianMixture"

@@ -309,3 +309,27 @@ def test_workers_change_no_bit_of_small_blocks(client):
     with dask.config.set(scheduler="synchronous"):
         np.testing.assert_array_equal(DaskRows(array).fold(total), found)
     np.testing.assert_allclose(found, InMemoryRows(x).fold(total), rtol=1e-10)
+
+
+def test_futures_among_the_arguments_of_blocks_are_filled_in(client):
+    x = rows_of(2_000)
+    centre = client.scatter(np.ones(D))
+    array = da.from_array(x, chunks=(100, D))
+    by_name = array.map_blocks(lambda b, c=None: b - c, c=centre, dtype=float)
+    by_place = array.map_blocks(lambda b, c: b - c, centre, dtype=float)
+    loaded = [client.submit(lambda i: rows_of(2_000)[i * 500 : (i + 1) * 500], i) for i in range(4)]
+    parts = [da.from_delayed(dask.delayed(np.negative)(one), (500, D), float) for one in loaded]
+    direct = [da.from_delayed(dask.delayed(one), (500, D), float) for one in loaded]
+    for lazy, expected in (
+        (by_name, x - 1),
+        (by_place, x - 1),
+        (da.concatenate(parts), -x),
+        (da.concatenate(direct), x),
+    ):
+        found = DaskRows(lazy).fold(total)
+        np.testing.assert_allclose(found, expected.sum(axis=0), rtol=1e-9, atol=1e-9)
+    weights = da.ones(len(x), chunks=100).map_blocks(
+        lambda w, c=None: w + c[0], c=centre, dtype=float
+    )
+    rows = DaskRows(array, weighting=Weighting(weights, 2.0 * len(x)))
+    np.testing.assert_allclose(rows.fold(weighted_total), 2 * x.sum(axis=0), rtol=1e-9, atol=1e-9)

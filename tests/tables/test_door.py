@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 
+import dask.array as da
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
@@ -220,3 +221,15 @@ def test_a_value_that_is_missing_is_named(dtype, frame):
     for data in (whole, dd.from_pandas(whole, npartitions=3)):
         with pytest.raises(DataError, match=r"row 70"):
             GaussianMixture(1).fit(data)
+
+
+@pytest.mark.parametrize("dtype", ["f2", ">f2", ">f4", "<f4"])
+def test_narrow_floats_are_fitted_alike_in_memory_and_on_dask(dtype):
+    x = np.random.default_rng(0).normal(size=(500, 3))
+    x[::2] += 5
+    x = x.astype(dtype)
+    here, there = (
+        GaussianMixture(2, random_state=0).fit(data) for data in (x, da.from_array(x, chunks=-1))
+    )
+    np.testing.assert_array_equal(here.means_, there.means_)
+    np.testing.assert_array_equal(here.covariances_, there.covariances_)
