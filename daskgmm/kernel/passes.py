@@ -94,5 +94,5 @@ class Pass:
 
     def _dtype_for(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         if self.precision == "auto":
-            return FLOAT32 if dtype in (np.float16, np.float32) else FLOAT64
+            return FLOAT32 if dtype.kind == "f" and dtype.itemsize <= 4 else FLOAT64
         return FLOAT32 if self.precision == "float32" else FLOAT64
