@@ -1,6 +1,6 @@
 """The EM algorithm over any rows that can be folded: no Dask, no storage."""
 
-from daskgmm.em.choosing import Chooser, Start, Trial
+from daskgmm.em.choosing import Chooser
 from daskgmm.em.course import Course
 from daskgmm.em.criteria import CRITERIA, Entry, GapLaw
 from daskgmm.em.evaluate import (
@@ -10,10 +10,10 @@ from daskgmm.em.evaluate import (
     probabilities,
     score_rows,
 )
-from daskgmm.em.fit import fit, raced, rules_of, scanned, starts_of
+from daskgmm.em.fit import fit
 from daskgmm.em.held_out import HeldOut
 from daskgmm.em.problem import Fit, Problem
-from daskgmm.em.race import Race, Reading, Rules, run
+from daskgmm.em.race import Race, Rules, run
 from daskgmm.em.rows import InMemoryRows, Rows, rows_of_sample, statistics_of
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.starts import (
@@ -32,12 +32,10 @@ from daskgmm.em.steppers import (
     Needs,
     PlainEM,
     Squarem,
-    Step,
-    Stepper,
     Surrogate,
     stepper_class,
 )
-from daskgmm.em.stopping import STOP_REASONS, STOP_RULES, statistical_tol, stop_rule_named
+from daskgmm.em.stopping import STOP_REASONS, STOP_RULES, stop_rule_named
 from daskgmm.em.thin import ThinComponent, said_of_thin, thin_components
 from daskgmm.history import (
     FitBegan,
@@ -75,7 +73,6 @@ __all__ = [
     "Problem",
     "Race",
     "RareComponent",
-    "Reading",
     "Resumed",
     "Rows",
     "Rules",
@@ -83,29 +80,20 @@ __all__ = [
     "ScanDone",
     "Score",
     "Squarem",
-    "Start",
     "StartMaker",
     "StartsFitted",
     "StartsUnderway",
-    "Step",
-    "Stepper",
     "Surrogate",
     "ThinComponent",
-    "Trial",
     "fit",
     "label_rows",
     "log_densities",
     "probabilities",
-    "raced",
     "rows_of_sample",
-    "rules_of",
     "run",
     "said_of_thin",
     "scan_rows",
-    "scanned",
     "score_rows",
-    "starts_of",
-    "statistical_tol",
     "statistics_of",
     "stepper_class",
     "stop_rule_named",
