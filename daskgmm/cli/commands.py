@@ -324,7 +324,7 @@ def _demo(
     By default the store is four times as large as the limit.
 
     \b
-    Examples:
+    Example:
       daskgmm demo --size 500MB
       daskgmm demo --small
     """  # noqa: D301
