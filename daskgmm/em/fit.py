@@ -231,10 +231,11 @@ def starts_of(
 
 
 def _may_search(problem: Problem, scan: Scan) -> bool:
-    """Whether there are several optima, and distinct rows enough to tell them apart."""
+    """Whether a search is asked for, has several optima, and rows enough to tell them apart."""
     k, n_distinct = problem.n_components, len(scan.sample)
     p = count_parameters(problem.kind, k, scan.sample.n_features)
-    return 1 < k < n_distinct and p <= scan.weight and problem.given.means is None
+    is_open = problem.progressive and problem.given.means is None
+    return is_open and 1 < k < n_distinct and p <= scan.weight
 
 
 def _rng_of(problem: Problem, scan: Scan, rng: np.random.RandomState) -> np.random.RandomState:
