@@ -79,7 +79,7 @@ def measured(
     say : callable
         Told of each fit as it ends.
     """
-    GaussianMixture(2).fit(np.random.default_rng(0).standard_normal((1_000, 2)))  # imports
+    GaussianMixture(1).fit(np.random.default_rng(0).standard_normal((1_000, 2)))  # imports
     for problem in problems:
         with posed(problem, n_rows, seed) as task:
             fits = _fits(task, names, terms, optima, say)
