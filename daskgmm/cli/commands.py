@@ -169,18 +169,18 @@ def _done(log: Log, asked: Job, *, fresh: bool) -> dict[str, Any]:
     """Do a job whose places lie apart."""
     log_file = asked.get("outputs.log")
     try:
-        todo = batch.Batch(asked, fresh=fresh)
+        prepared = batch.Batch(asked, fresh=fresh)
     except Exception:
         append_to(log_file, log)  # that it is refused, nothing else having been written
         raise
-    if todo.is_done:
-        return todo.result() | {"done": []}
-    with todo.resumable(), todo.alone():
+    if prepared.is_done:
+        return prepared.result() | {"done": []}
+    with prepared.resumable(), prepared.alone():
         append_to(log_file, log)
         metered = metrics.metrics_written(asked.get("outputs.metrics"))
         watch = asked.get("dashboard", False), asked.get("performance_report")
         with on_cluster(asked.get("cluster"), *watch), metered:
-            return todo.run()
+            return prepared.run()
 
 
 @main.command("run")
