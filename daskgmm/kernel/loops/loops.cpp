@@ -414,9 +414,11 @@ struct Tile {
     Float64 weighted_logs(int64_t first) {
         Float64 found = all(0.0);
         for (int64_t i = first; i < lanes; i += LANES<double>) {
-            const Float64 times = load(weight.data + i), of_row = load_wide(total.data + i);
-            found = fma(times, load_wide(largest.data + i) + log(of_row), found);
-            store_wide(total.data + i, times / of_row);
+            const Float64 times = load(weight.data + i);
+            Float64 inverse;
+            const Float64 log_of_row = log_and_inverse(load_wide(total.data + i), inverse);
+            found = fma(times, load_wide(largest.data + i) + log_of_row, found);
+            store_wide(total.data + i, times * inverse);
         }
         return found;
     }

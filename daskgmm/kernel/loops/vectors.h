@@ -242,16 +242,18 @@ INLINE Float32 exp(Float32 x) {
 //
 // x = 2^n m with m within a factor sqrt(2) of 1; log(m) by the series of
 // 2 artanh((m - 1) / (m + 1)), whose terms from the 21st power on are below 2^-56.
-INLINE Float64 log(Float64 x) {
+INLINE void split(Float64 x, Float64 &n, Float64 &m) {
     const Bits64 bits = (Bits64)x;
     const Bits64 mantissa = (bits & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000;
     // 2^52 + n + 1023 has the exponent's bits for its lowest.
     const Float64 exponent = (Float64)((bits >> 52) | 0x4330000000000000) - all(4503599627371519.0);
-    const Float64 one = all(1.0), root_of_2 = all(1.4142135623730951);
-    const Float64 high = (Float64)mantissa;
-    const Float64 m = high > root_of_2 ? all(0.5) * high : high;
-    const Float64 n = high > root_of_2 ? exponent + one : exponent;
-    const Float64 s = (m - one) / (m + one), q = s * s;
+    const Float64 root_of_2 = all(1.4142135623730951), high = (Float64)mantissa;
+    m = high > root_of_2 ? all(0.5) * high : high;
+    n = high > root_of_2 ? exponent + all(1.0) : exponent;
+}
+// The logarithm of 2^n m from s = (m - 1) / (m + 1).
+INLINE Float64 log_by_series(Float64 n, Float64 s) {
+    const Float64 q = s * s;
     Float64 p = fma(q, all(1.0 / 19), all(1.0 / 17));
     p = fma(q, p, all(1.0 / 15));
     p = fma(q, p, all(1.0 / 13));
@@ -261,7 +263,21 @@ INLINE Float64 log(Float64 x) {
     p = fma(q, p, all(1.0 / 5));
     p = fma(q, p, all(1.0 / 3));
     const Float64 of_m = fma(s * q, p, s);
-    const Float64 found = fma(n, all(0.6931471805599453), of_m + of_m);
+    return fma(n, all(0.6931471805599453), of_m + of_m);
+}
+INLINE Float64 log(Float64 x) {
+    Float64 n, m;
+    split(x, n, m);
+    const Float64 found = log_by_series(n, (m - all(1.0)) / (m + all(1.0)));
+    return x < all(__builtin_inf()) ? found : x;
+}
+// The logarithm of x, and its inverse, with one division for both.
+INLINE Float64 log_and_inverse(Float64 x, Float64 &inverse) {
+    Float64 n, m;
+    split(x, n, m);
+    const Float64 above = m + all(1.0), of_both = all(1.0) / (x * above);
+    inverse = of_both * above;
+    const Float64 found = log_by_series(n, (m - all(1.0)) * (of_both * x));
     return x < all(__builtin_inf()) ? found : x;
 }
 
