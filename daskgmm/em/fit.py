@@ -196,8 +196,8 @@ def starts_of(
     """
     if problem.last is not None:
         return [_of_last_fit(problem, problem.last, scan.sample.n_features)]
-    if scan.is_whole:  # rows that are repeated go the way of rows that have weights
-        scan = replace(scan, sample=scan.sample.distinct())
+    if scan.is_whole:
+        scan = _in_order_of_values(scan)
     prior, rng = problem.prior_on(scan), _rng_of(problem, scan, rng)
     maker = StartMaker(problem.n_components, problem.kind, prior, rng, problem.given)
     if problem.given.complete:
@@ -228,6 +228,17 @@ def starts_of(
         sample = Climber(rows_of_sample(scan.sample, problem.n_threads), prior)
         search = ExtendedSearch(sample, more, problem.n_init, problem.may_move_components, rng)
         return [search.best(leaders[0])]
+
+
+def _in_order_of_values(scan: Scan) -> Scan:
+    """The scan with each row once, in an order of their values.
+
+    Rows that are repeated go the way of rows that have weights, and starts, which draw rows by
+    their place, do not depend on the order in which the rows came.
+    """
+    deviations = np.sqrt(scan.moments.variances)
+    scale = np.where(deviations > 0, deviations, 1.0)
+    return replace(scan, sample=scan.sample.distinct().sorted(scan.moments.mean, scale))
 
 
 def _may_search(problem: Problem, scan: Scan) -> bool:

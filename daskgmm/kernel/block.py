@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -44,7 +45,7 @@ class Block:
         """D."""
         return int(self.x.shape[1])
 
-    @property
+    @cached_property
     def total_weight(self) -> float:
         """Sum of the weights; the number of rows where each counts once."""
         return float(len(self.x)) if self.weight is None else float(self.weight.sum())
@@ -74,12 +75,8 @@ class Block:
 
         The same block if no row comes again.
         """
-        # A cheap test first: rows with different projections are distinct. The sum is made column
-        # by column, so that equal rows get equal bits.
-        key = np.zeros(len(self.x))
-        for j in range(self.n_features):
-            key += np.sin(1.0 + j) * self.x[:, j]
-        if len(np.unique(key)) == len(self.x):
+        # A cheap test first: rows with different projections are distinct.
+        if len(np.unique(_projection(self.x))) == len(self.x):
             return self
         _, first, which = np.unique(self.x, axis=0, return_index=True, return_inverse=True)
         if len(first) == len(self.x):
@@ -88,8 +85,30 @@ class Block:
         weight: Float64Array = np.bincount(which.ravel(), self.weights).astype(np.float64)
         return replace(self, x=self.x[first[order]], start=0, weight=weight[order])
 
+    def sorted(self, mean: Float64Array, scale: Float64Array) -> Self:
+        """The rows in an order of their values, whatever order they came in.
+
+        Parameters
+        ----------
+        mean, scale : arrays of shape (n_features,)
+            Of each feature: with its mean and standard deviation the order does not depend on its
+            unit.
+        """
+        return self.take(np.argsort(_projection((self.x - mean) / scale), kind="stable"))
+
     def present(self) -> Self:
         """The rows of weight above 0; others count for nothing, whatever values they hold."""
         if self.weight is None or self.weight.min(initial=np.inf) > 0:
             return self
         return self.take(np.flatnonzero(self.weight > 0))
+
+
+def _projection(x: NDArray[Any]) -> Float64Array:
+    """A combination of the features that differs between different rows, but for rare ones.
+
+    It is summed column by column, so that equal rows get equal bits.
+    """
+    total = np.zeros(len(x))
+    for j in range(x.shape[1]):
+        total += np.sin(1.0 + j) * x[:, j]
+    return total

@@ -66,6 +66,24 @@ def test_what_a_number_of_components_is_worth_does_not_depend_on_the_range(kind)
         assert entry.log_likelihood_per_row == pytest.approx(alone.lower_bound_, abs=1e-3)
 
 
+@pytest.mark.parametrize("weighted", [False, True], ids=["rows", "weighted rows"])
+@pytest.mark.parametrize("kind", ["full", "tied", "diag", "spherical"])
+def test_the_order_of_the_rows_changes_nothing(kind, weighted):
+    rng = np.random.default_rng(3)
+    x = skewed_clusters(3, n=1_000)
+    weights = rng.integers(0, 3, len(x)).astype(float) if weighted else np.ones(len(x))
+    order = rng.permutation(len(x))
+    one, other = (
+        GaussianMixture(4, covariance_type=kind, random_state=0).fit(
+            x[which], sample_weight=weights[which] if weighted else None
+        )
+        for which in (slice(None), order)
+    )
+    assert other.n_passes_ == one.n_passes_
+    assert other.lower_bound_ == pytest.approx(one.lower_bound_, abs=1e-8)
+    np.testing.assert_allclose(other.means_, one.means_, atol=1e-5 * x.std())
+
+
 def test_tied_rows_are_told_apart():
     """One-hot columns: seeds among the rows see the same few groups again and again."""
     x = np.eye(8)[np.random.default_rng(0).integers(8, size=300)]
@@ -106,10 +124,10 @@ def test_work_is_counted_and_bounded():
     best = ExtendedSearch(sample, starts, 1, True, np.random.RandomState(0)).best(known)
     assert sample.em(best, 1).log_likelihood > sample.em(known, 1).log_likelihood
     # The last climb is not cut short.
-    assert sample.effort.seconds < 2 * WORK_SECONDS
+    assert sample.effort.seconds < 2 * WORK_SECONDS[1]
 
 
-@pytest.mark.parametrize("seed", [0, 2])
+@pytest.mark.parametrize("seed", [2, 3])
 def test_the_known_optimum_of_four_components_of_the_galaxies(seed):
     """Which one start in a hundred leads to: by moves, with one start asked for in most seeds."""
     x = np.loadtxt(DATA / "galaxies.txt")[:, None] / 1000.0
