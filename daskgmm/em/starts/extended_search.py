@@ -24,9 +24,10 @@ from daskgmm.kernel import Mixture, log_density, responsibilities, weighted_stat
 
 __all__ = ["WORK_SECONDS", "ExtendedSearch"]
 
-WORK_SECONDS = 2.5
+WORK_SECONDS = (1.5, 2.5)
 """Core-seconds of a search, as :class:`~daskgmm.em.starts.climbs.Effort` counts them: no clock is
-read, so that results do not depend on one. Each start of ``at_least`` beyond the first adds 10%."""
+read, so that results do not depend on one. Each start of ``at_least`` beyond the first adds 10%.
+The larger figure is for rows so many that the smaller one would end after few climbs."""
 _AGREE = 4
 """Starts that lead to the best known, after which more would find it again."""
 _EM_STEPS = (FIRST_EM_STEPS, 40)
@@ -35,8 +36,9 @@ _MOST = 400
 """Starts in all."""
 _STEPS_OF_START = 10
 """Of EM, that it takes to make a start; one that collapses at once takes no others."""
-_FEWEST_STEPS = 200
-"""Of EM, that the work must allow for a search to be begun: some climbs that end somewhere."""
+_FEWEST_STEPS, _ENOUGH_STEPS = 200, 400
+"""Of EM, that the work must allow for a search to be begun: some climbs that end somewhere; and
+up to which the larger of ``WORK_SECONDS`` is drawn upon."""
 
 
 @dataclass(eq=False)
@@ -67,8 +69,10 @@ class ExtendedSearch:
     def best(self, known: Mixture) -> Mixture:
         """The best that is found; what is known where nothing is higher."""
         sample = self.sample
-        budget = WORK_SECONDS * (1.0 + 0.1 * (self.at_least - 1))
-        if budget < _FEWEST_STEPS * sample.effort.seconds_of_step(sample.rows, known):
+        of_step = sample.effort.seconds_of_step(sample.rows, known)
+        budget = float(np.clip(_ENOUGH_STEPS * of_step, *WORK_SECONDS))
+        budget *= 1.0 + 0.1 * (self.at_least - 1)
+        if budget < _FEWEST_STEPS * of_step:
             return known
         self._until = sample.effort.seconds + budget
         try:
