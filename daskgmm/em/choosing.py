@@ -16,12 +16,13 @@ import numpy as np
 from daskgmm.em import weighted
 from daskgmm.em.course import Course
 from daskgmm.em.criteria import CRITERIA, Entry, GapLaw, log_decided, score_of
-from daskgmm.em.fit import Tell, raced, rules_of, starts_of
+from daskgmm.em.fit import raced, rules_of
 from daskgmm.em.held_out import HeldOut
 from daskgmm.em.problem import Problem
 from daskgmm.em.race import Race, Reading
 from daskgmm.em.rows import Rows, rows_of_sample, statistics_of
 from daskgmm.em.scan import Scan
+from daskgmm.em.starting import Tell, starts_of
 from daskgmm.em.starts import Climber, can_exchange, with_one_less, with_one_more
 from daskgmm.em.stopping import statistical_tol
 from daskgmm.errors import SingularComponentError

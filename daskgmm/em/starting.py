@@ -1,0 +1,142 @@
+"""Starting: the mixtures from which the fits of a problem begin, once the rows were scanned."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import cycle
+
+import numpy as np
+
+from daskgmm.em.problem import Problem
+from daskgmm.em.rows import rows_of_sample
+from daskgmm.em.scan import Scan
+from daskgmm.em.starts.assign import StartMaker
+from daskgmm.em.starts.climbs import Climber
+from daskgmm.em.starts.competing import N_STARTS, Competition
+from daskgmm.em.starts.extended_search import ExtendedSearch
+from daskgmm.errors import ParameterError
+from daskgmm.kernel import Mixture, count_parameters
+from daskgmm.kernel.blas import single_thread
+from daskgmm.telling import Event
+
+__all__ = ["Tell", "starts_of"]
+
+_RIVAL = "random_from_data"
+"""Initialiser of every second start that competes: k-means only finds the widest components."""
+_THIRD = "random"
+"""Further initialiser of the extended search: the others keep finding the same groups where many
+rows are equal."""
+
+Tell = Callable[[Event], None]
+"""Called with each event of a fit."""
+
+
+def starts_of(
+    problem: Problem,
+    scan: Scan,
+    rng: np.random.RandomState,
+    tell: Tell = lambda event: None,
+    known: Sequence[Mixture] = (),
+) -> list[Mixture]:
+    """Mixtures from which EM over all rows begins, on the same passes.
+
+    Parameters
+    ----------
+    problem : Problem
+    scan : Scan
+    rng : RandomState
+    tell : callable
+        Called with an event after each round of starts on the sample.
+    known : sequence of Mixture
+        Mixtures near good optima, which compete as well; half as many starts are then made.
+
+    Raises
+    ------
+    ParameterError
+        If ``problem.last`` has another kind, number of components or number of features.
+    """
+    if problem.last is not None:
+        return [_of_last_fit(problem, problem.last, scan.sample.n_features)]
+    if scan.is_whole:
+        scan = _in_order_of_values(scan)
+    prior, rng = problem.prior_on(scan), _rng_of(problem, scan, rng)
+    maker = StartMaker(problem.n_components, problem.kind, prior, rng, problem.given)
+    if problem.given.complete:
+        return [maker.start(scan, problem.init_params)]
+    with single_thread():  # sums of a BLAS on several threads depend on their number
+        if not problem.progressive or problem.max_iter == 0:
+            return [maker.start(scan, problem.init_params) for _ in range(problem.n_init)]
+        ways = dict.fromkeys((problem.init_params, _RIVAL))
+        # Of all rows there is no doubt which is the best, however many may go on.
+        n_kept = 1 if scan.is_whole else problem.n_init
+        most = max(n_kept, N_STARTS // 2 if known else N_STARTS)
+        if problem.n_components == 1:  # which has one optimum
+            most = 1
+        competition = Competition(
+            [partial(maker.start, init_params=way) for way in ways],
+            n_components=problem.n_components,
+            n_starts=1 if problem.given.means is not None else most,
+            n_kept=n_kept,
+            prior=prior,
+            n_threads=problem.n_threads,
+            exchanges=problem.may_move_components,
+            tell=tell,
+        )
+        leaders, agree = competition.search(scan, known)
+        if not scan.is_whole or (agree and problem.n_init == 1) or not _may_search(problem, scan):
+            return leaders
+        more = (maker.start(scan, way) for way in cycle(dict.fromkeys((*ways, _THIRD))))
+        sample = Climber(rows_of_sample(scan.sample, problem.n_threads), prior)
+        search = ExtendedSearch(sample, more, problem.n_init, problem.may_move_components, rng)
+        return [search.best(leaders[0])]
+
+
+def _in_order_of_values(scan: Scan) -> Scan:
+    """The scan with each row once, in an order of their values.
+
+    Rows that are repeated go the way of rows that have weights, and starts, which draw rows by
+    their place, do not depend on the order in which the rows came.
+    """
+    deviations = np.sqrt(scan.moments.variances)
+    scale = np.where(deviations > 0, deviations, 1.0)
+    return replace(scan, sample=scan.sample.distinct().sorted(scan.moments.mean, scale))
+
+
+def _may_search(problem: Problem, scan: Scan) -> bool:
+    """Whether a search is asked for, has several optima, and rows enough to tell them apart."""
+    k, n_distinct = problem.n_components, len(scan.sample)
+    p = count_parameters(problem.kind, k, scan.sample.n_features)
+    is_open = problem.progressive and problem.given.means is None
+    return is_open and 1 < k < n_distinct and p <= scan.weight
+
+
+def _rng_of(problem: Problem, scan: Scan, rng: np.random.RandomState) -> np.random.RandomState:
+    """The generator that the starts of a problem draw from.
+
+    If the sample is all rows it is a new one, from the state of ``rng`` and, where the search may
+    go on, from K and the kind; ``rng`` is not advanced, so that a problem's result does not depend
+    on others. Else it is ``rng`` itself.
+    """
+    if not scan.is_whole:
+        return rng
+    same = np.random.RandomState()
+    same.set_state(rng.get_state())
+    if not _may_search(problem, scan):
+        return same
+    kind = zlib.crc32(problem.kind.encode())
+    return np.random.RandomState([same.randint(2**31 - 1), problem.n_components, kind])
+
+
+def _of_last_fit(problem: Problem, last: Mixture, n_features: int) -> Mixture:
+    asked = (problem.n_components, n_features, problem.kind)
+    had = (last.n_components, last.n_features, last.kind)
+    if asked != had:
+        raise ParameterError(
+            "warm_start: the last fit had (n_components, n_features, covariance_type) = "
+            f"{had}, this one has {asked}; set warm_start=False, or fit a new estimator",
+            "warm_start",
+        )
+    return last
