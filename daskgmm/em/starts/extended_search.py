@@ -1,4 +1,4 @@
-"""Extended search for a higher optimum, where the sample is all the rows there are.
+"""Extended search for a better optimum, where the sample is all the rows there are.
 
 The likelihood of few rows has many maxima, and no other rows tell which of them are chance: the
 highest is asked for, unless components close in on a few rows to reach it. So the search goes
@@ -18,7 +18,7 @@ import numpy as np
 from daskgmm.em.course import Course
 from daskgmm.em.starts.climbs import ALIKE, FIRST_EM_STEPS, Climber, displaced
 from daskgmm.em.starts.exchanges import units_of, with_exchanges, with_one_less, with_one_more
-from daskgmm.em.thin import n_spurious
+from daskgmm.em.thin import n_spurious, thin_components
 from daskgmm.errors import SingularComponentError
 from daskgmm.kernel import Mixture, log_density, responsibilities, weighted_statistics
 
@@ -86,9 +86,9 @@ class ExtendedSearch:
             climb = self._climbed(start, best)
             if self.exchanges and n_made > n_found:
                 moved = self._climbed(self._moved(best.kept), best)
-                if moved is not None and self._is_higher(moved, best):
+                if moved is not None and self._is_better(moved, best):
                     best, is_new, n_found = moved, True, 0
-            if climb is not None and self._is_higher(climb, best):
+            if climb is not None and self._is_better(climb, best):
                 best, is_new, n_found = climb, True, 0
             elif climb is not None and self._apart(climb.kept, best.kept) <= ALIKE:
                 n_found += 1
@@ -110,10 +110,20 @@ class ExtendedSearch:
     def _may_go_on(self) -> bool:
         return self.sample.effort.seconds < self._until
 
-    def _is_higher(self, one: Course, other: Course) -> bool:
-        """Whether a climb ends higher, and not by components closing in on a few rows."""
+    def _is_better(self, one: Course, other: Course) -> bool:
+        """Whether a climb ends with fewer thin components, or higher with as many.
+
+        It must not get higher by components that close in on rows that are alike in a column.
+        """
+        ours, theirs = (self._n_thin(course.kept) for course in (one, other))
+        if ours != theirs:
+            return ours < theirs
         gains = one.log_likelihood > other.log_likelihood + self.sample.tol(other.kept)
         return gains and self._n_spurious(one.kept) <= self._most_spurious
+
+    def _n_thin(self, mixture: Mixture) -> int:
+        n_rows = self.sample.rows.total_weight
+        return len(thin_components(mixture, n_rows, self.sample.prior))
 
     def _n_spurious(self, mixture: Mixture) -> int:
         held = responsibilities(self.sample.rows.block.x, mixture).sum(axis=0)
@@ -170,7 +180,7 @@ class ExtendedSearch:
             with suppress(SingularComponentError):
                 moved = move(now.kept)
                 climb = None if moved is None else self._climbed(moved, now)
-                if climb is not None and self._is_higher(climb, now):
+                if climb is not None and self._is_better(climb, now):
                     now = climb
         return None if now is best else now
 
