@@ -162,8 +162,14 @@ class Checkpoints:
 
     @property
     def n_iter(self) -> int:
-        """Passes after the scan that need not be made again."""
+        """Iterations that need not be made again."""
         return max((len(course.history) for course in self.courses), default=0)
+
+    @property
+    def _n_passes(self) -> int:
+        """Passes that need not be made again, the scan included."""
+        is_pass = self._scanned is not None and self._scanned.scan.is_pass
+        return self.n_iter + (not is_pass)
 
     @property
     def history(self) -> tuple[Iteration, ...]:
@@ -183,7 +189,8 @@ class Checkpoints:
     def keep_scan(self, scan: Scan, rng: np.random.RandomState) -> None:
         """Keep the scan, and the random numbers that follow."""
         if self._folder is not None:
-            self._folder.keep_scan(_Scanned(scan, _RandomState.of(rng), self._seconds))
+            self._scanned = _Scanned(scan, _RandomState.of(rng), self._seconds)
+            self._folder.keep_scan(self._scanned)
 
     def keep_pass(self, courses: Sequence[Course]) -> None:
         """Keep how far candidates have come."""
@@ -200,7 +207,7 @@ class Checkpoints:
             "n_iter": len(best.history),
             "history": [asdict(iteration) for iteration in best.history],
         }
-        folder.keep_pass(1 + self.n_iter, passed, best.kept, record)
+        folder.keep_pass(self._n_passes, passed, best.kept, record)
         self._kept = passed
 
     def finish(self) -> None:
@@ -220,7 +227,7 @@ class Checkpoints:
             if self._folder is None or self._folder.is_empty:
                 raise
             raise InterruptedFitError(
-                f"interrupted after {passes(1 + self.n_iter)}; {self._way_on(self._folder)}"
+                f"interrupted after {passes(self._n_passes)}; {self._way_on(self._folder)}"
             ) from None
         except PointerMovedError:  # another fit has the folder now
             raise

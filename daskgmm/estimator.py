@@ -468,7 +468,7 @@ class GaussianMixture(FittedMixture):
         result : Course
         tol : float
         n_passes : int
-            Passes after the scan.
+            Reads of all rows, the scan included.
         opened : OpenedRows
             The rows that it was fitted to.
         seconds : float
@@ -488,7 +488,7 @@ class GaussianMixture(FittedMixture):
         self.__dict__.pop("selection_", None)  # of an earlier fit
         self.tol_ = tol
         self._set_names(opened.feature_names)
-        all_passes, n_rows = opened.passes + 1 + n_passes, opened.rows.n_rows
+        all_passes, n_rows = opened.passes + n_passes, opened.rows.n_rows
         self.__dict__.update(facts_of_fit(result, all_passes, n_rows, seconds))
         self.staged_bytes_memory_ = staged.memory_bytes
         self.staged_bytes_disk_ = staged.disk_bytes

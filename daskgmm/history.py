@@ -61,7 +61,7 @@ class FitBegan(Event, name="fit_began"):
 
 @dataclass(frozen=True)
 class ScanDone(Event, name="scan_done"):
-    """The scan, which is the first pass, has ended.
+    """The scan, which is the first read of all rows, has ended.
 
     Attributes
     ----------
@@ -70,22 +70,25 @@ class ScanDone(Event, name="scan_done"):
     n_sampled : int
         Rows of the sample that starts are fitted to.
     seconds : float
-        Wall time of the pass.
+        Wall time of the read.
+    is_pass : bool
+        Whether the read was pass 1 as well, from an early start.
     """
 
     n_rows: int
     n_sampled: int
     seconds: float
+    is_pass: bool = False
 
     @property
     def next_pass(self) -> str:
-        """The first iteration makes the next pass."""
-        return "pass 1"
+        """What the next read is for."""
+        return "pass 2" if self.is_pass else "pass 1"
 
     def text(self) -> str:
         """Rows, sample and speed."""
         return (
-            f"scan: {self.n_rows:,} rows, {self.n_sampled:,} sampled, "
+            f"scan{' with pass 1' * self.is_pass}: {self.n_rows:,} rows, {self.n_sampled:,} sampled, "
             f"{self.n_rows / self.seconds:,.0f} rows/s, {duration(self.seconds)}"
         )
 
@@ -163,7 +166,7 @@ class Resumed(Event, name="resumed"):
     @property
     def next_pass(self) -> str:
         """The pass after those that were made."""
-        return f"pass {self.n_passes}"
+        return f"pass {1 + len(self.history)}"
 
     def text(self) -> str:
         """How much work the checkpoint saved."""

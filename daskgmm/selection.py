@@ -145,7 +145,7 @@ def select(
     model._conclude(
         best.course,
         tol=best.course.tol,
-        n_passes=n_passes,
+        n_passes=1 + n_passes,
         opened=opened,
         seconds=time.perf_counter() - began,
         staged=staged,

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from daskgmm.em.course import Course
+from daskgmm.em.early import EarlyStart, early_start
 from daskgmm.em.problem import Fit, Problem
 from daskgmm.em.race import Race, Reading, Rules
 from daskgmm.em.rows import Rows
-from daskgmm.em.scan import Scan, scan_rows
+from daskgmm.em.scan import Scan, scan_in_pass, scan_rows
 from daskgmm.em.starting import Tell, starts_of
 from daskgmm.em.starts.competing import hopeless
 from daskgmm.em.starts.rare import may_miss_components, with_rare_components
 from daskgmm.em.steppers import AnyStepper, ByKind
 from daskgmm.em.stopping import stop_rule_named
-from daskgmm.em.tail import RowsWithTail
-from daskgmm.history import Iteration, Resumed
-from daskgmm.kernel import Mixture, Prior
+from daskgmm.em.tail import RowsWithTail, Tail
+from daskgmm.history import Iteration, Resumed, ScanDone
+from daskgmm.kernel import Mixture, Pass, Prior
 from daskgmm.kernel.blas import single_thread
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "fit",
     "raced",
     "rules_of",
-    "scanned",
 ]
 
 
@@ -103,27 +103,31 @@ def fit(
     DataError, DamagedDataError, SingularComponentError
         As :func:`~daskgmm.em.scan.scan_rows` and :class:`~daskgmm.em.race.Race`.
     """
-    scan = scanned(rows, rng, n_sampled, tell, keeper)
+    courses: tuple[Course, ...] = ()
+    scan, first, watched = None, None, None
+    if keeper is not None:
+        scan, courses = _kept(keeper, rng, tell)
+    if scan is None:
+        first = _first_read(rows, problem, rng, n_sampled, tell)
+        scan = first.scan
+        if keeper is not None and not scan.is_pass:
+            keeper.keep_scan(scan, rng)
     problem = problem.on(scan)
     problem.warn_of_ridge(scan)
-    stepper, tol = problem.stepper_on(scan), problem.tol_on(rows)
-    courses = tuple(keeper.courses) if keeper is not None else ()
-    watched = None
-    if not courses:
-        starts = starts_of(problem, scan, rng, tell)
-        ended = problem.ended.goes_on(scan, stepper, tol) if problem.ended is not None else None
-        begun = tuple(Course.begun(start, stepper, tol) for start in starts)
-        courses = begun if ended is None else (ended,)
-        # Bounds of different neighbourhoods cannot tell whether a new component is better.
-        looks = problem.may_move_components and problem.n_near is None
-        if looks and may_miss_components(scan, starts[0]):
-            watched = RowsWithTail(rows, starts[0])
+    if first is not None and scan.is_pass:
+        courses, watched = _begun_early(rows, problem, first, rng, tell)
+        if keeper is not None:
+            keeper.keep_scan(scan, rng)
+            keeper.keep_pass(courses)
+        tell(courses[0].history[-1])
+    elif not courses:
+        courses, watched = _begun(rows, problem, scan, rng, tell)
+    n_fitted = None if first is None or first.early is None else first.early.weight
     contest = _OneFit(
         problem.prior_on(scan),
         scan,
-        stepper,
-        courses[0].mixture,
-        problem.most_gained_on(scan),
+        problem.stepper_on(scan),
+        problem.most_gained_on(scan, n_fitted),
         watched,
         tell,
     )
@@ -131,26 +135,95 @@ def fit(
     raced(race, contest, tell, keeper)
     if keeper is not None:
         keeper.finish()
-    return Fit(race.leader, race.n_passes, scan.moments)
+    return Fit(race.leader, race.n_passes + (not scan.is_pass), scan.moments)
 
 
-def scanned(
-    rows: Rows,
-    rng: np.random.RandomState,
-    n_sampled: int,
-    tell: Tell,
-    keeper: Keeper | None = None,
-) -> Scan:
-    """The scan: the one that was kept, or else one pass."""
-    scan = None if keeper is None else keeper.scan(rng)
-    if scan is not None and keeper is not None:
-        n_iter = max((len(course.history) for course in keeper.courses), default=0)
-        tell(Resumed(1 + n_iter, tuple(keeper.history)))
-        return scan
-    scan = scan_rows(rows, n_sampled, int(rng.randint(2**31 - 1)), tell)
-    if keeper is not None:
-        keeper.keep_scan(scan, rng)
-    return scan
+def _kept(
+    keeper: Keeper, rng: np.random.RandomState, tell: Tell
+) -> tuple[Scan | None, tuple[Course, ...]]:
+    """The kept scan and courses; no scan if the first read has to be made, or made again."""
+    before, courses = rng.get_state(), tuple(keeper.courses)
+    scan = keeper.scan(rng)
+    if scan is None:
+        return None, ()
+    if scan.is_pass and not courses:  # what the read found as a pass was not kept any more
+        rng.set_state(before)
+        return None, ()
+    n_iter = max((len(course.history) for course in courses), default=0)
+    tell(Resumed(n_iter + (not scan.is_pass), tuple(keeper.history)))
+    return scan, courses
+
+
+@dataclass(frozen=True, eq=False)
+class _FirstRead:
+    """The scan; and where there was an early start, what the read found of it as a pass."""
+
+    scan: Scan
+    early: EarlyStart | None = None
+    reading: Reading | None = None
+    tail: Tail | None = None
+
+
+def _first_read(
+    rows: Rows, problem: Problem, rng: np.random.RandomState, n_sampled: int, tell: Tell
+) -> _FirstRead:
+    early = early_start(rows, problem, rng, n_sampled)
+    seed = int(rng.randint(2**31 - 1))
+    if early is None:
+        return _FirstRead(scan_rows(rows, n_sampled, seed, tell))
+    watched = RowsWithTail(rows, early.mixture)
+    with single_thread():
+        one = Pass(early.mixture, problem.precision)
+        scan, statistics, seconds = scan_in_pass(watched, n_sampled, seed, one)
+    tell(ScanDone(scan.n_rows, len(scan.sample), seconds, is_pass=True))
+    return _FirstRead(scan, early, Reading({0: statistics}, seconds), watched.tail)
+
+
+def _begun(
+    rows: Rows, problem: Problem, scan: Scan, rng: np.random.RandomState, tell: Tell
+) -> tuple[tuple[Course, ...], RowsWithTail | None]:
+    """Candidates from starts on the scan's sample; and the rows, if their tail is to be seen."""
+    stepper, tol = problem.stepper_on(scan), problem.tol_on(rows)
+    starts = starts_of(problem, scan, rng, tell)
+    ended = problem.ended.goes_on(scan, stepper, tol) if problem.ended is not None else None
+    begun = tuple(Course.begun(start, stepper, tol) for start in starts)
+    return begun if ended is None else (ended,), _watched(rows, problem, scan, starts[0])
+
+
+def _begun_early(
+    rows: Rows, problem: Problem, first: _FirstRead, rng: np.random.RandomState, tell: Tell
+) -> tuple[tuple[Course, ...], RowsWithTail | None]:
+    """As :func:`_begun`, from an early start that has made its first pass."""
+    scan, early, tail = first.scan, first.early, first.tail
+    assert early is not None
+    assert first.reading is not None
+    stepper = problem.stepper_on(scan)
+    begun = Course.begun(early.mixture, stepper, problem.tol_on(rows))
+    race = Race(rows, {0: begun}, rules_of([problem], scan))
+    race.step(race.take(first.reading))
+    course = race.courses[0]
+    rivals, are_better = early.rivals(course.mixture, problem, scan, rng, tell)
+    joining = [course.branch(rival, stepper) for rival in rivals]
+    course = replace(course, is_active=not are_better, state=stepper.init(course.mixture))
+    if rivals:
+        return (course, *joining), _watched(rows, problem, scan, rivals[0])
+    if tail is not None and _looks(problem, scan, early.mixture):
+        mixture, found = with_rare_components(early.mixture, tail, scan, problem.prior_on(scan))
+        for event in found:
+            tell(event)
+        joining = [course.branch(mixture, stepper, found)] if found else []
+    return (course, *joining), None
+
+
+def _looks(problem: Problem, scan: Scan, start: Mixture) -> bool:
+    """Whether to look for components that the sample has missed."""
+    # Bounds of different neighbourhoods cannot tell whether a new component is better.
+    may_join = problem.may_move_components and problem.n_near is None
+    return may_join and may_miss_components(scan, start)
+
+
+def _watched(rows: Rows, problem: Problem, scan: Scan, start: Mixture) -> RowsWithTail | None:
+    return RowsWithTail(rows, start) if _looks(problem, scan, start) else None
 
 
 def rules_of(problems: Sequence[Problem], scan: Scan) -> Rules:
@@ -188,7 +261,6 @@ class _OneFit:
     prior: Prior
     scan: Scan
     stepper: AnyStepper
-    start: Mixture
     margin: float
     watched: RowsWithTail | None
     tell: Tell
@@ -201,9 +273,9 @@ class _OneFit:
         race.drop(hopeless(race.courses, self.margin))
         watched, self.watched = self.watched, None
         if watched is not None and watched.tail is not None and race.may_go_on:
-            mixture, found = with_rare_components(self.start, watched.tail, self.scan, self.prior)
+            start = watched.mixture
+            mixture, found = with_rare_components(start, watched.tail, self.scan, self.prior)
             for event in found:
                 self.tell(event)
             if found:
-                first = next(iter(race.courses.values()))
-                race.join(first.branch(mixture, self.stepper, found))
+                race.join(race.leader.branch(mixture, self.stepper, found))

@@ -13,7 +13,15 @@ from daskgmm.em.rows import Rows
 from daskgmm.em.scan import Scan
 from daskgmm.em.starts.exchanges import can_exchange
 from daskgmm.em.starts.given import NOTHING_GIVEN, GivenStart
-from daskgmm.em.steppers import AUTO, PLAIN, AnyStepper, Needs, Offered, stepper_class
+from daskgmm.em.steppers import (
+    AUTO,
+    PLAIN,
+    AnyStepper,
+    Needs,
+    Offered,
+    Surrogate,
+    stepper_class,
+)
 from daskgmm.em.stopping import MAX_ITER, statistical_tol
 from daskgmm.errors import DaskGMMWarning, ParameterError
 from daskgmm.kernel import (
@@ -159,6 +167,16 @@ class Problem:
         is_free = self.given.means is None and self.last is None
         return self.progressive and is_free and can_exchange(self.kind)
 
+    @property
+    def may_start_early(self) -> bool:
+        """Whether the start may be sought before the scan: one that is left open altogether.
+
+        Only the surrogate gets from there to the end in a step or two.
+        """
+        is_open = self.given.is_empty and self.last is None and self.n_components > 1
+        is_whole = self.progressive and self.max_iter > 1 and self.n_near is None
+        return is_open and is_whole and self.n_init == 1 and self._stepper_class is Surrogate
+
     def tol_on(self, rows: Rows) -> float:
         """The tolerance of the stop rule on these rows, in the rule's units."""
         if self.tol != AUTO:
@@ -177,16 +195,16 @@ class Problem:
         made: AnyStepper = self._stepper_class.of(needs)
         return made
 
-    def most_gained_on(self, scan: Scan) -> float:
+    def most_gained_on(self, scan: Scan, n_fitted: float | None = None) -> float:
         """What a start can gain per row on all rows, at most: infinite for one as it was made.
 
-        A start that competed is at an optimum of the sample, which lies about
-        ``(p / 2)(1 / n - 1 / N)`` below one of all rows.
+        A start that competed is at an optimum of n rows, those of the sample or ``n_fitted``
+        others, which lies about ``(p / 2)(1 / n - 1 / N)`` below one of all rows.
         """
         if not self.progressive or self.given.complete or self.last is not None:
             return np.inf
         p = count_parameters(self.kind, self.n_components, scan.sample.n_features)
-        behind = 1.0 / scan.sample.total_weight - 1.0 / scan.weight
+        behind = 1.0 / (n_fitted or scan.sample.total_weight) - 1.0 / scan.weight
         return 0.5 * p * (_GAPS * behind + 1.0 / scan.weight)
 
     def warn_of_ridge(self, scan: Scan) -> None:
@@ -223,7 +241,7 @@ class Fit:
     course : Course
         Its best candidate.
     n_passes : int
-        That were made after the scan.
+        Reads of all rows, the scan included.
     moments : Moments
         Of all rows: rows of the same moments are the same.
     """

@@ -166,10 +166,14 @@ class Race:
                 for (number, one), term in zip(passes.items(), found.terms, strict=True)
             }
             seconds = time.perf_counter() - began
+        return self.take(Reading(complete, seconds))
+
+    def take(self, reading: Reading) -> Reading:
+        """Count a pass over all rows that somebody else has made, and check it as :meth:`read`."""
         self.n_passes += 1
-        for statistics in complete.values():
+        for statistics in reading.statistics.values():
             _check_pass(statistics, self._rows.n_rows, self.n_passes)
-        return Reading(complete, seconds)
+        return reading
 
     def step(self, reading: Reading, only: Collection[int] | None = None) -> None:
         """Let each candidate step to the parameters of its next pass.

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
+from itertools import pairwise
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = [
     "fold_block",
     "grain_rows",
     "rows_of_sample",
+    "spread_pieces",
     "statistics_of",
     "tree_sum",
 ]
@@ -34,6 +36,12 @@ __all__ = [
 _GRAIN_ROWS, _GRAIN_BYTES = 1 << 16, 1 << 21
 _GRAINS_OF_SAMPLE = 4
 """Grains of a sample for each of stored rows: a sample has too few of those for many threads."""
+_N_PIECES = (32, 16)
+"""Runs of rows that stand for all, with fewer where there are few chunks."""
+_MOST_IN_PIECES = 0.1
+"""Share of the chunks that may be read for them."""
+_WORTH_PIECES = 10_000_000
+"""Rows in memory, of which a pass takes longer than a search for a start on some of them."""
 
 
 class Additive(Protocol):
@@ -67,6 +75,14 @@ class Rows(Protocol):
         """Sum of ``function(block, *args)`` over all grains, by :func:`tree_sum`.
 
         One fold is one pass. Each grain is a :class:`~daskgmm.kernel.Block`.
+        """
+        ...
+
+    def pieces(self, n_wanted: int, seed: int) -> Block | None:
+        """About ``n_wanted`` rows of a few dozen runs spread over all rows, with their weights.
+
+        ``start`` of the block means nothing. None if reading them would take more than a tenth of
+        a pass, as where few chunks hold all rows.
         """
         ...
 
@@ -162,6 +178,32 @@ def _guided_runs(n_grains: int, n_threads: int) -> Iterator[tuple[int, int]]:
         first += 2**level
 
 
+def spread_pieces(n_units: int, units_wanted: int, seed: int) -> list[tuple[int, int]]:
+    """Ranges of units, one at a random place in each of some dozen equal parts of all units.
+
+    Parameters
+    ----------
+    n_units : int
+        Units of reading, such as the chunks of a store.
+    units_wanted : int
+    seed : int
+
+    Returns
+    -------
+    list of (int, int)
+        First unit, and the one after the last, in order; empty if that would be more than a tenth
+        of all units.
+    """
+    rng = np.random.RandomState(seed)
+    for n_pieces in _N_PIECES:
+        each = max(1, -(-units_wanted // n_pieces))
+        if n_pieces * each <= _MOST_IN_PIECES * n_units:
+            parts = pairwise(np.linspace(0, n_units, n_pieces + 1).astype(int).tolist())
+            firsts = [first + int(rng.randint(after - first - each + 1)) for first, after in parts]
+            return [(first, first + each) for first in firsts]
+    return []
+
+
 @cache
 def _pool(n_threads: int, process: int) -> ThreadPoolExecutor:
     """The process's pool of threads, kept because starting threads took a fifth of a small fold.
@@ -230,6 +272,16 @@ class InMemoryRows:
                 return fold_block(self.block, grain, function, args)
             runs = _guided_runs(-(-self.n_rows // grain), self.n_threads)
             return _tree_sum_of_runs(_pool(self.n_threads, os.getpid()).map(folded, runs))
+
+    def pieces(self, n_wanted: int, seed: int) -> Block | None:
+        """Some rows spread over all; None where a pass costs less than any use of them.
+
+        See :meth:`Rows.pieces`.
+        """
+        if self.n_rows < _WORTH_PIECES:
+            return None
+        found = [self.block[a:b] for a, b in spread_pieces(self.n_rows, n_wanted, seed)]
+        return Block.joined(found) if found else None
 
     def map(
         self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,25 @@ from numpy.typing import NDArray
 from daskgmm.em.rows import Rows
 from daskgmm.errors import DamagedDataError, DataError, NonFiniteError
 from daskgmm.history import ScanDone
-from daskgmm.kernel import Block, Float64Array, Moments, moments_and_extremes
+from daskgmm.kernel import (
+    Block,
+    Float64Array,
+    Moments,
+    Pass,
+    Statistics,
+    moments_and_extremes,
+)
 
-__all__ = ["NonFinite", "Scan", "check_finite", "hash_rows", "sample_threshold", "scan_rows"]
+__all__ = [
+    "NonFinite",
+    "Scan",
+    "check_finite",
+    "hash_rows",
+    "sample_threshold",
+    "scan_in_pass",
+    "scan_of_pieces",
+    "scan_rows",
+]
 
 
 _LARGEST = 1e150
@@ -88,6 +104,8 @@ class Scan:
         rows, float64, with their weights.
     non_finite : NonFinite or None
         Set if a value cannot be used; the other fields are then meaningless.
+    is_pass : bool
+        Whether the read that made the scan was a fit's first pass as well.
     """
 
     n_rows: int
@@ -96,6 +114,7 @@ class Scan:
     maximum: Float64Array
     sample: Block
     non_finite: NonFinite | None = None
+    is_pass: bool = False
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
@@ -164,6 +183,80 @@ def _scan_block(block: Block, threshold: int, seed: int) -> Scan:
     return Scan(n, moments, minimum, maximum, sampled)
 
 
+def scan_of_pieces(block: Block, n_rows: int, weight: float) -> Scan | None:
+    """What some rows tell of all, as if their sample were these rows.
+
+    Parameters
+    ----------
+    block : Block
+    n_rows : int
+        Rows of all.
+    weight : float
+        Sum of the weights of all rows.
+
+    Returns
+    -------
+    Scan or None
+        None if a value cannot be used, or a feature is constant in these rows.
+    """
+    scan = _scan_block(replace(block, x=np.ascontiguousarray(block.x)), 2**64, 0)
+    if scan.non_finite is not None or not (scan.minimum < scan.maximum).all():
+        return None
+    moments, share = scan.moments, weight / scan.weight
+    moments = replace(moments, weight=weight, scatter=share * moments.scatter)
+    return replace(scan, n_rows=n_rows, moments=moments)
+
+
+@dataclass(frozen=True, eq=False)
+class _ScanAndPass:
+    """A scan, and a pass over the same rows; no pass where a value cannot be used. Additive."""
+
+    scan: Scan
+    term: Any
+
+    def __add__(self, other: Self) -> Self:
+        some = self.term is None or other.term is None
+        return type(self)(self.scan + other.scan, None if some else self.term + other.term)
+
+
+def _scan_and_pass(block: Block, threshold: int, seed: int, one: Pass) -> _ScanAndPass:
+    scan = _scan_block(block, threshold, seed)
+    return _ScanAndPass(scan, None if scan.non_finite is not None else one.of(block))
+
+
+def scan_in_pass(
+    rows: Rows, n_sampled: int, seed: int, one: Pass
+) -> tuple[Scan, Statistics, float]:
+    """Scan all rows in the same read as a pass.
+
+    Parameters
+    ----------
+    rows : Rows
+    n_sampled, seed : int
+        As of :func:`scan_rows`.
+    one : Pass
+
+    Returns
+    -------
+    scan : Scan
+    statistics : Statistics
+        Of the pass.
+    seconds : float
+        Wall time of the read.
+
+    Raises
+    ------
+    NonFiniteError, DataError, DamagedDataError
+        As :func:`scan_rows`.
+    """
+    began = time.perf_counter()
+    threshold = sample_threshold(rows.n_rows, n_sampled)
+    found = rows.fold(_scan_and_pass, threshold, seed, one)
+    scan = replace(found.scan, is_pass=True)
+    _check(scan, rows)
+    return scan, one.complete(found.term), time.perf_counter() - began
+
+
 def scan_rows(
     rows: Rows,
     n_sampled: int,
@@ -193,6 +286,13 @@ def scan_rows(
     """
     began = time.perf_counter()
     scan = rows.fold(_scan_block, sample_threshold(rows.n_rows, n_sampled), seed)
+    _check(scan, rows)
+    tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - began))
+    return scan
+
+
+def _check(scan: Scan, rows: Rows) -> None:
+    """Raise an error for rows that cannot be fitted: see :func:`scan_rows`."""
     if scan.non_finite is not None:
         raise scan.non_finite.error(getattr(rows, "gaps", ""))
     if scan.n_rows != rows.n_rows:
@@ -209,5 +309,3 @@ def scan_rows(
             f"{scan.minimum[constant[0]]:g} in each of {scan.n_rows} rows): a Gaussian has no "
             "density along it; drop it"
         )
-    tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - began))
-    return scan

@@ -15,14 +15,14 @@ from daskgmm.em.rows import rows_of_sample
 from daskgmm.em.scan import Scan
 from daskgmm.em.starts.assign import StartMaker
 from daskgmm.em.starts.climbs import Climber
-from daskgmm.em.starts.competing import N_STARTS, Competition
+from daskgmm.em.starts.competing import N_STARTS, Competition, Outcome
 from daskgmm.em.starts.extended_search import ExtendedSearch
 from daskgmm.errors import ParameterError
 from daskgmm.kernel import Mixture, count_parameters
 from daskgmm.kernel.blas import single_thread
 from daskgmm.telling import Event
 
-__all__ = ["Tell", "starts_of"]
+__all__ = ["Tell", "competed", "starts_of"]
 
 _RIVAL = "random_from_data"
 """Initialiser of every second start that competes: k-means only finds the widest components."""
@@ -69,29 +69,49 @@ def starts_of(
     with single_thread():  # sums of a BLAS on several threads depend on their number
         if not problem.progressive or problem.max_iter == 0:
             return [maker.start(scan, problem.init_params) for _ in range(problem.n_init)]
-        ways = dict.fromkeys((problem.init_params, _RIVAL))
-        # Of all rows there is no doubt which is the best, however many may go on.
-        n_kept = 1 if scan.is_whole else problem.n_init
-        most = max(n_kept, N_STARTS // 2 if known else N_STARTS)
-        if problem.n_components == 1:  # which has one optimum
-            most = 1
-        competition = Competition(
-            [partial(maker.start, init_params=way) for way in ways],
-            n_components=problem.n_components,
-            n_starts=1 if problem.given.means is not None else most,
-            n_kept=n_kept,
-            prior=prior,
-            n_threads=problem.n_threads,
-            exchanges=problem.may_move_components,
-            tell=tell,
-        )
-        leaders, agree = competition.search(scan, known)
-        if not scan.is_whole or (agree and problem.n_init == 1) or not _may_search(problem, scan):
-            return leaders
-        more = (maker.start(scan, way) for way in cycle(dict.fromkeys((*ways, _THIRD))))
+        found = competed(problem, scan, maker, tell, known)
+        is_sure = found.agree and problem.n_init == 1
+        if not scan.is_whole or is_sure or not _may_search(problem, scan):
+            return found.best
+        ways = dict.fromkeys((*_ways(problem), _THIRD))
+        more = (maker.start(scan, way) for way in cycle(ways))
         sample = Climber(rows_of_sample(scan.sample, problem.n_threads), prior)
         search = ExtendedSearch(sample, more, problem.n_init, problem.may_move_components, rng)
-        return [search.best(leaders[0])]
+        return [search.best(found.best[0])]
+
+
+def competed(
+    problem: Problem,
+    scan: Scan,
+    maker: StartMaker,
+    tell: Tell = lambda event: None,
+    known: Sequence[Mixture] = (),
+) -> Outcome:
+    """The best mixtures that starts lead to on the sample.
+
+    See :meth:`~daskgmm.em.starts.competing.Competition.search`.
+    """
+    # Of all rows there is no doubt which is the best, however many may go on.
+    n_kept = 1 if scan.is_whole else problem.n_init
+    most = max(n_kept, N_STARTS // 2 if known else N_STARTS)
+    if problem.n_components == 1:  # which has one optimum
+        most = 1
+    competition = Competition(
+        [partial(maker.start, init_params=way) for way in _ways(problem)],
+        n_components=problem.n_components,
+        n_starts=1 if problem.given.means is not None else most,
+        n_kept=n_kept,
+        prior=maker.prior,
+        n_threads=problem.n_threads,
+        exchanges=problem.may_move_components,
+        tell=tell,
+    )
+    return competition.search(scan, known)
+
+
+def _ways(problem: Problem) -> list[str]:
+    """Initialisers that take turns."""
+    return list(dict.fromkeys((problem.init_params, _RIVAL)))
 
 
 def _in_order_of_values(scan: Scan) -> Scan:

@@ -127,14 +127,15 @@ class RowsWithTail:
 
     Attributes
     ----------
+    mixture : Mixture
     tail : Tail or None
         Tail of all rows by ascending density; None before the first fold.
     """
 
     def __init__(self, rows: Rows, mixture: Mixture) -> None:
-        self._rows, self._mixture = rows, mixture
+        self._rows, self.mixture = rows, mixture
         self.tail: Tail | None = None
-        self.map = rows.map
+        self.map, self.pieces = rows.map, rows.pieces
 
     @property
     def n_rows(self) -> int:
@@ -156,6 +157,6 @@ class RowsWithTail:
         if self.tail is not None:
             return self._rows.fold(function, *args)
         most = tail_rows(self.n_features)
-        found: _WithTail[T] = self._rows.fold(_with_tail, self._mixture, most, function, args)
+        found: _WithTail[T] = self._rows.fold(_with_tail, self.mixture, most, function, args)
         self.tail = found.tail.in_order()
         return found.term

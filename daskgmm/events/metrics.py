@@ -109,7 +109,7 @@ class MetricsFile:
                 self._meter.begin(is_stored=event.is_stored)
             case Resumed():
                 self._go_on(event)
-            case ScanDone():
+            case ScanDone() if not event.is_pass:  # else pass 1 tells of the same read
                 self._write(_fields_of_scan(event), self._meter.reading())
             case Iteration():
                 self._write(_fields_of_iteration(event), self._meter.reading())

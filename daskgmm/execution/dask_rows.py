@@ -29,14 +29,14 @@ from dask.base import tokenize
 from dask.delayed import Delayed
 from numpy.typing import NDArray
 
-from daskgmm.em.rows import Additive, fold_block, grain_rows, tree_sum
+from daskgmm.em.rows import Additive, fold_block, grain_rows, spread_pieces, tree_sum
 from daskgmm.errors import ClusterError, NonFiniteError
 from daskgmm.execution.block_runs import BlockRun, Blocks, summed
 from daskgmm.execution.clients import SCHEDULER_LOST
 from daskgmm.execution.dask_blocks import Declared, checked_blocks
 from daskgmm.execution.gaps import gaps_of, told_of_gaps
 from daskgmm.execution.memory import read_rows
-from daskgmm.execution.scheduler import in_force
+from daskgmm.execution.scheduler import Scheduler, in_force
 from daskgmm.kernel import Block, Float64Array
 from daskgmm.kernel.blas import single_thread, single_threaded_blas_for_good
 from daskgmm.source import Source, WeightSource
@@ -206,11 +206,7 @@ class DaskRows:
 
     def fold(self, function: Callable[..., T], *args: Any) -> T:
         """Sum of ``function(block, *args)`` over all grains, by ``tree_sum``."""
-        scheduler = in_force()
-        if self._on_cluster and not scheduler.has_workers:
-            # What is in force without the client, the threads of this machine, is not what
-            # was asked for.
-            raise ClusterError(SCHEDULER_LOST)
+        scheduler = self._scheduler()
         token = uuid.uuid4().hex
         work, work_key = self._work(function, args, scheduler.has_workers), f"work-{token}"
         here = None if scheduler.has_workers else self._n_threads
@@ -230,6 +226,48 @@ class DaskRows:
         sums, last = summed(level, f"sum-{token}")
         with single_thread():
             return scheduler.compute(Delayed(last, graph | sums), self._n_threads, work.stop)
+
+    def pieces(self, n_wanted: int, seed: int) -> Block | None:
+        """Some rows spread over all: see :meth:`daskgmm.em.rows.Rows.pieces`.
+
+        Of a Dask array, whole blocks are computed, and rows of them kept at equal distances.
+        """
+        if self._source is not None:
+            unit = self._source.unit_rows
+            units = spread_pieces(self.n_rows // unit, -(-n_wanted // unit), seed)
+            return self._read(units, unit, n_wanted) if units else None
+        weights, n_blocks = self._weights, self.array.numblocks[0]
+        chosen = spread_pieces(n_blocks, -(-n_wanted * n_blocks // self.n_rows), seed)
+        if not chosen or not (weights is None or isinstance(weights, da.Array)):
+            return None
+        which = [i for first, after in chosen for i in range(first, after)]
+        weighting = None if weights is None else Weighting(weights.blocks[which], np.nan)
+        part = DaskRows(self.array.blocks[which], self._grain, self._n_threads, weighting=weighting)
+        step = max(1, part.n_rows // n_wanted)
+        return part.fold(_thinned, step).block if part.n_rows > 0 else None
+
+    def _read(self, units: list[tuple[int, int]], unit: int, n_wanted: int) -> Block:
+        """The first rows of runs of units of the source."""
+        scheduler, token = self._scheduler(), uuid.uuid4().hex
+        work, work_key = self._work(_thinned, (1,), scheduler.has_workers), f"work-{token}"
+        length = -(-n_wanted // len(units))
+        level = [(f"{_PARTITION_KEY}{token}", i) for i in range(len(units))]
+        graph: dict[Any, Any] = {work_key: work}
+        for key, (first, after) in zip(level, units, strict=True):
+            start = first * unit
+            graph[key] = (_read_piece, work_key, start, min(after * unit, start + length))
+        sums, last = summed(level, f"sum-{token}")
+        found: _Rows = scheduler.compute(Delayed(last, graph | sums), self._n_threads, work.stop)
+        return found.block
+
+    def _scheduler(self) -> Scheduler:
+        """The scheduler that the rows are computed on."""
+        scheduler = in_force()
+        if self._on_cluster and not scheduler.has_workers:
+            # What is in force without the client, the threads of this machine, is not what
+            # was asked for.
+            raise ClusterError(SCHEDULER_LOST)
+        return scheduler
 
     def _partitions_per_task(self, n_threads: int) -> int:
         """Partitions that a task folds: a power of two, so that no bit depends on it.
@@ -289,6 +327,26 @@ class DaskRows:
             name=f"map-{token}",
             **shape,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Rows that are put one after the other. Additive."""
+
+    block: Block
+
+    def __add__(self, other: _Rows) -> _Rows:
+        return _Rows(self.block.followed_by(other.block))
+
+
+def _thinned(block: Block, step: int) -> _Rows:
+    return _Rows(block.thinned(step))
+
+
+def _read_piece(work: _Work, start: int, stop: int) -> _Rows:
+    work.begin()
+    with told_of_gaps(work.source):
+        return _Rows(work.read(start, stop))
 
 
 def _fold_blocks(run: BlockRun, work: _Work, given: list[Any]) -> Any:

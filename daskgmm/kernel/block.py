@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -67,8 +68,15 @@ class Block:
 
     def followed_by(self, other: Self) -> Self:
         """The rows of both blocks, with weights if this block has them."""
-        weight = None if self.weight is None else np.concatenate([self.weight, other.weights])
-        return replace(self, x=np.concatenate([self.x, other.x]), start=0, weight=weight)
+        return self.joined([self, other])
+
+    @classmethod
+    def joined(cls, blocks: Sequence[Self]) -> Self:
+        """The rows of several blocks in their order, with weights if the first has them."""
+        weight = None
+        if blocks[0].weight is not None:
+            weight = np.concatenate([block.weights for block in blocks])
+        return cls(np.concatenate([block.x for block in blocks]), weight=weight)
 
     def distinct(self) -> Self:
         """Each row once, where it first comes, with the sum of its weights.

@@ -124,6 +124,21 @@ class RowsTests:
             for column in [found] if columns is None else found.T:
                 np.testing.assert_array_equal(column, expected.astype(np.float32))
 
+    def test_pieces_are_some_of_the_rows_with_their_weights(self, made, x, weight):
+        for rows in made(x, weight):
+            found = rows.pieces(n_wanted=40, seed=1)
+            if found is None:  # too few units of reading
+                continue
+            assert 40 <= len(found) <= len(x) // 5
+            which = {row.tobytes(): i for i, row in enumerate(x)}
+            index = [which[np.ascontiguousarray(row).tobytes()] for row in found.x]
+            assert len(set(index)) == len(index), "no row twice"
+            assert max(np.diff(sorted(index))) < len(x) // 4, "they are spread over all"
+            if weight is None:
+                assert found.weight is None
+            else:
+                np.testing.assert_array_equal(found.weight, weight[index])
+
     def test_an_error_of_a_block_is_raised_as_it_is(self, made, x, weight):
         for rows in made(x, weight):
             with pytest.raises(RuntimeError, match=f"refused row {2 * self.grain}$"):

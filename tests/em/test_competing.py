@@ -49,7 +49,7 @@ def fitted(x, n_components, seed, *kinds, tell=lambda event: None, silence=5.0):
         tell=hear,
         silence=silence,
     )
-    (best, *_), _ = competition.search(scan)
+    best = competition.search(scan).best[0]
     assert [event.n_rows for event in events] == sorted(event.n_rows for event in events)
     height = statistics_of(InMemoryRows(x), best).log_likelihood / N_ROWS
     return height, events[0].n_starts

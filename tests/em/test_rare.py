@@ -118,7 +118,7 @@ def test_a_fit_finds_it_whatever_its_sample_has_seen(x, family, stepper):
     history = found.course.history
     accepted = [i.log_likelihood for i in history if i.accepted]
     assert (np.diff(accepted) >= -1e-14).all()
-    assert found.n_passes == len(history)
+    assert found.n_passes == 1 + len(history), "the scan, and a pass for each iteration"
     events = tuple(event for event in told if isinstance(event, RareComponent))
     assert found.course.rare in (events, ())
 

@@ -28,7 +28,7 @@ from daskgmm.errors import SingularComponentError
 from daskgmm.history import StartsFitted, StartsUnderway
 from daskgmm.kernel import Block, Float64Array, Mixture, Prior, log_density
 
-__all__ = ["N_STARTS", "Competition", "hopeless"]
+__all__ = ["N_STARTS", "Competition", "Outcome", "hopeless"]
 
 N_STARTS = 10
 """Most starts that compete on the smallest sample, unless more are asked for."""
@@ -82,6 +82,28 @@ class _Climbed:
 
 
 @dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a competition found.
+
+    Attributes
+    ----------
+    best : list of Mixture
+        The best first, then distinct optima that are not significantly worse on the sample: by at
+        most two standard errors of the difference row by row. If every fit on a sample collapses,
+        the best of the smaller sample before it; on the smallest sample, the first start as it
+        was made.
+    is_often : bool
+        Whether several starts of every way led to the best optimum of the smallest sample.
+    agree : bool
+        Whether all of them did.
+    """
+
+    best: list[Mixture]
+    is_often: bool = False
+    agree: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Competition:
     """Fits many starts to a thinned sample, and the best of them to ever larger samples.
 
@@ -121,24 +143,14 @@ class Competition:
     tell: Callable[[StartsUnderway | StartsFitted], None] = lambda event: None
     silence: float = 5.0
 
-    def search(self, scan: Scan, known: Sequence[Mixture] = ()) -> tuple[list[Mixture], bool]:
-        """The best mixtures that starts lead to on the whole sample, and whether starts agree.
+    def search(self, scan: Scan, known: Sequence[Mixture] = ()) -> Outcome:
+        """The best mixtures that starts lead to on the whole sample.
 
         Parameters
         ----------
         scan : Scan
         known : sequence of Mixture
             Mixtures that compete beside the starts.
-
-        Returns
-        -------
-        best : list of Mixture
-            The best first, then distinct optima that are not significantly worse on the sample:
-            by at most two standard errors of the difference row by row. If every fit on a
-            sample collapses, the best of the smaller sample before it; on the smallest sample,
-            the first start as it was made.
-        agree : bool
-            Whether all of the first starts, several of every way, led to the best optimum.
         """
         scans = self._scans(scan)
         first, starts = self._starts(scans[0])
@@ -146,7 +158,7 @@ class Competition:
         entrants: Iterable[_Entrant] = chain([first], others, starts)
         leaders, most = [first[1]], self.n_starts
         # Of few components, starts find what an unlikely exchange would.
-        is_settled, agree = self.n_components < N_STARTS, False
+        is_settled, agree, is_often = self.n_components < N_STARTS, False, False
         for level, at in enumerate(scans):
             began, is_last = time.perf_counter(), level == len(scans) - 1
             sample = Climber(rows_of_sample(at.sample, self.n_threads), self.prior)
@@ -154,8 +166,11 @@ class Competition:
                 entrants = _ahead_early(sample, list(entrants), self.n_kept)
             climbs = self._climbs(sample, entrants, is_first=level == 0, is_last=is_last)
             if not climbs:
-                return leaders[:1], False
-            agree |= level == 0 and self._agree(climbs)
+                return Outcome(leaders[:1])
+            if level == 0:
+                is_often = _is_found_often(climbs, len(self.ways))
+                # Only if none led elsewhere: otherwise a rarer optimum may be higher.
+                agree = is_often and len(climbs) == _OFTEN * len(self.ways)
             most = self.n_kept if is_last else max(self.n_kept, most // 2)
             # Of those that rounding tells apart alone, which units change, the first counts.
             climbs.sort(key=lambda one: -round(one.fit.log_likelihood, _DIGITS))
@@ -168,12 +183,7 @@ class Competition:
             entrants = [(0, mixture) for mixture in leaders]
             seconds = time.perf_counter() - began
             self.tell(StartsFitted(sample.rows.n_rows, len(climbs), len(leaders), seconds))
-        return leaders, agree
-
-    def _agree(self, climbs: Sequence[_Climbed]) -> bool:
-        # Only if none of the first starts led elsewhere: otherwise a rarer optimum may be higher.
-        n_ways = len(self.ways)
-        return len(climbs) == _OFTEN * n_ways and _is_found_often(climbs, n_ways)
+        return Outcome(leaders, is_often, agree)
 
     @property
     def _may_exchange(self) -> bool:

@@ -70,6 +70,11 @@ class GivenStart:
         return cls(part, _part("means_init", means, (k, d), of), covariances)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no part is given."""
+        return all(part is None for part in (self.weights, self.means, self.covariances))
+
+    @property
     def complete(self) -> bool:
         """Whether weights, means and covariances are all given."""
         return not any(part is None for part in (self.weights, self.means, self.covariances))
@@ -82,7 +87,7 @@ class GivenStart:
 
     def put_into(self, mixture: Mixture) -> Mixture:
         """The mixture with the given parts in place of its own."""
-        if self.weights is None and self.means is None and self.covariances is None:
+        if self.is_empty:
             return mixture
         return gaussian_mixture(
             mixture.weights if self.weights is None else self.weights,

@@ -1,0 +1,162 @@
+"""Early start: a start that is known before the first read, which is then the first pass as well.
+
+Starts compete on a few dozen runs of rows instead of a sample of all rows. From an optimum of n
+rows that are like all N, one step with the gradient of all rows leads to within what N rows can
+tell (the one-step estimator of Le Cam 1956). But rows of one run may be like each other, and rows
+that no run has met may be unlike them. So the sample of all rows, which the first read brings, is
+asked whether the start was a good one; if not, the fit goes on from starts on that sample.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from daskgmm.em.problem import Problem
+from daskgmm.em.rows import InMemoryRows, Rows, rows_of_sample, statistics_of
+from daskgmm.em.scan import Scan, scan_of_pieces
+from daskgmm.em.starting import Tell, competed, starts_of
+from daskgmm.em.starts.assign import StartMaker
+from daskgmm.em.starts.climbs import ALIKE, Climber, displaced
+from daskgmm.errors import DaskGMMError
+from daskgmm.kernel import Block, Float64Array, Mixture, count_parameters, log_density
+from daskgmm.kernel.blas import single_thread
+
+__all__ = ["EarlyStart", "early_start"]
+
+_SHARE = 0.02
+"""Of the rows, unless parameters ask for more."""
+_ROWS_PER_PARAMETER = 30
+"""From an optimum of fewer, one step does not lead far enough."""
+_MOST_OF_SAMPLE = 0.5
+"""Of the rows of the scan's sample: more would cost as much as that."""
+_GAPS = 3.0
+"""Times what is expected, that a step from a good start gains on the sample at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class EarlyStart:
+    """A start from runs of rows.
+
+    Attributes
+    ----------
+    mixture : Mixture
+    weight : float
+        Sum of the weights of these rows.
+    is_often : bool
+        Whether several starts of every way led to it.
+    """
+
+    mixture: Mixture
+    weight: float
+    is_often: bool
+
+    def rivals(
+        self,
+        stepped: Mixture,
+        problem: Problem,
+        scan: Scan,
+        rng: np.random.RandomState,
+        tell: Tell,
+    ) -> tuple[list[Mixture], bool]:
+        """Starts from the scan's sample that may lead higher or sooner.
+
+        Parameters
+        ----------
+        stepped : Mixture
+            Where the first step from this start has led.
+        problem : Problem
+        scan : Scan
+        rng : RandomState
+        tell : callable
+
+        Returns
+        -------
+        rivals : list of Mixture
+            Empty if there is no reason to look for them, or if they are no better.
+        are_better : bool
+            Whether the sample tells that they are, beyond doubt.
+        """
+        sample = rows_of_sample(scan.sample, problem.n_threads)
+        p, n = stepped.n_parameters, scan.sample.total_weight
+        with single_thread():
+            before, after = (_height(sample, m) for m in (self.mixture, stepped))
+            # What the optimum of these rows lacks on others, and what that of the sample has.
+            is_like = after - before <= _GAPS * 0.5 * p * (1.0 / self.weight + 1.0 / n)
+            if self.is_often and is_like:
+                rivals = [Climber(sample, problem.prior_on(scan)).finished(stepped)]
+            else:
+                rivals = starts_of(problem, scan, rng, tell)
+            ahead = _height(sample, rivals[0]) - after
+            # The optimum of all rows is below that of the sample by a chi-squared variable of p
+            # degrees of freedom over 2 n: by its mean, and one standard deviation of it.
+            expected = 0.5 * (p + math.sqrt(2.0 * p)) * (1.0 / n - 1.0 / scan.weight)
+            if ahead > expected:
+                return rivals, True
+            ours, theirs = (_densities(sample, m) for m in (stepped, rivals[0]))
+        is_same = displaced(ours, theirs, scan.sample.weight, problem.n_components) <= ALIKE
+        return ([] if is_same or ahead < 0 else rivals), False
+
+
+def early_start(
+    rows: Rows, problem: Problem, rng: np.random.RandomState, n_sampled: int
+) -> EarlyStart | None:
+    """A start from a few dozen runs of rows.
+
+    Parameters
+    ----------
+    rows : Rows
+    problem : Problem
+    rng : RandomState
+        It is not advanced, so that nothing else depends on whether there is an early start.
+    n_sampled : int
+        Rows that the sample of the scan is to hold, about.
+
+    Returns
+    -------
+    EarlyStart or None
+        None if the problem does not leave the start open, if there are too few rows for one step
+        to lead far enough, if reading them would cost much of a pass, or if they differ too little
+        for starts to be made.
+    """
+    if not problem.may_start_early:
+        return None
+    p = count_parameters(problem.kind, problem.n_components, rows.n_features)
+    most = int(_MOST_OF_SAMPLE * n_sampled)
+    n_wanted = min(math.ceil(_SHARE * rows.n_rows), most)
+    n_wanted = max(n_wanted, _ROWS_PER_PARAMETER * p)
+    if n_wanted > most or n_sampled >= rows.n_rows:
+        return None
+    own = np.random.RandomState()
+    own.set_state(rng.get_state())
+    block = rows.pieces(n_wanted, int(own.randint(2**31 - 1)))
+    if block is None or len(block := block.present()) < _ROWS_PER_PARAMETER * p:
+        return None
+    # The rows of a run may be alike, and parts of a sample should not be.
+    block = block.take(own.permutation(len(block)))
+    few = block.x[: 16 * problem.n_components]
+    scan = scan_of_pieces(block, rows.n_rows, rows.total_weight)
+    if scan is None or len(np.unique(few, axis=0)) < problem.n_components:
+        return None
+    maker = StartMaker(problem.n_components, problem.kind, problem.prior_on(scan), own)
+    try:
+        with single_thread():
+            found = competed(problem, scan, maker)
+            found.best[0].check()
+    except DaskGMMError:  # the scan's sample may do better, and tells of all rows if not
+        return None
+    return EarlyStart(found.best[0], block.total_weight, found.is_often)
+
+
+def _height(sample: InMemoryRows, mixture: Mixture) -> float:
+    return statistics_of(sample, mixture).log_likelihood_per_row
+
+
+def _densities(sample: InMemoryRows, mixture: Mixture) -> Float64Array:
+    return sample.map(_log_density, mixture, dtype=np.float64, columns=None)
+
+
+def _log_density(block: Block, mixture: Mixture) -> Float64Array:
+    return log_density(block.x, mixture)

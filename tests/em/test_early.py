@@ -1,0 +1,211 @@
+"""Early start: rows that are read once for the scan and the first pass end where others do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_data import assert_same_bits
+
+from daskgmm.em import InMemoryRows, Iteration, Problem, ScanDone, fit, scan_rows
+from daskgmm.em.early import early_start
+from daskgmm.em.rows import spread_pieces
+from daskgmm.em.scan import scan_in_pass
+from daskgmm.em.stopping import statistical_tol
+from daskgmm.errors import NonFiniteError
+from daskgmm.kernel import Block, Pass, RelativeRidge, gaussian_mixture
+
+N, N_SAMPLED, D, K = 60_000, 6_000, 2, 3
+P = (K - 1) + K * D + K * D * (D + 1) // 2
+
+
+class PiecesOf(InMemoryRows):
+    """Rows in memory, of which pieces are given as of rows that are stored.
+
+    ``where`` maps the index of a piece's row to the index of the row that is given instead.
+    """
+
+    def __init__(self, x, where=lambda index: index, weight=None):
+        super().__init__(x, weight=weight)
+        self.where = where
+
+    def pieces(self, n_wanted, seed):
+        spread = spread_pieces(self.n_rows, n_wanted, seed)
+        return self.block.take(np.concatenate([self.where(np.arange(*one)) for one in spread]))
+
+
+class Kept:
+    """A keeper in memory, which keeps the state of the random numbers with the scan."""
+
+    def __init__(self):
+        self.courses, self.history, self._scan = (), (), None
+
+    def scan(self, rng):
+        if self._scan is not None:
+            rng.set_state(self._scan[1])
+        return None if self._scan is None else self._scan[0]
+
+    def keep_scan(self, scan, rng):
+        self._scan = scan, rng.get_state()
+
+    def keep_pass(self, courses):
+        self.courses = courses
+
+    def finish(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def x():
+    rng = np.random.default_rng(4)
+    label = rng.integers(K, size=N)
+    shapes = 0.4 * rng.normal(size=(K, D, D)) + np.eye(D)
+    centres = np.array([[0.0, 0.0], [6.0, 2.0], [-2.0, 8.0]])
+    return np.einsum("nij,nj->ni", shapes[label], rng.normal(size=(N, D))) + centres[label]
+
+
+def _fit(rows, tell=lambda event: None, keeper=None, **options):
+    problem = Problem(K, "full", RelativeRidge(), **options)
+    return fit(rows, problem, np.random.RandomState(0), N_SAMPLED, tell, keeper)
+
+
+def test_one_read_is_saved_and_the_end_is_the_same(x):
+    told = []
+    early, plain = _fit(PiecesOf(x), told.append), _fit(InMemoryRows(x))
+    assert early.n_passes < plain.n_passes
+    assert early.n_passes == len(early.course.history), "the scan was the first pass"
+    assert early.course.log_likelihood == pytest.approx(
+        plain.course.log_likelihood, abs=statistical_tol(P, N)
+    )
+    (scan,) = (event for event in told if isinstance(event, ScanDone))
+    assert scan.is_pass
+    assert [event.n_iter for event in told if isinstance(event, Iteration)] == list(
+        range(1, early.n_passes + 1)
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pieces_that_are_unlike_the_rest_cost_no_read_and_change_no_end(x, seed):
+    """All of them lie in one component, or in a corner that repeats."""
+    left, repeats = np.flatnonzero(x[:, 0] < np.quantile(x[:, 0], 0.3)), np.arange(700)
+    plain = _fit(InMemoryRows(x))
+    for where in (left, repeats):
+        found = _fit(PiecesOf(x, lambda index, where=where: where[(index + seed) % len(where)]))
+        assert found.n_passes <= plain.n_passes
+        assert found.course.log_likelihood == pytest.approx(
+            plain.course.log_likelihood, abs=statistical_tol(P, N)
+        )
+
+
+def test_a_whole_weight_repeats_a_row(x):
+    weight = np.random.default_rng(1).integers(0, 3, N).astype(float)
+    found = _fit(PiecesOf(x, weight=weight))
+    expected = _fit(InMemoryRows(np.repeat(x, weight.astype(int), axis=0)))
+    assert found.course.log_likelihood == pytest.approx(
+        expected.course.log_likelihood, abs=statistical_tol(P, N)
+    )
+
+
+def test_values_that_cannot_be_used_are_those_of_the_first_read(x):
+    bad = x.copy()
+    bad[[41_000, 7]] = np.nan
+    keeper = Kept()
+    with pytest.raises(NonFiniteError, match=r"4 values, the first at row 7, column 0"):
+        _fit(PiecesOf(bad, lambda index: np.where(index % 2, 7, index)), keeper=keeper)
+    with pytest.raises(NonFiniteError, match=r"4 values, the first at row 7, column 0"):
+        _fit(PiecesOf(bad, lambda index: np.maximum(index, 42_000)), keeper=keeper)
+    assert keeper.scan(np.random.RandomState()) is None
+
+
+@pytest.mark.parametrize("unlike", [False, True], ids=["like the rest", "unlike the rest"])
+@pytest.mark.parametrize("after", [ScanDone, Iteration], ids=["the scan", "a pass"])
+def test_a_fit_that_is_interrupted_goes_on_to_the_same_bits(x, after, unlike):
+    rows = PiecesOf(x, (lambda index: index % 700) if unlike else (lambda index: index))
+
+    def interrupt(event):
+        if isinstance(event, after):
+            raise KeyboardInterrupt
+
+    keeper, expected = Kept(), _fit(rows)
+    with pytest.raises(KeyboardInterrupt):
+        _fit(rows, interrupt, keeper)
+    found = _fit(rows, keeper=keeper)
+    assert found.n_passes == expected.n_passes
+    assert_same_bits(found.course.kept, expected.course.kept)
+
+
+def test_between_the_scan_and_the_pass_of_one_read_nothing_is_lost(x):
+    class KilledAtThePass(Kept):
+        def keep_pass(self, courses):
+            raise KeyboardInterrupt
+
+    rows, killed, keeper = PiecesOf(x), KilledAtThePass(), Kept()
+    with pytest.raises(KeyboardInterrupt):
+        _fit(rows, keeper=killed)
+    keeper._scan = killed._scan
+    assert_same_bits(_fit(rows, keeper=keeper).course.kept, _fit(rows).course.kept)
+
+
+def test_the_read_gives_the_bits_of_a_scan_and_of_a_pass(x):
+    rows = InMemoryRows(x, grain=1024)
+    mixture = gaussian_mixture(np.ones(1), np.zeros((1, D)), np.eye(D)[None], "full")
+    scan, statistics, _ = scan_in_pass(rows, N_SAMPLED, 3, Pass(mixture))
+    expected = scan_rows(rows, N_SAMPLED, 3)
+    assert scan.is_pass
+    assert not expected.is_pass
+    assert scan.sample.x.tobytes() == expected.sample.x.tobytes()
+    assert scan.moments.scatter.tobytes() == expected.moments.scatter.tobytes()
+    alone = rows.fold(lambda block: Pass(mixture).of(block))
+    assert statistics.log_likelihood == alone.log_likelihood
+    assert statistics["first"].tobytes() == alone["first"].tobytes()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"progressive": False},
+        {"n_init": 2},
+        {"stepper": "plain"},
+        {"max_iter": 1},
+    ],
+    ids=str,
+)
+def test_there_is_none_where_the_start_is_not_left_open(x, options):
+    rng = np.random.RandomState(0)
+    problem = Problem(K, "full", RelativeRidge(), **options)
+    assert early_start(PiecesOf(x), problem, rng, N_SAMPLED) is None
+
+
+def test_there_is_none_of_too_few_rows_and_random_numbers_are_left_as_they_are(x):
+    problem, rng = Problem(K, "full", RelativeRidge()), np.random.RandomState(0)
+    assert early_start(PiecesOf(x), problem, rng, N_SAMPLED) is not None
+    assert early_start(PiecesOf(x), problem, rng, 40 * P) is None, "a sample of 60 p is the least"
+    assert early_start(PiecesOf(x), problem, rng, N) is None, "the sample is all rows"
+    assert rng.randint(2**31 - 1) == np.random.RandomState(0).randint(2**31 - 1)
+
+
+@pytest.mark.parametrize(
+    ("n_units", "wanted"), [(10_000, 200), (320, 1), (160, 16), (10**9, 10**5)]
+)
+def test_pieces_are_spread_over_all_and_are_a_tenth_at_most(n_units, wanted):
+    pieces = spread_pieces(n_units, wanted, seed=1)
+    flat = [bound for piece in pieces for bound in piece]
+    assert flat == sorted(flat)
+    assert flat[0] >= 0
+    assert flat[-1] <= n_units
+    length = sum(after - first for first, after in pieces)
+    assert wanted <= length <= 0.1 * n_units
+    assert max(np.diff([first for first, _ in pieces])) <= 2 * n_units / len(pieces)
+    assert pieces == spread_pieces(n_units, wanted, seed=1)
+    assert pieces != spread_pieces(n_units, wanted, seed=2) or n_units == 160
+
+
+def test_few_chunks_give_no_pieces():
+    assert spread_pieces(159, 1, seed=0) == []
+
+
+def test_rows_in_memory_give_pieces_where_a_pass_takes_long():
+    assert InMemoryRows(np.zeros((1000, 2))).pieces(100, 0) is None
+    x = np.broadcast_to(np.arange(2.0), (10_000_000, 2))
+    found = InMemoryRows(x).pieces(100, 0)
+    assert isinstance(found, Block)
+    assert len(found) == 128
