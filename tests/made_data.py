@@ -11,10 +11,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from daskgmm.em import Rows
+from daskgmm.em.tail import PassWithTail, Tail, WithTail
 from daskgmm.kernel import (
     COMPONENTS,
     Block,
     Mixture,
+    Pass,
+    Precision,
     Ridge,
     Statistics,
     gaussian_mixture,
@@ -105,6 +109,18 @@ def fitted_by_sklearn(
 def precisions_of(mixture: Mixture) -> np.ndarray:
     """Inverse covariances, as scikit-learn wants its start."""
     return mixture.components.precisions
+
+
+def pass_with_tail(
+    rows: Rows, mixture: Mixture, precision: Precision = "float64"
+) -> tuple[Statistics, Tail]:
+    """Statistics of all rows and their tail under a mixture."""
+    one = PassWithTail(Pass(mixture, precision))
+    return one.complete(rows.fold(_with_tail, one))
+
+
+def _with_tail(block: Block, one: PassWithTail) -> WithTail:
+    return one.of(block)
 
 
 def write_store(path: Path, x: np.ndarray, chunk_rows: int, shard_rows: int | None = None) -> Path:

@@ -314,6 +314,7 @@ class _Contest:
     chooser: Chooser
     starts: Sequence[Start]
     trials: dict[int, Trial] = field(default_factory=dict)
+    watched: None = None
 
     def narrowed(self, race: Race, reading: Reading) -> set[int] | None:
         """Numbers of the candidates that can win, after the first pass; None after later ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -19,7 +20,7 @@ from daskgmm.em.starts.competing import hopeless
 from daskgmm.em.starts.rare import may_miss_components, with_rare_components
 from daskgmm.em.steppers import AnyStepper, ByKind
 from daskgmm.em.stopping import stop_rule_named
-from daskgmm.em.tail import RowsWithTail, Tail
+from daskgmm.em.tail import PassWithTail, Tail
 from daskgmm.history import Iteration, Resumed, ScanDone
 from daskgmm.kernel import Mixture, Pass, Prior
 from daskgmm.kernel.blas import single_thread
@@ -65,6 +66,11 @@ class Keeper(Protocol):
 
 class Contest(Protocol):
     """Decides between passes which candidates go on."""
+
+    @property
+    def watched(self) -> int | None:
+        """Number of the candidate whose worst-fitting rows the next pass is to find."""
+        ...
 
     def narrowed(self, race: Race, reading: Reading) -> set[int] | None:
         """Numbers of the candidates that step after a pass; None for all."""
@@ -131,7 +137,7 @@ def fit(
         watched,
         tell,
     )
-    race = Race(watched or rows, dict(enumerate(courses)), rules_of([problem], scan))
+    race = Race(rows, dict(enumerate(courses)), rules_of([problem], scan))
     raced(race, contest, tell, keeper)
     if keeper is not None:
         keeper.finish()
@@ -161,7 +167,6 @@ class _FirstRead:
     scan: Scan
     early: EarlyStart | None = None
     reading: Reading | None = None
-    tail: Tail | None = None
 
 
 def _first_read(
@@ -171,44 +176,48 @@ def _first_read(
     seed = int(rng.randint(2**31 - 1))
     if early is None:
         return _FirstRead(scan_rows(rows, n_sampled, seed, tell))
-    watched = RowsWithTail(rows, early.mixture)
+    began = time.perf_counter()
     with single_thread():
-        one = Pass(early.mixture, problem.precision)
-        scan, statistics, seconds = scan_in_pass(watched, n_sampled, seed, one)
+        one = PassWithTail(Pass(early.mixture, problem.precision))
+        scan, statistics, tail = scan_in_pass(rows, n_sampled, seed, one)
+    seconds = time.perf_counter() - began
     tell(ScanDone(scan.n_rows, len(scan.sample), seconds, is_pass=True))
-    return _FirstRead(scan, early, Reading({0: statistics}, seconds), watched.tail)
+    return _FirstRead(scan, early, Reading({0: statistics}, seconds, tail))
 
 
 def _begun(
     rows: Rows, problem: Problem, scan: Scan, rng: np.random.RandomState, tell: Tell
-) -> tuple[tuple[Course, ...], RowsWithTail | None]:
-    """Candidates from starts on the scan's sample; and the rows, if their tail is to be seen."""
+) -> tuple[tuple[Course, ...], int | None]:
+    """Candidates from starts on the scan's sample; and the number of the one to be watched."""
     stepper, tol = problem.stepper_on(scan), problem.tol_on(rows)
     starts = starts_of(problem, scan, rng, tell)
     ended = problem.ended.goes_on(scan, stepper, tol) if problem.ended is not None else None
     begun = tuple(Course.begun(start, stepper, tol) for start in starts)
-    return begun if ended is None else (ended,), _watched(rows, problem, scan, starts[0])
+    looks = _looks(problem, scan, starts[0])
+    return begun if ended is None else (ended,), 0 if looks else None
 
 
 def _begun_early(
     rows: Rows, problem: Problem, first: _FirstRead, rng: np.random.RandomState, tell: Tell
-) -> tuple[tuple[Course, ...], RowsWithTail | None]:
+) -> tuple[tuple[Course, ...], int | None]:
     """As :func:`_begun`, from an early start that has made its first pass."""
-    scan, early, tail = first.scan, first.early, first.tail
+    scan, early, reading = first.scan, first.early, first.reading
     assert early is not None
-    assert first.reading is not None
+    assert reading is not None
     stepper = problem.stepper_on(scan)
     begun = Course.begun(early.mixture, stepper, problem.tol_on(rows))
     race = Race(rows, {0: begun}, rules_of([problem], scan))
-    race.step(race.take(first.reading))
+    race.step(race.take(reading))
     course = race.courses[0]
     rivals, are_better = early.rivals(course.mixture, problem, scan, rng, tell)
     joining = [course.branch(rival, stepper) for rival in rivals]
     course = replace(course, is_active=not are_better, state=stepper.init(course.mixture))
     if rivals:
-        return (course, *joining), _watched(rows, problem, scan, rivals[0])
-    if tail is not None and _looks(problem, scan, early.mixture):
-        mixture, found = with_rare_components(early.mixture, tail, scan, problem.prior_on(scan))
+        return (course, *joining), 1 if _looks(problem, scan, rivals[0]) else None
+    if reading.tail is not None and _looks(problem, scan, early.mixture):
+        mixture, found = with_rare_components(
+            early.mixture, reading.tail, scan, problem.prior_on(scan)
+        )
         for event in found:
             tell(event)
         joining = [course.branch(mixture, stepper, found)] if found else []
@@ -220,10 +229,6 @@ def _looks(problem: Problem, scan: Scan, start: Mixture) -> bool:
     # Bounds of different neighbourhoods cannot tell whether a new component is better.
     may_join = problem.may_move_components and problem.n_near is None
     return may_join and may_miss_components(scan, start)
-
-
-def _watched(rows: Rows, problem: Problem, scan: Scan, start: Mixture) -> RowsWithTail | None:
-    return RowsWithTail(rows, start) if _looks(problem, scan, start) else None
 
 
 def rules_of(problems: Sequence[Problem], scan: Scan) -> Rules:
@@ -245,7 +250,7 @@ def raced(race: Race, contest: Contest, tell: Tell, keeper: Keeper | None = None
     """Advance a race to its end, one pass at a time."""
     with single_thread():  # between passes too: more threads slow small factorisations
         while race.is_running:
-            reading = race.read()
+            reading = race.read(contest.watched)
             race.step(reading, contest.narrowed(race, reading))
             contest.between(race)
             if keeper is not None:
@@ -262,20 +267,23 @@ class _OneFit:
     scan: Scan
     stepper: AnyStepper
     margin: float
-    watched: RowsWithTail | None
+    watched: int | None
     tell: Tell
+    _found: tuple[Mixture, Tail] | None = None
 
     def narrowed(self, race: Race, reading: Reading) -> None:
         """None: all candidates step."""
+        if self.watched is not None and reading.tail is not None:
+            self._found = race.courses[self.watched].mixture, reading.tail
+        self.watched = None
 
     def between(self, race: Race) -> None:
-        """Drop hopeless candidates; after the first pass, let one with rare components join."""
+        """Drop hopeless candidates; after the watched pass, let one with rare components join."""
         race.drop(hopeless(race.courses, self.margin))
-        watched, self.watched = self.watched, None
-        if watched is not None and watched.tail is not None and race.may_go_on:
-            start = watched.mixture
-            mixture, found = with_rare_components(start, watched.tail, self.scan, self.prior)
-            for event in found:
+        found, self._found = self._found, None
+        if found is not None and race.may_go_on:
+            mixture, rare = with_rare_components(*found, self.scan, self.prior)
+            for event in rare:
                 self.tell(event)
-            if found:
-                race.join(race.leader.branch(mixture, self.stepper, found))
+            if rare:
+                race.join(race.leader.branch(mixture, self.stepper, rare))

@@ -21,6 +21,7 @@ from daskgmm.em.course import Course
 from daskgmm.em.rows import Rows
 from daskgmm.em.steppers import AnyStepper
 from daskgmm.em.stopping import MAX_ITER, StopRule, estimated_remaining_gain
+from daskgmm.em.tail import PassWithTail, Tail
 from daskgmm.errors import DamagedDataError, DataError, SingularComponentError
 from daskgmm.history import Iteration
 from daskgmm.kernel import Block, Mixture, Moments, Neighbourhoods, Pass, Precision, Statistics
@@ -71,10 +72,21 @@ class Rules:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """Statistics of one pass for every active candidate, by its number, and the pass's seconds."""
+    """What one pass found.
+
+    Attributes
+    ----------
+    statistics : mapping of int to Statistics
+        For every active candidate, by its number.
+    seconds : float
+        Wall time of the pass.
+    tail : Tail or None
+        Worst-fitting rows under the candidate that was watched, if one was.
+    """
 
     statistics: Mapping[int, Statistics]
     seconds: float
+    tail: Tail | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +100,7 @@ class _Several:
         return type(self)(tuple(a + b for a, b in both))
 
 
-def _several(block: Block, *passes: Pass) -> _Several:
+def _several(block: Block, *passes: Pass | PassWithTail) -> _Several:
     return _Several(tuple(one.of(block) for one in passes))
 
 
@@ -147,8 +159,13 @@ class Race:
         """One pass, and a step of every candidate: :meth:`read`, then :meth:`step`."""
         self.step(self.read())
 
-    def read(self) -> Reading:
+    def read(self, watched: int | None = None) -> Reading:
         """Make one pass over all rows. No candidate steps: a step may cost more than the pass.
+
+        Parameters
+        ----------
+        watched : int, optional
+            Number of the candidate whose worst-fitting rows are to be found.
 
         Raises
         ------
@@ -159,14 +176,18 @@ class Race:
         """
         with single_thread():
             passes = {n: self._pass(n, c) for n, c in self.courses.items() if c.is_active}
+            watching = {n: PassWithTail(passes[n]) for n in passes if n == watched}
             began = time.perf_counter()
-            found = self._rows.fold(_several, *passes.values())
+            found = self._rows.fold(_several, *(passes | watching).values())
+            terms = dict(zip(passes, found.terms, strict=True))
+            tails = {n: one.complete(terms[n]) for n, one in watching.items()}
             complete = {
-                number: one.complete(term)
-                for (number, one), term in zip(passes.items(), found.terms, strict=True)
+                n: tails[n][0] if n in tails else one.complete(terms[n])
+                for n, one in passes.items()
             }
+            tail = next((tail for _, tail in tails.values()), None)
             seconds = time.perf_counter() - began
-        return self.take(Reading(complete, seconds))
+        return self.take(Reading(complete, seconds, tail))
 
     def take(self, reading: Reading) -> Reading:
         """Count a pass over all rows that somebody else has made, and check it as :meth:`read`."""

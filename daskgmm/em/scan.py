@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.em.rows import Rows
+from daskgmm.em.tail import PassWithTail, Tail
 from daskgmm.errors import DamagedDataError, DataError, NonFiniteError
 from daskgmm.history import ScanDone
 from daskgmm.kernel import (
     Block,
     Float64Array,
     Moments,
-    Pass,
     Statistics,
     moments_and_extremes,
 )
@@ -219,14 +219,14 @@ class _ScanAndPass:
         return type(self)(self.scan + other.scan, None if some else self.term + other.term)
 
 
-def _scan_and_pass(block: Block, threshold: int, seed: int, one: Pass) -> _ScanAndPass:
+def _scan_and_pass(block: Block, threshold: int, seed: int, one: PassWithTail) -> _ScanAndPass:
     scan = _scan_block(block, threshold, seed)
     return _ScanAndPass(scan, None if scan.non_finite is not None else one.of(block))
 
 
 def scan_in_pass(
-    rows: Rows, n_sampled: int, seed: int, one: Pass
-) -> tuple[Scan, Statistics, float]:
+    rows: Rows, n_sampled: int, seed: int, one: PassWithTail
+) -> tuple[Scan, Statistics, Tail]:
     """Scan all rows in the same read as a pass.
 
     Parameters
@@ -234,27 +234,24 @@ def scan_in_pass(
     rows : Rows
     n_sampled, seed : int
         As of :func:`scan_rows`.
-    one : Pass
+    one : PassWithTail
 
     Returns
     -------
     scan : Scan
     statistics : Statistics
-        Of the pass.
-    seconds : float
-        Wall time of the read.
+    tail : Tail
 
     Raises
     ------
     NonFiniteError, DataError, DamagedDataError
         As :func:`scan_rows`.
     """
-    began = time.perf_counter()
     threshold = sample_threshold(rows.n_rows, n_sampled)
     found = rows.fold(_scan_and_pass, threshold, seed, one)
     scan = replace(found.scan, is_pass=True)
     _check(scan, rows)
-    return scan, one.complete(found.term), time.perf_counter() - began
+    return scan, *one.complete(found.term)
 
 
 def scan_rows(

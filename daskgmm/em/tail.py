@@ -1,18 +1,16 @@
-"""Tail: the worst-fitting rows of all, collected on a pass that is made in any case."""
+"""Tail: the worst-fitting rows of all, found by a pass that is made in any case."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.em.rows import Additive, Rows
-from daskgmm.kernel import Block, Float64Array, Mixture, log_density
+from daskgmm.kernel import Block, Float64Array, Pass, Statistics, log_density
 
-__all__ = ["RowsWithTail", "Tail", "tail_bytes", "tail_rows"]
+__all__ = ["PassWithTail", "Tail", "WithTail", "tail_bytes", "tail_rows"]
 
 _BYTES, _MOST_ROWS = 1 << 19, 4096
 
@@ -77,86 +75,45 @@ class Tail:
         )
 
     @classmethod
-    def of_block(cls, block: Block, mixture: Mixture, most: int) -> Self:
-        """Tail of a block's rows of weight above 0."""
+    def of_block(cls, block: Block, log_density: Float64Array, most: int) -> Self:
+        """Tail of a block's rows of weight above 0, whose log densities are given."""
         indices = block.start + np.arange(len(block), dtype=np.int64)
-        if block.weight is not None:
+        if len(log_density) < len(block):
+            assert block.weight is not None
             is_present = block.weight > 0
             block, indices = block.take(is_present), indices[is_present]
-        densities = log_density(block.x, mixture)
         kept = np.arange(len(block))
         if len(block) > most:  # rows that tie with the last one stay: their indices decide
-            kept = np.flatnonzero(densities <= np.partition(densities, most - 1)[most - 1])
+            kept = np.flatnonzero(log_density <= np.partition(log_density, most - 1)[most - 1])
         rows = block.take(kept)
         rows = Block(rows.x.astype(np.float64), weight=rows.weight)
-        return cls(rows, densities[kept], indices[kept], most).cut()
+        return cls(rows, log_density[kept], indices[kept], most).cut()
 
 
-T = TypeVar("T", bound=Additive)
+@dataclass(frozen=True, eq=False)
+class WithTail:
+    """The term of a pass, with the tail of the same rows. Additive."""
 
-
-@dataclass(frozen=True)
-class _WithTail(Generic[T]):
-    """The term that a fold sums, with the tail of the same rows. Additive."""
-
-    term: T
+    term: Any
     tail: Tail
 
     def __add__(self, other: Self) -> Self:
         return type(self)(self.term + other.term, self.tail + other.tail)
 
 
-def _with_tail(
-    block: Block,
-    mixture: Mixture,
-    most: int,
-    function: Callable[..., T],
-    args: tuple[Any, ...],
-) -> _WithTail[T]:
-    return _WithTail(function(block, *args), Tail.of_block(block, mixture, most))
+@dataclass(frozen=True, eq=False)
+class PassWithTail:
+    """A pass that also finds the rows of lowest density under its mixture."""
 
+    one: Pass
 
-class RowsWithTail:
-    """Rows whose first fold also finds the tail.
+    def of(self, block: Block) -> WithTail:
+        """Partial statistics and tail of a block, to be added up."""
+        term, log_density = self.one.of_each(block)
+        return WithTail(term, Tail.of_block(block, log_density, tail_rows(block.n_features)))
 
-    Parameters
-    ----------
-    rows : Rows
-    mixture : Mixture
-        Mixture by whose density rows are ranked.
-
-    Attributes
-    ----------
-    mixture : Mixture
-    tail : Tail or None
-        Tail of all rows by ascending density; None before the first fold.
-    """
-
-    def __init__(self, rows: Rows, mixture: Mixture) -> None:
-        self._rows, self.mixture = rows, mixture
-        self.tail: Tail | None = None
-        self.map, self.pieces = rows.map, rows.pieces
-
-    @property
-    def n_rows(self) -> int:
-        """N."""
-        return self._rows.n_rows
-
-    @property
-    def total_weight(self) -> float:
-        """Sum of the weights."""
-        return self._rows.total_weight
-
-    @property
-    def n_features(self) -> int:
-        """D."""
-        return self._rows.n_features
-
-    def fold(self, function: Callable[..., T], *args: Any) -> T:
-        """As :meth:`Rows.fold`."""
-        if self.tail is not None:
-            return self._rows.fold(function, *args)
-        most = tail_rows(self.n_features)
-        found: _WithTail[T] = self._rows.fold(_with_tail, self.mixture, most, function, args)
-        self.tail = found.tail.in_order()
-        return found.term
+    def complete(self, found: WithTail) -> tuple[Statistics, Tail]:
+        """Statistics of all rows; and their tail, by ascending density."""
+        tail = found.tail
+        exact = log_density(tail.rows.x, self.one.mixture)  # the pass may have been in float32
+        return self.one.complete(found.term), replace(tail, log_densities=exact).in_order()

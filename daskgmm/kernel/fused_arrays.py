@@ -12,17 +12,20 @@ Array = NDArray[Any]
 
 
 class WeightedRows(NamedTuple):
-    """Rows and their weights.
+    """Rows, their weights, and what is found of each.
 
     Attributes
     ----------
     x : array of shape (n, D), float32 or float64, C-contiguous
     weight : array of shape (n,), float64, C-contiguous
         Above 0; of shape (0,) where every row counts once.
+    log_density : array of shape (n,), float64, C-contiguous
+        Written over; of shape (0,) where it is not asked for.
     """
 
     x: Array
     weight: Array
+    log_density: Array
 
 
 class Cells(NamedTuple):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_data import assert_same_bits
+from made_data import assert_same_bits, pass_with_tail
 
 from daskgmm.em import InMemoryRows, Iteration, Problem, ScanDone, fit, scan_rows
 from daskgmm.em.early import early_start
 from daskgmm.em.rows import spread_pieces
 from daskgmm.em.scan import scan_in_pass
 from daskgmm.em.stopping import statistical_tol
+from daskgmm.em.tail import PassWithTail
 from daskgmm.errors import NonFiniteError
 from daskgmm.kernel import Block, Pass, RelativeRidge, gaussian_mixture
 
@@ -148,15 +149,16 @@ def test_between_the_scan_and_the_pass_of_one_read_nothing_is_lost(x):
 def test_the_read_gives_the_bits_of_a_scan_and_of_a_pass(x):
     rows = InMemoryRows(x, grain=1024)
     mixture = gaussian_mixture(np.ones(1), np.zeros((1, D)), np.eye(D)[None], "full")
-    scan, statistics, _ = scan_in_pass(rows, N_SAMPLED, 3, Pass(mixture))
+    scan, statistics, tail = scan_in_pass(rows, N_SAMPLED, 3, PassWithTail(Pass(mixture)))
     expected = scan_rows(rows, N_SAMPLED, 3)
     assert scan.is_pass
     assert not expected.is_pass
     assert scan.sample.x.tobytes() == expected.sample.x.tobytes()
     assert scan.moments.scatter.tobytes() == expected.moments.scatter.tobytes()
-    alone = rows.fold(lambda block: Pass(mixture).of(block))
+    alone, its_tail = pass_with_tail(rows, mixture)
     assert statistics.log_likelihood == alone.log_likelihood
     assert statistics["first"].tobytes() == alone["first"].tobytes()
+    assert tail.indices.tobytes() == its_tail.indices.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from dataclasses import replace
 import dask.array as da
 import numpy as np
 import pytest
-from made_data import assert_same_bits, made_mixture, rows_of
+from made_data import assert_same_bits, made_mixture, pass_with_tail, rows_of
 
 from daskgmm import GaussianMixture, load_model
 from daskgmm.em import (
@@ -29,11 +29,9 @@ from daskgmm.em import (
     rows_of_sample,
     run,
     scan_rows,
-    statistics_of,
     with_one_more,
 )
 from daskgmm.em.starts.rare import densest_group, may_miss_components, with_rare_components
-from daskgmm.em.tail import RowsWithTail
 from daskgmm.execution import DaskRows
 from daskgmm.kernel import Block, Ridge, e_step, gaussian_mixture, log_density, moments_and_extremes
 
@@ -73,9 +71,7 @@ def missed(x):
 
 
 def _tail_of(rows, mixture):
-    watched = RowsWithTail(rows, mixture)
-    statistics_of(watched, mixture)
-    return watched.tail
+    return pass_with_tail(rows, mixture)[1]
 
 
 def _finds(mixture):

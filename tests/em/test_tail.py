@@ -5,12 +5,12 @@ from __future__ import annotations
 import dask.array as da
 import numpy as np
 import pytest
-from made_data import made_mixture, rows_of
+from made_data import made_mixture, pass_with_tail, rows_of
 
 from daskgmm.em import InMemoryRows
-from daskgmm.em.tail import RowsWithTail, Tail, tail_rows
+from daskgmm.em.tail import Tail, tail_rows
 from daskgmm.execution import DaskRows
-from daskgmm.kernel import Block, e_step, log_density
+from daskgmm.kernel import Block, Pass, log_density
 
 N, D = 20_000, 3
 
@@ -26,9 +26,7 @@ def x(mixture):
 
 
 def _tail(rows, mixture):
-    watched = RowsWithTail(rows, mixture)
-    watched.fold(e_step, mixture)
-    return watched.tail
+    return pass_with_tail(rows, mixture)[1]
 
 
 def test_it_holds_the_rows_of_lowest_density(x, mixture):
@@ -50,22 +48,34 @@ def test_the_same_grains_give_the_same_bits_however_they_lie(x, mixture):
             assert getattr(tail, name).tobytes() == getattr(expected, name).tobytes()
 
 
-def test_of_equal_rows_the_first_are_kept(mixture):
+def test_of_equal_rows_the_first_are_kept():
     x = Block(np.zeros((1000, D)))
-    blocks = [Tail.of_block(x[i : i + 100], mixture, most=150) for i in range(0, 1000, 100)]
+    equal = np.zeros(100)
+    blocks = [Tail.of_block(x[i : i + 100], equal, most=150) for i in range(0, 1000, 100)]
     forward = sum(blocks[1:], blocks[0])
     backward = sum(blocks[-2::-1], blocks[-1])
     for tail in (forward, backward):
         np.testing.assert_array_equal(tail.indices, np.arange(150))
 
 
-def test_what_the_fold_is_for_is_not_touched(x, mixture):
-    watched = RowsWithTail(InMemoryRows(x, grain=1024), mixture)
-    expected = InMemoryRows(x, grain=1024).fold(e_step, mixture)
-    for _ in range(2):  # the second fold has no tail beside it
-        found = watched.fold(e_step, mixture)
-        assert found.log_likelihood == expected.log_likelihood
-        assert found["second"].tobytes() == expected["second"].tobytes()
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_pass_has_the_same_bits_as_without(x, mixture, dtype, weighted):
+    weight = np.random.default_rng(0).integers(0, 3, N).astype(float) if weighted else None
+    rows = InMemoryRows(x.astype(dtype), grain=1024, weight=weight)
+    found, tail = pass_with_tail(rows, mixture, "auto")
+    one = Pass(mixture, "auto")
+    expected = one.complete(rows.fold(_of, one))
+    assert (found.n_rows, found.weight) == (expected.n_rows, expected.weight)
+    assert found.log_likelihood == expected.log_likelihood
+    for name, array in expected.sums.items():
+        assert found[name].tobytes() == array.tobytes()
+    assert weight is None or (weight[tail.indices] > 0).all()
+    np.testing.assert_array_equal(tail.log_densities, log_density(tail.rows.x, mixture))
+
+
+def _of(block, one):
+    return one.of(block)
 
 
 def test_a_tail_of_few_rows_has_them_all(mixture):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_data import made_mixture, rows_of
+from made_data import made_mixture, pass_with_tail, rows_of
 
 from daskgmm.em import (
     INITIALISERS,
@@ -36,7 +36,6 @@ from daskgmm.em import (
 )
 from daskgmm.em.criteria import score_of
 from daskgmm.em.starts.rare import densest_group, with_rare_components
-from daskgmm.em.tail import RowsWithTail
 from daskgmm.kernel import Block, Ridge, e_step, gaussian_mixture, log_density
 
 K, D = 3, 2
@@ -201,10 +200,9 @@ def test_a_group_in_the_tail_counts_weights():
         InMemoryRows(all_rows, weight=little),
     ):
         scan = scan_rows(rows, 1000, 0)
-        watched = RowsWithTail(rows, truth)
-        statistics_of(watched, truth)
-        group = densest_group(watched.tail.rows, watched.tail.log_densities, scan.moments)
-        found.append(None if group is None else float(watched.tail.rows.weights @ group))
+        _, tail = pass_with_tail(rows, truth)
+        group = densest_group(tail.rows, tail.log_densities, scan.moments)
+        found.append(None if group is None else float(tail.rows.weights @ group))
     assert found[0] == pytest.approx(30, abs=1)
     assert found[1] == pytest.approx(30, abs=1)
     assert found[2] is None
@@ -218,9 +216,8 @@ def test_a_rare_component_is_of_the_weight_of_its_rows():
     scan = scan_rows(rows, 1000, 0)
     is_common = np.linalg.norm(scan.sample.x - [30.0, -30.0], axis=1) > 10.0
     scan = replace(scan, sample=scan.sample.take(is_common))
-    watched = RowsWithTail(rows, truth)
-    statistics_of(watched, truth)
-    proposed, (found,) = with_rare_components(truth, watched.tail, scan, PRIOR)
+    _, tail = pass_with_tail(rows, truth)
+    proposed, (found,) = with_rare_components(truth, tail, scan, PRIOR)
     assert found.n_rows == pytest.approx(60, rel=0.05)
     assert proposed.weights.min() * rows.total_weight == pytest.approx(60, rel=0.05)
 

@@ -317,6 +317,22 @@ def test_weights_are_repetition(formulation, mixture, dtype):
 
 @pytest.mark.parametrize(
     ("formulation", "mixture", "dtype"),
+    applicable(sizes((1, 2), (3, 2), (64, 6), (3, 33)), (FLOAT32, FLOAT64)),
+)
+@pytest.mark.parametrize("is_weighted", [False, True], ids=["rows", "weighted rows"])
+def test_log_densities_come_with_the_statistics(formulation, mixture, dtype, is_weighted):
+    x = rows_from(mixture, 701)
+    block = Block(x, weight=np.linspace(0.1, 3.0, 701) if is_weighted else None)
+    one, found = formulation(mixture, dtype), np.full(701, np.nan)
+    statistics, expected = one.statistics(block, found), one.statistics(block)
+    assert statistics.log_likelihood == expected.log_likelihood
+    exact = Direct(mixture, FLOAT64).log_densities(x)
+    tolerance = 1e-3 if dtype == FLOAT32 else 1e-9
+    np.testing.assert_allclose(found, exact, rtol=1e-3 * tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("formulation", "mixture", "dtype"),
     applicable(
         [
             {"k": k, "d": d, "spread": spread}

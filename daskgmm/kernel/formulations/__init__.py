@@ -56,8 +56,12 @@ class Formulation(Protocol):
         """A new evaluation, which takes sub-blocks one after the other on one thread."""
         ...
 
-    def statistics(self, block: Block) -> Statistics:
-        """Statistics of a block of rows, whose weights are above 0."""
+    def statistics(self, block: Block, log_density: Float64Array | None = None) -> Statistics:
+        """Statistics of a block of rows, whose weights are above 0.
+
+        The log density of each row, in nats and to the precision of the arithmetic, is written
+        into ``log_density`` (n,) if that is given.
+        """
         ...
 
     def log_densities(self, x: NDArray[Any]) -> Float64Array:

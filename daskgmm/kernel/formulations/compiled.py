@@ -85,13 +85,16 @@ class CompiledNatural(Natural):
         cost = _ROW_NS * d + _COMPONENT_NS * k + p * (made + 0.08 * k)
         return cost * dtype.itemsize / 8
 
-    def statistics(self, block: Block) -> Statistics:
+    def statistics(self, block: Block, log_density: Float64Array | None = None) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        return self.statistics_by_cell(block, _one_cell(len(block), self.n_components))
+        one_cell = _one_cell(len(block), self.n_components)
+        return self.statistics_by_cell(block, one_cell, log_density)
 
-    def statistics_by_cell(self, block: Block, cells: Cells) -> Statistics:
+    def statistics_by_cell(
+        self, block: Block, cells: Cells, log_density: Float64Array | None = None
+    ) -> Statistics:
         """Statistics of a block in the order of cells, each with its own candidates."""
-        log_likelihood, n_k, sums = self._sums(block, cells)
+        log_likelihood, n_k, sums = self._sums(block, cells, log_density)
         products, first = np.split(sums, [self.form.quadratic.shape[1]], axis=1)
         return self.form.statistics(block, log_likelihood, n_k, first, products)
 
@@ -100,13 +103,17 @@ class CompiledNatural(Natural):
         found = self._sums(block, _one_cell(len(block), self.n_components))
         return self.form.linear_sums(block, *found)
 
-    def _sums(self, block: Block, cells: Cells) -> tuple[float, Float64Array, Float64Array]:
+    def _sums(
+        self, block: Block, cells: Cells, log_density: Float64Array | None = None
+    ) -> tuple[float, Float64Array, Float64Array]:
         """Log-likelihood, ``n_k`` (K,), and sums (K, P + D) of products and z by responsibility."""
         form = self.form
         n_k = np.zeros(self.n_components)
         sums = np.zeros(self._coefficients.shape)
-        rows = loops.weighted_rows(block.x, block.weight)
+        rows = loops.weighted_rows(block.x, block.weight, log_density)
         log_likelihood = loops.add_natural(rows, cells, self._arrays, n_k, sums)
+        if log_density is not None:
+            log_density += form.offset
         # Correct the rounding of the coefficients to first order: its error is the same for
         # every row and would not average out.
         log_likelihood += self._lost_constant @ n_k + np.vdot(self._lost, sums)
@@ -174,17 +181,22 @@ class CompiledWhitened(Direct):
         cost = _ROW_NS * d + k * (_COMPONENT_NS + 0.5 * d + 0.04 * d * (d + 4))
         return cost * dtype.itemsize / 8
 
-    def statistics(self, block: Block) -> Statistics:
+    def statistics(self, block: Block, log_density: Float64Array | None = None) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        return self.statistics_by_cell(block, _one_cell(len(block), self.n_components))
+        one_cell = _one_cell(len(block), self.n_components)
+        return self.statistics_by_cell(block, one_cell, log_density)
 
-    def statistics_by_cell(self, block: Block, cells: Cells) -> Statistics:
+    def statistics_by_cell(
+        self, block: Block, cells: Cells, log_density: Float64Array | None = None
+    ) -> Statistics:
         """See :meth:`CompiledNatural.statistics_by_cell`."""
         mixture = self.mixture
         k, d = mixture.means.shape
         sums = WhitenedSums(np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d)))
-        rows = loops.weighted_rows(block.x, block.weight)
+        rows = loops.weighted_rows(block.x, block.weight, log_density)
         log_likelihood = loops.add_whitened(rows, cells, self._arrays, sums)
+        if log_density is not None:
+            log_density += self._offset
         n_k, first, second = sums
         lower = np.tril(second)
         second = lower + np.swapaxes(np.tril(lower, -1), 1, 2)

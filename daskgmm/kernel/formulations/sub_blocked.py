@@ -93,16 +93,20 @@ class SubBlocked(ABC):
             found[span] = log_total + evaluation.offset
         return found
 
-    def statistics(self, block: Block) -> Statistics:
+    def statistics(self, block: Block, log_density: Float64Array | None = None) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
         evaluation = self.evaluation()
-        return evaluation.statistics(block, self._added(evaluation, block))
+        return evaluation.statistics(block, self._added(evaluation, block, log_density))
 
-    def _added(self, evaluation: Evaluation, block: Block) -> float:
+    def _added(
+        self, evaluation: Evaluation, block: Block, log_density: Float64Array | None = None
+    ) -> float:
         """Add all rows of a block to the evaluation's sums, and return their log-likelihood."""
         log_likelihood = block.total_weight * evaluation.offset
         for span, x_t in sub_blocks(block.x, self.n_components):
             resp, log_total = normalise(evaluation.joint(x_t), evaluation.bounded)
+            if log_density is not None:
+                log_density[span] = log_total + evaluation.offset
             if block.weight is None:
                 log_likelihood += float(log_total.sum())
             else:

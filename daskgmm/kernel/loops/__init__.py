@@ -54,13 +54,24 @@ def rows_as_compiled(x: Array) -> Array:
     return np.ascontiguousarray(x, dtype)
 
 
-_EVERY_ROW_ONCE = np.empty(0)
+_NONE = np.empty(0)
 
 
-def weighted_rows(x: Array, weight: Array | None) -> WeightedRows:
-    """Rows and weights as the loops take them; see :func:`rows_as_compiled`."""
-    given = _EVERY_ROW_ONCE if weight is None else np.ascontiguousarray(weight, np.float64)
-    return WeightedRows(rows_as_compiled(x), given)
+def weighted_rows(
+    x: Array, weight: Array | None = None, log_density: Array | None = None
+) -> WeightedRows:
+    """Rows and weights as the loops take them; see :func:`rows_as_compiled`.
+
+    Parameters
+    ----------
+    x : array of shape (n, D)
+    weight : array of shape (n,), optional
+        Every row counts once without it.
+    log_density : array of shape (n,), float64, C-contiguous, optional
+        Where the loop writes the log density of each row.
+    """
+    given = _NONE if weight is None else np.ascontiguousarray(weight, np.float64)
+    return WeightedRows(rows_as_compiled(x), given, _NONE if log_density is None else log_density)
 
 
 def _address(array: Array, dtype: np.dtype[Any], *shape: int) -> int:
@@ -79,10 +90,10 @@ def _struct(values: Sequence[int]) -> Any:
     return ctypes.byref((ctypes.c_int64 * len(values))(*values))
 
 
-def _rows(x: Array, weight: Array) -> Any:
-    n, d = x.shape
-    of_weight = _address(weight, FLOAT64, n) if len(weight) else 0
-    return _struct([_address(x, x.dtype, n, d), of_weight, n, d, x.dtype == np.float32])
+def _rows(rows: WeightedRows) -> Any:
+    x, (n, d) = rows.x, rows.x.shape
+    of_each = [_address(of, FLOAT64, n) if len(of) else 0 for of in (rows.weight, rows.log_density)]
+    return _struct([_address(x, x.dtype, n, d), *of_each, n, d, x.dtype == np.float32])
 
 
 def _cells(cells: Cells) -> Any:
@@ -141,7 +152,7 @@ def add_natural(
     ]
     _call(
         f"add_natural_{arrays.coefficients.dtype}",
-        _rows(*rows),
+        _rows(rows),
         _cells(cells),
         _natural(arrays, rows.x.shape[1]),
         _struct(of_sums),
@@ -182,9 +193,7 @@ def add_whitened(
         _address(sums.first, FLOAT64, k, d),
         _address(sums.second, FLOAT64, k, d, d),
     ]
-    _call(
-        f"add_whitened_{dtype}", _rows(*rows), _cells(cells), _struct(of_arrays), _struct(of_sums)
-    )
+    _call(f"add_whitened_{dtype}", _rows(rows), _cells(cells), _struct(of_arrays), _struct(of_sums))
     return float(log_likelihood[0])
 
 
@@ -201,7 +210,12 @@ def find_log_densities(x: Array, arrays: NaturalArrays, found: Array) -> None:
     """
     assert arrays.coefficients.dtype == FLOAT64
     of_found = ctypes.c_void_p(_address(found, FLOAT64, len(x)))
-    _call("find_log_densities", _rows(x, _EVERY_ROW_ONCE), _natural(arrays, x.shape[1]), of_found)
+    _call(
+        "find_log_densities",
+        _rows(WeightedRows(x, _NONE, _NONE)),
+        _natural(arrays, x.shape[1]),
+        of_found,
+    )
 
 
 def find_nearest(
@@ -226,7 +240,9 @@ def find_nearest(
         len(constant),
     ]
     of_nearest = ctypes.c_void_p(_address(nearest, INT64, len(x)))
-    _call(f"find_nearest_{dtype}", _rows(x, _EVERY_ROW_ONCE), _struct(points), of_nearest)
+    _call(
+        f"find_nearest_{dtype}", _rows(WeightedRows(x, _NONE, _NONE)), _struct(points), of_nearest
+    )
 
 
 class MomentArrays(NamedTuple):
@@ -267,4 +283,4 @@ def scan_moments(x: Array, root_weight: Array, pilot: Array, found: MomentArrays
         _address(found.maximum, FLOAT64, d),
     ]
     of_pilot = ctypes.c_void_p(_address(pilot, FLOAT64, d))
-    _call("scan_moments", _rows(x, root_weight), of_pilot, _struct(of_found))
+    _call("scan_moments", _rows(WeightedRows(x, root_weight, _NONE)), of_pilot, _struct(of_found))

@@ -87,10 +87,12 @@ INLINE void load_tile(const X *x, int64_t n_rows, int64_t d, Scaling by, T *z, i
 
 }  // namespace
 
-// What callers pass. `weight` is null where every row counts once.
+// What callers pass. `weight` is null where every row counts once, `log_density` where the log
+// densities of the rows are not asked for.
 struct Rows {
     const void *x;
     const double *weight;
+    double *log_density;
     int64_t n, d, is_float32;
 };
 struct Cells {
@@ -264,16 +266,18 @@ struct Tile {
           largest(most_lanes, failed),
           total(most_lanes, failed),
           weight(most_lanes, failed),
+          log_density(most_lanes, failed),
           counts(n_components, failed),
           rows(n_components * most_lanes + LANES<T>, failed),
           values(n_components * most_lanes + LANES<T>, failed),
           n(n_components) {}
 
-    void of(int64_t lanes_, int64_t n_rows_, const double *weight_) {
+    void of(int64_t lanes_, int64_t n_rows_, const Rows &rows, int64_t start) {
         lanes = lanes_, n_rows = n_rows_, stride = stride_for<T>(lanes);
-        is_weighted = weight_ != nullptr;
+        asked_for = rows.log_density == nullptr ? nullptr : rows.log_density + start;
+        is_weighted = rows.weight != nullptr;
         if (!is_weighted) return;
-        for (int64_t i = 0; i < n_rows; i++) weight.data[i] = weight_[i];
+        for (int64_t i = 0; i < n_rows; i++) weight.data[i] = rows.weight[start + i];
         for (int64_t i = n_rows; i < lanes; i++) weight.data[i] = 0.0;
     }
 
@@ -377,18 +381,20 @@ struct Tile {
     }
 
     Buffer<T> joint, largest, total;
-    Buffer<double> weight;
+    Buffer<double> weight, log_density;
     Buffer<int64_t> counts;
     Buffer<int32_t> rows;
     Buffer<T> values;
     int64_t n, lanes = 0, n_rows = 0, stride = 0, n_listed = 0;
     bool is_weighted = false;
+    double *asked_for = nullptr;
 
   private:
     // Sum of the log densities `largest + log(total)`; `total` becomes its inverse, times the
     // weights, and 0 beyond the rows.
     double invert() {
         for (int64_t i = n_rows; i < lanes; i++) largest.data[i] = 0, total.data[i] = 1;
+        if (asked_for != nullptr) write_log_densities();
         Float64 sum[PARTS];
         UNROLL for (int part = 0; part < PARTS; part++)
             sum[part] = is_weighted ? weighted_logs(part * WIDTH<double>) : logs(part * WIDTH<double>);
@@ -397,6 +403,12 @@ struct Tile {
                 store(total.data + i, all((T)1) / load(total.data + i));
         for (int64_t i = n_rows; i < lanes; i++) total.data[i] = 0;
         return total_of(sum);
+    }
+
+    void write_log_densities() {
+        for (int64_t i = 0; i < lanes; i += WIDTH<double>)
+            store(log_density.data + i, load_wide(largest.data + i) + log(load_wide(total.data + i)));
+        for (int64_t i = 0; i < n_rows; i++) asked_for[i] = log_density.data[i];
     }
 
     // A total lies between 1 and K: of a product of sixteen, one logarithm serves all.
@@ -506,7 +518,7 @@ int add_natural(const Rows &rows, const Cells &cells, const Natural &natural, co
         for (int64_t start = begin; start < end; start += lanes) {
             T *z = phi + n_products * stride;
             const int64_t n_rows = load_rows(rows, start, end, by, z, lanes);
-            tile.of(lanes, n_rows, rows.weight == nullptr ? nullptr : rows.weight + start);
+            tile.of(lanes, n_rows, rows, start);
             multiply_features(phi, z, natural.first_of, natural.second_of, n_products, lanes);
             densities(phi, lanes, n_terms, theta.data, padded, heights.data, tile.joint.data, n);
             if (tile.listing_pays(n_terms)) {
@@ -699,7 +711,7 @@ int add_whitened(const Rows &rows, const Cells &cells, const Whitened &whitened,
         zeroed(partial_k.data, n);
         for (int64_t start = begin; start < end; start += lanes) {
             const int64_t n_rows = load_rows(rows, start, end, by, z, lanes);
-            tile.of(lanes, n_rows, rows.weight == nullptr ? nullptr : rows.weight + start);
+            tile.of(lanes, n_rows, rows, start);
             for (int64_t c = 0; c < n; c++) {
                 const int64_t k = chosen[c];
                 const T *factor = factors + k * d * d, *shift = shifts + k * d;
