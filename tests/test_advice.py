@@ -17,6 +17,7 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 import zarr
@@ -274,6 +275,154 @@ CASES = {
         r"raise (reg_covar)|reg_covar",
         lambda at, said: fit(np.column_stack([X, X[:, 0]]), 2, reg_covar=1e-3),
     ),
+    "components that would all be left out": Case(
+        lambda at: fit(X, 250, truncate=300),
+        r"lower it, or set truncate=(None)",
+        lambda at, said: [fit(X, 250, truncate=t, reg_covar=0.1) for t in (4, eval(said[1]))],
+    ),
+    "precisions that are none": Case(
+        lambda at: fit(X, 1, precisions_init=np.array([[[1.0, 2.0], [2.0, 1.0]]])),
+        r"give (inverse) covariances",
+        lambda at, said: fit(X, 1, precisions_init=np.linalg.inv(np.cov(X.T))[None]),
+    ),
+    "covariances that are none": Case(
+        lambda at: GaussianMixture.from_parameters(
+            [1.0], X[:1], [[[1.0, 2.0], [2.0, 1.0]]], covariance_type="full"
+        ),
+        r"give covariances that are",
+        lambda at, said: GaussianMixture.from_parameters(
+            [1.0], X[:1], np.cov(X.T)[None], covariance_type="full"
+        ),
+    ),
+    "checkpoints of a warm start": Case(
+        lambda at: fit(stored(at), warm_start=True, checkpoint=str(at / "kept")),
+        r"checkpoint does not hold the start of warm_start.*leave one out, or give .* as (\w+)",
+        lambda at, said: [
+            fit(stored(at), warm_start=True),
+            fit(stored(at), checkpoint=str(at / "kept"), **{said[1]: X[:1]}),
+        ],
+    ),
+    "checkpoints of rows in memory": Case(
+        lambda at: fit(X, checkpoint=str(at / "kept")),
+        r"checkpoint is for (stored) rows.*leave it out",
+        lambda at, said: [fit(X), fit(stored(at), checkpoint=str(at / "kept"))],
+    ),
+    "checkpoints in a file": Case(
+        lambda at: [(at / "kept").write_text(""), fit(stored(at), checkpoint=str(at / "kept"))],
+        r"cannot be a folder.*check the path",
+        lambda at, said: fit(stored(at), checkpoint=str(at / "another")),
+    ),
+    "checkpoints of another job": Case(
+        lambda at: fit(stored(at), 1, **interrupted(at), resume=True),
+        r"name another folder, or begin anew: remove this one",
+        lambda at, said: [
+            fit(stored(at), 1, checkpoint=str(at / "another")),
+            shutil.rmtree(at / "kept"),
+            fit(stored(at), 1, checkpoint=str(at / "kept")),
+        ],
+    ),
+    "checkpoints that are damaged": Case(
+        lambda at: [
+            interrupted(at),
+            [file.write_bytes(b"") for file in (at / "kept").rglob("*") if file.is_file()],
+            fit(stored(at), 2, **interrupted(at), resume=True),
+        ],
+        r"remove (?:the folder|it) to begin anew",
+        lambda at, said: [
+            shutil.rmtree(at / "kept"),
+            fit(stored(at), 2, checkpoint=str(at / "kept")),
+        ],
+    ),
+    "a folder to stage in that is not there": Case(
+        lambda at: fit(stored(at), stage=str(at / "fast")),
+        r"the folder (\S+) does not exist; create it, or name another",
+        lambda at, said: [Path(said[1]).mkdir(), fit(stored(at), stage=said[1])],
+    ),
+    "staging of rows in memory": Case(
+        lambda at: fit(X, stage=str(at)),
+        r"for data in memory or on Dask leave them out, or write the data to (Zarr) first",
+        lambda at, said: [fit(X), fit(stored(at), stage="auto")],
+    ),
+    "a file in the place of the model": Case(
+        lambda at: [(at / "m.zarr").write_text("mine"), fit(X).save(at / "m.zarr", overwrite=True)],
+        r"is not a Zarr array or group, so it is never replaced; choose another name",
+        lambda at, said: fit(X).save(at / "other.zarr", overwrite=True),
+    ),
+    "no .npy file": Case(
+        lambda at: [(at / "x.npy").write_bytes(b"no header"), open_rows(at / "x.npy")],
+        r"restore the file from a copy",
+        lambda at, said: [np.save(at / "x.npy", X), open_rows(at / "x.npy")],
+    ),
+    "a .npy file that was cut off": Case(
+        lambda at: [
+            np.save(at / "x.npy", X),
+            (at / "x.npy").write_bytes((at / "x.npy").read_bytes()[:-8]),
+            open_rows(at / "x.npy"),
+        ],
+        r"is truncated: .*; restore it from a copy",
+        lambda at, said: [np.save(at / "x.npy", X), open_rows(at / "x.npy")],
+    ),
+    "a .npy file behind a URL": Case(
+        lambda at: open_rows("https://localhost/x.npy"),
+        r"copy it here, or convert it to (Zarr)",
+        lambda at, said: [np.save(at / "x.npy", X), open_rows(at / "x.npy"), open_rows(stored(at))],
+    ),
+    "a store that is not there": Case(
+        lambda at: open_rows(at / "xx.zarr"),
+        r"does not exist; check the path",
+        lambda at, said: open_rows(stored(at)),
+    ),
+    "a folder of stores": Case(
+        lambda at: [stored(at), open_rows(at)],
+        r"if it is a folder of stores, name one of them",
+        lambda at, said: open_rows(at / "x.zarr"),
+    ),
+    "stored values that are no numbers": Case(
+        lambda at: open_rows(stored(at, X.astype(complex), "c.zarr")),
+        r"convert the array to one of these",
+        lambda at, said: open_rows(stored(at, X.astype(np.float32), "f.zarr")),
+    ),
+    "values that are no numbers": Case(
+        lambda at: fit(X.astype(str)),
+        r"rows are numbers: convert them first",
+        lambda at, said: fit(X.astype(str).astype(float)),
+    ),
+    "columns that are no numbers": Case(
+        lambda at: fit(pd.DataFrame({"a": X[:, 0], "b": "text", "c": X[:, 1]})),
+        r"no numbers: '(\w+)' has dtype .*; leave them out",
+        lambda at, said: fit(
+            pd.DataFrame({"a": X[:, 0], "b": "text", "c": X[:, 1]}).drop(columns=said[1])
+        ),
+    ),
+    "weights of another length": Case(
+        lambda at: fit(X, sample_weight=np.ones(5)),
+        r"has 5 weights, but .* has (\d+) rows; give one weight for each row",
+        lambda at, said: fit(X, sample_weight=np.ones(int(said[1]))),
+    ),
+    "weights that are masked": Case(
+        lambda at: fit(X, sample_weight=np.ma.masked_less(np.arange(len(X)), 5)),
+        r"give a row that does not count the weight (0)",
+        lambda at, said: fit(
+            X, sample_weight=np.ma.masked_less(np.arange(len(X)), 5).filled(int(said[1]))
+        ),
+    ),
+    "weights that are no numbers": Case(
+        lambda at: fit(X, sample_weight=np.full(len(X), "1.5")),
+        r"weights are numbers: convert them first",
+        lambda at, said: fit(X, sample_weight=np.full(len(X), "1.5").astype(float)),
+    ),
+    "select with an option of fits": Case(
+        lambda at: select(X, [1, 2], checkpoint=str(at / "kept")),
+        r"select has no use for (\w+): .*leave it out, or fit what was chosen with it",
+        lambda at, said: fit(
+            stored(at), select(X, [1, 2], random_state=0).best.n_components, checkpoint=at / "kept"
+        ),
+    ),
+    "select without iterations": Case(
+        lambda at: select(X, [1, 2], max_iter=0),
+        r"max_iter=0 makes none; leave it out",
+        lambda at, said: select(X, [1, 2], random_state=0),
+    ),
 }
 
 
@@ -358,6 +507,18 @@ def fitted(at: Path, *more: object) -> tuple[object, ...]:
     return ("fit", stored(at), "--components", 1, "--output", at / "m.zarr", *more)
 
 
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def _twice(at: Path) -> tuple[object, ...]:
+    """A fit whose model is there already."""
+    if not (at / "m.zarr").exists():
+        assert command(*fitted(at)) == ""
+    return fitted(at)
+
+
 COMMANDS: dict[str, tuple[Callable[[Path], Any], str, Callable[[Path, re.Match[str]], Any]]] = {
     "a group": (
         lambda at: ("fit", group(at), "--components", 1, "--output", at / "m.zarr"),
@@ -401,6 +562,41 @@ COMMANDS: dict[str, tuple[Callable[[Path], Any], str, Callable[[Path, re.Match[s
         lambda at: ("run", job_file(at, job(at, max_itr=3))),
         r"did you mean (\w+)\?",
         lambda at, said: ("run", job_file(at, job(at, **{said[1]: 3}))),
+    ),
+    "a file of metrics inside a store": (
+        lambda at: fitted(at, "--metrics", stored(at) / "metrics.jsonl"),
+        r"metrics: .* is inside .*, which is Zarr; name another",
+        lambda at, said: fitted(at, "--metrics", at / "metrics.jsonl"),
+    ),
+    "a file of metrics that holds something else": (
+        lambda at: fitted(at, "--metrics", _written(at / "notes.txt", "mine")),
+        r"holds something else than metrics; name another file",
+        lambda at, said: fitted(at, "--metrics", at / "metrics.jsonl"),
+    ),
+    "a log in a folder that is not there": (
+        lambda at: fitted(at, "--log", at / "no" / "fit.log"),
+        r"name a file in a local folder that exists",
+        lambda at, said: fitted(at, "--log", at / "fit.log"),
+    ),
+    "anchors in a job file": (
+        lambda at: ("run", _written(at / "job.yaml", "data: &x a.zarr\nmodel: {components: 1}\n")),
+        r"write the value out",
+        lambda at, said: ("run", job_file(at, job(at))),
+    ),
+    "a criterion for one model": (
+        lambda at: ("run", job_file(at, job(at, criterion="bic"))),
+        r"give model.components as (\d+:)\d+, say, or leave it out",
+        lambda at, said: ("run", job_file(at, job(at, criterion="bic", components="1:2"))),
+    ),
+    "a model in the memory of a process": (
+        lambda at: ("run", job_file(at, job(at) | {"outputs": {"model": "memory://m.zarr"}})),
+        r"name a folder, or a URL of a store that stays",
+        lambda at, said: ("run", job_file(at, job(at))),
+    ),
+    "a model that is there": (
+        lambda at: _twice(at),
+        r"choose another name, or replace it with .*\((--overwrite)\)",
+        lambda at, said: (*_twice(at), said[1]),
     ),
     "a report of a cluster without one": (
         lambda at: fitted(at, "--performance-report", at / "report.html"),
