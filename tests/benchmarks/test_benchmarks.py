@@ -24,6 +24,9 @@ from .passes import Contestant, at_work, contestants_of, measured_point, pass_ta
 from .peers import PEERS, THIS_PROJECT
 from .restarts import remembered_restarts, restarts
 
+pytestmark = pytest.mark.slow
+"""They test what measures, and not the package; ``.ci/run`` runs them among the slow tests."""
+
 HERE = {name: Path(sys.executable) for name in (THIS_PROJECT.name, "sklearn")}
 POINT = Point("full", "float64", n_features=3, n_components=4, n_rows=5_000)
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,15 @@ def code(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 
 
+def commands_to_test() -> list[Any]:
+    """Each command; a choice among dozens of models takes half a minute."""
+    slow = pytest.mark.slow
+    return [
+        pytest.param(line, marks=slow if line.startswith("daskgmm select") else ())
+        for line in commands()
+    ]
+
+
 def commands() -> list[str]:
     """Lines that begin with ``daskgmm``, for places that a test can have."""
     lines = "".join(code("sh")).replace("\\\n", " ").splitlines()
@@ -23,7 +33,7 @@ def commands() -> list[str]:
     return [line for line in lines if not re.search(r"s3://|tcp://|run job.yaml", line)]
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", commands_to_test())
 def test_command(line, tmp_path, made, x):
     write_store(tmp_path / "data.zarr", x[:800])
     np.save(tmp_path / "weights.npy", np.arange(800) % 3)
