@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 
 from daskgmm.checkpoints import Job, open_checkpoints
 from daskgmm.em import (
+    READS,
     Course,
     Fit,
     FitBegan,
@@ -80,6 +81,10 @@ class GaussianMixture(FittedMixture):
         nothing depends on units.
     max_iter : int, default=100
         Most passes after the scan; 0 leaves the start as it is made.
+    reads : int, optional
+        Most reads of all rows, for rows that are dear to read. With 1, starts compete on pieces
+        of the rows, and one step is made with the gradient of all of them; the step after the
+        last read is kept, and ``remaining_gain_`` estimates what it and all others would gain.
     n_init : int, default=1
         Starts to fit from, all on the same passes; the result of the highest
         log-likelihood is kept. With ``progressive`` up to ten, or ``n_init`` if that is more,
@@ -223,6 +228,7 @@ class GaussianMixture(FittedMixture):
         tol: float | str = "auto",
         reg_covar: float | str = "auto",
         max_iter: int = 100,
+        reads: int | None = None,
         n_init: int = 1,
         init_params: str = "kmeans",
         weights_init: Any = None,
@@ -250,6 +256,7 @@ class GaussianMixture(FittedMixture):
         self.tol = tol
         self.reg_covar = reg_covar
         self.max_iter = max_iter
+        self.reads = reads
         self.n_init = n_init
         self.init_params = init_params
         self.weights_init = weights_init
@@ -405,6 +412,7 @@ class GaussianMixture(FittedMixture):
             tol=self.tol,
             stopping=self.stopping,
             max_iter=self.max_iter,
+            reads=None if self.reads is None else int(self.reads),
             n_init=self.n_init,
             init_params=self.init_params,
             stepper=self.stepper,
@@ -503,7 +511,15 @@ class GaussianMixture(FittedMixture):
                 DaskGMMWarning,
                 stacklevel=3,
             )
-        if not result.converged and self.max_iter > 0:
+        if result.stop_reason == READS:
+            warnings.warn(
+                f"not converged: reads={self.reads} allows no more of them; at the last one, an "
+                f"estimated {result.history[-1].remaining_gain:.2g} per row was left to gain, most "
+                f"of which the step after it should have; raise reads to reach tol={tol:.2g}",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        elif not result.converged and self.max_iter > 0:
             warnings.warn(
                 f"not converged: {self.max_iter} iterations did not bring the "
                 f"{self.stopping!r} rule to tol={tol:g} (estimated remaining gain per row "

@@ -18,7 +18,7 @@ from daskgmm.tables import open_weights
 
 __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
 
-_UNUSED = {"checkpoint", "checkpoint_every", "resume", "warm_start"}
+_UNUSED = {"checkpoint", "checkpoint_every", "resume", "warm_start", "reads"}
 _UNUSED |= {"weights_init", "means_init", "precisions_init"}
 """Parameters of an estimator that mean nothing where many are fitted together."""
 

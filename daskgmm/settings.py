@@ -181,6 +181,16 @@ OPTIONS: tuple[Option, ...] = (
         is_saved=True,
     ),
     Option(
+        "reads",
+        None,
+        COUNT,
+        "Most reads of all rows, for rows that are dear to read. 1: a start from pieces of them, "
+        "and one step.",
+        commands=("fit",),
+        section="model",
+        is_saved=True,
+    ),
+    Option(
         "n_init",
         1,
         COUNT,

@@ -163,6 +163,7 @@ OTHER: dict[str, Any] = {
     "random_state": 1,
     "memory_limit": "8GiB",
     "stage": None,
+    "reads": 2,
     "resume": False,
 }
 """Other values than the fit below has, where they do not follow from rule and default."""

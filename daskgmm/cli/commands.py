@@ -30,6 +30,7 @@ from daskgmm.jobfile import Given, Job, read_job
 from daskgmm.lazily import Lazily
 from daskgmm.plain_json import plain_json
 from daskgmm.settings import CRITERIA, option_named
+from daskgmm.telling import passes
 
 if TYPE_CHECKING:
     from daskgmm import batch, demo, descriptions, estimator, job, metrics
@@ -84,8 +85,9 @@ def _fit(
         f"{result['n_components']} {result['covariance_type']} components on "
         f"{result['n_rows']:,} rows x {result['n_features']} features\n"
         f"log-likelihood per row  {result['log_likelihood_per_row']:.9g}\n"
-        f"stopped                 {_reason(result['stop_reason'])}, after {result['n_iter']} iterations and "
-        f"{result['n_passes']} passes, {duration(result['seconds'])}\n"
+        f"stopped                 {_reason(result['stop_reason'])}, after "
+        f"{result['n_iter']} iteration{'s' * (result['n_iter'] != 1)} and {passes(result['n_passes'])}, "
+        f"{duration(result['seconds'])}\n"
         f"remaining gain          {result['remaining_gain']:.2g} per row, estimated\n"
         f"rows read               {result['rows_read']:,}\n"
         f"peak memory             {size_of(result['peak_memory_bytes'])}\n"
@@ -151,7 +153,7 @@ def _select(source: Any, **settings: Any) -> tuple[dict[str, Any], str]:
     lines += [
         "",
         f"chosen by {result['criterion']:<14}{best['n_components']} {best['covariance_type']}",
-        f"took                    {result['n_passes']} passes, {duration(result['seconds'])}, "
+        f"took                    {passes(result['n_passes'])}, {duration(result['seconds'])}, "
         f"peak memory {size_of(result['peak_memory_bytes'])}",
     ]
     if result["note"]:
@@ -221,7 +223,7 @@ def _run(
     return result, (
         f"{result['n_components']} {result['covariance_type']} components{chosen}, "
         f"log-likelihood per row {result['log_likelihood_per_row']:.9g}, "
-        f"{result['n_passes']} passes\n{places}"
+        f"{passes(result['n_passes'])}\n{places}"
     )
 
 

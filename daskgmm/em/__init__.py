@@ -35,7 +35,7 @@ from daskgmm.em.steppers import (
     Surrogate,
     stepper_class,
 )
-from daskgmm.em.stopping import STOP_REASONS, STOP_RULES, stop_rule_named
+from daskgmm.em.stopping import READS, STOP_REASONS, STOP_RULES, stop_rule_named
 from daskgmm.em.thin import ThinComponent, said_of_thin, thin_components
 from daskgmm.history import (
     FitBegan,
@@ -52,6 +52,7 @@ __all__ = [
     "CRITERIA",
     "INITIALISERS",
     "N_STARTS",
+    "READS",
     "STEPPERS",
     "STOP_REASONS",
     "STOP_RULES",

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from daskgmm.em.steppers import AnyStepper, StepperState
-from daskgmm.em.stopping import MAX_ITER
+from daskgmm.em.stopping import MAX_ITER, READS
 from daskgmm.history import Iteration, RareComponent
 from daskgmm.kernel import Mixture
 
@@ -91,4 +91,4 @@ class Course:
     @property
     def converged(self) -> bool:
         """Whether the stop rule held."""
-        return self.stop_reason != MAX_ITER
+        return self.stop_reason not in (MAX_ITER, READS)

@@ -18,9 +18,10 @@ from daskgmm.em.scan import Scan, scan_in_pass, scan_rows
 from daskgmm.em.starting import Tell, starts_of
 from daskgmm.em.starts.competing import hopeless
 from daskgmm.em.starts.rare import may_miss_components, with_rare_components
-from daskgmm.em.steppers import AnyStepper, ByKind
-from daskgmm.em.stopping import stop_rule_named
+from daskgmm.em.steppers import AnyStepper, ByKind, SurrogateState
+from daskgmm.em.stopping import READS, stop_rule_named
 from daskgmm.em.tail import PassWithTail, Tail
+from daskgmm.errors import ParameterError
 from daskgmm.history import Iteration, Resumed, ScanDone
 from daskgmm.kernel import Mixture, Pass, Prior
 from daskgmm.kernel.blas import single_thread
@@ -137,11 +138,29 @@ def fit(
         watched,
         tell,
     )
-    race = Race(rows, dict(enumerate(courses)), rules_of([problem], scan))
+    rules = replace(rules_of([problem], scan), max_iter=problem.most_passes_after(scan))
+    race = Race(rows, dict(enumerate(courses)), rules)
     raced(race, contest, tell, keeper)
     if keeper is not None:
         keeper.finish()
-    return Fit(race.leader, race.n_passes + (not scan.is_pass), scan.moments)
+    return Fit(_result(race, problem, scan), race.n_passes + (not scan.is_pass), scan.moments)
+
+
+def _result(race: Race, problem: Problem, scan: Scan) -> Course:
+    """The best candidate; after the last read that was asked for, with the step beyond it."""
+    leader = race.leader
+    is_cut_off = problem.reads is not None and not race.may_go_on and not leader.converged
+    if not is_cut_off or race.n_passes >= problem.max_iter:
+        return leader
+    if not leader.is_active:  # a start of the sample is better, and no read has seen it
+        active = (course for course in race.courses.values() if course.is_active)
+        leader = next(active, leader)
+        last = replace(leader.history[-1], remaining_gain=problem.expected_gain_on(scan))
+        leader = replace(leader, history=(*leader.history[:-1], last))
+    # Where the surrogate leads is better than the M-step of the last pass; what a stepper
+    # extrapolates may not be.
+    goes_on = isinstance(leader.state, SurrogateState)
+    return replace(leader, kept=leader.mixture if goes_on else leader.kept, stop_reason=READS)
 
 
 def _kept(
@@ -174,6 +193,13 @@ def _first_read(
 ) -> _FirstRead:
     early = early_start(rows, problem, rng, n_sampled)
     seed = int(rng.randint(2**31 - 1))
+    if early is None and problem.reads == 1:
+        raise ParameterError(
+            "reads=1: no start can be made from pieces of these rows, since they are in memory, "
+            "or in too few chunks, or too few for the parameters, or the start is not left open; "
+            "set reads=2",
+            "reads",
+        )
     if early is None:
         return _FirstRead(scan_rows(rows, n_sampled, seed, tell))
     began = time.perf_counter()

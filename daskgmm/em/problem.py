@@ -77,6 +77,8 @@ class Problem:
         Result of the fit before, to start from.
     past : tuple of float
         Log-likelihoods per row of the last accepted passes of that fit.
+    reads : int or None
+        Most reads of all rows, the scan included; None for as many as it takes.
     ended : Fit or None
         How that fit ended, whose stepper goes on with what it learned if the rows are the same.
 
@@ -103,6 +105,7 @@ class Problem:
     given: GivenStart = NOTHING_GIVEN
     last: Mixture | None = None
     past: tuple[float, ...] = ()
+    reads: int | None = None
     ended: Fit | None = None
 
     def __post_init__(self) -> None:
@@ -177,6 +180,12 @@ class Problem:
         is_whole = self.progressive and self.max_iter > 1 and self.n_near is None
         return is_open and is_whole and self.n_init == 1 and self._stepper_class is Surrogate
 
+    def most_passes_after(self, scan: Scan) -> int:
+        """Most passes of the fit; of them the first is made if it was the scan as well."""
+        if self.reads is None:
+            return self.max_iter
+        return min(self.max_iter, self.reads - (not scan.is_pass))
+
     def tol_on(self, rows: Rows) -> float:
         """The tolerance of the stop rule on these rows, in the rule's units."""
         if self.tol != AUTO:
@@ -194,6 +203,11 @@ class Problem:
         needs = Needs(self.prior_on(scan), scan.sample, self.n_threads)
         made: AnyStepper = self._stepper_class.of(needs)
         return made
+
+    def expected_gain_on(self, scan: Scan) -> float:
+        """What all rows gain per row from an optimum of the sample, on average, in nats."""
+        p = count_parameters(self.kind, self.n_components, scan.sample.n_features)
+        return 0.5 * p * (1.0 / scan.sample.total_weight - 1.0 / scan.weight)
 
     def most_gained_on(self, scan: Scan, n_fitted: float | None = None) -> float:
         """What a start can gain per row on all rows, at most: infinite for one as it was made.

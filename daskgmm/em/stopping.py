@@ -16,6 +16,7 @@ from daskgmm.history import Iteration
 
 __all__ = [
     "MAX_ITER",
+    "READS",
     "STOP_REASONS",
     "STOP_RULES",
     "StopRule",
@@ -104,10 +105,13 @@ STOP_RULES: dict[str, StopRule] = {
 
 MAX_ITER = "max_iter"
 """Reason of a fit that ended before its stop rule held: an outcome, not an error."""
+READS = "reads"
+"""The same, of a fit that was to make no more reads."""
 
 STOP_REASONS: dict[str, str] = {
     **{rule.name: rule.message for rule in STOP_RULES.values()},
     MAX_ITER: "max_iter was reached",
+    READS: "no more reads were asked for",
 }
 """Message for each reason why a fit ended."""
 

@@ -71,6 +71,25 @@ def test_fit_prints_one_json_document_and_progress_elsewhere(folder, x):
     assert float(shown[1]) == pytest.approx(result["log_likelihood_per_row"], rel=1e-8)
 
 
+def test_one_read_is_what_is_asked_for(tmp_path):
+    """Of more rows than a sample holds: with fewer, a second read is needed for anything."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(150_000, 2)) + 6 * rng.integers(2, size=(150_000, 1))
+    np.save(tmp_path / "x.npy", x)
+    words = ("fit", "x.npy", "--components", 2, "--output", "m.zarr", "--reads", 1)
+    done = forked(*words, "--json", cwd=tmp_path)
+    assert done.json["n_passes"] == done.json["n_iter"] == 1
+    assert done.json["rows_read"] == 150_000
+    assert done.json["stop_reason"] == "reads"
+    assert "scan with pass 1: 150,000 rows" in done.stderr
+    assert done.json["remaining_gain"] > 0
+    (note,) = done.notes
+    assert "per row was left to gain" in note
+    model = load_model(tmp_path / "m.zarr")
+    theirs = model.to_sklearn().set_params(max_iter=100, tol=1e-9, warm_start=True).fit(x)
+    assert model.score(x) > theirs.score(x) - 11 / (2 * len(x)), "p / (2 N)"
+
+
 def test_fit_prints_text_for_people(folder):
     done = forked("fit", "data.zarr", "--components", 2, "--output", "new.zarr", cwd=folder)
     assert done.status == 0
@@ -108,6 +127,7 @@ def test_options_reach_the_fit(folder):
         "reg_covar": 1e-3,
         "max_iter": 7,
         "n_init": 2,
+        "reads": None,
         "init_params": "random",
         "stopping": "increment",
         "stepper": "squarem",

@@ -6,13 +6,22 @@ import numpy as np
 import pytest
 from made_data import assert_same_bits, pass_with_tail
 
-from daskgmm.em import InMemoryRows, Iteration, Problem, ScanDone, fit, scan_rows
+from daskgmm.em import (
+    READS,
+    InMemoryRows,
+    Iteration,
+    Problem,
+    ScanDone,
+    fit,
+    scan_rows,
+    statistics_of,
+)
 from daskgmm.em.early import early_start
 from daskgmm.em.rows import spread_pieces
 from daskgmm.em.scan import scan_in_pass
 from daskgmm.em.stopping import statistical_tol
 from daskgmm.em.tail import PassWithTail
-from daskgmm.errors import NonFiniteError
+from daskgmm.errors import NonFiniteError, ParameterError
 from daskgmm.kernel import Block, Pass, RelativeRidge, gaussian_mixture
 
 N, N_SAMPLED, D, K = 60_000, 6_000, 2, 3
@@ -211,3 +220,38 @@ def test_rows_in_memory_give_pieces_where_a_pass_takes_long():
     found = InMemoryRows(x).pieces(100, 0)
     assert isinstance(found, Block)
     assert len(found) == 128
+
+
+def test_one_read_is_all_that_is_made_where_no_more_are_asked_for(x):
+    best = _fit(InMemoryRows(x)).course
+    one, two = (_fit(PiecesOf(x), reads=n) for n in (1, 2))
+    assert one.n_passes == len(one.course.history) == 1
+    assert one.course.stop_reason == READS
+    assert not one.course.converged
+    assert two.n_passes <= 2
+    precision = P / (2 * N)
+    rows = InMemoryRows(x)
+    for found, most in ((one, 2.0), (two, 0.5)):
+        height = statistics_of(rows, found.course.kept).log_likelihood_per_row
+        assert height >= best.log_likelihood - most * precision
+    # What was left at the read is what the step has gained.
+    gained = best.log_likelihood - one.course.log_likelihood
+    assert one.course.history[-1].remaining_gain == pytest.approx(gained, rel=0.5)
+
+
+def test_one_read_of_unlike_pieces_ends_at_a_start_of_the_sample(x):
+    left = np.flatnonzero(x[:, 0] < np.quantile(x[:, 0], 0.3))
+    found = _fit(PiecesOf(x, lambda index: left[index % len(left)]), reads=1)
+    best = _fit(InMemoryRows(x)).course
+    height = statistics_of(InMemoryRows(x), found.course.kept).log_likelihood_per_row
+    expected = P / 2 * (1 / N_SAMPLED - 1 / N)
+    assert best.log_likelihood - 3 * expected <= height <= best.log_likelihood
+    assert found.course.history[-1].remaining_gain == pytest.approx(expected, rel=0.1)
+
+
+def test_one_read_where_no_start_can_be_made_before_it_is_refused(x):
+    told = []
+    with pytest.raises(ParameterError, match=r"set reads=2"):
+        _fit(InMemoryRows(x), told.append, reads=1)
+    assert told == [], "before anything is read"
+    assert _fit(InMemoryRows(x), reads=2).n_passes == 2

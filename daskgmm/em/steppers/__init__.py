@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Union
 from daskgmm.em.steppers.base import AnyStepper, Needs, Offered, Step, Stepper
 from daskgmm.em.steppers.plain import PlainEM
 from daskgmm.em.steppers.squarem import Squarem
-from daskgmm.em.steppers.surrogate import Surrogate
+from daskgmm.em.steppers.surrogate import Surrogate, SurrogateState
 from daskgmm.errors import ParameterError
 from daskgmm.kernel import Mixture, Statistics
 
@@ -31,6 +31,7 @@ __all__ = [
     "Stepper",
     "StepperState",
     "Surrogate",
+    "SurrogateState",
     "stepper_class",
 ]
 
