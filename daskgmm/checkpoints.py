@@ -197,7 +197,13 @@ class Checkpoints:
         if self._folder is None:
             return
         self._passed = _Passed(tuple(courses), self._seconds)
-        if self.n_iter % self._every == 0 or not any(course.is_active for course in courses):
+        # A scan that was a pass as well is of no use without what that pass found.
+        is_first = self._kept is None and self._scanned is not None and self._scanned.scan.is_pass
+        if (
+            is_first
+            or self.n_iter % self._every == 0
+            or not any(course.is_active for course in courses)
+        ):
             self._write(self._folder, self._passed)
 
     def _write(self, folder: CheckpointFolder, passed: _Passed) -> None:

@@ -80,11 +80,12 @@ class GaussianMixture(FittedMixture):
         feature's variance over all rows (of their mean for spherical covariances), so that
         nothing depends on units.
     max_iter : int, default=100
-        Most passes after the scan; 0 leaves the start as it is made.
+        Most iterations, each one pass over all rows; 0 leaves the start as it is made.
     reads : int, optional
         Most reads of all rows, for rows that are dear to read. With 1, starts compete on pieces
-        of the rows, and one step is made with the gradient of all of them; the step after the
-        last read is kept, and ``remaining_gain_`` estimates what it and all others would gain.
+        of the rows, and one step is made with the gradient of all of them. The step after the
+        last read is the result, and ``history_[-1].remaining_gain`` estimates what was left to
+        gain at the last read.
     n_init : int, default=1
         Starts to fit from, all on the same passes; the result of the highest
         log-likelihood is kept. With ``progressive`` up to ten, or ``n_init`` if that is more,
@@ -176,7 +177,7 @@ class GaussianMixture(FittedMixture):
     covariances_, precisions_, precisions_cholesky_ : ndarray
         Full (K, D, D), tied (D, D), diag (K, D), spherical (K,).
     converged_ : bool
-        Whether the stop rule held within ``max_iter``.
+        Whether the stop rule held within ``max_iter`` and ``reads``.
     n_iter_ : int
         Iterations of the best start.
     tol_ : float
@@ -191,7 +192,7 @@ class GaussianMixture(FittedMixture):
     feature_names_in_ : ndarray of str, shape (D,)
         Where the data named their columns: data frames, and coordinates of xarray.
     stop_reason_ : str
-        The stop rule that held, or ``"max_iter"``.
+        The stop rule that held, or ``"max_iter"``, or ``"reads"``.
     n_passes_ : int
         Reads of all rows, by whatever part of the fit.
     n_rows_, rows_read_ : int
@@ -485,7 +486,7 @@ class GaussianMixture(FittedMixture):
         Warns
         -----
         ConvergenceWarning
-            If the stop rule did not hold within ``max_iter``.
+            If the stop rule did not hold within ``max_iter`` or ``reads``.
         DaskGMMWarning
             If components hold next to no rows.
         """
@@ -513,9 +514,9 @@ class GaussianMixture(FittedMixture):
             )
         if result.stop_reason == READS:
             warnings.warn(
-                f"not converged: reads={self.reads} allows no more of them; at the last one, an "
-                f"estimated {result.history[-1].remaining_gain:.2g} per row was left to gain, most "
-                f"of which the step after it should have; raise reads to reach tol={tol:.2g}",
+                f"not converged: reads={self.reads} allows no more reads; the result is expected "
+                f"to lie within {result.history[-1].remaining_gain:.2g} per row of the optimum; "
+                f"raise reads to reach tol={tol:.2g}",
                 ConvergenceWarning,
                 stacklevel=3,
             )

@@ -158,15 +158,18 @@ class Resumed(Event, name="resumed"):
         Passes that need not be made again, the scan included.
     history : tuple of Iteration
         Iterations of the best start so far. The JSON log leaves them out.
+    n_iter : int
+        Iterations that need not be made again.
     """
 
     n_passes: int
     history: tuple[Iteration, ...] = ()
+    n_iter: int = 0
 
     @property
     def next_pass(self) -> str:
         """The pass after those that were made."""
-        return f"pass {1 + len(self.history)}"
+        return f"pass {1 + self.n_iter}"
 
     def text(self) -> str:
         """How much work the checkpoint saved."""

@@ -184,8 +184,8 @@ def candidate_models(
         )
     if unused := _UNUSED & settings.keys():
         raise ParameterError(
-            f"select has no use for {', '.join(sorted(unused))}: it makes its own starts, and "
-            "cannot go on after an interruption; leave it out, or fit what was chosen with it"
+            f"select has no use for {', '.join(sorted(unused))}: it makes its own starts, decides "
+            "how often rows are read, and cannot go on after an interruption; leave it out, or fit what was chosen with it"
         )
     if settings.get("truncate") is not None:
         raise ParameterError(

@@ -175,7 +175,7 @@ OPTIONS: tuple[Option, ...] = (
         "max_iter",
         100,
         COUNT_OR_NONE,
-        "Most passes after the scan; 0 leaves the start as it is.",
+        "Most iterations, each one pass over all rows; 0 leaves the start as it is.",
         commands=_BOTH,
         section="model",
         is_saved=True,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -314,7 +315,7 @@ class _Contest:
     chooser: Chooser
     starts: Sequence[Start]
     trials: dict[int, Trial] = field(default_factory=dict)
-    watched: None = None
+    watched: ClassVar[None] = None
 
     def narrowed(self, race: Race, reading: Reading) -> set[int] | None:
         """Numbers of the candidates that can win, after the first pass; None after later ones."""

@@ -33,7 +33,8 @@ class Course:
     history : tuple of Iteration
         One for each pass, in order.
     stop_reason : str
-        The name of the stop rule that held, or ``"max_iter"`` as long as none does.
+        The name of the stop rule that held, or ``"max_iter"`` as long as none does; ``"reads"`` of
+        a result after the last read that was asked for.
     is_active : bool
         Whether the candidate needs more passes: False where it has stopped or was dropped.
     neighbours_at : Mixture or None

@@ -10,94 +10,29 @@ asked whether the start was a good one; if not, the fit goes on from starts on t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
-from daskgmm.em.problem import Problem
+from daskgmm.em.problem import GAPS, Problem
 from daskgmm.em.rows import InMemoryRows, Rows, rows_of_sample, statistics_of
-from daskgmm.em.scan import Scan, scan_of_pieces
+from daskgmm.em.scan import EarlyStart, Scan, scan_of_pieces
 from daskgmm.em.starting import Tell, competed, starts_of
 from daskgmm.em.starts.assign import StartMaker
-from daskgmm.em.starts.climbs import ALIKE, Climber, displaced
+from daskgmm.em.starts.climbs import ALIKE, Climber, densities_of, displaced
 from daskgmm.errors import DaskGMMError
-from daskgmm.kernel import Block, Float64Array, Mixture, count_parameters, log_density
+from daskgmm.kernel import Mixture, count_parameters
 from daskgmm.kernel.blas import single_thread
 
-__all__ = ["EarlyStart", "early_start"]
+__all__ = ["early_start", "rivals_of"]
 
 _SHARE = 0.02
-"""Of the rows, unless parameters ask for more."""
+"""Share of the rows on which starts compete."""
 _ROWS_PER_PARAMETER = 30
-"""From an optimum of fewer, one step does not lead far enough."""
+"""Fewest rows for each free parameter: one step from an optimum of fewer does not lead near enough.
+"""
 _MOST_OF_SAMPLE = 0.5
-"""Of the rows of the scan's sample: more would cost as much as that."""
-_GAPS = 3.0
-"""Times what is expected, that a step from a good start gains on the sample at most."""
-
-
-@dataclass(frozen=True, eq=False)
-class EarlyStart:
-    """A start from runs of rows.
-
-    Attributes
-    ----------
-    mixture : Mixture
-    weight : float
-        Sum of the weights of these rows.
-    is_often : bool
-        Whether several starts of every way led to it.
-    """
-
-    mixture: Mixture
-    weight: float
-    is_often: bool
-
-    def rivals(
-        self,
-        stepped: Mixture,
-        problem: Problem,
-        scan: Scan,
-        rng: np.random.RandomState,
-        tell: Tell,
-    ) -> tuple[list[Mixture], bool]:
-        """Starts from the scan's sample that may lead higher or sooner.
-
-        Parameters
-        ----------
-        stepped : Mixture
-            Where the first step from this start has led.
-        problem : Problem
-        scan : Scan
-        rng : RandomState
-        tell : callable
-
-        Returns
-        -------
-        rivals : list of Mixture
-            Empty if there is no reason to look for them, or if they are no better.
-        are_better : bool
-            Whether the sample tells that they are, beyond doubt.
-        """
-        sample = rows_of_sample(scan.sample, problem.n_threads)
-        p, n = stepped.n_parameters, scan.sample.total_weight
-        with single_thread():
-            before, after = (_height(sample, m) for m in (self.mixture, stepped))
-            # What the optimum of these rows lacks on others, and what that of the sample has.
-            is_like = after - before <= _GAPS * 0.5 * p * (1.0 / self.weight + 1.0 / n)
-            if self.is_often and is_like:
-                rivals = [Climber(sample, problem.prior_on(scan)).finished(stepped)]
-            else:
-                rivals = starts_of(problem, scan, rng, tell)
-            ahead = _height(sample, rivals[0]) - after
-            # The optimum of all rows is below that of the sample by a chi-squared variable of p
-            # degrees of freedom over 2 n: by its mean, and one standard deviation of it.
-            expected = 0.5 * (p + math.sqrt(2.0 * p)) * (1.0 / n - 1.0 / scan.weight)
-            if ahead > expected:
-                return rivals, True
-            ours, theirs = (_densities(sample, m) for m in (stepped, rivals[0]))
-        is_same = displaced(ours, theirs, scan.sample.weight, problem.n_components) <= ALIKE
-        return ([] if is_same or ahead < 0 else rivals), False
+"""Most rows, as a share of the scan's sample: with more, this search would cost as much as the one
+on the sample."""
 
 
 def early_start(
@@ -136,8 +71,9 @@ def early_start(
         return None
     # The rows of a run may be alike, and parts of a sample should not be.
     block = block.take(own.permutation(len(block)))
-    few = block.x[: 16 * problem.n_components]
     scan = scan_of_pieces(block, rows.n_rows, rows.total_weight)
+    # Starts of fewer distinct rows than components would be warned of, and there are no more rows.
+    few = block.x[: 16 * problem.n_components]
     if scan is None or len(np.unique(few, axis=0)) < problem.n_components:
         return None
     maker = StartMaker(problem.n_components, problem.kind, problem.prior_on(scan), own)
@@ -145,18 +81,56 @@ def early_start(
         with single_thread():
             found = competed(problem, scan, maker)
             found.best[0].check()
-    except DaskGMMError:  # the scan's sample may do better, and tells of all rows if not
+    except DaskGMMError:  # starts on the scan's sample may succeed, or else raise their own
         return None
-    return EarlyStart(found.best[0], block.total_weight, found.is_often)
+    return EarlyStart(found.best[0], block.total_weight, found.is_found_often)
+
+
+def rivals_of(
+    stepped: Mixture, scan: Scan, problem: Problem, rng: np.random.RandomState, tell: Tell
+) -> tuple[list[Mixture], bool]:
+    """Starts from the scan's sample that may lead higher or sooner than its early start.
+
+    Parameters
+    ----------
+    stepped : Mixture
+        Where the first step from the early start has led.
+    scan : Scan
+        Of which the early start is known.
+    problem : Problem
+    rng : RandomState
+    tell : callable
+
+    Returns
+    -------
+    rivals : list of Mixture
+        Empty if the best start on the sample is lower there, or at the same place as ``stepped``
+        and no better.
+    are_better : bool
+        Whether the best is so much higher on the sample that it is probably nearer to the optimum
+        of all rows.
+    """
+    early, sample = scan.early, rows_of_sample(scan.sample, problem.n_threads)
+    assert early is not None
+    p, n = stepped.n_parameters, scan.sample.total_weight
+    with single_thread():
+        before, after = (_height(sample, m) for m in (early.mixture, stepped))
+        # An optimum of m other rows is expected to lie p / (2 m) below that of all rows; the rest
+        # is the sample's own noise.
+        is_like = after - before <= GAPS * 0.5 * p * (1.0 / early.weight + 1.0 / n)
+        if early.is_found_often and is_like:
+            rivals = [Climber(sample, problem.prior_on(scan)).finished(stepped)]
+        else:
+            rivals = starts_of(problem, scan, rng, tell)
+        ahead = _height(sample, rivals[0]) - after
+        # The optimum of all rows is below that of the sample by a chi-squared variable of p
+        # degrees of freedom over 2 n: by its mean, and one standard deviation of it.
+        if ahead > (1.0 + math.sqrt(2.0 / p)) * problem.expected_gain_on(scan):
+            return rivals, True
+        ours, theirs = (densities_of(sample, m) for m in (stepped, rivals[0]))
+    is_same = displaced(ours, theirs, scan.sample.weight, problem.n_components) <= ALIKE
+    return ([] if is_same or ahead < 0 else rivals), False
 
 
 def _height(sample: InMemoryRows, mixture: Mixture) -> float:
     return statistics_of(sample, mixture).log_likelihood_per_row
-
-
-def _densities(sample: InMemoryRows, mixture: Mixture) -> Float64Array:
-    return sample.map(_log_density, mixture, dtype=np.float64, columns=None)
-
-
-def _log_density(block: Block, mixture: Mixture) -> Float64Array:
-    return log_density(block.x, mixture)

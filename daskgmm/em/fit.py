@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from daskgmm.em.course import Course
-from daskgmm.em.early import EarlyStart, early_start
+from daskgmm.em.early import early_start, rivals_of
 from daskgmm.em.problem import Fit, Problem
 from daskgmm.em.race import Race, Reading, Rules
 from daskgmm.em.rows import Rows
@@ -20,10 +20,10 @@ from daskgmm.em.starts.competing import hopeless
 from daskgmm.em.starts.rare import may_miss_components, with_rare_components
 from daskgmm.em.steppers import AnyStepper, ByKind, SurrogateState
 from daskgmm.em.stopping import READS, stop_rule_named
-from daskgmm.em.tail import PassWithTail, Tail
-from daskgmm.errors import ParameterError
+from daskgmm.em.tail import Tail
+from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.history import Iteration, Resumed, ScanDone
-from daskgmm.kernel import Mixture, Pass, Prior
+from daskgmm.kernel import Mixture, Prior
 from daskgmm.kernel.blas import single_thread
 
 __all__ = [
@@ -107,35 +107,29 @@ def fit(
 
     Raises
     ------
+    ParameterError
+        If one read is asked for, and no start can be made before it.
     DataError, DamagedDataError, SingularComponentError
         As :func:`~daskgmm.em.scan.scan_rows` and :class:`~daskgmm.em.race.Race`.
     """
-    courses: tuple[Course, ...] = ()
-    scan, first, watched = None, None, None
-    if keeper is not None:
-        scan, courses = _kept(keeper, rng, tell)
+    scan, courses = (None, ()) if keeper is None else _kept(keeper, rng, tell)
     if scan is None:
-        first = _first_read(rows, problem, rng, n_sampled, tell)
-        scan = first.scan
-        if keeper is not None and not scan.is_pass:
-            keeper.keep_scan(scan, rng)
-    problem = problem.on(scan)
-    problem.warn_of_ridge(scan)
-    if first is not None and scan.is_pass:
-        courses, watched = _begun_early(rows, problem, first, rng, tell)
+        scan, courses = _first_read(rows, problem, rng, n_sampled, tell)
         if keeper is not None:
             keeper.keep_scan(scan, rng)
-            keeper.keep_pass(courses)
-        tell(courses[0].history[-1])
-    elif not courses:
-        courses, watched = _begun(rows, problem, scan, rng, tell)
-    n_fitted = None if first is None or first.early is None else first.early.weight
+            if courses:
+                keeper.keep_pass(courses)
+        for course in courses:
+            tell(course.history[-1])
+    problem = problem.on(scan)
+    problem.warn_of_ridge(scan)
+    courses = _candidates(problem, scan, courses, problem.tol_on(rows), rng, tell)
     contest = _OneFit(
         problem.prior_on(scan),
         scan,
         problem.stepper_on(scan),
-        problem.most_gained_on(scan, n_fitted),
-        watched,
+        problem.most_gained_on(scan),
+        _watched(problem, scan, courses),
         tell,
     )
     rules = replace(rules_of([problem], scan), max_iter=problem.most_passes_after(scan))
@@ -146,108 +140,112 @@ def fit(
     return Fit(_result(race, problem, scan), race.n_passes + (not scan.is_pass), scan.moments)
 
 
-def _result(race: Race, problem: Problem, scan: Scan) -> Course:
-    """The best candidate; after the last read that was asked for, with the step beyond it."""
-    leader = race.leader
-    is_cut_off = problem.reads is not None and not race.may_go_on and not leader.converged
-    if not is_cut_off or race.n_passes >= problem.max_iter:
-        return leader
-    if not leader.is_active:  # a start of the sample is better, and no read has seen it
-        active = (course for course in race.courses.values() if course.is_active)
-        leader = next(active, leader)
-        last = replace(leader.history[-1], remaining_gain=problem.expected_gain_on(scan))
-        leader = replace(leader, history=(*leader.history[:-1], last))
-    # Where the surrogate leads is better than the M-step of the last pass; what a stepper
-    # extrapolates may not be.
-    goes_on = isinstance(leader.state, SurrogateState)
-    return replace(leader, kept=leader.mixture if goes_on else leader.kept, stop_reason=READS)
-
-
 def _kept(
     keeper: Keeper, rng: np.random.RandomState, tell: Tell
 ) -> tuple[Scan | None, tuple[Course, ...]]:
-    """The kept scan and courses; no scan if the first read has to be made, or made again."""
+    """The kept scan and courses. Without a scan, the first read is to be made, or made again."""
     before, courses = rng.get_state(), tuple(keeper.courses)
     scan = keeper.scan(rng)
     if scan is None:
         return None, ()
-    if scan.is_pass and not courses:  # what the read found as a pass was not kept any more
+    if scan.is_pass and not courses:  # interrupted between keeping the scan and keeping its pass
         rng.set_state(before)
         return None, ()
     n_iter = max((len(course.history) for course in courses), default=0)
-    tell(Resumed(n_iter + (not scan.is_pass), tuple(keeper.history)))
+    tell(Resumed(n_iter + (not scan.is_pass), tuple(keeper.history), n_iter))
     return scan, courses
-
-
-@dataclass(frozen=True, eq=False)
-class _FirstRead:
-    """The scan; and where there was an early start, what the read found of it as a pass."""
-
-    scan: Scan
-    early: EarlyStart | None = None
-    reading: Reading | None = None
 
 
 def _first_read(
     rows: Rows, problem: Problem, rng: np.random.RandomState, n_sampled: int, tell: Tell
-) -> _FirstRead:
+) -> tuple[Scan, tuple[Course, ...]]:
+    """The scan; and, if it was the first pass as well, the course of the early start after it."""
     early = early_start(rows, problem, rng, n_sampled)
     seed = int(rng.randint(2**31 - 1))
-    if early is None and problem.reads == 1:
-        raise ParameterError(
-            "reads=1: no start can be made from pieces of these rows, since they are in memory, "
-            "or in too few chunks, or too few for the parameters, or the start is not left open; "
-            "set reads=2",
-            "reads",
-        )
     if early is None:
-        return _FirstRead(scan_rows(rows, n_sampled, seed, tell))
+        if problem.reads == 1:
+            raise ParameterError(
+                "reads=1: no start can be made from pieces of these rows: they are in memory, in "
+                "fewer than 160 chunks, fewer than 30 for each parameter, or too much alike; set "
+                "reads=2",
+                "reads",
+            )
+        return scan_rows(rows, n_sampled, seed, tell), ()
     began = time.perf_counter()
-    with single_thread():
-        one = PassWithTail(Pass(early.mixture, problem.precision))
-        scan, statistics, tail = scan_in_pass(rows, n_sampled, seed, one)
-    seconds = time.perf_counter() - began
-    tell(ScanDone(scan.n_rows, len(scan.sample), seconds, is_pass=True))
-    return _FirstRead(scan, early, Reading({0: statistics}, seconds, tail))
-
-
-def _begun(
-    rows: Rows, problem: Problem, scan: Scan, rng: np.random.RandomState, tell: Tell
-) -> tuple[tuple[Course, ...], int | None]:
-    """Candidates from starts on the scan's sample; and the number of the one to be watched."""
-    stepper, tol = problem.stepper_on(scan), problem.tol_on(rows)
-    starts = starts_of(problem, scan, rng, tell)
-    ended = problem.ended.goes_on(scan, stepper, tol) if problem.ended is not None else None
-    begun = tuple(Course.begun(start, stepper, tol) for start in starts)
-    looks = _looks(problem, scan, starts[0])
-    return begun if ended is None else (ended,), 0 if looks else None
-
-
-def _begun_early(
-    rows: Rows, problem: Problem, first: _FirstRead, rng: np.random.RandomState, tell: Tell
-) -> tuple[tuple[Course, ...], int | None]:
-    """As :func:`_begun`, from an early start that has made its first pass."""
-    scan, early, reading = first.scan, first.early, first.reading
-    assert early is not None
-    assert reading is not None
-    stepper = problem.stepper_on(scan)
-    begun = Course.begun(early.mixture, stepper, problem.tol_on(rows))
+    scan, statistics = scan_in_pass(rows, n_sampled, seed, early, problem.precision)
+    reading = Reading({0: statistics}, time.perf_counter() - began)
+    tell(ScanDone(scan.n_rows, len(scan.sample), reading.seconds, is_pass=True))
+    begun = Course.begun(early.mixture, problem.stepper_on(scan), problem.tol_on(rows))
     race = Race(rows, {0: begun}, rules_of([problem], scan))
-    race.step(race.take(reading))
-    course = race.courses[0]
-    rivals, are_better = early.rivals(course.mixture, problem, scan, rng, tell)
-    joining = [course.branch(rival, stepper) for rival in rivals]
-    course = replace(course, is_active=not are_better, state=stepper.init(course.mixture))
-    if rivals:
-        return (course, *joining), 1 if _looks(problem, scan, rivals[0]) else None
-    if reading.tail is not None and _looks(problem, scan, early.mixture):
-        mixture, found = with_rare_components(
-            early.mixture, reading.tail, scan, problem.prior_on(scan)
-        )
+    try:
+        race.step(race.take(reading))
+    except SingularComponentError:  # starts on the sample may lead elsewhere
+        return replace(scan, early=None), ()
+    return scan, tuple(race.courses.values())
+
+
+def _candidates(
+    problem: Problem,
+    scan: Scan,
+    courses: tuple[Course, ...],
+    tol: float,
+    rng: np.random.RandomState,
+    tell: Tell,
+) -> tuple[Course, ...]:
+    """The candidates of the next pass: those that were kept, or new ones."""
+    if not courses:
+        stepper = problem.stepper_on(scan)
+        starts = starts_of(problem, scan, rng, tell)
+        ended = problem.ended.goes_on(scan, stepper, tol) if problem.ended is not None else None
+        begun = tuple(Course.begun(start, stepper, tol) for start in starts)
+        return begun if ended is None else (ended,)
+    course = courses[0]
+    if scan.is_pass and len(courses) == len(course.history) == 1 and course.is_active:
+        return _beside_early(course, problem, scan, rng, tell)
+    return courses
+
+
+def _beside_early(
+    course: Course, problem: Problem, scan: Scan, rng: np.random.RandomState, tell: Tell
+) -> tuple[Course, ...]:
+    """Candidates after the first pass of an early start.
+
+    Its own course waits, for the case that all others fail. They begin anew from where it has
+    led, from starts on the sample, or both: a state that has seen the early start, which is far
+    away, takes more passes to the end.
+    """
+    early, stepped = scan.early, course.mixture
+    assert early is not None
+    starts, are_better = rivals_of(stepped, scan, problem, rng, tell)
+    stepper = problem.stepper_on(scan)
+    joining = [course.branch(start, stepper) for start in starts]
+    if not are_better:
+        joining.insert(0, course.branch(stepped, stepper))
+    if not starts and early.tail is not None and _looks(problem, scan, stepped):
+        prior = problem.prior_on(scan)
+        mixture, found = with_rare_components(early.mixture, early.tail, scan, prior)
         for event in found:
             tell(event)
-        joining = [course.branch(mixture, stepper, found)] if found else []
-    return (course, *joining), None
+        if found:
+            joining.append(course.branch(mixture, stepper, found))
+    return replace(course, is_active=False), *joining
+
+
+def _watched(problem: Problem, scan: Scan, courses: Sequence[Course]) -> int | None:
+    """Number of the candidate whose worst-fitting rows the next pass is to find.
+
+    It is the first start on the sample, if that makes its first pass.
+    """
+    stepped = courses[0].mixture if scan.is_pass else None
+    for number, course in enumerate(courses):
+        is_new = len(course.history) == course.n_branched and not course.rare
+        if is_new and course.mixture is not stepped and not _is_same(course.mixture, stepped):
+            return number if _looks(problem, scan, course.mixture) else None
+    return None
+
+
+def _is_same(one: Mixture, other: Mixture | None) -> bool:
+    return other is not None and np.array_equal(one.means, other.means)
 
 
 def _looks(problem: Problem, scan: Scan, start: Mixture) -> bool:
@@ -255,6 +253,24 @@ def _looks(problem: Problem, scan: Scan, start: Mixture) -> bool:
     # Bounds of different neighbourhoods cannot tell whether a new component is better.
     may_join = problem.may_move_components and problem.n_near is None
     return may_join and may_miss_components(scan, start)
+
+
+def _result(race: Race, problem: Problem, scan: Scan) -> Course:
+    """The leader. If ``reads`` cut the fit off, it includes the step after the last read."""
+    leader = race.leader
+    is_cut_off = problem.reads is not None and not race.may_go_on and not leader.converged
+    if not is_cut_off or race.n_passes >= problem.max_iter:
+        return leader
+    waiting = next((course for course in race.courses.values() if course.is_active), None)
+    if not leader.is_active and waiting is not None:  # no read has seen it
+        last = waiting.history[-1]
+        if not _is_same(waiting.mixture, leader.mixture):
+            last = replace(last, remaining_gain=problem.expected_gain_on(scan))
+        leader = replace(waiting, history=(*waiting.history[:-1], last))
+    # Where the surrogate leads is better than the M-step of the last pass; what a stepper
+    # extrapolates may not be.
+    goes_on = isinstance(leader.state, SurrogateState)
+    return replace(leader, kept=leader.mixture if goes_on else leader.kept, stop_reason=READS)
 
 
 def rules_of(problems: Sequence[Problem], scan: Scan) -> Rules:
@@ -298,7 +314,7 @@ class _OneFit:
     _found: tuple[Mixture, Tail] | None = None
 
     def narrowed(self, race: Race, reading: Reading) -> None:
-        """None: all candidates step."""
+        """Note the tail of the watched candidate; all candidates step."""
         if self.watched is not None and reading.tail is not None:
             self._found = race.courses[self.watched].mixture, reading.tail
         self.watched = None
@@ -313,3 +329,4 @@ class _OneFit:
                 self.tell(event)
             if rare:
                 race.join(race.leader.branch(mixture, self.stepper, rare))
+        race.revive()

@@ -34,7 +34,7 @@ from daskgmm.kernel import (
     count_parameters,
 )
 
-__all__ = ["Fit", "Problem"]
+__all__ = ["GAPS", "Fit", "Problem"]
 
 _FEWEST_TO_TRUNCATE = 200
 """Fewest components for a truncated E-step: with fewer, the search costs what it saves."""
@@ -45,8 +45,8 @@ _SEARCHED_WORK = 1e6
 _BLURS = 0.01
 """Of a column's variance: a ridge beyond is warned of."""
 
-_GAPS = 3.0
-"""Times as much as is expected of a start from a sample, all rows can gain it."""
+GAPS = 3.0
+"""All rows gain at most this many times what is expected, from an optimum of some of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class Problem:
     ------
     ParameterError
         If a truncated E-step would save nothing or does not suit the stepper, or if the stepper
-        cannot work on components of this kind.
+        cannot work on components of this kind; or if there can be no early start for one read.
     """
 
     n_components: int
@@ -123,6 +123,13 @@ class Problem:
                 "truncate",
             )
         self._stepper_class  # noqa: B018 (raises where it cannot be)
+        if self.reads == 1 and not self.may_start_early:
+            raise ParameterError(
+                "reads=1 needs a start before the first read: n_components above 1, n_init=1, "
+                "max_iter above 1, progressive=True, stepper='auto' or 'surrogate', no truncate, "
+                "and no start that is given; change these, or set reads=2",
+                "reads",
+            )
 
     @property
     def _stepper_class(self) -> type[Offered[Any]]:
@@ -172,16 +179,16 @@ class Problem:
 
     @property
     def may_start_early(self) -> bool:
-        """Whether the start may be sought before the scan: one that is left open altogether.
+        """Whether starts may compete before the scan: if the user has given no part of the start.
 
-        Only the surrogate gets from there to the end in a step or two.
+        Only the surrogate then converges in one or two steps.
         """
         is_open = self.given.is_empty and self.last is None and self.n_components > 1
-        is_whole = self.progressive and self.max_iter > 1 and self.n_near is None
-        return is_open and is_whole and self.n_init == 1 and self._stepper_class is Surrogate
+        may_compete = self.progressive and self.max_iter > 1 and self.n_near is None
+        return is_open and may_compete and self.n_init == 1 and self._stepper_class is Surrogate
 
     def most_passes_after(self, scan: Scan) -> int:
-        """Most passes of the fit; of them the first is made if it was the scan as well."""
+        """Most passes of the race; a first pass that was the scan as well is one of them."""
         if self.reads is None:
             return self.max_iter
         return min(self.max_iter, self.reads - (not scan.is_pass))
@@ -204,22 +211,26 @@ class Problem:
         made: AnyStepper = self._stepper_class.of(needs)
         return made
 
-    def expected_gain_on(self, scan: Scan) -> float:
-        """What all rows gain per row from an optimum of the sample, on average, in nats."""
-        p = count_parameters(self.kind, self.n_components, scan.sample.n_features)
-        return 0.5 * p * (1.0 / scan.sample.total_weight - 1.0 / scan.weight)
+    def expected_gain_on(self, scan: Scan, n_fitted: float | None = None) -> float:
+        """What all N rows gain per row from an optimum of n of them, on average, in nats.
 
-    def most_gained_on(self, scan: Scan, n_fitted: float | None = None) -> float:
+        It is ``(p / 2)(1 / n - 1 / N)``. The n rows are those of the sample, or ``n_fitted``
+        others.
+        """
+        p = count_parameters(self.kind, self.n_components, scan.sample.n_features)
+        return 0.5 * p * (1.0 / (n_fitted or scan.sample.total_weight) - 1.0 / scan.weight)
+
+    def most_gained_on(self, scan: Scan) -> float:
         """What a start can gain per row on all rows, at most: infinite for one as it was made.
 
-        A start that competed is at an optimum of n rows, those of the sample or ``n_fitted``
-        others, which lies about ``(p / 2)(1 / n - 1 / N)`` below one of all rows.
+        A start that competed is at an optimum of the rows that it was fitted to: see
+        :meth:`expected_gain_on`.
         """
         if not self.progressive or self.given.complete or self.last is not None:
             return np.inf
         p = count_parameters(self.kind, self.n_components, scan.sample.n_features)
-        behind = 1.0 / (n_fitted or scan.sample.total_weight) - 1.0 / scan.weight
-        return 0.5 * p * (_GAPS * behind + 1.0 / scan.weight)
+        n_fitted = None if scan.early is None else scan.early.weight
+        return GAPS * self.expected_gain_on(scan, n_fitted) + 0.5 * p / scan.weight
 
     def warn_of_ridge(self, scan: Scan) -> None:
         """Warn of columns that a given ridge blurs: clusters in them can be lost.

@@ -180,17 +180,17 @@ class Race:
             began = time.perf_counter()
             found = self._rows.fold(_several, *(passes | watching).values())
             terms = dict(zip(passes, found.terms, strict=True))
-            tails = {n: one.complete(terms[n]) for n, one in watching.items()}
+            watched_results = {n: one.complete(terms[n]) for n, one in watching.items()}
             complete = {
-                n: tails[n][0] if n in tails else one.complete(terms[n])
+                n: watched_results[n][0] if n in watched_results else one.complete(terms[n])
                 for n, one in passes.items()
             }
-            tail = next((tail for _, tail in tails.values()), None)
+            tail = next((tail for _, tail in watched_results.values()), None)
             seconds = time.perf_counter() - began
         return self.take(Reading(complete, seconds, tail))
 
     def take(self, reading: Reading) -> Reading:
-        """Count a pass over all rows that somebody else has made, and check it as :meth:`read`."""
+        """Count and check a pass over all rows that was made elsewhere; raises as :meth:`read`."""
         self.n_passes += 1
         for statistics in reading.statistics.values():
             _check_pass(statistics, self._rows.n_rows, self.n_passes)
@@ -244,6 +244,15 @@ class Race:
         if self.may_go_on:
             with single_thread():
                 self._enter(1 + max(self.courses, default=-1), course)
+
+    def revive(self) -> None:
+        """Let the leader go on if no candidate is active, and none has met the stop rule.
+
+        So the fit does not end where those that were better on a sample turned out to be none.
+        """
+        if not any(course.is_active or course.converged for course in self.courses.values()):
+            number = max(self.courses, key=lambda n: self.courses[n].log_likelihood)
+            self.courses[number] = replace(self.courses[number], is_active=True)
 
     def _enter(self, number: int, course: Course) -> None:
         _check_factors(course.mixture, len(course.history), None)

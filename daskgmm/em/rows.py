@@ -41,7 +41,7 @@ _N_PIECES = (32, 16)
 _MOST_IN_PIECES = 0.1
 """Share of the chunks that may be read for them."""
 _WORTH_PIECES = 10_000_000
-"""Rows in memory, of which a pass takes longer than a search for a start on some of them."""
+"""Rows in memory from which on a pass takes longer than a search for a start on pieces of them."""
 
 
 class Additive(Protocol):
@@ -79,10 +79,21 @@ class Rows(Protocol):
         ...
 
     def pieces(self, n_wanted: int, seed: int) -> Block | None:
-        """About ``n_wanted`` rows of a few dozen runs spread over all rows, with their weights.
+        """Rows of a few dozen runs that are spread over all rows.
 
-        ``start`` of the block means nothing. None if reading them would take more than a tenth of
-        a pass, as where few chunks hold all rows.
+        Parameters
+        ----------
+        n_wanted : int
+            Rows, about.
+        seed : int
+            Seed of where the runs lie.
+
+        Returns
+        -------
+        Block or None
+            The rows with their weights; its ``start`` means nothing. None if reading them would
+            take more than a tenth of a pass, as where few chunks hold all rows, and for rows in
+            memory below ten million.
         """
         ...
 
@@ -179,7 +190,7 @@ def _guided_runs(n_grains: int, n_threads: int) -> Iterator[tuple[int, int]]:
 
 
 def spread_pieces(n_units: int, units_wanted: int, seed: int) -> list[tuple[int, int]]:
-    """Ranges of units, one at a random place in each of some dozen equal parts of all units.
+    """Ranges of units, one at a random place in each of 32 or 16 equal parts of all units.
 
     Parameters
     ----------

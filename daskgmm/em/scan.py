@@ -1,4 +1,4 @@
-"""Scan: the first pass, which learns of the rows what every start and check needs."""
+"""Scan: the first read of all rows, which learns of the rows what every start and check needs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from daskgmm.history import ScanDone
 from daskgmm.kernel import (
     Block,
     Float64Array,
+    Mixture,
     Moments,
+    Pass,
+    Precision,
     Statistics,
     moments_and_extremes,
 )
+from daskgmm.kernel.blas import single_thread
 
 __all__ = [
+    "EarlyStart",
     "NonFinite",
     "Scan",
     "check_finite",
@@ -88,6 +93,27 @@ def check_finite(block: Block) -> None:
 
 
 @dataclass(frozen=True, eq=False)
+class EarlyStart:
+    """A start from runs of rows, of which the read that makes the scan is the first pass as well.
+
+    Attributes
+    ----------
+    mixture : Mixture
+    weight : float
+        Sum of the weights of the rows that it was fitted to.
+    is_found_often : bool
+        Whether several starts of every way led to it.
+    tail : Tail or None
+        The worst-fitting of all rows under it; None before they were read.
+    """
+
+    mixture: Mixture
+    weight: float
+    is_found_often: bool
+    tail: Tail | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Scan:
     """Moments, extremes and a uniform sample of all rows. Additive, later rows on the right.
 
@@ -104,8 +130,8 @@ class Scan:
         rows, float64, with their weights.
     non_finite : NonFinite or None
         Set if a value cannot be used; the other fields are then meaningless.
-    is_pass : bool
-        Whether the read that made the scan was a fit's first pass as well.
+    early : EarlyStart or None
+        The start of the pass that was made in the same read, if there was one.
     """
 
     n_rows: int
@@ -114,7 +140,7 @@ class Scan:
     maximum: Float64Array
     sample: Block
     non_finite: NonFinite | None = None
-    is_pass: bool = False
+    early: EarlyStart | None = None
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
@@ -125,6 +151,11 @@ class Scan:
             self.sample.followed_by(other.sample),
             _first_of(self.non_finite, other.non_finite),
         )
+
+    @property
+    def is_pass(self) -> bool:
+        """Whether the read that made the scan was a fit's first pass as well."""
+        return self.early is not None
 
     @property
     def weight(self) -> float:
@@ -184,7 +215,7 @@ def _scan_block(block: Block, threshold: int, seed: int) -> Scan:
 
 
 def scan_of_pieces(block: Block, n_rows: int, weight: float) -> Scan | None:
-    """What some rows tell of all, as if their sample were these rows.
+    """Scan of all rows, estimated from some of them, which are its sample.
 
     Parameters
     ----------
@@ -215,8 +246,8 @@ class _ScanAndPass:
     term: Any
 
     def __add__(self, other: Self) -> Self:
-        some = self.term is None or other.term is None
-        return type(self)(self.scan + other.scan, None if some else self.term + other.term)
+        is_missing = self.term is None or other.term is None
+        return type(self)(self.scan + other.scan, None if is_missing else self.term + other.term)
 
 
 def _scan_and_pass(block: Block, threshold: int, seed: int, one: PassWithTail) -> _ScanAndPass:
@@ -225,33 +256,37 @@ def _scan_and_pass(block: Block, threshold: int, seed: int, one: PassWithTail) -
 
 
 def scan_in_pass(
-    rows: Rows, n_sampled: int, seed: int, one: PassWithTail
-) -> tuple[Scan, Statistics, Tail]:
-    """Scan all rows in the same read as a pass.
+    rows: Rows, n_sampled: int, seed: int, early: EarlyStart, precision: Precision
+) -> tuple[Scan, Statistics]:
+    """Scan all rows in the same read as the pass of an early start.
 
     Parameters
     ----------
     rows : Rows
     n_sampled, seed : int
         As of :func:`scan_rows`.
-    one : PassWithTail
+    early : EarlyStart
+    precision : {"auto", "float32", "float64"}
+        Precision of the pass.
 
     Returns
     -------
     scan : Scan
     statistics : Statistics
-    tail : Tail
+        About the means of the early start.
 
     Raises
     ------
     NonFiniteError, DataError, DamagedDataError
         As :func:`scan_rows`.
     """
+    one = PassWithTail(Pass(early.mixture, precision))
     threshold = sample_threshold(rows.n_rows, n_sampled)
-    found = rows.fold(_scan_and_pass, threshold, seed, one)
-    scan = replace(found.scan, is_pass=True)
-    _check(scan, rows)
-    return scan, *one.complete(found.term)
+    with single_thread():
+        found = rows.fold(_scan_and_pass, threshold, seed, one)
+        _check(found.scan, rows)
+        statistics, tail = one.complete(found.term)
+    return replace(found.scan, early=replace(early, tail=tail)), statistics
 
 
 def scan_rows(

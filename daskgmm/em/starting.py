@@ -1,4 +1,4 @@
-"""Starting: the mixtures from which the fits of a problem begin, once the rows were scanned."""
+"""Starting: the mixtures from which the fits of a problem begin."""
 
 from __future__ import annotations
 

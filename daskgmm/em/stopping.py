@@ -106,7 +106,7 @@ STOP_RULES: dict[str, StopRule] = {
 MAX_ITER = "max_iter"
 """Reason of a fit that ended before its stop rule held: an outcome, not an error."""
 READS = "reads"
-"""The same, of a fit that was to make no more reads."""
+"""Reason of a fit that ended because ``reads`` allowed no further read."""
 
 STOP_REASONS: dict[str, str] = {
     **{rule.name: rule.message for rule in STOP_RULES.values()},

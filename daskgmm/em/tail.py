@@ -75,19 +75,27 @@ class Tail:
         )
 
     @classmethod
-    def of_block(cls, block: Block, log_density: Float64Array, most: int) -> Self:
-        """Tail of a block's rows of weight above 0, whose log densities are given."""
+    def of_block(cls, block: Block, log_densities: Float64Array, most: int) -> Self:
+        """Tail of a block.
+
+        Parameters
+        ----------
+        block : Block
+        log_densities : array of shape (n,)
+            Of the rows of weight above 0, in nats.
+        most : int
+        """
         indices = block.start + np.arange(len(block), dtype=np.int64)
-        if len(log_density) < len(block):
+        if len(log_densities) < len(block):
             assert block.weight is not None
             is_present = block.weight > 0
             block, indices = block.take(is_present), indices[is_present]
         kept = np.arange(len(block))
         if len(block) > most:  # rows that tie with the last one stay: their indices decide
-            kept = np.flatnonzero(log_density <= np.partition(log_density, most - 1)[most - 1])
+            kept = np.flatnonzero(log_densities <= np.partition(log_densities, most - 1)[most - 1])
         rows = block.take(kept)
         rows = Block(rows.x.astype(np.float64), weight=rows.weight)
-        return cls(rows, log_density[kept], indices[kept], most).cut()
+        return cls(rows, log_densities[kept], indices[kept], most).cut()
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +111,19 @@ class WithTail:
 
 @dataclass(frozen=True, eq=False)
 class PassWithTail:
-    """A pass that also finds the rows of lowest density under its mixture."""
+    """A pass that also finds the rows of lowest density under its mixture.
+
+    Attributes
+    ----------
+    one : Pass
+        The pass.
+    """
 
     one: Pass
 
     def of(self, block: Block) -> WithTail:
         """Partial statistics and tail of a block, to be added up."""
-        term, log_density = self.one.of_each(block)
+        term, log_density = self.one.with_log_densities(block)
         return WithTail(term, Tail.of_block(block, log_density, tail_rows(block.n_features)))
 
     def complete(self, found: WithTail) -> tuple[Statistics, Tail]:

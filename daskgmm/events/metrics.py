@@ -1,7 +1,7 @@
 """Metrics: a line of JSON for each pass of a fit, in a file that monitoring can follow.
 
 Fields of a line: ``fit`` (when the fit began, which tells fits in one file apart), ``pass`` (0
-is the scan), ``time``, ``log_likelihood`` and ``gain`` and ``remaining_gain`` per row in nats,
+is the scan; there is no line 0 where pass 1 made the scan), ``time``, ``log_likelihood`` and ``gain`` and ``remaining_gain`` per row in nats,
 ``accepted``, ``n_rows``, ``seconds``, ``rows_per_second``, and the fields of :class:`Usage`.
 What cannot be known is null.
 """

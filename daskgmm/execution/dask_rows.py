@@ -37,6 +37,7 @@ from daskgmm.execution.dask_blocks import Declared, checked_blocks
 from daskgmm.execution.gaps import gaps_of, told_of_gaps
 from daskgmm.execution.memory import read_rows
 from daskgmm.execution.scheduler import Scheduler, in_force
+from daskgmm.execution.staging.staged_source import StagedSource
 from daskgmm.kernel import Block, Float64Array
 from daskgmm.kernel.blas import single_thread, single_threaded_blas_for_good
 from daskgmm.source import Source, WeightSource
@@ -119,6 +120,13 @@ class _Work:
         """Stored rows and their weights."""
         assert self.source is not None
         return Block(self.source.read(start, stop), start, self.weight_of(start, stop))
+
+    def read_once(self, start: int, stop: int) -> Block:
+        """Stored rows that no pass reads as one piece: they are not staged."""
+        source = self.source
+        assert source is not None
+        read = source.read_once if isinstance(source, StagedSource) else source.read
+        return Block(read(start, stop), start, self.weight_of(start, stop))
 
     def weight_of(self, start: int, stop: int) -> Float64Array | None:
         """Stored weights of rows ``start:stop``; None where there are none."""
@@ -238,9 +246,11 @@ class DaskRows:
             return self._read(units, unit, n_wanted) if units else None
         weights, n_blocks = self._weights, self.array.numblocks[0]
         chosen = spread_pieces(n_blocks, -(-n_wanted * n_blocks // self.n_rows), seed)
+        # Stored weights are found by a row's index among all, which chosen blocks do not know.
         if not chosen or not (weights is None or isinstance(weights, da.Array)):
             return None
         which = [i for first, after in chosen for i in range(first, after)]
+        # A fold has no use for the sum of the weights.
         weighting = None if weights is None else Weighting(weights.blocks[which], np.nan)
         part = DaskRows(self.array.blocks[which], self._grain, self._n_threads, weighting=weighting)
         step = max(1, part.n_rows // n_wanted)
@@ -249,7 +259,7 @@ class DaskRows:
     def _read(self, units: list[tuple[int, int]], unit: int, n_wanted: int) -> Block:
         """The first rows of runs of units of the source."""
         scheduler, token = self._scheduler(), uuid.uuid4().hex
-        work, work_key = self._work(_thinned, (1,), scheduler.has_workers), f"work-{token}"
+        work, work_key = self._work(_as_they_are, (), scheduler.has_workers), f"work-{token}"
         length = -(-n_wanted // len(units))
         level = [(f"{_PARTITION_KEY}{token}", i) for i in range(len(units))]
         graph: dict[Any, Any] = {work_key: work}
@@ -257,7 +267,7 @@ class DaskRows:
             start = first * unit
             graph[key] = (_read_piece, work_key, start, min(after * unit, start + length))
         sums, last = summed(level, f"sum-{token}")
-        found: _Rows = scheduler.compute(Delayed(last, graph | sums), self._n_threads, work.stop)
+        found: _Joined = scheduler.compute(Delayed(last, graph | sums), self._n_threads, work.stop)
         return found.block
 
     def _scheduler(self) -> Scheduler:
@@ -330,23 +340,28 @@ class DaskRows:
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
+class _Joined:
     """Rows that are put one after the other. Additive."""
 
     block: Block
 
-    def __add__(self, other: _Rows) -> _Rows:
-        return _Rows(self.block.followed_by(other.block))
+    def __add__(self, other: _Joined) -> _Joined:
+        return _Joined(self.block.followed_by(other.block))
 
 
-def _thinned(block: Block, step: int) -> _Rows:
-    return _Rows(block.thinned(step))
+def _thinned(block: Block, step: int) -> _Joined:
+    return _Joined(block.thinned(step))
 
 
-def _read_piece(work: _Work, start: int, stop: int) -> _Rows:
+def _as_they_are(block: Block) -> _Joined:
+    return _Joined(block)
+
+
+def _read_piece(work: _Work, start: int, stop: int) -> _Joined:
     work.begin()
     with told_of_gaps(work.source):
-        return _Rows(work.read(start, stop))
+        found: _Joined = work.function(work.read_once(start, stop), *work.args)
+    return found
 
 
 def _fold_blocks(run: BlockRun, work: _Work, given: list[Any]) -> Any:

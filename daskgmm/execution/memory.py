@@ -282,8 +282,8 @@ def _thread_bytes(data: StoredShape, work: Work, grain: int) -> int:
     temporaries = sub_block_bytes(work.n_components, d) + 24 * grain
     sums = _PARTIAL_SUMS * work.statistics_bytes(d)
     if work.sampled:
-        # The scan is a pass of its own; on the next pass the tail is gathered as well.
-        sums = max(sums + _tails_bytes(data), _PARTIAL_SUMS * _scan_bytes(d))
+        # The first read may be the scan, and a pass that gathers the tail, at once.
+        sums += _tails_bytes(data) + _PARTIAL_SUMS * _scan_bytes(d)
     return reading + temporaries + sums + 2 * grain * work.output_row_bytes
 
 

@@ -72,14 +72,19 @@ class Pass:
         self._check_features(block)
         return _as_read(block, self._of_present(block.present(), self._dtype_for(block.x.dtype)))
 
-    def of_each(self, block: Block) -> tuple[Statistics | LinearSums, Float64Array]:
-        """As :meth:`of`, and the log density of each row of weight above 0, in nats.
+    def with_log_densities(self, block: Block) -> tuple[Statistics | LinearSums, Float64Array]:
+        """As :meth:`of`, and the log density of each row of weight above 0.
 
-        It is as precise as the arithmetic on single rows.
+        Returns
+        -------
+        statistics : Statistics or LinearSums
+        log_densities : ndarray of shape (n_present,), float64
+            In nats, as precise as the arithmetic on single rows.
         """
         self._check_features(block)
         present, dtype = block.present(), self._dtype_for(block.x.dtype)
-        if self.neighbourhoods is not None or self.knows_scatter:  # which leave out what it takes
+        # These two ways do not compute the density of every row under every component.
+        if self.neighbourhoods is not None or self.knows_scatter:
             found = self._of_present(present, dtype)
             return _as_read(block, found), formulation_of(self.mixture, FLOAT64).log_densities(
                 present.x
@@ -116,5 +121,5 @@ class Pass:
 
 
 def _as_read(block: Block, found: Statistics | LinearSums) -> Statistics | LinearSums:
-    """What was found of the rows of weight above 0; every row was read, and must come."""
+    """The statistics with ``n_rows`` of the whole block: rows of weight 0 were read as well."""
     return found if found.n_rows == len(block) else replace(found, n_rows=len(block))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from daskgmm.em import InMemoryRows, Rows
 from daskgmm.kernel import Block, Float64Array, Mixture, Statistics, e_step, gaussian_mixture
 
-__all__ = ["Made", "RowsTests", "assert_once_in_order"]
+__all__ = ["Made", "RowsTests", "assert_once_in_order", "assert_pieces"]
 
 Made = Callable[[NDArray[Any], Float64Array | None], Sequence[Rows]]
 """Rows that hold ``x`` (n, D), of weights (n,) or None, in every arrangement to be tested."""
@@ -53,6 +53,31 @@ def assert_once_in_order(
         assert all(part is not None and part.dtype == np.float64 for part in weights)
         np.testing.assert_array_equal(np.concatenate(weights), weight)
     return starts
+
+
+def assert_pieces(rows: Rows, x: NDArray[Any], weight: Float64Array | None = None) -> None:
+    """Hold the pieces of rows against all rows, no two of which are alike.
+
+    Parameters
+    ----------
+    rows : Rows
+    x : ndarray of shape (n, D)
+        What they hold.
+    weight : ndarray of shape (n,), optional
+        How often each counts.
+    """
+    n_wanted = len(x) // 25
+    found = rows.pieces(n_wanted, seed=1)
+    assert found is not None
+    assert n_wanted <= len(found) <= len(x) // 5
+    which = {row.tobytes(): i for i, row in enumerate(x)}
+    index = [which[np.ascontiguousarray(row).tobytes()] for row in found.x]
+    assert len(set(index)) == len(index), "no row twice"
+    assert max(np.diff(sorted(index))) < len(x) // 4, "they are spread over all"
+    if weight is None:
+        assert found.weight is None
+    else:
+        np.testing.assert_array_equal(found.weight, weight[index])
 
 
 class RowsTests:
@@ -126,18 +151,8 @@ class RowsTests:
 
     def test_pieces_are_some_of_the_rows_with_their_weights(self, made, x, weight):
         for rows in made(x, weight):
-            found = rows.pieces(n_wanted=40, seed=1)
-            if found is None:  # too few units of reading
-                continue
-            assert 40 <= len(found) <= len(x) // 5
-            which = {row.tobytes(): i for i, row in enumerate(x)}
-            index = [which[np.ascontiguousarray(row).tobytes()] for row in found.x]
-            assert len(set(index)) == len(index), "no row twice"
-            assert max(np.diff(sorted(index))) < len(x) // 4, "they are spread over all"
-            if weight is None:
-                assert found.weight is None
-            else:
-                np.testing.assert_array_equal(found.weight, weight[index])
+            if rows.pieces(n_wanted=40, seed=1) is not None:  # else there are too few chunks
+                assert_pieces(rows, x, weight)
 
     def test_an_error_of_a_block_is_raised_as_it_is(self, made, x, weight):
         for rows in made(x, weight):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from made_data import assert_same_bits, pass_with_tail
@@ -18,11 +20,10 @@ from daskgmm.em import (
 )
 from daskgmm.em.early import early_start
 from daskgmm.em.rows import spread_pieces
-from daskgmm.em.scan import scan_in_pass
+from daskgmm.em.scan import EarlyStart, scan_in_pass
 from daskgmm.em.stopping import statistical_tol
-from daskgmm.em.tail import PassWithTail
 from daskgmm.errors import NonFiniteError, ParameterError
-from daskgmm.kernel import Block, Pass, RelativeRidge, gaussian_mixture
+from daskgmm.kernel import Block, RelativeRidge, gaussian_mixture
 
 N, N_SAMPLED, D, K = 60_000, 6_000, 2, 3
 P = (K - 1) + K * D + K * D * (D + 1) // 2
@@ -73,8 +74,8 @@ def x():
     return np.einsum("nij,nj->ni", shapes[label], rng.normal(size=(N, D))) + centres[label]
 
 
-def _fit(rows, tell=lambda event: None, keeper=None, **options):
-    problem = Problem(K, "full", RelativeRidge(), **options)
+def _fit(rows, tell=lambda event: None, keeper=None, n_components=K, **options):
+    problem = Problem(n_components, "full", RelativeRidge(), **options)
     return fit(rows, problem, np.random.RandomState(0), N_SAMPLED, tell, keeper)
 
 
@@ -83,6 +84,7 @@ def test_one_read_is_saved_and_the_end_is_the_same(x):
     early, plain = _fit(PiecesOf(x), told.append), _fit(InMemoryRows(x))
     assert early.n_passes < plain.n_passes
     assert early.n_passes == len(early.course.history), "the scan was the first pass"
+    assert all(i.accepted and i.gain > 0 for i in early.course.history)
     assert early.course.log_likelihood == pytest.approx(
         plain.course.log_likelihood, abs=statistical_tol(P, N)
     )
@@ -143,6 +145,51 @@ def test_a_fit_that_is_interrupted_goes_on_to_the_same_bits(x, after, unlike):
     assert_same_bits(found.course.kept, expected.course.kept)
 
 
+def test_rivals_are_watched_and_wait_also_after_an_interruption(x):
+    """Of pieces unlike the rest; and of rows among which a rare group is missing in the sample."""
+    both = x.copy()
+    both[7::1500] = [40.0, -40.0] + 0.1 * x[7::1500]
+    where = np.flatnonzero(both[:, 0] < np.quantile(both[:, 0], 0.3))
+    rows = PiecesOf(both, lambda index: where[index % len(where)])
+    problem = {"n_components": K + 1}
+    keepers = [Kept() for _ in range(3)]
+
+    def stopping_at(n):
+        def stop(event):
+            if isinstance(event, Iteration) and event.n_iter == n:
+                raise KeyboardInterrupt
+
+        return stop
+
+    expected = _fit(rows, **problem)
+    for n, keeper in enumerate(keepers, 1):
+        with pytest.raises(KeyboardInterrupt):
+            _fit(rows, stopping_at(n), keeper, **problem)
+        found = _fit(rows, keeper=keeper, **problem)
+        assert found.n_passes == expected.n_passes
+        assert found.course.rare == expected.course.rare
+        assert_same_bits(found.course.kept, expected.course.kept)
+
+
+def test_where_all_rivals_fail_the_early_start_goes_on(x, monkeypatch):
+    """A rival of one point in two columns: its covariance is singular on all rows."""
+    degenerate = gaussian_mixture(
+        np.ones(K) / K, x[:K] + 1e3, np.broadcast_to(1e-12 * np.eye(D), (K, D, D)), "full"
+    )
+    module = sys.modules["daskgmm.em.fit"]  # the package's name is the function's
+    monkeypatch.setattr(module, "rivals_of", lambda *arguments: ([degenerate], True))
+    found = _fit(PiecesOf(x))
+    assert found.course.converged
+    assert found.course.log_likelihood == pytest.approx(
+        _fit(InMemoryRows(x)).course.log_likelihood, abs=statistical_tol(P, N)
+    )
+
+
+def test_a_tolerance_that_holds_at_the_first_pass_ends_the_fit(x):
+    found = _fit(PiecesOf(x), tol=1.0)
+    assert (found.n_passes, found.course.stop_reason) == (1, "gap")
+
+
 def test_between_the_scan_and_the_pass_of_one_read_nothing_is_lost(x):
     class KilledAtThePass(Kept):
         def keep_pass(self, courses):
@@ -158,7 +205,8 @@ def test_between_the_scan_and_the_pass_of_one_read_nothing_is_lost(x):
 def test_the_read_gives_the_bits_of_a_scan_and_of_a_pass(x):
     rows = InMemoryRows(x, grain=1024)
     mixture = gaussian_mixture(np.ones(1), np.zeros((1, D)), np.eye(D)[None], "full")
-    scan, statistics, tail = scan_in_pass(rows, N_SAMPLED, 3, PassWithTail(Pass(mixture)))
+    early = EarlyStart(mixture, 1.0, is_found_often=True)
+    scan, statistics = scan_in_pass(rows, N_SAMPLED, 3, early, "float64")
     expected = scan_rows(rows, N_SAMPLED, 3)
     assert scan.is_pass
     assert not expected.is_pass
@@ -167,7 +215,7 @@ def test_the_read_gives_the_bits_of_a_scan_and_of_a_pass(x):
     alone, its_tail = pass_with_tail(rows, mixture)
     assert statistics.log_likelihood == alone.log_likelihood
     assert statistics["first"].tobytes() == alone["first"].tobytes()
-    assert tail.indices.tobytes() == its_tail.indices.tobytes()
+    assert scan.early.tail.indices.tobytes() == its_tail.indices.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from made_data import write_store
 
 from daskgmm.execution import DaskRows, Weighting, array_of_source
 from daskgmm.storage import open_source
-from daskgmm.testing.rows import RowsTests
+from daskgmm.testing.rows import RowsTests, assert_pieces
 
 PARTITIONS = (64, 256, 1024)
 """Rows of a partition, each a power of two of grains; the last holds all."""
@@ -78,6 +78,35 @@ class TestStoredRows(RowsTests):
             ]
 
         return made
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["rows", "weighted rows"])
+@pytest.mark.parametrize("kind", ["blocks", "uneven blocks", "Zarr", ".npy"])
+def test_pieces_of_many_chunks(tmp_path, kind, weighted):
+    x = np.random.default_rng(0).standard_normal((2000, 3))
+    weight = np.random.default_rng(1).uniform(0.5, 2.0, 2000) if weighted else None
+    if kind.endswith("blocks"):
+        chunks = (4,) * 500 if kind == "blocks" else (1, 7) * 250
+        array = da.from_array(x, chunks=(chunks, 3))
+        weighting = _weighting(weight, lambda w: da.from_array(w, chunks=(chunks,)))
+        rows = DaskRows(array, 64, weighting=weighting)
+    else:
+        if kind == "Zarr":
+            stored = write_store(tmp_path / "x.zarr", x, 4)
+        else:
+            stored = tmp_path / "x.npy"
+            np.save(stored, x)
+        source = open_source(stored)
+        array = array_of_source(source, 256)
+        rows = DaskRows(array, 64, source=source, weighting=_weighting(weight, StoredWeights))
+    assert_pieces(rows, x, weight)
+
+
+def test_pieces_are_not_read_of_few_chunks(tmp_path):
+    x = np.random.default_rng(0).standard_normal((2000, 3))
+    assert DaskRows(da.from_array(x, chunks=(20, 3)), 64).pieces(40, seed=1) is None
+    source = open_source(write_store(tmp_path / "x.zarr", x, 20))
+    assert DaskRows(array_of_source(source, 256), 64, source=source).pieces(40, seed=1) is None
 
 
 def test_weights_of_an_array_may_be_computed_too():

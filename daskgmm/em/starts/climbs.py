@@ -13,7 +13,7 @@ from daskgmm.em.rows import InMemoryRows
 from daskgmm.em.steppers import AnyStepper, PlainEM, Surrogate
 from daskgmm.em.stopping import STOP_RULES, statistical_tol
 from daskgmm.errors import SingularComponentError
-from daskgmm.kernel import Float64Array, Mixture, Prior
+from daskgmm.kernel import Block, Float64Array, Mixture, Prior, log_density
 
 __all__ = ["FIRST_EM_STEPS", "Climber", "Effort"]
 
@@ -56,6 +56,16 @@ def displaced(
         K.
     """
     return n_components * weighted.variance(one - other, weight)
+
+
+def densities_of(rows: InMemoryRows, mixture: Mixture) -> Float64Array:
+    """Log density of each row, in nats, shape (n_rows,)."""
+    found: Float64Array = rows.map(_log_density, mixture, dtype=np.float64, columns=None)
+    return found
+
+
+def _log_density(block: Block, mixture: Mixture) -> Float64Array:
+    return log_density(block.x, mixture)
 
 
 @dataclass(eq=False)

@@ -20,13 +20,19 @@ import numpy as np
 
 from daskgmm.em import weighted
 from daskgmm.em.course import Course
-from daskgmm.em.rows import InMemoryRows, rows_of_sample
+from daskgmm.em.rows import rows_of_sample
 from daskgmm.em.scan import Scan
-from daskgmm.em.starts.climbs import ALIKE, FIRST_EM_STEPS, Climber, displaced
+from daskgmm.em.starts.climbs import (
+    ALIKE,
+    FIRST_EM_STEPS,
+    Climber,
+    densities_of,
+    displaced,
+)
 from daskgmm.em.starts.exchanges import with_exchanges
 from daskgmm.errors import SingularComponentError
 from daskgmm.history import StartsFitted, StartsUnderway
-from daskgmm.kernel import Block, Float64Array, Mixture, Prior, log_density
+from daskgmm.kernel import Block, Float64Array, Mixture, Prior
 
 __all__ = ["N_STARTS", "Competition", "Outcome", "hopeless"]
 
@@ -92,14 +98,14 @@ class Outcome:
         most two standard errors of the difference row by row. If every fit on a sample collapses,
         the best of the smaller sample before it; on the smallest sample, the first start as it
         was made.
-    is_often : bool
+    is_found_often : bool
         Whether several starts of every way led to the best optimum of the smallest sample.
     agree : bool
         Whether all of them did.
     """
 
     best: list[Mixture]
-    is_often: bool = False
+    is_found_often: bool = False
     agree: bool = False
 
 
@@ -158,7 +164,7 @@ class Competition:
         entrants: Iterable[_Entrant] = chain([first], others, starts)
         leaders, most = [first[1]], self.n_starts
         # Of few components, starts find what an unlikely exchange would.
-        is_settled, agree, is_often = self.n_components < N_STARTS, False, False
+        is_settled, agree, is_found_often = self.n_components < N_STARTS, False, False
         for level, at in enumerate(scans):
             began, is_last = time.perf_counter(), level == len(scans) - 1
             sample = Climber(rows_of_sample(at.sample, self.n_threads), self.prior)
@@ -168,9 +174,9 @@ class Competition:
             if not climbs:
                 return Outcome(leaders[:1])
             if level == 0:
-                is_often = _is_found_often(climbs, len(self.ways))
+                is_found_often = _is_found_often(climbs, len(self.ways))
                 # Only if none led elsewhere: otherwise a rarer optimum may be higher.
-                agree = is_often and len(climbs) == _OFTEN * len(self.ways)
+                agree = is_found_often and len(climbs) == _OFTEN * len(self.ways)
             most = self.n_kept if is_last else max(self.n_kept, most // 2)
             # Of those that rounding tells apart alone, which units change, the first counts.
             climbs.sort(key=lambda one: -round(one.fit.log_likelihood, _DIGITS))
@@ -183,7 +189,7 @@ class Competition:
             entrants = [(0, mixture) for mixture in leaders]
             seconds = time.perf_counter() - began
             self.tell(StartsFitted(sample.rows.n_rows, len(climbs), len(leaders), seconds))
-        return Outcome(leaders, is_often, agree)
+        return Outcome(leaders, is_found_often, agree)
 
     @property
     def _may_exchange(self) -> bool:
@@ -212,7 +218,7 @@ class Competition:
             best = max((one.fit.log_likelihood for one in climbs), default=-np.inf)
             fit = sample.climb(mixture, to_the_end=is_last, best=best)
             if fit is not None:
-                densities = _densities(sample.rows, fit.kept)
+                densities = densities_of(sample.rows, fit.kept)
                 climbs.append(_Climbed(way, fit, densities, sample.rows.block.weight))
             if (now := time.perf_counter()) - spoke > self.silence:
                 spoke = now
@@ -264,14 +270,6 @@ def _leaders(climbs: Sequence[_Climbed]) -> list[Mixture]:
         if is_new and weighted.mean(behind, best.weight_of) <= _ERRORS * error:
             leaders.append(one)
     return [leader.fit.kept for leader in leaders]
-
-
-def _densities(rows: InMemoryRows, mixture: Mixture) -> Float64Array:
-    return rows.map(_log_density, mixture, dtype=np.float64, columns=None)
-
-
-def _log_density(block: Block, mixture: Mixture) -> Float64Array:
-    return log_density(block.x, mixture)
 
 
 def hopeless(courses: Mapping[int, Course], margin: float) -> set[int]:

@@ -37,13 +37,13 @@ _MOST = 400
 _STEPS_OF_START = 10
 """Of EM, that it takes to make a start; one that collapses at once takes no others."""
 _FEWEST_STEPS, _ENOUGH_STEPS = 200, 400
-"""Of EM, that the work must allow for a search to be begun: some climbs that end somewhere; and
-up to which the larger of ``WORK_SECONDS`` is drawn upon."""
+"""Steps of EM. A search begins only if the work allows the first number. The work grows from the
+smaller to the larger of ``WORK_SECONDS`` to allow the second."""
 
 
 @dataclass(eq=False)
 class ExtendedSearch:
-    """Search for a higher optimum by further starts and moves of components.
+    """Search for a better optimum by further starts and moves of components.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class ExtendedSearch:
     _most_spurious: int = field(init=False)
 
     def best(self, known: Mixture) -> Mixture:
-        """The best that is found; what is known where nothing is higher."""
+        """The best that is found; what is known where nothing is better."""
         sample = self.sample
         of_step = sample.effort.seconds_of_step(sample.rows, known)
         budget = float(np.clip(_ENOUGH_STEPS * of_step, *WORK_SECONDS))
@@ -111,7 +111,7 @@ class ExtendedSearch:
         return self.sample.effort.seconds < self._until
 
     def _is_better(self, one: Course, other: Course) -> bool:
-        """Whether a climb ends with fewer thin components, or higher with as many.
+        """Whether a climb ends with fewer thin components, whatever its height, or higher.
 
         It must not get higher by components that close in on rows that are alike in a column.
         """
@@ -139,7 +139,8 @@ class ExtendedSearch:
                     return climb
         except SingularComponentError:
             return None
-        if climb is None or climb.reach < best.log_likelihood:
+        is_lower = climb is None or climb.reach < best.log_likelihood
+        if climb is None or (is_lower and self._n_thin(climb.kept) >= self._n_thin(best.kept)):
             return climb
         return self.sample.climb(climb.kept, to_the_end=True, until=self._until)
 

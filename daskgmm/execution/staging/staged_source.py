@@ -66,6 +66,10 @@ class StagedSource:
             kept.put(piece, block)
         return block
 
+    def read_once(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows ``start:stop`` as :meth:`read`, but not kept: no pass asks for just these."""
+        return self._rounded(start, stop)
+
     def _rounded(self, start: int, stop: int) -> NDArray[Any]:
         block = self._source.read(start, stop)
         if block.dtype == self.dtype:

@@ -274,7 +274,7 @@ struct Tile {
 
     void of(int64_t lanes_, int64_t n_rows_, const Rows &rows, int64_t start) {
         lanes = lanes_, n_rows = n_rows_, stride = stride_for<T>(lanes);
-        asked_for = rows.log_density == nullptr ? nullptr : rows.log_density + start;
+        found_log_density = rows.log_density == nullptr ? nullptr : rows.log_density + start;
         is_weighted = rows.weight != nullptr;
         if (!is_weighted) return;
         for (int64_t i = 0; i < n_rows; i++) weight.data[i] = rows.weight[start + i];
@@ -387,14 +387,14 @@ struct Tile {
     Buffer<T> values;
     int64_t n, lanes = 0, n_rows = 0, stride = 0, n_listed = 0;
     bool is_weighted = false;
-    double *asked_for = nullptr;
+    double *found_log_density = nullptr;
 
   private:
     // Sum of the log densities `largest + log(total)`; `total` becomes its inverse, times the
     // weights, and 0 beyond the rows.
     double invert() {
         for (int64_t i = n_rows; i < lanes; i++) largest.data[i] = 0, total.data[i] = 1;
-        if (asked_for != nullptr) write_log_densities();
+        if (found_log_density != nullptr) write_log_densities();
         Float64 sum[PARTS];
         UNROLL for (int part = 0; part < PARTS; part++)
             sum[part] = is_weighted ? weighted_logs(part * WIDTH<double>) : logs(part * WIDTH<double>);
@@ -408,7 +408,7 @@ struct Tile {
     void write_log_densities() {
         for (int64_t i = 0; i < lanes; i += WIDTH<double>)
             store(log_density.data + i, load_wide(largest.data + i) + log(load_wide(total.data + i)));
-        for (int64_t i = 0; i < n_rows; i++) asked_for[i] = log_density.data[i];
+        for (int64_t i = 0; i < n_rows; i++) found_log_density[i] = log_density.data[i];
     }
 
     // A total lies between 1 and K: of a product of sixteen, one logarithm serves all.

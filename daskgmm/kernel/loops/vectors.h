@@ -238,10 +238,7 @@ INLINE Float32 exp(Float32 x) {
     return x < lowest ? all(0.0f) : p * power;
 }
 
-// Logarithms of normal numbers above 0, to an ulp or so of 1. NaN and infinity stay.
-//
-// x = 2^n m with m within a factor sqrt(2) of 1; log(m) by the series of
-// 2 artanh((m - 1) / (m + 1)), whose terms from the 21st power on are below 2^-56.
+// x = 2^n m, with m within a factor sqrt(2) of 1.
 INLINE void split(Float64 x, Float64 &n, Float64 &m) {
     const Bits64 bits = (Bits64)x;
     const Bits64 mantissa = (bits & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000;
@@ -265,6 +262,10 @@ INLINE Float64 log_by_series(Float64 n, Float64 s) {
     const Float64 of_m = fma(s * q, p, s);
     return fma(n, all(0.6931471805599453), of_m + of_m);
 }
+// Logarithms of normal numbers above 0, to an ulp or so of 1. NaN and infinity stay.
+//
+// x = 2^n m; log(m) by the series of 2 artanh((m - 1) / (m + 1)), whose terms from the 21st power
+// on are below 2^-56.
 INLINE Float64 log(Float64 x) {
     Float64 n, m;
     split(x, n, m);
