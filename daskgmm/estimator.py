@@ -27,6 +27,7 @@ from daskgmm.em import (
     GivenStart,
     Problem,
     fit,
+    said_of_ridge,
     said_of_thin,
     thin_components,
 )
@@ -503,11 +504,12 @@ class GaussianMixture(FittedMixture):
         self.staged_bytes_disk_ = staged.disk_bytes
         # Weights that sum to less than the rows there are count shares, not rows.
         counted = max(opened.rows.total_weight, opened.rows.n_rows)
-        thin = thin_components(result.kept, counted, self._problem().prior)
-        self.thin_components_ = thin
+        prior = self._problem().prior
+        self.thin_components_ = thin = thin_components(result.kept, counted, prior)
+        self._blurred = said_of_ridge(result.kept, thin, prior)
         if thin:
             warnings.warn(
-                f"{self._note}; such components come from chance rather than clusters; "
+                f"{said_of_thin(thin, self.n_components)}; such components come from chance rather than clusters; "
                 "lower n_components",
                 DaskGMMWarning,
                 stacklevel=3,
@@ -533,8 +535,8 @@ class GaussianMixture(FittedMixture):
     def _note(self) -> str:
         """What a summary should say of the result; empty if nothing."""
         thin = getattr(self, "thin_components_", None) or ()
-        mixture = self._mixture
-        return said_of_thin(thin, mixture.n_components)
+        said = (said_of_thin(thin, self._mixture.n_components), self._blurred)
+        return "; ".join(one for one in said if one)
 
     def fit_predict(self, X: Any, y: None = None, sample_weight: Any = None) -> Any:
         """Fit, then label the same rows; see :meth:`fit` and :meth:`predict`."""

@@ -69,6 +69,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
     _fitted_type: str | None = None
     _ended: Fit | None = None
+    _blurred = ""
     _past: tuple[float, ...] = ()
     """Log-likelihoods of the last two accepted passes, over fits that went on from each other."""
 

@@ -36,7 +36,7 @@ from daskgmm.em.steppers import (
     stepper_class,
 )
 from daskgmm.em.stopping import READS, STOP_REASONS, STOP_RULES, stop_rule_named
-from daskgmm.em.thin import ThinComponent, said_of_thin, thin_components
+from daskgmm.em.thin import ThinComponent, said_of_ridge, said_of_thin, thin_components
 from daskgmm.history import (
     FitBegan,
     FitEnded,
@@ -92,6 +92,7 @@ __all__ = [
     "probabilities",
     "rows_of_sample",
     "run",
+    "said_of_ridge",
     "said_of_thin",
     "scan_rows",
     "score_rows",

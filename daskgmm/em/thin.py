@@ -20,7 +20,7 @@ from scipy import linalg
 
 from daskgmm.kernel import Float64Array, HasCovariances, Mixture, Prior, RelativeRidge, Ridge
 
-__all__ = ["ThinComponent", "n_spurious", "said_of_thin", "thin_components"]
+__all__ = ["ThinComponent", "n_spurious", "said_of_ridge", "said_of_thin", "thin_components"]
 
 _FEW, _OF_FEW = 3, 0.05
 """A component is thin, whatever its shape, below 3 times the rows that make a covariance regular
@@ -32,6 +32,10 @@ _FLAT = 0.01
 """Flat: the least variance is below 1% of the largest, relative to the within-component covariance."""
 _AT_FLOOR = 10.0
 """At the floor: the least variance is at most 10 times what ``reg_covar`` adds."""
+_MOSTLY_RIDGE = 2.0
+"""The least variance is mostly what ``reg_covar`` adds: at most twice that."""
+_MOST_WORK = 1e8
+"""K D^3 up to which the least variances of all components are found, in a second or so."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,28 @@ def said_of_thin(thin: Sequence[ThinComponent], n_components: int) -> str:
     return text
 
 
+def said_of_ridge(
+    mixture: Mixture, thin: Sequence[ThinComponent], prior: Prior | RelativeRidge
+) -> str:
+    """For people, which components the ridge blurs, other than thin ones; empty if none.
+
+    Their least variance is at most twice what ``reg_covar`` adds: without it, it would be half.
+    It is not looked for where that would take more than a second.
+    """
+    if mixture.n_components * mixture.n_features**3 > _MOST_WORK:
+        return ""
+    others = np.setdiff1d(np.flatnonzero(mixture.weights > 0), [one.component for one in thin])
+    blurred = others[_in_ridges(mixture, others, prior) <= _MOSTLY_RIDGE]
+    if len(blurred) == 0:
+        return ""
+    many = len(blurred) > 1
+    which = ", ".join(str(k) for k in blurred[:5]) + ", ..." * (len(blurred) > 5)
+    return (
+        f"reg_covar makes up at least half of the least variance of component{'s' * many} {which}; "
+        f"a smaller one would show how narrow {'they are' if many else 'it is'}"
+    )
+
+
 def _are_thin(
     mixture: Mixture, held: Float64Array, prior: Prior | RelativeRidge
 ) -> NDArray[np.bool_]:
@@ -127,15 +153,22 @@ def _are_at_floor(
     mixture: Mixture, which: NDArray[np.intp], prior: Prior | RelativeRidge
 ) -> NDArray[np.bool_]:
     """Of some components, whether their least variance is about what the prior adds."""
-    none = np.zeros(len(which), dtype=bool)
+    return _in_ridges(mixture, which, prior) <= _AT_FLOOR
+
+
+def _in_ridges(
+    mixture: Mixture, which: NDArray[np.intp], prior: Prior | RelativeRidge
+) -> Float64Array:
+    """Least variance of some components, in units of what the prior adds; infinite if nothing."""
+    without = np.full(len(which), np.inf)
     if len(which) == 0 or not isinstance(mixture.components, HasCovariances):
-        return none
+        return without
     ridge = np.broadcast_to(_ridge_of(mixture, prior), (mixture.n_features,))
     if not (ridge > 0).all():
-        return none
+        return without
     root = np.sqrt(ridge)
     in_ridges = (_dense(mixture, int(k)) / root[:, None] / root for k in which)
-    return np.array([np.linalg.eigvalsh(one)[0] <= _AT_FLOOR for one in in_ridges])
+    return np.array([np.linalg.eigvalsh(one)[0] for one in in_ridges])
 
 
 def _dense(mixture: Mixture, k: int) -> Float64Array:

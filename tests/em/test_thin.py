@@ -14,7 +14,7 @@ import pytest
 from made_data import made_mixture, rows_of
 from sklearn.datasets import load_iris
 
-from daskgmm import GaussianMixture, load_model
+from daskgmm import GaussianMixture, job, load_model
 from daskgmm.em import said_of_thin, thin_components
 from daskgmm.em.thin import n_spurious
 from daskgmm.errors import DaskGMMWarning
@@ -113,3 +113,21 @@ def test_rows_alike_in_a_column_are_spurious_however_many():
     assert n_spurious(mixture, held, Ridge(1e-6)) == 1
     assert n_spurious(mixture, 10 * held, Ridge(1e-6)) == 1
     assert n_spurious(mixture, 10 * held, Ridge(1e-9)) == 0  # narrow, but of many rows
+
+
+@pytest.mark.parametrize("kind", ["full", "diag"])
+def test_a_component_that_the_ridge_blurs_is_noted(kind, tmp_path):
+    """One a thousandth as wide as all rows, which the default doubles, and many hold."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=(3_000, 2)), 3e-4 * rng.normal(size=(3_000, 2))])
+    np.save(tmp_path / "x.npy", x)
+    model = GaussianMixture(2, covariance_type=kind, random_state=0)
+    said = job.fit(str(tmp_path / "x.npy"), str(tmp_path / "model.zarr"), model)
+    variances = model.covariances_.reshape(2, -1)[:, 0]
+    expected = f"component {np.argmin(variances)}; a smaller one would show how narrow it is"
+    assert expected in said["note"]
+    # The way out works.
+    finer = GaussianMixture(2, covariance_type=kind, random_state=0, reg_covar=1e-12)
+    said = job.fit(str(tmp_path / "x.npy"), str(tmp_path / "finer.zarr"), finer)
+    assert not said["note"]
+    assert finer.covariances_.reshape(2, -1)[:, 0].min() == pytest.approx(9e-8, rel=0.1)
