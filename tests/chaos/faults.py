@@ -57,7 +57,7 @@ def _kill_workers(attempt: Attempt, site: Site, chance: Chance) -> int:
             chance.random.choice(workers).kill()
             hits += 1
         except psutil.NoSuchProcess:
-            pass
+            continue  # it ended by itself, which is no hit
     return hits
 
 

@@ -137,7 +137,7 @@ class FailsOnce:
             try:
                 os.close(os.open(self.flag, os.O_CREAT | os.O_EXCL))
             except FileExistsError:
-                pass
+                pass  # the task has failed once, and is tried again
             else:
                 raise OSError("the network was away")
         return self.source.read(start, stop)
