@@ -177,7 +177,7 @@ class Resumed(Event, name="resumed"):
 
     def fields(self) -> dict[str, Any]:
         """All but the history, whose iterations were logged as they happened."""
-        return {"n_passes": self.n_passes}
+        return {"n_passes": self.n_passes, "n_iter": self.n_iter}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskgmm.em import STOP_REASONS, STOP_RULES, Iteration, stop_rule_named
-from daskgmm.em.stopping import MAX_ITER, estimated_remaining_gain
+from daskgmm.em.stopping import MAX_ITER, READS, estimated_remaining_gain
 from daskgmm.errors import ParameterError
 
 
@@ -129,7 +129,7 @@ def test_rules_are_found_by_name_and_say_why():
         assert rule.name == name
         assert "tol" in rule.message
         assert STOP_REASONS[name] == rule.message
-    assert set(STOP_REASONS) == {*STOP_RULES, MAX_ITER}
+    assert set(STOP_REASONS) == {*STOP_RULES, MAX_ITER, READS}
 
 
 @pytest.mark.parametrize("name", ["Gap", "", None, ["gap"]])

@@ -261,4 +261,4 @@ class Nothing:
 def test_history_of_a_resumed_fit_is_not_logged_again():
     history = (Iteration(1, -1.5, 0.25, 0.125, 0.5, 100, 2.0),)
     (line,) = json_line(Resumed(2, history))
-    assert line.keys() == HEAD | {"n_passes"}
+    assert line.keys() == HEAD | {"n_passes", "n_iter"}
