@@ -29,7 +29,11 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    try:
+        home = import_module(_HOME[name])
+    except AttributeError as error:  # which Python takes for a name that is not there
+        raise ImportError(f"daskgmm.{name}: a module that it needs is broken: {error}") from error
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

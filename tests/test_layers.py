@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -166,6 +167,20 @@ def test_a_fresh_interpreter_stays_without_dask(module):
 )
 def test_help_and_errors_of_usage_import_nothing_heavy(words):
     assert heavy_after_command(*words) == set()
+
+
+def test_a_broken_module_is_named_and_not_taken_for_a_missing_name(tmp_path):
+    """As by a script of the name of a module, which lies first on the path."""
+    (tmp_path / "threadpoolctl.py").write_text("raise AttributeError('half of a module')")
+    done = subprocess.run(
+        [sys.executable, "-c", "from daskgmm import GaussianMixture"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT.parent)},
+    )
+    assert "a module that it needs is broken: half of a module" in done.stderr
 
 
 def test_completion_imports_nothing_heavy():
