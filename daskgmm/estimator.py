@@ -61,6 +61,17 @@ from daskgmm.tables import (
 __all__ = ["GaussianMixture", "load_model"]
 
 
+def _left_after(result: Course) -> str:
+    """What the last read left to gain, in words."""
+    left = result.history[-1].remaining_gain
+    if not np.isfinite(left):
+        return "nobody can tell from so few how much was left to gain"
+    return (
+        f"at the last one, about {left:.2g} per row was left to gain, most of which the step after "
+        "it should have, if no component was missed"
+    )
+
+
 class GaussianMixture(FittedMixture):
     """Gaussian mixture fitted by EM on data of any size.
 
@@ -410,7 +421,7 @@ class GaussianMixture(FittedMixture):
         return Problem(
             self.n_components,
             self.covariance_type,
-            prior=RelativeRidge() if self.reg_covar == "auto" else Ridge(float(self.reg_covar)),
+            prior=self._prior,
             tol=self.tol,
             stopping=self.stopping,
             max_iter=self.max_iter,
@@ -425,6 +436,10 @@ class GaussianMixture(FittedMixture):
             given=given,
             last=self._mixture if self.warm_start and hasattr(self, "weights_") else None,
         )
+
+    @property
+    def _prior(self) -> RelativeRidge | Ridge:
+        return RelativeRidge() if self.reg_covar == "auto" else Ridge(float(self.reg_covar))
 
     def _past_of(self, n_rows: int) -> tuple[float, ...]:
         """Log-likelihoods of the fit that a warm start of as many rows goes on from."""
@@ -504,7 +519,7 @@ class GaussianMixture(FittedMixture):
         self.staged_bytes_disk_ = staged.disk_bytes
         # Weights that sum to less than the rows there are count shares, not rows.
         counted = max(opened.rows.total_weight, opened.rows.n_rows)
-        prior = self._problem().prior
+        prior = self._prior
         self.thin_components_ = thin = thin_components(result.kept, counted, prior)
         self._blurred = said_of_ridge(result.kept, thin, prior)
         if thin:
@@ -516,8 +531,7 @@ class GaussianMixture(FittedMixture):
             )
         if result.stop_reason == READS:
             warnings.warn(
-                f"not converged: reads={self.reads} allows no more reads; the result is expected "
-                f"to lie within {result.history[-1].remaining_gain:.2g} per row of the optimum; "
+                f"not converged: reads={self.reads} allows no more reads; {_left_after(result)}; "
                 f"raise reads to reach tol={tol:.2g}",
                 ConvergenceWarning,
                 stacklevel=3,

@@ -144,12 +144,14 @@ def _select(source: Any, **settings: Any) -> tuple[dict[str, Any], str]:
             entry["held_out_log_likelihood_per_row"], entry["held_out_standard_error"]
         )
         gain = _with_error(entry["held_out_gain_per_row"], entry["held_out_gain_standard_error"])
-        chosen = " <" if entry == best else ""
+        chosen = " <" if entry == best else "" if entry["refined"] else " ~"
         lines.append(
             f"{entry['n_components']:>4} {entry['covariance_type']:<10} {entry['bic']:>16.2f} "
             f"{entry['aic']:>16.2f} {entry['icl']:>16.2f}  "
             f"{held_out:<26}  {gain}{chosen}"
         )
+    if not all(entry["refined"] for entry in result["candidates"]):
+        lines += ["", "~ could not win: fitted to the sample, or to a part of it, alone"]
     lines += [
         "",
         f"chosen by {result['criterion']:<14}{best['n_components']} {best['covariance_type']}",

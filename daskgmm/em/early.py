@@ -104,8 +104,8 @@ def rivals_of(
     Returns
     -------
     rivals : list of Mixture
-        Empty if the best start on the sample is lower there, or at the same place as ``stepped``
-        and no better.
+        Without the best start on the sample if that is lower there, or at the same place as
+        ``stepped`` and no better; others are there only where several starts are to go on.
     are_better : bool
         Whether the best is so much higher on the sample that it is probably nearer to the optimum
         of all rows.
@@ -118,7 +118,7 @@ def rivals_of(
         # An optimum of m other rows is expected to lie p / (2 m) below that of all rows; the rest
         # is the sample's own noise.
         is_like = after - before <= GAPS * 0.5 * p * (1.0 / early.weight + 1.0 / n)
-        if early.is_found_often and is_like:
+        if early.is_found_often and is_like and problem.n_init == 1:
             rivals = [Climber(sample, problem.prior_on(scan)).finished(stepped)]
         else:
             rivals = starts_of(problem, scan, rng, tell)
@@ -129,7 +129,7 @@ def rivals_of(
             return rivals, True
         ours, theirs = (densities_of(sample, m) for m in (stepped, rivals[0]))
     is_same = displaced(ours, theirs, scan.sample.weight, problem.n_components) <= ALIKE
-    return ([] if is_same or ahead < 0 else rivals), False
+    return rivals[1:] if is_same or ahead < 0 else rivals, False
 
 
 def _height(sample: InMemoryRows, mixture: Mixture) -> float:

@@ -165,9 +165,10 @@ def _first_read(
     if early is None:
         if problem.reads == 1:
             raise ParameterError(
-                "reads=1: no start can be made from pieces of these rows: they are in memory, in "
-                "fewer than 160 chunks, fewer than 30 for each parameter, or too much alike; set "
-                "reads=2",
+                "reads=1: no start can be made from pieces of these rows. They are in memory, in "
+                "fewer than 160 chunks, or fewer than 30 for each parameter; or they are on Dask "
+                "and their weights are stored; or pieces of them have a constant column, or fewer "
+                "distinct rows than components; set reads=2",
                 "reads",
             )
         return scan_rows(rows, n_sampled, seed, tell), ()
@@ -221,7 +222,7 @@ def _beside_early(
     joining = [course.branch(start, stepper) for start in starts]
     if not are_better:
         joining.insert(0, course.branch(stepped, stepper))
-    if not starts and early.tail is not None and _looks(problem, scan, stepped):
+    if early.tail is not None and _looks(problem, scan, stepped):
         prior = problem.prior_on(scan)
         mixture, found = with_rare_components(early.mixture, early.tail, scan, prior)
         for event in found:
@@ -263,10 +264,7 @@ def _result(race: Race, problem: Problem, scan: Scan) -> Course:
         return leader
     waiting = next((course for course in race.courses.values() if course.is_active), None)
     if not leader.is_active and waiting is not None:  # no read has seen it
-        last = waiting.history[-1]
-        if not _is_same(waiting.mixture, leader.mixture):
-            last = replace(last, remaining_gain=problem.expected_gain_on(scan))
-        leader = replace(waiting, history=(*waiting.history[:-1], last))
+        leader = waiting
     # Where the surrogate leads is better than the M-step of the last pass; what a stepper
     # extrapolates may not be.
     goes_on = isinstance(leader.state, SurrogateState)

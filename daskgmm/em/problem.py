@@ -125,9 +125,10 @@ class Problem:
         self._stepper_class  # noqa: B018 (raises where it cannot be)
         if self.reads == 1 and not self.may_start_early:
             raise ParameterError(
-                "reads=1 needs a start before the first read: n_components above 1, n_init=1, "
+                "reads=1 needs a start before the first read: n_components above 1, "
                 "max_iter above 1, progressive=True, stepper='auto' or 'surrogate', no truncate, "
-                "and no start that is given; change these, or set reads=2",
+                "and no start that is given or that warm_start goes on from; change these, or set "
+                "reads=2",
                 "reads",
             )
 
@@ -185,7 +186,7 @@ class Problem:
         """
         is_open = self.given.is_empty and self.last is None and self.n_components > 1
         may_compete = self.progressive and self.max_iter > 1 and self.n_near is None
-        return is_open and may_compete and self.n_init == 1 and self._stepper_class is Surrogate
+        return is_open and may_compete and self._stepper_class is Surrogate
 
     def most_passes_after(self, scan: Scan) -> int:
         """Most passes of the race; a first pass that was the scan as well is one of them."""

@@ -18,7 +18,7 @@ from daskgmm.em.starts.climbs import Climber
 from daskgmm.em.starts.competing import N_STARTS, Competition, Outcome
 from daskgmm.em.starts.extended_search import ExtendedSearch
 from daskgmm.errors import ParameterError
-from daskgmm.kernel import Mixture, count_parameters
+from daskgmm.kernel import Mixture, count_parameters, moments_and_extremes
 from daskgmm.kernel.blas import single_thread
 from daskgmm.telling import Event
 
@@ -120,9 +120,9 @@ def _in_order_of_values(scan: Scan) -> Scan:
     Rows that are repeated go the way of rows that have weights, and starts, which draw rows by
     their place, do not depend on the order in which the rows came.
     """
-    deviations = np.sqrt(scan.moments.variances)
-    scale = np.where(deviations > 0, deviations, 1.0)
-    return replace(scan, sample=scan.sample.distinct().sorted(scan.moments.mean, scale))
+    sample = scan.sample.distinct().sorted()
+    moments, _, _ = moments_and_extremes(sample)  # so that their last bits do not depend on it
+    return replace(scan, sample=sample, moments=moments)
 
 
 def _may_search(problem: Problem, scan: Scan) -> bool:

@@ -83,8 +83,12 @@ class Block:
 
         The same block if no row comes again.
         """
-        # A cheap test first: rows with different projections are distinct.
-        if len(np.unique(_projection(self.x))) == len(self.x):
+        # A cheap test first: rows with different projections are distinct. The sum is made column
+        # by column, so that equal rows get equal bits.
+        key = np.zeros(len(self.x))
+        for j in range(self.n_features):
+            key += np.sin(1.0 + j) * self.x[:, j]
+        if len(np.unique(key)) == len(self.x):
             return self
         _, first, which = np.unique(self.x, axis=0, return_index=True, return_inverse=True)
         if len(first) == len(self.x):
@@ -93,30 +97,15 @@ class Block:
         weight: Float64Array = np.bincount(which.ravel(), self.weights).astype(np.float64)
         return replace(self, x=self.x[first[order]], start=0, weight=weight[order])
 
-    def sorted(self, mean: Float64Array, scale: Float64Array) -> Self:
-        """The rows in an order of their values, whatever order they came in.
+    def sorted(self) -> Self:
+        """The rows by their first feature, then by the second, and so on.
 
-        Parameters
-        ----------
-        mean, scale : arrays of shape (n_features,)
-            Of each feature: with its mean and standard deviation the order does not depend on its
-            unit.
+        So their order depends neither on the one in which they came nor on units.
         """
-        return self.take(np.argsort(_projection((self.x - mean) / scale), kind="stable"))
+        return self.take(np.lexsort(self.x.T[::-1]))
 
     def present(self) -> Self:
         """The rows of weight above 0; others count for nothing, whatever values they hold."""
         if self.weight is None or self.weight.min(initial=np.inf) > 0:
             return self
         return self.take(np.flatnonzero(self.weight > 0))
-
-
-def _projection(x: NDArray[Any]) -> Float64Array:
-    """A combination of the features that differs between different rows, but for rare ones.
-
-    It is summed column by column, so that equal rows get equal bits.
-    """
-    total = np.zeros(len(x))
-    for j in range(x.shape[1]):
-        total += np.sin(1.0 + j) * x[:, j]
-    return total

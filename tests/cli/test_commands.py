@@ -84,7 +84,7 @@ def test_one_read_is_what_is_asked_for(tmp_path):
     assert "scan with pass 1: 150,000 rows" in done.stderr
     assert done.json["remaining_gain"] > 0
     (note,) = done.notes
-    assert "expected to lie within" in note
+    assert "per row was left to gain" in note
     model = load_model(tmp_path / "m.zarr")
     theirs = model.to_sklearn().set_params(max_iter=100, tol=1e-9, warm_start=True).fit(x)
     assert model.score(x) > theirs.score(x) - 11 / (2 * len(x)), "p / (2 N)"

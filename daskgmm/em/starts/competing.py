@@ -41,6 +41,9 @@ N_STARTS = 10
 _THINNINGS = (16, 4, 1)
 _ROWS_PER_COMPONENT, _ROWS_PER_FEATURE = 50, 12
 """Rows of a component, at least, for covariances that are good enough to tell starts apart."""
+_FEW_ROWS = 500
+"""Rows for each feature up to which a component is divided on the whole sample: as many as smaller
+samples cut to next to none, and too few for a division to take long."""
 _ERRORS = 2.0
 """Standard errors that a start must be behind to be dropped."""
 _OFTEN = 2
@@ -186,6 +189,10 @@ class Competition:
                 better = with_exchanges(sample, leaders[0], losses=not is_settled)
                 # A move that gains on few rows may lose on all, so both mixtures go on.
                 leaders = [better, *(m for m in leaders if m is not better)]
+            elif self._may_exchange and is_last:
+                # Smaller samples had too few rows of small components to divide them.
+                few = _FEW_ROWS * scan.sample.n_features
+                leaders[0] = with_exchanges(sample, leaders[0], losses=False, largest=few)
             entrants = [(0, mixture) for mixture in leaders]
             seconds = time.perf_counter() - began
             self.tell(StartsFitted(sample.rows.n_rows, len(climbs), len(leaders), seconds))

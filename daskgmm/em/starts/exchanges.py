@@ -57,7 +57,12 @@ _MATRICES_BYTES = 2**24
 
 
 def with_exchanges(
-    sample: Climber, mixture: Mixture, *, losses: bool = True, until: float = np.inf
+    sample: Climber,
+    mixture: Mixture,
+    *,
+    losses: bool = True,
+    largest: float = np.inf,
+    until: float = np.inf,
 ) -> Mixture:
     """Improve a mixture on a sample by exchanges of components.
 
@@ -71,6 +76,8 @@ def with_exchanges(
         cost is several times too high for components that overlap: most exchanges that were
         accepted among fifty such components were expected to lose. Without them little time is
         spent on a mixture that is good already.
+    largest : float
+        Weight of the rows of a component up to which it may be divided.
     until : float
         Seconds of ``sample.effort`` after which no other is tried.
 
@@ -87,7 +94,7 @@ def with_exchanges(
     least = sample.tol(mixture)
     divisions: dict[int, _Division] = {}
     for _ in range(_MOST):
-        divisions = _divisions(sample, now, known=divisions)
+        divisions = _divisions(sample, now, known=divisions, largest=largest)
         sample.effort.add_mergers(now)
         for exchange in _promising(divisions, now, sample.rows.total_weight, losses=losses):
             if sample.effort.seconds > until:
@@ -226,13 +233,22 @@ def _promising(
 
 
 def _divisions(
-    sample: Climber, mixture: Mixture, known: dict[int, _Division]
+    sample: Climber,
+    mixture: Mixture,
+    known: dict[int, _Division],
+    largest: float = np.inf,
 ) -> dict[int, _Division]:
     """The division of every component, on the rows labelled with it; known ones are kept."""
     label = sample.rows.map(_labels, mixture, dtype=np.int64, columns=None)
     units = units_of(sample.rows.block, mixture.kind)
+    total = sample.rows.total_weight
     return {
-        c: known.get(c) or _division(sample, np.flatnonzero(label == c), mixture.kind, units)
+        c: known.get(c)
+        or (
+            _division(sample, np.flatnonzero(label == c), mixture.kind, units)
+            if mixture.weights[c] * total <= largest
+            else _INDIVISIBLE
+        )
         for c in range(mixture.n_components)
     }
 
