@@ -136,7 +136,7 @@ def test_one_pass_is_enough_to_choose(x):
 
 
 @pytest.mark.filterwarnings("ignore:(overflow|invalid|divide)")  # densities of a point
-@pytest.mark.filterwarnings("ignore:.*chance rather than clusters")
+@pytest.mark.filterwarnings("ignore:.*chance rather than clusters", "ignore:not converged")
 @pytest.mark.parametrize("kind", ["copies", "integers", "rounded", "half at one point"])
 def test_components_that_close_in_on_copies_end_no_choice(kind):
     rng = np.random.default_rng(3)
