@@ -16,6 +16,7 @@ from distributed.utils import nbytes
 
 from daskgmm.em.rows import tree_sum
 from daskgmm.execution import DaskRows, array_of_source
+from daskgmm.execution.fold_tasks import FoldWork
 from daskgmm.kernel import Block, Mixture, Ridge, Statistics, count_sums, e_step
 
 from .driver import NoRows, task_of
@@ -96,7 +97,7 @@ def _measured(client: Client, n_workers: int, mixture: Mixture) -> dict[str, flo
     sums = {key[0] for key in task.dask if isinstance(key, tuple) and key[0].startswith("sum-")}
     of_scheduler = seen["cpu"] - before["cpu"]
     (work,) = (value for key, value in task.dask.items() if str(key).startswith("work-"))
-    n_parameters = fetched.get("_Work", 0)
+    n_parameters = fetched.get(FoldWork.__name__, 0)
     return {
         "tasks": len(task.dask),
         "levels": len(sums),
