@@ -61,7 +61,10 @@ def starts_of(
     if problem.last is not None:
         return [_of_last_fit(problem, problem.last, scan.sample.n_features)]
     if scan.is_whole:
-        scan = _in_order_of_values(scan)
+        distinct = scan.sample.distinct()  # repeated rows go the way of rows that have weights
+        scan = replace(scan, sample=distinct)
+        if problem.progressive:
+            scan = _in_order_of_values(scan)
     prior, rng = problem.prior_on(scan), _rng_of(problem, scan, rng)
     maker = StartMaker(problem.n_components, problem.kind, prior, rng, problem.given)
     if problem.given.complete:
@@ -115,12 +118,12 @@ def _ways(problem: Problem) -> list[str]:
 
 
 def _in_order_of_values(scan: Scan) -> Scan:
-    """The scan with each row once, in an order of their values.
+    """The scan with the rows of its sample in an order of their values, and moments of those.
 
-    Rows that are repeated go the way of rows that have weights, and starts, which draw rows by
-    their place, do not depend on the order in which the rows came.
+    So starts that compete, and draw rows by their place, do not depend on the order in which the
+    rows came.
     """
-    sample = scan.sample.distinct().sorted()
+    sample = scan.sample.sorted()
     moments, _, _ = moments_and_extremes(sample)  # so that their last bits do not depend on it
     return replace(scan, sample=sample, moments=moments)
 
