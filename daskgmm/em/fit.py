@@ -137,7 +137,7 @@ def fit(
     raced(race, contest, tell, keeper)
     if keeper is not None:
         keeper.finish()
-    return Fit(_result(race, problem, scan), race.n_passes + (not scan.is_pass), scan.moments)
+    return Fit(_result(race, problem), race.n_passes + (not scan.is_pass), scan.moments)
 
 
 def _kept(
@@ -256,7 +256,7 @@ def _looks(problem: Problem, scan: Scan, start: Mixture) -> bool:
     return may_join and may_miss_components(scan, start)
 
 
-def _result(race: Race, problem: Problem, scan: Scan) -> Course:
+def _result(race: Race, problem: Problem) -> Course:
     """The leader. If ``reads`` cut the fit off, it includes the step after the last read."""
     leader = race.leader
     is_cut_off = problem.reads is not None and not race.may_go_on and not leader.converged

@@ -136,6 +136,7 @@ def test_climbs_and_tolerances(family):
 def test_exchanges(family, moved):
     weighted, repeated, start = _both(family)
     found, expected = (moved(Climber(rows, PRIOR), start) for rows in (weighted, repeated))
+    assert found.n_components == expected.n_components
     _near(found, expected, rtol=1e-6)
 
 

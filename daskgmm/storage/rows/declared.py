@@ -198,7 +198,7 @@ def _number(value: Any) -> float | int | None:
     try:
         return float(value)
     except ValueError:
-        pass
+        pass  # it may be coded
     try:
         raw = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
