@@ -265,7 +265,7 @@ struct Tile {
         : joint(whole(n_components, 4) * stride_for<T>(most_lanes), failed),
           largest(most_lanes, failed),
           total(most_lanes, failed),
-          weight(most_lanes, failed),
+          last_weight(most_lanes, failed),
           log_density(most_lanes, failed),
           counts(n_components, failed),
           rows(n_components * most_lanes + LANES<T>, failed),
@@ -275,10 +275,11 @@ struct Tile {
     void of(int64_t lanes_, int64_t n_rows_, const Rows &rows, int64_t start) {
         lanes = lanes_, n_rows = n_rows_, stride = stride_for<T>(lanes);
         found_log_density = rows.log_density == nullptr ? nullptr : rows.log_density + start;
-        is_weighted = rows.weight != nullptr;
-        if (!is_weighted) return;
-        for (int64_t i = 0; i < n_rows; i++) weight.data[i] = rows.weight[start + i];
-        for (int64_t i = n_rows; i < lanes; i++) weight.data[i] = 0.0;
+        weight = rows.weight == nullptr ? nullptr : rows.weight + start;
+        if (weight == nullptr || n_rows == lanes) return;
+        for (int64_t i = 0; i < n_rows; i++) last_weight.data[i] = weight[i];
+        for (int64_t i = n_rows; i < lanes; i++) last_weight.data[i] = 0.0;
+        weight = last_weight.data;
     }
 
     // Finds each row's largest, and whether to list what is not zero to rounding.
@@ -381,12 +382,12 @@ struct Tile {
     }
 
     Buffer<T> joint, largest, total;
-    Buffer<double> weight, log_density;
+    Buffer<double> last_weight, log_density;
     Buffer<int64_t> counts;
     Buffer<int32_t> rows;
     Buffer<T> values;
     int64_t n, lanes = 0, n_rows = 0, stride = 0, n_listed = 0;
-    bool is_weighted = false;
+    const double *weight = nullptr;
     double *found_log_density = nullptr;
 
   private:
@@ -397,8 +398,8 @@ struct Tile {
         if (found_log_density != nullptr) write_log_densities();
         Float64 sum[PARTS];
         UNROLL for (int part = 0; part < PARTS; part++)
-            sum[part] = is_weighted ? weighted_logs(part * WIDTH<double>) : logs(part * WIDTH<double>);
-        if (!is_weighted)
+            sum[part] = weight != nullptr ? weighted_logs(part * WIDTH<double>) : logs(part * WIDTH<double>);
+        if (weight == nullptr)
             for (int64_t i = 0; i < lanes; i += WIDTH<T>)
                 store(total.data + i, all((T)1) / load(total.data + i));
         for (int64_t i = n_rows; i < lanes; i++) total.data[i] = 0;
@@ -426,7 +427,7 @@ struct Tile {
     Float64 weighted_logs(int64_t first) {
         Float64 found = all(0.0);
         for (int64_t i = first; i < lanes; i += LANES<double>) {
-            const Float64 times = load(weight.data + i);
+            const Float64 times = load(weight + i);
             Float64 inverse;
             const Float64 log_of_row = log_and_inverse(load_wide(total.data + i), inverse);
             found = fma(times, load_wide(largest.data + i) + log_of_row, found);
