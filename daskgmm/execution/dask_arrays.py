@@ -31,12 +31,21 @@ class _Sliceable:
         return self.source.read(*rows.indices(self.shape[0])[:2])[:, columns]
 
 
-def array_of_source(source: Source, partition_rows: int) -> da.Array:
-    """A lazy Dask array over a source, cut into partitions."""
+def array_of_source(source: Source, partition_rows: int, state: str | None = None) -> da.Array:
+    """A lazy Dask array over a source, cut into partitions.
+
+    Parameters
+    ----------
+    source : Source
+    partition_rows : int
+    state : str, optional
+        What tells the stored values from others: arrays of one state have one name, by which Dask
+        may take one result for the other. Without it each array has a name of its own.
+    """
     return da.from_array(
         _Sliceable(source),
         chunks=(partition_rows, source.shape[1]),
-        name=f"rows-{uuid.uuid4().hex}",
+        name=f"rows-{state or uuid.uuid4().hex}-{partition_rows}",
         asarray=False,
         fancy=False,
         inline_array=True,

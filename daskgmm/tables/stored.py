@@ -72,12 +72,14 @@ def _open(x: Any, request: Request) -> OpenedRows:
     check_sizes(source.name, source.shape, request)
     source.survey().raise_for_damage(source.missing_chunks)
     stage, fingerprint = request.stage, source.fingerprint
+    # Only what is predicted is an array that others see, and a listing is not for nothing.
+    state = None if request.counted else source.state()
     plan = _plan(source, request)
     staging = stage.staging_of(source, plan)
     if stage.where is not None:
         source = StagedSource(source, staging, stage.dtype)
     return OpenedRows(
-        _rows(source, plan, request.weights),
+        _rows(source, plan, request.weights, state),
         source.name,
         plan.n_sampled,
         output_rows=plan.grain,
@@ -86,12 +88,14 @@ def _open(x: Any, request: Request) -> OpenedRows:
     )
 
 
-def _rows(source: StoredSource, plan: MemoryPlan, weights: Weights | None) -> DaskRows:
+def _rows(
+    source: StoredSource, plan: MemoryPlan, weights: Weights | None, state: str | None
+) -> DaskRows:
     """The rows of a source, cut as planned."""
     if weights is not None:
         weights.check_length(source.shape[0], source.name)
     if weights is None or not weights.is_lazy:
-        array = array_of_source(source, plan.partition_rows)
+        array = array_of_source(source, plan.partition_rows, state)
         how = (plan.grain, plan.n_threads, source, plan.reads_at_once)
         return DaskRows(array, *how, weighting=None if weights is None else weights.by_range())
     # Blocks of a Dask array cannot be read by range: rows come in blocks of their own, as long

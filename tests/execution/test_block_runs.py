@@ -10,6 +10,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from dask.callbacks import Callback
 from distributed import Client, LocalCluster, wait
 from hypothesis import given
@@ -271,6 +272,18 @@ def test_the_same_prediction_has_the_same_name(model):
     assert model.predict(array).name != model.score_samples(array).name
     other = GaussianMixture(2, random_state=1).fit(rows_apart(300))
     assert model.predict(array).name != other.predict(array).name
+
+
+def test_the_same_prediction_of_stored_rows_has_the_same_name_until_they_change(model, tmp_path):
+    x = rows_of(100)
+    zarr.create_array(tmp_path / "x.zarr", data=x, chunks=(25, D))
+    path = str(tmp_path / "x.zarr")
+    first = model.predict(path)
+    assert model.predict(path).name == first.name != model.score_samples(path).name
+    zarr.open_array(path, mode="r+")[40] = -x[40]
+    changed = model.predict(path)
+    assert changed.name != first.name
+    np.testing.assert_array_equal(changed, model.predict(zarr.open_array(path, mode="r")[:]))
 
 
 # -- workers --------------------------------------------------------------------------

@@ -335,6 +335,25 @@ def test_rows_that_were_rewritten_in_place_are_seen(tmp_path, x, layout):
     assert fingerprint(path).partition(" written ")[0] == first.partition(" written ")[0]
 
 
+@pytest.mark.parametrize("layout", ["npy", "v3-uncompressed", "v3-crc32c"])
+def test_the_same_stored_rows_are_in_the_same_state_until_one_is_written(tmp_path, x, layout):
+    path = tmp_path / "x.npy"
+    if layout == "npy":
+        np.save(path, x)
+    else:
+        path = write_chunked(tmp_path / "x.zarr", x, layout)
+    first = open_source(path).state()
+    assert first is not None
+    assert open_source(path).state() == first
+    rewrite(path, slice(11, 12), x + 1)
+    assert open_source(path).state() != first
+
+
+def test_a_store_without_versions_has_no_state(x):
+    array = zarr.create_array(zarr.storage.MemoryStore(), data=x, chunks=(10, x.shape[1]))
+    assert open_source(array).state() is None
+
+
 def test_a_chunk_with_a_checksum_is_known_again_when_it_was_restored(tmp_path, x):
     path = write_chunked(tmp_path / "x.zarr", x, "v3-crc32c")
     first = fingerprint(path)

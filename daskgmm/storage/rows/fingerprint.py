@@ -11,7 +11,7 @@ import numpy as np
 
 from daskgmm.source import Source
 
-__all__ = ["fingerprint_of"]
+__all__ = ["fingerprint_of", "state_of"]
 
 _DIGITS = 16
 """Digits of each hash that are kept: enough against accidents, and short enough to show."""
@@ -42,3 +42,14 @@ def fingerprint_of(source: Source, layout: Any, versions: Sequence[str | None]) 
         rows.update(np.ascontiguousarray(source.read(row, row + 1)).tobytes())
     written = hashlib.sha256(json.dumps(versions).encode())
     return f"{rows.hexdigest()[:_DIGITS]} written {written.hexdigest()[:_DIGITS]}"
+
+
+def state_of(source: Source, layout: Any, versions: Sequence[str | None]) -> str | None:
+    """Hash of the name, the layout and the versions of stored rows; None if one has no version.
+
+    Parameters are those of :func:`fingerprint_of`.
+    """
+    if None in versions:
+        return None
+    facts = [source.name, list(source.shape), source.dtype.str, layout, list(versions)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:_DIGITS]

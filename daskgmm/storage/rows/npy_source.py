@@ -23,7 +23,7 @@ from daskgmm.redaction import one_line
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.places.patience import patiently, storage_timeout, tell_again
 from daskgmm.storage.rows.checked_store import MissingChunks
-from daskgmm.storage.rows.fingerprint import fingerprint_of
+from daskgmm.storage.rows.fingerprint import fingerprint_of, state_of
 from daskgmm.storage.rows.opening import Opening
 from daskgmm.storage.rows.preflight import Preflight
 from daskgmm.storage.rows.row_layout import ROWS, Layout
@@ -194,9 +194,15 @@ class NpySource:
 
     def fingerprint(self) -> str:
         """Hash of shape, dtype, order, size, time of writing and a few rows."""
+        return fingerprint_of(self, *self._layout_and_version())
+
+    def state(self) -> str | None:
+        """See :class:`~daskgmm.storage.rows.preflight.StoredSource`."""
+        return state_of(self, *self._layout_and_version())
+
+    def _layout_and_version(self) -> tuple[list[Any], list[str]]:
         found = self._stat()
-        layout = [self._header.is_fortran, found.st_size]
-        return fingerprint_of(self, layout, [str(found.st_mtime_ns)])
+        return [self._header.is_fortran, found.st_size], [str(found.st_mtime_ns)]
 
 
 class NpyFormat:

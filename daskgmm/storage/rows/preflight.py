@@ -119,6 +119,13 @@ class StoredSource(Source, Protocol):
         """
         ...
 
+    def state(self) -> str | None:
+        """Hash of the name, and of the size and version of each stored object, by a listing alone.
+
+        It differs when any object was written anew. None where the store knows no versions.
+        """
+        ...
+
 
 def preflight(source: StoredSource) -> Preflight:
     """Survey a source and warn if damage could go unseen.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from daskgmm.storage.rows.checked_array import CheckedArray
 from daskgmm.storage.rows.checked_store import CheckedStore, MissingChunks
 from daskgmm.storage.rows.codecs import CodecChain
 from daskgmm.storage.rows.declared import declared_by
-from daskgmm.storage.rows.fingerprint import fingerprint_of
+from daskgmm.storage.rows.fingerprint import fingerprint_of, state_of
 from daskgmm.storage.rows.listing import StoredObject, stored_objects, stored_tails
 from daskgmm.storage.rows.opening import Opening
 from daskgmm.storage.rows.preflight import Preflight
@@ -193,23 +194,33 @@ class ZarrSource:
     def fingerprint(self) -> str:
         """Hash of shape, dtype, chunking, codecs, sizes and versions of chunks, and a few rows."""
         array, grid, codecs = self._array.array, self._array.grid, CodecChain(self._array.array)
-        objects = self._objects()
-        chunks = [
-            (key, objects[key].n_bytes if key in objects else None) for key in grid.object_keys()
-        ]
-        layout: list[Any] = [array.chunks, array.shards, codecs.names, chunks]
-        if not self._declared.is_plain:
-            layout.append(self._declared.facts())
+        layout, listed = self._layout_and_versions()
         store = self._store()
-        versions: list[str | None]
+        versions: Sequence[str | None] = listed
         if isinstance(store, LocalStore) and codecs.checksum_at_end:
             # By its times, an array that was copied or restored without them would be another.
-            versions = [
-                *stored_tails(store, array.path, grid.object_keys(), codecs.checksum_at_end)
-            ]
-        else:
-            versions = [objects[key].version if key in objects else None for key, _ in chunks]
+            tails = stored_tails(store, array.path, grid.object_keys(), codecs.checksum_at_end)
+            versions = [*tails]
         return fingerprint_of(self, layout, versions)
+
+    def state(self) -> str | None:
+        """See :class:`~daskgmm.storage.rows.preflight.StoredSource`."""
+        layout, versions = self._layout_and_versions()
+        sizes = (size for _, size in layout[3])
+        stored = [v for v, size in zip(versions, sizes, strict=True) if size is not None]
+        return state_of(self, [*layout, self.missing_chunks], stored)
+
+    def _layout_and_versions(self) -> tuple[list[Any], list[str | None]]:
+        """Chunking, codecs and sizes of chunks as plain JSON; and the versions of all chunks."""
+        array, objects = self._array.array, self._objects()
+        keys = list(self._array.grid.object_keys())
+        found = [objects.get(key) for key in keys]
+        sizes = [None if one is None else one.n_bytes for one in found]
+        chunks = list(zip(keys, sizes, strict=True))
+        layout: list[Any] = [array.chunks, array.shards, CodecChain(array).names, chunks]
+        if not self._declared.is_plain:
+            layout.append(self._declared.facts())
+        return layout, [None if one is None else one.version for one in found]
 
 
 class _Keys:
