@@ -61,9 +61,10 @@ class FullGaussians(MatrixGaussians):
     def _recentred_second(
         cls, second: Float64Array, n_k: Float64Array, first: Float64Array, shift: Float64Array
     ) -> Float64Array:
-        crossed = outer(first, shift)
-        moved = second - crossed - np.swapaxes(crossed, 1, 2)
-        return symmetric(moved + n_k[:, None, None] * outer(shift, shift))
+        # As the symmetric part: with few temporaries, which cost most for wide components.
+        moved = outer(n_k[:, None] * shift - 2.0 * first, shift)
+        moved += second
+        return symmetric(moved)
 
     @classmethod
     def _covariances(

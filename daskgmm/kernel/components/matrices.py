@@ -25,8 +25,9 @@ def outer(a: Float64Array, b: Float64Array) -> Float64Array:
 
 def symmetric(matrices: Float64Array) -> Float64Array:
     """The symmetric part, over the last two axes."""
-    mean: Float64Array = 0.5 * (matrices + np.swapaxes(matrices, -1, -2))
-    return mean
+    total: Float64Array = matrices + np.swapaxes(matrices, -1, -2)
+    total *= 0.5
+    return total
 
 
 @lru_cache(maxsize=4)  # asked for with every mixture

@@ -8,7 +8,7 @@ class with :class:`Formulation`'s methods and a row in ``CANDIDATES``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -45,10 +45,17 @@ class Formulation(Protocol):
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
-        """Estimated nanoseconds for a row, of one thread; infinite where it does not apply.
+        """Estimated nanoseconds for a row, of one thread. Only ratios matter.
 
-        Only ratios matter. A formulation that would lose digits on this mixture, with
-        arithmetic in this dtype, does not apply.
+        Infinite where this kind of components, or a build without loops, rules it out.
+        """
+        ...
+
+    @classmethod
+    def applies(cls, mixture: Mixture, dtype: np.dtype[Any]) -> bool:
+        """Whether it keeps its digits on this mixture, with arithmetic in this dtype.
+
+        Asked only where the cost is finite.
         """
         ...
 
@@ -79,6 +86,7 @@ CANDIDATES: tuple[type[Formulation], ...] = (
 
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Formulation)
 
 _LARGE = 1 << 13
 """K D^2 above which few formulations are kept, so that they stay within the memory plan."""
@@ -114,8 +122,9 @@ def formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation:
     SingularComponentError
         If a covariance cannot be factored.
     """
-    costs = {(c, d): c.cost(mixture, d) for c in CANDIDATES for d in _allowed(c, dtype)}
-    chosen, arithmetic = min(costs, key=lambda key: costs[key])
+    found = _cheapest(CANDIDATES, mixture, dtype)
+    assert found is not None, "one of them applies to every mixture"
+    chosen, arithmetic = found
     return chosen(mixture, arithmetic)
 
 
@@ -127,14 +136,11 @@ def linear_formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Natural | N
     """
     if not isinstance(mixture.components, SharesWhitening):
         return None
-    costs = {
-        (c, d): c.cost(mixture, d, scatter_known=True)
-        for c in (CompiledNatural, Natural)
-        for d in _allowed(c, dtype)
-    }
-    chosen, arithmetic = min(costs, key=lambda key: costs[key])
-    if costs[chosen, arithmetic] == np.inf:
+    kinds: tuple[type[Natural], ...] = (CompiledNatural, Natural)
+    found = _cheapest(kinds, mixture, dtype, scatter_known=True)
+    if found is None:
         return None
+    chosen, arithmetic = found
     return chosen(mixture, arithmetic, scatter_known=True)
 
 
@@ -148,9 +154,25 @@ def formulation_by_cell_of(
     """
     kinds: tuple[type[CompiledNatural | CompiledWhitened], ...]
     kinds = (CompiledNatural, CompiledWhitened)
-    costs = {(c, d): c.cost(mixture, d) for c in kinds for d in _allowed(c, dtype)}
-    chosen, arithmetic = min(costs, key=lambda key: costs[key])
-    return None if costs[chosen, arithmetic] == np.inf else chosen(mixture, arithmetic)
+    found: tuple[type[CompiledNatural | CompiledWhitened], np.dtype[Any]] | None
+    found = _cheapest(kinds, mixture, dtype)
+    if found is None:
+        return None
+    chosen, arithmetic = found
+    return chosen(mixture, arithmetic)
+
+
+def _cheapest(
+    candidates: Sequence[type[F]], mixture: Mixture, dtype: np.dtype[Any], **how: Any
+) -> tuple[type[F], np.dtype[Any]] | None:
+    """The cheapest candidate that applies, and its dtype; None if none does.
+
+    Of wide mixtures, to find whether one applies takes longer than a pass over few rows. So the
+    cheap ones are asked first, and the others not at all.
+    """
+    costs = {(c, d): c.cost(mixture, d, **how) for c in candidates for d in _allowed(c, dtype)}
+    possible = sorted((pair for pair in costs if np.isfinite(costs[pair])), key=costs.__getitem__)
+    return next(((c, d) for c, d in possible if c.applies(mixture, d, **how)), None)
 
 
 def _allowed(candidate: type[Formulation], dtype: np.dtype[Any]) -> list[np.dtype[Any]]:

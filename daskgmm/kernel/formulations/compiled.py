@@ -73,11 +73,11 @@ class CompiledNatural(Natural):
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> float:
-        """Fitted to measurements; infinite without loops, and where Natural is.
+        """Fitted to measurements; infinite without loops, and where Natural's is.
 
         A product costs more to make where a tile of them exceeds the second cache.
         """
-        if loops.VARIANT is None or not np.isfinite(super().cost(mixture, dtype, scatter_known)):
+        if loops.VARIANT is None or not isinstance(mixture.components, HasNaturalForm):
             return np.inf
         k, d = mixture.n_components, mixture.n_features
         p = d if scatter_known else n_products(product_runs(mixture)) + d
@@ -173,13 +173,16 @@ class CompiledWhitened(Direct):
         """Fitted to measurements; infinite without loops, or a matrix for each component."""
         if loops.VARIANT is None or not isinstance(mixture.components, WhitensEach):
             return np.inf
-        _, _, factors, shifts = _white_coordinates(mixture)
-        squares = np.square(factors).sum(axis=(1, 2)) + np.square(shifts).sum(axis=1)
-        if not keeps_digits(np.sqrt(squares.max()), dtype):
-            return np.inf
         k, d = mixture.n_components, mixture.n_features
         cost = _ROW_NS * d + k * (_COMPONENT_NS + 0.5 * d + 0.04 * d * (d + 4))
         return cost * dtype.itemsize / 8
+
+    @classmethod
+    def applies(cls, mixture: Mixture, dtype: np.dtype[Any]) -> bool:
+        """Whether y keeps its digits."""
+        _, _, factors, shifts = _white_coordinates(mixture)
+        squares = np.square(factors).sum(axis=(1, 2)) + np.square(shifts).sum(axis=1)
+        return keeps_digits(float(np.sqrt(squares.max())), dtype)
 
     def statistics(self, block: Block, log_density: Float64Array | None = None) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""

@@ -36,6 +36,11 @@ class Direct(SubBlocked):
         n_second = mixture.components.count_parameters(1, d) - d
         return 2.0 * d + k * (8.0 + 3.0 * d + 0.15 * n_second)
 
+    @classmethod
+    def applies(cls, mixture: Mixture, dtype: np.dtype[Any]) -> bool:
+        """Always: nothing cancels."""
+        return True
+
     def evaluation(self) -> Evaluation:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
         return _Deviations(self.mixture)

@@ -90,15 +90,6 @@ class NaturalForm:
             type(components),
         )
 
-    @staticmethod
-    def applies(mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool) -> bool:
-        """Whether the kind has a natural form and a typical row's log density keeps its digits.
-
-        A typical row is one whose z have unit variance.
-        """
-        has_one = isinstance(mixture.components, HasNaturalForm)
-        return has_one and keeps_digits(_size(mixture, scatter_known), dtype)
-
     def statistics(
         self,
         block: Block,
@@ -137,11 +128,16 @@ class Natural(SubBlocked):
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> float:
         """Fitted to measurements: a product is formed once and used twice for each component."""
-        if not NaturalForm.applies(mixture, dtype, scatter_known):
+        if not isinstance(mixture.components, HasNaturalForm):
             return np.inf
         k, d = mixture.n_components, mixture.n_features
         p = d if scatter_known else n_products(product_runs(mixture)) + d
         return 2.0 * d + 2.5 * k + p * (1.1 + 0.1 * k)
+
+    @classmethod
+    def applies(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> bool:
+        """Whether the log density of a row keeps its digits, whose z have unit variance."""
+        return keeps_digits(_size(mixture, scatter_known), dtype)
 
     def evaluation(self) -> _Products:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""

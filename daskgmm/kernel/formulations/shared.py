@@ -34,18 +34,17 @@ class Shared(SubBlocked):
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
-        """Fitted to measurements; infinite where covariances are not shared.
-
-        It is infinite as well if means are so many standard deviations apart that cancellation
-        of ``|m_k|^2`` would lose digits.
-        """
-        k, d = mixture.n_components, mixture.n_features
+        """Fitted to measurements; infinite where covariances are not shared."""
         if not isinstance(mixture.components, SharesWhitening):
             return np.inf
-        size = float(np.square(_white_means(mixture)).sum(axis=1).max()) + d
-        if not keeps_digits(size, FLOAT64):
-            return np.inf
+        k, d = mixture.n_components, mixture.n_features
         return 0.12 * d * d + d * (4.0 + 0.1 * k)
+
+    @classmethod
+    def applies(cls, mixture: Mixture, dtype: np.dtype[Any]) -> bool:
+        """Unless means are so far apart that cancellation of ``|m_k|^2`` would lose digits."""
+        size = float(np.square(_white_means(mixture)).sum(axis=1).max()) + mixture.n_features
+        return keeps_digits(size, FLOAT64)
 
     def evaluation(self) -> Evaluation:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
