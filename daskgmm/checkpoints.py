@@ -247,8 +247,8 @@ class Checkpoints:
     @staticmethod
     def _way_on(folder: CheckpointFolder) -> str:
         return (
-            f"{folder.name} holds what was kept: continue with resume=True (--resume), or run the "
-            "job again"
+            f"{folder.name} holds what was kept: continue with resume=True (--resume); a job "
+            "file goes on when it is run again"
         )
 
 

@@ -84,7 +84,7 @@ def fit(
             raise
         again = type(error)(
             f"{error}; {redacted(str(model.checkpoint))} holds the whole fit: continue with "
-            "resume=True (--resume), or run the job again"
+            "resume=True (--resume); a job file goes on when it is run again"
         )
         again.is_resumable = may_pass(error)
         raise again from error

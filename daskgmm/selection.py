@@ -190,7 +190,7 @@ def candidate_models(
     if settings.get("truncate") is not None:
         raise ParameterError(
             "select compares log-likelihoods, and with truncate there are only bounds of them; "
-            "select with truncate=None, then fit what was chosen with it"
+            "select without truncate (None), then fit what was chosen with it"
         )
     if settings.get("max_iter") == 0:
         raise ParameterError("select compares fits, and max_iter=0 makes none; leave it out")

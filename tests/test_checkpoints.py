@@ -196,7 +196,7 @@ def test_where_all_are_damaged_the_error_says_so(stored, tmp_path):
     (only,) = folder.glob("pass-*")
     metadata = only / "zarr.json"
     metadata.write_text(metadata.read_text().replace("is_active", "is_passive"))
-    with pytest.raises(CheckpointError, match=r"digest.*remove the folder"):
+    with pytest.raises(CheckpointError, match=r"digest.*remove \S+kept to begin anew"):
         fitted(stored, folder, resume=True)
 
 

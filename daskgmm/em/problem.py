@@ -113,13 +113,13 @@ class Problem:
         if near is not None and k < _FEWEST_TO_TRUNCATE:
             raise ParameterError(
                 f"truncate={near} with n_components={k}: below {_FEWEST_TO_TRUNCATE} "
-                "components it would save nothing; set truncate=None",
+                "components it would save nothing; leave truncate out (None)",
                 "truncate",
             )
         if near is not None and near >= k:
             raise ParameterError(
                 f"truncate={near} leaves none of n_components={k} out; "
-                "lower it, or set truncate=None",
+                "lower it, or leave it out (None)",
                 "truncate",
             )
         self._stepper_class  # noqa: B018 (raises where it cannot be)

@@ -59,7 +59,7 @@ def _converted(x: Any, name: str) -> NDArray[Any]:
         kind = f"{type(x).__module__}.{type(x).__qualname__}"
         raise DataError(
             f"{name} is a {kind}, which is no array of numbers in memory ({error}); convert it to "
-            "a NumPy array first"
+            "a NumPy array first, with as many numbers in each row"
         ) from error
 
 

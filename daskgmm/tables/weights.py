@@ -288,9 +288,10 @@ def _in_memory(given: Any) -> tuple[NDArray[Any], Rows, str]:
 
 
 def _check_plain(ndim: int, shape: tuple[float, ...], dtype: np.dtype[Any]) -> None:
-    # scikit-learn's words, which its checks of estimators look for.
     if ndim != 1:
-        raise DataError(f"Sample weights must be 1D array or scalar, (n_rows,); got shape {shape}")
+        raise DataError(
+            f"{_NAME} must be a 1D array, (n_rows,), of one weight for each row; got shape {shape}"
+        )
     if shape[0] == 0:
         raise DataError(f"{_NAME} is empty; give one weight for each row")
     if dtype.kind not in "biuf":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,28 @@ class Case:
     fails: Callable[[Path], Any]
     advice: str
     follows: Callable[[Path, re.Match[str]], Any]
+    kind: type[BaseException] = DaskGMMError
 
 
 def follow(case: Case, at: Path) -> None:
     """The test of every case: it must fail, say so, and work as said."""
-    with pytest.raises(DaskGMMError) as caught:
+    with pytest.raises(case.kind) as caught:
         case.fails(at)
     case.follows(at, found_in(str(caught.value), case.advice))
+
+
+def follow_warning(case: Case, at: Path) -> None:
+    """The test of every warning: it is given, and no more once its advice is followed."""
+    said = found_in(_warnings_of(case.fails, at), case.advice)
+    after = _warnings_of(case.follows, at, said)
+    assert re.search(case.advice, after, re.DOTALL) is None, after
+
+
+def _warnings_of(function: Callable[..., Any], *args: Any) -> str:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        function(*args)
+    return "\n".join(str(warning.message) for warning in caught)
 
 
 def found_in(text: str, advice: str) -> re.Match[str]:
@@ -71,6 +87,13 @@ def group(folder: Path) -> str:
     return str(folder / "g.zarr")
 
 
+def zipped(folder: Path) -> str:
+    """The same group in a zip file."""
+    if not (folder / "g.zip").exists():
+        shutil.make_archive(str(folder / "g"), "zip", group(folder))
+    return str(folder / "g.zip")
+
+
 def with_hole(folder: Path) -> Path:
     path = folder / "hole.zarr"
     if not path.exists():
@@ -81,14 +104,9 @@ def with_hole(folder: Path) -> Path:
 
 def interrupted(folder: Path) -> dict[str, Any]:
     """Options of a fit whose folder of checkpoints holds an interrupted run."""
-    options = {"checkpoint": str(folder / "kept"), "tol": 0.0, "max_iter": 30, "stepper": "plain"}
+    options = {"checkpoint": str(folder / "kept"), "tol": 0.0, "max_iter": 6, "stepper": "plain"}
     if not (folder / "kept").exists():
-
-        def stop(event: object) -> None:
-            if isinstance(event, Iteration):
-                raise KeyboardInterrupt
-
-        with listening(stop), pytest.raises(InterruptedFitError):
+        with listening(interrupt), pytest.raises(InterruptedFitError):
             fit(stored(folder), 2, **options)
     return options
 
@@ -102,15 +120,24 @@ def with_nan(row: int) -> np.ndarray:
 # -- the command line -----------------------------------------------------------------
 
 Words = tuple[object, ...]
-CommandCase = tuple[Callable[[Path], Words], str, Callable[[Path, re.Match[str]], Words]]
-"""Words of a command that fails, a pattern of its advice, and words of one that follows it."""
+Commands = Words | Iterable[Words | Callable[[], Words]]
+CommandCase = tuple[Callable[[Path], Words], str, Callable[[Path, re.Match[str]], Commands]]
+"""Words of a command that fails, a pattern of its advice, and those of one, or of several, that
+follow it; of the next one in turn, where it is to be prepared when the one before it has run."""
 
 
 def follow_command(case: CommandCase, at: Path) -> None:
     """The test of every command."""
     fails, advice, follows = case
-    found = found_in(command(*fails(at)), advice)
-    assert command(*follows(at, found)) == ""
+    followed = follows(at, found_in(command(*fails(at)), advice))
+    for words in [followed] if isinstance(followed, tuple) else followed:
+        assert command(*(words() if callable(words) else words)) == ""
+
+
+def interrupt(event: object) -> None:
+    """A listener that ends a fit after its first iteration."""
+    if isinstance(event, Iteration):
+        raise KeyboardInterrupt
 
 
 def command(*words: object) -> str:
@@ -129,9 +156,11 @@ def job_file(at: Path, content: dict[str, Any]) -> Path:
 
 
 def job(at: Path, **model: Any) -> dict[str, Any]:
+    """A job of a file; what is ``...`` is left out of the model."""
+    own = {"components": 1, "max_iter": 3, **model}
     return {
         "data": str(stored(at)),
-        "model": {"components": 1, "max_iter": 3, **model},
+        "model": {k: v for k, v in own.items() if v is not ...},
         "outputs": {"model": str(at / "model.zarr")},
         "checkpoint": str(at / "kept"),
     }

@@ -1,9 +1,11 @@
-"""Advice of errors in the data: how they are opened, what they hold, and their weights."""
+"""Advice of errors in rows, whatever they come from, and in their weights."""
 
 from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -14,49 +16,41 @@ from following import (
     X,
     fit,
     follow,
-    group,
     stored,
-    with_hole,
     with_nan,
 )
+from scipy import sparse
 
-from daskgmm import open_rows
+
+def with_value(row: int, value: float) -> np.ndarray:
+    x = X.copy()
+    x[row, 1] = value
+    return x
+
+
+def _mixed_names() -> pd.DataFrame:
+    return pd.DataFrame({0: X[:, 0], "a": X[:, 1]})
+
+
+def _after(statement: str, x: pd.DataFrame) -> pd.DataFrame:
+    exec(statement, {"X": x})
+    return x
+
+
+def _blocks(function: Callable[..., Any], dtype: Any = float, **how: Any) -> da.Array:
+    how = {"meta": np.empty((0, 0), dtype)} | how
+    return da.from_array(X, chunks=300).map_blocks(function, dtype=dtype, **how)
+
+
+def _is(found: object, said: str) -> None:
+    assert str(found) == said
+
 
 CASES = {
-    "a group of several arrays, by its path": Case(
-        lambda at: open_rows(group(at)),
-        r"name one, as (\S+) or member='(\w+)'",
-        lambda at, said: open_rows(said[1]),
-    ),
-    "a group of several arrays, by its member": Case(
-        lambda at: open_rows(group(at)),
-        r"name one, as (\S+) or member='(\w+)'",
-        lambda at, said: open_rows(group(at), member=said[2]),
-    ),
-    "a group of groups": Case(
-        lambda at: open_rows(group(at) + "/deeper"),
-        r"open one of its groups: (\w+)",
-        lambda at, said: open_rows(f"{group(at)}/deeper/{said[1]}"),
-    ),
-    "a member that is not there": Case(
-        lambda at: open_rows(group(at), member="z"),
-        r"no Zarr array or group at .*/z; members of .* are: (\w+), .*; name one of them",
-        lambda at, said: open_rows(group(at), member=said[1]),
-    ),
-    "chunks that were never written": Case(
-        lambda at: fit(str(with_hole(at))),
-        r"pass missing_chunks='(\w+)'",
-        lambda at, said: fit(open_rows(str(with_hole(at)), missing_chunks=said[1])),
-    ),
     "one dimension on Dask": Case(
         lambda at: fit(da.from_array(X[:, 0])),
         r"with array(\[:, None\])",
         lambda at, said: fit(eval(f"x{said[1]}", {"x": da.from_array(X[:, 0])})),
-    ),
-    "one dimension in a store": Case(
-        lambda at: open_rows(str(stored(at, X[:, 0], "flat.zarr"))),
-        r"reshape a single feature to \(n_rows, 1\)",
-        lambda at, said: open_rows(str(stored(at, X[:, :1], "column.zarr"))),
     ),
     "a constant column": Case(
         lambda at: fit(np.column_stack([X, np.ones(len(X))])),
@@ -95,40 +89,6 @@ CASES = {
             )
         ),
     ),
-    "no .npy file": Case(
-        lambda at: [(at / "x.npy").write_bytes(b"no header"), open_rows(at / "x.npy")],
-        r"restore the file from a copy",
-        lambda at, said: [np.save(at / "x.npy", X), open_rows(at / "x.npy")],
-    ),
-    "a .npy file that was cut off": Case(
-        lambda at: [
-            np.save(at / "x.npy", X),
-            (at / "x.npy").write_bytes((at / "x.npy").read_bytes()[:-8]),
-            open_rows(at / "x.npy"),
-        ],
-        r"is truncated: .*; restore it from a copy",
-        lambda at, said: [np.save(at / "x.npy", X), open_rows(at / "x.npy")],
-    ),
-    "a .npy file behind a URL": Case(
-        lambda at: open_rows("https://localhost/x.npy"),
-        r"copy it here, or convert it to (Zarr)",
-        lambda at, said: [np.save(at / "x.npy", X), open_rows(at / "x.npy"), open_rows(stored(at))],
-    ),
-    "a store that is not there": Case(
-        lambda at: open_rows(at / "xx.zarr"),
-        r"does not exist; check the path",
-        lambda at, said: open_rows(stored(at)),
-    ),
-    "a folder of stores": Case(
-        lambda at: [stored(at), open_rows(at)],
-        r"if it is a folder of stores, name one of them",
-        lambda at, said: open_rows(at / "x.zarr"),
-    ),
-    "stored values that are no numbers": Case(
-        lambda at: open_rows(stored(at, X.astype(complex), "c.zarr")),
-        r"convert the array to one of these",
-        lambda at, said: open_rows(stored(at, X.astype(np.float32), "f.zarr")),
-    ),
     "values that are no numbers": Case(
         lambda at: fit(X.astype(str)),
         r"rows are numbers: convert them first",
@@ -157,6 +117,89 @@ CASES = {
         lambda at: fit(X, sample_weight=np.full(len(X), "1.5")),
         r"weights are numbers: convert them first",
         lambda at, said: fit(X, sample_weight=np.full(len(X), "1.5").astype(float)),
+    ),
+    "values whose squares overflow, removed": Case(
+        lambda at: fit(with_value(77, 1e200)),
+        r"the first at row (\d+), .*rescale the data, or remove these rows",
+        lambda at, said: fit(np.delete(with_value(77, 1e200), int(said[1]), 0)),
+    ),
+    "rows of several lengths": Case(
+        lambda at: fit([[1.0, 2.0], [3.0]]),
+        r"convert it to a NumPy array first, with as many numbers in each row",
+        lambda at, said: fit(np.array([[1.0, 2.0], [3.0, 4.0]]), reg_covar=0.1),
+    ),
+    "names of columns of several types": Case(
+        lambda at: fit(_mixed_names()),
+        r"by using (X\.columns = X\.columns\.astype\(str\)) for example",
+        lambda at, said: fit(_after(said[1], _mixed_names())),
+        TypeError,
+    ),
+    "names of columns of several types, removed": Case(
+        lambda at: fit(_mixed_names()),
+        r"you can remove feature / column names .*, or convert them all to a non-string data type",
+        lambda at, said: [
+            fit(_mixed_names().to_numpy()),
+            fit(_after("X.columns = range(2)", _mixed_names())),
+        ],
+        TypeError,
+    ),
+    "a sparse matrix": Case(
+        lambda at: fit(sparse.csr_matrix(X)),
+        r"Use '(\.toarray\(\))' to convert to a dense numpy array",
+        lambda at, said: fit(eval(f"x{said[1]}", {"x": sparse.csr_matrix(X)})),
+        TypeError,
+    ),
+    "a single row": Case(
+        lambda at: fit(X[:1]),
+        r"a mixture needs (\d+) rows or more",
+        lambda at, said: fit(X[: int(said[1])]),
+    ),
+    "weights of two dimensions": Case(
+        lambda at: fit(X, sample_weight=np.ones((len(X), 2))),
+        r"must be a 1D array, \(n_rows,\), of one weight for each row",
+        lambda at, said: fit(X, sample_weight=np.ones(len(X))),
+    ),
+    "no weights": Case(
+        lambda at: fit(X, sample_weight=np.ones(0)),
+        r"sample_weight is empty; give one weight for each row",
+        lambda at, said: fit(X, sample_weight=np.ones(len(X))),
+    ),
+    "weights in two columns": Case(
+        lambda at: fit(stored(at), sample_weight=stored(at, X, "w.zarr")),
+        r"one number for each row is expected, \(n_rows,\)",
+        lambda at, said: fit(
+            stored(at), sample_weight=stored(at, np.ones(len(X)), "one.zarr", rows=300)
+        ),
+    ),
+    "a block of another shape": Case(
+        lambda at: fit(_blocks(lambda block: block[:7])),
+        r"block (\d+) of the Dask array has shape (\(7, 2\)) .*; compute that block to see",
+        lambda at, said: [
+            _is(_blocks(lambda block: block[:7]).blocks[int(said[1])].compute().shape, said[2]),
+            fit(_blocks(lambda block: block)),
+        ],
+    ),
+    "a block of another dtype": Case(
+        lambda at: fit(_blocks(lambda block: block.astype(str))),
+        r"where (\w+) is declared; convert it with (astype), or declare what it is",
+        lambda at, said: fit(
+            _blocks(lambda block: getattr(block.astype(str), said[2])(said[1]), dtype=said[1])
+        ),
+    ),
+    "a block of wider numbers": Case(
+        lambda at: fit(_blocks(lambda block: block, dtype="float32")),
+        r"has dtype (\w+) where float32 .*; convert it with (astype), or declare what it is",
+        lambda at, said: [
+            fit(_blocks(lambda block: getattr(block, said[2])("float32"), dtype="float32")),
+            fit(_blocks(lambda block: block, dtype=said[1])),
+        ],
+    ),
+    "a block that is no array": Case(
+        lambda at: fit(_blocks(pd.DataFrame, meta=np.empty((0, 0)))),
+        r"is a pandas.DataFrame, not a NumPy array; convert its blocks with (map_blocks) first",
+        lambda at, said: fit(
+            getattr(_blocks(pd.DataFrame, meta=np.empty((0, 0))), said[1])(np.asarray, dtype=float)
+        ),
     ),
 }
 

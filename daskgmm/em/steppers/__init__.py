@@ -83,7 +83,7 @@ def stepper_class(
     if bounds and found.compares_passes:
         raise ParameterError(
             f"with truncate, what a pass finds is a bound, which stepper={name!r} cannot compare "
-            "between passes; set stepper='plain', or truncate=None",
+            "between passes; set stepper='plain', or leave truncate out (None)",
             "truncate",
         )
     if not found.serves(kind):

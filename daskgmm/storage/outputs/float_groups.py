@@ -179,8 +179,12 @@ class FloatGroup:
             )
         objects = stored_objects(array.store, array.path, grid.object_keys)
         for chunk in grid.object_keys():
-            # One that is missing is found when it is read.
-            if chunk in objects and objects[chunk].n_bytes != expected:
+            if chunk not in objects:  # which no fill value stands for
+                raise DamagedDataError(
+                    f"{name}: chunk {chunk!r} (of {grid.n_objects}) is missing from the store; "
+                    f"{RESTORE_REMEDY}"
+                )
+            if objects[chunk].n_bytes != expected:
                 raise DamagedDataError(
                     f"{name}: chunk {chunk!r} has {objects[chunk].n_bytes} bytes, {expected} are "
                     f"expected; {RESTORE_REMEDY}"

@@ -47,11 +47,11 @@ _TRANSIENT = frozenset(
 """Errors of a local file system after which the next try may work."""
 
 _jitter = random.Random()
-_away: set[str] = set()
-"""Places that were waited for in vain and have not answered since.
+_away: dict[str, float] = {}
+"""Places that have not answered since they were waited for in vain, and for how many seconds.
 
-They are not waited for again: cleaning up, and tasks that are tried again, would each take
-another minute.
+They are not waited for again, unless for longer: cleaning up, and tasks that are tried again, would
+each take another minute.
 """
 _told: set[str] = set()
 """Places that have been warned of."""
@@ -119,8 +119,9 @@ class Tries:
         longest = min(self._first_wait * 2 ** (self._n_failed - 1), _LONGEST_WAIT)
         wait = longest * _jitter.uniform(0.5, 1)
         is_over = time.monotonic() - self._began + wait > self._timeout and self._n_failed > 1
-        if is_over or self._place in _away:
-            _away.add(self._place)
+        waited_before = _away.get(self._place, 0.0)
+        if is_over or waited_before >= self._timeout:
+            _away[self._place] = max(waited_before, self._timeout)
             raise UnreachableError(
                 f"{shown}: no answer for {self._timeout:g} s ({one_line(error)}); check network "
                 f"and storage and try again, or wait longer by {TIMEOUT_VARIABLE}=SECONDS in the "
@@ -135,7 +136,7 @@ class Tries:
 
     def worked(self) -> None:
         """Note that there was an answer."""
-        _away.discard(self._place)
+        _away.pop(self._place, None)
 
 
 def tell_once(place: str, message: str) -> None:

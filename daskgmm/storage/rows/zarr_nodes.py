@@ -7,6 +7,7 @@ from typing import Any
 
 import zarr
 from zarr.errors import ZarrUserWarning
+from zarr.storage import FsspecStore, LocalStore
 
 from daskgmm.errors import (
     DamagedDataError,
@@ -128,8 +129,17 @@ def _arrays_of(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
     return {key: member for key, member in members.items() if isinstance(member, zarr.Array)}
 
 
-def only_array(group: zarr.Group, name: str) -> tuple[zarr.Array[Any], str]:
+def only_array(
+    group: zarr.Group, name: str, member: str | None = None
+) -> tuple[zarr.Array[Any], str]:
     """The one array of a group, and its name.
+
+    Parameters
+    ----------
+    group : zarr.Group
+    name : str
+    member : str, optional
+        Path of the group in the data that were given, where it is a member of theirs.
 
     Raises
     ------
@@ -141,17 +151,33 @@ def only_array(group: zarr.Group, name: str) -> tuple[zarr.Array[Any], str]:
         warnings.simplefilter("ignore", ZarrUserWarning)
         arrays = _arrays_of(group)
         if not arrays:
-            groups = ", ".join(sorted(group.group_keys()))
+            groups = sorted(group.group_keys())
             raise DataError(
                 f"group {name} holds no array"
-                + (f"; open one of its groups: {groups}" if groups else "; check the path")
+                + (
+                    f"; open one of its groups: {', '.join(groups)}, as "
+                    f"{_ways_to_name(group, groups[0], name, member)}"
+                    if groups
+                    else "; check the path"
+                )
             )
     if len(arrays) > 1:
-        first = min(arrays)
         listed = ", ".join(f"{key} {a.shape} {a.dtype}" for key, a in sorted(arrays.items()))
         raise DataError(
             f"group {name} holds {len(arrays)} arrays: {listed}; "
-            f"name one, as {name}/{first} or member={first!r}"
+            f"name one, as {_ways_to_name(group, min(arrays), name, member)}"
         )
     ((key, array),) = arrays.items()
     return array, f"{name}/{key}"
+
+
+def _ways_to_name(group: zarr.Group, key: str, name: str, member: str | None) -> str:
+    """How to ask for a member of a group: by its path as well, unless that leads nowhere.
+
+    It does into a zip file, and where the group is in memory.
+    """
+    path = f"{member}/{key}" if member else key
+    ways = [f"member={path!r} (--member {path})"]
+    if isinstance(group.store, LocalStore | FsspecStore) and "::" not in name:
+        ways.insert(0, f"{name}/{key}")
+    return " or ".join(ways)

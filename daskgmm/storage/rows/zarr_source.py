@@ -236,8 +236,10 @@ class _Keys:
             self.first.append(key)
 
 
-def _array_of(node: zarr.Array[Any] | zarr.Group, name: str) -> tuple[zarr.Array[Any], str]:
-    return (node, name) if isinstance(node, zarr.Array) else only_array(node, name)
+def _array_of(
+    node: zarr.Array[Any] | zarr.Group, name: str, member: str | None
+) -> tuple[zarr.Array[Any], str]:
+    return (node, name) if isinstance(node, zarr.Array) else only_array(node, name, member)
 
 
 class ZarrFormat:
@@ -254,7 +256,7 @@ class ZarrFormat:
         member = how.member
         location = Location.parse(data)
         name = f"{location.name}/{member}" if member else location.name
-        array, name = _array_of(open_node(location, member), name)
+        array, name = _array_of(open_node(location, member), name, member)
         return ZarrSource(array, name, how.missing_chunks, how.layout)
 
 
@@ -281,7 +283,7 @@ class OpenZarrFormat:
                     "them"
                 )
             data, name = found, f"{name}/{member}"
-        return ZarrSource(*_array_of(data, name), how.missing_chunks, how.layout)
+        return ZarrSource(*_array_of(data, name, member), how.missing_chunks, how.layout)
 
 
 def _name_of(node: zarr.Array[Any] | zarr.Group) -> str:

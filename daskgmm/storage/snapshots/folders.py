@@ -190,8 +190,8 @@ class CheckpointFolder:
             value: T = from_tree(kind, tree)
         except (NotFoundError, ValueError, RecursionError) as error:
             raise CheckpointError(
-                f"checkpoint {place.name} cannot be used: {on_one_line(error)}; remove the folder "
-                "to begin anew"
+                f"checkpoint {place.name} cannot be used: {on_one_line(error)}; remove "
+                f"{self.name} to begin anew"
             ) from error
         return value
 

@@ -108,13 +108,13 @@ class StateFile(Generic[T]):
             value: T = from_tree(self._kind, _plain_tree(found.state))
         except (ValueError, RecursionError) as error:
             raise CheckpointError(
-                f"{self._place.name} is not as daskgmm writes it: {on_one_line(error)}; remove the "
-                "folder to begin anew"
+                f"{self._place.name} is not as daskgmm writes it: {on_one_line(error)}; remove "
+                f"{self._folder.name} to begin anew"
             ) from error
         if changes and not self._may_take_over(value):
             raise CheckpointError(
                 f"{self._folder.name} is of another job: {'; '.join(changes[:5])}; name another "
-                "folder, or begin anew: remove this one, or run the job with --fresh"
+                "folder, or begin anew: remove this one, or give daskgmm run --fresh"
             )
         return value
 
