@@ -77,12 +77,17 @@ def record_of(model: Any) -> dict[str, Any]:
         "tol": fact("tol_"),
         "remaining_gain": fact("remaining_gain_"),
         "converged": fact("converged_"),
-        "settings": {o.name: getattr(model, o.name) for o in OPTIONS if o.is_saved},
+        "settings": {o.name: _saved(getattr(model, o.name)) for o in OPTIONS if o.is_saved},
         "history": [asdict(iteration) for iteration in fact("history_") or ()],
         "rare_components": [asdict(found) for found in fact("rare_components_") or ()],
         "thin_components": [asdict(found) for found in fact("thin_components_") or ()],
         **({"selection": model.selection_} if hasattr(model, "selection_") else {}),
     }
+
+
+def _saved(value: Any) -> Any:
+    """A setting as it is saved: None for a generator, of which nobody knows the seed."""
+    return None if isinstance(value, np.random.RandomState) else value
 
 
 def _names_of(model: Any) -> dict[str, list[str]]:

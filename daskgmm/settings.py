@@ -221,6 +221,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=_BOTH,
         section="model",
         default_of_commands=0,
+        is_saved=True,
     ),
     Option("warm_start", False, FLAG),
     Option("verbose", 0, VERBOSITY, decides=False),

@@ -22,7 +22,7 @@ import zarr
 from made_data import made_mixture, rows_of
 from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
 
-from daskgmm import GaussianMixture, open_rows, settings
+from daskgmm import GaussianMixture, load_model, open_rows, settings
 from daskgmm.cli import main
 from daskgmm.em import CRITERIA, INITIALISERS, STEPPERS, STOP_RULES
 from daskgmm.errors import CheckpointError, InvalidParameterError, ParameterError
@@ -213,7 +213,15 @@ def test_a_record_has_the_settings_that_are_saved():
     model = GaussianMixture(2, random_state=0, tol=1e-3).fit(x)
     saved = model.record()["settings"]
     assert saved == {o.name: getattr(model, o.name) for o in OPTIONS if o.is_saved}
-    assert {"tol", "n_init", "truncate"} <= set(saved)
+    assert {"tol", "n_init", "truncate", "random_state"} <= set(saved)
+
+
+def test_a_record_has_no_seed_of_a_generator(tmp_path):
+    x = rows_of(made_mixture("full", 2, 2, separation=3.0), 400, seed=1)
+    GaussianMixture(2, random_state=np.random.RandomState(3)).fit(x).save(tmp_path / "model.zarr")
+    assert load_model(tmp_path / "model.zarr").random_state is None
+    GaussianMixture(2, random_state=3).fit(x).save(tmp_path / "seeded.zarr")
+    assert load_model(tmp_path / "seeded.zarr").random_state == 3
 
 
 # -- errors --------------------------------------------------------------------

@@ -129,6 +129,7 @@ def test_options_reach_the_fit(folder):
         "n_init": 2,
         "reads": None,
         "init_params": "random",
+        "random_state": 5,
         "stopping": "increment",
         "stepper": "squarem",
         "progressive": False,
