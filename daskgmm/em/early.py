@@ -20,12 +20,12 @@ from daskgmm.em.starting import Tell, competed, starts_of
 from daskgmm.em.starts.assign import StartMaker
 from daskgmm.em.starts.climbs import ALIKE, Climber, densities_of, displaced
 from daskgmm.errors import DaskGMMError
-from daskgmm.kernel import Mixture, count_parameters
+from daskgmm.kernel import Coordinates, Mixture, count_parameters
 from daskgmm.kernel.blas import single_thread
 
 __all__ = ["early_start", "rivals_of"]
 
-_SHARE = 0.02
+_SHARE = 0.05
 """Share of the rows on which starts compete."""
 _ROWS_PER_PARAMETER = 30
 """Fewest rows for each free parameter: one step from an optimum of fewer does not lead near enough.
@@ -33,6 +33,14 @@ _ROWS_PER_PARAMETER = 30
 _MOST_OF_SAMPLE = 0.5
 """Most rows, as a share of the scan's sample: with more, this search would cost as much as the one
 on the sample."""
+_NEAR = 0.25
+"""Distance from a step to the optimum of the sample that it leads to, up to which it is trusted: the
+largest change of a logarithm of a weight, or of a mean or deviation in standard deviations. Where
+the likelihood is flat they lie further apart, and what the step lacks is left for slow steps."""
+_MOST_AHEAD = 2.0
+"""How far the sample's optimum may be above a step, on the sample: in units of what all rows gain
+from such an optimum, on average. The optimum of all rows is about 1 below it; at 2, the step lacks
+on all rows what the sample's optimum does."""
 
 
 def early_start(
@@ -107,29 +115,35 @@ def rivals_of(
         Without the best start on the sample if that is lower there, or at the same place as
         ``stepped`` and no better; others are there only where several starts are to go on.
     are_better : bool
-        Whether the best is so much higher on the sample that it is probably nearer to the optimum
-        of all rows.
+        Whether the best is probably nearer to the optimum of all rows, or quicker there.
     """
     early, sample = scan.early, rows_of_sample(scan.sample, problem.n_threads)
     assert early is not None
     p, n = stepped.n_parameters, scan.sample.total_weight
+    climber = Climber(sample, problem.prior_on(scan))
     with single_thread():
         before, after = (_height(sample, m) for m in (early.mixture, stepped))
         # An optimum of m other rows is expected to lie p / (2 m) below that of all rows; the rest
         # is the sample's own noise.
         is_like = after - before <= GAPS * 0.5 * p * (1.0 / early.weight + 1.0 / n)
         if early.is_found_often and is_like and problem.n_init == 1:
-            rivals = [Climber(sample, problem.prior_on(scan)).finished(stepped)]
+            rivals = [climber.finished(stepped)]
         else:
             rivals = starts_of(problem, scan, rng, tell)
         ahead = _height(sample, rivals[0]) - after
-        # The optimum of all rows is below that of the sample by a chi-squared variable of p
-        # degrees of freedom over 2 n: by its mean, and one standard deviation of it.
-        if ahead > (1.0 + math.sqrt(2.0 / p)) * problem.expected_gain_on(scan):
+        if ahead > _MOST_AHEAD * problem.expected_gain_on(scan):
+            return rivals, True
+        if ahead > 0 and not _is_near(stepped, climber.finished(stepped)):
             return rivals, True
         ours, theirs = (densities_of(sample, m) for m in (stepped, rivals[0]))
     is_same = displaced(ours, theirs, scan.sample.weight, problem.n_components) <= ALIKE
     return rivals[1:] if is_same or ahead < 0 else rivals, False
+
+
+def _is_near(stepped: Mixture, optimum: Mixture) -> bool:
+    coordinates = Coordinates(stepped)
+    moved = coordinates.vector(optimum) / coordinates.widths
+    return bool(np.abs(moved).max() <= _NEAR)
 
 
 def _height(sample: InMemoryRows, mixture: Mixture) -> float:
