@@ -61,6 +61,7 @@ def data(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_examples_take_data_of_the_user(data, tmp_path):
     printed_by("fit_from_python.py", data, tmp_path / "model.zarr")
     assert load_model(tmp_path / "model.zarr").n_components == 1

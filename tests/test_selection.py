@@ -35,7 +35,9 @@ def test_the_mixture_that_rows_are_drawn_from_is_chosen(selection):
     assert len({(e.n_components, e.covariance_type) for e in selection.entries}) == 15
 
 
-@pytest.mark.parametrize("family", ["tied", "diag", "spherical"])
+@pytest.mark.parametrize(
+    "family", ["tied", *(pytest.param(f, marks=pytest.mark.slow) for f in ("diag", "spherical"))]
+)
 def test_other_families_are_chosen_where_they_are_true(family):
     truth = made_mixture(family, 3, 4, separation=5.0)
     found = select(

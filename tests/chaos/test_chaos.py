@@ -1,4 +1,4 @@
-"""A few faults of some kinds; ``python -m tests.chaos`` makes hundreds of all."""
+"""Faults of all kinds, as ``python -m tests.chaos`` makes them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,6 @@ import pytest
 
 from .campaign import Campaign
 from .faults import FAULTS
-
-
-def test_faults_change_no_bit_and_leave_nothing_half_written(tmp_path):
-    """On threads: what takes a cluster or a store of objects is slow to begin."""
-    with Campaign(tmp_path, seed=1) as campaign:
-        campaign.run(4, ["driver killed", "task failed", "chunk gone bad", "disk full"])
-    assert campaign.failures == []
-    assert sum(campaign.counts.values()) >= 4
 
 
 @pytest.mark.slow

@@ -283,6 +283,7 @@ def test_demo_finds_the_truth(size, tmp_path, is_small):
     )
 
 
+@pytest.mark.slow
 def test_a_small_demo_takes_seconds(tmp_path):
     """Ten of them on two cores: the bound is on the CPU time of all its processes, imports too."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -123,6 +123,7 @@ def chunks_read(requests):
     return chunks
 
 
+@pytest.mark.slow
 def test_on_worker_processes_a_job_has_the_bits_of_a_local_one(place, tmp_path):
     """They take credentials from their environment."""
     bucket = place.store.bucket()
@@ -289,6 +290,7 @@ def test_a_killed_fit_goes_on_from_a_checkpoint_on_s3(place):
     assert not any(SECRET.encode() in content for content in place.files(bucket).values())
 
 
+@pytest.mark.slow
 def test_of_two_runs_of_a_job_on_s3_the_second_is_refused(place, tmp_path):
     bucket = place.store.bucket()
     (tmp_path / "job.yaml").write_text(

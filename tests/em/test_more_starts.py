@@ -55,7 +55,7 @@ def test_more_starts_that_compete_are_never_worse(seed):
     assert ten >= one - 0.1
 
 
-@pytest.mark.parametrize("kind", ["full", "diag"])
+@pytest.mark.parametrize("kind", ["full", pytest.param("diag", marks=pytest.mark.slow)])
 def test_what_a_number_of_components_is_worth_does_not_depend_on_the_range(kind):
     x = skewed_clusters(7, n=400)
     alone = GaussianMixture(4, covariance_type=kind, random_state=0).fit(x)

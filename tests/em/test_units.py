@@ -77,6 +77,7 @@ def test_units_change_nothing_where_a_component_is_rare():
     _assert_same_but_for_units(plain, scaled, factors)
 
 
+@pytest.mark.slow
 def test_units_change_nothing_of_a_selection():
     x, factors = _rows(4), _powers("full", 3, 4)
     plain, scaled = (select(y, range(4, 7), random_state=0) for y in (x, x * factors))

@@ -52,6 +52,7 @@ def least(stores, tmp_path_factory):
     return needed(stores[0], tmp_path_factory.mktemp("least"))
 
 
+@pytest.mark.slow
 def test_eight_times_the_rows_need_no_more_memory(stores, least, tmp_path):
     """Where both are cut alike: with memory to spare a small store is read in smaller pieces."""
     peaks = []
@@ -81,6 +82,7 @@ def test_fit_and_predict_stay_below_the_limit(stores, least, tmp_path):
     assert predicted.peak <= 512 * MIB
 
 
+@pytest.mark.slow
 def test_rows_in_small_chunks_kept_in_memory_stay_within_the_limit(tmp_path):
     """Pieces that the allocator takes from its heaps and not from the system."""
     assert_kept_within_the_limit(tmp_path, 1_000_000, 500)
