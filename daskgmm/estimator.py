@@ -300,9 +300,11 @@ class GaussianMixture(FittedMixture):
         Parameters
         ----------
         X : array of shape (n_rows, n_features)
-            NumPy array, Dask array or DataFrame, xarray.DataArray, zarr.Array, the
-            result of :func:`daskgmm.open_rows`, or a path or URL of a Zarr array or a
-            ``.npy`` file.
+            NumPy array, Dask array or DataFrame, zarr.Array, the result of
+            :func:`daskgmm.open_rows`, a path or URL of a Zarr array or a ``.npy`` file; or an
+            xarray.Dataset, whose data variables are the features, or xarray.DataArray, whose last
+            dimension is: the cells along other dimensions are rows, those with NaN are left out.
+            To count them takes a pass if they are on Dask.
         y : ignored
         sample_weight : array of shape (n_rows,), optional
             How often each row counts: a weight of 2 is the row given twice, 0 is a row that is

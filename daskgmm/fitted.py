@@ -23,6 +23,7 @@ from daskgmm.em import (
     Score,
     label_rows,
     log_densities,
+    of_complete,
     probabilities,
     score_rows,
 )
@@ -42,6 +43,8 @@ from daskgmm.record import (
 from daskgmm.storage import save_model
 from daskgmm.tables import (
     OpenedRows,
+    Returned,
+    Use,
     Weights,
     check_features,
     open_input,
@@ -104,17 +107,21 @@ class FittedMixture(DensityMixin, BaseEstimator):
     def predict(self, X: Any) -> Any:
         """Most probable component of each row, shape (n_rows,), int64.
 
-        A NumPy array for data in memory; a lazy Dask array for data that are lazy.
+        A NumPy array for data in memory; a lazy Dask array for data that are lazy; of an
+        xarray.DataArray or Dataset a DataArray on the same dimensions and coordinates, lazy as
+        they are, with -2 where a feature is NaN.
         """
-        return self._of_rows(X, label_rows, np.int64, None)
+        returned = Returned.labels(self._mixture.n_components)
+        return self._of_rows(X, label_rows, np.int64, None, returned)
 
     def predict_proba(self, X: Any) -> Any:
         """Probability of each component given each row, (n_rows, K); lazy as :meth:`predict`."""
-        return self._of_rows(X, probabilities, np.float64, self._mixture.n_components)
+        n_components = self._mixture.n_components
+        return self._of_rows(X, probabilities, np.float64, n_components, Returned.probabilities())
 
     def score_samples(self, X: Any) -> Any:
         """Log density of each row, in nats, shape (n_rows,); lazy as :meth:`predict`."""
-        return self._of_rows(X, log_densities, np.float64, None)
+        return self._of_rows(X, log_densities, np.float64, None, Returned.log_densities())
 
     def score(self, X: Any, y: None = None, sample_weight: Any = None) -> float:
         """Mean log density of the rows, in nats, by their weights if given; one pass."""
@@ -155,24 +162,32 @@ class FittedMixture(DensityMixin, BaseEstimator):
         return score_rows(self._open(x, weights).rows, self._mixture)
 
     def _of_rows(
-        self, x: Any, function: Callable[..., Any], dtype: Any, columns: int | None
+        self,
+        x: Any,
+        function: Callable[..., Any],
+        dtype: Any,
+        columns: int | None,
+        returned: Returned,
     ) -> Any:
-        mixture = self._mixture
-        rows = self._open(x, counted=False).rows
-        return rows.map(function, mixture, dtype=dtype, columns=columns)
+        mixture, opened = self._mixture, self._open(x, counted=False)
+        if opened.laid_out is None:
+            return opened.rows.map(function, mixture, dtype=dtype, columns=columns)
+        arguments = (of_complete, function, mixture, returned.fill)
+        return opened.laid_out(opened.rows.map(*arguments, dtype=dtype, columns=columns), returned)
 
     def _open(self, x: Any, weights: Weights | None = None, *, counted: bool = True) -> OpenedRows:
         """Rows for a single pass."""
         mixture = self._mixture
+        names = getattr(self, "feature_names_in_", None)
         opened = open_input(
             x,
             Work((MixtureSize.of(mixture),)),
             memory_limit=self.memory_limit,
             weights=weights,
-            counted=counted,
+            use=Use(counted, None if names is None else tuple(names)),
         )
         check_features(
-            (mixture.n_features, getattr(self, "feature_names_in_", None)),
+            (mixture.n_features, names),
             (opened.rows.n_features, opened.feature_names),
             type(self).__name__,
             opened.name,

@@ -7,6 +7,7 @@ from daskgmm.em.evaluate import (
     Score,
     label_rows,
     log_densities,
+    of_complete,
     probabilities,
     score_rows,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "fit",
     "label_rows",
     "log_densities",
+    "of_complete",
     "probabilities",
     "rows_of_sample",
     "run",

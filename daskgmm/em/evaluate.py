@@ -6,8 +6,9 @@ that has no density would be silent damage.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from daskgmm.kernel import (
     responsibilities,
 )
 
-__all__ = ["Score", "label_rows", "log_densities", "probabilities", "score_rows"]
+__all__ = ["Score", "label_rows", "log_densities", "of_complete", "probabilities", "score_rows"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,20 @@ def log_densities(block: Block, mixture: Mixture) -> Float64Array:
     """Log density of each row of a block, in nats, shape (n_rows,)."""
     check_finite(block)
     return log_density(block.x, mixture)
+
+
+def of_complete(
+    block: Block, function: Callable[..., NDArray[Any]], mixture: Mixture, fill: float
+) -> NDArray[Any]:
+    """Function of each row of a block that is complete, and ``fill`` where a feature is NaN."""
+    gap = np.isnan(block.x).any(axis=1)
+    if not gap.any():
+        return function(block, mixture)
+    # In place, so that errors count rows as they lie.
+    filled = np.where(gap[:, None], mixture.means[:1].astype(block.x.dtype), block.x)
+    found = function(replace(block, x=filled), mixture)
+    found[gap] = fill
+    return found
 
 
 def _score_of_grain(block: Block, mixture: Mixture) -> Score:

@@ -6,6 +6,7 @@ from daskgmm.execution.clusters.dashboard import (
     report_written,
 )
 from daskgmm.execution.dask_arrays import array_of_source, row_blocks
+from daskgmm.execution.dask_cells import cells_of_rows, rows_of_cells
 from daskgmm.execution.dask_rows import DaskRows, Weighting
 from daskgmm.execution.memory import (
     Machine,
@@ -35,6 +36,7 @@ __all__ = [
     "Weighting",
     "Work",
     "array_of_source",
+    "cells_of_rows",
     "check_report_path",
     "dashboard_address",
     "default_limit",
@@ -44,5 +46,6 @@ __all__ = [
     "plan_memory",
     "report_written",
     "row_blocks",
+    "rows_of_cells",
     "sample_rows",
 ]

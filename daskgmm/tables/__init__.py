@@ -4,16 +4,19 @@ A kind of data is one file here, or a format in :mod:`daskgmm.storage.rows`, and
 of the table :data:`daskgmm.tables.opening.KINDS`.
 """
 
-from daskgmm.tables.kind import OpenedRows
+from daskgmm.tables.kind import OpenedRows, Use
 from daskgmm.tables.names import check_features
 from daskgmm.tables.opening import is_lazy, open_input
+from daskgmm.tables.returned import Returned
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored import open_rows
 from daskgmm.tables.weights import Weights, open_column, open_weights, weights_beside
 
 __all__ = [
     "OpenedRows",
+    "Returned",
     "Stage",
+    "Use",
     "Weights",
     "check_features",
     "is_lazy",

@@ -29,7 +29,7 @@ def open_dask_array(x: da.Array, request: Request) -> OpenedRows:
     """
     rows_dtype("the Dask array", x.dtype)
     check_unmasked(x._meta)
-    array, passes = row_blocks(x, request.counted)
+    array, passes = row_blocks(x, request.use.counted)
     n_rows, n_features = rows_shape("the Dask array", array.shape)
     check_sizes(f"Dask array of shape {array.shape}", (n_rows, n_features), request)
     limit = default_limit() if request.limit is None else request.limit
@@ -48,7 +48,7 @@ def open_dask_array(x: da.Array, request: Request) -> OpenedRows:
         request.weights.check_length(n_rows, name)
         weighting = request.weights.in_chunks(array.chunks[0])
     rows = DaskRows(array, n_threads=n_threads, weighting=weighting)
-    if not request.counted:
+    if not request.use.counted:
         return OpenedRows(rows, name, n_sampled=0)
     n_sampled = sample_rows(n_rows, request.work.n_components, n_features)
     return OpenedRows(rows, name, n_sampled, passes)

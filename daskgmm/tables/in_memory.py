@@ -10,7 +10,7 @@ from sklearn.utils import check_array
 from daskgmm.em import InMemoryRows
 from daskgmm.execution import in_force, sample_rows
 from daskgmm.tables.kind import Kind, OpenedRows, Request
-from daskgmm.tables.names import names_of, names_of_dimension
+from daskgmm.tables.names import names_of
 from daskgmm.tables.plain import plain_array
 from daskgmm.tables.sizes import check_sizes
 
@@ -39,13 +39,8 @@ def open_in_memory(given: Any, request: Request) -> OpenedRows:
         weight = request.weights.in_memory()
     rows = InMemoryRows(x, n_threads=in_force().local_threads, weight=weight)
     n_sampled = sample_rows(rows.n_rows, request.work.n_components, rows.n_features)
-    return OpenedRows(rows, name, n_sampled, feature_names=_names(given))
-
-
-def _names(given: Any) -> tuple[str, ...] | None:
-    if hasattr(given, "dims") and hasattr(given, "coords"):  # an xarray.DataArray
-        return names_of_dimension(given)
-    return names_of(given.columns) if hasattr(given, "columns") else None
+    names = names_of(given.columns) if hasattr(given, "columns") else None
+    return OpenedRows(rows, name, n_sampled, feature_names=names)
 
 
 IN_MEMORY = Kind("array in memory", lambda x: True, open_in_memory, is_lazy=False)

@@ -8,10 +8,11 @@ from typing import Any
 
 from daskgmm.em import Rows
 from daskgmm.execution import Staging, Work
+from daskgmm.tables.returned import Returned
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.weights import Weights
 
-__all__ = ["Kind", "OpenedRows", "Request"]
+__all__ = ["Kind", "OpenedRows", "Request", "Use"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class OpenedRows:
         Gives a hash by which stored rows are known again; None for rows that are not stored.
     feature_names : tuple of str or None
         Where the data name their columns.
+    laid_out : callable or None
+        Lays what was found of each row, and what it is, back where the rows came from. Where it is
+        there, rows that are not counted include those with gaps.
     """
 
     rows: Rows
@@ -45,6 +49,24 @@ class OpenedRows:
     staging: Staging = field(default_factory=Staging)
     fingerprint: Callable[[], str] | None = None
     feature_names: tuple[str, ...] | None = None
+    laid_out: Callable[[Any, Returned], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Use:
+    """What is done with rows once they are open.
+
+    Attributes
+    ----------
+    counted : bool
+        Whether it must be known how many rows there are, which takes a pass over some data. If
+        not, they can be mapped but not folded.
+    names : tuple of str or None
+        The features of a model, to be found by their names where data have no order of their own.
+    """
+
+    counted: bool = True
+    names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,15 +81,14 @@ class Request:
     stage : Stage
     weights : Weights or None
         How often each row counts; once, without.
-    counted : bool
-        Whether it must be known how many rows there are, which takes a pass over some data.
+    use : Use
     """
 
     work: Work
     limit: int | None
     stage: Stage
     weights: Weights | None = None
-    counted: bool = True
+    use: Use = Use()
 
 
 @dataclass(frozen=True)

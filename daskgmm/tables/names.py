@@ -8,7 +8,7 @@ from typing import Any
 
 from daskgmm.errors import DataError
 
-__all__ = ["check_features", "names_of", "names_of_dimension"]
+__all__ = ["check_features", "names_of", "names_of_last_dimension"]
 
 _MOST_SHOWN = 5
 
@@ -38,11 +38,11 @@ def names_of(labels: Iterable[Any]) -> Names | None:
     return None
 
 
-def names_of_dimension(x: Any) -> Names | None:
-    """Coordinates of the second dimension of an xarray.DataArray, if they are strings."""
-    if len(x.dims) != 2 or x.dims[1] not in x.coords:
+def names_of_last_dimension(x: Any) -> Names | None:
+    """Coordinates of the last dimension of an xarray.DataArray, if they are strings."""
+    if x.dims[-1] not in x.coords:
         return None
-    labels = x.coords[x.dims[1]].to_numpy().tolist()
+    labels = x.coords[x.dims[-1]].to_numpy().tolist()
     return names_of(labels) if all(isinstance(label, str) for label in labels) else None
 
 

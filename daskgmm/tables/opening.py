@@ -8,13 +8,13 @@ from daskgmm.execution import Work
 from daskgmm.rules import bytes_of
 from daskgmm.tables.dask_arrays import DASK_ARRAYS
 from daskgmm.tables.dask_dataframes import DASK_DATAFRAMES
-from daskgmm.tables.data_arrays import DATA_ARRAYS
 from daskgmm.tables.frames import DATA_FRAMES
 from daskgmm.tables.in_memory import IN_MEMORY
-from daskgmm.tables.kind import Kind, OpenedRows, Request
+from daskgmm.tables.kind import Kind, OpenedRows, Request, Use
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored import STORED
 from daskgmm.tables.weights import Weights
+from daskgmm.tables.xarrays import XARRAY, XARRAY_ON_DASK
 
 __all__ = ["KINDS", "is_lazy", "open_input"]
 
@@ -22,7 +22,8 @@ KINDS: tuple[Kind, ...] = (
     STORED,
     DASK_ARRAYS,
     DASK_DATAFRAMES,
-    DATA_ARRAYS,
+    XARRAY_ON_DASK,
+    XARRAY,
     DATA_FRAMES,
     IN_MEMORY,
 )
@@ -41,13 +42,13 @@ def open_input(
     memory_limit: int | str | None = None,
     stage: Stage | None = None,
     weights: Weights | None = None,
-    counted: bool = True,
+    use: Use = Use(),  # noqa: B008 (frozen)
 ) -> OpenedRows:
     """Rows over any accepted kind of data: the one door, which refuses what can be no rows.
 
     Parameters
     ----------
-    x : array-like, Dask array or DataFrame, xarray.DataArray, zarr.Array, Source, path or URL
+    x : array-like, Dask array or DataFrame, xarray.DataArray or Dataset, zarr.Array, Source, path or URL
     work : Work
         What the rows are for; its ``keep_rows`` and ``reads_at_once`` are set here.
     memory_limit : int or str, optional
@@ -56,9 +57,8 @@ def open_input(
         Whether rows of the first pass are kept for later ones.
     weights : Weights, optional
         How often each row counts.
-    counted : bool
-        Whether the number of rows must be known; if not, rows of blocks of unknown size can be
-        mapped but not folded.
+    use : Use, optional
+        What is done with the rows; by default they are fitted.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def open_input(
     MemoryLimitError
         If the data cannot be processed within the limit.
     """
-    request = Request(work, bytes_of(memory_limit), stage or Stage(), weights, counted)
+    request = Request(work, bytes_of(memory_limit), stage or Stage(), weights, use)
     kind = _kind_of(x)
     request.stage.check(is_stored=kind.is_stored)
     return kind.open(x, request)

@@ -73,7 +73,7 @@ def _open(x: Any, request: Request) -> OpenedRows:
     source.survey().raise_for_damage(source.missing_chunks)
     stage, fingerprint = request.stage, source.fingerprint
     # Only what is predicted is an array that others see, and a listing is not for nothing.
-    state = None if request.counted else source.state()
+    state = None if request.use.counted else source.state()
     plan = _plan(source, request)
     staging = stage.staging_of(source, plan)
     if stage.where is not None:

@@ -100,7 +100,8 @@ REFUSED = {
     "3-D": lambda x: x.reshape(2, N, 2),
     "no rows": lambda x: x[:0],
     "no features": lambda x: x[:, :0],
-    "Dataset": lambda x: xr.Dataset({"a": ("n", x[:, 0])}),
+    "Dataset without variables": lambda x: xr.Dataset(),
+    "Dataset of text": lambda x: xr.Dataset({"a": ("n", x[:, 0].astype("U8"))}),
     "Series": lambda x: pd.Series(x[:, 0]),
     "ragged": lambda x: [[1.0, 2.0], [3.0]],
 }

@@ -25,6 +25,10 @@ def x():
     return np.random.default_rng(0).standard_normal((N, D)).astype(np.float32)
 
 
+def _variables(x):
+    return xr.Dataset({f"x{j}": ("row", x[:, j]) for j in range(x.shape[1])})
+
+
 EXAMPLES = {
     "stored rows": [
         lambda x, folder: write_store(folder / "x.zarr", x, 700),
@@ -36,8 +40,13 @@ EXAMPLES = {
     "Dask DataFrame": [
         lambda x, folder: dd.from_pandas(pd.DataFrame(x), npartitions=4),
     ],
-    "xarray DataArray on Dask": [
+    "xarray on Dask": [
         lambda x, folder: xr.DataArray(x, dims=("row", "feature")).chunk({"row": 900}),
+        lambda x, folder: _variables(x).chunk({"row": 900}),
+    ],
+    "xarray in memory": [
+        lambda x, folder: xr.DataArray(x),
+        lambda x, folder: _variables(x),
     ],
     "pandas DataFrame": [
         lambda x, folder: pd.DataFrame(x),
@@ -45,7 +54,6 @@ EXAMPLES = {
     ],
     "array in memory": [
         lambda x, folder: x,
-        lambda x, folder: xr.DataArray(x),
     ],
 }
 PAIRS = [

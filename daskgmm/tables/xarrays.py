@@ -1,0 +1,168 @@
+"""xarray: cells of Datasets and DataArrays, over any dimensions, as rows.
+
+The features are the data variables of a Dataset, or what lies along the last dimension of a
+DataArray. The other dimensions are those of cells, each of which is a row: in memory in the order
+of the dimensions, the last one fastest; on Dask block after block, in that order within each. A
+cell in which a feature is NaN has a gap. It is left out of fits and scores, and comes back as a gap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.errors import DataError
+from daskgmm.execution import cells_of_rows, rows_of_cells
+from daskgmm.tables.dask_arrays import open_dask_array
+from daskgmm.tables.in_memory import open_in_memory
+from daskgmm.tables.kind import Kind, OpenedRows, Request
+from daskgmm.tables.names import Names, names_of_last_dimension
+from daskgmm.tables.returned import Returned
+
+__all__ = ["XARRAY", "XARRAY_ON_DASK"]
+
+_NUMBERS = "biuf"
+_PACKED = {"scale_factor", "add_offset", "_FillValue", "missing_value"}
+"""Attributes that are there where what they say of the values was not done."""
+_COMPONENT = "component"
+"""Dimension of probabilities."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Where rows come from, to lay there what is found of them.
+
+    Attributes
+    ----------
+    dims : tuple
+        Dimensions of the cells.
+    shape : tuple of int
+    coords : mapping
+        Coordinates along these dimensions.
+    chunks : tuple of tuple of int or None
+        Along each dimension, for cells on Dask.
+    """
+
+    dims: tuple[Hashable, ...]
+    shape: tuple[int, ...]
+    coords: Mapping[Hashable, Any]
+    chunks: tuple[tuple[int, ...], ...] | None = None
+
+    def laid_out(self, found: Any, returned: Returned) -> Any:
+        """A DataArray of what was found of each row: (n_cells,), or (n_cells, K)."""
+        from xarray import DataArray  # here: it is there where rows of it are
+
+        dims, coords = self.dims, dict(self.coords)
+        if found.ndim > 1:
+            dims = (*dims, _COMPONENT)
+            coords[_COMPONENT] = np.arange(found.shape[1])
+        if self.chunks is None:
+            data = found.reshape(*self.shape, *found.shape[1:])
+        else:
+            data = cells_of_rows(found, self.chunks)
+        made = DataArray(data, coords, dims, returned.name, dict(returned.attributes))
+        made.encoding["_FillValue"] = returned.fill
+        return made
+
+
+def _open(x: Any, request: Request) -> OpenedRows:
+    if hasattr(x, "data_vars") and request.use.names and set(request.use.names) <= set(x.data_vars):
+        x = x[list(request.use.names)]  # variables have names, and an order only by chance
+    x = _decoded(x)
+    if not hasattr(x, "data_vars") and x.ndim < 2:  # refused in the words for arrays
+        return open_in_memory(x.to_numpy(), request)
+    on_dask = _is_on_dask(x)
+    arrays, dims, names = _features(x.chunk().unify_chunks() if on_dask else x)
+    shape = tuple(x.sizes[dim] for dim in dims)
+    coords = {k: c for k, c in x.coords.items() if set(c.dims) <= set(dims)}
+    cells = Cells(dims, shape, coords, arrays[0].chunks[:-1] if on_dask else None)
+    if on_dask:
+        rows = rows_of_cells(arrays)
+        if request.use.counted and rows.dtype.kind == "f":
+            unknown = ((math.nan,) * rows.numblocks[0], rows.chunks[1])
+            rows = rows.map_blocks(_without_gaps, dtype=rows.dtype, chunks=unknown)
+        opened = open_dask_array(rows, request)
+    else:
+        in_memory = np.concatenate([a.reshape(-1, a.shape[-1]) for a in arrays], axis=1)
+        rows = _without_gaps(in_memory) if request.use.counted else in_memory
+        if len(rows) == 0 < len(in_memory):
+            raise DataError(
+                f"each of the {len(in_memory):,} cells has a gap: NaN in one feature or more; "
+                "choose features that are there together"
+            )
+        opened = open_in_memory(rows, request)
+    sizes = ", ".join(f"{dim} {size:,}" for dim, size in zip(dims, shape, strict=True))
+    name = f"{type(x).__name__} over {sizes}"
+    return replace(opened, name=name, feature_names=names, laid_out=cells.laid_out)
+
+
+def _without_gaps(rows: NDArray[Any]) -> NDArray[Any]:
+    if rows.dtype.kind != "f":
+        return rows
+    gap = np.isnan(rows).any(axis=1)
+    return rows[~gap] if gap.any() else rows
+
+
+def _decoded(x: Any) -> Any:
+    """Values for codes, as xarray decodes them; what is decoded already stays as it is."""
+    variables = x.data_vars.values() if hasattr(x, "data_vars") else [x]
+    if not any(_PACKED & set(variable.attrs) for variable in variables):
+        return x
+    from xarray import decode_cf  # here: as above
+
+    if hasattr(x, "data_vars"):
+        return decode_cf(x, decode_times=False, decode_coords=False)
+    return decode_cf(x.to_dataset(name="x"), decode_times=False)["x"].rename(x.name)
+
+
+def _features(x: Any) -> tuple[list[Any], tuple[Hashable, ...], Names | None]:
+    """Arrays over cells and features, the dimensions of cells, and the features' names."""
+    if not hasattr(x, "data_vars"):
+        _check_numbers({x.name: x})
+        return [x.data], x.dims[:-1], names_of_last_dimension(x)
+    variables = dict(x.data_vars)
+    if not variables:
+        raise DataError("the Dataset has no data variables, which are the features; select some")
+    _check_numbers(variables)
+    (first, dims), *_ = ((name, variable.dims) for name, variable in variables.items())
+    for name, variable in variables.items():
+        if set(variable.dims) != set(dims):
+            raise DataError(
+                f"variable {name!r} has dimensions {variable.dims}, {first!r} has {dims}: features "
+                f"must be of the same cells; leave it out with .drop_vars({name!r}), or bring them "
+                "together with xarray.broadcast"
+            )
+    if not dims:
+        raise DataError(f"variable {first!r} has no dimensions; rows are cells along dimensions")
+    arrays = [v.transpose(*dims).data[..., None] for v in variables.values()]
+    return arrays, dims, tuple(str(name) for name in variables)
+
+
+def _check_numbers(variables: Mapping[Hashable, Any]) -> None:
+    for name, variable in variables.items():
+        if variable.dtype.kind not in _NUMBERS:
+            raise DataError(
+                f"variable {name!r} has dtype {variable.dtype}; features are numbers: leave it "
+                "out, or convert it first"
+            )
+
+
+def _is_xarray(x: Any) -> bool:
+    named = type(x).__module__.partition(".")[0] == "xarray"
+    return named and hasattr(x, "dims") and hasattr(x, "coords")
+
+
+def _is_on_dask(x: Any) -> bool:
+    if not _is_xarray(x):
+        return False
+    variables = x.data_vars.values() if hasattr(x, "data_vars") else [x]
+    return any(variable.chunks is not None for variable in variables)
+
+
+XARRAY_ON_DASK = Kind("xarray on Dask", _is_on_dask, _open)
+XARRAY = Kind("xarray in memory", _is_xarray, _open, is_lazy=False)

@@ -1,0 +1,183 @@
+"""xarray: cells of any dimensions, whose results lie where an independent computation puts them."""
+
+from __future__ import annotations
+
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from daskgmm import GaussianMixture
+from daskgmm.errors import DataError
+
+DIMS = ("time", "lat", "lon")
+SIZES = (4, 5, 60)
+CHUNKS = {"time": 2, "lat": 3, "lon": 25}
+
+
+@pytest.fixture(scope="module")
+def ocean():
+    """Two variables on a grid, with gaps in either, coordinates, and one that is no dimension's."""
+    rng = np.random.default_rng(0)
+    temp = rng.normal(size=SIZES) + 5 * (rng.random(SIZES) < 0.4)
+    salt = rng.normal(size=SIZES)
+    temp[1, 2, 3] = salt[0, 0, :10] = np.nan
+    coords = {"time": np.arange(4), "lat": np.linspace(-10, 10, 5), "depth": ("lon", np.arange(60))}
+    variables = {"temp": (DIMS, temp, {"units": "degC"}), "salt": (DIMS, salt)}
+    return xr.Dataset(variables, coords)
+
+
+def _table(ocean):
+    """Complete cells as rows, by NumPy alone, and where they are."""
+    x = np.stack([ocean[name].to_numpy().ravel() for name in ("temp", "salt")], axis=1)
+    there = ~np.isnan(x).any(axis=1)
+    return pd.DataFrame(x[there], columns=["temp", "salt"]), there.reshape(SIZES)
+
+
+@pytest.fixture(scope="module")
+def fitted(ocean):
+    return GaussianMixture(2, random_state=0).fit(_table(ocean)[0])
+
+
+FORMS = {
+    "Dataset": lambda ocean: ocean,
+    "features along the last dimension": lambda ocean: ocean.to_dataarray("v").transpose(..., "v"),
+    "one dimension of cells": lambda ocean: ocean.stack(cell=DIMS).reset_index("cell"),
+    "other order of dimensions in one": lambda ocean: ocean.assign(
+        salt=ocean.salt.transpose("lon", "time", "lat")
+    ),
+}
+of_forms = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+
+
+@of_forms
+def test_a_fit_has_the_bits_of_one_to_the_complete_cells(form, ocean, fitted):
+    model = GaussianMixture(2, random_state=0).fit(form(ocean))
+    np.testing.assert_array_equal(model.means_, fitted.means_)
+    assert model.n_rows_ == _table(ocean)[1].sum()
+    assert list(model.feature_names_in_) == ["temp", "salt"]
+
+
+@of_forms
+@pytest.mark.parametrize("chunks", [None, CHUNKS], ids=["in memory", "on Dask"])
+def test_results_lie_where_their_cells_are_and_gaps_where_gaps_were(form, chunks, ocean, fitted):
+    data = form(ocean)
+    if chunks is not None:
+        own = {dim: n for dim, n in chunks.items() if dim in data.dims}
+        data = data.chunk(own or {"cell": 70})
+    rows, there = _table(ocean)
+    for method, fill in (("predict", -2), ("predict_proba", np.nan), ("score_samples", np.nan)):
+        found = getattr(fitted, method)(data)
+        expected = getattr(fitted, method)(rows)
+        if "cell" in found.dims:
+            found = found.set_index(cell=DIMS).unstack("cell")
+        found = found.transpose(*DIMS, ...)
+        assert (found.chunks is not None) == (chunks is not None)
+        for name in ("time", "lat"):
+            np.testing.assert_array_equal(found[name], ocean[name])
+        np.testing.assert_allclose(found.to_numpy()[there], expected, rtol=1e-12)
+        np.testing.assert_array_equal(found.to_numpy()[~there], fill)
+
+
+def test_coordinates_attributes_and_the_fill_come_along(ocean, fitted):
+    label, probability = fitted.predict(ocean), fitted.predict_proba(ocean)
+    np.testing.assert_array_equal(label.depth, ocean.depth)
+    assert label.attrs["flag_meanings"] == "component_0 component_1"
+    assert label.encoding["_FillValue"] == -2
+    assert probability.dims == (*DIMS, "component")
+    assert probability.component.to_numpy().tolist() == [0, 1]
+
+
+def test_what_is_written_opens_with_gaps_where_gaps_were(ocean, fitted, tmp_path):
+    fitted.predict(ocean).to_dataset().to_zarr(tmp_path / "labels.zarr", zarr_format=2)
+    again = xr.open_zarr(tmp_path / "labels.zarr").label
+    np.testing.assert_array_equal(np.isnan(again), ~_table(ocean)[1])
+
+
+def test_on_dask_a_fit_is_the_same_to_rounding_and_chunks_stay(ocean, fitted):
+    lazy = ocean.chunk(CHUNKS)
+    model = GaussianMixture(2, random_state=0).fit(lazy)
+    by_weight = np.argsort(model.weights_), np.argsort(fitted.weights_)
+    np.testing.assert_allclose(
+        model.means_[by_weight[0]], fitted.means_[by_weight[1]], rtol=0, atol=0.05
+    )
+    assert model.n_rows_ == fitted.n_rows_
+    assert fitted.predict(lazy).chunks == lazy.temp.chunks
+
+
+def test_nothing_is_computed_before_it_is_asked_for(ocean, fitted):
+    def refuse(*args, **kwargs):
+        raise AssertionError("computed at the call")
+
+    lazy = ocean.chunk(CHUNKS)
+    with dask.config.set(scheduler=refuse):
+        found = fitted.predict_proba(lazy)
+    assert found.name == "probability"
+    assert fitted.predict(lazy).data.name == fitted.predict(lazy).data.name
+
+
+def test_variables_in_memory_beside_others_on_dask(ocean, fitted):
+    mixed = ocean.assign(temp=ocean.temp.chunk(CHUNKS))
+    np.testing.assert_array_equal(fitted.predict(mixed), fitted.predict(ocean))
+
+
+def test_scores_are_of_the_complete_cells(ocean, fitted):
+    rows = _table(ocean)[0]
+    for data in (ocean, ocean.chunk(CHUNKS)):
+        np.testing.assert_allclose(fitted.score(data), fitted.score(rows), rtol=1e-13)
+        np.testing.assert_allclose(fitted.bic(data), fitted.bic(rows), rtol=1e-13)
+
+
+def test_packed_values_are_decoded_as_xarray_decodes_them(ocean, fitted, tmp_path):
+    packed = {"dtype": "i2", "scale_factor": 0.001, "add_offset": 3.0, "_FillValue": -9999}
+    how = {"temp": packed, "salt": packed}
+    ocean.to_zarr(tmp_path / "packed.zarr", encoding=how, zarr_format=2)
+    codes = xr.open_zarr(tmp_path / "packed.zarr", mask_and_scale=False)
+    assert codes.temp.dtype == "i2"
+    decoded = xr.open_zarr(tmp_path / "packed.zarr")
+    np.testing.assert_array_equal(fitted.predict(codes), fitted.predict(decoded))
+    np.testing.assert_array_equal(
+        fitted.predict(codes.temp.to_dataset().assign(salt=codes.salt)) < 0, ~_table(ocean)[1]
+    )
+
+
+def test_infinity_is_no_gap(ocean, fitted):
+    wrong = ocean.copy(deep=True)
+    wrong.temp[3, 4, 59] = np.inf
+    with pytest.raises(DataError, match=r"row 1,?199"):
+        fitted.predict(wrong)
+
+
+REFUSED = {
+    "another shape": (
+        lambda ocean: ocean.assign(area=("lat", np.ones(5))),
+        r"variable 'area' has dimensions .*leave it out with \.drop_vars\('area'\)",
+    ),
+    "text": (
+        lambda ocean: ocean.assign(ship=(DIMS, np.full(SIZES, "a"))),
+        r"variable 'ship' has dtype <U1; features are numbers: leave it out",
+    ),
+    "dates": (
+        lambda ocean: ocean.assign(when=(DIMS, np.zeros(SIZES, "M8[ns]"))),
+        r"variable 'when' has dtype datetime64\[ns\]",
+    ),
+    "no variables": (lambda ocean: ocean[[]], "no data variables"),
+    "no dimensions": (lambda ocean: ocean.isel(time=0, lat=0, lon=0), "no dimensions"),
+    "no complete cell": (lambda ocean: ocean * np.nan, "each of the 1,200 cells has a gap"),
+}
+
+
+@pytest.mark.parametrize(("make", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_feature_is_refused_by_name(make, said, ocean):
+    with pytest.raises(DataError, match=said):
+        GaussianMixture(2).fit(make(ocean))
+
+
+def test_variables_are_taken_by_their_names(ocean, fitted):
+    expected = fitted.predict(ocean)
+    np.testing.assert_array_equal(fitted.predict(ocean[["salt", "temp"]]), expected)
+    beside = ocean.assign(ship=(DIMS, np.full(SIZES, "a")))
+    np.testing.assert_array_equal(fitted.predict(beside), expected)
+    with pytest.raises(DataError, match="unseen at fit time:\n- speed"):
+        fitted.predict(ocean.rename(salt="speed"))
