@@ -168,7 +168,8 @@ class Problem:
             )
         if p <= scan.weight:
             return self
-        is_cheap = n * p <= _SEARCHED_WORK
+        # Factors of covariances cost as much as some more rows.
+        is_cheap = p * (n + d / 8) <= _SEARCHED_WORK
         stepper = PLAIN if self.stepper == AUTO else self.stepper
         return replace(self, stepper=stepper, progressive=self.progressive and is_cheap)
 
