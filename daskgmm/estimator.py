@@ -303,8 +303,8 @@ class GaussianMixture(FittedMixture):
             NumPy array, Dask array or DataFrame, zarr.Array, the result of
             :func:`daskgmm.open_rows`, a path or URL of a Zarr array or a ``.npy`` file; or an
             xarray.Dataset, whose data variables are the features, or xarray.DataArray, whose last
-            dimension is: the cells along other dimensions are rows, those with NaN are left out.
-            To count them takes a pass if they are on Dask.
+            dimension holds the features. Each cell of the other dimensions is a row; cells with NaN
+            are left out. On Dask, it takes a pass to count the others.
         y : ignored
         sample_weight : array of shape (n_rows,), optional
             How often each row counts: a weight of 2 is the row given twice, 0 is a row that is

@@ -107,9 +107,9 @@ class FittedMixture(DensityMixin, BaseEstimator):
     def predict(self, X: Any) -> Any:
         """Most probable component of each row, shape (n_rows,), int64.
 
-        A NumPy array for data in memory; a lazy Dask array for data that are lazy; of an
-        xarray.DataArray or Dataset a DataArray on the same dimensions and coordinates, lazy as
-        they are, with -2 where a feature is NaN.
+        A NumPy array for data in memory; a lazy Dask array for data that are lazy. For an
+        xarray.DataArray or Dataset, a DataArray on the same dimensions and coordinates, which is
+        lazy if the data are; -2 marks cells in which a feature is NaN.
         """
         returned = Returned.labels(self._mixture.n_components)
         return self._of_rows(X, label_rows, np.int64, None, returned)
@@ -124,7 +124,10 @@ class FittedMixture(DensityMixin, BaseEstimator):
         return self._of_rows(X, log_densities, np.float64, None, Returned.log_densities())
 
     def score(self, X: Any, y: None = None, sample_weight: Any = None) -> float:
-        """Mean log density of the rows, in nats, by their weights if given; one pass."""
+        """Mean log density of the rows, in nats, by their weights if given.
+
+        It takes one pass, and another one for cells of xarray on Dask, to count those without gaps.
+        """
         return self._score(X, sample_weight).log_likelihood_per_row
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:

@@ -109,7 +109,7 @@ def of_complete(
     gap = np.isnan(block.x).any(axis=1)
     if not gap.any():
         return function(block, mixture)
-    # In place, so that errors count rows as they lie.
+    # Gaps are filled and not removed, so that row numbers in errors stay right.
     filled = np.where(gap[:, None], mixture.means[:1].astype(block.x.dtype), block.x)
     found = function(replace(block, x=filled), mixture)
     found[gap] = fill

@@ -16,6 +16,8 @@ from itertools import chain
 from typing import Any, TypeVar
 
 import dask.array as da
+from dask.array.chunk import getitem
+from dask.array.core import getter, getter_inline, getter_nofancy
 from dask.core import get, get_deps, toposort
 
 from daskgmm.em.rows import Additive, tree_sum
@@ -26,6 +28,8 @@ __all__ = ["BlockRun", "Blocks", "Part", "summed"]
 T = TypeVar("T", bound=Additive)
 
 _FAN_IN = 16  # a power of two, so that the tree of trees is the tree
+_READERS = (getter, getter_nofancy, getter_inline)
+"""What Dask reads a block of an array outside of it with."""
 _OUTSIDE = -1
 """Who needs a task that is needed by a task outside of all runs."""
 
@@ -188,14 +192,28 @@ def _joined(sizes: tuple[int, ...], most: int) -> list[tuple[int, int]]:
 
 
 def _taken_apart(array: da.Array) -> tuple[dict[Any, Any], list[Any]]:
-    """The array's graph, cut to what its blocks need once for all passes, and their keys.
+    """The tasks that an array's blocks need, found once for all passes, and the blocks' keys.
 
-    It is not fused: Dask orders the tasks in a fused one anew each time it runs, which takes two to
-    three times as long as to run them one by one.
+    They are not fused: Dask orders the tasks in a fused one anew each time it runs, which takes two to
+    three times as long as running them one by one. Where arrays outside Dask are sliced they are
+    fused all the same, since Dask then reads the slices alone.
     """
     rest = (0,) * (array.ndim - 1)
     keys = [(array.name, i, *rest) for i in range(array.numblocks[0])]
-    return dict(array.__dask_graph__().cull(set(keys))), keys
+    whole = array.__dask_graph__()
+    graph = dict(whole.cull(set(keys)))
+    if _slices_what_is_read(graph):
+        graph = dict(array.__dask_optimize__(whole, keys))
+        # Dask leaves out what workers hold; here it is named, because it must not be cut up.
+        graph |= {key: whole[key] for key in _held(whole)}
+    return graph, keys
+
+
+def _slices_what_is_read(graph: Mapping[Any, Any]) -> bool:
+    """Whether a task takes a slice of what another one reads."""
+    reading = {key for key, node in graph.items() if getattr(node, "func", None) in _READERS}
+    slicing = (n for n in graph.values() if getattr(n, "func", None) in (*_READERS, getitem))
+    return bool(reading) and any(not reading.isdisjoint(node.dependencies) for node in slicing)
 
 
 def _held(graph: Mapping[Any, Any]) -> set[Any]:

@@ -39,8 +39,8 @@ def array_of_source(source: Source, partition_rows: int, state: str | None = Non
     source : Source
     partition_rows : int
     state : str, optional
-        What tells the stored values from others: arrays of one state have one name, by which Dask
-        may take one result for the other. Without it each array has a name of its own.
+        Identifies the stored values: arrays of the same state have the same name, so that Dask
+        computes them once. Without it each array has a name of its own.
     """
     return da.from_array(
         _Sliceable(source),

@@ -49,7 +49,7 @@ def rows_of_cells(arrays: Sequence[da.Array]) -> da.Array:
 
 
 def cells_of_rows(rows: da.Array, chunks: Chunks) -> da.Array:
-    """The inverse of :func:`rows_of_cells` for what was found of each row: (n,) or (n, K).
+    """Results for rows, (n,) or (n, K), in blocks of cells: undoes :func:`rows_of_cells`.
 
     Parameters
     ----------

@@ -37,8 +37,8 @@ class OpenedRows:
     feature_names : tuple of str or None
         Where the data name their columns.
     laid_out : callable or None
-        Lays what was found of each row, and what it is, back where the rows came from. Where it is
-        there, rows that are not counted include those with gaps.
+        Puts a result for each row, and its description, back on the grid that the rows came from.
+        If it is given, rows that are not counted include those with gaps.
     """
 
     rows: Rows
@@ -62,7 +62,7 @@ class Use:
         Whether it must be known how many rows there are, which takes a pass over some data. If
         not, they can be mapped but not folded.
     names : tuple of str or None
-        The features of a model, to be found by their names where data have no order of their own.
+        The features of a model, used to select those of data without an order, such as Datasets.
     """
 
     counted: bool = True

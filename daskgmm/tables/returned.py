@@ -1,4 +1,4 @@
-"""Returned: what is found of each row, as it is described where it is laid back."""
+"""Returned: names, fill values and attributes of results that are put back on a grid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_LABEL = -2
 
 @dataclass(frozen=True)
 class Returned:
-    """One kind of result.
+    """A kind of result for each row.
 
     Attributes
     ----------

@@ -72,8 +72,8 @@ def _open(x: Any, request: Request) -> OpenedRows:
     check_sizes(source.name, source.shape, request)
     source.survey().raise_for_damage(source.missing_chunks)
     stage, fingerprint = request.stage, source.fingerprint
-    # Only what is predicted is an array that others see, and a listing is not for nothing.
-    state = None if request.use.counted else source.state()
+    # Predictions alone are returned as arrays, whose names should last; to list the store takes time.
+    state = None if request.use.counted else getattr(source, "state", lambda: None)()
     plan = _plan(source, request)
     staging = stage.staging_of(source, plan)
     if stage.where is not None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import dask.array as da
@@ -116,6 +116,16 @@ class Weights:
             scale,
             self.fingerprint,
         )
+
+    def without(self, absent: NDArray[np.bool_]) -> Weights:
+        """Weights in memory, of which some rows are absent."""
+        weights = np.where(absent, 0.0, replace(self, scale=1.0).in_memory())
+        total = float(weights.sum())
+        if total == 0.0:
+            raise DataError(f"{self.name} is zero, or a feature NaN, in each row; none is left")
+        n_effective = total**2 / float(np.square(weights).sum())
+        found = replace(self, given=weights, total=total, n_effective=n_effective)
+        return found if self.scale == 1.0 else found.as_counts()
 
     def warn_if_no_counts(self) -> None:
         """Warn where criteria would take a sum that is no number of rows for one.

@@ -9,6 +9,7 @@ cell in which a feature is NaN has a gap. It is left out of fits and scores, and
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,14 +29,18 @@ __all__ = ["XARRAY", "XARRAY_ON_DASK"]
 
 _NUMBERS = "biuf"
 _PACKED = {"scale_factor", "add_offset", "_FillValue", "missing_value"}
-"""Attributes that are there where what they say of the values was not done."""
+"""Attributes of values that have not been decoded; xarray moves them to ``encoding`` when it does."""
+_SCALING = {"scale_factor", "add_offset"}
+_FLAGS = {"flag_values", "flag_meanings"}
+_CODES = "values that are to be decoded"
+"""Name of a variable, such as no coordinate has."""
 _COMPONENT = "component"
 """Dimension of probabilities."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Where rows come from, to lay there what is found of them.
+    """The grid that rows were taken from, so that results can be put back on it.
 
     Attributes
     ----------
@@ -54,11 +59,16 @@ class Cells:
     chunks: tuple[tuple[int, ...], ...] | None = None
 
     def laid_out(self, found: Any, returned: Returned) -> Any:
-        """A DataArray of what was found of each row: (n_cells,), or (n_cells, K)."""
-        from xarray import DataArray  # here: it is there where rows of it are
+        """A DataArray of results for each row: (n_cells,), or (n_cells, K)."""
+        from xarray import DataArray  # here, since only xarray's users have it
 
         dims, coords = self.dims, dict(self.coords)
         if found.ndim > 1:
+            if _COMPONENT in (*dims, *coords):
+                raise DataError(
+                    f"the data have a dimension or coordinate {_COMPONENT!r}, which is that of "
+                    f"probabilities; rename it with .rename({_COMPONENT}=...)"
+                )
             dims = (*dims, _COMPONENT)
             coords[_COMPONENT] = np.arange(found.shape[1])
         if self.chunks is None:
@@ -71,29 +81,37 @@ class Cells:
 
 
 def _open(x: Any, request: Request) -> OpenedRows:
-    if hasattr(x, "data_vars") and request.use.names and set(request.use.names) <= set(x.data_vars):
-        x = x[list(request.use.names)]  # variables have names, and an order only by chance
-    x = _decoded(x)
+    x = _decoded(_selected(x, request.use.names))
     if not hasattr(x, "data_vars") and x.ndim < 2:  # refused in the words for arrays
         return open_in_memory(x.to_numpy(), request)
     on_dask = _is_on_dask(x)
-    arrays, dims, names = _features(x.chunk().unify_chunks() if on_dask else x)
+    # Coordinates that are no index have chunks of their own, which features should not be cut by.
+    arrays, dims, names = _features(
+        x.reset_coords(drop=True).chunk().unify_chunks() if on_dask else x
+    )
     shape = tuple(x.sizes[dim] for dim in dims)
     coords = {k: c for k, c in x.coords.items() if set(c.dims) <= set(dims)}
     cells = Cells(dims, shape, coords, arrays[0].chunks[:-1] if on_dask else None)
     if on_dask:
         rows = rows_of_cells(arrays)
-        if request.use.counted and rows.dtype.kind == "f":
+        if request.weights is not None:
+            _check_order(arrays[0].numblocks[:-1], dims)
+        elif request.use.counted and rows.dtype.kind == "f":
             unknown = ((math.nan,) * rows.numblocks[0], rows.chunks[1])
             rows = rows.map_blocks(_without_gaps, dtype=rows.dtype, chunks=unknown)
         opened = open_dask_array(rows, request)
     else:
         in_memory = np.concatenate([a.reshape(-1, a.shape[-1]) for a in arrays], axis=1)
-        rows = _without_gaps(in_memory) if request.use.counted else in_memory
+        rows = in_memory
+        if request.weights is not None:
+            request.weights.check_length(len(rows), "the grid of cells")
+            request = replace(request, weights=request.weights.without(_gaps(rows)))
+        elif request.use.counted:
+            rows = rows[~_gaps(rows)]
         if len(rows) == 0 < len(in_memory):
             raise DataError(
                 f"each of the {len(in_memory):,} cells has a gap: NaN in one feature or more; "
-                "choose features that are there together"
+                "choose features that are present in the same cells"
             )
         opened = open_in_memory(rows, request)
     sizes = ", ".join(f"{dim} {size:,}" for dim, size in zip(dims, shape, strict=True))
@@ -101,23 +119,52 @@ def _open(x: Any, request: Request) -> OpenedRows:
     return replace(opened, name=name, feature_names=names, laid_out=cells.laid_out)
 
 
+def _gaps(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    gaps: NDArray[np.bool_] = np.isnan(rows).any(axis=1)
+    return gaps
+
+
 def _without_gaps(rows: NDArray[Any]) -> NDArray[Any]:
-    if rows.dtype.kind != "f":
-        return rows
-    gap = np.isnan(rows).any(axis=1)
-    return rows[~gap] if gap.any() else rows
+    return rows[~_gaps(rows)]
+
+
+def _check_order(n_blocks: tuple[int, ...], dims: tuple[Hashable, ...]) -> None:
+    """Refuse weights where rows come in another order than cells: they could not be aligned."""
+    cut = [dim for dim, n in zip(dims[1:], n_blocks[1:], strict=True) if n > 1]
+    if cut:
+        raise DataError(
+            f"weights of cells that are in chunks along {', '.join(map(repr, cut))} cannot be "
+            f"aligned with rows, which come block after block; chunk the data along {dims[0]!r} "
+            f"alone, as .chunk({dict.fromkeys(cut, -1)})"
+        )
+
+
+def _selected(x: Any, names: Names | None) -> Any:
+    """The variables of a Dataset that a model knows, which are known by name: they have no order."""
+    if names is None or not hasattr(x, "data_vars"):
+        return x
+    by_name = {str(name): name for name in x.data_vars}
+    return x[[by_name[name] for name in names]] if set(names) <= set(by_name) else x
 
 
 def _decoded(x: Any) -> Any:
-    """Values for codes, as xarray decodes them; what is decoded already stays as it is."""
-    variables = x.data_vars.values() if hasattr(x, "data_vars") else [x]
-    if not any(_PACKED & set(variable.attrs) for variable in variables):
+    """The values that packed codes stand for, as xarray decodes them; others as they are."""
+    variables = x.data_vars if hasattr(x, "data_vars") else {x.name: x}
+    if not any(_PACKED & set(variable.attrs) for variable in variables.values()):
         return x
+    for name, variable in variables.items():
+        if variable.dtype.kind == "f" and (scaling := _SCALING & set(variable.attrs)):
+            raise DataError(
+                f"{_shown(name)} has dtype {variable.dtype} and {min(scaling)}, so that it cannot be "
+                "told whether it was decoded; drop the attribute if it was, or else decode it with "
+                "xarray.decode_cf"
+            )
     from xarray import decode_cf  # here: as above
 
     if hasattr(x, "data_vars"):
         return decode_cf(x, decode_times=False, decode_coords=False)
-    return decode_cf(x.to_dataset(name="x"), decode_times=False)["x"].rename(x.name)
+    codes = x.to_dataset(name=_CODES)
+    return decode_cf(codes, decode_times=False, decode_coords=False)[_CODES].rename(x.name)
 
 
 def _features(x: Any) -> tuple[list[Any], tuple[Hashable, ...], Names | None]:
@@ -133,8 +180,8 @@ def _features(x: Any) -> tuple[list[Any], tuple[Hashable, ...], Names | None]:
     for name, variable in variables.items():
         if set(variable.dims) != set(dims):
             raise DataError(
-                f"variable {name!r} has dimensions {variable.dims}, {first!r} has {dims}: features "
-                f"must be of the same cells; leave it out with .drop_vars({name!r}), or bring them "
+                f"variable {name!r} has dimensions {variable.dims}, {first!r} has {dims}: all features "
+                f"must have the same; leave it out with .drop_vars({name!r}), or bring them "
                 "together with xarray.broadcast"
             )
     if not dims:
@@ -147,14 +194,23 @@ def _check_numbers(variables: Mapping[Hashable, Any]) -> None:
     for name, variable in variables.items():
         if variable.dtype.kind not in _NUMBERS:
             raise DataError(
-                f"variable {name!r} has dtype {variable.dtype}; features are numbers: leave it "
-                "out, or convert it first"
+                f"{_shown(name)} has dtype {variable.dtype}; features are numbers: leave it out, or "
+                "convert it first"
+            )
+        if flags := _FLAGS & set(variable.attrs):
+            raise DataError(
+                f"{_shown(name)} has {min(flags)}, so that its numbers are names of classes; leave "
+                f"it out with .drop_vars({name!r}), or drop the attribute"
             )
 
 
+def _shown(name: Hashable) -> str:
+    return "the DataArray" if name is None else f"variable {name!r}"
+
+
 def _is_xarray(x: Any) -> bool:
-    named = type(x).__module__.partition(".")[0] == "xarray"
-    return named and hasattr(x, "dims") and hasattr(x, "coords")
+    xarray = sys.modules.get("xarray")  # which whoever has such data has imported
+    return xarray is not None and isinstance(x, xarray.DataArray | xarray.Dataset)
 
 
 def _is_on_dask(x: Any) -> bool:

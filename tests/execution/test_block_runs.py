@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from typing import ClassVar
 
 import dask
 import dask.array as da
@@ -346,3 +347,27 @@ def test_futures_among_the_arguments_of_blocks_are_filled_in(client):
     )
     rows = DaskRows(array, weighting=Weighting(weights, 2.0 * len(x)))
     np.testing.assert_allclose(rows.fold(weighted_total), 2 * x.sum(axis=0), rtol=1e-9, atol=1e-9)
+
+
+class _Counted:
+    """An array outside of Dask that counts the cells that are asked for, its copies included."""
+
+    n_read: ClassVar[list[int]] = []
+
+    def __init__(self, x):
+        self.x, self.shape, self.dtype, self.ndim = x, x.shape, x.dtype, x.ndim
+
+    def __getitem__(self, index):
+        found = self.x[index]
+        self.n_read.append(found.size)
+        return found
+
+
+@pytest.mark.parametrize("how", [{}, {"inline_array": True}, {"lock": True}])
+def test_of_what_is_sliced_the_slices_alone_are_read(model, how):
+    outside = _Counted(np.repeat(rows_of(400), 10, axis=1))
+    array = da.from_array(outside, chunks=(100, -1), **how)[:, :D]
+    _Counted.n_read.clear()
+    with dask.config.set(scheduler="threads"):  # and not on processes of another test
+        model.score(array)
+    assert sum(_Counted.n_read) == array.size

@@ -33,6 +33,7 @@ REASONS: dict[str, str] = {
     "test_regularisation": _WORDS,
     "test_gaussian_mixture_fit_convergence_warning": _STARTS,
     "test_warm_start": _STARTS,
+    "test_score": _STARTS,
     "test_multiple_init": _ROUNDING,
     "test_init": _ROUNDING,
     "test_gaussian_mixture_setting_best_params": _COLLAPSE,

@@ -349,6 +349,20 @@ def test_the_same_stored_rows_are_in_the_same_state_until_one_is_written(tmp_pat
     assert open_source(path).state() != first
 
 
+def test_what_stands_for_missing_chunks_is_of_the_state(tmp_path):
+    def state(fill):
+        path = tmp_path / "x.zarr"
+        how = {"shape": (40, 2), "chunks": (10, 2), "dtype": "f8", "fill_value": fill}
+        array = zarr.create_array(path, overwrite=True, **how)
+        assert open_source(path, missing_chunks="fill").state() is None, "nothing is stored"
+        array[:10] = 3.0
+        for file in path.rglob("*"):
+            os.utime(file, ns=(10**18, 10**18))
+        return open_source(path, missing_chunks="fill").state()
+
+    assert state(0.0) == state(0.0) != state(5.0)
+
+
 def test_a_store_without_versions_has_no_state(x):
     array = zarr.create_array(zarr.storage.MemoryStore(), data=x, chunks=(10, x.shape[1]))
     assert open_source(array).state() is None

@@ -181,3 +181,83 @@ def test_variables_are_taken_by_their_names(ocean, fitted):
     np.testing.assert_array_equal(fitted.predict(beside), expected)
     with pytest.raises(DataError, match="unseen at fit time:\n- speed"):
         fitted.predict(ocean.rename(salt="speed"))
+
+
+# -- weights ----------------------------------------------------------------------------
+
+
+def _weights(ocean):
+    return np.random.default_rng(1).uniform(0.5, 2.0, ocean.temp.size)
+
+
+def test_weights_are_those_of_cells_with_gaps_or_without(ocean):
+    weights = _weights(ocean)
+    rows, there = _table(ocean)
+    expected = np.average(rows, axis=0, weights=weights[there.ravel()])
+    found = GaussianMixture(1).fit(ocean, sample_weight=weights)
+    np.testing.assert_allclose(found.means_[0], expected, rtol=1e-12)
+    whole = ocean.fillna(0.0)
+    lazy = whole.chunk(time=2, lat=-1, lon=-1)
+    by_cells = GaussianMixture(1).fit(lazy, sample_weight=weights)
+    expected = GaussianMixture(1).fit(whole, sample_weight=weights)
+    np.testing.assert_allclose(by_cells.means_, expected.means_, rtol=1e-12)
+
+
+def test_weights_that_cannot_be_aligned_are_refused_with_a_way_out(ocean):
+    whole, weights = ocean.fillna(0.0).chunk(CHUNKS), _weights(ocean)
+    with pytest.raises(DataError, match=r"along 'time' alone, as \.chunk\((.*)\)$") as refused:
+        GaussianMixture(1).fit(whole, sample_weight=weights)
+    chunks = eval(str(refused.value).rpartition(".chunk(")[2][:-1])
+    GaussianMixture(1).fit(whole.chunk(chunks), sample_weight=weights)
+
+
+# -- names and declarations that are in the way -----------------------------------------
+
+
+def test_a_dimension_of_any_name_is_decoded(ocean, fitted):
+    features = ocean.to_dataarray("v").transpose(..., "v").rename(lat="x", lon="data")
+    codes = features.fillna(-999.0).assign_attrs(_FillValue=-999.0)
+    np.testing.assert_array_equal(fitted.predict(codes), fitted.predict(features))
+
+
+def test_subclasses_are_known(ocean, fitted):
+    class Own(xr.DataArray):
+        __slots__ = ()
+
+    own = Own(ocean.to_dataarray("v").transpose(..., "v"))
+    np.testing.assert_array_equal(fitted.predict(own), fitted.predict(ocean))
+
+
+def test_coordinates_on_dask_cut_no_chunks(ocean, fitted):
+    area = xr.DataArray(np.ones(SIZES[1:]), dims=DIMS[1:]).chunk(lat=1, lon=7)
+    lazy = ocean.chunk(CHUNKS)
+    assert fitted.predict(lazy.assign_coords(area=area)).chunks == lazy.temp.chunks
+
+
+DOUBTFUL = {
+    "labels of another fit": (
+        lambda ocean, model: model.fit(ocean.assign(label=model.predict(ocean))),
+        r"variable 'label' has flag_\w+, .*\.drop_vars\('label'\)",
+    ),
+    "decoded by hand": (
+        lambda ocean, model: model.fit(
+            ocean.assign(temp=ocean.temp.assign_attrs(scale_factor=0.001))
+        ),
+        r"variable 'temp' has dtype float64 and scale_factor",
+    ),
+    "a dimension of components": (
+        lambda ocean, model: model.predict_proba(ocean.rename(lat="component")),
+        r"rename it with \.rename\(component=\.\.\.\)",
+    ),
+    "weights for other rows": (
+        lambda ocean, model: model.fit(ocean, sample_weight=np.ones(7)),
+        r"7 weights, but the grid of cells has 1200 rows",
+    ),
+}
+
+
+@pytest.mark.parametrize(("use", "said"), DOUBTFUL.values(), ids=DOUBTFUL)
+def test_what_is_doubtful_is_refused(use, said, ocean):
+    model = GaussianMixture(2, random_state=0).fit(ocean)
+    with pytest.raises(DataError, match=said):
+        use(ocean, model)

@@ -48,7 +48,8 @@ _TRANSIENT = frozenset(
 
 _jitter = random.Random()
 _away: dict[str, float] = {}
-"""Places that have not answered since they were waited for in vain, and for how many seconds.
+"""Places that did not answer in time, and how many seconds they were given; without those that
+have answered since.
 
 They are not waited for again, unless for longer: cleaning up, and tasks that are tried again, would
 each take another minute.

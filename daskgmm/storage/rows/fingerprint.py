@@ -49,7 +49,7 @@ def state_of(source: Source, layout: Any, versions: Sequence[str | None]) -> str
 
     Parameters are those of :func:`fingerprint_of`.
     """
-    if None in versions:
+    if not versions or None in versions:
         return None
     facts = [source.name, list(source.shape), source.dtype.str, layout, list(versions)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:_DIGITS]

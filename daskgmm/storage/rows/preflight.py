@@ -120,9 +120,10 @@ class StoredSource(Source, Protocol):
         ...
 
     def state(self) -> str | None:
-        """Hash of the name, and of the size and version of each stored object, by a listing alone.
+        """Hash of the name, and of the size and version of each stored object, from a listing.
 
-        It differs when any object was written anew. None where the store knows no versions.
+        No rows are read. It differs when any object was written anew, unless its time was put back.
+        None where the store knows no versions, or nothing is stored.
         """
         ...
 

@@ -208,7 +208,9 @@ class ZarrSource:
         layout, versions = self._layout_and_versions()
         sizes = (size for _, size in layout[3])
         stored = [v for v, size in zip(versions, sizes, strict=True) if size is not None]
-        return state_of(self, [*layout, self.missing_chunks], stored)
+        # What stands for chunks that are not stored.
+        fill = [self.missing_chunks, str(self._array.array.metadata.fill_value)]
+        return state_of(self, [*layout, *fill], stored)
 
     def _layout_and_versions(self) -> tuple[list[Any], list[str | None]]:
         """Chunking, codecs and sizes of chunks as plain JSON; and the versions of all chunks."""
