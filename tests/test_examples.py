@@ -39,6 +39,7 @@ def test_every_example_is_tested_and_says_how_it_is_run():
         assert f"python examples/{path.name}" in path.read_text()
 
 
+@pytest.mark.slow
 def test_fit_from_python_chooses_the_truth():
     printed = printed_by("fit_from_python.py")
     assert "chosen: K = 3" in printed

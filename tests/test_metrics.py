@@ -201,7 +201,9 @@ def _springs(trap):
     return True
 
 
-@pytest.mark.parametrize(("happens", "n_lost"), [(kill, 1), (fail, 0)])
+@pytest.mark.parametrize(
+    ("happens", "n_lost"), [pytest.param(kill, 1, marks=pytest.mark.slow), (fail, 0)]
+)
 def test_retries_and_lost_workers_are_those_of_their_pass(
     cluster, metrics, tmp_path, happens, n_lost
 ):

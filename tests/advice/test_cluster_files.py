@@ -240,7 +240,7 @@ def asynchronously(function: Callable[[], Any]) -> Any:
             threads_per_worker=1,
             processes=False,
             asynchronous=True,
-            dashboard_address=None,
+            dashboard_address=":0",
         )
         async with cluster, Client(cluster, asynchronous=True):
             found = function()
@@ -270,7 +270,7 @@ def test_a_fit_works_with_a_client_without_what_is_named():
     assert said[2] == "True"
     with (
         LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
         ) as cluster,
         Client(cluster, **{said[1]: False}),
     ):
@@ -279,7 +279,7 @@ def test_a_fit_works_with_a_client_without_what_is_named():
 
 def test_waiting_for_a_worker_takes_the_seconds_of_the_key_that_is_named(tmp_path):
     with LocalCluster(
-        n_workers=0, processes=False, protocol="tcp://", dashboard_address=None
+        n_workers=0, processes=False, protocol="tcp://", dashboard_address=":0"
     ) as started:
         content = {"cluster": "scheduler", "address": started.scheduler_address}
 

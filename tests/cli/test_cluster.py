@@ -44,6 +44,7 @@ def assert_same_model(one, other):
     assert one.lower_bounds_ == other.lower_bounds_
 
 
+@pytest.mark.slow
 def test_local_cluster_gives_the_bits_of_threads_a_dashboard_and_a_report(rows):
     cluster = ("--cluster", LOCAL, "--dashboard", "--performance-report", "report.html")
     log = ("--log-format", "json", "--log", "log.jsonl")

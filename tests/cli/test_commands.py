@@ -294,6 +294,7 @@ def test_a_small_demo_takes_seconds(tmp_path):
     assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 10.0
 
 
+@pytest.mark.slow
 def test_demo_leaves_only_the_model(tmp_path):
     result = forked("demo", "--size", "1MB", "--json", cwd=tmp_path).json
     model = load_model(result["model"])

@@ -394,6 +394,7 @@ def killed_at(place, output: str, n_passed: int) -> bool:
     return process.exitcode != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_kill_at_any_moment_of_a_commit_shows_nothing_half(place, stride):
     """kill -9 at each request of the commit that changes something, before it is passed on.

@@ -305,6 +305,7 @@ def test_local_cluster_computes_in_other_processes_and_is_closed():
     assert dask.config.get("distributed.scheduler.allowed-failures") == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("workers_are_spawned")
 def test_workers_import_what_tasks_need_before_they_join(write):
     # A string, as the environment has it.
