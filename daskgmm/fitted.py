@@ -131,14 +131,14 @@ class FittedMixture(DensityMixin, BaseEstimator):
         return self._score(X, sample_weight).log_likelihood_per_row
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:
-        """Akaike's information criterion of the rows; lower is better; one pass.
+        """Akaike's information criterion of the rows; lower is better; passes as :meth:`score`.
 
         Its log-likelihood is the sum over rows, each times its weight.
         """
         return self.criteria(X, sample_weight).aic
 
     def bic(self, X: Any, sample_weight: Any = None) -> float:
-        """Bayesian information criterion of the rows; lower is better; one pass.
+        """Bayesian information criterion of the rows; lower is better; passes as :meth:`score`.
 
         With weights, N is their sum and the log-likelihood the sum over rows, each times its
         weight: the criterion of rows that were seen so often. Weights that are no counts, such
@@ -153,7 +153,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         return self.criteria(X, sample_weight).bic
 
     def criteria(self, X: Any, sample_weight: Any = None) -> Score:
-        """Log-likelihood, AIC, BIC and ICL of the rows, all from one pass; see :meth:`bic`."""
+        """Log-likelihood, AIC, BIC and ICL of the rows, at once; see :meth:`score`, :meth:`bic`."""
         weights = None if sample_weight is None else open_weights(sample_weight)
         if weights is not None:
             weights.warn_if_no_counts()

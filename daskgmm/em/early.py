@@ -126,15 +126,17 @@ def rivals_of(
         # An optimum of m other rows is expected to lie p / (2 m) below that of all rows; the rest
         # is the sample's own noise.
         is_like = after - before <= GAPS * 0.5 * p * (1.0 / early.weight + 1.0 / n)
+        near = None
         if early.is_found_often and is_like and problem.n_init == 1:
-            rivals = [climber.finished(stepped)]
-        else:
-            rivals = starts_of(problem, scan, rng, tell)
+            near = climber.finished(stepped)
+        rivals = starts_of(problem, scan, rng, tell) if near is None else [near]
         ahead = _height(sample, rivals[0]) - after
         if ahead > _MOST_AHEAD * problem.expected_gain_on(scan):
             return rivals, True
-        if ahead > 0 and not _is_near(stepped, climber.finished(stepped)):
-            return rivals, True
+        if ahead > 0:
+            near = climber.finished(stepped) if near is None else near
+            if not _is_near(stepped, near):
+                return rivals, True
         ours, theirs = (densities_of(sample, m) for m in (stepped, rivals[0]))
     is_same = displaced(ours, theirs, scan.sample.weight, problem.n_components) <= ALIKE
     return rivals[1:] if is_same or ahead < 0 else rivals, False
