@@ -27,6 +27,7 @@ def selection(x):
     return select(x, range(2, 7), covariance_type=["full", "tied", "diag"], random_state=0)
 
 
+@pytest.mark.slow
 def test_the_mixture_that_rows_are_drawn_from_is_chosen(selection):
     assert (selection.best.n_components, selection.best.covariance_type) == (4, "full")
     assert selection.model.n_components == 4
@@ -72,6 +73,7 @@ def test_candidates_share_their_passes(selection):
     assert selection.model.rows_read_ == selection.model.n_passes_ * 20_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_sampled", [20_000, 10_000], ids=["in folds", "outside the sample"])
 def test_held_out_rows_are_as_new_ones(x, n_sampled):
     rows = InMemoryRows(x)
@@ -89,6 +91,7 @@ def test_held_out_rows_are_as_new_ones(x, n_sampled):
     assert abs(held_out - log_density(fresh, best.course.kept).mean()) < level
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_rows", [600, 20_000])
 def test_a_step_too_many_gains_nothing_on_rows_held_out(x, n_rows):
     """And the gain is known far better than what it is gained on."""
@@ -137,6 +140,7 @@ def test_one_pass_is_enough_to_choose(x):
     assert found.model.n_passes_ == 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:(overflow|invalid|divide)")  # densities of a point
 @pytest.mark.filterwarnings("ignore:.*chance rather than clusters", "ignore:not converged")
 @pytest.mark.parametrize("kind", ["copies", "integers", "rounded", "half at one point"])
@@ -204,6 +208,7 @@ def test_starts_as_they_were_made_all_go_on():
     assert found.best.n_components == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_what_could_not_win_stands_behind_what_did(criterion):
     """Also where two components overlap, of which ICL would rather have one."""
@@ -299,6 +304,7 @@ def test_every_criterion_chooses_its_smallest(x, criterion):
     assert found.criterion == criterion
 
 
+@pytest.mark.slow
 def test_a_criterion_that_keeps_rising_is_said():
     x = np.random.default_rng(0).uniform(size=(20_000, 2))  # no mixture at all
     found = select(x, range(1, 6), random_state=0)

@@ -205,6 +205,7 @@ def test_certificates_come_by_the_extra_that_is_named_or_from_files(kind, tmp_pa
     assert "security" in arguments(tmp_path, _shipped(kind) | {found[2]: TLS})
 
 
+@pytest.mark.slow
 def test_the_extra_that_is_named_brings_the_library_of_a_url():
     """In a process of its own: where one of them was imported once, it does not lack any more."""
     libraries = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}

@@ -13,6 +13,8 @@ from forks import dask_process
 
 from daskgmm import load_model
 
+pytestmark = pytest.mark.slow  # clusters as commands start them
+
 LOCAL = Path(__file__).parents[2] / "cluster_configs" / "local.yaml"
 FIT = ("fit", "data.zarr", "--components", 4, "--max-iter", 8, "--tol", 0, "--no-progressive")
 

@@ -79,6 +79,7 @@ def test_a_log_file_has_the_lines_of_all_runs_and_their_errors(folder):
     assert all(line.startswith(start) for line, start in zip(said, starts, strict=True))
 
 
+@pytest.mark.slow
 def test_a_log_that_takes_no_more_lines_does_not_end_the_fit(folder):
     done = forked(*FIT, *OUT, "--log", "/dev/full", cwd=folder)
     assert done.status == 0
@@ -162,6 +163,7 @@ def on_terminal(*arguments: object, cwd: Path) -> tuple[int, str, str]:
     return process.returncode, stdout, shown.decode()
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar_for_the_pass_in_hand(folder):
     status, stdout, shown = on_terminal(*FIT, *OUT, "--json", cwd=folder)
     assert status == 0

@@ -29,6 +29,8 @@ from daskgmm import load_model
 from daskgmm.settings import TIMEOUT_VARIABLE
 from daskgmm.storage import RowOutput
 
+pytestmark = pytest.mark.slow  # whole commands on a server of S3; tests/storage has its parts
+
 LOCAL = Path(__file__).parents[2] / "cluster_configs" / "local.yaml"
 FIT = ("--components", 3, "--max-iter", 4, "--tol", 0, "--no-progressive")
 N_CHUNKS = 20

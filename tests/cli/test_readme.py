@@ -18,12 +18,10 @@ def code(language: str) -> list[str]:
 
 
 def commands_to_test() -> list[Any]:
-    """Each command; a choice among dozens of models takes half a minute."""
+    """Each command; a choice among dozens of models takes half a minute, and a cluster seconds."""
+    long = re.compile(r"daskgmm (select|demo)|--cluster")
     slow = pytest.mark.slow
-    return [
-        pytest.param(line, marks=slow if line.startswith("daskgmm select") else ())
-        for line in commands()
-    ]
+    return [pytest.param(line, marks=slow if long.search(line) else ()) for line in commands()]
 
 
 def commands() -> list[str]:

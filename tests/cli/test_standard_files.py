@@ -10,6 +10,8 @@ import pytest
 
 from daskgmm import load_model
 
+pytestmark = pytest.mark.slow  # each starts an interpreter, imports and all
+
 FIT = "fit x.npy --components 1 --output m.zarr --log log.txt"
 
 

@@ -185,6 +185,7 @@ def test_where_all_rivals_fail_the_early_start_goes_on(x, monkeypatch):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unlike", [False, True], ids=["like the rest", "unlike the rest"])
 def test_more_starts_are_never_worse(x, unlike):
     rows = PiecesOf(x, (lambda index: index % 700) if unlike else (lambda index: index))

@@ -17,6 +17,8 @@ from daskgmm.em.starts.climbs import Climber
 from daskgmm.em.starts.extended_search import WORK_SECONDS, ExtendedSearch
 from daskgmm.kernel import Block, Ridge
 
+pytestmark = pytest.mark.slow  # searches for starts, again and again
+
 DATA = Path(__file__).parents[1] / "data"
 
 

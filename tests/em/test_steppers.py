@@ -75,6 +75,7 @@ def test_the_end_is_a_fixed_point_of_em(family, stepper, reg_covar):
     np.testing.assert_allclose(after.covariances, found.covariances, atol=atol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stepper", ACCELERATED)
 def test_plain_em_ends_no_higher(family, stepper):
     rows, start = _case(family)
@@ -198,6 +199,7 @@ class Overreaching:
         return replace(step, state=state, mixture=beyond)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stepper", ACCELERATED)
 def test_bad_extrapolations_are_refused_and_stall_nothing(stepper):
     rows, start = _case("full", separation=3.0)
@@ -211,6 +213,7 @@ def test_bad_extrapolations_are_refused_and_stall_nothing(stepper):
     assert result.log_likelihood > result.history[0].log_likelihood + 0.05
 
 
+@pytest.mark.slow
 def test_a_sample_of_other_rows_misleads_nobody():
     """The maximiser of a surrogate whose curvature is that of another mixture is no maximiser."""
     rows, start = _case("full", separation=3.0)

@@ -61,6 +61,7 @@ HEALTHY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", HEALTHY)
 def test_nothing_is_said_of_small_tables_that_are_well(data):
     rows, ks = HEALTHY[data]

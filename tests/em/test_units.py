@@ -49,6 +49,7 @@ def _assert_same_but_for_units(plain, scaled, factors) -> None:
     assert moved == pytest.approx(plain.lower_bound_, abs=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     ("seed", "options"),

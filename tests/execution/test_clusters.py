@@ -287,6 +287,7 @@ def test_none_is_the_threads_of_this_process():
         assert_no_client()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("workers_are_spawned")
 def test_local_cluster_computes_in_other_processes_and_is_closed():
     with open_cluster(str(CONFIGS / "local.yaml")) as client:

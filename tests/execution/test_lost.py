@@ -20,6 +20,8 @@ from daskgmm.execution import DaskRows
 from daskgmm.execution.clusters.kinds import ALLOWED_FAILURES
 from daskgmm.execution.clusters.local import LocalCluster as LastingCluster
 
+pytestmark = pytest.mark.slow  # clusters that are started in order to be lost
+
 
 def rows():
     """Two partitions, of a task each."""

@@ -99,6 +99,7 @@ def _python(code, folder=None, **environment):
     )
 
 
+@pytest.mark.slow
 def test_without_loops_numpy_does_the_work_and_a_fit_says_so():
     found = _python(_FIT, DASKGMM_LOOPS="none")
     assert found.returncode == 0, found.stderr

@@ -67,6 +67,7 @@ def test_eight_times_the_rows_need_no_more_memory(stores, least, tmp_path):
     assert peaks[1] <= 1.08 * peaks[0]
 
 
+@pytest.mark.slow
 def test_fit_and_predict_stay_below_the_limit(stores, least, tmp_path):
     fitted = fit(stores[0], tmp_path / "model.zarr", "--memory-limit", least)
     predicted = measured(
