@@ -41,7 +41,7 @@ from daskgmm.storage import (
     is_lasting,
     write_text,
 )
-from daskgmm.tables import open_column, open_rows, weights_beside
+from daskgmm.tables import Grid, open_column, open_rows, weights_beside
 
 __all__ = ["Batch", "check_places"]
 
@@ -100,11 +100,13 @@ class _Step:
         return all(Location.parse(place).exists() for place in self.outputs.values())
 
 
-def _weights_of(job: Job) -> StoredSource | None:
+def _weights_of(job: Job, rows: StoredSource | Grid) -> Any:
     """The weights that a job names: beside its rows, or else beside its file."""
     name = job.get("weights")
     if name is None:
         return None
+    if isinstance(rows, Grid):
+        return rows.beside(name)
     place = weights_beside(job.get("data"), name)
     return open_column(job.beside_file("weights") if place == name else place)
 
@@ -180,8 +182,8 @@ class Batch:
     def __init__(self, job: Job, *, fresh: bool = False) -> None:
         check_places(job)
         self._job = job
-        self._source: StoredSource = open_rows(job.get("data"), **job.data_settings)
-        self._weights = _weights_of(job)
+        self._source: StoredSource | Grid = open_rows(job.get("data"), **job.data_settings)
+        self._weights = _weights_of(job, self._source)
         self._check_settings()
         self._folder = Location.parse(job.checkpoint)
         self._fresh = fresh
@@ -246,8 +248,8 @@ class Batch:
         one can be corrected in the job file.
         """
         data = {"fingerprint": self._source.fingerprint(), "shape": self._source.shape}
-        if self._weights is not None:
-            data["weights"] = self._weights.fingerprint()
+        if self._weights is not None and not isinstance(self._source, Grid):
+            data["weights"] = self._weights.fingerprint()  # a grid's are among its arrays
         return {"data": data, "settings": self._job.deciding_settings}
 
     def _all_steps(self) -> list[_Step]:

@@ -14,15 +14,29 @@ from daskgmm.storage import StoredSource, open_source, preflight, read_model
 __all__ = ["check", "info"]
 
 
-def check(source: StoredSource) -> dict[str, Any]:
+def check(source: Any) -> dict[str, Any]:
     """Facts that a listing of a store tells of its rows, without reading them.
+
+    Parameters
+    ----------
+    source : StoredSource or Grid
 
     Returns
     -------
     dict
         The attributes of :class:`daskgmm.storage.rows.preflight.Preflight`, and ``damage``:
-        the text of the error that a pass would raise, or None.
+        the text of the error that a pass would raise, or None. For variables on a grid, ``damage``
+        of the first that has some, and these facts of each in ``variables``.
     """
+    arrays = getattr(source, "arrays", None)
+    if arrays is None:
+        return _checked(source)
+    found = {name: _checked(array) for name, array in arrays.items()}
+    damage = [facts["damage"] for facts in found.values() if facts["damage"]]
+    return {"name": source.name, "variables": found, "damage": damage[0] if damage else None}
+
+
+def _checked(source: StoredSource) -> dict[str, Any]:
     found = preflight(source)
     try:
         found.raise_for_damage(source.missing_chunks)

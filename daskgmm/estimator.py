@@ -346,7 +346,7 @@ class GaussianMixture(FittedMixture):
         if loops.VARIANT is None:
             tell(Message(f"NumPy does the work, there are no compiled loops: {loops.WHY_NONE}"))
         began = time.perf_counter()
-        weights = None if sample_weight is None else open_weights(sample_weight).as_counts()
+        weights = None if sample_weight is None else open_weights(sample_weight, X).as_counts()
         # Starts, and one that a rare component may be given to.
         opened = self._open_to_fit(X, [self._size] * (self.n_init + 1), weights)
         rows = opened.rows

@@ -154,15 +154,18 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
     def criteria(self, X: Any, sample_weight: Any = None) -> Score:
         """Log-likelihood, AIC, BIC and ICL of the rows, at once; see :meth:`score`, :meth:`bic`."""
-        weights = None if sample_weight is None else open_weights(sample_weight)
+        weights = None if sample_weight is None else self._open_weights(sample_weight, X)
         if weights is not None:
             weights.warn_if_no_counts()
         return self._score(X, weights)
 
     def _score(self, x: Any, sample_weight: Any) -> Score:
         is_open = sample_weight is None or isinstance(sample_weight, Weights)
-        weights = sample_weight if is_open else open_weights(sample_weight)
+        weights = sample_weight if is_open else self._open_weights(sample_weight, x)
         return score_rows(self._open(x, weights).rows, self._mixture)
+
+    def _open_weights(self, given: Any, x: Any) -> Weights:
+        return open_weights(given, x, getattr(self, "feature_names_in_", None))
 
     def _of_rows(
         self,

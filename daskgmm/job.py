@@ -73,7 +73,7 @@ def fit(
     """
     outputs = [output, *([model.checkpoint] if model.checkpoint else [])]
     _check_places(data, outputs)
-    if sample_weight is not None:
+    if _is_at_place(sample_weight):
         _check_places(sample_weight, outputs)
     check_output(output, overwrite=overwrite)
     model.fit(data, sample_weight=sample_weight)
@@ -126,7 +126,7 @@ def select_model(
     """
     if output is not None:
         _check_places(data, [output])
-        if settings.get("sample_weight") is not None:
+        if _is_at_place(settings.get("sample_weight")):
             _check_places(settings["sample_weight"], [output])
         check_output(output, overwrite=overwrite)
     selection = select(data, components, **settings)
@@ -278,6 +278,11 @@ def score(
         "n_parameters": found.n_parameters,
         "model": model,
     }
+
+
+def _is_at_place(weights: Any) -> bool:
+    """Whether weights have a place of their own, and are no variable of the group of the rows."""
+    return isinstance(weights, str | os.PathLike) or hasattr(weights, "survey")
 
 
 def _check_places(data: Any, outputs: Sequence[str | os.PathLike[str]]) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "COUNTS",
     "COUNT_OR_NONE",
     "FLAG",
+    "NAMES",
     "NUMBER",
     "NUMBER_OR_AUTO",
     "PLACE",
@@ -187,6 +188,18 @@ def _is_place(value: Any) -> bool:
     return isinstance(value, str | os.PathLike) and bool(os.fspath(value))
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_names(value: Any) -> bool:
+    return _is_text(value) or _is_list_of(value, _is_text)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
 def _is_array(value: Any) -> bool:
     has_items = hasattr(value, "__array__") or hasattr(value, "__len__")
     return has_items and not isinstance(value, str | bytes | Mapping)
@@ -253,6 +266,7 @@ VERBOSITY = Rule("true, false or a whole number of 0 or more", _is_verbosity, pa
 FLAG = Rule("true or false", _is_flag, parse=_flag, metavar="true|false")
 SIZE = Rule("a size such as 8GiB, or a number of bytes", _is_size, metavar="SIZE")
 TEXT = Rule("text (in quotes)", lambda value: isinstance(value, str))
+NAMES = Rule("a name, or a list of names", _is_names, parse=_names, metavar="NAME,...")
 PLACE = Rule("a path or a URL", _is_place, metavar="PATH", is_place=True)
 PLACE_OR_AUTO = Rule(
     "auto, or a folder", _is_place, metavar="DIR|auto", words=("auto",), is_place=True

@@ -119,7 +119,7 @@ def select(
         random_state=random_state,
         **settings,
     )
-    weights = None if sample_weight is None else open_weights(sample_weight)
+    weights = None if sample_weight is None else open_weights(sample_weight, X)
     if weights is not None:
         weights.warn_if_no_counts()
     opened = models[-1]._open_to_fit(X, [model._size for model in models], weights)

@@ -23,6 +23,7 @@ from daskgmm.rules import (
     COUNT_OR_NONE,
     COUNTS,
     FLAG,
+    NAMES,
     NUMBER_OR_AUTO,
     PLACE,
     PLACE_OR_AUTO,
@@ -38,6 +39,7 @@ from daskgmm.rules import (
 __all__ = [
     "CRITERIA",
     "DATA_OPTIONS",
+    "GRID_OPTIONS",
     "OPTIONS",
     "TIMEOUT_VARIABLE",
     "WEIGHTS",
@@ -337,6 +339,33 @@ OPTIONS: tuple[Option, ...] = (
 )
 """The parameters of :class:`daskgmm.GaussianMixture`, in their order there."""
 
+GRID_OPTIONS: tuple[Option, ...] = (
+    Option(
+        "variables",
+        None,
+        NAMES,
+        "Features, where DATA is a group of variables on a grid, as xarray writes it. Each cell is a "
+        "row.",
+        section="",
+    ),
+    Option(
+        "feature_dim",
+        None,
+        TEXT._replace(metavar="DIM"),
+        "Dimension along which the values of a variable are features, such as levels.",
+        section="",
+    ),
+    Option(
+        "mask",
+        None,
+        TEXT._replace(metavar="VARIABLE"),
+        "Variable of the group that is neither 0 nor missing in cells that count; others are left "
+        "out.",
+        section="",
+    ),
+)
+"""Parameters of :func:`daskgmm.open_rows` for variables on a grid."""
+
 DATA_OPTIONS: tuple[Option, ...] = (
     Option("member", None, TEXT, "Which array, where DATA is a group of several.", section=""),
     Option(
@@ -346,6 +375,7 @@ DATA_OPTIONS: tuple[Option, ...] = (
         "What a chunk that is not stored means: damage, or the fill value.",
         section="",
     ),
+    *GRID_OPTIONS,
 )
 """The parameters of :func:`daskgmm.open_rows`: every command that reads rows has them."""
 

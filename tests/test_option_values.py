@@ -23,6 +23,7 @@ from daskgmm.rules import (
     COUNT,
     COUNT_OR_NONE,
     FLAG,
+    NAMES,
     NUMBER,
     NUMBER_OR_AUTO,
     PLACE,
@@ -51,6 +52,7 @@ TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     PLACE.what: (("folder", "s3://bucket/kept"), ("",)),
     PLACE_OR_AUTO.what: (("auto", "folder"), ("",)),
     TEXT.what: (("rows", ""), ()),
+    NAMES.what: (("temp",), ("",)),
 }
 """Texts that a rule accepts, and that it refuses."""
 

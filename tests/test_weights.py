@@ -21,7 +21,8 @@ from made_data import assert_same_bits, made_mixture, rows_of, write_store
 
 from daskgmm import GaussianMixture, load_model, select
 from daskgmm.errors import CheckpointError, DaskGMMWarning, DataError, NotFoundError, ParameterError
-from daskgmm.tables import open_weights, weights_beside
+from daskgmm.tables import weights_beside
+from daskgmm.tables.weights import weights_of
 
 N, D, K = 4000, 2, 3
 
@@ -270,7 +271,7 @@ def test_criteria_warn_of_weights_that_are_no_counts(x):
 
 def test_weights_are_opened_small(x, counts, tmp_path):
     np.save(tmp_path / "w.npy", counts.astype(float))
-    weights = open_weights(tmp_path / "w.npy")
+    weights = weights_of(tmp_path / "w.npy")
     assert weights.total == counts.sum()
     assert len(pickle.dumps(weights.by_range())) < 2000
 

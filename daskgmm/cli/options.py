@@ -17,7 +17,7 @@ from daskgmm.lazily import Lazily
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
 from daskgmm.plain_json import plain_json
 from daskgmm.rules import FLAG, Rule, counts_of
-from daskgmm.settings import DATA_OPTIONS, OPTIONS, WEIGHTS, Option, option_named
+from daskgmm.settings import DATA_OPTIONS, GRID_OPTIONS, OPTIONS, WEIGHTS, Option, option_named
 
 if TYPE_CHECKING:
     from daskgmm import execution, storage, tables
@@ -194,9 +194,14 @@ def with_source(function: Command) -> Command:
     @functools.wraps(function)
     def opened(data: str, **kwargs: Any) -> Any:
         how = {option.name: kwargs.pop(option.name) for option in DATA_OPTIONS}
+        chosen = {option.name: how.pop(option.name) for option in GRID_OPTIONS}
+        if all(value is None for value in chosen.values()):
+            rows = storage.open_source(data, **how)  # which needs no Dask
+        else:
+            rows = tables.open_rows(data, **how, **chosen)
         if (weights := kwargs.pop(WEIGHTS.name, None)) is not None:
-            kwargs["sample_weight"] = tables.weights_beside(data, weights)
-        return function(storage.open_source(data, **how), **kwargs)
+            kwargs["sample_weight"] = tables.weights_named(rows, data, weights)
+        return function(rows, **kwargs)
 
     return _with_options(opened, click.argument("data"), *map(option_of, DATA_OPTIONS))
 

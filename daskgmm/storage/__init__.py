@@ -7,10 +7,13 @@ from daskgmm.storage.outputs.text_files import check_text_output, write_text
 from daskgmm.storage.places.apart import enclosing_node, first_overlap, is_lasting
 from daskgmm.storage.places.holding import held
 from daskgmm.storage.places.locations import Location
+from daskgmm.storage.rows.checked_store import MissingChunks
 from daskgmm.storage.rows.preflight import StoredSource, preflight
 from daskgmm.storage.rows.row_layout import COLUMN, rows_dtype, rows_shape
 from daskgmm.storage.rows.sources import open_source
 from daskgmm.storage.rows.traffic import bytes_read
+from daskgmm.storage.rows.zarr_nodes import open_node
+from daskgmm.storage.rows.zarr_source import ZarrSource, open_array
 from daskgmm.storage.snapshots.folders import CHECKPOINT_FILE, CheckpointFolder
 from daskgmm.storage.snapshots.state_files import StateFile
 
@@ -19,10 +22,12 @@ __all__ = [
     "COLUMN",
     "CheckpointFolder",
     "Location",
+    "MissingChunks",
     "RowOutput",
     "RowWriter",
     "StateFile",
     "StoredSource",
+    "ZarrSource",
     "bytes_read",
     "check_output",
     "check_text_output",
@@ -30,6 +35,8 @@ __all__ = [
     "first_overlap",
     "held",
     "is_lasting",
+    "open_array",
+    "open_node",
     "open_source",
     "preflight",
     "read_model",

@@ -4,15 +4,17 @@ A kind of data is one file here, or a format in :mod:`daskgmm.storage.rows`, and
 of the table :data:`daskgmm.tables.opening.KINDS`.
 """
 
+from daskgmm.tables.grids import Grid
 from daskgmm.tables.kind import OpenedRows, Use
 from daskgmm.tables.names import check_features
-from daskgmm.tables.opening import is_lazy, open_input
+from daskgmm.tables.open_rows import open_rows, weights_named
+from daskgmm.tables.opening import is_lazy, open_input, open_weights
 from daskgmm.tables.returned import Returned
 from daskgmm.tables.stage import Stage
-from daskgmm.tables.stored import open_rows
-from daskgmm.tables.weights import Weights, open_column, open_weights, weights_beside
+from daskgmm.tables.weights import Weights, open_column, weights_beside
 
 __all__ = [
+    "Grid",
     "OpenedRows",
     "Returned",
     "Stage",
@@ -25,4 +27,5 @@ __all__ = [
     "open_rows",
     "open_weights",
     "weights_beside",
+    "weights_named",
 ]

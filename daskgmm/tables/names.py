@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from daskgmm.errors import DataError
 
-__all__ = ["check_features", "names_of", "names_of_last_dimension"]
+__all__ = ["check_features", "known_name", "names_of", "names_of_last_dimension"]
 
 _MOST_SHOWN = 5
 
@@ -44,6 +45,22 @@ def names_of_last_dimension(x: Any) -> Names | None:
         return None
     labels = x.coords[x.dims[-1]].to_numpy().tolist()
     return names_of(labels) if all(isinstance(label, str) for label in labels) else None
+
+
+def known_name(name: str, known: Sequence[Hashable], what: str) -> Hashable:
+    """The one of ``known`` whose text is ``name``.
+
+    Raises
+    ------
+    DataError
+        If there is none: with the one that is nearest, or all of ``what`` there is.
+    """
+    by_text = {str(one): one for one in known}
+    if name in by_text:
+        return by_text[name]
+    near = difflib.get_close_matches(name, by_text, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"name one of {', '.join(by_text) or 'others'}"
+    raise DataError(f"there is no {name!r} among the {what}; {hint}")
 
 
 def check_features(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from daskgmm.execution import Work
@@ -9,17 +10,19 @@ from daskgmm.rules import bytes_of
 from daskgmm.tables.dask_arrays import DASK_ARRAYS
 from daskgmm.tables.dask_dataframes import DASK_DATAFRAMES
 from daskgmm.tables.frames import DATA_FRAMES
+from daskgmm.tables.grids import GRIDS, Grid
 from daskgmm.tables.in_memory import IN_MEMORY
 from daskgmm.tables.kind import Kind, OpenedRows, Request, Use
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored import STORED
-from daskgmm.tables.weights import Weights
-from daskgmm.tables.xarrays import XARRAY, XARRAY_ON_DASK
+from daskgmm.tables.weights import Weights, weights_of
+from daskgmm.tables.xarrays import XARRAY, XARRAY_ON_DASK, is_xarray, row_weights
 
-__all__ = ["KINDS", "is_lazy", "open_input"]
+__all__ = ["KINDS", "is_lazy", "open_input", "open_weights"]
 
 KINDS: tuple[Kind, ...] = (
     STORED,
+    GRIDS,
     DASK_ARRAYS,
     DASK_DATAFRAMES,
     XARRAY_ON_DASK,
@@ -74,6 +77,27 @@ def open_input(
     kind = _kind_of(x)
     request.stage.check(is_stored=kind.is_stored)
     return kind.open(x, request)
+
+
+def open_weights(given: Any, x: Any, names: Sequence[str] | None = None) -> Weights:
+    """Open and check weights: one read of them; and one of cells of xarray, which may have gaps.
+
+    Parameters
+    ----------
+    given : array-like, Dask array or Series, xarray.DataArray, zarr.Array, Source, path or URL
+        Weights of shape (n_rows,); for xarray's data also along some of the cells' dimensions.
+    x : array-like, Dask array or DataFrame, xarray.DataArray or Dataset, zarr.Array, Source, path or URL
+        Rows that the weights are of.
+    names : sequence of str, optional
+        The features of a model, where it is what will see the rows.
+
+    Raises
+    ------
+    DataError
+        If they are not one finite number of 0 or more for each row, or all are 0.
+    """
+    data = x.data if isinstance(x, Grid) else x
+    return weights_of(row_weights(data, given, names) if is_xarray(data) else given)
 
 
 def _kind_of(x: Any) -> Kind:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import zarr
 
@@ -25,38 +25,10 @@ from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.sizes import check_sizes
 from daskgmm.tables.weights import Weights
 
-__all__ = ["STORED", "open_rows"]
+__all__ = ["STORED"]
 
 _READS_AT_ONCE = 4
 """Reads of a thread from an object store: they hide 50 ms behind the work on 4 MiB."""
-
-
-def open_rows(
-    data: Any, *, member: str | None = None, missing_chunks: Literal["error", "fill"] = "error"
-) -> StoredSource:
-    """Open stored rows for :class:`daskgmm.GaussianMixture`.
-
-    Parameters
-    ----------
-    data : str, Path, zarr.Array or zarr.Group
-        Path or URL of a Zarr array, of a group with a single array, or of a ``.npy``
-        file; or one already open.
-    member : str, optional
-        Name of the array within a group of several.
-    missing_chunks : {"error", "fill"}
-        What a chunk that is not in the store means: damage, or rows of the array's
-        fill value, which Zarr does not store by default.
-
-    Returns
-    -------
-    Source
-        Small, picklable, nothing read yet.
-
-    Raises
-    ------
-    NotFoundError, DataError, DamagedDataError
-    """
-    return open_source(data, member=member, missing_chunks=missing_chunks)
 
 
 def _is_source(x: Any) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import dask.array as da
@@ -22,7 +22,7 @@ from daskgmm.kernel import Block, Float64Array
 from daskgmm.storage import COLUMN, Location, StoredSource, open_source
 from daskgmm.tables.plain import check_unmasked
 
-__all__ = ["Weights", "open_column", "open_weights", "weights_beside"]
+__all__ = ["Weights", "open_column", "weights_beside", "weights_of"]
 
 _NAME = "sample_weight"
 _READ_ROWS = 2**19
@@ -117,16 +117,6 @@ class Weights:
             self.fingerprint,
         )
 
-    def without(self, absent: NDArray[np.bool_]) -> Weights:
-        """Weights in memory, of which some rows are absent."""
-        weights = np.where(absent, 0.0, replace(self, scale=1.0).in_memory())
-        total = float(weights.sum())
-        if total == 0.0:
-            raise DataError(f"{self.name} is zero, or a feature NaN, in each row; none is left")
-        n_effective = total**2 / float(np.square(weights).sum())
-        found = replace(self, given=weights, total=total, n_effective=n_effective)
-        return found if self.scale == 1.0 else found.as_counts()
-
     def warn_if_no_counts(self) -> None:
         """Warn where criteria would take a sum that is no number of rows for one.
 
@@ -213,8 +203,8 @@ def open_column(place: Any) -> StoredSource:
     return open_source(place, layout=COLUMN)
 
 
-def open_weights(given: Any) -> Weights:
-    """Open and check weights: one read of them, and none of the rows.
+def weights_of(given: Any) -> Weights:
+    """Check weights, which are in the order of the rows: one read of them, and none of the rows.
 
     Parameters
     ----------

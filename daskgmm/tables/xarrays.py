@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +26,7 @@ from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.names import Names, names_of_last_dimension
 from daskgmm.tables.returned import Returned
 
-__all__ = ["XARRAY", "XARRAY_ON_DASK"]
+__all__ = ["XARRAY", "XARRAY_ON_DASK", "decoded", "is_xarray", "row_weights"]
 
 _NUMBERS = "biuf"
 _PACKED = {"scale_factor", "add_offset", "_FillValue", "missing_value"}
@@ -81,42 +82,118 @@ class Cells:
 
 
 def _open(x: Any, request: Request) -> OpenedRows:
-    x = _decoded(_selected(x, request.use.names))
+    x = decoded(_selected(x, request.use.names))
     if not hasattr(x, "data_vars") and x.ndim < 2:  # refused in the words for arrays
         return open_in_memory(x.to_numpy(), request)
+    rows, cells, names = _rows_of(x)
+    all_cells = math.prod(cells.shape)
+    if request.weights is not None:
+        request.weights.check_length(all_cells, "the grid of cells")
+    if isinstance(rows, da.Array):
+        if request.weights is None and request.use.counted and rows.dtype.kind == "f":
+            unknown = ((math.nan,) * rows.numblocks[0], rows.chunks[1])
+            rows = rows.map_blocks(_without_gaps, dtype=rows.dtype, chunks=unknown)
+        opened = open_dask_array(rows, request)
+    else:
+        if request.weights is None and request.use.counted:
+            rows = _without_gaps(rows)
+        if len(rows) == 0 < all_cells:
+            raise DataError(
+                f"each of the {all_cells:,} cells has a gap: NaN in one feature or more; "
+                "choose features that are present in the same cells"
+            )
+        opened = open_in_memory(rows, request)
+    sizes = ", ".join(f"{dim} {n:,}" for dim, n in zip(cells.dims, cells.shape, strict=True))
+    name = f"{type(x).__name__} over {sizes}"
+    return replace(opened, name=name, feature_names=names, laid_out=cells.laid_out)
+
+
+def _rows_of(x: Any) -> tuple[NDArray[Any] | da.Array, Cells, Names | None]:
+    """All cells as rows, those with gaps among them; the cells; and the names of the features."""
     on_dask = _is_on_dask(x)
     # Coordinates that are no index have chunks of their own, which features should not be cut by.
     arrays, dims, names = _features(
         x.reset_coords(drop=True).chunk().unify_chunks() if on_dask else x
     )
-    shape = tuple(x.sizes[dim] for dim in dims)
     coords = {k: c for k, c in x.coords.items() if set(c.dims) <= set(dims)}
-    cells = Cells(dims, shape, coords, arrays[0].chunks[:-1] if on_dask else None)
+    shape = tuple(x.sizes[dim] for dim in dims)
     if on_dask:
-        rows = rows_of_cells(arrays)
-        if request.weights is not None:
-            _check_order(arrays[0].numblocks[:-1], dims)
-        elif request.use.counted and rows.dtype.kind == "f":
-            unknown = ((math.nan,) * rows.numblocks[0], rows.chunks[1])
-            rows = rows.map_blocks(_without_gaps, dtype=rows.dtype, chunks=unknown)
-        opened = open_dask_array(rows, request)
-    else:
-        in_memory = np.concatenate([a.reshape(-1, a.shape[-1]) for a in arrays], axis=1)
-        rows = in_memory
-        if request.weights is not None:
-            request.weights.check_length(len(rows), "the grid of cells")
-            request = replace(request, weights=request.weights.without(_gaps(rows)))
-        elif request.use.counted:
-            rows = rows[~_gaps(rows)]
-        if len(rows) == 0 < len(in_memory):
+        return rows_of_cells(arrays), Cells(dims, shape, coords, arrays[0].chunks[:-1]), names
+    rows = np.concatenate([a.reshape(-1, a.shape[-1]) for a in arrays], axis=1)
+    return rows, Cells(dims, shape, coords), names
+
+
+def row_weights(x: Any, given: Any, names: Sequence[str] | None = None) -> Any:
+    """Weights of cells in the order of their rows, (n_cells,); 0 where a feature has a gap.
+
+    Parameters
+    ----------
+    x : xarray.Dataset or xarray.DataArray
+    given : xarray.DataArray or array-like
+        A DataArray may lack dimensions of the cells, such as areas that depend on the latitude alone.
+        Others have a weight for each cell, in the order of the dimensions.
+    names : sequence of str, optional
+        The variables of a Dataset that are features; all of them by default.
+
+    Returns
+    -------
+    ndarray, or Dask array if the cells are on Dask
+
+    Raises
+    ------
+    DataError
+        If they do not lie on the cells, or cannot be brought into the order of the rows.
+    """
+    rows, cells, _ = _rows_of(decoded(_selected(x, names)))
+    weights = _laid_on(cells, decoded(given)) if _is_array(given) else np.asanyarray(given)
+    if not isinstance(rows, da.Array):
+        weights = np.asarray(weights)
+        there = rows.dtype.kind == "f" and weights.shape == rows.shape[:1]
+        return np.where(_gaps(rows), 0.0, weights) if there else weights
+    if not _is_array(given):
+        assert cells.chunks is not None
+        _check_order(tuple(map(len, cells.chunks)), cells.dims)
+        if weights.shape != rows.shape[:1]:
+            return weights  # which is refused for its length
+        weights = da.from_array(weights, chunks=(rows.chunks[0],))
+    if rows.dtype.kind != "f":
+        return weights
+    return da.map_blocks(_weighed, rows, weights[:, None], dtype=np.float64, drop_axis=1)
+
+
+def _weighed(rows: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
+    return np.where(_gaps(rows), 0.0, weights[:, 0])
+
+
+def _laid_on(cells: Cells, given: Any) -> NDArray[Any] | da.Array:
+    """Weights along some of the cells' dimensions, as one for each row."""
+    if beyond := [dim for dim in given.dims if dim not in cells.dims]:
+        raise DataError(
+            f"the weights have dimension {beyond[0]!r}, and the cells have {cells.dims}; select or "
+            f"average along it, as .isel({beyond[0]}=0)"
+        )
+    for dim in given.dims:
+        size = cells.shape[cells.dims.index(dim)]
+        own, others = given.coords.get(dim), cells.coords.get(dim)
+        if given.sizes[dim] != size or not (own is None or others is None or own.equals(others)):
             raise DataError(
-                f"each of the {len(in_memory):,} cells has a gap: NaN in one feature or more; "
-                "choose features that are present in the same cells"
+                f"the weights have other coordinates along {dim!r} than the cells; bring them "
+                "together with weights.reindex_like(data)"
             )
-        opened = open_in_memory(rows, request)
-    sizes = ", ".join(f"{dim} {size:,}" for dim, size in zip(dims, shape, strict=True))
-    name = f"{type(x).__name__} over {sizes}"
-    return replace(opened, name=name, feature_names=names, laid_out=cells.laid_out)
+    own_dims = [dim for dim in cells.dims if dim in given.dims]
+    data = given.transpose(*own_dims).data
+    index = tuple(slice(None) if dim in own_dims else None for dim in cells.dims)
+    if cells.chunks is None:
+        return np.broadcast_to(np.asarray(data)[index], cells.shape).reshape(-1)
+    of_dims = dict(zip(cells.dims, cells.chunks, strict=True))
+    chunks = tuple(of_dims[dim] for dim in own_dims)
+    lazy = data.rechunk(chunks) if isinstance(data, da.Array) else da.from_array(data, chunks)
+    on_cells = da.broadcast_to(lazy[index], cells.shape, chunks=cells.chunks)
+    return rows_of_cells([on_cells[..., None]])[:, 0]
+
+
+def _is_array(x: Any) -> bool:
+    return is_xarray(x) and not hasattr(x, "data_vars")
 
 
 def _gaps(rows: NDArray[Any]) -> NDArray[np.bool_]:
@@ -134,12 +211,12 @@ def _check_order(n_blocks: tuple[int, ...], dims: tuple[Hashable, ...]) -> None:
     if cut:
         raise DataError(
             f"weights of cells that are in chunks along {', '.join(map(repr, cut))} cannot be "
-            f"aligned with rows, which come block after block; chunk the data along {dims[0]!r} "
-            f"alone, as .chunk({dict.fromkeys(cut, -1)})"
+            f"aligned with rows, which come block after block; give a DataArray of weights, or chunk "
+            f"the data along {dims[0]!r} alone, as .chunk({dict.fromkeys(cut, -1)})"
         )
 
 
-def _selected(x: Any, names: Names | None) -> Any:
+def _selected(x: Any, names: Sequence[str] | None) -> Any:
     """The variables of a Dataset that a model knows, which are known by name: they have no order."""
     if names is None or not hasattr(x, "data_vars"):
         return x
@@ -147,7 +224,7 @@ def _selected(x: Any, names: Names | None) -> Any:
     return x[[by_name[name] for name in names]] if set(names) <= set(by_name) else x
 
 
-def _decoded(x: Any) -> Any:
+def decoded(x: Any) -> Any:
     """The values that packed codes stand for, as xarray decodes them; others as they are."""
     variables = x.data_vars if hasattr(x, "data_vars") else {x.name: x}
     if not any(_PACKED & set(variable.attrs) for variable in variables.values()):
@@ -208,17 +285,18 @@ def _shown(name: Hashable) -> str:
     return "the DataArray" if name is None else f"variable {name!r}"
 
 
-def _is_xarray(x: Any) -> bool:
+def is_xarray(x: Any) -> bool:
+    """Whether data are a Dataset or a DataArray."""
     xarray = sys.modules.get("xarray")  # which whoever has such data has imported
     return xarray is not None and isinstance(x, xarray.DataArray | xarray.Dataset)
 
 
 def _is_on_dask(x: Any) -> bool:
-    if not _is_xarray(x):
+    if not is_xarray(x):
         return False
     variables = x.data_vars.values() if hasattr(x, "data_vars") else [x]
     return any(variable.chunks is not None for variable in variables)
 
 
 XARRAY_ON_DASK = Kind("xarray on Dask", _is_on_dask, _open)
-XARRAY = Kind("xarray in memory", _is_xarray, _open, is_lazy=False)
+XARRAY = Kind("xarray in memory", is_xarray, _open, is_lazy=False)

@@ -13,6 +13,7 @@ from made_data import write_store
 from daskgmm.errors import ParameterError
 from daskgmm.execution import MixtureSize, Work, sample_rows
 from daskgmm.tables import Stage, is_lazy, open_input, open_rows
+from daskgmm.tables.grids import GRIDS
 from daskgmm.tables.opening import KINDS
 from daskgmm.testing.rows import assert_once_in_order
 
@@ -29,10 +30,19 @@ def _variables(x):
     return xr.Dataset({f"x{j}": ("row", x[:, j]) for j in range(x.shape[1])})
 
 
+def _stored_variables(x, folder):
+    encoding = {f"x{j}": {"chunks": (900,)} for j in range(x.shape[1])}
+    _variables(x).to_zarr(folder / "x.zarr", encoding=encoding, consolidated=False)
+    return open_rows(folder / "x.zarr", variables=list(encoding))
+
+
 EXAMPLES = {
     "stored rows": [
         lambda x, folder: write_store(folder / "x.zarr", x, 700),
         lambda x, folder: open_rows(write_store(folder / "x.zarr", x, 700)),
+    ],
+    "stored variables on a grid": [
+        _stored_variables,
     ],
     "Dask array": [
         lambda x, folder: da.from_array(x, chunks=(900, 2)),
@@ -71,7 +81,7 @@ def test_rows_come_once_in_order_and_as_they_were(kind, make, x, tmp_path):
     assert is_lazy(data) == kind.is_lazy
     opened = open_input(data, WORK)
     assert opened.n_sampled == sample_rows(N, K, D)
-    assert (opened.fingerprint is not None) == kind.is_stored
+    assert (opened.fingerprint is not None) == (kind.is_stored or kind is GRIDS)
     assert_once_in_order(opened.rows, x)
 
 

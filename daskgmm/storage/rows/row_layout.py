@@ -1,7 +1,8 @@
-"""Row layout: which stored shapes and dtypes can be rows, or one number for each row."""
+"""Row layout: which stored shapes and dtypes can be rows, or one number for each row or cell."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 
 from daskgmm.errors import ConversionWarning, DataError
 
-__all__ = ["COLUMN", "ROWS", "Layout", "rows_dtype", "rows_shape"]
+__all__ = ["CELLS", "COLUMN", "ROWS", "Layout", "rows_dtype", "rows_shape"]
 
 _ALLOWED = "bool, (u)int8 to (u)int64, float16, float32, float64"
 
@@ -27,6 +28,12 @@ def rows_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
         raise DataError(
             f"{name} has shape {shape}; rows are expected as (n_rows, n_features)"
             + (" - reshape a single feature to (n_rows, 1)" if len(shape) == 1 else "")
+            + (
+                "; of variables on a grid, open the group that they are in and name them: "
+                "variables=[...] (--variables)"
+                if len(shape) > 2
+                else ""
+            )
         )
     if 0 in shape:
         what = "no rows" if shape[0] == 0 else "no features"
@@ -77,6 +84,17 @@ def _column_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype.newbyteorder("=")
 
 
+def _cells_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    if not shape or 0 in shape:
+        raise DataError(f"{name} has shape {shape}; cells along one dimension or more are expected")
+    return shape[0], math.prod(shape[1:])
+
+
+def _cells_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    _check_dtype(name, dtype, "features")
+    return dtype.newbyteorder("=")
+
+
 class Layout(NamedTuple):
     """What a stored array is taken for.
 
@@ -95,3 +113,5 @@ class Layout(NamedTuple):
 ROWS = Layout(rows_shape, rows_dtype)
 COLUMN = Layout(_column_shape, _column_dtype)
 """One number for each row, in an array of shape (n_rows,) or (n_rows, 1)."""
+CELLS = Layout(_cells_shape, _cells_dtype)
+"""A number for each cell of a grid of any dimensions."""

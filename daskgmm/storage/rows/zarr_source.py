@@ -25,10 +25,10 @@ from daskgmm.storage.rows.fingerprint import fingerprint_of, state_of
 from daskgmm.storage.rows.listing import StoredObject, stored_objects, stored_tails
 from daskgmm.storage.rows.opening import Opening
 from daskgmm.storage.rows.preflight import Preflight
-from daskgmm.storage.rows.row_layout import ROWS, Layout
+from daskgmm.storage.rows.row_layout import CELLS, ROWS, Layout
 from daskgmm.storage.rows.zarr_nodes import only_array, open_node, own_member
 
-__all__ = ["OpenZarrFormat", "ZarrFormat", "ZarrSource"]
+__all__ = ["OpenZarrFormat", "ZarrFormat", "ZarrSource", "open_array"]
 
 _AT_ONCE_BYTES = 16 * 2**20
 """Bytes that one call to zarr decodes, or one chunk or shard; they are held beside the rows."""
@@ -39,7 +39,7 @@ _FIRST_KEYS = 5
 
 
 class ZarrSource:
-    """Rows of a two-dimensional Zarr array, or the numbers of a one-dimensional one.
+    """Rows of a two-dimensional Zarr array, or the numbers of one of any dimensions.
 
     Parameters
     ----------
@@ -142,10 +142,37 @@ class ZarrSource:
         return block.astype(self.dtype, copy=False)
 
     def _read_into(self, out: NDArray[Any], first: int, last: int) -> None:
-        if self._array.array.ndim == 1:
-            self._array.read_into(out[:, 0], (slice(first, last),))
-        else:
-            self._array.read_into(out, (slice(first, last), slice(0, self.shape[1])))
+        beside = self._array.array.shape[1:]
+        whole = (slice(first, last), *(slice(0, n) for n in beside))
+        self._array.read_into(out.reshape(last - first, *beside), whole)
+
+    # -- the array as it is stored, whatever its dimensions are --
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Shape of the stored array."""
+        return self._array.array.shape
+
+    @property
+    def stored_dtype(self) -> np.dtype[Any]:
+        """Dtype of the stored values, which may be packed."""
+        dtype: np.dtype[Any] = self._array.array.dtype
+        return dtype
+
+    @property
+    def unit_shape(self) -> tuple[int, ...]:
+        """Shape of what is decoded at once: a chunk, or a shard."""
+        return self._array.grid.cell
+
+    def read_part(self, selection: tuple[slice, ...]) -> NDArray[Any]:
+        """Stored values of a part of the array, one slice with start and stop per dimension.
+
+        Raises
+        ------
+        DamagedDataError, StorageError
+            As :meth:`read`.
+        """
+        return self._array.read(selection)
 
     def _store(self) -> Store:
         store = self._array.array.store
@@ -260,6 +287,18 @@ class ZarrFormat:
         name = f"{location.name}/{member}" if member else location.name
         array, name = _array_of(open_node(location, member), name, member)
         return ZarrSource(array, name, how.missing_chunks, how.layout)
+
+
+def open_array(
+    group: str | os.PathLike[str], name: str, missing_chunks: MissingChunks = "error"
+) -> ZarrSource:
+    """An array of any dimensions in a stored group; its first dimension is that of rows.
+
+    Raises
+    ------
+    NotFoundError, DataError, DamagedDataError, StorageError
+    """
+    return ZarrFormat().open(group, Opening(name, missing_chunks, CELLS))
 
 
 class OpenZarrFormat:

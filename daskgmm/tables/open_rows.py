@@ -1,0 +1,87 @@
+"""open_rows: what a path and its options, or xarray's data and a choice of them, mean as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from daskgmm.errors import ParameterError
+from daskgmm.storage import open_source
+from daskgmm.tables.grids import Choice, Grid, chosen, open_grid
+from daskgmm.tables.weights import weights_beside
+from daskgmm.tables.xarrays import is_xarray
+
+__all__ = ["open_rows", "weights_named"]
+
+
+def open_rows(
+    data: Any,
+    *,
+    member: str | None = None,
+    missing_chunks: Literal["error", "fill"] = "error",
+    variables: str | Sequence[str] | None = None,
+    feature_dim: str | None = None,
+    mask: Any = None,
+) -> Any:
+    """Open stored rows, or choose from xarray's data, for :class:`daskgmm.GaussianMixture`.
+
+    Parameters
+    ----------
+    data : str, Path, zarr.Array, zarr.Group, xarray.Dataset or xarray.DataArray
+        Path or URL of a Zarr array, of a group with a single array, of a group of variables, or of
+        a ``.npy`` file; or something already open.
+    member : str, optional
+        Name of the array within a group of several.
+    missing_chunks : {"error", "fill"}
+        What a chunk that is not in the store means: damage, or the array's fill value, which
+        Zarr does not store by default.
+    variables : str or sequence of str, optional
+        Names of the variables of a Dataset, or of a group at a path or URL, that are the features.
+        Each cell of their dimensions is a row; xarray opens the group.
+    feature_dim : str, optional
+        Dimension along which the values of variables are features, such as levels of a profile.
+    mask : str or xarray.DataArray, optional
+        Cells in which it is 0 or missing are left out: a variable beside the others, by its name.
+
+    Returns
+    -------
+    Source, Grid, xarray.Dataset or xarray.DataArray
+        What fits, scores and predictions take; no rows are read yet.
+
+    Raises
+    ------
+    NotFoundError, DataError, DamagedDataError
+    ParameterError
+        If options contradict each other or the kind of data.
+    """
+    choice = Choice(variables, feature_dim, mask)
+    if is_xarray(data):
+        if member is not None:
+            raise ParameterError("member is for stored groups; select a variable of xarray's data")
+        return chosen(data, choice)
+    if not choice.is_any:
+        return open_source(data, member=member, missing_chunks=missing_chunks)
+    if member is not None:
+        raise ParameterError(
+            "member names one array whose rows are rows, and variables, feature_dim and mask are for "
+            "grids; give one of the two"
+        )
+    return open_grid(data, choice, missing_chunks)
+
+
+def weights_named(rows: Any, data: Any, name: str) -> Any:
+    """Weights that a command line or a job names: a variable of the group, or as for other rows.
+
+    Parameters
+    ----------
+    rows : Source or Grid
+        What :func:`open_rows` gave.
+    data : path or URL
+        What it was given.
+    name : str
+
+    Returns
+    -------
+    xarray.DataArray, path or URL
+    """
+    return rows.beside(name) if isinstance(rows, Grid) else weights_beside(data, name)

@@ -1,0 +1,223 @@
+"""Variables chosen from grids: by name, along a dimension, behind a mask, in memory and stored."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+from commands import forked
+
+from daskgmm import GaussianMixture, load_model, open_rows
+from daskgmm.errors import DamagedDataError, DataError, ParameterError
+
+DIMS = ("time", "lat", "lon")
+SIZES = (4, 6, 50)
+
+
+@pytest.fixture(scope="module")
+def ocean():
+    """Profiles of two variables, a surface field, areas by latitude, and a mask of the sea."""
+    rng = np.random.default_rng(0)
+    shift = 4 * (rng.random(SIZES) < 0.4)
+    temp = rng.normal(size=(*SIZES, 3)) + shift[..., None] - np.arange(3)
+    salt = rng.normal(size=(*SIZES, 3))
+    temp[0, 1, 2, 1] = np.nan
+    coords = {"lat": np.linspace(-50, 50, 6), "level": [0.0, 10.0, 100.0], "time": np.arange(4)}
+    variables = {
+        "temp": ((*DIMS, "level"), temp, {"units": "degC"}),
+        "salt": ((*DIMS, "level"), salt),
+        "ice": (DIMS, rng.normal(size=SIZES)),
+        "sea": (("lat", "lon"), rng.random(SIZES[1:]) < 0.7),
+        "area": (("lat",), np.cos(np.deg2rad(coords["lat"]))),
+        "when": (("time",), np.arange(4).astype("M8[D]").astype("M8[ns]")),
+    }
+    return xr.Dataset(variables, coords)
+
+
+@pytest.fixture(scope="module")
+def stored(ocean, tmp_path_factory):
+    path = tmp_path_factory.mktemp("grids") / "ocean.zarr"
+    chunks = {"temp": (2, 3, 50, 2), "salt": (2, 3, 50, 2), "ice": (2, 3, 50)}
+    ocean.to_zarr(
+        path, consolidated=False, encoding={name: {"chunks": c} for name, c in chunks.items()}
+    )
+    return path
+
+
+def _table(ocean, names=("temp", "salt"), *, masked=False):
+    """Complete cells as rows, by NumPy alone, and where they are."""
+    parts = [ocean[name].to_numpy().reshape(np.prod(SIZES), -1) for name in names]
+    x = np.concatenate(parts, axis=1)
+    there = ~np.isnan(x).any(axis=1)
+    if masked:
+        there &= np.broadcast_to(ocean.sea.to_numpy(), SIZES).ravel()
+    return x[there], there.reshape(SIZES)
+
+
+def _means(model):
+    return model.means_[np.argsort(model.weights_)]
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["all cells", "behind a mask"])
+@pytest.mark.parametrize("where", ["in memory", "stored"])
+def test_values_along_a_dimension_are_features(where, masked, ocean, stored):
+    how = {"variables": ["temp", "salt"], "feature_dim": "level"}
+    how |= {"mask": "sea"} if masked else {}
+    data = open_rows(ocean if where == "in memory" else stored, **how)
+    rows, there = _table(ocean, masked=masked)
+    expected = GaussianMixture(2, random_state=0).fit(rows)
+    model = GaussianMixture(2, random_state=0).fit(data)
+    assert model.n_rows_ == len(rows)
+    names = ["temp_0", "temp_10", "temp_100", "salt_0", "salt_10", "salt_100"]
+    assert list(model.feature_names_in_) == names
+    np.testing.assert_allclose(_means(model), _means(expected), atol=0.02)
+    labels, density = model.predict(data), model.score_samples(data)
+    assert labels.dims == DIMS
+    np.testing.assert_array_equal(labels.lat, ocean.lat)
+    np.testing.assert_array_equal(labels == -2, ~there)
+    np.testing.assert_allclose(
+        density.to_numpy()[there],
+        model.from_parameters(model.weights_, model.means_, model.covariances_).score_samples(rows),
+    )
+
+
+def test_one_variable_and_one_array_along_a_dimension(ocean):
+    expected = _table(ocean, ["temp"])[0].mean(axis=0)
+    for data in (ocean[["temp"]], ocean.temp, ocean.temp.transpose("level", ...)):
+        model = GaussianMixture(1).fit(open_rows(data, feature_dim="level"))
+        np.testing.assert_allclose(model.means_[0], expected, rtol=1e-12)
+
+
+def test_a_variable_without_the_dimension_is_one_feature(ocean):
+    data = open_rows(ocean, variables=["ice", "temp"], feature_dim="level")
+    model = GaussianMixture(1).fit(data)
+    assert list(model.feature_names_in_) == ["ice", "temp_0", "temp_10", "temp_100"]
+    expected = _table(ocean, ["ice", "temp"])[0].mean(axis=0)
+    np.testing.assert_allclose(model.means_[0], expected, rtol=1e-12)
+
+
+def test_packed_variables_are_decoded(ocean, tmp_path):
+    packed = {"dtype": "i2", "scale_factor": 0.001, "add_offset": 1.0, "_FillValue": -32768}
+    how = {"temp": packed, "ice": packed}
+    ocean[["temp", "ice"]].to_zarr(tmp_path / "p.zarr", consolidated=False, encoding=how)
+    data = open_rows(tmp_path / "p.zarr", variables=["ice", "temp"], feature_dim="level")
+    model = GaussianMixture(1).fit(data)
+    rows = _table(ocean, ["ice", "temp"])[0]
+    assert model.n_rows_ == len(rows)
+    np.testing.assert_allclose(model.means_[0], rows.mean(axis=0), atol=1e-3)
+
+
+def test_nothing_is_read_before_it_is_asked_for(stored, tmp_path):
+    copy = tmp_path / "copy.zarr"
+    shutil.copytree(stored, copy)
+    data = open_rows(copy, variables=["ice"])
+    shutil.rmtree(copy / "ice" / "c")
+    with pytest.raises(DamagedDataError, match=r"ice: 4 of 4 chunks are missing"):
+        GaussianMixture(1).fit(data)
+
+
+def test_a_chunk_that_is_damaged_is_named_and_no_gap(stored, tmp_path):
+    copy = tmp_path / "copy.zarr"
+    shutil.copytree(stored, copy)
+    chunk = copy / "ice" / "c" / "1" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-9] + b"123456789")
+    with pytest.raises(DamagedDataError, match=r"ice: chunk 'c/1/0/0'"):
+        GaussianMixture(1).fit(open_rows(copy, variables="ice"))
+
+
+# -- weights -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunks", [None, {"time": 2, "lat": 4, "lon": 20}], ids=["memory", "Dask"])
+def test_weights_along_some_dimensions_are_those_of_all_cells(chunks, ocean):
+    data = ocean[["ice"]].where(ocean.sea)
+    rows, there = _table(ocean, ["ice"], masked=True)
+    area = np.broadcast_to(ocean.area.to_numpy()[:, None], SIZES)[there]
+    data = data if chunks is None else data.chunk(chunks)
+    expected = np.average(rows, axis=0, weights=area)
+    for weights in (
+        ocean.area,
+        ocean.area.expand_dims(lon=50),
+        ocean.area.broadcast_like(ocean.ice),
+    ):
+        model = GaussianMixture(1).fit(data, sample_weight=weights)
+        np.testing.assert_allclose(model.means_[0], expected, rtol=1e-12)
+    score = GaussianMixture(1).fit(rows, sample_weight=area).score(rows, sample_weight=area)
+    np.testing.assert_allclose(model.score(data, sample_weight=ocean.area), score, rtol=1e-10)
+
+
+WRONG_WEIGHTS = {
+    "another dimension": (
+        lambda o: o.temp[0, 0, 0],
+        r"have dimension 'level', .*\.isel\(level=0\)",
+    ),
+    "other coordinates": (
+        lambda o: o.area.assign_coords(lat=o.lat + 1),
+        r"other coordinates along 'lat' .*reindex_like",
+    ),
+    "another length": (lambda o: o.area[1:].drop_vars("lat"), "other coordinates along 'lat'"),
+    "negative": (lambda o: o.area - 1, "weights must be finite and 0 or more"),
+}
+
+
+@pytest.mark.parametrize(("make", "said"), WRONG_WEIGHTS.values(), ids=WRONG_WEIGHTS)
+def test_weights_that_do_not_lie_on_the_cells_are_refused(make, said, ocean):
+    for data in (ocean[["ice"]], ocean[["ice"]].chunk(time=1)):
+        with pytest.raises(DataError, match=said):
+            GaussianMixture(1).fit(data, sample_weight=make(ocean))
+
+
+# -- what does not fit -------------------------------------------------------------------
+
+REFUSED = {
+    "no such variable": ({"variables": ["tmp"]}, "no 'tmp' among the variables of .*mean 'temp'"),
+    "a variable twice": ({"variables": ["ice", "ice"]}, "'ice' is named twice"),
+    "no such dimension": (
+        {"variables": "temp", "feature_dim": "depth"},
+        "no 'depth' among the dimensions of the data; name one of time, lat, lon, level",
+    ),
+    "no such mask": ({"variables": "ice", "mask": "see"}, "no 'see' among .*did you mean 'sea'"),
+    "a mask of other cells": (
+        {"variables": "ice", "mask": "salt"},
+        r"mask has dimension 'level', .*\.isel\(level=0\)",
+    ),
+    "dates": ({"variables": ["when"]}, "variable 'when' has dtype datetime64"),
+    "other cells": (
+        {"variables": ["area", "temp"], "feature_dim": "level"},
+        "'temp' has cells along .*xarray.broadcast",
+    ),
+}
+
+
+@pytest.mark.parametrize(("how", "said"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("where", ["in memory", "stored"])
+def test_what_cannot_be_chosen_is_refused_by_name(where, how, said, ocean, stored):
+    with pytest.raises(DataError, match=said):
+        GaussianMixture(1).fit(open_rows(ocean if where == "in memory" else stored, **how))
+
+
+def test_an_array_has_no_variables(stored):
+    with pytest.raises(DataError, match=r"is an array, .*\(--variables\)"):
+        open_rows(stored / "ice", variables="ice")
+    with pytest.raises(ParameterError, match="give one of the two"):
+        open_rows(stored, member="ice", variables="ice")
+
+
+# -- commands ----------------------------------------------------------------------------
+
+
+def test_commands_take_variables_by_name(ocean, stored, tmp_path):
+    how = ["--variables", "temp,salt", "--feature-dim", "level", "--mask", "sea"]
+    model = tmp_path / "model.zarr"
+    fit = ["fit", stored, "--components", 2, "--weights", "area", "--output", model, "--json"]
+    result = forked(*fit, *how, cwd=tmp_path).json
+    assert result["n_features"] == 6
+    assert "salt_100" in load_model(model).feature_names_in_
+    rows = _table(ocean, masked=True)[0]
+    score = forked("score", stored, *how, "--model", model, "--json", cwd=tmp_path).json
+    assert score["n_rows"] == len(rows)
+    check = forked("check", stored, *how, "--json", cwd=tmp_path).json
+    assert check["damage"] is None
+    assert sorted(check["variables"]) == ["salt", "sea", "temp"]
