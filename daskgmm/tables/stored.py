@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 from dataclasses import replace
 from typing import Any
 
 import zarr
 
+from daskgmm.errors import DataError
 from daskgmm.execution import (
     DaskRows,
     Machine,
@@ -20,6 +22,7 @@ from daskgmm.execution import (
     plan_memory,
 )
 from daskgmm.execution.memory import read_rows
+from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage import StoredSource, open_source
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.sizes import check_sizes
@@ -41,6 +44,8 @@ def _matches(x: Any) -> bool:
 
 def _open(x: Any, request: Request) -> OpenedRows:
     source = x if _is_source(x) else open_source(x)
+    if in_force().has_workers:
+        _check_travels(source)
     check_sizes(source.name, source.shape, request)
     source.survey().raise_for_damage(source.missing_chunks)
     stage, fingerprint = request.stage, source.fingerprint
@@ -58,6 +63,22 @@ def _open(x: Any, request: Request) -> OpenedRows:
         staging=staging,
         fingerprint=fingerprint,
     )
+
+
+def _check_travels(source: StoredSource) -> None:
+    """Refuse a store that cannot be sent to workers, such as a session that may write.
+
+    Raises
+    ------
+    DataError
+    """
+    try:
+        pickle.dumps(source)
+    except Exception as error:  # whatever a foreign store raises
+        raise DataError(
+            f"{source.name} cannot be sent to the workers of a cluster: {one_line(error)}; open its "
+            "store read-only, as repo.readonly_session('main').store of Icechunk, or give its path"
+        ) from cause_to_show(error)
 
 
 def _rows(

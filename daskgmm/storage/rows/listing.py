@@ -119,15 +119,27 @@ def _of_zip(store: ZipStore, path: str) -> Objects:
 
 
 def _of_any(store: Store, path: str) -> Objects:
-    prefix = f"{path}/" if path else ""
+    prefix, version = f"{path}/" if path else "", _snapshot(store)
 
     async def objects() -> Objects:
-        return {
-            key.removeprefix(prefix): StoredObject(await store.getsize(key))
-            async for key in store.list_prefix(prefix)
-        }
+        found = {}
+        async for key in store.list_prefix(prefix):
+            there = await _object(store, key)
+            if there is not None:
+                found[key.removeprefix(prefix)] = there._replace(version=version)
+        return found
 
-    return sync(objects())
+    try:
+        return sync(objects())
+    except NotImplementedError:  # as of VirtualiZarr's manifests
+        return {}
+
+
+def _snapshot(store: Store) -> str | None:
+    """The snapshot of a versioned store, such as one of Icechunk that is read-only."""
+    session: Any = getattr(store, "session", None)
+    is_fixed = getattr(session, "read_only", False)
+    return str(session.snapshot_id) if is_fixed and hasattr(session, "snapshot_id") else None
 
 
 _LISTERS: tuple[tuple[type[Store], Callable[[Any, str], Objects]], ...] = (
@@ -164,10 +176,12 @@ def _as_storage_error(shown: str) -> Iterator[None]:
 
 async def _object(store: Store, key: str) -> StoredObject | None:
     try:
+        if type(store).getsize is Store.getsize:  # which would read the whole object
+            return StoredObject(None) if await store.exists(key) else None
         return StoredObject(await store.getsize(key))
     except FileNotFoundError:
         return None
-    except NotImplementedError:  # it is there, and no size is told
+    except NotImplementedError:  # no size is told; whether it is there, a read will tell
         return StoredObject(None)
 
 
