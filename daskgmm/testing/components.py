@@ -70,6 +70,7 @@ class ComponentsTests:
         for name, array in components.arrays.items():
             np.testing.assert_array_equal(again.arrays[name], array)
         assert set(components.dimensions) == set(components.arrays)
+        assert set(components.long_names) <= set(components.arrays)
         for name, dimensions in components.dimensions.items():
             assert len(dimensions) == components.arrays[name].ndim
 

@@ -430,8 +430,9 @@ def test_metadata_of_a_model_come_last_and_its_root_at_the_end(place):
         for request in requests
         if request.method == "PUT" and "/model.zarr/" in request.path
     ]
+    arrays = ("weights", "means", "covariances", "component", "feature", "other_feature")
     assert put[0] == ".daskgmm-partial"
-    assert all("/c/" in key for key in put[1:4])
-    assert {key.rpartition("/")[2] for key in put[4:]} == {"zarr.json"}
+    assert {key.partition("/c/")[0] for key in put[1:7]} == set(arrays)
+    assert {key.rpartition("/")[2] for key in put[7:]} == {"zarr.json"}
     assert put[-1] == "zarr.json"
-    assert len(place.files(model)) == 7
+    assert len(place.files(model)) == 13

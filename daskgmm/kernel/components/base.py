@@ -61,6 +61,8 @@ class Components(ABC):
     """Key in the table of kinds, and scikit-learn's ``covariance_type`` where it has one."""
     dimensions: ClassVar[Mapping[str, tuple[str, ...]]]
     """Names of the dimensions of each array, for files."""
+    long_names: ClassVar[Mapping[str, str]] = {}
+    """What each array is, for files; one that is not here is called by its name."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

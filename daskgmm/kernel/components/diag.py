@@ -24,6 +24,10 @@ class DiagGaussians(UncorrelatedGaussians):
         "means": ("component", "feature"),
         "covariances": ("component", "feature"),
     }
+    long_names: ClassVar[dict[str, str]] = {
+        "means": "mean of the component",
+        "covariances": "variance of the component",
+    }
 
     @classmethod
     def covariance_shape(cls, k: int, d: int) -> tuple[int, ...]:

@@ -24,6 +24,10 @@ class FullGaussians(MatrixGaussians):
         "means": ("component", "feature"),
         "covariances": ("component", "feature", "other_feature"),
     }
+    long_names: ClassVar[dict[str, str]] = {
+        "means": "mean of the component",
+        "covariances": "covariance of the component",
+    }
 
     @classmethod
     def covariance_shape(cls, k: int, d: int) -> tuple[int, ...]:

@@ -24,6 +24,10 @@ class SphericalGaussians(UncorrelatedGaussians):
         "means": ("component", "feature"),
         "covariances": ("component",),
     }
+    long_names: ClassVar[dict[str, str]] = {
+        "means": "mean of the component",
+        "covariances": "variance of the component, the same in all features",
+    }
 
     @classmethod
     def is_scale_equivariant(cls) -> bool:

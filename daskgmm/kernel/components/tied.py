@@ -24,6 +24,10 @@ class TiedGaussians(MatrixGaussians):
         "means": ("component", "feature"),
         "covariances": ("feature", "other_feature"),
     }
+    long_names: ClassVar[dict[str, str]] = {
+        "means": "mean of the component",
+        "covariances": "covariance of all components",
+    }
 
     @classmethod
     def covariance_shape(cls, k: int, d: int) -> tuple[int, ...]:

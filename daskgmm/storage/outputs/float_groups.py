@@ -1,7 +1,8 @@
 """Groups of float64 arrays: small, written in one go, and read with suspicion.
 
 Models and checkpoints are such groups. A group may come from anyone: its metadata are checked
-before any array is read, and nothing that it holds is executed.
+before any array is read, and nothing that it holds is executed. Arrays that were not asked for
+are never opened.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec
 
 from daskgmm.errors import DamagedDataError, DataError, ModelFormatError, StorageError
 from daskgmm.redaction import cause_to_show, one_line
+from daskgmm.storage.outputs.variables import Variable, add_variables, consolidate
 from daskgmm.storage.places.durable import settle
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.checked_array import CheckedArray
@@ -34,11 +35,24 @@ _LARGEST_BYTES = 2**30
 def write_group(
     location: Location,
     attributes: Mapping[str, Any],
-    arrays: Mapping[str, NDArray[Any]],
+    variables: Mapping[str, Variable],
     *,
     shown: str,
+    is_consolidated: bool = False,
 ) -> None:
-    """Write a group, which errors call ``shown``.
+    """Write a group.
+
+    Parameters
+    ----------
+    location : Location
+    attributes : mapping
+        Plain JSON.
+    variables : mapping
+        By name.
+    shown : str
+        What errors call it.
+    is_consolidated : bool, default=False
+        Whether the group's metadata hold those of the arrays as well.
 
     Raises
     ------
@@ -49,14 +63,9 @@ def write_group(
         group = zarr.create_group(
             location.store(read_only=False), zarr_format=3, attributes=dict(attributes)
         )
-        for name, values in arrays.items():
-            group.create_array(
-                name,
-                data=values,
-                chunks=tuple(max(n, 1) for n in values.shape),
-                compressors=[Crc32cCodec()],
-                config={"write_empty_chunks": True},
-            )
+        add_variables(group, variables)
+        if is_consolidated:
+            consolidate(group)
         if location.is_local:
             settle(location.path)
     except OSError as error:
@@ -93,7 +102,8 @@ class FloatGroup:
     def __init__(self, location: Location, what: str) -> None:
         self.name = location.name
         try:
-            group = open_node(location)
+            # An array's own metadata are those that it is read by, and so those to check.
+            group = open_node(location, use_consolidated=False)
         except DataError as error:
             raise ModelFormatError(f"{self.name} is not a {what}: {error}") from error
         if not isinstance(group, zarr.Group):

@@ -1,25 +1,51 @@
-"""Models: a fitted mixture as a small Zarr group that any Zarr reader can open."""
+"""Models: a fitted mixture as a small Zarr group that any Zarr reader can open.
+
+The group holds these arrays, all with ``dimension_names``, so that xarray opens it as a Dataset:
+
+``weights`` (component,), ``means`` (component, feature)
+    In float64; means and covariances in the data's own units.
+``covariances``
+    As scikit-learn has them: (component, feature, other_feature) for full, (feature,
+    other_feature) for tied, (component, feature) for diag, (component,) for spherical. The second
+    axis of features is called ``other_feature``, as xarray wants dimensions of different names.
+``component``, ``feature``, and where it is a dimension ``other_feature``
+    Coordinate variables: 0 to K - 1, and the names of the features as text, or 0 to D - 1 where
+    the data had none.
+``units`` (feature,)
+    Text, where the record has ``feature_units``.
+
+Readers may rely on the names, dimensions and meaning of ``weights``, ``means``, ``covariances``,
+``component`` and ``feature``, and on the attributes ``format``, ``format_version`` and
+``covariance_type``. The version is raised when one of these changes, so that an older reader
+would misunderstand the group; arrays and attributes that are added leave it as it is, and readers
+leave out what they do not know. So models of version 1 are read that have no coordinates, as
+they were first written.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import zarr
-from numpy.typing import NDArray
 
 from daskgmm.errors import ModelFormatError, ParameterError, SingularComponentError
 from daskgmm.kernel import COMPONENTS, Components, Mixture
 from daskgmm.plain_json import plain_json
 from daskgmm.storage.outputs.atomic_output import atomic_output
 from daskgmm.storage.outputs.float_groups import FloatGroup, write_group
+from daskgmm.storage.outputs.variables import Variable, text_variable
 from daskgmm.storage.places.locations import Location
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "arrays_of", "attributes_of", "read_model", "save_model"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "attributes_of", "read_model", "save_model", "variables_of"]
 
 FORMAT = "daskgmm"
 FORMAT_VERSION = 1
+
+_UNITS = "units"
 
 _RESERVED = ("format", "format_version", "covariance_type")
 
@@ -51,9 +77,15 @@ def save_model(
     ParameterError
         If the record is not plain JSON, or contradicts the model's own attributes.
     """
-    attributes, arrays = attributes_of(mixture, record), arrays_of(mixture)
+    attributes = attributes_of(mixture, record)
+    members = variables_of(mixture) | _coordinates_of(mixture, attributes)
+    if _UNITS in members:  # no dimension is called so: CF has an attribute for such coordinates
+        means = members["means"]
+        about = {**means.attributes, "coordinates": _UNITS}
+        members["means"] = replace(means, attributes=about)
     with atomic_output(Location.parse(path), overwrite=overwrite) as output:
-        write_group(output.draft, attributes, arrays, shown=output.target.name)
+        shown = output.target.name
+        write_group(output.draft, attributes, members, shown=shown, is_consolidated=True)
 
 
 def attributes_of(mixture: Mixture, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,9 +110,54 @@ def attributes_of(mixture: Mixture, record: Mapping[str, Any]) -> dict[str, Any]
     return {**facts, **own}
 
 
-def arrays_of(mixture: Mixture) -> dict[str, NDArray[Any]]:
-    """Arrays of a model's group, by name."""
-    return {"weights": mixture.weights, **mixture.components.arrays}
+def variables_of(mixture: Mixture) -> dict[str, Variable]:
+    """Parameters of a mixture as variables of a model's group, by name."""
+    law = mixture.components
+    weights = {"long_name": "weight of the component", "units": "1"}
+    return {
+        "weights": Variable(("component",), mixture.weights, weights),
+        **{
+            name: Variable(
+                law.dimensions[name], values, {"long_name": law.long_names.get(name, name)}
+            )
+            for name, values in law.arrays.items()
+        },
+    }
+
+
+def _coordinates_of(mixture: Mixture, record: Mapping[str, Any]) -> dict[str, Variable]:
+    """Coordinate variables of a model's group, and the units where they are known."""
+    k, d = mixture.n_components, mixture.n_features
+    names = _texts_of(record, "feature_names", d)
+    found = {"component": Variable(("component",), np.arange(k), {"long_name": "component"})}
+    for dim in ("feature", "other_feature"):
+        if any(dim in dims for dims in mixture.components.dimensions.values()):
+            about = {"long_name": "feature"}
+            found[dim] = (
+                Variable((dim,), np.arange(d), about)
+                if names is None
+                else text_variable((dim,), names, **about)
+            )
+    units = _texts_of(record, "feature_units", d)
+    if units is not None:
+        found[_UNITS] = text_variable(("feature",), units, long_name="units of the feature")
+    return found
+
+
+def _texts_of(record: Mapping[str, Any], key: str, d: int) -> list[str] | None:
+    """Texts that the record has of the features; None where it has none.
+
+    Raises
+    ------
+    ParameterError
+        If there is not one for each feature.
+    """
+    texts = record.get(key)
+    if texts is None:
+        return None
+    if isinstance(texts, list) and len(texts) == d and all(isinstance(t, str) for t in texts):
+        return texts
+    raise ParameterError(f"record[{key!r}] is {texts!r:.200}; a list of {d} strings is expected")
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any]]:

@@ -22,8 +22,13 @@ from daskgmm.storage.places.patience import patiently, storage_timeout
 
 __all__ = ["only_array", "open_node", "own_member"]
 
+_XARRAY_DIMENSIONS = "_ARRAY_DIMENSIONS"
+"""Attribute of an array of version 2 in which xarray has the names of its dimensions."""
 
-def open_node(location: Location, member: str | None = None) -> zarr.Array[Any] | zarr.Group:
+
+def open_node(
+    location: Location, member: str | None = None, *, use_consolidated: bool | None = None
+) -> zarr.Array[Any] | zarr.Group:
     """The Zarr array or group at a location, read-only.
 
     Parameters
@@ -31,6 +36,9 @@ def open_node(location: Location, member: str | None = None) -> zarr.Array[Any] 
     location : Location
     member : str, optional
         Path of a member of the group that is there.
+    use_consolidated : bool, optional
+        Whether members of a group are those of its consolidated metadata; if there are any, by
+        default.
 
     Raises
     ------
@@ -53,7 +61,9 @@ def open_node(location: Location, member: str | None = None) -> zarr.Array[Any] 
         )
     try:
         return patiently(
-            lambda: zarr.open(store=location.store(), path=member, mode="r"),
+            lambda: zarr.open(
+                store=location.store(), path=member, mode="r", use_consolidated=use_consolidated
+            ),
             name,
             storage_timeout(),
             name,
@@ -129,10 +139,19 @@ def _arrays_of(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
     return {key: member for key, member in members.items() if isinstance(member, zarr.Array)}
 
 
+def _is_coordinate(key: str, array: zarr.Array[Any]) -> bool:
+    """Whether an array is named as its only dimension, as coordinates along it are."""
+    if array.metadata.zarr_format == 3:
+        dims: Any = getattr(array.metadata, "dimension_names", None)
+    else:
+        dims = array.attrs.get(_XARRAY_DIMENSIONS)
+    return isinstance(dims, list | tuple) and tuple(dims) == (key,)
+
+
 def only_array(
     group: zarr.Group, name: str, member: str | None = None
 ) -> tuple[zarr.Array[Any], str]:
-    """The one array of a group, and its name.
+    """The one array of a group beside coordinates along its dimensions, and its name.
 
     Parameters
     ----------
@@ -161,6 +180,7 @@ def only_array(
                     else "; check the path"
                 )
             )
+    arrays = {k: a for k, a in arrays.items() if not _is_coordinate(k, a)} or arrays
     if len(arrays) > 1:
         listed = ", ".join(f"{key} {a.shape} {a.dtype}" for key, a in sorted(arrays.items()))
         raise DataError(

@@ -27,7 +27,8 @@ from daskgmm.errors import (
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.redaction import on_one_line
 from daskgmm.storage.outputs.float_groups import FloatGroup, write_group
-from daskgmm.storage.outputs.models import arrays_of, attributes_of
+from daskgmm.storage.outputs.models import attributes_of, variables_of
+from daskgmm.storage.outputs.variables import Variable
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.snapshots.state_files import StateFile
 from daskgmm.storage.snapshots.trees import Tree, TreeError, from_tree, to_tree
@@ -153,7 +154,7 @@ class CheckpointFolder:
         """
         name = f"pass-{n_passes:06d}-{secrets.token_hex(4)}"
         tree = to_tree(value)
-        self._write(name, attributes_of(mixture, record), arrays_of(mixture), tree)
+        self._write(name, attributes_of(mixture, record), variables_of(mixture), tree)
         passes = [_Entry(name, _digest(tree)), *self._groups.passes][:_PASSES_KEPT]
         self._swap(replace(self._groups, passes=passes))
 
@@ -162,7 +163,11 @@ class CheckpointFolder:
         self._swap(replace(self._groups, is_finished=True))
 
     def _write(
-        self, name: str, attributes: Mapping[str, Any], arrays: Mapping[str, Any], tree: Tree
+        self,
+        name: str,
+        attributes: Mapping[str, Any],
+        variables: Mapping[str, Variable],
+        tree: Tree,
     ) -> None:
         self._folder.make_folder()
         place = self._folder.child(name)
@@ -170,7 +175,7 @@ class CheckpointFolder:
             write_group(
                 place,
                 {**attributes, _TREE: json.dumps(tree.plain)},
-                {**arrays, _NUMBERS: tree.numbers},
+                {**variables, _NUMBERS: Variable(("number",), tree.numbers)},
                 shown=place.name,
             )
         except BaseException:
