@@ -28,6 +28,7 @@ from daskgmm.events import Message, teller
 from daskgmm.jobfile import Job
 from daskgmm.plain_json import plain_json
 from daskgmm.selection import candidate_models
+from daskgmm.settings import RESULTS
 from daskgmm.storage import (
     CHECKPOINT_FILE,
     Location,
@@ -41,12 +42,15 @@ from daskgmm.storage import (
     is_lasting,
     write_text,
 )
-from daskgmm.tables import Grid, open_column, open_rows, weights_beside
+from daskgmm.tables import Grid, check_rows_output, open_column, open_rows, weights_beside
 
 __all__ = ["Batch", "check_places"]
 
 _ROWS = {"labels": "labels", "probabilities": "probabilities", "scores": "log_density"}
 """Outputs with a row for each row of the data, and their names in :func:`daskgmm.job.predict`."""
+
+_RESULTS = "results"
+"""The output that holds what the key of that name says, side by side."""
 
 _RECORDS = ("log", "metrics")
 """Outputs that every run of a job appends to."""
@@ -82,17 +86,25 @@ class _Step:
         Writes them, given whether outputs that are there may be replaced.
     check : callable
         Refuses an output that could not be written, as :func:`daskgmm.storage.check_output`.
+    about : str
+        What decides what is in the outputs, beside the job's identity.
     """
 
     name: str
     outputs: Mapping[str, str]
     write: Callable[[bool], None]
     check: Callable[..., None] = check_output
+    about: str = ""
 
     @property
     def addresses(self) -> Set[str]:
         """Addresses of the outputs."""
         return {Location.parse(place).address for place in self.outputs.values()}
+
+    @property
+    def marks(self) -> Set[str]:
+        """What is noted when the step is done."""
+        return self.addresses | ({f"{self.name}: {self.about}"} if self.about else set())
 
     @property
     def is_there(self) -> bool:
@@ -254,10 +266,11 @@ class Batch:
 
     def _all_steps(self) -> list[_Step]:
         outputs = self._job.outputs
-        rows = {name: outputs[name] for name in _ROWS if name in outputs}
+        rows = {name: outputs[name] for name in (_RESULTS, *_ROWS) if name in outputs}
         steps = [_Step("model", {"model": outputs["model"]}, self._fit)]
         if rows:
-            steps.append(_Step("rows", rows, self._predict))
+            about = ",".join(self._results()) if _RESULTS in rows else ""
+            steps.append(_Step("rows", rows, self._predict, check_rows_output, about))
         if "report" in outputs:
             report = {"report": outputs["report"]}
             steps.append(_Step("report", report, self._report, check_text_output))
@@ -265,7 +278,7 @@ class Batch:
 
     def _left(self) -> list[_Step]:
         done = set(self._progress.done)
-        return [step for step in self._steps if not (done >= step.addresses and step.is_there)]
+        return [step for step in self._steps if not (done >= step.marks and step.is_there)]
 
     @property
     def is_done(self) -> bool:
@@ -321,7 +334,7 @@ class Batch:
                 is_ours = not step.addresses.isdisjoint(self._progress.begun)
                 self._note(begun=step.addresses)
                 step.write(is_ours or self._job.get("overwrite", False))
-                self._note(done=step.addresses)
+                self._note(done=step.marks)
         except KeyboardInterrupt:
             raise InterruptedFitError(
                 f"interrupted; {Location.parse(self._job.checkpoint).name} holds what was done: "
@@ -350,12 +363,20 @@ class Batch:
         teller()(Message("a selection keeps no checkpoints: interrupted, it begins anew"))
         job.select_model(self._source, place, **several, **how)
 
+    def _results(self) -> list[str]:
+        """What the output of several results holds."""
+        found = self._job.get(RESULTS.name, RESULTS.default)
+        return [found] if isinstance(found, str) else list(found)
+
     def _predict(self, overwrite: bool) -> None:
         outputs = self._job.outputs
+        asked = [(result, outputs[name]) for name, result in _ROWS.items() if name in outputs]
+        if _RESULTS in outputs:
+            asked.insert(0, (",".join(self._results()), outputs[_RESULTS]))
         job.predict(
             self._source,
             outputs["model"],
-            {result: outputs[name] for name, result in _ROWS.items() if name in outputs},
+            asked,
             memory_limit=self._job.get("memory_limit"),
             overwrite=overwrite,
         )

@@ -22,7 +22,7 @@ from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.events import Message, duration, teller
 from daskgmm.kernel import Mixture, gaussian_mixture
 from daskgmm.rules import bytes_of
-from daskgmm.storage import RowOutput, RowWriter
+from daskgmm.storage import ResultArray, RowAxes, RowOutput, RowWriter
 
 __all__ = ["run_demo"]
 
@@ -30,6 +30,7 @@ _K, _D = 5, 8
 _BLOCK_ROWS = 1 << 17  # 4 MiB
 _BLOCKS_EACH = 4  # that a process makes at a time
 _SEED = 20
+_ROWS = "rows"
 
 
 def run_demo(*, size: str, memory_limit: str, folder: str | None) -> tuple[dict[str, Any], str]:
@@ -115,9 +116,10 @@ def _write_rows(path: str, truth: Mixture, n_rows: int) -> None:
     # Processes of their own make the rows, so that the peak memory is that of the fit. Each takes
     # seconds to import, so no more are started than there is work for.
     n_processes = min(CPU_COUNT, -(-len(starts) // _BLOCKS_EACH))
+    rows = ResultArray(np.dtype(np.float32), None, ("feature",), (_D,))
     with (
         RowOutput.create(
-            path, n_rows=n_rows, columns=_D, dtype=np.float32, partition_rows=_BLOCK_ROWS
+            path, RowAxes((n_rows,)), {_ROWS: rows}, partition_rows=_BLOCK_ROWS
         ) as output,
         ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool,
     ):
@@ -127,7 +129,7 @@ def _write_rows(path: str, truth: Mixture, n_rows: int) -> None:
 
 
 def _write_block(writer: RowWriter, truth: Mixture, n_rows: int, start: int) -> None:
-    writer.write(start, _draw(truth, start, min(_BLOCK_ROWS, n_rows - start)))
+    writer.write(start, {_ROWS: _draw(truth, start, min(_BLOCK_ROWS, n_rows - start))})
 
 
 def _draw(truth: Mixture, start: int, n_rows: int) -> NDArray[np.float32]:

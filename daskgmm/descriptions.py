@@ -9,7 +9,13 @@ from typing import Any
 
 from daskgmm.errors import DamagedDataError, DataError, ModelFormatError
 from daskgmm.kernel import loops
-from daskgmm.storage import StoredSource, open_source, preflight, read_model
+from daskgmm.storage import (
+    StoredSource,
+    open_source,
+    preflight,
+    read_model,
+    results_described,
+)
 
 __all__ = ["check", "info"]
 
@@ -46,18 +52,21 @@ def _checked(source: StoredSource) -> dict[str, Any]:
 
 
 def info(path: str) -> dict[str, Any]:
-    """Facts about a saved model, or about stored rows.
+    """Facts about a saved model, about results of rows, or about stored rows.
 
     Returns
     -------
     dict
-        ``kind`` is ``"model"`` or ``"data"``. ``loops`` says what computes here: the instruction
+        ``kind`` is ``"model"``, ``"results"`` or ``"data"``. ``loops`` says what computes here: the instruction
         set that compiled loops run on, or why there are none.
     """
     try:
         mixture, record = read_model(path)
     except ModelFormatError as not_a_model:
         try:
+            results = results_described(path)
+            if results is not None:
+                return {**results, "kind": "results", "loops": loops.described()}
             data = open_source(path).survey().as_dict()
             return {"kind": "data", **data, "loops": loops.described()}
         except DataError as not_rows:

@@ -43,12 +43,12 @@ from daskgmm.record import (
 from daskgmm.storage import save_model
 from daskgmm.tables import (
     OpenedRows,
-    Returned,
     Use,
     Weights,
     check_features,
     open_input,
     open_weights,
+    returned,
 )
 
 __all__ = ["FittedMixture"]
@@ -111,17 +111,15 @@ class FittedMixture(DensityMixin, BaseEstimator):
         xarray.DataArray or Dataset, a DataArray on the same dimensions and coordinates, which is
         lazy if the data are; -2 marks cells in which a feature is NaN.
         """
-        returned = Returned.labels(self._mixture.n_components)
-        return self._of_rows(X, label_rows, np.int64, None, returned)
+        return self._of_rows(X, label_rows, np.int64, "labels")
 
     def predict_proba(self, X: Any) -> Any:
         """Probability of each component given each row, (n_rows, K); lazy as :meth:`predict`."""
-        n_components = self._mixture.n_components
-        return self._of_rows(X, probabilities, np.float64, n_components, Returned.probabilities())
+        return self._of_rows(X, probabilities, np.float64, "probabilities")
 
     def score_samples(self, X: Any) -> Any:
         """Log density of each row, in nats, shape (n_rows,); lazy as :meth:`predict`."""
-        return self._of_rows(X, log_densities, np.float64, None, Returned.log_densities())
+        return self._of_rows(X, log_densities, np.float64, "log_density")
 
     def score(self, X: Any, y: None = None, sample_weight: Any = None) -> float:
         """Mean log density of the rows, in nats, by their weights if given.
@@ -167,19 +165,14 @@ class FittedMixture(DensityMixin, BaseEstimator):
     def _open_weights(self, given: Any, x: Any) -> Weights:
         return open_weights(given, x, getattr(self, "feature_names_in_", None))
 
-    def _of_rows(
-        self,
-        x: Any,
-        function: Callable[..., Any],
-        dtype: Any,
-        columns: int | None,
-        returned: Returned,
-    ) -> Any:
+    def _of_rows(self, x: Any, function: Callable[..., Any], dtype: Any, name: str) -> Any:
         mixture, opened = self._mixture, self._open(x, counted=False)
+        about = returned(name, mixture.n_components)
+        columns = about.shape[0] if about.shape else None
         if opened.laid_out is None:
             return opened.rows.map(function, mixture, dtype=dtype, columns=columns)
-        arguments = (of_complete, function, mixture, returned.fill)
-        return opened.laid_out(opened.rows.map(*arguments, dtype=dtype, columns=columns), returned)
+        arguments = (of_complete, function, mixture, about.fill)
+        return opened.laid_out(opened.rows.map(*arguments, dtype=dtype, columns=columns), about)
 
     def _open(self, x: Any, weights: Weights | None = None, *, counted: bool = True) -> OpenedRows:
         """Rows for a single pass."""

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from daskgmm.checkpoints import may_pass
-from daskgmm.em import label_rows, log_densities, probabilities
 from daskgmm.errors import (
     DamagedDataError,
     ParameterError,
@@ -31,14 +26,21 @@ from daskgmm.redaction import redacted
 from daskgmm.selection import select
 from daskgmm.storage import (
     Location,
-    RowOutput,
-    RowWriter,
     check_output,
     first_overlap,
     is_lasting,
     read_model,
 )
-from daskgmm.tables import OpenedRows, check_features, open_input
+from daskgmm.tables import (
+    Asked,
+    OpenedRows,
+    Result,
+    Writer,
+    check_features,
+    create_rows_output,
+    open_input,
+    results_named,
+)
 
 __all__ = ["fit", "predict", "score", "select_model"]
 
@@ -141,67 +143,51 @@ def select_model(
     }
 
 
-@dataclass(frozen=True)
-class _Result:
-    """A result that each row has.
-
-    Attributes
-    ----------
-    function : callable
-        Gives the results of a block, from its rows, its start and the mixture.
-    dtype : dtype
-    columns : callable
-        Columns for K components; None for a one-dimensional result.
-    """
-
-    function: Callable[..., NDArray[Any]]
-    dtype: np.dtype[Any]
-    columns: Callable[[int], int | None]
-
-    def row_bytes(self, n_components: int) -> int:
-        """Bytes of the result of one row."""
-        return int(self.dtype.itemsize * (self.columns(n_components) or 1))
-
-
-RESULTS = {
-    "labels": _Result(label_rows, np.dtype(np.int32), lambda k: None),
-    "probabilities": _Result(probabilities, np.dtype(np.float64), lambda k: k),
-    "log_density": _Result(log_densities, np.dtype(np.float64), lambda k: None),
-}
-"""Results that :func:`predict` can write."""
-
-
 def predict(
     data: Any,
     model: str,
-    outputs: dict[str, str],
+    outputs: Mapping[str, str] | Sequence[tuple[str, str]],
     *,
     memory_limit: int | str | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write results for each stored row, in one pass.
 
+    Each output is a Zarr group, which xarray opens as a Dataset with a dimension ``row``, and
+    which appears when all rows of all outputs are written. Its arrays are ``labels`` (row,), int32;
+    ``probabilities`` (row, component) and ``log_density`` (row,), float64; and for ``top:M``
+    ``top_labels`` and ``top_probabilities`` (row, rank), of the M most probable components or of
+    all where there are fewer.
+
     Parameters
     ----------
     data : path, URL or Source
     model : str
         Path or URL of a saved model.
-    outputs : dict
-        Keys of :data:`RESULTS` and the path or URL to write each to: a Zarr array with
-        a row for each row of the data.
+    outputs : mapping or sequence of pairs
+        What is asked for, such as ``"labels"`` or ``"labels,log_density,top:5"``, and the path or
+        URL of the group to write it to.
     memory_limit : int or str, optional
     overwrite : bool
 
     Returns
     -------
     dict
-        ``n_rows n_components seconds peak_memory_bytes`` and the outputs.
+        ``n_rows n_components seconds peak_memory_bytes``, and the place of each result.
+
+    Raises
+    ------
+    ParameterError
+        If a result is unknown, or places overlap.
     """
     began = time.perf_counter()
+    pairs = outputs.items() if isinstance(outputs, Mapping) else outputs
+    asked = [(results_named(names), place) for names, place in pairs]
     mixture, record = read_model(model)
     k = mixture.n_components
-    _check_places(data, [*outputs.values(), model])
-    row_bytes = sum(RESULTS[name].row_bytes(k) for name in outputs)
+    _check_places(data, [*(place for _, place in asked), model])
+    wanted = {result.name: result for results, _ in asked for result in results}
+    row_bytes = sum(array.row_bytes for result in wanted.values() for array in result.arrays(k))
     opened = open_input(
         data,
         Work((MixtureSize.of(mixture),), output_row_bytes=row_bytes),
@@ -213,33 +199,27 @@ def predict(
         f"the model {redacted(model)}",
         opened.name,
     )
-    _write_results(opened, mixture, outputs, overwrite=overwrite)
+    places = {
+        place: Asked(opened, results, k, redacted(model), overwrite) for results, place in asked
+    }
+    _write_results(places, mixture, opened)
     return {
         "n_rows": opened.rows.n_rows,
         "n_components": k,
         "seconds": time.perf_counter() - began,
         "peak_memory_bytes": peak_memory_bytes(),
-        **outputs,
+        **{result.name: place for results, place in reversed(asked) for result in results},
     }
 
 
-def _write_results(
-    opened: OpenedRows, mixture: Mixture, outputs: Mapping[str, str], *, overwrite: bool
-) -> None:
+def _write_results(places: Mapping[str, Asked], mixture: Mixture, opened: OpenedRows) -> None:
     """Write all outputs in one pass; they appear when all rows of all of them are there."""
     rows = opened.rows
     with ExitStack() as stack:
-        writers = {}
-        for name, place in outputs.items():
-            output = RowOutput.create(
-                place,
-                n_rows=rows.n_rows,
-                columns=RESULTS[name].columns(mixture.n_components),
-                dtype=RESULTS[name].dtype,
-                partition_rows=opened.output_rows,
-                overwrite=overwrite,
-            )
-            writers[name] = stack.enter_context(output).writer
+        writers = [
+            (asked.results, stack.enter_context(create_rows_output(place, asked)).writer)
+            for place, asked in places.items()
+        ]
         n_written = rows.fold(_write_grain, mixture, writers)
         if n_written != rows.n_rows:
             raise DamagedDataError(
@@ -247,12 +227,14 @@ def _write_results(
             )
 
 
-def _write_grain(block: Block, mixture: Mixture, writers: dict[str, RowWriter]) -> int:
-    """Write the results of a grain, and count its rows."""
-    for name, writer in writers.items():
-        result = RESULTS[name]
-        found = result.function(block, mixture)
-        writer.write(block.start, found.astype(result.dtype, copy=False))
+def _write_grain(
+    block: Block, mixture: Mixture, writers: Sequence[tuple[tuple[Result, ...], Writer]]
+) -> int:
+    """Write the results of a grain, each of which is found once, and count its rows."""
+    wanted = {result.name: result for results, _ in writers for result in results}
+    found = {name: result.of(block, mixture) for name, result in wanted.items()}
+    for results, writer in writers:
+        writer.write(block.start, {k: v for r in results for k, v in found[r.name].items()})
     return len(block)
 
 

@@ -17,7 +17,7 @@ from daskgmm.configuration import Configuration, Schema, read_file, validate
 from daskgmm.errors import DaskGMMError, JobError, ParameterError
 from daskgmm.redaction import on_one_line
 from daskgmm.rules import FLAG, PLACE, Rule, one_of
-from daskgmm.settings import CRITERIA, DATA_OPTIONS, OPTIONS, WEIGHTS, Option
+from daskgmm.settings import CRITERIA, DATA_OPTIONS, OPTIONS, RESULTS, WEIGHTS, Option
 
 __all__ = ["KEYS", "Given", "Job", "Key", "read_job"]
 
@@ -43,6 +43,7 @@ def _keys_of(options: Iterable[Option]) -> dict[str, Key]:
 
 
 _CRITERION = "model.criterion"
+_RESULTS_PLACE = "outputs.results"
 _REQUIRED_PLACE = PLACE._replace(required=True)
 
 KEYS: dict[str, Key] = {
@@ -57,6 +58,8 @@ KEYS: dict[str, Key] = {
     "dashboard": Key(FLAG, "Print the address of the cluster's dashboard."),
     "performance_report": Key(PLACE, "Where to write Dask's report, as HTML."),
     "outputs.model": Key(_REQUIRED_PLACE, "Where to write the model."),
+    _RESULTS_PLACE: Key(PLACE, "Where to write, side by side, what results names."),
+    **_keys_of([RESULTS]),
     "outputs.labels": Key(PLACE, "Where to write each row's component."),
     "outputs.probabilities": Key(PLACE, "Where to write each row's probabilities."),
     "outputs.scores": Key(PLACE, "Where to write each row's log density."),
@@ -237,6 +240,10 @@ def read_job(path: str, given: Mapping[str, Given]) -> Job:
         raise job.error(
             _CRITERION,
             "decides between several models; give model.components as 2:12, say, or leave it out",
+        )
+    if RESULTS.name in values and _RESULTS_PLACE not in values:
+        raise job.error(
+            RESULTS.name, f"says what {_RESULTS_PLACE} holds; give its place, or leave it out"
         )
     return job
 

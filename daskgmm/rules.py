@@ -28,6 +28,7 @@ __all__ = [
     "NUMBER_OR_AUTO",
     "PLACE",
     "PLACE_OR_AUTO",
+    "RESULT_NAMES",
     "SEED",
     "SIZE",
     "TEXT",
@@ -272,6 +273,29 @@ PLACE_OR_AUTO = Rule(
     "auto, or a folder", _is_place, metavar="DIR|auto", words=("auto",), is_place=True
 )
 ARRAY = Rule("an array", _is_array)
+
+
+_RESULTS = ("labels", "probabilities", "log_density")
+_TOP = re.compile(r"top:[1-9]\d{0,5}")
+
+
+def _are_results(value: Any) -> bool:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not names:
+        return False
+    if not all(isinstance(n, str) and (n in _RESULTS or _TOP.fullmatch(n)) for n in names):
+        return False
+    kinds = [name.partition(":")[0] for name in names]
+    return len(set(kinds)) == len(kinds)
+
+
+RESULT_NAMES = Rule(
+    f"a list of some of {', '.join(_RESULTS)}, top:5 (the five most probable), each once",
+    _are_results,
+    parse=lambda text: [part.strip() for part in text.split(",")],
+    metavar="NAME,...",
+)
+"""Results for each row; a test holds the names against the table that gives them."""
 
 
 def bytes_of(size: int | str | None, name: str = "memory_limit") -> int | None:

@@ -27,6 +27,7 @@ from daskgmm.rules import (
     NUMBER_OR_AUTO,
     PLACE,
     PLACE_OR_AUTO,
+    RESULT_NAMES,
     SEED,
     SIZE,
     TEXT,
@@ -41,6 +42,7 @@ __all__ = [
     "DATA_OPTIONS",
     "GRID_OPTIONS",
     "OPTIONS",
+    "RESULTS",
     "TIMEOUT_VARIABLE",
     "WEIGHTS",
     "Option",
@@ -389,6 +391,16 @@ WEIGHTS = Option(
     section="",
 )
 """``sample_weight`` in Python."""
+
+RESULTS = Option(
+    "results",
+    "labels",
+    RESULT_NAMES,
+    "What OUTPUT holds of each row: labels, probabilities, log_density; top:5: the five likeliest.",
+    commands=("predict",),
+    section="",
+)
+"""What :func:`daskgmm.job.predict` writes."""
 
 TIMEOUT_VARIABLE = "DASKGMM_STORAGE_TIMEOUT"
 """Variable of the environment: seconds for which a store that is away is waited for."""

@@ -56,13 +56,13 @@ def main(data: str, model: str, folder: str) -> None:
     result = job.predict(data, model, outputs, memory_limit="1GiB", overwrite=True)
     print(f"{result['n_rows']:,} rows in {result['seconds']:.1f} s")
 
-    labels = zarr.open_array(outputs["labels"], mode="r")[:]  # 4 bytes a row
+    labels = zarr.open_array(f"{outputs['labels']}/labels", mode="r")[:]  # 4 bytes a row
     for component, count in enumerate(np.bincount(labels, minlength=result["n_components"])):
         print(f"component {component}: {count:,} rows")
 
     rows = zarr.open_array(data, mode="r")
     print(f"the {N_ANOMALIES} rows of lowest log density:")
-    for row, log_density in lowest(Path(outputs["log_density"]), N_ANOMALIES):
+    for row, log_density in lowest(Path(outputs["log_density"], "log_density"), N_ANOMALIES):
         values = ", ".join(f"{value:.2f}" for value in rows[row])
         print(f"  row {row}: log density {log_density:.1f}, values {values}")
 

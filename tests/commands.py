@@ -207,6 +207,13 @@ def write_store(
     return Path(path)
 
 
+def result_in(path: Path | str) -> zarr.Array:
+    """The one result for each row that an output of ``predict`` holds."""
+    group = zarr.open_group(path, mode="r")
+    (name,) = {"labels", "probabilities", "log_density"} & set(group)
+    return group[name]
+
+
 def chunk(store: Path, index: int = 1) -> Path:
     """The file of a chunk of rows."""
     return store / "c" / str(index) / "0"

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zarr
-from commands import forked, write_store
+from commands import forked, result_in, write_store
 from sklearn.datasets import load_sample_image
 
 from daskgmm import load_model
@@ -51,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, pixels: np.ndarray) -> Path
 
 
 def stored(folder: Path, name: str) -> np.ndarray:
-    return zarr.open_array(folder / name, mode="r")[...]
+    return result_in(folder / name)[...]
 
 
 def test_labels_and_probabilities_agree(folder, pixels):

@@ -69,6 +69,6 @@ def test_examples_take_data_of_the_user(data, tmp_path):
 
     GaussianMixture(2, random_state=0).fit(data).save(tmp_path / "two.zarr")
     printed_by("batch_predict.py", data, tmp_path / "two.zarr", tmp_path)
-    labels = zarr.open_array(tmp_path / "labels.zarr", mode="r")[:]
+    labels = zarr.open_array(tmp_path / "labels.zarr" / "labels", mode="r")[:]
     expected = load_model(tmp_path / "two.zarr").predict(data).compute()
     np.testing.assert_array_equal(labels, expected)

@@ -30,6 +30,7 @@ from daskgmm.jobfile import KEYS, Given, read_job
 from daskgmm.kernel import COMPONENTS
 from daskgmm.rules import FLAG, TEXT
 from daskgmm.settings import DATA_OPTIONS, OPTIONS, Option
+from daskgmm.tables.returned import RESULTS, results_named
 
 BY_NAME = {option.name: option for option in OPTIONS}
 EVERY = [*OPTIONS, *DATA_OPTIONS]
@@ -298,6 +299,20 @@ def test_a_value_from_elsewhere_is_named_for_where_it_is_from(tmp_path):
 
 def test_criteria_are_those_that_there_are():
     assert tuple(CRITERIA) == settings.CRITERIA
+
+
+def test_the_names_of_results_are_those_of_their_table():
+    rule = settings.RESULTS.rule
+    names = [*RESULTS, "top:5"]
+    assert rule.accepts(names)
+    assert [result.name for result in results_named(rule.read(",".join(names)))] == names
+    assert re.fullmatch(r"a list of some of (.*), top:5 .*", rule.what)[1] == ", ".join(RESULTS)
+    for wrong in ([], ["label"], ["labels", "labels"], ["top:5", "top:6"], ["top"], ["top:0"], 3):
+        assert not rule.accepts(wrong)
+    with pytest.raises(
+        ParameterError, match=r"results must be a list of some of labels, .*got 'x'"
+    ):
+        results_named("x")
 
 
 OF_THEIR_OWN = {"criteria", "from_parameters", "from_sklearn", "record", "save", "to_sklearn"}

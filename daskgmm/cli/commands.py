@@ -235,27 +235,32 @@ def _run(
 @with_settings("predict")
 @model_option
 @output_option
-@click.option("--probabilities", metavar="PATH", help="Also write (rows, K) probabilities.")
-@click.option("--log-density", metavar="PATH", help="Also write each row's log density.")
+@click.option(
+    "--probabilities", metavar="PATH", help="Write probabilities to a place of their own."
+)
+@click.option("--log-density", metavar="PATH", help="Write log densities to a place of their own.")
 @overwrite_option
 def _predict(
     source: Any,
     model: str,
     output: str,
-    probabilities: str | None,
-    log_density: str | None,
+    results: list[str],
     **options: Any,
 ) -> tuple[dict[str, Any], str]:
-    """Write the most probable component of each row of DATA, as a Zarr array.
+    """Write the most probable component of each row of DATA, and what else is asked for.
+
+    The output is a Zarr group, which xarray opens as a Dataset.
 
     \b
     Example:
       daskgmm predict data.zarr --model model.zarr --output labels.zarr
+      daskgmm predict data.zarr --model model.zarr --output results.zarr \\
+          --results labels,probabilities,log_density
     """  # noqa: D301
-    asked = {"labels": output, "probabilities": probabilities, "log_density": log_density}
-    outputs = {name: path for name, path in asked.items() if path is not None}
+    apart = [(name, options.pop(name)) for name in ("probabilities", "log_density")]
+    outputs = [(",".join(results), output), *((name, path) for name, path in apart if path)]
     result = job.predict(source, model, outputs, **options)
-    written = "\n".join(f"{name:<24}{path}" for name, path in outputs.items())
+    written = "\n".join(f"{names:<24}{path}" for names, path in outputs)
     return result, (
         f"{result['n_rows']:,} rows in {duration(result['seconds'])}, "
         f"{result['n_rows'] / result['seconds']:,.0f} rows/s, "

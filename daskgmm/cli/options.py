@@ -17,7 +17,15 @@ from daskgmm.lazily import Lazily
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
 from daskgmm.plain_json import plain_json
 from daskgmm.rules import FLAG, Rule, counts_of
-from daskgmm.settings import DATA_OPTIONS, GRID_OPTIONS, OPTIONS, WEIGHTS, Option, option_named
+from daskgmm.settings import (
+    DATA_OPTIONS,
+    GRID_OPTIONS,
+    OPTIONS,
+    RESULTS,
+    WEIGHTS,
+    Option,
+    option_named,
+)
 
 if TYPE_CHECKING:
     from daskgmm import execution, storage, tables
@@ -166,7 +174,8 @@ def option_of(option: Option) -> Command:
 
 def with_settings(name: str) -> Callable[[Command], Command]:
     """Decorator that adds the options of the settings that the command ``name`` has."""
-    options = [option_of(option) for option in (*OPTIONS, WEIGHTS) if name in option.commands]
+    rows = (*OPTIONS, WEIGHTS, RESULTS)
+    options = [option_of(option) for option in rows if name in option.commands]
     return lambda function: _with_options(function, *options)
 
 

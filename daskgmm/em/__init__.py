@@ -10,6 +10,7 @@ from daskgmm.em.evaluate import (
     of_complete,
     probabilities,
     score_rows,
+    top_components,
 )
 from daskgmm.em.fit import fit
 from daskgmm.em.held_out import HeldOut
@@ -102,6 +103,7 @@ __all__ = [
     "stepper_class",
     "stop_rule_named",
     "thin_components",
+    "top_components",
     "with_exchanges",
     "with_one_less",
     "with_one_more",

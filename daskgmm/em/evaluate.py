@@ -22,10 +22,19 @@ from daskgmm.kernel import (
     density_sums,
     labels,
     log_density,
+    most_probable,
     responsibilities,
 )
 
-__all__ = ["Score", "label_rows", "log_densities", "of_complete", "probabilities", "score_rows"]
+__all__ = [
+    "Score",
+    "label_rows",
+    "log_densities",
+    "of_complete",
+    "probabilities",
+    "score_rows",
+    "top_components",
+]
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,17 @@ def probabilities(block: Block, mixture: Mixture) -> Float64Array:
     """Probability of each component given each row of a block, shape (n_rows, K)."""
     check_finite(block)
     return responsibilities(block.x, mixture)
+
+
+def top_components(
+    block: Block, mixture: Mixture, n: int
+) -> tuple[NDArray[np.int64], Float64Array]:
+    """The n most probable components of each row and their probabilities, the likeliest first.
+
+    Both are of shape (n_rows, n), or (n_rows, K) where there are fewer.
+    """
+    check_finite(block)
+    return most_probable(block.x, mixture, n)
 
 
 def log_densities(block: Block, mixture: Mixture) -> Float64Array:

@@ -19,6 +19,7 @@ from daskgmm.kernel.e_step import (
     e_step,
     labels,
     log_density,
+    most_probable,
     responsibilities,
 )
 from daskgmm.kernel.linear_sums import LinearSums
@@ -64,6 +65,7 @@ __all__ = [
     "labels",
     "log_density",
     "moments_and_extremes",
+    "most_probable",
     "responsibilities",
     "sub_block_bytes",
     "weighted_statistics",

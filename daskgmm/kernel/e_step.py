@@ -28,6 +28,7 @@ __all__ = [
     "e_step",
     "labels",
     "log_density",
+    "most_probable",
     "responsibilities",
 ]
 
@@ -88,6 +89,34 @@ def labels(x: NDArray[Any], mixture: Mixture) -> NDArray[np.int64]:
     for span, x_t in sub_blocks(x, mixture.n_components):
         np.argmax(evaluation.joint(x_t), axis=0, out=out[span])
     return out
+
+
+def most_probable(
+    x: NDArray[Any], mixture: Mixture, n: int
+) -> tuple[NDArray[np.int64], Float64Array]:
+    """The n most probable components of each row, and their probabilities; raises as :func:`e_step`.
+
+    Returns
+    -------
+    components, probabilities : ndarray of shape (n_rows, min(n, K)), int64 and float64
+        The most probable first, and of equal ones the one of lower index: the first column is
+        that of :func:`labels`, and probabilities have the bits of :func:`responsibilities`.
+    """
+    evaluation = formulation_of(mixture, _FLOAT64).evaluation()
+    shape = len(x), min(n, mixture.n_components)
+    components, probabilities = np.empty(shape, np.int64), np.empty(shape)
+    for span, x_t in sub_blocks(x, mixture.n_components):
+        joint = evaluation.joint(x_t)
+        resp, _ = normalise(joint)
+        # Without -inf, so that a component that was taken is below all others.
+        np.maximum(joint, np.finfo(joint.dtype).min, out=joint)
+        columns = np.arange(joint.shape[1])
+        for rank in range(shape[1]):
+            best = np.argmax(joint, axis=0)
+            components[span, rank] = best
+            probabilities[span, rank] = resp[best, columns]
+            joint[best, columns] = -np.inf
+    return components, probabilities
 
 
 class DensitySums(NamedTuple):

@@ -2,8 +2,16 @@
 
 from daskgmm.storage.outputs.atomic_output import check_output
 from daskgmm.storage.outputs.models import read_model, save_model
-from daskgmm.storage.outputs.row_outputs import RowOutput, RowWriter
+from daskgmm.storage.outputs.row_outputs import (
+    RESULTS_FORMAT,
+    ResultArray,
+    RowAxes,
+    RowOutput,
+    RowWriter,
+    results_described,
+)
 from daskgmm.storage.outputs.text_files import check_text_output, write_text
+from daskgmm.storage.outputs.variables import Variable
 from daskgmm.storage.places.apart import enclosing_node, first_overlap, is_lasting
 from daskgmm.storage.places.holding import held
 from daskgmm.storage.places.locations import Location
@@ -20,13 +28,17 @@ from daskgmm.storage.snapshots.state_files import StateFile
 __all__ = [
     "CHECKPOINT_FILE",
     "COLUMN",
+    "RESULTS_FORMAT",
     "CheckpointFolder",
     "Location",
     "MissingChunks",
+    "ResultArray",
+    "RowAxes",
     "RowOutput",
     "RowWriter",
     "StateFile",
     "StoredSource",
+    "Variable",
     "ZarrSource",
     "bytes_read",
     "check_output",
@@ -40,6 +52,7 @@ __all__ = [
     "open_source",
     "preflight",
     "read_model",
+    "results_described",
     "rows_dtype",
     "rows_shape",
     "save_model",

@@ -9,23 +9,31 @@ from daskgmm.tables.kind import OpenedRows, Use
 from daskgmm.tables.names import check_features
 from daskgmm.tables.open_rows import open_rows, weights_named
 from daskgmm.tables.opening import is_lazy, open_input, open_weights
-from daskgmm.tables.returned import Returned
+from daskgmm.tables.returned import Result, Returned, results_named, returned
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.weights import Weights, open_column, weights_beside
+from daskgmm.tables.writing import Asked, Writer, check_rows_output, create_rows_output
 
 __all__ = [
+    "Asked",
     "Grid",
     "OpenedRows",
+    "Result",
     "Returned",
     "Stage",
     "Use",
     "Weights",
+    "Writer",
     "check_features",
+    "check_rows_output",
+    "create_rows_output",
     "is_lazy",
     "open_column",
     "open_input",
     "open_rows",
     "open_weights",
+    "results_named",
+    "returned",
     "weights_beside",
     "weights_named",
 ]

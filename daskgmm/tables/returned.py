@@ -1,14 +1,25 @@
-"""Returned: names, fill values and attributes of results that are put back on a grid."""
+"""Returned: every result that rows can have, once: its name, fill and attributes, and what gives it.
+
+Predictions on a grid of xarray and stored results are described by the same rows of this table.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["Returned"]
+from daskgmm.em import label_rows, log_densities, probabilities, top_components
+from daskgmm.errors import ParameterError
+from daskgmm.kernel import Block, Mixture
+from daskgmm.rules import RESULT_NAMES
+
+__all__ = ["RESULTS", "Result", "Returned", "results_named", "returned"]
 
 _NO_LABEL = -2
 """Label of a row with a gap."""
@@ -16,38 +27,143 @@ _NO_LABEL = -2
 
 @dataclass(frozen=True)
 class Returned:
-    """A kind of result for each row.
+    """An array with a value, or several, for each row.
 
     Attributes
     ----------
     name : str
+    dtype : dtype
+        As it is stored; predictions in Python are in int64 and float64.
     fill : int or float
         Stands for the result of a row with a gap.
     attributes : mapping
         By the CF conventions.
+    dims : tuple of str
+        Names of the dimensions after that of the rows.
+    shape : tuple of int
+        Along these.
     """
 
     name: str
+    dtype: np.dtype[Any]
     fill: int | float
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    dims: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
 
-    @classmethod
-    def labels(cls, n_components: int) -> Self:
-        """Most probable components."""
-        flags = {
-            "long_name": "most probable component",
-            "flag_values": np.arange(n_components),
-            "flag_meanings": " ".join(f"component_{k}" for k in range(n_components)),
-        }
-        return cls("label", _NO_LABEL, flags)
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of what one row has, as it is stored."""
+        return int(self.dtype.itemsize) * math.prod(self.shape)
 
-    @classmethod
-    def probabilities(cls) -> Self:
-        """Probabilities of the components."""
-        about = {"long_name": "probability of the component", "units": "1"}
-        return cls("probability", np.nan, about)
 
-    @classmethod
-    def log_densities(cls) -> Self:
-        """Log densities, in nats, of the features in their units."""
-        return cls("log_density", np.nan, {"long_name": "log density of the mixture"})
+@dataclass(frozen=True)
+class Result:
+    """What can be asked for: one array, or several that are found together.
+
+    Attributes
+    ----------
+    name : str
+        As it is asked for.
+    arrays : callable
+        Descriptions of the arrays, given the number of components.
+    function : callable
+        Gives the arrays of a block of rows under a mixture, in that order.
+    """
+
+    name: str
+    arrays: Callable[[int], tuple[Returned, ...]]
+    function: Callable[[Block, Mixture], tuple[NDArray[Any], ...]]
+
+    def of(self, block: Block, mixture: Mixture) -> dict[str, NDArray[Any]]:
+        """The arrays of a block by name, in the dtypes that are stored."""
+        arrays = self.arrays(mixture.n_components)
+        found = zip(arrays, self.function(block, mixture), strict=True)
+        return {array.name: values.astype(array.dtype, copy=False) for array, values in found}
+
+
+_INT32, _FLOAT64 = np.dtype(np.int32), np.dtype(np.float64)
+
+
+def _flags(n_components: int) -> dict[str, Any]:
+    return {
+        "flag_values": np.arange(n_components, dtype=_INT32),
+        "flag_meanings": " ".join(f"component_{k}" for k in range(n_components)),
+    }
+
+
+def _labels(n_components: int) -> tuple[Returned, ...]:
+    about = {"long_name": "most probable component", **_flags(n_components)}
+    return (Returned("labels", _INT32, _NO_LABEL, about),)
+
+
+def _probabilities(n_components: int) -> tuple[Returned, ...]:
+    about = {"long_name": "probability of the component", "units": "1"}
+    along = ("component",), (n_components,)
+    return (Returned("probabilities", _FLOAT64, np.nan, about, *along),)
+
+
+def _log_density(_: int) -> tuple[Returned, ...]:
+    """In nats, of the features in their units."""
+    about = {"long_name": "log density of the mixture"}
+    return (Returned("log_density", _FLOAT64, np.nan, about),)
+
+
+def _top(n_components: int, n: int) -> tuple[Returned, ...]:
+    along = ("rank",), (min(n, n_components),)
+    labels = {"long_name": "components, the most probable first", **_flags(n_components)}
+    about = {"long_name": "probability of these components", "units": "1"}
+    return (
+        Returned("top_labels", _INT32, _NO_LABEL, labels, *along),
+        Returned("top_probabilities", _FLOAT64, np.nan, about, *along),
+    )
+
+
+def _found_labels(block: Block, mixture: Mixture) -> tuple[NDArray[Any], ...]:
+    return (label_rows(block, mixture),)
+
+
+def _found_probabilities(block: Block, mixture: Mixture) -> tuple[NDArray[Any], ...]:
+    return (probabilities(block, mixture),)
+
+
+def _found_log_density(block: Block, mixture: Mixture) -> tuple[NDArray[Any], ...]:
+    return (log_densities(block, mixture),)
+
+
+RESULTS = {
+    result.name: result
+    for result in (
+        Result("labels", _labels, _found_labels),
+        Result("probabilities", _probabilities, _found_probabilities),
+        Result("log_density", _log_density, _found_log_density),
+    )
+}
+"""Results of a name alone; ``top:5`` is made by :func:`results_named`."""
+
+
+def results_named(names: str | Iterable[str]) -> tuple[Result, ...]:
+    """The results that names ask for, or a text such as ``labels,top:5``.
+
+    Raises
+    ------
+    ParameterError
+        If one is unknown, or asked for twice.
+    """
+    asked = list(names.split(",") if isinstance(names, str) else names)
+    if not RESULT_NAMES.accepts(asked):
+        raise ParameterError(f"results must be {RESULT_NAMES.what}; got {','.join(asked)!r:.200}")
+    return tuple(_result_named(name) for name in asked)
+
+
+def _result_named(name: str) -> Result:
+    if name in RESULTS:
+        return RESULTS[name]
+    n = int(name.partition(":")[2])
+    return Result(name, partial(_top, n=n), partial(top_components, n=n))
+
+
+def returned(name: str, n_components: int) -> Returned:
+    """The description of a result that is one array."""
+    (array,) = RESULTS[name].arrays(n_components)
+    return array

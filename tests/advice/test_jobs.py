@@ -98,6 +98,16 @@ def _damage(path: Path) -> tuple[()]:
 
 
 COMMANDS: dict[str, CommandCase] = {
+    "results without a place": (
+        lambda at: ("run", job_file(at, job(at) | {"results": ["labels", "top:2"]})),
+        r"results says what (outputs\.results) holds; give its place",
+        lambda at, said: (
+            "run",
+            job_file(
+                at, writing(at, results=at / "results.zarr") | {"results": ["labels", "top:2"]}
+            ),
+        ),
+    ),
     "a changed job": (
         two_jobs,
         r"give daskgmm run (--fresh)",

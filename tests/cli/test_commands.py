@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from commands import daskgmm, forked, write_store
+from commands import daskgmm, forked, result_in, write_store
 
 from daskgmm import load_model
 
@@ -178,7 +178,7 @@ def test_predict_agrees_with_scikit_learn(folder, x, sklearn_model):
     )
     assert done.json["n_rows"] == len(x)
     labels, probabilities, density = (
-        zarr.open_array(folder / name, mode="r")[...]
+        result_in(folder / name)[...]
         for name in ("labels.zarr", "probabilities.zarr", "density.zarr")
     )
     assert labels.dtype.kind == "i"
@@ -194,7 +194,7 @@ def test_predict_agrees_with_scikit_learn(folder, x, sklearn_model):
 
 def test_predictions_have_checksums(folder):
     forked("predict", "data.zarr", "--model", "model.zarr", "--output", "labels.zarr", cwd=folder)
-    codecs = zarr.open_array(folder / "labels.zarr", mode="r").metadata.to_dict()["codecs"]
+    codecs = result_in(folder / "labels.zarr").metadata.to_dict()["codecs"]
     assert "crc32c" in [codec["name"] for codec in codecs]
 
 

@@ -7,6 +7,7 @@ each command, and nothing that a command prints or stores may hold the secret.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -27,7 +28,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from daskgmm import load_model
 from daskgmm.settings import TIMEOUT_VARIABLE
-from daskgmm.storage import RowOutput
+from daskgmm.storage import ResultArray, RowAxes, RowOutput
 
 pytestmark = pytest.mark.slow  # whole commands on a server of S3; tests/storage has its parts
 
@@ -162,8 +163,15 @@ def test_predict_score_info_and_check(place):
 
 
 def assert_same_files(place, url, name):
+    """But for the names of data and model, which the group has in its attributes."""
     far, near = place.files(url), tree_of(place.folder / name)
-    assert {key.partition(".zarr/")[2]: value for key, value in far.items()} == near
+    far = {key.partition(".zarr/")[2]: value for key, value in far.items()}
+    about, expected = (json.loads(files.pop("zarr.json")) for files in (far, near))
+    for document in (about, expected):
+        for name_of in ("data", "model", "title"):
+            document["attributes"].pop(name_of)
+    assert far == near
+    assert about == expected
 
 
 def tree_of(folder: Path) -> dict[str, bytes]:
@@ -354,22 +362,24 @@ OLD, NEW = np.arange(40, dtype="i4"), np.arange(60, dtype="i4") + 1000
 def write_new(output: str, port: int) -> None:
     """Replace an output, in a process that may be killed."""
     os.environ.update(environment(port))
+    results = {"labels": ResultArray(NEW.dtype, -2)}
     with RowOutput.create(
-        output, n_rows=len(NEW), dtype="i4", partition_rows=30, overwrite=True
+        output, RowAxes(NEW.shape), results, partition_rows=30, overwrite=True
     ) as out:
         for start in (0, 30):
-            out.writer.write(start, NEW[start : start + 30])
+            out.writer.write(start, {"labels": NEW[start : start + 30]})
 
 
 def state_of(output: str) -> str:
     """What a reader finds; anything but these would be half an output."""
     try:
-        values = zarr.open_array(output, mode="r")[:]
+        found = zarr.open(output, mode="r")
     except FileNotFoundError:
         return "nothing"
-    if np.array_equal(values, OLD):
+    if isinstance(found, zarr.Array):
+        np.testing.assert_array_equal(found[:], OLD)
         return "old"
-    np.testing.assert_array_equal(values, NEW)
+    np.testing.assert_array_equal(found["labels"][:], NEW)
     return "new"
 
 
@@ -415,7 +425,10 @@ def test_kill_at_any_moment_of_a_commit_shows_nothing_half(place, stride):
         assert state_of(output) == "new"
         keys = {key.partition("/")[2] for key in place.files(bucket)}
         here = {key for key in keys if not re.match(r"\.out\.zarr\.(partial|replaced)-", key)}
-        assert here == {"out.zarr/zarr.json", "out.zarr/c/0", "out.zarr/c/1"}
+        assert here == {
+            *("out.zarr/zarr.json", "out.zarr/labels/zarr.json"),
+            *("out.zarr/labels/c/0", "out.zarr/labels/c/1"),
+        }
     assert state_of(output) == "new"
     # It begins with the old and ends with the new, and nothing comes back that was gone.
     assert [key for key, _ in itertools.groupby(states)] == ["old", "nothing", "new"]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 import zarr
-from commands import chunk, forked, mixture_rows, started, tree, write_store
+from commands import chunk, forked, mixture_rows, result_in, started, tree, write_store
 from distributed import LocalCluster
 
 from daskgmm.kernel.loops import library as loops
@@ -70,7 +70,7 @@ def undisturbed(data, tmp_path_factory):
 
 def assert_same_outputs(found: Path, expected: Path) -> None:
     for name in ("labels", "probabilities", "scores"):
-        got, want = (zarr.open(f / f"{name}.zarr", mode="r")[...] for f in (found, expected))
+        got, want = (result_in(f / f"{name}.zarr")[...] for f in (found, expected))
         np.testing.assert_array_equal(got, want)
     for name in ("weights", "means", "covariances"):
         got, want = (zarr.open(f / "model.zarr", mode="r")[name][...] for f in (found, expected))

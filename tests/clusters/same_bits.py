@@ -37,7 +37,7 @@ def fit_and_predict(folder, name, *where):
     daskgmm(folder, *predict, "--output", f"{name}-labels.zarr")
     model = zarr.open_group(folder / f"{name}.zarr", mode="r")
     arrays = {part: model[part][...] for part in MODEL}
-    arrays["labels"] = zarr.open_array(folder / f"{name}-labels.zarr", mode="r")[...]
+    arrays["labels"] = zarr.open_array(folder / f"{name}-labels.zarr/labels", mode="r")[...]
     return arrays, fitted["n_passes"]
 
 

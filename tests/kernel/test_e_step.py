@@ -21,6 +21,7 @@ from daskgmm.kernel import (
     gaussian_mixture,
     labels,
     log_density,
+    most_probable,
     responsibilities,
     sub_block_bytes,
     weighted_statistics,
@@ -200,6 +201,29 @@ def test_labels_are_the_likeliest(family):
     # A tie to rounding may fall either way: the label's responsibility is the largest.
     np.testing.assert_allclose(resp[np.arange(len(x)), got], resp.max(axis=1), rtol=1e-12)
     assert (np.bincount(got, minlength=4) > 0).all()
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 9])
+def test_the_most_probable_are_the_largest_responsibilities_in_order(family, n):
+    """Those that labels and responsibilities give, to the bit."""
+    mixture = made_mixture(family, 4, 3)
+    x = rows_of(mixture, 10_000)
+    components, probabilities = most_probable(x, mixture, n)
+    assert components.shape == probabilities.shape == (len(x), min(n, 4))
+    np.testing.assert_array_equal(components[:, 0], labels(x, mixture))
+    resp = responsibilities(x, mixture)
+    np.testing.assert_array_equal(np.take_along_axis(resp, components, axis=1), probabilities)
+    np.testing.assert_array_equal(probabilities, np.sort(resp, axis=1)[:, ::-1][:, :n])
+    assert all(len(set(row)) == min(n, 4) for row in components[:100].tolist())
+
+
+def test_components_without_weight_are_among_the_most_probable_once_at_most():
+    mixture = made_mixture("diag", 4, 2)
+    weights = np.array([0.0, 1.0, 0.0, 0.0])
+    one = gaussian_mixture(weights, mixture.means, mixture.covariances, "diag")
+    components, probabilities = most_probable(rows_of(mixture, 50), one, 4)
+    assert components.tolist() == [[1, 0, 2, 3]] * len(components)
+    np.testing.assert_allclose(probabilities, [[1, 0, 0, 0]] * len(components), rtol=1e-15)
 
 
 def test_density_sums(family):

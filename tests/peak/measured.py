@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from daskgmm.storage import RowOutput
+from daskgmm.storage.outputs.row_outputs import chunk_rows as rows_of_chunk
 
 # VmHWM and not ru_maxrss, which Linux hands down from the parent through exec.
 _CHILD = """
@@ -55,12 +57,16 @@ def write_rows(path: Path, n_rows: int, n_features: int, *, chunk_rows: int = 1 
     """Write rows of four components, float32, without ever holding more than a chunk."""
     rng = np.random.default_rng(0)
     centres = (rng.normal(size=(4, n_features)) * 4).astype(np.float32)
-    with RowOutput.create(
-        path, n_rows=n_rows, columns=n_features, dtype=np.float32, partition_rows=chunk_rows
-    ) as output:
-        for start in range(0, n_rows, chunk_rows):
-            n = min(chunk_rows, n_rows - start)
-            x = rng.standard_normal((n, n_features), dtype=np.float32)
-            x += centres[rng.integers(4, size=n)]
-            output.writer.write(start, x)
+    array = zarr.create_array(
+        path,
+        shape=(n_rows, n_features),
+        chunks=(rows_of_chunk(n_rows, chunk_rows, 4 * n_features), n_features),
+        dtype=np.float32,
+        compressors=[ZstdCodec(level=1), Crc32cCodec()],
+    )
+    for start in range(0, n_rows, chunk_rows):
+        n = min(chunk_rows, n_rows - start)
+        x = rng.standard_normal((n, n_features), dtype=np.float32)
+        x += centres[rng.integers(4, size=n)]
+        array[start : start + n] = x
     return path

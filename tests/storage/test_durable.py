@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_data import made_mixture
 
-from daskgmm.storage import RowOutput, save_model, write_text
+from daskgmm.storage import ResultArray, RowAxes, RowOutput, save_model, write_text
 from daskgmm.storage.places.durable import settle
 
 
@@ -32,11 +32,10 @@ def _inodes(path: Path) -> set[int]:
 
 
 def _rows(path):
-    with RowOutput.create(
-        path, n_rows=100, columns=2, dtype=np.float64, partition_rows=50, overwrite=False
-    ) as output:
+    result = ResultArray(np.dtype("f8"), np.nan, ("component",), (2,))
+    with RowOutput.create(path, RowAxes((100,)), {"p": result}, partition_rows=50) as output:
         for start in (0, 50):
-            output.writer.write(start, np.ones((50, 2)))
+            output.writer.write(start, {"p": np.ones((50, 2))})
 
 
 OUTPUTS = {

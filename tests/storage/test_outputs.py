@@ -24,7 +24,7 @@ from daskgmm.errors import (
     OutputExistsError,
     StorageError,
 )
-from daskgmm.storage import RowOutput, open_source, preflight
+from daskgmm.storage import ResultArray, RowAxes, RowOutput, open_source, preflight
 from daskgmm.storage.outputs.row_outputs import chunk_rows
 
 N_ROWS = 1050
@@ -32,14 +32,25 @@ VALUES = np.arange(N_ROWS, dtype="i4")
 OLD = np.full(7, 7.0)
 
 
-def create(path, **options):
-    given_ = {"n_rows": N_ROWS, "dtype": "i4", "partition_rows": 100, "overwrite": False}
-    return RowOutput.create(path, **{**given_, **options})
+def create(path, *, columns=None, dtype="i4", **options):
+    dtype = np.dtype(dtype)
+    fill = np.nan if dtype.kind == "f" else 0
+    along = () if columns is None else (("component",), (columns,))
+    results = {"x": ResultArray(dtype, fill, *along)}
+    return RowOutput.create(path, RowAxes((N_ROWS,)), results, partition_rows=100, **options)
+
+
+def write(output, start, values):
+    output.writer.write(start, {"x": values})
 
 
 def write_all(output, values=VALUES, step=100):
     for start in range(0, len(values), step):
-        output.writer.write(start, values[start : start + step])
+        write(output, start, values[start : start + step])
+
+
+def read(place):
+    return zarr.open_array(f"{place}/x", mode="r")
 
 
 def names(folder: Path) -> set[str]:
@@ -72,7 +83,7 @@ def test_what_is_written_is_read(place, columns, dtype):
         assert not [name for name in listed() if not name.startswith(".out.zarr.partial-")]
         write_all(output, values)
     assert listed() == {"out.zarr"}
-    array = zarr.open_array(f"{root}/out.zarr", mode="r")
+    array = read(f"{root}/out.zarr")
     assert array.dtype == dtype
     assert array.metadata.zarr_format == 3
     np.testing.assert_array_equal(array[:], values)
@@ -111,18 +122,18 @@ def test_chunks_are_of_a_sensible_size(partition_rows, row_bytes):
 def test_misaligned_or_overlong_writes_are_refused(tmp_path, start, n):
     with create(tmp_path / "out.zarr") as output:
         write_all(output)
-        with pytest.raises(ValueError, match=r"out.zarr: .*(aligned|fit)"):
-            output.writer.write(start, np.full(n, -1, "i4"))
-    np.testing.assert_array_equal(zarr.open_array(tmp_path / "out.zarr", mode="r")[:], VALUES)
+        with pytest.raises(ValueError, match=r"out.zarr/x: .*(aligned|fit)"):
+            write(output, start, np.full(n, -1, "i4"))
+    np.testing.assert_array_equal(read(tmp_path / "out.zarr")[:], VALUES)
 
 
 def test_values_of_another_kind_are_refused(tmp_path):
     with create(tmp_path / "out.zarr") as output:
         write_all(output)
         with pytest.raises(ValueError, match="float64 values"):
-            output.writer.write(0, np.full(100, 0.5))
+            write(output, 0, np.full(100, 0.5))
         with pytest.raises(ValueError, match=r"shape \(100, 1\)"):
-            output.writer.write(0, VALUES[:100, None])
+            write(output, 0, VALUES[:100, None])
 
 
 def test_tasks_write_from_copies_in_any_order_and_again(place):
@@ -133,14 +144,14 @@ def test_tasks_write_from_copies_in_any_order_and_again(place):
         starts = np.random.default_rng(0).permutation(np.arange(0, N_ROWS, 100)).tolist()
 
         def task(start):
-            pickle.loads(travelled).write(start, VALUES[start : start + 100])
+            pickle.loads(travelled).write(start, {"x": VALUES[start : start + 100]})
 
         threads = [threading.Thread(target=task, args=[start]) for start in [*starts, *starts]]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    np.testing.assert_array_equal(zarr.open_array(f"{root}/out.zarr", mode="r")[:], VALUES)
+    np.testing.assert_array_equal(read(f"{root}/out.zarr")[:], VALUES)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
@@ -149,7 +160,7 @@ def test_an_interrupt_leaves_nothing(place, error):
 
     def interrupted():
         with create(f"{root}/out.zarr") as output:
-            output.writer.write(0, VALUES[:100])
+            write(output, 0, VALUES[:100])
             raise error
 
     with pytest.raises(error):
@@ -180,7 +191,7 @@ def test_an_overwrite_replaces_the_old_and_leaves_none_of_it(place):
         write_all(output)
         assert zarr.open_array(f"{root}/out.zarr", mode="r").shape == (50, 50)
     assert listed() == {"out.zarr"}
-    array = zarr.open_array(f"{root}/out.zarr", mode="r")
+    array = read(f"{root}/out.zarr")
     np.testing.assert_array_equal(array[:], VALUES)
     assert array.nchunks_initialized == array.nchunks
 
@@ -191,8 +202,8 @@ def test_rows_that_nobody_wrote_are_no_output(place):
     output = create(f"{root}/out.zarr", overwrite=True)
     for start in range(0, N_ROWS, 100):
         if start != 300:
-            output.writer.write(start, VALUES[start : start + 100])
-    with pytest.raises(StorageError, match=r"out.zarr: 1 of 11 chunks were not .*'c/3'"):
+            write(output, start, VALUES[start : start + 100])
+    with pytest.raises(StorageError, match=r"out.zarr/x: 1 of 11 chunks were not .*'c/3'"):
         output.commit()
     assert listed() == {"out.zarr"}
     np.testing.assert_array_equal(zarr.open_array(f"{root}/out.zarr", mode="r")[:], OLD)
@@ -206,7 +217,7 @@ def test_a_straggler_writes_nothing_after_the_end(place, end):
     getattr(output, end)()
     before = listed()
     with pytest.raises(StorageError, match=r"rows 0:100 came after"):
-        output.writer.write(0, VALUES[:100])
+        write(output, 0, VALUES[:100])
     assert listed() == before == ({"out.zarr"} if end == "commit" else set())
 
 

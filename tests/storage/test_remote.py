@@ -33,10 +33,19 @@ from daskgmm.errors import (
 )
 from daskgmm.execution import MixtureSize, Work
 from daskgmm.settings import TIMEOUT_VARIABLE
-from daskgmm.storage import Location, RowOutput, open_source, preflight
+from daskgmm.storage import (
+    Location,
+    ResultArray,
+    RowAxes,
+    RowOutput,
+    open_source,
+    preflight,
+)
 from daskgmm.storage.places.patience import Tries, storage_timeout
 from daskgmm.storage.places.remote import RemoteFileSystem
 from daskgmm.tables import open_input
+
+LABELS = {"labels": ResultArray(np.dtype("i4"), -2)}
 
 SLOW_DOWN = (
     b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your rate</Message></Error>"
@@ -262,7 +271,7 @@ def test_a_bucket_that_is_not_there_is_named(bucket):
     with pytest.raises(NotFoundError, match=f"{bucket}-none/x.zarr"):
         open_source(f"{bucket}-none/x.zarr")
     with pytest.raises(NotFoundError, match=rf"bucket .* of {bucket}-none/x.zarr does not exist"):
-        RowOutput.create(f"{bucket}-none/x.zarr", n_rows=1, dtype="i4", partition_rows=1)
+        RowOutput.create(f"{bucket}-none/x.zarr", RowAxes((1,)), LABELS, partition_rows=1)
 
 
 def test_a_npy_file_must_be_local(bucket):
@@ -329,12 +338,12 @@ def test_a_source_opened_with_secrets_travels_and_reads_by_the_environment(bucke
 
 def test_a_writer_travels_without_secrets(bucket, monkeypatch):
     monkeypatch.setitem(fsspec.config.conf, "s3", {"key": KEY, "secret": SECRET})
-    output = RowOutput.create(f"{bucket}/y.zarr", n_rows=10, dtype="i4", partition_rows=10)
+    output = RowOutput.create(f"{bucket}/y.zarr", RowAxes((10,)), LABELS, partition_rows=10)
     travelled = pickle.dumps(output.writer)
     assert SECRET.encode() not in travelled
-    pickle.loads(travelled).write(0, np.arange(10, dtype="i4"))
+    pickle.loads(travelled).write(0, {"labels": np.arange(10, dtype="i4")})
     output.commit()
-    assert zarr.open_array(f"{bucket}/y.zarr", mode="r")[3] == 3
+    assert zarr.open_array(f"{bucket}/y.zarr/labels", mode="r")[3] == 3
 
 
 def test_a_pass_asks_once_for_each_chunk(bucket, object_store, x):

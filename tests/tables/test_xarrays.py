@@ -91,7 +91,7 @@ def test_coordinates_attributes_and_the_fill_come_along(ocean, fitted):
 
 def test_what_is_written_opens_with_gaps_where_gaps_were(ocean, fitted, tmp_path):
     fitted.predict(ocean).to_dataset().to_zarr(tmp_path / "labels.zarr", zarr_format=2)
-    again = xr.open_zarr(tmp_path / "labels.zarr").label
+    again = xr.open_zarr(tmp_path / "labels.zarr").labels
     np.testing.assert_array_equal(np.isnan(again), ~_table(ocean)[1])
 
 
@@ -113,7 +113,7 @@ def test_nothing_is_computed_before_it_is_asked_for(ocean, fitted):
     lazy = ocean.chunk(CHUNKS)
     with dask.config.set(scheduler=refuse):
         found = fitted.predict_proba(lazy)
-    assert found.name == "probability"
+    assert found.name == "probabilities"
     assert fitted.predict(lazy).data.name == fitted.predict(lazy).data.name
 
 

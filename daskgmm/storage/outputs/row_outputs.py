@@ -1,28 +1,91 @@
-"""Row outputs: one result per row, written by many tasks, shown when complete."""
+"""Row outputs: results for each row in one Zarr group, written by many tasks, shown when complete.
+
+The group opens in xarray as a Dataset: each result is an array with names of dimensions, its fill
+and its attributes, beside coordinates along the dimensions.
+"""
 
 from __future__ import annotations
 
+import base64
 import math
 import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import zarr
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
 
 from daskgmm.errors import DaskGMMError, StorageError
+from daskgmm.plain_json import plain_json
 from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.outputs.atomic_output import AtomicOutput, atomic_output
+from daskgmm.storage.outputs.variables import Variable, add_variables, consolidate
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.listing import stored_objects
 from daskgmm.storage.rows.stored_grid import StoredGrid
+from daskgmm.storage.rows.zarr_nodes import open_node
 
-__all__ = ["RowOutput", "RowWriter", "chunk_rows"]
+__all__ = [
+    "RESULTS_FORMAT",
+    "ResultArray",
+    "RowAxes",
+    "RowOutput",
+    "RowWriter",
+    "chunk_rows",
+    "results_described",
+]
 
+RESULTS_FORMAT = "daskgmm-results"
+"""Attribute ``format`` of groups that hold results of rows under a model."""
 _CHUNK_BYTES = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class ResultArray:
+    """An array with a value, or several, for each row.
+
+    Attributes
+    ----------
+    dtype : dtype
+    fill : int, float or None
+        Stands for what a row does not have; None where each row has all.
+    dims : tuple of str
+        Names of the dimensions after those of the rows.
+    shape : tuple of int
+        Along these.
+    attributes : mapping
+        Plain JSON, and NumPy arrays.
+    """
+
+    dtype: np.dtype[Any]
+    fill: int | float | None
+    dims: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RowAxes:
+    """Dimensions that rows lie along, and coordinates.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        The number of rows; or the shape of a grid that is written along its first dimension.
+    dims : tuple of str
+    coordinates : mapping
+        Variables by name, along these dimensions and those of the results.
+    """
+
+    shape: tuple[int, ...]
+    dims: tuple[str, ...] = ("row",)
+    coordinates: Mapping[str, Variable] = field(default_factory=dict)
 
 
 def chunk_rows(n_rows: int, partition_rows: int, row_bytes: int) -> int:
@@ -48,17 +111,20 @@ class RowWriter:
 
     Parameters
     ----------
-    array : zarr.Array
+    group : zarr.Group
+    arrays : mapping
+        Its arrays of results, by name.
     name : str
         Name of the output, for messages.
     """
 
-    def __init__(self, array: zarr.Array[Any], name: str) -> None:
-        self._array = array
+    def __init__(self, group: zarr.Group, arrays: Mapping[str, zarr.Array[Any]], name: str) -> None:
+        self._mark = group.store_path / "zarr.json"
+        self._arrays = dict(arrays)
         self._name = name
 
-    def write(self, start: int, values: NDArray[Any]) -> None:
-        """Store ``values`` as the rows from ``start`` on.
+    def write(self, start: int, results: Mapping[str, NDArray[Any]]) -> None:
+        """Store results as those of the rows from ``start`` on, counted along the first dimension.
 
         Writing the same rows twice stores the last values, so that a task may run again.
 
@@ -70,42 +136,56 @@ class RowWriter:
         StorageError
             If the store refuses, or the output has been finished or aborted.
         """
-        n_rows, *columns = self._array.shape
-        stop = start + len(values)
-        if list(values.shape[1:]) != columns or not 0 <= start <= stop <= n_rows:
-            raise ValueError(
-                f"{self._name}: values of shape {values.shape} at row {start} do not fit into "
-                f"{self._array.shape}"
-            )
-        if not np.can_cast(values.dtype, self._array.dtype, "same_kind"):
-            raise ValueError(
-                f"{self._name}: {values.dtype} values do not fit into {self._array.dtype}"
-            )
-        rows = self._array.chunks[0]
-        if start % rows or (stop % rows and stop != n_rows):
-            raise ValueError(
-                f"{self._name}: rows {start}:{stop} are not aligned to chunks of {rows} rows"
-            )
+        for name, values in results.items():
+            self._check(name, start, values)
+        stops = [start + len(values) for values in results.values()]
+        where = f"{self._name}: rows {start}:{max(stops, default=start)}"
         try:
             # Zarr would make the folder of an aborted output anew, and it would stay there.
-            is_open = sync((self._array.store_path / "zarr.json").exists())
+            is_open = sync(self._mark.exists())
             if is_open:
-                self._array[start:stop] = values
+                for (name, values), stop in zip(results.items(), stops, strict=True):
+                    self._arrays[name][start:stop] = values
         except MemoryError:
             raise
         except Exception as error:
             raise StorageError(
-                f"{self._name}: rows {start}:{stop} cannot be written: {one_line(error)}; "
-                "check permissions and space"
+                f"{where} cannot be written: {one_line(error)}; check permissions and space"
             ) from cause_to_show(error)
         if not is_open:
-            raise StorageError(
-                f"{self._name}: rows {start}:{stop} came after the output was finished or aborted"
+            raise StorageError(f"{where} came after the output was finished or aborted")
+
+    def _check(self, name: str, start: int, values: NDArray[Any]) -> None:
+        """Refuse values that do not fit into an array, or not to its chunks."""
+        array, shown = self._arrays[name], f"{self._name}/{name}"
+        n_rows, *rest = array.shape
+        stop = start + len(values)
+        if list(values.shape[1:]) != rest or not 0 <= start <= stop <= n_rows:
+            raise ValueError(
+                f"{shown}: values of shape {values.shape} at row {start} do not fit into "
+                f"{array.shape}"
+            )
+        if not np.can_cast(values.dtype, array.dtype, "same_kind"):
+            raise ValueError(f"{shown}: {values.dtype} values do not fit into {array.dtype}")
+        rows = array.chunks[0]
+        if start % rows or (stop % rows and stop != n_rows):
+            raise ValueError(
+                f"{shown}: rows {start}:{stop} are not aligned to chunks of {rows} rows"
             )
 
 
+def _with_fill(array: ResultArray) -> dict[str, Any]:
+    """Attributes of an array, with its fill as xarray declares one in version 3: floats in base64."""
+    if array.fill is None:
+        return dict(plain_json(array.attributes))
+    fill: Any = array.fill
+    if array.dtype.kind == "f":
+        fill = base64.standard_b64encode(struct.pack("<d", fill)).decode()
+    return {**plain_json(array.attributes), "_FillValue": fill}
+
+
 class RowOutput:
-    """A Zarr array of one result per row, which appears when all of it is written.
+    """A Zarr group of results for each row, which appears when all of it is written.
 
     It is made by :meth:`create`. As a context manager it commits on success and aborts on
     anything else, KeyboardInterrupt included.
@@ -118,35 +198,38 @@ class RowOutput:
         Writes the blocks; tasks carry it.
     """
 
-    def __init__(self, output: AtomicOutput, array: zarr.Array[Any]) -> None:
+    def __init__(
+        self, output: AtomicOutput, group: zarr.Group, arrays: Mapping[str, zarr.Array[Any]]
+    ) -> None:
         self.name = output.target.name
-        self.writer = RowWriter(array, self.name)
+        self.writer = RowWriter(group, arrays, self.name)
         self._output = output
-        self._array = array
+        self._arrays = dict(arrays)
 
     @classmethod
     def create(
         cls,
         path: str | os.PathLike[str],
+        axes: RowAxes,
+        results: Mapping[str, ResultArray],
         *,
-        n_rows: int,
-        columns: int | None = None,
-        dtype: DTypeLike,
         partition_rows: int,
+        attributes: Mapping[str, Any] | None = None,
         overwrite: bool = False,
     ) -> RowOutput:
-        """Prepare an output of shape (n_rows,) or (n_rows, columns).
+        """Prepare an output.
 
         Parameters
         ----------
         path : str or path
             Path or URL; its folder must exist.
-        n_rows : int
-        columns : int, optional
-            The output is one-dimensional if None.
-        dtype : dtype
+        axes : RowAxes
+        results : mapping
+            By name.
         partition_rows : int
             Rows of a write: each starts and ends at a multiple of it, or ends with the rows.
+        attributes : mapping, optional
+            Of the group: plain JSON.
         overwrite : bool, default=False
             Whether a Zarr array or group that is there may be replaced.
 
@@ -159,20 +242,19 @@ class RowOutput:
         StorageError
             If nothing can be written there.
         """
-        tail = () if columns is None else (columns,)
-        row_bytes = np.dtype(dtype).itemsize * math.prod(tail)
         output = atomic_output(Location.parse(path), overwrite=overwrite)
         try:
-            array = zarr.create_array(
+            group = zarr.create_group(
                 output.draft.store(read_only=False),
-                shape=(n_rows, *tail),
-                chunks=(chunk_rows(n_rows, partition_rows, row_bytes), *tail),
-                dtype=dtype,
                 zarr_format=3,
-                compressors=[ZstdCodec(level=1), Crc32cCodec()],
-                # A chunk that is left out could not be told from a chunk that is lost.
-                config={"write_empty_chunks": True},
+                attributes=plain_json(attributes or {}),
             )
+            arrays = {
+                name: _created(group, name, axes, result, partition_rows)
+                for name, result in results.items()
+            }
+            add_variables(group, axes.coordinates)
+            consolidate(group)
         except BaseException as error:
             output.abort()
             if isinstance(error, OSError) and not isinstance(error, DaskGMMError):
@@ -180,7 +262,7 @@ class RowOutput:
                     f"{output.target.name} cannot be written: {one_line(error)}"
                 ) from cause_to_show(error)
             raise
-        return cls(output, array)
+        return cls(output, group, arrays)
 
     def commit(self) -> None:
         """Show the output under its name.
@@ -199,9 +281,13 @@ class RowOutput:
         self._output.commit()
 
     def _check_complete(self) -> None:
-        grid = StoredGrid.of(self._array, self.name)
+        for name, array in self._arrays.items():
+            self._check_array(name, array)
+
+    def _check_array(self, name: str, array: zarr.Array[Any]) -> None:
+        grid = StoredGrid.of(array, f"{self.name}/{name}")
         try:
-            objects = stored_objects(self._array.store, self._array.path, grid.object_keys)
+            objects = stored_objects(array.store, array.path, grid.object_keys)
         except OSError as error:
             raise StorageError(
                 f"{self.name} cannot be listed: {one_line(error)}; check permissions and the disk"
@@ -211,7 +297,7 @@ class RowOutput:
         ]
         if missing:
             raise StorageError(
-                f"{self.name}: {len(missing)} of {grid.n_objects} chunks were not written, "
+                f"{self.name}/{name}: {len(missing)} of {grid.n_objects} chunks were not written, "
                 f"the first is {missing[0]!r}; nothing was kept"
             )
 
@@ -232,3 +318,52 @@ class RowOutput:
             self.commit()
         else:
             self.abort()
+
+
+def _created(
+    group: zarr.Group, name: str, axes: RowAxes, result: ResultArray, partition_rows: int
+) -> zarr.Array[Any]:
+    """An empty array of results."""
+    n_rows, *beside = (*axes.shape, *result.shape)
+    row_bytes = math.prod(beside) * result.dtype.itemsize
+    return group.create_array(
+        name,
+        shape=(n_rows, *beside),
+        chunks=(chunk_rows(n_rows, partition_rows, row_bytes), *beside),
+        dtype=result.dtype,
+        fill_value=0 if result.fill is None else result.fill,
+        dimension_names=(*axes.dims, *result.dims),
+        attributes=_with_fill(result),
+        compressors=[ZstdCodec(level=1), Crc32cCodec()],
+        # A chunk that is left out could not be told from a chunk that is lost.
+        config={"write_empty_chunks": True},
+    )
+
+
+def results_described(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What the metadata of results for each row say; None if something else is there.
+
+    Returns
+    -------
+    dict or None
+        The attributes of the group, and ``variables``: dtype, shape, chunks and names of
+        dimensions of each array, by name.
+
+    Raises
+    ------
+    DaskGMMError
+        As :func:`~daskgmm.storage.rows.zarr_nodes.open_node`.
+    """
+    group = open_node(Location.parse(path), use_consolidated=False)
+    if not isinstance(group, zarr.Group) or group.attrs.get("format") != RESULTS_FORMAT:
+        return None
+    variables = {
+        name: {
+            "dtype": str(array.dtype),
+            "shape": array.shape,
+            "chunks": array.chunks,
+            "dimensions": getattr(array.metadata, "dimension_names", None),
+        }
+        for name, array in sorted(group.arrays())
+    }
+    return {**dict(group.attrs), "variables": variables}

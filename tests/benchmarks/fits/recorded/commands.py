@@ -20,6 +20,8 @@ from .kinds import REG_COVAR, Folders, counts_of, parameters_of
 __all__ = ["CommandFailedError", "CommandLine", "Job", "SelectedByCommand"]
 
 _REG_COVAR = ("--reg-covar", str(REG_COVAR))
+_ARRAYS = {"labels": "labels", "probabilities": "probabilities", "scores": "log_density"}
+"""Outputs with a row for each row, and the arrays in them."""
 _KILL_AFTER = 3
 """Passes after which a job is killed, if it has not ended by then."""
 
@@ -62,8 +64,8 @@ class Job:
         _commanded(folders, "run", str(file))
         report = json.loads((folders.own / outputs["report"]).read_text())
         labels, probabilities, scores = (
-            zarr.open_array(folders.own / outputs[name], mode="r")[:]
-            for name in ("labels", "probabilities", "scores")
+            zarr.open_array(folders.own / outputs[name] / array, mode="r")[:]
+            for name, array in _ARRAYS.items()
         )
         return {
             "passes": report["n_passes"],
@@ -113,7 +115,7 @@ class CommandLine:
         score = json.loads(_commanded(folders, "score", data, "--model", model, "--json"))
         outputs = ("--output", labels, "--log-density", density)
         _commanded(folders, "predict", data, "--model", model, *outputs)
-        found = zarr.open_array(folders.own / density, mode="r")[:]
+        found = zarr.open_array(folders.own / density / "log_density", mode="r")[:]
         return {
             "passes": fitted["n_passes"],
             "log_likelihoods": [
@@ -121,7 +123,9 @@ class CommandLine:
                 *(score[name] for name in ("log_likelihood_per_row", "aic", "bic", "icl")),
                 float(found.mean()),
             ],
-            "facts": {"labels": counts_of(zarr.open_array(folders.own / labels, mode="r")[:])},
+            "facts": {
+                "labels": counts_of(zarr.open_array(folders.own / labels / "labels", mode="r")[:])
+            },
             **parameters_of(load_model(str(folders.own / model))),
         }
 

@@ -1,0 +1,150 @@
+"""Writing: the one way out for results of stored rows, which the place's name leads to a kind of.
+
+A kind of output is one row of :data:`OUTPUTS`: it says which places are its own, refuses those
+that could not be written, and makes an output for what is asked. The output is a context: whole
+at its end, gone after an error. Its writer travels to the tasks and is given the results of a
+block, ``writer.write(start, {name: array})``, in any order and maybe twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm._version import __version__
+from daskgmm.storage import (
+    RESULTS_FORMAT,
+    ResultArray,
+    RowAxes,
+    RowOutput,
+    Variable,
+    check_output,
+)
+from daskgmm.tables.kind import OpenedRows
+from daskgmm.tables.returned import Result, Returned
+
+__all__ = ["OUTPUTS", "Asked", "OutputKind", "Writer", "check_rows_output", "create_rows_output"]
+
+
+class Writer(Protocol):
+    """What tasks carry; small to pickle."""
+
+    def write(self, start: int, results: Mapping[str, NDArray[Any]]) -> None:
+        """Store results by name, each with a row for each row from ``start`` on."""
+        ...
+
+
+class Output(Protocol):
+    """What has a writer."""
+
+    @property
+    def writer(self) -> Writer:
+        """Writes the blocks."""
+        ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be written to one place.
+
+    Attributes
+    ----------
+    opened : OpenedRows
+        The rows; blocks of ``opened.output_rows`` rows, or multiples, are written at once.
+    results : tuple of Result
+    n_components : int
+    model : str
+        What records call the model; secrets are removed.
+    overwrite : bool
+        Whether an output that is there may be replaced.
+    """
+
+    opened: OpenedRows
+    results: tuple[Result, ...]
+    n_components: int
+    model: str
+    overwrite: bool = False
+
+    @property
+    def arrays(self) -> tuple[Returned, ...]:
+        """All arrays of the results."""
+        return tuple(a for result in self.results for a in result.arrays(self.n_components))
+
+
+@dataclass(frozen=True)
+class OutputKind:
+    """A row of the table.
+
+    Attributes
+    ----------
+    name : str
+    matches : callable
+        Whether a path or URL is one of this kind.
+    check : callable
+        ``check(place, overwrite=...)`` refuses a place that could not be written, before work starts.
+    create : callable
+        The output for a place and what is :class:`Asked`.
+    """
+
+    name: str
+    matches: Callable[[str], bool]
+    check: Callable[..., None]
+    create: Callable[[str, Asked], AbstractContextManager[Output]]
+
+
+_ALONG = {"component": "component", "rank": "rank, 0 for the most probable component"}
+"""Dimensions of results beside the rows, and what coordinates along them are."""
+
+
+def _create_group(place: str, asked: Asked) -> RowOutput:
+    """A Zarr group of the results along a dimension ``row``, and coordinates along the others."""
+    sizes = {dim: n for a in asked.arrays for dim, n in zip(a.dims, a.shape, strict=True)}
+    along = {
+        dim: Variable((dim,), np.arange(n), {"long_name": _ALONG[dim]}) for dim, n in sizes.items()
+    }
+    return RowOutput.create(
+        place,
+        RowAxes((asked.opened.rows.n_rows,), coordinates=along),
+        {a.name: ResultArray(a.dtype, a.fill, a.dims, a.shape, a.attributes) for a in asked.arrays},
+        partition_rows=asked.opened.output_rows,
+        attributes={
+            "Conventions": "CF-1.11",
+            "format": RESULTS_FORMAT,
+            "title": f"results of {asked.opened.name} under {asked.model}",
+            "model": asked.model,
+            "data": asked.opened.name,
+            "daskgmm_version": __version__,
+        },
+        overwrite=asked.overwrite,
+    )
+
+
+OUTPUTS: tuple[OutputKind, ...] = (
+    OutputKind("zarr", lambda place: True, check_output, _create_group),
+)
+"""Kinds of output in the order in which they are asked; Zarr, which takes what is left, is the last."""
+
+
+def _kind_of(place: str) -> OutputKind:
+    return next(kind for kind in OUTPUTS if kind.matches(place))
+
+
+def check_rows_output(place: str, *, overwrite: bool) -> None:
+    """Refuse a place that results could not be written to, before work starts.
+
+    Raises
+    ------
+    DaskGMMError
+        As the kind of output raises it.
+    """
+    _kind_of(place).check(place, overwrite=overwrite)
+
+
+def create_rows_output(place: str, asked: Asked) -> AbstractContextManager[Output]:
+    """Prepare an output of results for each row; raises as :func:`check_rows_output`."""
+    return _kind_of(place).create(place, asked)
