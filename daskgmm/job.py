@@ -33,13 +33,16 @@ from daskgmm.storage import (
 )
 from daskgmm.tables import (
     Asked,
+    Grid,
     OpenedRows,
     Result,
+    Use,
     Writer,
     check_features,
     create_rows_output,
     open_input,
     results_named,
+    write_on_grid,
 )
 
 __all__ = ["fit", "predict", "score", "select_model"]
@@ -188,13 +191,17 @@ def predict(
     _check_places(data, [*(place for _, place in asked), model])
     wanted = {result.name: result for results, _ in asked for result in results}
     row_bytes = sum(array.row_bytes for result in wanted.values() for array in result.arrays(k))
+    names = names_of_record(record, redacted(model), mixture.n_features)
+    # Cells of a grid have results whether they have gaps or not.
+    use = Use(not isinstance(data, Grid), None if names is None else tuple(names))
     opened = open_input(
         data,
         Work((MixtureSize.of(mixture),), output_row_bytes=row_bytes),
         memory_limit=memory_limit,
+        use=use,
     )
     check_features(
-        (mixture.n_features, names_of_record(record, redacted(model), mixture.n_features)),
+        (mixture.n_features, names),
         (opened.rows.n_features, opened.feature_names),
         f"the model {redacted(model)}",
         opened.name,
@@ -202,7 +209,10 @@ def predict(
     places = {
         place: Asked(opened, results, k, redacted(model), overwrite) for results, place in asked
     }
-    _write_results(places, mixture, opened)
+    if opened.laid_out is None:
+        _write_results(places, mixture, opened)
+    else:
+        write_on_grid(places, mixture)
     return {
         "n_rows": opened.rows.n_rows,
         "n_components": k,

@@ -1,6 +1,6 @@
 """Stored rows, row outputs and models, in Zarr and NumPy files."""
 
-from daskgmm.storage.outputs.atomic_output import check_output
+from daskgmm.storage.outputs.atomic_output import atomic_output, check_output
 from daskgmm.storage.outputs.models import read_model, save_model
 from daskgmm.storage.outputs.row_outputs import (
     RESULTS_FORMAT,
@@ -40,6 +40,7 @@ __all__ = [
     "StoredSource",
     "Variable",
     "ZarrSource",
+    "atomic_output",
     "bytes_read",
     "check_output",
     "check_text_output",

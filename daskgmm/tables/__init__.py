@@ -13,6 +13,7 @@ from daskgmm.tables.returned import Result, Returned, results_named, returned
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.weights import Weights, open_column, weights_beside
 from daskgmm.tables.writing import Asked, Writer, check_rows_output, create_rows_output
+from daskgmm.tables.writing_grids import write_on_grid
 
 __all__ = [
     "Asked",
@@ -36,4 +37,5 @@ __all__ = [
     "returned",
     "weights_beside",
     "weights_named",
+    "write_on_grid",
 ]

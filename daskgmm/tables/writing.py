@@ -28,7 +28,15 @@ from daskgmm.storage import (
 from daskgmm.tables.kind import OpenedRows
 from daskgmm.tables.returned import Result, Returned
 
-__all__ = ["OUTPUTS", "Asked", "OutputKind", "Writer", "check_rows_output", "create_rows_output"]
+__all__ = [
+    "OUTPUTS",
+    "Asked",
+    "OutputKind",
+    "Writer",
+    "check_rows_output",
+    "create_rows_output",
+    "group_attributes",
+]
 
 
 class Writer(Protocol):
@@ -101,6 +109,18 @@ _ALONG = {"component": "component", "rank": "rank, 0 for the most probable compo
 """Dimensions of results beside the rows, and what coordinates along them are."""
 
 
+def group_attributes(asked: Asked) -> dict[str, str]:
+    """What a group of results says of itself."""
+    return {
+        "Conventions": "CF-1.11",
+        "format": RESULTS_FORMAT,
+        "title": f"results of {asked.opened.name} under {asked.model}",
+        "model": asked.model,
+        "data": asked.opened.name,
+        "daskgmm_version": __version__,
+    }
+
+
 def _create_group(place: str, asked: Asked) -> RowOutput:
     """A Zarr group of the results along a dimension ``row``, and coordinates along the others."""
     sizes = {dim: n for a in asked.arrays for dim, n in zip(a.dims, a.shape, strict=True)}
@@ -112,14 +132,7 @@ def _create_group(place: str, asked: Asked) -> RowOutput:
         RowAxes((asked.opened.rows.n_rows,), coordinates=along),
         {a.name: ResultArray(a.dtype, a.fill, a.dims, a.shape, a.attributes) for a in asked.arrays},
         partition_rows=asked.opened.output_rows,
-        attributes={
-            "Conventions": "CF-1.11",
-            "format": RESULTS_FORMAT,
-            "title": f"results of {asked.opened.name} under {asked.model}",
-            "model": asked.model,
-            "data": asked.opened.name,
-            "daskgmm_version": __version__,
-        },
+        attributes=group_attributes(asked),
         overwrite=asked.overwrite,
     )
 

@@ -35,8 +35,6 @@ _SCALING = {"scale_factor", "add_offset"}
 _FLAGS = {"flag_values", "flag_meanings"}
 _CODES = "values that are to be decoded"
 """Name of a variable, such as no coordinate has."""
-_COMPONENT = "component"
-"""Dimension of probabilities."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +58,17 @@ class Cells:
     chunks: tuple[tuple[int, ...], ...] | None = None
 
     def laid_out(self, found: Any, returned: Returned) -> Any:
-        """A DataArray of results for each row: (n_cells,), or (n_cells, K)."""
+        """A DataArray of results for each row: (n_cells,), or several for each."""
         from xarray import DataArray  # here, since only xarray's users have it
 
-        dims, coords = self.dims, dict(self.coords)
-        if found.ndim > 1:
-            if _COMPONENT in (*dims, *coords):
+        dims, coords = (*self.dims, *returned.dims), dict(self.coords)
+        for dim in returned.dims:
+            if dim in (*self.dims, *coords):
                 raise DataError(
-                    f"the data have a dimension or coordinate {_COMPONENT!r}, which is that of "
-                    f"probabilities; rename it with .rename({_COMPONENT}=...)"
+                    f"the data have a dimension or coordinate {dim!r}, which is that of "
+                    f"{returned.name}; rename it with .rename({dim}=...)"
                 )
-            dims = (*dims, _COMPONENT)
-            coords[_COMPONENT] = np.arange(found.shape[1])
+            coords[dim] = np.arange(found.shape[1])
         if self.chunks is None:
             data = found.reshape(*self.shape, *found.shape[1:])
         else:

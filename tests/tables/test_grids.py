@@ -218,6 +218,22 @@ def test_commands_take_variables_by_name(ocean, stored, tmp_path):
     rows = _table(ocean, masked=True)[0]
     score = forked("score", stored, *how, "--model", model, "--json", cwd=tmp_path).json
     assert score["n_rows"] == len(rows)
+    results = tmp_path / "results.zarr"
+    predict = ["predict", stored, *how, "--model", model, "--output", results]
+    asked = "labels,probabilities,top:1,log_density"
+    assert forked(*predict, "--results", asked, "--json", cwd=tmp_path).json["n_rows"] == np.prod(
+        SIZES
+    )
+    written = xr.open_zarr(results, consolidated=False)
+    fitted = load_model(model)
+    data = open_rows(stored, variables=["temp", "salt"], feature_dim="level", mask="sea")
+    xr.testing.assert_equal(written.log_density, fitted.score_samples(data))
+    xr.testing.assert_equal(written.labels.fillna(-2), fitted.predict(data).astype(float))
+    assert written.probabilities.dims == (*DIMS, "component")
+    assert written.labels.attrs["flag_meanings"] == "component_0 component_1"
+    np.testing.assert_array_equal(np.isnan(written.log_density), ~_table(ocean, masked=True)[1])
+    best = written.top_labels.isel(rank=0)
+    np.testing.assert_array_equal(best.fillna(-2), written.labels.fillna(-2))
     check = forked("check", stored, *how, "--json", cwd=tmp_path).json
     assert check["damage"] is None
     assert sorted(check["variables"]) == ["salt", "sea", "temp"]

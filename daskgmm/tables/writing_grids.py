@@ -1,0 +1,73 @@
+"""Writing grids: results of cells as a group that xarray writes, on the cells' own dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import dask
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from daskgmm.em import of_complete
+from daskgmm.kernel import Block, Mixture
+from daskgmm.storage import Location, atomic_output
+from daskgmm.tables.returned import Result
+from daskgmm.tables.writing import Asked, group_attributes
+
+__all__ = ["write_on_grid"]
+
+
+def _nth(block: Block, mixture: Mixture, *, result: Result, n: int) -> NDArray[Any]:
+    """One of the arrays of a result."""
+    return result.function(block, mixture)[n]
+
+
+def _dataset(asked: Asked, mixture: Mixture) -> Any:
+    """The results as a lazy Dataset."""
+    from xarray import Dataset  # here, since only its users have it
+
+    opened, arrays = asked.opened, {}
+    assert opened.laid_out is not None
+    for result in asked.results:
+        for n, array in enumerate(result.arrays(asked.n_components)):
+            function = partial(_nth, result=result, n=n)
+            how: dict[str, Any] = {"dtype": array.dtype, "columns": (array.shape or (None,))[0]}
+            found = opened.rows.map(of_complete, function, mixture, array.fill, **how)
+            arrays[array.name] = opened.laid_out(found, array)
+    return Dataset(arrays, attrs=group_attributes(asked))
+
+
+def write_on_grid(places: Mapping[str, Asked], mixture: Mixture) -> None:
+    """Write all outputs in one pass; they appear when all cells of all of them are there.
+
+    Raises
+    ------
+    OutputExistsError, NotFoundError, StorageError, ParameterError
+        As :func:`~daskgmm.storage.outputs.atomic_output.atomic_output`; nothing is written then.
+    DataError, DamagedDataError
+        If a cell or a chunk cannot be used.
+    """
+    with ExitStack() as stack:
+        drafts = [
+            (stack.enter_context(atomic_output(Location.parse(place), overwrite=a.overwrite)), a)
+            for place, a in places.items()
+        ]
+        written = []
+        for output, asked in drafts:
+            found = _dataset(asked, mixture)
+            encoding = {
+                name: {
+                    "_FillValue": array.encoding["_FillValue"],
+                    "compressors": [ZstdCodec(level=1), Crc32cCodec()],
+                    # A chunk that is left out could not be told from a chunk that is lost.
+                    "write_empty_chunks": True,
+                }
+                for name, array in found.data_vars.items()
+            }
+            store: Any = output.draft.store(read_only=False)
+            how: dict[str, Any] = {"mode": "w", "zarr_format": 3, "consolidated": False}
+            written.append(found.to_zarr(store, encoding=encoding, compute=False, **how))
+        dask.compute(*written)
