@@ -7,9 +7,13 @@ all survive pickling, because they travel from workers to the driver.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Self
+
 __all__ = [
     "CheckpointError",
     "ClusterError",
+    "ColumnError",
     "ConversionWarning",
     "DamagedDataError",
     "DaskGMMError",
@@ -71,7 +75,27 @@ class DataError(DaskGMMError, ValueError):
     """The data cannot be used as rows of a mixture: shape, dtype or content."""
 
 
-class NonFiniteError(DataError):
+class ColumnError(DataError):
+    """Columns of the data cannot be used.
+
+    Parameters
+    ----------
+    *parts : str or int
+        The message in parts. A number is the index of a column, in whose place there will be its
+        name where the data have names: what finds the error knows none.
+    """
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.args))
+
+    def named(self, names: Sequence[str]) -> Self:
+        """The same error with names of columns in place of their indices."""
+        return type(self)(
+            *(repr(str(names[part])) if isinstance(part, int) else part for part in self.args)
+        )
+
+
+class NonFiniteError(ColumnError):
     """The data hold NaN or infinity."""
 
 

@@ -54,6 +54,7 @@ from daskgmm.tables import (
     OpenedRows,
     Stage,
     Weights,
+    columns_named,
     open_input,
     open_weights,
 )
@@ -375,7 +376,8 @@ class GaussianMixture(FittedMixture):
                     self.max_iter,
                 )
             )
-            with opened.staging() as staged, checkpoints.interruptible():
+            naming = columns_named(opened.feature_names)
+            with naming, opened.staging() as staged, checkpoints.interruptible():
                 found = fit(rows, problem, rng, opened.n_sampled, tell, checkpoints)
         self._conclude(
             found.course,

@@ -46,9 +46,11 @@ from daskgmm.tables import (
     Use,
     Weights,
     check_features,
+    columns_named,
     open_input,
     open_weights,
     returned,
+    with_columns_named,
 )
 
 __all__ = ["FittedMixture"]
@@ -160,7 +162,9 @@ class FittedMixture(DensityMixin, BaseEstimator):
     def _score(self, x: Any, sample_weight: Any) -> Score:
         is_open = sample_weight is None or isinstance(sample_weight, Weights)
         weights = sample_weight if is_open else self._open_weights(sample_weight, x)
-        return score_rows(self._open(x, weights).rows, self._mixture)
+        opened = self._open(x, weights)
+        with columns_named(opened.feature_names):
+            return score_rows(opened.rows, self._mixture)
 
     def _open_weights(self, given: Any, x: Any) -> Weights:
         return open_weights(given, x, getattr(self, "feature_names_in_", None))
@@ -169,10 +173,13 @@ class FittedMixture(DensityMixin, BaseEstimator):
         mixture, opened = self._mixture, self._open(x, counted=False)
         about = returned(name, mixture.n_components)
         columns = about.shape[0] if about.shape else None
-        if opened.laid_out is None:
-            return opened.rows.map(function, mixture, dtype=dtype, columns=columns)
-        arguments = (of_complete, function, mixture, about.fill)
-        return opened.laid_out(opened.rows.map(*arguments, dtype=dtype, columns=columns), about)
+        work: tuple[Any, ...] = (function, mixture)
+        if opened.laid_out is not None:
+            work = (of_complete, *work, about.fill)
+        if opened.feature_names is not None:
+            work = (with_columns_named, opened.feature_names, *work)
+        found = opened.rows.map(*work, dtype=dtype, columns=columns)
+        return found if opened.laid_out is None else opened.laid_out(found, about)
 
     def _open(self, x: Any, weights: Weights | None = None, *, counted: bool = True) -> OpenedRows:
         """Rows for a single pass."""

@@ -14,7 +14,7 @@ from daskgmm.errors import DataError, ParameterError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.events import ProgressLines, teller
 from daskgmm.kernel import COMPONENTS
-from daskgmm.tables import open_weights
+from daskgmm.tables import columns_named, open_weights
 
 __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
 
@@ -131,7 +131,7 @@ def select(
     tell = teller(*([ProgressLines()] if verbose else []))
     rng = check_random_state(random_state)
     model_of = {model._problem(): model for model in models}
-    with opened.staging() as staged:
+    with columns_named(opened.feature_names), opened.staging() as staged:
         # All rows, held out in folds; or half of them at most, so that there are some to hold out.
         n_sampled, n_rows, seed = opened.n_sampled, rows.n_rows, int(rng.randint(2**31 - 1))
         scan = scan_rows(

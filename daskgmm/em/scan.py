@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from daskgmm.em.rows import Rows
 from daskgmm.em.tail import PassWithTail, Tail
-from daskgmm.errors import DamagedDataError, DataError, NonFiniteError
+from daskgmm.errors import ColumnError, DamagedDataError, NonFiniteError
 from daskgmm.history import ScanDone
 from daskgmm.kernel import (
     Block,
@@ -57,14 +57,15 @@ class NonFinite:
         if np.isfinite(self.value):
             return NonFiniteError(
                 f"the data contain values beyond {_LARGEST:g} in size, whose squares overflow: "
-                f"{self.count}, the first at row {self.row}, column {self.column} "
-                f"({self.value:g}); rescale the data, or remove these rows"
+                f"{self.count}, the first at row {self.row}, column ",
+                self.column,
+                f" ({self.value:g}); rescale the data, or remove these rows",
             )
         return NonFiniteError(
             f"the data contain NaN or infinity: {self.count} value{'s' * (self.count > 1)}, "
-            f"the first at row {self.row}, column {self.column} ({self.value}); "
-            + (f"{note}; " if note else "")
-            + "remove or impute these rows"
+            f"the first at row {self.row}, column ",
+            self.column,
+            f" ({self.value}); " + (f"{note}; " if note else "") + "remove or impute these rows",
         )
 
 
@@ -277,7 +278,7 @@ def scan_in_pass(
 
     Raises
     ------
-    NonFiniteError, DataError, DamagedDataError
+    NonFiniteError, ColumnError, DamagedDataError
         As :func:`scan_rows`.
     """
     one = PassWithTail(Pass(early.mixture, precision))
@@ -311,7 +312,7 @@ def scan_rows(
     ------
     NonFiniteError
         If a value is NaN, infinite or beyond 1e150; names the first place and the number.
-    DataError
+    ColumnError
         If a feature is constant.
     DamagedDataError
         If the pass read another number of rows than ``rows.n_rows``.
@@ -332,12 +333,16 @@ def _check(scan: Scan, rows: Rows) -> None:
             f"the scan read {scan.n_rows} rows where {rows.n_rows} were expected; "
             "is the data being written?"
         )
-    constant = np.flatnonzero(scan.minimum == scan.maximum)
+    constant = np.flatnonzero(scan.minimum == scan.maximum).tolist()
     if scan.weight > 1 and len(constant) > 0:
-        which = ", ".join(str(c) for c in constant[:5]) + ", ..." * (len(constant) > 5)
-        raise DataError(
-            f"column{'s' * (len(constant) > 1)} {which} of the data "
-            f"{'are' if len(constant) > 1 else 'is'} constant (column {constant[0]} is "
-            f"{scan.minimum[constant[0]]:g} in each of {scan.n_rows} rows): a Gaussian has no "
-            "density along it; drop it"
+        first, *more = constant[:5]
+        raise ColumnError(
+            f"column{'s' * (len(constant) > 1)} ",
+            first,
+            *(part for column in more for part in (", ", column)),
+            ", ..." * (len(constant) > 5)
+            + f" of the data {'are' if len(constant) > 1 else 'is'} constant (column ",
+            first,
+            f" is {scan.minimum[first]:g} in each of {scan.n_rows} rows): a Gaussian has no "
+            "density along it; drop it",
         )

@@ -208,6 +208,6 @@ def map_partition(
         if is_counted:
             raise
         raise NonFiniteError(
-            f"in block {i} of the Dask array, rows counted from its first: {error}"
+            f"in block {i} of the Dask array, rows counted from its first: ", *error.args
         ) from error
     return result.astype(promised, copy=False)

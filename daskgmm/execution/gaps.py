@@ -25,4 +25,4 @@ def told_of_gaps(source: Source | None) -> Iterator[None]:
         note = gaps_of(source)
         if not note:
             raise
-        raise NonFiniteError(f"{error}; {note}") from None
+        raise NonFiniteError(*error.args, f"; {note}") from None

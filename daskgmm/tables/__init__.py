@@ -6,7 +6,7 @@ of the table :data:`daskgmm.tables.opening.KINDS`.
 
 from daskgmm.tables.grids import Grid
 from daskgmm.tables.kind import OpenedRows, Use
-from daskgmm.tables.names import check_features
+from daskgmm.tables.names import check_features, columns_named, with_columns_named
 from daskgmm.tables.open_rows import open_rows, weights_named
 from daskgmm.tables.opening import is_lazy, open_input, open_weights
 from daskgmm.tables.returned import Result, Returned, results_named, returned
@@ -27,6 +27,7 @@ __all__ = [
     "Writer",
     "check_features",
     "check_rows_output",
+    "columns_named",
     "create_rows_output",
     "is_lazy",
     "open_column",
@@ -37,5 +38,6 @@ __all__ = [
     "returned",
     "weights_beside",
     "weights_named",
+    "with_columns_named",
     "write_on_grid",
 ]

@@ -11,22 +11,32 @@ from daskgmm.errors import MemoryLimitError
 from daskgmm.execution import DaskRows, default_limit, in_force, row_blocks, sample_rows
 from daskgmm.storage import rows_dtype, rows_shape
 from daskgmm.tables.kind import Kind, OpenedRows, Request
+from daskgmm.tables.names import Names, check_names
 from daskgmm.tables.plain import check_unmasked
 from daskgmm.tables.sizes import check_sizes
 
 __all__ = ["DASK_ARRAYS", "open_dask_array"]
 
 
-def open_dask_array(x: da.Array, request: Request) -> OpenedRows:
+def open_dask_array(x: da.Array, request: Request, names: Names | None = None) -> OpenedRows:
     """Rows of a Dask array, on as many threads as its chunks leave memory for.
+
+    Parameters
+    ----------
+    x : dask.array.Array of shape (n_rows, n_features)
+    request : Request
+    names : tuple of str, optional
+        Of its features.
 
     Raises
     ------
     DataError
-        If the shape or dtype cannot be rows.
+        If the shape or dtype cannot be rows, or if the names are not those of the fit: before
+        rows are counted.
     MemoryLimitError
         If its largest chunk does not fit twice.
     """
+    check_names(request.use.names, names)
     rows_dtype("the Dask array", x.dtype)
     check_unmasked(x._meta)
     array, passes = row_blocks(x, request.use.counted)
@@ -49,9 +59,9 @@ def open_dask_array(x: da.Array, request: Request) -> OpenedRows:
         weighting = request.weights.in_chunks(array.chunks[0])
     rows = DaskRows(array, n_threads=n_threads, weighting=weighting)
     if not request.use.counted:
-        return OpenedRows(rows, name, n_sampled=0)
+        return OpenedRows(rows, name, n_sampled=0, feature_names=names)
     n_sampled = sample_rows(n_rows, request.work.n_components, n_features)
-    return OpenedRows(rows, name, n_sampled, passes)
+    return OpenedRows(rows, name, n_sampled, passes, feature_names=names)
 
 
 DASK_ARRAYS = Kind("Dask array", lambda x: isinstance(x, da.Array), open_dask_array)

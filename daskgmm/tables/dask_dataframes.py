@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from daskgmm.tables.dask_arrays import open_dask_array
 from daskgmm.tables.frames import as_numbers
 from daskgmm.tables.kind import Kind, OpenedRows, Request
-from daskgmm.tables.names import names_of
+from daskgmm.tables.names import check_names, names_of
 
 __all__ = ["DASK_DATAFRAMES"]
 
 
 def _open(x: Any, request: Request) -> OpenedRows:
     names = names_of(x.columns)
-    return replace(open_dask_array(as_numbers(x).to_dask_array(), request), feature_names=names)
+    check_names(request.use.names, names)
+    return open_dask_array(as_numbers(x).to_dask_array(), request, names)
 
 
 DASK_DATAFRAMES = Kind("Dask DataFrame", lambda x: hasattr(x, "to_dask_array"), _open)

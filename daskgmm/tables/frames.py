@@ -10,7 +10,7 @@ import numpy as np
 from daskgmm.errors import DataError
 from daskgmm.tables.in_memory import open_in_memory
 from daskgmm.tables.kind import Kind, OpenedRows, Request
-from daskgmm.tables.names import names_of
+from daskgmm.tables.names import check_names, names_of
 
 __all__ = ["DATA_FRAMES", "as_numbers"]
 
@@ -75,6 +75,7 @@ def _of_objects(frame: Any) -> Any:
 
 def _open(x: Any, request: Request) -> OpenedRows:
     names = names_of(x.columns)  # before anything is refused that scikit-learn refuses later
+    check_names(request.use.names, names)
     opened = open_in_memory(as_numbers(_of_objects(x)).to_numpy(), request)
     return replace(opened, feature_names=names)
 

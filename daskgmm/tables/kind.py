@@ -62,7 +62,8 @@ class Use:
         Whether it must be known how many rows there are, which takes a pass over some data. If
         not, they can be mapped but not folded.
     names : tuple of str or None
-        The features of a model, used to select those of data without an order, such as Datasets.
+        The features of a model, held against those of the data before rows are counted, and used
+        to select those of data without an order, such as Datasets.
     """
 
     counted: bool = True

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from daskgmm.errors import DataError
+from daskgmm.errors import ColumnError, DataError
 
-__all__ = ["check_features", "known_name", "names_of", "names_of_last_dimension"]
+__all__ = [
+    "check_features",
+    "check_names",
+    "columns_named",
+    "known_name",
+    "names_of",
+    "names_of_last_dimension",
+    "with_columns_named",
+]
 
 _MOST_SHOWN = 5
 
@@ -23,10 +33,24 @@ def names_of(labels: Iterable[Any]) -> Names | None:
     ------
     TypeError
         If some are and some are not: in scikit-learn's words.
+    DataError
+        If two columns have one name, which could not be told apart; or if names are tuples, as
+        columns of several levels have.
     """
+    if (n_levels := getattr(labels, "nlevels", 1)) > 1:
+        raise DataError(
+            f"the columns have names of {n_levels} levels; make them strings, by using "
+            "X.columns = ['_'.join(map(str, name)) for name in X.columns] for example"
+        )
     names = tuple(labels)
     kinds = {type(name).__name__ if not isinstance(name, str) else "str" for name in names}
     if kinds == {"str"}:
+        doubled = [name for name, count in Counter(names).items() if count > 1]
+        if doubled:
+            raise DataError(
+                f"several columns have the same name: {_shown(list(map(repr, doubled)))}; rename "
+                "them, or leave all but one of them out"
+            )
         return tuple(str(name) for name in names)
     if "str" in kinds:
         raise TypeError(
@@ -96,13 +120,44 @@ def check_features(
             f"X does not have valid feature names, but {who} was fitted with feature names",
             stacklevel=4,
         )
-    elif names is not None and others is not None and tuple(names) != others:
-        raise DataError(_mismatch(names, others))
+    check_names(names, others)
     if n_given != n_fitted:
         raise DataError(
             f"X has {n_given} features, but {who} is expecting {n_fitted} features as input: "
             f"{data} has {n_given} features"
         )
+
+
+def check_names(fitted: Sequence[str] | None, given: Names | None) -> None:
+    """Refuse names that are not those of the fit, in scikit-learn's words; it reads no row.
+
+    Raises
+    ------
+    DataError
+    """
+    if fitted is not None and given is not None and tuple(fitted) != given:
+        raise DataError(_mismatch(fitted, given))
+
+
+@contextmanager
+def columns_named(names: Names | None) -> Iterator[None]:
+    """Context in which errors of columns say their names, where the data have names."""
+    try:
+        yield
+    except ColumnError as error:
+        if names is None:
+            raise
+        raise error.named(names) from None
+
+
+def with_columns_named(block: Any, names: Names, function: Callable[..., Any], *args: Any) -> Any:
+    """``function(block, *args)``, whose errors say names of columns on whichever worker."""
+    with columns_named(names):
+        return function(block, *args)
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join([*names[:_MOST_SHOWN], *(["..."] if len(names) > _MOST_SHOWN else [])])
 
 
 def _mismatch(fitted: Sequence[str], given: Sequence[str]) -> str:

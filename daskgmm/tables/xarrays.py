@@ -90,7 +90,7 @@ def _open(x: Any, request: Request) -> OpenedRows:
         if request.weights is None and request.use.counted and rows.dtype.kind == "f":
             unknown = ((math.nan,) * rows.numblocks[0], rows.chunks[1])
             rows = rows.map_blocks(_without_gaps, dtype=rows.dtype, chunks=unknown)
-        opened = open_dask_array(rows, request)
+        opened = open_dask_array(rows, request, names)
     else:
         if request.weights is None and request.use.counted:
             rows = _without_gaps(rows)

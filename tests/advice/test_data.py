@@ -37,6 +37,10 @@ def _after(statement: str, x: pd.DataFrame) -> pd.DataFrame:
     return x
 
 
+def _levels() -> pd.DataFrame:
+    return pd.DataFrame(X, columns=pd.MultiIndex.from_product([["a"], ["x", "y"]]))
+
+
 def _blocks(function: Callable[..., Any], dtype: Any = float, **how: Any) -> da.Array:
     how = {"meta": np.empty((0, 0), dtype)} | how
     return da.from_array(X, chunks=300).map_blocks(function, dtype=dtype, **how)
@@ -100,6 +104,19 @@ CASES = {
         lambda at, said: fit(
             pd.DataFrame({"a": X[:, 0], "b": "text", "c": X[:, 1]}).drop(columns=said[1])
         ),
+    ),
+    "names of several levels": Case(
+        lambda at: fit(_levels()),
+        r"by using (X\.columns = .*) for example",
+        lambda at, said: fit(_after(said[1], _levels())),
+    ),
+    "names that are doubled": Case(
+        lambda at: fit(pd.DataFrame(X, columns=["a", "a"])),
+        r"same name: '(\w+)'; rename them, or leave all but one of them out",
+        lambda at, said: [
+            fit(pd.DataFrame(X, columns=[said[1], f"{said[1]}_2"])),
+            fit(pd.DataFrame(X, columns=[said[1]] * 2).iloc[:, :1]),
+        ],
     ),
     "weights of another length": Case(
         lambda at: fit(X, sample_weight=np.ones(5)),

@@ -133,3 +133,109 @@ def test_names_that_are_strings_in_part_are_refused(x):
         GaussianMixture(1).fit(
             dd.from_pandas(pd.DataFrame(x, columns=["a", "b", 3]), npartitions=2)
         )
+
+
+def test_a_frame_without_names_of_columns_is_fitted_by_their_order(x, fitted):
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        np.testing.assert_array_equal(
+            fitted.predict(pd.DataFrame(x)), fitted.predict(NAMED["pandas"](x, NAMES))
+        )
+
+
+DOUBLED = {
+    "pandas": NAMED["pandas"],
+    "Dask DataFrame": NAMED["Dask DataFrame"],
+    "xarray": NAMED["xarray"],
+    "xarray on Dask": NAMED["xarray on Dask"],
+}
+
+
+@pytest.mark.parametrize("make", DOUBLED.values(), ids=DOUBLED)
+def test_names_that_are_doubled_are_refused(make, x, fitted):
+    data = make(x, ["a", "b", "a"])
+    for door in (GaussianMixture(1).fit, fitted.predict, fitted.score):
+        with pytest.raises(DataError, match=r"same name: 'a'; rename") as refused:
+            door(data)
+        assert "'b'" not in str(refused.value)
+
+
+def test_names_of_several_levels_are_refused(x):
+    columns = pd.MultiIndex.from_tuples([("a", "x"), ("a", "y"), ("b", "x")])
+    with pytest.raises(DataError, match="2 levels"):
+        GaussianMixture(1).fit(pd.DataFrame(x, columns=columns))
+
+
+def _never():
+    raise AssertionError("computed")
+
+
+def _never_computed(names):
+    return dd.from_map(
+        lambda i: _never(), range(2), meta=pd.DataFrame({name: [1.0] for name in names})
+    )
+
+
+NEVER_COMPUTED = {
+    "Dask DataFrame": _never_computed,
+    "xarray on Dask": lambda names: _labelled(
+        da.map_blocks(_never, dtype=float, chunks=((5, 5), (len(names),)), meta=np.empty((0, 0))),
+        names,
+    ),
+}
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples", "score", "bic"])
+@pytest.mark.parametrize("make", NEVER_COMPUTED.values(), ids=NEVER_COMPUTED)
+@pytest.mark.parametrize("names", [["c", "b", "a"], ["a", "b"], ["a", "b", "d"], ["a", "b", "b"]])
+def test_other_names_of_lazy_data_are_refused_before_anything_is_computed(
+    method, make, names, fitted
+):
+    with pytest.raises(DataError, match=r"feature names should match|same name: 'b'"):
+        getattr(fitted, method)(make(names))
+
+
+def test_names_are_held_before_dtypes(x, fitted):
+    """As in scikit-learn: who gives a column too many is told that, whatever is in it."""
+    data = NAMED["pandas"](x, NAMES).assign(key="text")
+    for given in (data, dd.from_pandas(data, npartitions=2)):
+        with pytest.raises(DataError, match="unseen at fit time:\n- key"):
+            fitted.predict(given)
+
+
+# -- names in errors --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200])
+@pytest.mark.parametrize("make", [NAMED[k] for k in ("pandas",)])
+def test_a_value_that_cannot_be_used_is_told_by_row_and_name(make, value, x, fitted):
+    wrong = x.copy()
+    wrong[70, 1] = value
+    for name in ("fit", "predict", "score_samples", "score", "bic"):
+        model = GaussianMixture(2) if name == "fit" else fitted
+        with pytest.raises(DataError, match=r"row 70, column 'b' \("):
+            getattr(model, name)(make(wrong, NAMES))
+    with pytest.raises(DataError, match=r"row 70, column 'b' \("):
+        select(make(wrong, NAMES), [1, 2])
+    with pytest.raises(DataError, match=r"row 70, column 1 \("):
+        GaussianMixture(2).fit(wrong)
+
+
+def test_a_value_on_dask_is_told_by_name_when_it_is_computed(x, fitted):
+    wrong = x.copy()
+    wrong[70, 1] = np.nan
+    data = NAMED["Dask DataFrame"](wrong, NAMES)
+    with pytest.raises(DataError, match=r"row 70, column 'b' \("):
+        GaussianMixture(2).fit(data)
+    for name in ("predict", "predict_proba", "score_samples"):
+        lazy = getattr(fitted, name)(data)
+        with pytest.raises(DataError, match=r"row 70, column 'b' \("):
+            lazy.compute()
+
+
+@pytest.mark.parametrize("make", [NAMED[k] for k in ("pandas", "Dask DataFrame")])
+def test_columns_that_are_constant_are_told_by_name(make, x):
+    constant = x * [1, 0, 0] + 5.0
+    with pytest.raises(
+        DataError, match=r"columns 'b', 'c' of the data are constant \(column 'b' is 5"
+    ):
+        GaussianMixture(1).fit(make(constant, NAMES))
