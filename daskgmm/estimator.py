@@ -203,7 +203,8 @@ class GaussianMixture(FittedMixture):
         The same at each pass, of what was accepted by then.
     n_features_in_ : int
     feature_names_in_ : ndarray of str, shape (D,)
-        Where the data named their columns: data frames, and coordinates of xarray.
+        Where the data named their columns: tables whose names are strings, and coordinates of
+        xarray. Rows of other names, or of the same in another order, are refused from then on.
     stop_reason_ : str
         The stop rule that held, or ``"max_iter"``, or ``"reads"``.
     n_passes_ : int
@@ -301,8 +302,11 @@ class GaussianMixture(FittedMixture):
         Parameters
         ----------
         X : array of shape (n_rows, n_features)
-            NumPy array, Dask array or DataFrame, zarr.Array, the result of
-            :func:`daskgmm.open_rows`, a path or URL of a Zarr array or a ``.npy`` file; or an
+            NumPy array, Dask array, zarr.Array, the result of :func:`daskgmm.open_rows`, a path or
+            URL of a Zarr array or a ``.npy`` file. A table, whose columns are the features: pandas,
+            polars or Dask DataFrame, pyarrow Table or RecordBatch, or anything that exports Arrow's
+            stream. Columns are numbers of any type, booleans or decimals; missing values are NaN,
+            which is refused. A table in memory is copied once, where it cannot be viewed. Or an
             xarray.Dataset, whose data variables are the features, or xarray.DataArray, whose last
             dimension holds the features. Each cell of the other dimensions is a row; cells with NaN
             are left out. On Dask, it takes a pass to count the others.

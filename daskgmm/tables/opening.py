@@ -7,6 +7,7 @@ from typing import Any
 
 from daskgmm.execution import Work
 from daskgmm.rules import bytes_of
+from daskgmm.tables.arrow_tables import ARROW_TABLES
 from daskgmm.tables.dask_arrays import DASK_ARRAYS
 from daskgmm.tables.dask_dataframes import DASK_DATAFRAMES
 from daskgmm.tables.frames import DATA_FRAMES
@@ -28,6 +29,7 @@ KINDS: tuple[Kind, ...] = (
     XARRAY_ON_DASK,
     XARRAY,
     DATA_FRAMES,
+    ARROW_TABLES,
     IN_MEMORY,
 )
 """Kinds of data in the order in which they are asked; another one is a file and a row."""
@@ -51,7 +53,7 @@ def open_input(
 
     Parameters
     ----------
-    x : array-like, Dask array or DataFrame, xarray.DataArray or Dataset, zarr.Array, Source, path or URL
+    x : array-like, Dask array, data frame, Arrow table, xarray, zarr.Array, Source, path or URL
     work : Work
         What the rows are for; its ``keep_rows`` and ``reads_at_once`` are set here.
     memory_limit : int or str, optional

@@ -10,6 +10,8 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from following import (
     Case,
@@ -35,6 +37,14 @@ def _mixed_names() -> pd.DataFrame:
 def _after(statement: str, x: pd.DataFrame) -> pd.DataFrame:
     exec(statement, {"X": x})
     return x
+
+
+def _with_text(make: Callable[[Any], Any]) -> Any:
+    return make({"a": X[:, 0], "b": ["text"] * len(X), "c": X[:, 1]})
+
+
+def _sparse() -> pd.DataFrame:
+    return pd.DataFrame({"a": X[:, 0], "b": pd.arrays.SparseArray(X[:, 1])})
 
 
 def _levels() -> pd.DataFrame:
@@ -105,6 +115,19 @@ CASES = {
             pd.DataFrame({"a": X[:, 0], "b": "text", "c": X[:, 1]}).drop(columns=said[1])
         ),
     ),
+    **{
+        f"columns that are no numbers in {make.__module__.partition('.')[0]}": Case(
+            lambda at, make=make: fit(_with_text(make)),
+            r"leave them out with (\.\w+\(.*\)), or convert",
+            lambda at, said, make=make: fit(eval(f"x{said[1]}", {"x": _with_text(make)})),
+        )
+        for make in (pd.DataFrame, pl.DataFrame, pa.table)
+    },
+    "sparse columns": Case(
+        lambda at: fit(_sparse()),
+        r"use (\.astype\(.*\)) first",
+        lambda at, said: fit(eval(f"x{said[1]}", {"x": _sparse()})),
+    ),
     "names of several levels": Case(
         lambda at: fit(_levels()),
         r"by using (X\.columns = .*) for example",
@@ -117,6 +140,11 @@ CASES = {
             fit(pd.DataFrame(X, columns=[said[1], f"{said[1]}_2"])),
             fit(pd.DataFrame(X, columns=[said[1]] * 2).iloc[:, :1]),
         ],
+    ),
+    "a lazy frame": Case(
+        lambda at: fit(pl.DataFrame(X).lazy()),
+        r"give (\.collect\(\)) of it",
+        lambda at, said: fit(eval(f"x{said[1]}", {"x": pl.DataFrame(X).lazy()})),
     ),
     "weights of another length": Case(
         lambda at: fit(X, sample_weight=np.ones(5)),

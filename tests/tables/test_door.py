@@ -192,7 +192,19 @@ def test_decimals_of_python_are_rows_in_memory(frame):
     )
 
 
+@pytest.mark.parametrize("gap", [None, np.nan, pd.NA])
+def test_a_gap_among_objects_is_told_by_row_and_name(gap, frame):
+    objects = frame.astype(object)
+    objects.loc[70, "b"] = gap
+    with pytest.raises(DataError, match="row 70, column 'b'"):
+        GaussianMixture(1).fit(objects)
+
+
 NO_NUMBERS = {
+    "a column of None": lambda f: f.assign(c=None),
+    "lists": lambda f: f.assign(c=[[1.0]] * 2 * N),
+    "periods": lambda f: f.assign(c=pd.period_range("2020", periods=2 * N)),
+    "category of numbers": lambda f: f.assign(c=pd.Categorical([1.0, 2.0] * N)),
     "category": lambda f: f.assign(c=pd.Categorical(["u", "v"] * N)),
     "text": lambda f: f.assign(c="u"),
     "text of numbers": lambda f: f.assign(c="1"),

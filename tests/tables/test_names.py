@@ -6,6 +6,8 @@ import dask.array as da
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import xarray as xr
 import zarr
@@ -31,6 +33,11 @@ NAMED = {
     "pandas": lambda x, names: pd.DataFrame(x, columns=names),
     "Dask DataFrame": lambda x, names: dd.from_pandas(
         pd.DataFrame(x, columns=names), npartitions=2
+    ),
+    "polars": lambda x, names: pl.DataFrame(dict(zip(names, x.T, strict=True))),
+    "pyarrow": lambda x, names: pa.table(list(x.T), names),
+    "pyarrow, a batch": lambda x, names: pa.RecordBatch.from_arrays(
+        list(map(pa.array, x.T)), names
     ),
     "xarray": _labelled,
     "xarray on Dask": lambda x, names: _labelled(x, names).chunk({"row": 100}),
@@ -145,6 +152,7 @@ def test_a_frame_without_names_of_columns_is_fitted_by_their_order(x, fitted):
 DOUBLED = {
     "pandas": NAMED["pandas"],
     "Dask DataFrame": NAMED["Dask DataFrame"],
+    "pyarrow": NAMED["pyarrow"],
     "xarray": NAMED["xarray"],
     "xarray on Dask": NAMED["xarray on Dask"],
 }
@@ -197,7 +205,7 @@ def test_other_names_of_lazy_data_are_refused_before_anything_is_computed(
 def test_names_are_held_before_dtypes(x, fitted):
     """As in scikit-learn: who gives a column too many is told that, whatever is in it."""
     data = NAMED["pandas"](x, NAMES).assign(key="text")
-    for given in (data, dd.from_pandas(data, npartitions=2)):
+    for given in (data, pl.from_pandas(data), dd.from_pandas(data, npartitions=2)):
         with pytest.raises(DataError, match="unseen at fit time:\n- key"):
             fitted.predict(given)
 
@@ -206,7 +214,7 @@ def test_names_are_held_before_dtypes(x, fitted):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e200])
-@pytest.mark.parametrize("make", [NAMED[k] for k in ("pandas",)])
+@pytest.mark.parametrize("make", [NAMED[k] for k in ("pandas", "polars", "pyarrow")])
 def test_a_value_that_cannot_be_used_is_told_by_row_and_name(make, value, x, fitted):
     wrong = x.copy()
     wrong[70, 1] = value
@@ -232,7 +240,7 @@ def test_a_value_on_dask_is_told_by_name_when_it_is_computed(x, fitted):
             lazy.compute()
 
 
-@pytest.mark.parametrize("make", [NAMED[k] for k in ("pandas", "Dask DataFrame")])
+@pytest.mark.parametrize("make", [NAMED[k] for k in ("pandas", "polars", "Dask DataFrame")])
 def test_columns_that_are_constant_are_told_by_name(make, x):
     constant = x * [1, 0, 0] + 5.0
     with pytest.raises(
