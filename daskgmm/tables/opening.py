@@ -13,6 +13,7 @@ from daskgmm.tables.dask_dataframes import DASK_DATAFRAMES
 from daskgmm.tables.frames import DATA_FRAMES
 from daskgmm.tables.grids import GRIDS, Grid
 from daskgmm.tables.in_memory import IN_MEMORY
+from daskgmm.tables.indexes import check_aligned
 from daskgmm.tables.kind import Kind, OpenedRows, Request, Use
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored import STORED
@@ -96,8 +97,10 @@ def open_weights(given: Any, x: Any, names: Sequence[str] | None = None) -> Weig
     Raises
     ------
     DataError
-        If they are not one finite number of 0 or more for each row, or all are 0.
+        If they are not one finite number of 0 or more for each row, or all are 0; or if they are
+        a Series of another index than the rows have.
     """
+    check_aligned(given, x, "sample_weight")
     data = x.data if isinstance(x, Grid) else x
     return weights_of(row_weights(data, given, names) if is_xarray(data) else given)
 

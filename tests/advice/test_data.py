@@ -51,6 +51,10 @@ def _levels() -> pd.DataFrame:
     return pd.DataFrame(X, columns=pd.MultiIndex.from_product([["a"], ["x", "y"]]))
 
 
+def _with_index(order: int) -> pd.DataFrame:
+    return pd.DataFrame(X, columns=["a", "b"], index=range(len(X))[::order])
+
+
 def _blocks(function: Callable[..., Any], dtype: Any = float, **how: Any) -> da.Array:
     how = {"meta": np.empty((0, 0), dtype)} | how
     return da.from_array(X, chunks=300).map_blocks(function, dtype=dtype, **how)
@@ -145,6 +149,19 @@ CASES = {
         lambda at: fit(pl.DataFrame(X).lazy()),
         r"give (\.collect\(\)) of it",
         lambda at, said: fit(eval(f"x{said[1]}", {"x": pl.DataFrame(X).lazy()})),
+    ),
+    "weights of another index": Case(
+        lambda at: fit(_with_index(1), sample_weight=_with_index(-1)["a"].abs()),
+        r"align it with (\.reindex\(X\.index\)), or give (\.to_numpy\(\)) of it",
+        lambda at, said: [
+            fit(
+                _with_index(1),
+                sample_weight=eval(
+                    f"w{way}", {"w": _with_index(-1)["a"].abs(), "X": _with_index(1)}
+                ),
+            )
+            for way in said.groups()
+        ],
     ),
     "weights of another length": Case(
         lambda at: fit(X, sample_weight=np.ones(5)),
