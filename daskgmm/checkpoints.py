@@ -149,6 +149,10 @@ class Checkpoints:
             and len(scan.sample) > 0
             and scan.non_finite is None
             and all((m.kind, *m.means.shape) == (covariance_type, k, d) for m in mixtures)
+            and all(
+                course.statistics is None or course.statistics.are_of(covariance_type, k, d)
+                for course in self.courses
+            )
         )
 
     @property

@@ -57,8 +57,10 @@ def info(path: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``kind`` is ``"model"``, ``"results"`` or ``"data"``. ``loops`` says what computes here: the instruction
-        set that compiled loops run on, or why there are none.
+        ``kind`` is ``"model"``, ``"results"`` or ``"data"``. ``loops`` says what computes here: the
+        instruction set that compiled loops run on, or why there are none. ``drift`` says what the
+        last update found: log-likelihood per new row, the largest changes of weights, and of means
+        in standard deviations.
     """
     try:
         mixture, record = read_model(path)
@@ -79,4 +81,21 @@ def info(path: str) -> dict[str, Any]:
         "means": mixture.means.tolist(),
         "covariances": mixture.covariances.tolist(),
         "loops": loops.described(),
+        **_drift(record.get("updates") or []),
+    }
+
+
+def _drift(updates: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the rows of updates did, on one line; nothing where there was no update."""
+    if not updates:
+        return {}
+    last = updates[-1]
+    return {
+        "drift": {
+            "n_updates": len(updates),
+            "log_likelihood_before": last["log_likelihood_before"],
+            "log_likelihood_after": last["log_likelihood_after"],
+            "weights_moved": max(abs(moved) for moved in last["weights_moved"]),
+            "means_moved": max(last["means_moved"]),
+        }
     }

@@ -30,8 +30,9 @@ from daskgmm.em import (
     said_of_ridge,
     said_of_thin,
     thin_components,
+    update,
 )
-from daskgmm.errors import DaskGMMWarning, DataError
+from daskgmm.errors import DaskGMMWarning, DataError, ParameterError
 from daskgmm.events import Message, ProgressLines, teller
 from daskgmm.execution import MixtureSize, StagingReport, Work, in_force
 from daskgmm.fitted import FittedMixture
@@ -48,18 +49,23 @@ from daskgmm.record import (
     settings_of_record,
 )
 from daskgmm.redaction import redacted
-from daskgmm.settings import check_options
-from daskgmm.storage import read_model
+from daskgmm.settings import HALF_LIFE, check_options
+from daskgmm.storage import read_model, read_statistics
 from daskgmm.tables import (
     OpenedRows,
     Stage,
+    Use,
     Weights,
+    check_features,
     columns_named,
     open_input,
     open_weights,
 )
 
 __all__ = ["GaussianMixture", "load_model"]
+
+_MOST_UPDATES = 100
+"""Updates that a model remembers: each has a number or two for each component."""
 
 
 def _left_after(result: Course) -> str:
@@ -223,6 +229,11 @@ class GaussianMixture(FittedMixture):
         Those that the sample had missed, found among the worst-fitting rows: ``n_rows`` of each.
     seconds_ : float
         Wall time of the fit.
+    updates_ : tuple of Update
+        What each :meth:`update` since the fit found: ``n_rows``, the log-likelihood per new row
+        before and after, how far weights and means moved. The newest 100 are kept. What is said
+        above of a fit is of the last update, but for ``n_rows_`` and ``rows_read_``, which are of
+        all rows.
 
     Examples
     --------
@@ -405,6 +416,109 @@ class GaussianMixture(FittedMixture):
         )
         return self
 
+    def update(
+        self, X: Any, y: None = None, sample_weight: Any = None, half_life: float | None = None
+    ) -> Self:
+        """Go on with new rows, without the old ones, of which the model keeps statistics.
+
+        The components keep their order. Passes read the new rows alone, and climb the
+        log-likelihood of old and new rows together, that of the old ones being estimated from
+        their statistics and from rows drawn from the model. In ten updates of a tenth of the rows
+        each, log-likelihood per row comes as near that of a fit of all rows as these can tell,
+        ``p / (2 N)``, if they are all alike.
+
+        Parameters
+        ----------
+        X : array of shape (n_rows, n_features)
+            The new rows alone, as for :meth:`fit`; one or more, with the features of the fit.
+        y : ignored
+        sample_weight : array of shape (n_rows,), optional
+            How often each new row counts, as for :meth:`fit`.
+        half_life : float, optional
+            Number of new rows (or their weight) after which an old row counts half as much:
+            before n new rows are added, the old ones are scaled by ``2 ** (-n / half_life)``. By
+            default nothing is forgotten.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        NotFittedError
+            If there is no fit to go on from.
+        ParameterError
+            If the model keeps no statistics of its rows, or ``half_life`` is not above 0.
+        DataError, MemoryLimitError, SingularComponentError
+            As :meth:`fit`, and if the rows have other features than the fit; the model is as it
+            was then.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the stop rule did not hold within ``max_iter``.
+        """
+        HALF_LIFE.check(half_life)
+        check_options(self.get_params(deep=False))
+        mixture, statistics = self._mixture, self._statistics()
+        if statistics is None:
+            raise ParameterError(
+                "the model keeps no statistics of its rows, which an update goes on from: its "
+                "parameters are from elsewhere, from an older version, or from a fit that reads cut "
+                "off; fit it again, without reads"
+            )
+        tell = teller(*([ProgressLines(self.verbose_interval)] if self.verbose else []))
+        began = time.perf_counter()
+        names = getattr(self, "feature_names_in_", None)
+        weights = None
+        if sample_weight is not None:
+            weights = open_weights(sample_weight, X, names).as_counts()
+        use = Use(alone=False, names=None if names is None else tuple(names))
+        opened = self._open_to_fit(X, [MixtureSize.of(mixture)] * 2, weights, use)
+        check_features(
+            (mixture.n_features, names),
+            (opened.rows.n_features, opened.feature_names),
+            type(self).__name__,
+            opened.name,
+        )
+        if opened.rows.n_rows < 1:
+            raise DataError(f"{opened.name} has no rows to update the model with")
+        problem = Problem(
+            mixture.n_components,
+            mixture.kind,
+            prior=self._prior,
+            tol=self.tol,
+            stopping=self.stopping,
+            max_iter=self.max_iter,
+            stepper=self.stepper,
+            precision=self.precision,
+            n_threads=in_force().local_threads,
+        )
+        with opened.staging() as staged:
+            found = update(
+                opened.rows,
+                problem,
+                (mixture, statistics),
+                opened.n_sampled,
+                half_life,
+                tell,
+            )
+        updates = (*(getattr(self, "updates_", None) or ()), found.report)[-_MOST_UPDATES:]
+        n_rows, rows_read = (getattr(self, name, None) or 0 for name in ("n_rows_", "rows_read_"))
+        self._conclude(
+            found.course,
+            tol=found.tol,
+            n_passes=found.report.n_passes,
+            opened=opened,
+            seconds=time.perf_counter() - began,
+            staged=staged,
+        )
+        self._set_names(names)
+        self._past, self.updates_ = (), updates
+        self.__dict__["n_rows_"] += n_rows
+        self.__dict__["rows_read_"] += rows_read
+        return self
+
     def _problem(self, n_features: int | None = None) -> Problem:
         """What is to be fitted and how, as :func:`daskgmm.em.fit` takes it.
 
@@ -459,12 +573,7 @@ class GaussianMixture(FittedMixture):
         """How the fit ended that a warm start goes on from, unless parameters were set since."""
         if not self.warm_start or self._ended is None:
             return None
-        kept, now = self._ended.course.kept, self._mixture
-        ours, theirs = now.components.arrays, kept.components.arrays
-        is_same = np.array_equal(now.weights, kept.weights) and all(
-            np.array_equal(ours[name], theirs[name]) for name in theirs if name in ours
-        )
-        return self._ended if is_same and now.kind == kept.kind else None
+        return self._ended if self._is_still(self._ended.course.kept) else None
 
     def _job(self, opened: OpenedRows, weights: Weights | None) -> Job:
         """What checkpoints are told of the fit."""
@@ -518,7 +627,10 @@ class GaussianMixture(FittedMixture):
         accepted = [i.log_likelihood for i in result.history if i.accepted]
         self._past = (*self._past_of(opened.rows.n_rows), *accepted)[-2:]
         self._ended = None
-        self._set_mixture(result.kept)
+        statistics = result.statistics
+        if statistics is not None and statistics.n_rows < opened.rows.n_rows:
+            statistics = None  # of a part of the rows
+        self._set_mixture(result.kept, statistics)
         self.__dict__.pop("selection_", None)  # of an earlier fit
         self.tol_ = tol
         self._set_names(opened.feature_names)
@@ -526,8 +638,9 @@ class GaussianMixture(FittedMixture):
         self.__dict__.update(facts_of_fit(result, all_passes, n_rows, seconds))
         self.staged_bytes_memory_ = staged.memory_bytes
         self.staged_bytes_disk_ = staged.disk_bytes
+        weight = opened.rows.total_weight if statistics is None else statistics.weight
         # Weights that sum to less than the rows there are count shares, not rows.
-        counted = max(opened.rows.total_weight, opened.rows.n_rows)
+        counted = max(weight, opened.rows.n_rows if statistics is None else statistics.n_rows)
         prior = self._prior
         self.thin_components_ = thin = thin_components(result.kept, counted, prior)
         self._blurred = said_of_ridge(result.kept, thin, prior)
@@ -566,7 +679,11 @@ class GaussianMixture(FittedMixture):
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
     def _open_to_fit(
-        self, x: Any, mixtures: Sequence[MixtureSize], weights: Weights | None = None
+        self,
+        x: Any,
+        mixtures: Sequence[MixtureSize],
+        weights: Weights | None = None,
+        use: Use = Use(),  # noqa: B008 (frozen)
     ) -> OpenedRows:
         """Rows to fit mixtures of these sizes to, all on the same passes."""
         return open_input(
@@ -575,6 +692,7 @@ class GaussianMixture(FittedMixture):
             memory_limit=self.memory_limit,
             stage=Stage(self.stage, self.stage_limit, self.stage_dtype),
             weights=weights,
+            use=use,
         )
 
     @property
@@ -613,7 +731,7 @@ def load_model(path: Any) -> GaussianMixture:
             if name in known and name not in ("n_components", "covariance_type")
         },
     )
-    model._set_mixture(mixture)
+    model._set_mixture(mixture, read_statistics(path, mixture))
     model._set_names(names_of_record(record, redacted(str(path)), mixture.n_features))
     model.__dict__.update(facts)
     return model

@@ -33,6 +33,7 @@ from daskgmm.kernel import (
     FullGaussians,
     Gaussians,
     Mixture,
+    Statistics,
     gaussian_mixture,
 )
 from daskgmm.parameters import checked_mixture, covariances_of_factors
@@ -61,7 +62,7 @@ _KINDS_OF_SKLEARN = ("full", "tied", "diag", "spherical")
 class FittedMixture(DensityMixin, BaseEstimator):
     """A mixture with fitted attributes; :class:`~daskgmm.GaussianMixture` adds the fit."""
 
-    def _set_mixture(self, mixture: Mixture) -> None:
+    def _set_mixture(self, mixture: Mixture, statistics: Statistics | None = None) -> None:
         components = mixture.components
         assert isinstance(components, Gaussians)
         self.weights_ = np.array(mixture.weights)
@@ -71,8 +72,11 @@ class FittedMixture(DensityMixin, BaseEstimator):
         self.precisions_ = np.array(components.precisions)
         self.n_features_in_ = mixture.n_features
         self._fitted_type = mixture.kind  # the parameter may be set anew
+        self._kept = None if statistics is None else (mixture, statistics)
 
     _fitted_type: str | None = None
+    _kept: tuple[Mixture, Statistics] | None = None
+    """The fitted mixture, and the statistics of the last pass over the rows it was fitted to."""
     _ended: Fit | None = None
     _blurred = ""
     _past: tuple[float, ...] = ()
@@ -99,6 +103,22 @@ class FittedMixture(DensityMixin, BaseEstimator):
                 "weights_ and means_ are set, but neither covariances_ nor precisions_cholesky_"
             )
         return gaussian_mixture(self.weights_, self.means_, covariances, kind)
+
+    def _is_still(self, mixture: Mixture) -> bool:
+        """Whether the parameters are a mixture's: they may have been set by hand since."""
+        now = self._mixture
+        ours, theirs = now.components.arrays, mixture.components.arrays
+        return (
+            now.kind == mixture.kind
+            and np.array_equal(now.weights, mixture.weights)
+            and all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+        )
+
+    def _statistics(self) -> Statistics | None:
+        """Statistics of the rows that the parameters were fitted to; None where nobody has them."""
+        if self._kept is None or not self._is_still(self._kept[0]):
+            return None
+        return self._kept[1]
 
     def _n_parameters(self) -> int:
         """Free parameters: private in scikit-learn, and used for criteria all the same."""
@@ -190,7 +210,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
             Work((MixtureSize.of(mixture),)),
             memory_limit=self.memory_limit,
             weights=weights,
-            use=Use(counted, None if names is None else tuple(names)),
+            use=Use(counted, names=None if names is None else tuple(names)),
         )
         check_features(
             (mixture.n_features, names),
@@ -310,7 +330,9 @@ class FittedMixture(DensityMixin, BaseEstimator):
         OutputExistsError
             If there is something at ``path`` and ``overwrite`` is not set.
         """
-        save_model(path, self._mixture, self.record(), overwrite=overwrite)
+        save_model(
+            path, self._mixture, self.record(), overwrite=overwrite, statistics=self._statistics()
+        )
 
     def record(self) -> dict[str, Any]:
         """Facts of the fit as plain values: what is saved beside the parameters."""

@@ -10,11 +10,13 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import Any
 
 from daskgmm.checkpoints import may_pass
 from daskgmm.errors import (
     DamagedDataError,
+    ModelFormatError,
     ParameterError,
     StorageError,
 )
@@ -45,7 +47,7 @@ from daskgmm.tables import (
     write_on_grid,
 )
 
-__all__ = ["fit", "predict", "score", "select_model"]
+__all__ = ["fit", "predict", "score", "select_model", "update"]
 
 
 def fit(
@@ -99,6 +101,63 @@ def fit(
         "weights": model.weights_.tolist(),
         "note": model._note or None,
         "model": output,
+    }
+
+
+def update(
+    data: Any,
+    model: str,
+    output: str | None = None,
+    *,
+    overwrite: bool = False,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    **how: Any,
+) -> dict[str, Any]:
+    """Update a saved model with new stored rows, by :meth:`GaussianMixture.update`.
+
+    Parameters
+    ----------
+    data : path, URL or Source
+        The new rows alone.
+    model : str
+        Path or URL of the model.
+    output : str, optional
+        Path or URL of the model to write; by default it replaces the old one, in one step.
+    overwrite : bool
+        Whether a Zarr node at ``output`` may be replaced.
+    settings : mapping, optional
+        Parameters of the estimator that no model has: where and within what memory it works.
+    **how
+        ``sample_weight``, stored, and ``half_life``.
+
+    Returns
+    -------
+    dict
+        The model's record, ``covariance_type``, ``weights``, ``note``, ``update`` (what the last
+        one found), and ``model``, the path or URL that was written.
+    """
+    place = model if output is None else output
+    weights = how.get("sample_weight")
+    for rows in (data,) if weights is None else (data, weights):
+        _check_places(rows, [model] if output is None else [model, output])
+    check_output(place, overwrite=overwrite or output is None)
+    fitted = load_model(model).set_params(**settings)
+    if fitted._statistics() is None:
+        raise ModelFormatError(
+            f"{redacted(model)} keeps no statistics of its rows, which an update goes on from: it is "
+            "of an older version, of parameters from elsewhere, or of a fit that reads cut off; fit "
+            "its rows again, without reads, to keep them"
+        )
+    fitted.update(data, **how)
+    fitted.save(place, overwrite=overwrite or output is None)
+    record = fitted.record()
+    return {
+        **record,
+        "covariance_type": fitted.covariance_type,
+        "weights": fitted.weights_.tolist(),
+        "note": fitted._note or None,
+        "update": record["updates"][-1],
+        "model": place,
     }
 
 
@@ -193,7 +252,7 @@ def predict(
     row_bytes = sum(array.row_bytes for result in wanted.values() for array in result.arrays(k))
     names = names_of_record(record, redacted(model), mixture.n_features)
     # Cells of a grid have results whether they have gaps or not.
-    use = Use(not isinstance(data, Grid), None if names is None else tuple(names))
+    use = Use(counted=not isinstance(data, Grid), names=None if names is None else tuple(names))
     opened = open_input(
         data,
         Work((MixtureSize.of(mixture),), output_row_bytes=row_bytes),

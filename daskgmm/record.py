@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from daskgmm._version import __version__
-from daskgmm.em import Course, Iteration, RareComponent, ThinComponent
+from daskgmm.em import Course, Iteration, RareComponent, ThinComponent, Update
 from daskgmm.errors import ModelFormatError
 from daskgmm.execution import peak_memory_bytes
 from daskgmm.settings import OPTIONS
@@ -32,6 +32,7 @@ def facts_of_fit(result: Course, n_passes: int, n_rows: int, seconds: float) -> 
     return {
         "history_": result.history,
         "rare_components_": result.rare,
+        "updates_": (),
         "lower_bounds_": _accepted_so_far(result.history),
         "lower_bound_": result.log_likelihood,
         "n_iter_": len(result.history),
@@ -82,7 +83,16 @@ def record_of(model: Any) -> dict[str, Any]:
         "rare_components": [asdict(found) for found in fact("rare_components_") or ()],
         "thin_components": [asdict(found) for found in fact("thin_components_") or ()],
         **({"selection": model.selection_} if hasattr(model, "selection_") else {}),
+        **_updates_of(model),
     }
+
+
+def _updates_of(model: Any) -> dict[str, Any]:
+    """The updates since the fit; nothing where there was none."""
+    updates = getattr(model, "updates_", None)
+    if not updates:
+        return {}
+    return {"updates": [asdict(update) for update in updates]}
 
 
 def _saved(value: Any) -> Any:
@@ -142,6 +152,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         history = tuple(Iteration(**iteration) for iteration in record.get("history") or [])
         thin = tuple(ThinComponent(**found) for found in record.get("thin_components") or [])
         rare = tuple(RareComponent(**found) for found in record.get("rare_components") or [])
+        updates = tuple(_update_of(found) for found in record.get("updates") or [])
     except (TypeError, ValueError) as error:
         raise _edited(where, error) from error
     same = (
@@ -162,11 +173,17 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         "history_": history,
         "rare_components_": rare,
         "thin_components_": thin,
+        "updates_": updates,
         "lower_bounds_": [iteration.log_likelihood for iteration in history],
         "lower_bound_": record.get("log_likelihood_per_row"),
         **{f"{name}_": record.get(name) for name in same},
         **({"selection_": record["selection"]} if "selection" in record else {}),
     }
+
+
+def _update_of(found: Mapping[str, Any]) -> Update:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+    return Update(**values)
 
 
 def _edited(where: str, error: Exception) -> ModelFormatError:

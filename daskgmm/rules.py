@@ -28,6 +28,7 @@ __all__ = [
     "NUMBER_OR_AUTO",
     "PLACE",
     "PLACE_OR_AUTO",
+    "POSITIVE",
     "RESULT_NAMES",
     "SEED",
     "SIZE",
@@ -251,6 +252,12 @@ COUNTS = Rule(
     metavar="N|FIRST:LAST",
 )
 NUMBER = Rule("a number of 0 or more", _is_number, parse=float, metavar="NUMBER")
+POSITIVE = Rule(
+    "a number above 0",
+    lambda value: _is_number(value) and value > 0,
+    parse=float,
+    metavar="NUMBER",
+)
 NUMBER_OR_AUTO = Rule(
     "auto, or a number of 0 or more",
     _is_number_or_auto,

@@ -27,6 +27,7 @@ from daskgmm.rules import (
     NUMBER_OR_AUTO,
     PLACE,
     PLACE_OR_AUTO,
+    POSITIVE,
     RESULT_NAMES,
     SEED,
     SIZE,
@@ -41,6 +42,7 @@ __all__ = [
     "CRITERIA",
     "DATA_OPTIONS",
     "GRID_OPTIONS",
+    "HALF_LIFE",
     "OPTIONS",
     "RESULTS",
     "TIMEOUT_VARIABLE",
@@ -132,7 +134,8 @@ class Option:
 
 _BOTH = ("fit", "select")
 _FAMILIES = ("full", "tied", "diag", "spherical")
-_PASSES = ("fit", "select", "predict", "score")
+_PASSES = ("fit", "select", "predict", "score", "update")
+_STAGES = ("fit", "select", "update")
 
 OPTIONS: tuple[Option, ...] = (
     Option(
@@ -291,7 +294,7 @@ OPTIONS: tuple[Option, ...] = (
         PLACE_OR_AUTO,
         "Keep decoded rows for later passes: in a folder of a local disk, or in spare memory "
         "and then the temporary folder. Gone after the fit.",
-        commands=_BOTH,
+        commands=_STAGES,
         section="",
         decides=False,
     ),
@@ -300,7 +303,7 @@ OPTIONS: tuple[Option, ...] = (
         None,
         SIZE,
         "Most that a process writes there. Default: until half of what is free is used.",
-        commands=_BOTH,
+        commands=_STAGES,
         section="",
         decides=False,
     ),
@@ -387,7 +390,7 @@ WEIGHTS = Option(
     PLACE._replace(what="an array beside the rows: its name, path or URL", is_place=False),
     "How often each row counts: an array beside the rows, by its name in the group of DATA, its "
     "path or its URL.",
-    commands=("fit", "select", "score"),
+    commands=("fit", "select", "score", "update"),
     section="",
 )
 """``sample_weight`` in Python."""
@@ -401,6 +404,15 @@ RESULTS = Option(
     section="",
 )
 """What :func:`daskgmm.job.predict` writes."""
+HALF_LIFE = Option(
+    "half_life",
+    None,
+    POSITIVE._replace(metavar="ROWS"),
+    "New rows after which an old row counts half as much. Default: nothing is forgotten.",
+    commands=("update",),
+    section="",
+)
+"""``half_life`` of ``GaussianMixture.update``."""
 
 TIMEOUT_VARIABLE = "DASKGMM_STORAGE_TIMEOUT"
 """Variable of the environment: seconds for which a store that is away is waited for."""

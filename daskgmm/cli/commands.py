@@ -29,7 +29,7 @@ from daskgmm.events import Log, duration, size_of
 from daskgmm.jobfile import Given, Job, read_job
 from daskgmm.lazily import Lazily
 from daskgmm.plain_json import plain_json
-from daskgmm.settings import CRITERIA, option_named
+from daskgmm.settings import CRITERIA, OPTIONS, option_named
 from daskgmm.telling import passes
 
 if TYPE_CHECKING:
@@ -227,6 +227,46 @@ def _run(
         f"log-likelihood per row {result['log_likelihood_per_row']:.9g}, "
         f"{passes(result['n_passes'])}\n{places}"
     )
+
+
+@main.command("update")
+@command
+@click.argument("model")
+@with_passes
+@with_settings("update")
+@click.option(
+    "--output", metavar="PATH", help="Where to write.  [default: over MODEL, in one step]"
+)
+@overwrite_option
+def _update(
+    source: Any, model: str, output: str | None, **options: Any
+) -> tuple[dict[str, Any], str]:
+    """Go on from MODEL with the new rows of DATA; it keeps statistics of the old ones.
+
+    \b
+    Example:
+      daskgmm update model.zarr new-data.zarr
+    """  # noqa: D301
+    settings = {o.name: options.pop(o.name) for o in OPTIONS if "update" in o.commands}
+    result = job.update(source, model, output, settings=settings, **options)
+    found = result["update"]
+    return result, (
+        f"{found['n_rows']:,} new rows, {result['n_rows']:,} in all, "
+        f"{passes(found['n_passes'])} over the new ones, {duration(result['seconds'])}\n"
+        f"log-likelihood per row  {result['log_likelihood_per_row']:.9g}\n"
+        f"of the new rows         {found['log_likelihood_before']:.9g} before, "
+        f"{found['log_likelihood_after']:.9g} now\n"
+        f"drift                   {_drifted(found)}\n"
+        + (f"note                    {result['note']}\n" if result["note"] else "")
+        + f"model                   {result['model']}"
+    )
+
+
+def _drifted(found: dict[str, Any]) -> str:
+    """How far an update moved the components, at most."""
+    weight = max(abs(moved) for moved in found["weights_moved"])
+    mean = max(found["means_moved"])
+    return f"weights by {weight:.2g} or less, means by {mean:.2g} standard deviations or less"
 
 
 @main.command("predict")

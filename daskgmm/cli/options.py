@@ -20,6 +20,7 @@ from daskgmm.rules import FLAG, Rule, counts_of
 from daskgmm.settings import (
     DATA_OPTIONS,
     GRID_OPTIONS,
+    HALF_LIFE,
     OPTIONS,
     RESULTS,
     WEIGHTS,
@@ -174,7 +175,7 @@ def option_of(option: Option) -> Command:
 
 def with_settings(name: str) -> Callable[[Command], Command]:
     """Decorator that adds the options of the settings that the command ``name`` has."""
-    rows = (*OPTIONS, WEIGHTS, RESULTS)
+    rows = (*OPTIONS, WEIGHTS, RESULTS, HALF_LIFE)
     options = [option_of(option) for option in rows if name in option.commands]
     return lambda function: _with_options(function, *options)
 

@@ -39,6 +39,7 @@ from daskgmm.em.steppers import (
 )
 from daskgmm.em.stopping import READS, STOP_REASONS, STOP_RULES, stop_rule_named
 from daskgmm.em.thin import ThinComponent, said_of_ridge, said_of_thin, thin_components
+from daskgmm.em.updating import OldRows, Update, Updated, update
 from daskgmm.history import (
     FitBegan,
     FitEnded,
@@ -72,6 +73,7 @@ __all__ = [
     "InMemoryRows",
     "Iteration",
     "Needs",
+    "OldRows",
     "PlainEM",
     "Problem",
     "Race",
@@ -88,6 +90,8 @@ __all__ = [
     "StartsUnderway",
     "Surrogate",
     "ThinComponent",
+    "Update",
+    "Updated",
     "fit",
     "label_rows",
     "log_densities",
@@ -104,6 +108,7 @@ __all__ = [
     "stop_rule_named",
     "thin_components",
     "top_components",
+    "update",
     "with_exchanges",
     "with_one_less",
     "with_one_more",

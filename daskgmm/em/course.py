@@ -10,7 +10,7 @@ import numpy as np
 from daskgmm.em.steppers import AnyStepper, StepperState
 from daskgmm.em.stopping import MAX_ITER, READS
 from daskgmm.history import Iteration, RareComponent
-from daskgmm.kernel import Mixture
+from daskgmm.kernel import Mixture, Statistics
 
 __all__ = ["Course"]
 
@@ -44,6 +44,8 @@ class Course:
         branched off. This one is kept only if its first pass finds a higher log-likelihood.
     rare : tuple of RareComponent
         Components that this candidate was given when it branched off.
+    statistics : Statistics or None
+        Of the last accepted pass; ``kept`` is their M-step. None before the first.
     """
 
     mixture: Mixture
@@ -56,6 +58,7 @@ class Course:
     neighbours_at: Mixture | None = None
     n_branched: int = 0
     rare: tuple[RareComponent, ...] = ()
+    statistics: Statistics | None = None
 
     @classmethod
     def begun(cls, start: Mixture, stepper: AnyStepper, tol: float) -> Self:

@@ -268,7 +268,9 @@ def _result(race: Race, problem: Problem) -> Course:
     # Where the surrogate leads is better than the M-step of the last pass; what a stepper
     # extrapolates may not be.
     goes_on = isinstance(leader.state, SurrogateState)
-    return replace(leader, kept=leader.mixture if goes_on else leader.kept, stop_reason=READS)
+    if not goes_on:
+        return replace(leader, stop_reason=READS)
+    return replace(leader, kept=leader.mixture, statistics=None, stop_reason=READS)
 
 
 def rules_of(problems: Sequence[Problem], scan: Scan) -> Rules:

@@ -354,6 +354,7 @@ def _stepped(course: Course, statistics: Statistics, seconds: float, rules: Rule
         stop_reason=rules.stop.name if has_stopped else MAX_ITER,
         is_active=not has_stopped,
         neighbours_at=step.mixture if anew else course.neighbours_at,
+        statistics=statistics if step.accepted else course.statistics,
     )
 
 

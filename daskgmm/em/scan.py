@@ -257,7 +257,13 @@ def _scan_and_pass(block: Block, threshold: int, seed: int, one: PassWithTail) -
 
 
 def scan_in_pass(
-    rows: Rows, n_sampled: int, seed: int, early: EarlyStart, precision: Precision
+    rows: Rows,
+    n_sampled: int,
+    seed: int,
+    early: EarlyStart,
+    precision: Precision,
+    *,
+    is_fit: bool = True,
 ) -> tuple[Scan, Statistics]:
     """Scan all rows in the same read as the pass of an early start.
 
@@ -269,6 +275,8 @@ def scan_in_pass(
     early : EarlyStart
     precision : {"auto", "float32", "float64"}
         Precision of the pass.
+    is_fit : bool
+        Whether these rows alone are to be fitted, so that none of their features may be constant.
 
     Returns
     -------
@@ -285,7 +293,7 @@ def scan_in_pass(
     threshold = sample_threshold(rows.n_rows, n_sampled)
     with single_thread():
         found = rows.fold(_scan_and_pass, threshold, seed, one)
-        _check(found.scan, rows)
+        _check(found.scan, rows, is_fit=is_fit)
         statistics, tail = one.complete(found.term)
     return replace(found.scan, early=replace(early, tail=tail)), statistics
 
@@ -324,7 +332,7 @@ def scan_rows(
     return scan
 
 
-def _check(scan: Scan, rows: Rows) -> None:
+def _check(scan: Scan, rows: Rows, *, is_fit: bool = True) -> None:
     """Raise an error for rows that cannot be fitted: see :func:`scan_rows`."""
     if scan.non_finite is not None:
         raise scan.non_finite.error(getattr(rows, "gaps", ""))
@@ -334,7 +342,7 @@ def _check(scan: Scan, rows: Rows) -> None:
             "is the data being written?"
         )
     constant = np.flatnonzero(scan.minimum == scan.maximum).tolist()
-    if scan.weight > 1 and len(constant) > 0:
+    if is_fit and scan.weight > 1 and len(constant) > 0:
         first, *more = constant[:5]
         raise ColumnError(
             f"column{'s' * (len(constant) > 1)} ",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.components import Components, components_named
@@ -66,6 +67,13 @@ class Statistics:
         shapes = components_named(kind).sum_shapes(*centres.shape)
         return cls(0, 0.0, 0.0, {n: np.zeros(s) for n, s in shapes.items()}, centres, kind)
 
+    def are_of(self, kind: str, k: int, d: int) -> bool:
+        """Whether kind and shapes are those of K components in D features."""
+        shapes = {name: array.shape for name, array in self.sums.items()}
+        return (self.kind, self.centres.shape) == (kind, (k, d)) and shapes == (
+            components_named(kind).sum_shapes(k, d)
+        )
+
     def __getitem__(self, name: str) -> Float64Array:
         """The sum of a name."""
         return self.sums[name]
@@ -123,6 +131,12 @@ class Statistics:
         """The same statistics about other centres, (K, D); an identity in exact arithmetic."""
         sums = self.law.recentred(self.sums, centres - self.centres)
         return replace(self, sums=sums, centres=centres)
+
+    def taken(self, order: NDArray[np.intp]) -> Self:
+        """The same statistics with the components in another order: i was ``order[i]``."""
+        found = Statistics.zero(self.centres[order], self.kind)
+        self.law.add_at(found.sums, np.argsort(order), self.sums)
+        return replace(self, sums=found.sums, centres=found.centres)
 
 
 def weighted_statistics(

@@ -1,7 +1,7 @@
 """Stored rows, row outputs and models, in Zarr and NumPy files."""
 
 from daskgmm.storage.outputs.atomic_output import atomic_output, check_output
-from daskgmm.storage.outputs.models import read_model, save_model
+from daskgmm.storage.outputs.models import read_model, read_statistics, save_model
 from daskgmm.storage.outputs.row_outputs import (
     RESULTS_FORMAT,
     ResultArray,
@@ -53,6 +53,7 @@ __all__ = [
     "open_source",
     "preflight",
     "read_model",
+    "read_statistics",
     "results_described",
     "rows_dtype",
     "rows_shape",

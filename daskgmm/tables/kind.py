@@ -61,12 +61,15 @@ class Use:
     counted : bool
         Whether it must be known how many rows there are, which takes a pass over some data. If
         not, they can be mapped but not folded.
+    alone : bool
+        Whether, where they are fitted, they must be enough for that alone.
     names : tuple of str or None
         The features of a model, held against those of the data before rows are counted, and used
         to select those of data without an order, such as Datasets.
     """
 
     counted: bool = True
+    alone: bool = True
     names: tuple[str, ...] | None = None
 
 

@@ -30,7 +30,7 @@ def check_sizes(name: str, shape: tuple[int, int], request: Request) -> None:
     work = request.work
     if not work.sampled:
         return
-    if work.n_components > n_rows:
+    if request.use.alone and work.n_components > n_rows:
         raise DataError(
             f"n_components={work.n_components} must be <= n_samples={n_rows}: lower n_components"
         )

@@ -251,7 +251,7 @@ def test_data_may_be_a_member_of_a_group(folder, x):
     np.testing.assert_array_equal(load_model(folder / "a").means_, load_model(folder / "b").means_)
 
 
-@pytest.mark.parametrize("command", ["fit", "predict", "score", "info", "check", "demo"])
+@pytest.mark.parametrize("command", ["fit", "update", "predict", "score", "info", "check", "demo"])
 def test_help_has_an_example(command, tmp_path):
     done = forked(command, "--help", cwd=tmp_path)
     assert done.status == 0

@@ -33,14 +33,22 @@ import numpy as np
 import zarr
 
 from daskgmm.errors import ModelFormatError, ParameterError, SingularComponentError
-from daskgmm.kernel import COMPONENTS, Components, Mixture
+from daskgmm.kernel import COMPONENTS, Components, Mixture, Statistics
 from daskgmm.plain_json import plain_json
 from daskgmm.storage.outputs.atomic_output import atomic_output
 from daskgmm.storage.outputs.float_groups import FloatGroup, write_group
 from daskgmm.storage.outputs.variables import Variable, text_variable
 from daskgmm.storage.places.locations import Location
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "attributes_of", "read_model", "save_model", "variables_of"]
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "attributes_of",
+    "read_model",
+    "read_statistics",
+    "save_model",
+    "variables_of",
+]
 
 FORMAT = "daskgmm"
 FORMAT_VERSION = 1
@@ -49,12 +57,17 @@ _UNITS = "units"
 
 _RESERVED = ("format", "format_version", "covariance_type")
 
+_STATISTICS = "statistics"
+"""Attribute with the numbers of a model's statistics; their arrays' names begin with it."""
+_FACTS = {"n_rows": int, "weight": float, "log_likelihood": float}
+
 
 def save_model(
     path: str | os.PathLike[str],
     mixture: Mixture,
     record: Mapping[str, Any],
     overwrite: bool = False,
+    statistics: Statistics | None = None,
 ) -> None:
     """Write a model; it appears under its name complete or not at all.
 
@@ -69,6 +82,8 @@ def save_model(
         converted, NaN and infinity as null.
     overwrite : bool, default=False
         Whether a Zarr array or group that is there may be replaced.
+    statistics : Statistics, optional
+        Of the rows that it was fitted to, kept beside it: see :func:`read_statistics`.
 
     Raises
     ------
@@ -83,9 +98,25 @@ def save_model(
         means = members["means"]
         about = {**means.attributes, "coordinates": _UNITS}
         members["means"] = replace(means, attributes=about)
+    if statistics is not None:
+        facts = {name: getattr(statistics, name) for name in _FACTS}
+        attributes[_STATISTICS] = plain_json(facts)
+        members |= _variables_of_statistics(statistics, members)
     with atomic_output(Location.parse(path), overwrite=overwrite) as output:
         shown = output.target.name
         write_group(output.draft, attributes, members, shown=shown, is_consolidated=True)
+
+
+def _variables_of_statistics(
+    statistics: Statistics, members: Mapping[str, Variable]
+) -> dict[str, Variable]:
+    """Sums along the dimensions of the parameters that follow from them."""
+    kept = {**statistics.sums, "centres": statistics.centres}
+    alike = {"n_k": "weights", "second": "covariances"}
+    return {
+        f"{_STATISTICS}_{name}": Variable(members[alike.get(name, "means")].dims, array)
+        for name, array in kept.items()
+    }
 
 
 def attributes_of(mixture: Mixture, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,6 +226,51 @@ def read_model(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any]]:
     except (ParameterError, SingularComponentError) as error:
         raise ModelFormatError(f"{name} holds no valid mixture: {error}") from error
     return mixture, {k: v for k, v in attributes.items() if k not in _RESERVED}
+
+
+def read_statistics(path: str | os.PathLike[str], mixture: Mixture) -> Statistics | None:
+    """Read the statistics of a model's rows, as :func:`read_model` reads the rest.
+
+    Returns
+    -------
+    Statistics or None
+        None where the model has none, as models that were written before there were.
+
+    Raises
+    ------
+    ModelFormatError
+        If they are not of the model's components.
+    NotFoundError, DamagedDataError, StorageError
+        As :func:`read_model`.
+    """
+    group = FloatGroup(Location.parse(path), "model")
+    facts = group.attributes.get(_STATISTICS)
+    if facts is None:
+        return None
+    k, d = mixture.means.shape
+    shapes = type(mixture.components).sum_shapes(k, d)
+    names = {name: f"{_STATISTICS}_{name}" for name in (*shapes, "centres")}
+    found = {name: group.member(key).shape for name, key in names.items()}
+    if found != {**shapes, "centres": (k, d)}:
+        raise ModelFormatError(
+            f"{group.name} has statistics of shapes {found}, which are not of {k} {mixture.kind} "
+            f"components in {d} features; was it edited?"
+        )
+    values = {name: group.values(key) for name, key in names.items()}
+    try:
+        n_rows, weight, log_likelihood = (kind(facts[name]) for name, kind in _FACTS.items())
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFormatError(
+            f"{group.name}: its statistics are not as daskgmm writes them ({error}); was it edited?"
+        ) from error
+    numbers = (weight, log_likelihood, *values.values())
+    if n_rows < 0 or weight <= 0 or not all(np.isfinite(number).all() for number in numbers):
+        raise ModelFormatError(
+            f"{group.name}: its statistics are none of rows ({facts}, or a sum that is not finite); "
+            "was it edited?"
+        )
+    centres = values.pop("centres")
+    return Statistics(n_rows, weight, log_likelihood, values, centres, mixture.kind)
 
 
 def _checked_format(name: str, attributes: Mapping[str, Any]) -> str:

@@ -96,6 +96,8 @@ class _Writer:
         if isinstance(value, list | tuple):
             item, *_ = get_args(kind) or (Any,)  # of what is no list, reading says so
             return [self.plain(one, item) for one in value]
+        if isinstance(value, Mapping):
+            return {name: self.plain(array, None) for name, array in value.items()}
         if isinstance(value, Components):
             arrays = {name: self.plain(array, None) for name, array in value.arrays.items()}
             return {"kind": value.kind, **arrays}
@@ -123,6 +125,9 @@ class _Reader:
             return origin(self.read(item, p, f"{where}[{i}]") for i, p in enumerate(found))
         if origin is np.ndarray:
             return self._array(plain, where)
+        if origin is Mapping:
+            named = self._expect(dict, plain, where)
+            return {name: self._array(p, f"{where}.{name}") for name, p in named.items()}
         if kind is Components:
             return self._components(plain, where)
         if is_dataclass(kind):

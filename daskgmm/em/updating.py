@@ -1,0 +1,321 @@
+"""Updating: new rows are fitted beside old ones, of which only statistics are left.
+
+EM goes on with the new rows while the statistics of the old ones stay as they are (incremental
+EM). But held fixed, they say that nobody doubts which component an old row is of: where
+components overlap, old rows would weigh more than in a fit of all, and a model that is updated
+every night would hardly move from its first fit. So rows drawn from the model stand for how
+responsibilities of old rows change. With S the statistics of the old rows under the model theta_0
+that they led to, and S_d(theta) those of the drawn rows, weighted to the same sum of weights::
+
+    S_old(theta) = S + S_d(theta) - S_d(theta_0)
+
+which is exact at theta_0, and beyond it as good as the model. These are the statistics of::
+
+    l_old(theta) = Q(theta; S - S_d(theta_0)) + l_d(theta) + constant
+
+with Q the log-likelihood of complete data of such statistics, so that passes climb one objective,
+l_old plus the log-likelihood of the new rows, and steppers and stop rules work as in a fit.
+
+References
+----------
+Neal and Hinton (1998), A view of the EM algorithm that justifies incremental, sparse, and other
+variants.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from daskgmm.em.course import Course
+from daskgmm.em.problem import Problem
+from daskgmm.em.race import Race, Reading, Rules
+from daskgmm.em.rows import Rows, rows_of_sample, statistics_of
+from daskgmm.em.scan import EarlyStart, Scan, scan_in_pass
+from daskgmm.em.starting import Tell
+from daskgmm.em.steppers import AUTO, PLAIN, AnyStepper, Needs, stepper_class
+from daskgmm.em.stopping import statistical_tol, stop_rule_named
+from daskgmm.errors import ParameterError, SingularComponentError
+from daskgmm.history import ScanDone
+from daskgmm.kernel import (
+    Block,
+    Gaussians,
+    HasCovariances,
+    Mixture,
+    Moments,
+    Prior,
+    RelativeRidge,
+    Statistics,
+)
+from daskgmm.kernel.blas import single_thread
+
+__all__ = ["OldRows", "Update", "Updated", "update"]
+
+_SEED = 0
+"""Of the drawn rows, and of the sample of the new ones: an update has nothing random to choose."""
+_ROWS_PER_PARAMETER, _FEWEST = 100, 10_000
+"""Drawn rows: so many that their information is that of the model to a tenth."""
+_LEAST_OF_EACH = 10
+"""Rows drawn from a component, per feature, below which their scatter says nothing."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update found, and did: of how the rows drift.
+
+    Attributes
+    ----------
+    n_rows : int
+        New rows.
+    weight : float
+        Sum of their weights.
+    share_kept : float
+        What each old row counts since, of what it counted before.
+    log_likelihood_before, log_likelihood_after : float
+        Log-likelihood per new row under the model as it was, and as it became, in nats.
+    weights_moved : tuple of float
+        Change of each weight.
+    means_moved : tuple of float
+        The farthest that each mean moved along a feature, in standard deviations of its component
+        before.
+    n_passes : int
+        Reads of the new rows.
+    """
+
+    n_rows: int
+    weight: float
+    share_kept: float
+    log_likelihood_before: float
+    log_likelihood_after: float
+    weights_moved: tuple[float, ...]
+    means_moved: tuple[float, ...]
+    n_passes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Updated:
+    """How an update ended.
+
+    Attributes
+    ----------
+    course : Course
+        Its statistics are those of all rows; log-likelihoods are per row of all.
+    tol : float
+    report : Update
+    """
+
+    course: Course
+    tol: float
+    report: Update
+
+
+@dataclass(frozen=True, eq=False)
+class OldRows:
+    """Rows of which there are statistics, and the mixture that these led to.
+
+    Attributes
+    ----------
+    statistics : Statistics
+    mixture : Mixture
+        Their M-step.
+    drawn : Block or None
+        Rows drawn from it, whose weights have the sum of the statistics'. Without them the
+        statistics are the same under every mixture.
+    n_threads : int
+    """
+
+    statistics: Statistics
+    mixture: Mixture
+    drawn: Block | None
+    n_threads: int = 1
+
+    @classmethod
+    def of(cls, statistics: Statistics, mixture: Mixture, n_drawn: int, n_threads: int) -> OldRows:
+        """Old rows, with about ``n_drawn`` rows that stand for them; none where these are few."""
+        k, d = mixture.means.shape
+        each = n_drawn // k
+        if each < _LEAST_OF_EACH * d or statistics.weight == 0:
+            return cls(statistics, mixture, None, n_threads)
+        rng = np.random.default_rng(_SEED)
+        # As many of each, of less weight if it is rare: so rare ones are no worse known.
+        x = np.vstack([mixture.components.sample(rng, i, each) for i in range(k)])
+        weight = np.repeat(statistics.weight * mixture.weights / each, each)
+        return cls(statistics, mixture, Block(x, weight=weight).present(), n_threads)
+
+    def under(self, mixture: Mixture) -> Statistics:
+        """Statistics of the old rows under a mixture, about its means; ``n_rows`` is 0."""
+        rest = self._rest.recentre(mixture.means)
+        log_likelihood = self._constant + complete_log_likelihood(rest, mixture)
+        if self.drawn is not None:
+            of_drawn = self._of_drawn(mixture)
+            log_likelihood += of_drawn.log_likelihood
+            rest = rest + of_drawn
+        weight = self.statistics.weight
+        return replace(rest, n_rows=0, weight=weight, log_likelihood=log_likelihood)
+
+    @cached_property
+    def _rest(self) -> Statistics:
+        """What the statistics have beyond those of the drawn rows, under the old mixture."""
+        rest = self.statistics.recentre(self.mixture.means)
+        return rest if self.drawn is None else rest + self._of_drawn(self.mixture).scaled(-1.0)
+
+    @cached_property
+    def _constant(self) -> float:
+        """Makes the log-likelihood at the old mixture that of the statistics."""
+        found = self.statistics.log_likelihood - complete_log_likelihood(self._rest, self.mixture)
+        return found - (0.0 if self.drawn is None else self._of_drawn(self.mixture).log_likelihood)
+
+    def _of_drawn(self, mixture: Mixture) -> Statistics:
+        assert self.drawn is not None
+        return statistics_of(rows_of_sample(self.drawn, self.n_threads), mixture)
+
+
+def complete_log_likelihood(statistics: Statistics, mixture: Mixture) -> float:
+    """``sum_k n_k (log w_k + log peak_k) - tr(inv(Sigma_k) second_k) / 2``, in nats.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        About the means of the mixture.
+    mixture : Mixture
+        Of Gaussians.
+    """
+    components, n_k = mixture.components, statistics.n_k
+    assert isinstance(components, Gaussians)
+    held = n_k != 0
+    heights = float(n_k[held] @ mixture.log_heights[held])
+    # Precisions and second moments have one shape in each kind: their product is the trace.
+    return heights - 0.5 * float((components.precisions * statistics["second"]).sum())
+
+
+def update(
+    rows: Rows,
+    problem: Problem,
+    last: tuple[Mixture, Statistics],
+    n_sampled: int,
+    half_life: float | None,
+    tell: Tell,
+) -> Updated:
+    """Fit new rows beside old ones, from the mixture that the old ones led to.
+
+    Parameters
+    ----------
+    rows : Rows
+        The new ones.
+    problem : Problem
+        Its prior, tolerance, stop rule, stepper, precision and threads.
+    last : tuple of Mixture and Statistics
+        The statistics of the old rows, and the mixture that they led to.
+    n_sampled : int
+        Most rows to draw, and about as many to sample of the new ones.
+    half_life : float or None
+        New rows after which an old row counts half as much; None forgets nothing.
+    tell : callable
+        Called with each event.
+
+    Raises
+    ------
+    DataError, DamagedDataError, SingularComponentError
+        As :func:`~daskgmm.em.fit.fit`; constant features are no error here.
+    """
+    mixture, statistics = last
+    share = 1.0 if half_life is None else float(np.exp2(-rows.total_weight / half_life))
+    wanted = max(_FEWEST, _ROWS_PER_PARAMETER * mixture.n_parameters)
+    old = OldRows.of(statistics.scaled(share), mixture, min(n_sampled, wanted), problem.n_threads)
+    tol = problem.tol
+    if isinstance(tol, str):
+        weight = old.statistics.weight + rows.total_weight
+        tol = statistical_tol(mixture.n_parameters, weight)
+    began = time.perf_counter()
+    early = EarlyStart(mixture, statistics.weight, is_found_often=True)
+    scan, found = scan_in_pass(rows, n_sampled, _SEED, early, problem.precision, is_fit=False)
+    reading = Reading({0: found}, time.perf_counter() - began)
+    tell(ScanDone(scan.n_rows, len(scan.sample), reading.seconds, is_pass=True))
+    race = _race_of(rows, problem, old, scan, tol)
+    n_lost = 0
+    try:
+        after = _raced(race, old, reading, tell)
+    except (SingularComponentError, ParameterError):
+        # The drawn rows know too little of a component that moved far away.
+        if old.drawn is None:
+            raise
+        n_lost, old = race.n_passes - 1, replace(old, drawn=None)
+        race = _race_of(rows, problem, old, scan, tol)
+        after = _raced(race, old, reading, tell)
+    course = race.courses[0]
+    assert course.statistics is not None
+    everything = replace(course.statistics, n_rows=statistics.n_rows + rows.n_rows)
+    report = Update(
+        n_rows=rows.n_rows,
+        weight=float(rows.total_weight),
+        share_kept=share,
+        log_likelihood_before=found.log_likelihood_per_row,
+        log_likelihood_after=after,
+        **_moved(mixture, course.kept),
+        n_passes=race.n_passes + n_lost,
+    )
+    return Updated(replace(course, statistics=everything), tol, report)
+
+
+def _race_of(rows: Rows, problem: Problem, old: OldRows, scan: Scan, tol: float) -> Race:
+    """A race of one, from the old mixture."""
+    stepper = _stepper_on(problem, old, scan)
+    stop = stop_rule_named(problem.stopping)
+    rules = Rules(stepper, stop, problem.max_iter, precision=problem.precision)
+    return Race(rows, {0: Course.begun(old.mixture, stepper, tol)}, rules)
+
+
+def _raced(race: Race, old: OldRows, reading: Reading, tell: Tell) -> float:
+    """Advance a race to its end; the log-likelihood per new row at its last accepted pass."""
+    reading, after = race.take(reading), -np.inf
+    with single_thread():
+        while True:
+            of_new = reading.statistics[0]
+            both = old.under(race.courses[0].mixture) + of_new
+            race.step(replace(reading, statistics={0: both}))
+            if race.newest is not None:
+                tell(race.newest)
+                after = of_new.log_likelihood_per_row if race.newest.accepted else after
+            if not race.is_running:
+                return after
+            reading = race.read()
+
+
+def _stepper_on(problem: Problem, old: OldRows, scan: Scan) -> AnyStepper:
+    """The stepper, whose sample has rows that stand for the old ones beside some of the new."""
+    name, sample = problem.stepper, scan.sample
+    if len(sample) > 0:
+        weights = sample.weights * (scan.weight / sample.total_weight)
+        sample = replace(sample, weight=weights)
+    if old.drawn is not None:
+        sample = Block.joined([old.drawn, sample])
+    elif (
+        name == AUTO and old.statistics.weight > 0
+    ):  # some of the new rows alone have another likelihood than all
+        name = PLAIN
+    needs = Needs(_prior_on(problem, old, scan), sample, problem.n_threads)
+    made: AnyStepper = stepper_class(name, old.mixture.kind).of(needs)
+    return made
+
+
+def _prior_on(problem: Problem, old: OldRows, scan: Scan) -> Prior:
+    """The prior, in the units of old and new rows."""
+    if not isinstance(problem.prior, RelativeRidge):
+        return problem.prior
+    w, means, components = old.mixture.weights, old.mixture.means, old.mixture.components
+    assert isinstance(components, HasCovariances)
+    mean, weight = w @ means, old.statistics.weight
+    variances = w @ components.variances() + w @ np.square(means - mean)
+    return problem.prior.of(Moments(weight, mean, np.diag(weight * variances)) + scan.moments)
+
+
+def _moved(before: Mixture, after: Mixture) -> dict[str, tuple[float, ...]]:
+    assert isinstance(before.components, HasCovariances)
+    deviations = (after.means - before.means) / np.sqrt(before.components.variances())
+    return {
+        "weights_moved": tuple((after.weights - before.weights).tolist()),
+        "means_moved": tuple(np.abs(deviations).max(axis=1).tolist()),
+    }

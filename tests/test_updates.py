@@ -1,0 +1,328 @@
+"""Updates: models go on with new rows, of old ones knowing nothing but their statistics.
+
+Asserted: ten slices end where one fit of all does, up to what rows can tell; statistics and
+log-likelihood of old rows belong to each other; weights, forgetting, files, refusals.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from made_data import WORDS_OF_FAMILIES, made_mixture, rows_of
+
+from daskgmm import GaussianMixture, load_model, select
+from daskgmm.em import OldRows
+from daskgmm.errors import DataError, InvalidParameterError, ModelFormatError, ParameterError
+from daskgmm.kernel import Block, Coordinates, Pass, Ridge
+from daskgmm.storage import read_statistics
+
+K, D = 3, 2
+
+
+def rows(family: str = "full", n: int = 6000, separation: float = 3.0, seed: int = 1) -> np.ndarray:
+    return rows_of(made_mixture(family, K, D, seed=3, separation=separation), n, seed)
+
+
+def fitted(x: np.ndarray, family: str = "full", **settings) -> GaussianMixture:
+    return GaussianMixture(K, covariance_type=family, random_state=0, **settings).fit(x)
+
+
+def from_there(model: GaussianMixture, x: np.ndarray, **how) -> GaussianMixture:
+    """A fit from the model, which ends at the same optimum if there are several."""
+    start = {"weights_init": model.weights_, "means_init": model.means_}
+    start |= {"precisions_init": model.precisions_, "stepper": "surrogate"}
+    kind = model.covariance_type
+    return GaussianMixture(K, covariance_type=kind, random_state=0, **start).fit(x, **how)
+
+
+def per_row(model: GaussianMixture) -> float:
+    """What N rows can tell of a log-likelihood per row: p / (2 N)."""
+    return model._n_parameters() / (2 * model.n_rows_)
+
+
+# -- the law -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("separation", [1.5, 3.0])
+@pytest.mark.parametrize("family", WORDS_OF_FAMILIES)
+def test_ten_slices_end_where_one_fit_of_all_does(family, separation):
+    x = rows(family, 8000, separation)
+    slices = np.split(x, 10)
+    model = fitted(slices[0], family)
+    for new in slices[1:]:
+        model.update(new)
+    everything = from_there(model, x)
+    assert model.n_rows_ == len(x)
+    assert everything.score(x) - model.score(x) < per_row(everything)
+
+
+def test_held_fixed_statistics_would_weigh_old_rows_too_much():
+    """Why rows are drawn: of two slices that overlap, the first would count nearly alone."""
+    x = rows(separation=1.0)
+    one, other = np.split(x, 2)
+    model = fitted(one)
+    mixture, statistics = model._mixture, model._statistics()
+    drawn = OldRows.of(statistics, mixture, 20_000, 1)
+    fixed = OldRows(statistics, mixture, None)
+    moved = fitted(other, means_init=model.means_)._mixture
+    found = [old.under(moved).n_k for old in (drawn, fixed)]
+    expected = Pass(moved).of(Block(one)).n_k
+    errors = [np.abs(n_k - expected).max() for n_k in found]
+    assert errors[0] < 0.2 * errors[1]
+
+
+@pytest.mark.parametrize("family", WORDS_OF_FAMILIES)
+@pytest.mark.parametrize("n_drawn", [0, 3000])
+def test_old_rows_have_their_statistics_and_the_gradient_that_belongs_to_them(family, n_drawn):
+    model = fitted(rows(family, 2000), family)
+    mixture, statistics = model._mixture, model._statistics()
+    old = OldRows.of(statistics, mixture, n_drawn, 1)
+    at = old.under(mixture)
+    assert at.log_likelihood == pytest.approx(statistics.log_likelihood, rel=1e-12)
+    same = statistics.recentre(mixture.means)
+    for name, array in same.sums.items():
+        np.testing.assert_allclose(at[name], array, rtol=1e-9, atol=1e-9 * statistics.weight)
+    coordinates = Coordinates(mixture)
+    rng = np.random.default_rng(0)
+    u, along = 0.03 * rng.normal(size=(2, coordinates.size)) * coordinates.widths
+
+    def value(step: float) -> float:
+        return old.under(coordinates.mixture(u + step * along)).log_likelihood_per_row
+
+    here = coordinates.mixture(u)
+    gradient = coordinates.gradient(u, here, old.under(here))
+    # Central differences of step h: their error is of order h^2, some 1e-8.
+    assert (value(1e-3) - value(-1e-3)) / 2e-3 == pytest.approx(gradient @ along, abs=1e-6)
+
+
+@pytest.mark.parametrize("family", WORDS_OF_FAMILIES)
+def test_rows_that_say_the_same_leave_the_model_where_it_is(family):
+    x = rows(family)
+    model = fitted(x, family, tol=1e-8)
+    before = model._mixture
+    model.update(x)
+    np.testing.assert_allclose(model.means_, before.means, atol=1e-3)
+    np.testing.assert_allclose(model.weights_, before.weights, atol=1e-3)
+    assert model.n_rows_ == 2 * len(x)
+
+
+def test_each_kind_of_rows_gives_the_same_update(tmp_path):
+    old, new = np.split(rows(), 2)
+    new = new.astype(np.float32)
+    zarr.save_array(tmp_path / "new.zarr", new)
+    found = [
+        fitted(old).update(x).means_
+        for x in (new, da.from_array(new, chunks=(500, -1)), tmp_path / "new.zarr")
+    ]
+    for means in found[1:]:
+        np.testing.assert_allclose(means, found[0], atol=1e-4)
+    with dask.config.set(scheduler="synchronous"):
+        again = fitted(old).update(da.from_array(new, chunks=(500, -1)))
+    np.testing.assert_array_equal(again.means_, found[1])
+
+
+# -- weights and forgetting ----------------------------------------------------
+
+
+def test_a_whole_weight_is_a_row_repeated():
+    old, new = np.split(rows(), 2)
+    counts = np.random.default_rng(0).integers(0, 3, size=len(new))
+    weighted = fitted(old).update(new, sample_weight=counts)
+    repeated = fitted(old).update(np.repeat(new, counts, axis=0))
+    np.testing.assert_allclose(weighted.means_, repeated.means_, atol=2e-3)
+    assert weighted._statistics().weight == pytest.approx(len(old) + counts.sum())
+    assert weighted.n_rows_ == len(old) + len(new)
+
+
+def test_old_rows_count_half_after_a_half_life():
+    old, new = np.split(rows(), 2)
+    model = fitted(old).update(new, half_life=len(new))
+    assert model._statistics().weight == pytest.approx(len(old) / 2 + len(new))
+    assert model.updates_[-1].share_kept == 0.5
+    # As a fit of all with these weights, up to what the rows can tell.
+    weights = np.repeat([0.5, 1.0], [len(old), len(new)])
+    x = np.vstack([old, new])
+    together = from_there(model, x, sample_weight=weights)
+    gap = together.score(x, sample_weight=weights) - model.score(x, sample_weight=weights)
+    assert gap < per_row(model)
+
+
+def test_a_short_half_life_forgets_all_but_the_new_rows():
+    old, new = rows(), rows(seed=5) + 1.0
+    model = fitted(old).update(new, half_life=1)
+    assert model._statistics().weight == pytest.approx(len(new))
+    alone = from_there(model, new)
+    assert alone.score(new) - model.score(new) < per_row(alone)
+
+
+def test_what_drifted_is_said():
+    old, new = rows(), rows(seed=5) + np.array([2.0, 0.0])
+    model = fitted(old)
+    before, was = model.score(new), model._mixture
+    model.update(new, half_life=2000)
+    (said,) = model.updates_
+    assert said.n_rows == len(new)
+    assert said.log_likelihood_before == pytest.approx(before)
+    # At the last pass, one step before the parameters.
+    assert before < said.log_likelihood_after == pytest.approx(model.score(new), abs=1e-3)
+    np.testing.assert_allclose(said.weights_moved, model.weights_ - was.weights)
+    deviations = np.sqrt(was.components.variances())
+    np.testing.assert_allclose(
+        said.means_moved, np.abs((model.means_ - was.means) / deviations).max(axis=1)
+    )
+
+
+def test_few_new_rows_are_enough_even_one_and_of_a_constant_feature():
+    model = fitted(rows())
+    means = model.means_
+    model.update(rows(seed=4)[:1])
+    constant = rows(seed=4)[:20]
+    constant[:, 1] = 0.5
+    model.update(constant)
+    assert model.n_rows_ == 6021
+    np.testing.assert_allclose(model.means_, means, atol=0.05)
+
+
+def test_rows_far_away_are_followed():
+    """The drawn rows know nothing of there."""
+    model = fitted(rows(separation=6.0))
+    new = np.random.default_rng(0).normal(size=(3000, D)) + 200.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.update(new, half_life=500)
+    assert model.score(new) > -10
+
+
+# -- in and out ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", WORDS_OF_FAMILIES)
+def test_a_saved_model_goes_on_as_the_one_that_was_saved(tmp_path, family):
+    old, new = np.split(rows(family), 2)
+    model = fitted(old, family)
+    model.save(tmp_path / "model.zarr")
+    again = load_model(tmp_path / "model.zarr")
+    kept = read_statistics(tmp_path / "model.zarr", again._mixture)
+    for name, array in model._statistics().sums.items():
+        np.testing.assert_array_equal(kept[name], array)
+    one, other = model.update(new), again.update(new)
+    np.testing.assert_array_equal(one.means_, other.means_)
+    one.save(tmp_path / "updated.zarr")
+    last = load_model(tmp_path / "updated.zarr")
+    assert last.updates_ == one.updates_
+    assert last.n_rows_ == len(old) + len(new)
+    assert last.record()["updates"] == one.record()["updates"]
+
+
+def test_a_fit_that_went_on_keeps_the_statistics_of_one_that_did_not(tmp_path):
+    zarr.save_array(tmp_path / "x.zarr", rows())
+    settings = {"random_state": 0, "checkpoint": tmp_path / "kept"}
+    first = GaussianMixture(K, **settings).fit(tmp_path / "x.zarr")
+    again = GaussianMixture(K, **settings, resume=True).fit(tmp_path / "x.zarr")
+    for name, array in first._statistics().sums.items():
+        np.testing.assert_array_equal(again._statistics()[name], array)
+
+
+def test_what_was_selected_can_be_updated():
+    x = rows()
+    model = select(x[:3000], [2, 3], random_state=0).model
+    assert model.update(x[3000:]).n_rows_ == 6000
+
+
+def test_a_fit_forgets_updates():
+    x = rows()
+    assert fitted(x).update(x[:10]).fit(x).updates_ == ()
+
+
+def without_statistics(path: Path) -> None:
+    """As models were before they kept any."""
+    document = json.loads((path / "zarr.json").read_text())
+    del document["attributes"]["statistics"]
+    (path / "zarr.json").write_text(json.dumps(document))
+
+
+def test_models_without_statistics_are_read_and_say_so(tmp_path):
+    x = rows()
+    fitted(x).save(tmp_path / "model.zarr")
+    without_statistics(tmp_path / "model.zarr")
+    model = load_model(tmp_path / "model.zarr")
+    with pytest.raises(ParameterError, match="fit it again"):
+        model.update(x)
+    assert model.fit(x).update(x).n_rows_ == 2 * len(x)  # the way out
+
+
+def test_statistics_that_were_edited_are_refused(tmp_path):
+    fitted(rows()).save(tmp_path / "model.zarr")
+    group = zarr.open_group(tmp_path / "model.zarr")
+    group.attrs["statistics"] = {"n_rows": 5, "weight": -1.0, "log_likelihood": 0.0}
+    with pytest.raises(ModelFormatError, match="was it edited"):
+        load_model(tmp_path / "model.zarr")
+    group.attrs["statistics"] = {"n_rows": 5, "weight": 5.0, "log_likelihood": 0.0}
+    group.create_array("statistics_n_k", data=np.ones(7), overwrite=True)
+    with pytest.raises(ModelFormatError, match="shapes"):
+        load_model(tmp_path / "model.zarr")
+
+
+# -- refusals ------------------------------------------------------------------
+
+
+def test_what_cannot_be_updated_is_refused_and_left_as_it_was():
+    x = rows()
+    model = fitted(x)
+    means = model.means_.copy()
+    with pytest.raises(DataError, match="3 features"):
+        model.update(np.zeros((10, 3)))
+    with pytest.raises(ValueError, match=r"0 sample|no rows"):
+        model.update(np.zeros((0, 2)))
+    with pytest.raises(DataError, match="no rows"):
+        model.update(da.zeros((0, 2)))
+    with pytest.raises(DataError, match="NaN"):
+        model.update(da.from_array(np.array([[0.0, np.nan], [1.0, 2.0]])))
+    for half_life in (0, -1, "many"):
+        with pytest.raises(InvalidParameterError, match="half_life must be a number above 0"):
+            model.update(x, half_life=half_life)
+    np.testing.assert_array_equal(model.means_, means)
+    assert model.n_rows_ == len(x)
+    assert model.updates_ == ()
+
+
+def test_names_are_held_against_those_of_the_fit():
+    pd = pytest.importorskip("pandas")
+    x = rows()
+    model = fitted(pd.DataFrame(x, columns=["a", "b"]))
+    with pytest.raises(DataError, match="feature names"):
+        model.update(pd.DataFrame(x, columns=["b", "a"]))
+    model.update(pd.DataFrame(x, columns=["a", "b"]))
+    assert list(model.feature_names_in_) == ["a", "b"]
+
+
+def test_parameters_set_by_hand_have_no_statistics():
+    x = rows()
+    model = fitted(x)
+    model.means_ = model.means_ + 1.0
+    with pytest.raises(ParameterError, match="keeps no statistics"):
+        model.update(x)
+    made = GaussianMixture.from_parameters(
+        model.weights_, model.means_, model.covariances_, covariance_type="full"
+    )
+    with pytest.raises(ParameterError, match="keeps no statistics"):
+        made.update(x)
+
+
+@pytest.mark.parametrize("family", WORDS_OF_FAMILIES)
+def test_statistics_in_another_order_lead_to_components_in_that_order(family):
+    model = fitted(rows(family), family)
+    order = np.array([2, 0, 1])
+    statistics = model._statistics()
+    found, expected = (Ridge().m_step(one) for one in (statistics.taken(order), statistics))
+    np.testing.assert_allclose(found.weights, expected.weights[order], rtol=1e-12)
+    taken = expected.components.take(order)
+    for name, array in taken.arrays.items():
+        np.testing.assert_allclose(found.components.arrays[name], array, rtol=1e-9, atol=1e-12)
