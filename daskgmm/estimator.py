@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
@@ -27,6 +28,7 @@ from daskgmm.em import (
     GivenStart,
     Problem,
     fit,
+    order_of,
     said_of_ridge,
     said_of_thin,
     thin_components,
@@ -37,6 +39,7 @@ from daskgmm.events import Message, ProgressLines, teller
 from daskgmm.execution import MixtureSize, StagingReport, Work, in_force
 from daskgmm.fitted import FittedMixture
 from daskgmm.kernel import (
+    Mixture,
     Precision,
     RelativeRidge,
     Ridge,
@@ -127,6 +130,12 @@ class GaussianMixture(FittedMixture):
     warm_start : bool, default=False
         Whether to start from the last fit's parameters. On the same rows it goes on with all
         that was learned: fits of one pass each end where one of many does.
+    order : {"weight", "first-feature", "previous"}, optional
+        Order of the components, in everything that is indexed by them. ``"weight"``: the heaviest
+        first; ``"first-feature"``: by the first feature's mean; ``"previous"``: each at the place
+        of the component that it is like in the last fit of this estimator, whatever
+        ``warm_start``, or else in the start that is given, ``means_init`` at least. By default
+        the order is the one that the start had.
     verbose : int, default=0
         Above 0, a line for each ``verbose_interval``-th pass on standard error.
     verbose_interval : int, default=1
@@ -262,6 +271,7 @@ class GaussianMixture(FittedMixture):
         precisions_init: Any = None,
         random_state: Any = None,
         warm_start: bool = False,
+        order: str | None = None,
         verbose: int = 0,
         verbose_interval: int = 1,
         stopping: str = "gap",
@@ -290,6 +300,7 @@ class GaussianMixture(FittedMixture):
         self.precisions_init = precisions_init
         self.random_state = random_state
         self.warm_start = warm_start
+        self.order = order
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.stopping = stopping
@@ -376,6 +387,7 @@ class GaussianMixture(FittedMixture):
             raise DataError(
                 f"{opened.name} has n_samples={rows.n_rows} row; a mixture needs 2 rows or more"
             )
+        self._check_previous((self.n_components, rows.n_features))
         rng = check_random_state(self.random_state)
         tol = problem.tol_on(rows)
         with open_checkpoints(self._job(opened, weights)) as checkpoints:
@@ -396,7 +408,7 @@ class GaussianMixture(FittedMixture):
             with naming, opened.staging() as staged, checkpoints.interruptible():
                 found = fit(rows, problem, rng, opened.n_sampled, tell, checkpoints)
         self._conclude(
-            found.course,
+            self._in_order(found.course),
             tol=tol,
             n_passes=found.n_passes,
             opened=opened,
@@ -560,6 +572,36 @@ class GaussianMixture(FittedMixture):
             last=self._mixture if self.warm_start and hasattr(self, "weights_") else None,
         )
 
+    def _previous(self) -> Mixture | NDArray[np.float64] | None:
+        """What ``order="previous"`` goes by."""
+        if hasattr(self, "weights_"):
+            return self._mixture
+        return None if self.means_init is None else np.asarray(self.means_init, np.float64)
+
+    def _check_previous(self, shape: tuple[int, int]) -> None:
+        """Refuse ``order="previous"`` where nothing of the shape (K, D) came before."""
+        if self.order != "previous":
+            return
+        found = self._previous()
+        means = found.means if isinstance(found, Mixture) else found
+        if means is None or means.shape != shape:
+            had = "there is none" if means is None else f"the last one has means of {means.shape}"
+            raise ParameterError(
+                f"order='previous' needs a model before, of {shape[0]} components of {shape[1]} "
+                f"features, and {had}; fit this estimator twice, give means_init, or set another "
+                "order",
+                "order",
+            )
+
+    def _in_order(self, result: Course) -> Course:
+        """The result of a fit with its components in the order that is asked for."""
+        kept, statistics = result.kept, result.statistics
+        self._order = order = order_of(self.order, kept, self._previous())
+        if order is None:
+            return result
+        taken = None if statistics is None else statistics.taken(order)
+        return replace(result, kept=kept.take(order), statistics=taken)
+
     @property
     def _prior(self) -> RelativeRidge | Ridge:
         return RelativeRidge() if self.reg_covar == "auto" else Ridge(float(self.reg_covar))
@@ -573,7 +615,9 @@ class GaussianMixture(FittedMixture):
         """How the fit ended that a warm start goes on from, unless parameters were set since."""
         if not self.warm_start or self._ended is None:
             return None
-        return self._ended if self._is_still(self._ended.course.kept) else None
+        kept = self._ended.course.kept
+        is_same = self._is_still(kept if self._order is None else kept.take(self._order))
+        return self._ended if is_same else None
 
     def _job(self, opened: OpenedRows, weights: Weights | None) -> Job:
         """What checkpoints are told of the fit."""

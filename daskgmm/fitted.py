@@ -78,6 +78,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
     _kept: tuple[Mixture, Statistics] | None = None
     """The fitted mixture, and the statistics of the last pass over the rows it was fitted to."""
     _ended: Fit | None = None
+    _order: NDArray[np.intp] | None = None
+    """Places that the components had in the fit; None if they have them still."""
     _blurred = ""
     _past: tuple[float, ...] = ()
     """Log-likelihoods of the last two accepted passes, over fits that went on from each other."""

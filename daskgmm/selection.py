@@ -143,7 +143,7 @@ def select(
     assert best.course is not None
     model = model_of[best.start.problem]
     model._conclude(
-        best.course,
+        model._in_order(best.course),
         tol=best.course.tol,
         n_passes=1 + n_passes,
         opened=opened,
@@ -191,6 +191,11 @@ def candidate_models(
         raise ParameterError(
             "select compares log-likelihoods, and with truncate there are only bounds of them; "
             "select without truncate (None), then fit what was chosen with it"
+        )
+    if settings.get("order") == "previous":
+        raise ParameterError(
+            "select has no model before the fit for order='previous'; set another order, or None",
+            "order",
         )
     if settings.get("max_iter") == 0:
         raise ParameterError("select compares fits, and max_iter=0 makes none; leave it out")

@@ -231,6 +231,16 @@ OPTIONS: tuple[Option, ...] = (
         is_saved=True,
     ),
     Option("warm_start", False, FLAG),
+    Option(
+        "order",
+        None,
+        one_of("weight", "first-feature", "previous"),
+        "Order of the components: by weight, falling; by the first feature's mean; as in the model "
+        "before. Default: as they were found.",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
     Option("verbose", 0, VERBOSITY, decides=False),
     Option("verbose_interval", 1, COUNT, decides=False),
     Option(

@@ -24,7 +24,7 @@ from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
 
 from daskgmm import GaussianMixture, load_model, open_rows, settings
 from daskgmm.cli import main
-from daskgmm.em import CRITERIA, INITIALISERS, STEPPERS, STOP_RULES
+from daskgmm.em import CRITERIA, INITIALISERS, ORDERS, STEPPERS, STOP_RULES
 from daskgmm.errors import CheckpointError, InvalidParameterError, ParameterError
 from daskgmm.jobfile import KEYS, Given, read_job
 from daskgmm.kernel import COMPONENTS
@@ -86,6 +86,7 @@ TABLES: dict[str, Any] = {
     "covariance_type": COMPONENTS,
     "init_params": INITIALISERS,
     "stopping": STOP_RULES,
+    "order": ORDERS,
     "stepper": ("auto", *STEPPERS),
     "precision": typing.get_args(typing.get_type_hints(GaussianMixture.__init__)["precision"]),
     "missing_chunks": typing.get_args(typing.get_type_hints(open_rows)["missing_chunks"]),

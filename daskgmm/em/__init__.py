@@ -14,6 +14,7 @@ from daskgmm.em.evaluate import (
 )
 from daskgmm.em.fit import fit
 from daskgmm.em.held_out import HeldOut
+from daskgmm.em.ordering import ORDERS, order_of
 from daskgmm.em.problem import Fit, Problem
 from daskgmm.em.race import Race, Rules, run
 from daskgmm.em.rows import InMemoryRows, Rows, rows_of_sample, statistics_of
@@ -55,6 +56,7 @@ __all__ = [
     "CRITERIA",
     "INITIALISERS",
     "N_STARTS",
+    "ORDERS",
     "READS",
     "STEPPERS",
     "STOP_REASONS",
@@ -96,6 +98,7 @@ __all__ = [
     "label_rows",
     "log_densities",
     "of_complete",
+    "order_of",
     "probabilities",
     "rows_of_sample",
     "run",
