@@ -27,6 +27,7 @@ from daskgmm.estimator import GaussianMixture
 from daskgmm.events import Message, teller
 from daskgmm.jobfile import Job
 from daskgmm.plain_json import plain_json
+from daskgmm.rounds import KEEPS_MODEL, ROUNDS, Round, mark_of
 from daskgmm.selection import candidate_models
 from daskgmm.settings import RESULTS
 from daskgmm.storage import (
@@ -40,6 +41,7 @@ from daskgmm.storage import (
     first_overlap,
     held,
     is_lasting,
+    said_of_changes,
     write_text,
 )
 from daskgmm.tables import Grid, check_rows_output, open_column, open_rows, weights_beside
@@ -66,11 +68,14 @@ class _Progress:
         Address of the job file.
     begun, done : list of str
         Addresses of the outputs that were begun, and of those that are whole.
+    on_new_data : str
+        What the round in hand does with new data; empty in the first.
     """
 
     job_file: str
     begun: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
+    on_new_data: str = ""
 
 
 @dataclass(frozen=True)
@@ -199,9 +204,10 @@ class Batch:
         self._check_settings()
         self._folder = Location.parse(job.checkpoint)
         self._fresh = fresh
+        self._new_round: str | None = None
         self._file = StateFile(
             *(self._folder, "job.json", "daskgmm-job", _Progress, self._identity()),
-            may_take_over=lambda progress: fresh or self._kept_nothing(progress),
+            may_take_over=self._may_take_over,
         )
         self._progress = self._earlier()
         self._steps = self._all_steps()
@@ -214,6 +220,23 @@ class Batch:
             GaussianMixture(**self._job.settings)._check_parameters()
         else:
             candidate_models(**several)
+
+    def _may_take_over(self, progress: _Progress, changes: list[str]) -> bool:
+        """Whether the job goes on though data or settings are others."""
+        if self._fresh or self._kept_nothing(progress):
+            return True
+        asked = self._job.get("on_new_data")
+        model = Location.parse(self._job.outputs["model"])
+        is_fitted = model.address in progress.done and model.exists()
+        # Nothing but the data has changed.
+        is_new_round = is_fitted and all(change.startswith("data.") for change in changes)
+        if is_new_round and asked is None:
+            raise CheckpointError(
+                f"{said_of_changes(self._folder.name, changes)}; or say what new data mean: "
+                "on_new_data: refit, update or predict (--on-new-data)"
+            )
+        self._new_round = asked if is_new_round else None
+        return is_new_round
 
     def _kept_nothing(self, progress: _Progress) -> bool:
         """Whether an earlier run kept nothing to resume from: no step done, no checkpoint.
@@ -229,6 +252,10 @@ class Batch:
         if found is None:
             self._check_unused()
             return _Progress(job_file)
+        if self._new_round is not None:
+            model = Location.parse(self._job.outputs["model"]).address
+            done = [model] if self._new_round == KEEPS_MODEL else []
+            return replace(found, job_file=job_file, done=done, on_new_data=self._new_round)
         if not self._fresh:
             return replace(found, job_file=job_file)
         if found.job_file != job_file:
@@ -236,7 +263,7 @@ class Batch:
                 f"{self._folder.name} is of the job {found.job_file}; name another folder "
                 "(checkpoint), or remove this one"
             )
-        return replace(found, done=[])
+        return replace(found, done=[], on_new_data="")
 
     def _check_unused(self) -> None:
         # Names that begin with a dot belong to locks, which only a running process needs.
@@ -324,7 +351,7 @@ class Batch:
         """
         left = self._left()
         try:
-            if self._fresh:
+            if self._fresh or self._new_round is not None:
                 # Checkpoints of the fit go first: if the process is killed between the two, the
                 # job notes the same steps as before, and the fit begins anew.
                 self._folder.child(CHECKPOINT_FILE).remove()
@@ -354,6 +381,13 @@ class Batch:
         self._file.put(self._progress)
 
     def _fit(self, overwrite: bool) -> None:
+        makes_model = ROUNDS.get(self._progress.on_new_data)
+        if makes_model is not None:
+            mark = mark_of(self._identity()["data"])
+            new = Round(self._job, self._source, self._weights, mark)
+            if not new.is_done:
+                makes_model(new)
+            return
         several, place = self._job.candidates, self._job.outputs["model"]
         how: dict[str, Any] = {"sample_weight": self._weights, "overwrite": overwrite}
         if several is None:

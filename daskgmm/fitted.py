@@ -80,6 +80,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
     _ended: Fit | None = None
     _order: NDArray[np.intp] | None = None
     """Places that the components had in the fit; None if they have them still."""
+    _known_as: str | None = None
+    """What a job knows the rows by."""
     _blurred = ""
     _past: tuple[float, ...] = ()
     """Log-likelihoods of the last two accepted passes, over fits that went on from each other."""

@@ -110,6 +110,7 @@ def update(
     output: str | None = None,
     *,
     overwrite: bool = False,
+    known_as: str | None = None,
     settings: Mapping[str, Any] = MappingProxyType({}),
     **how: Any,
 ) -> dict[str, Any]:
@@ -125,6 +126,8 @@ def update(
         Path or URL of the model to write; by default it replaces the old one, in one step.
     overwrite : bool
         Whether a Zarr node at ``output`` may be replaced.
+    known_as : str, optional
+        What a job knows the new rows by.
     settings : mapping, optional
         Parameters of the estimator that no model has: where and within what memory it works.
     **how
@@ -149,6 +152,7 @@ def update(
             "its rows again, without reads, to keep them"
         )
     fitted.update(data, **how)
+    fitted._known_as = known_as
     fitted.save(place, overwrite=overwrite or output is None)
     record = fitted.record()
     return {

@@ -17,7 +17,15 @@ from daskgmm.configuration import Configuration, Schema, read_file, validate
 from daskgmm.errors import DaskGMMError, JobError, ParameterError
 from daskgmm.redaction import on_one_line
 from daskgmm.rules import FLAG, PLACE, Rule, one_of
-from daskgmm.settings import CRITERIA, DATA_OPTIONS, OPTIONS, RESULTS, WEIGHTS, Option
+from daskgmm.settings import (
+    CRITERIA,
+    DATA_OPTIONS,
+    HALF_LIFE,
+    OPTIONS,
+    RESULTS,
+    WEIGHTS,
+    Option,
+)
 
 __all__ = ["KEYS", "Given", "Job", "Key", "read_job"]
 
@@ -54,6 +62,12 @@ KEYS: dict[str, Key] = {
     _CRITERION: Key(
         one_of(*CRITERIA), "What decides, where there are several components or covariances."
     ),
+    "on_new_data": Key(
+        one_of("refit", "update", "predict"),
+        "What is done where the data have changed since the job was done: fit them from the last "
+        "model; update it with them, all being new; or keep it. Default: they are refused.",
+    ),
+    **_keys_of([HALF_LIFE]),
     "cluster": Key(PLACE, "File of a cluster to start, or address of a scheduler."),
     "dashboard": Key(FLAG, "Print the address of the cluster's dashboard."),
     "performance_report": Key(PLACE, "Where to write Dask's report, as HTML."),
@@ -244,6 +258,14 @@ def read_job(path: str, given: Mapping[str, Given]) -> Job:
     if RESULTS.name in values and _RESULTS_PLACE not in values:
         raise job.error(
             RESULTS.name, f"says what {_RESULTS_PLACE} holds; give its place, or leave it out"
+        )
+    if HALF_LIFE.name in values and values.get("on_new_data") != "update":
+        raise job.error(HALF_LIFE.name, "is for on_new_data: update; add that, or leave it out")
+    if values.get("on_new_data") == "refit" and job.candidates is not None:
+        raise job.error(
+            "on_new_data",
+            "is refit, which goes on from one model; give one model.components and one "
+            "model.covariance, or run with --fresh to select anew",
         )
     return job
 

@@ -84,6 +84,7 @@ def record_of(model: Any) -> dict[str, Any]:
         "thin_components": [asdict(found) for found in fact("thin_components_") or ()],
         **({"selection": model.selection_} if hasattr(model, "selection_") else {}),
         **_updates_of(model),
+        **({} if fact("_known_as") is None else {"known_as": model._known_as}),
     }
 
 

@@ -34,6 +34,7 @@ FLOORS = (
     {"selection"},
     {"report", "plot"},
     {"job"},
+    {"rounds"},
     {"batch"},
     {"demo"},
     {"cli"},

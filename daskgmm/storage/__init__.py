@@ -23,7 +23,7 @@ from daskgmm.storage.rows.traffic import bytes_read
 from daskgmm.storage.rows.zarr_nodes import open_node
 from daskgmm.storage.rows.zarr_source import ZarrSource, open_array
 from daskgmm.storage.snapshots.folders import CHECKPOINT_FILE, CheckpointFolder
-from daskgmm.storage.snapshots.state_files import StateFile
+from daskgmm.storage.snapshots.state_files import StateFile, said_of_changes
 
 __all__ = [
     "CHECKPOINT_FILE",
@@ -57,6 +57,7 @@ __all__ = [
     "results_described",
     "rows_dtype",
     "rows_shape",
+    "said_of_changes",
     "save_model",
     "write_text",
 ]

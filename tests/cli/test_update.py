@@ -1,4 +1,4 @@
-"""``daskgmm update``: a saved model goes on with new rows."""
+"""``daskgmm update``, and jobs whose data change from night to night."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 import zarr
 from commands import forked, mixture_rows, tree, write_store
 
 from daskgmm import load_model
 
+JOB = {
+    "data": "data.zarr",
+    "model": {"components": 3},
+    "outputs": {"model": "model.zarr", "labels": "labels.zarr", "report": "report.json"},
+}
 N = 10_000
 
 
@@ -72,3 +78,122 @@ def test_what_cannot_be_is_refused_on_one_line_with_nothing_written(folder, new)
         error = forked("update", *arguments, cwd=folder).error
         assert re.search(said, error), error
     assert tree(folder) == before
+
+
+# -- jobs ----------------------------------------------------------------------
+
+
+def night(folder: Path, seed: int, n: int = 4000) -> np.ndarray:
+    """Replace the data by those of another night, of the same clusters."""
+    x = mixture_rows(20_000, 3, 3)[seed * n : (seed + 1) * n]
+    shutil.rmtree(folder / "data.zarr", ignore_errors=True)
+    write_store(folder / "data.zarr", x)
+    return x
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> tuple[Path, Path]:
+    """A folder with a job that is done, and a copy of it: a job knows its outputs by address."""
+    folder = tmp_path_factory.mktemp("job") / "here"
+    folder.mkdir()
+    (folder / "job.yaml").write_text(yaml.safe_dump(JOB))
+    night(folder, 0)
+    assert forked("run", "job.yaml", cwd=folder).status == 0
+    return folder, Path(shutil.copytree(folder, folder.with_name("copy")))
+
+
+def put_back(done: tuple[Path, Path]) -> Path:
+    folder, copy = done
+    shutil.rmtree(folder)
+    return Path(shutil.copytree(copy, folder))
+
+
+@pytest.fixture
+def job(done) -> Path:
+    """A folder with a job that is done."""
+    return put_back(done)
+
+
+def run(folder: Path, mode: str, *options: object) -> dict:
+    done = forked("run", "job.yaml", "--on-new-data", mode, *options, "--json", cwd=folder)
+    return done.json
+
+
+def test_without_a_word_new_data_are_refused_and_the_word_is_named(done):
+    for mode in ("refit", "update", "predict"):  # each a way out
+        folder = put_back(done)
+        night(folder, 1)
+        error = forked("run", "job.yaml", cwd=folder).error
+        assert "data.fingerprint was" in error
+        assert "on_new_data: refit, update or predict (--on-new-data)" in error
+        (folder / "job.yaml").write_text(yaml.safe_dump(JOB | {"on_new_data": mode}))
+        assert forked("run", "job.yaml", cwd=folder).status == 0, mode
+
+
+def test_other_settings_stay_refused(job):
+    night(job, 1)
+    refused = forked("run", "job.yaml", "--on-new-data", "update", "--model-tol", 1, cwd=job)
+    assert "settings.tol was" in refused.error
+
+
+def test_update_counts_each_night_once(job):
+    expected = load_model(job / "model.zarr")
+    for n in (1, 2):
+        expected.update(night(job, n))
+        assert run(job, "update")["done"] == ["model", "rows", "report"]
+        assert run(job, "update")["done"] == []
+    found = load_model(job / "model.zarr")
+    assert found.n_rows_ == 12_000
+    np.testing.assert_allclose(found.means_, expected.means_, atol=1e-6)
+    labels = zarr.open_array(job / "labels.zarr", mode="r")[:]
+    np.testing.assert_array_equal(labels, found.predict(night(job, 2)))
+
+
+def test_an_update_that_could_not_be_noted_is_not_made_again(job):
+    """As if it had been killed between the model and the note."""
+    night(job, 1)
+    before = (job / "job.checkpoint" / "job.json").read_bytes()
+    assert run(job, "update")["n_rows"] == 8000
+    (job / "job.checkpoint" / "job.json").write_bytes(before)
+    assert run(job, "update")["n_rows"] == 8000
+
+
+def test_refit_begins_from_the_last_model_and_keeps_its_order(job):
+    before = load_model(job / "model.zarr")
+    for n in (1, 2):
+        x = night(job, n)
+        assert run(job, "refit")["done"] == ["model", "rows", "report"]
+    after = load_model(job / "model.zarr")
+    assert after.n_rows_ == len(x)
+    deviations = np.sqrt(before._mixture.components.variances())
+    assert (np.abs(after.means_ - before.means_) < 0.3 * deviations).all()
+    state = (job / "job.checkpoint" / "job.json").read_bytes()
+    assert run(job, "refit")["done"] == []
+    assert (job / "job.checkpoint" / "job.json").read_bytes() == state
+
+
+def test_predict_keeps_the_model(job):
+    before = tree(job / "model.zarr")
+    x = night(job, 1)
+    assert run(job, "predict")["done"] == ["rows", "report"]
+    assert tree(job / "model.zarr") == before
+    labels = zarr.open_array(job / "labels.zarr", mode="r")[:]
+    np.testing.assert_array_equal(labels, load_model(job / "model.zarr").predict(x))
+
+
+def test_forgetting_is_for_updates(job):
+    night(job, 1)
+    assert (
+        "half_life is for on_new_data: update"
+        in forked(*("run", "job.yaml", "--half-life", 100, "--on-new-data", "refit"), cwd=job).error
+    )
+    run(job, "update", "--half-life", 4000)
+    weight = load_model(job / "model.zarr")._statistics().weight
+    assert weight == pytest.approx(2000 + 4000)
+
+
+def test_a_selection_is_not_refitted(job):
+    refused = forked(
+        *("run", "job.yaml", "--on-new-data", "refit", "--model-components", "2:3"), cwd=job
+    )
+    assert "on_new_data is refit, which goes on from one model" in refused.error

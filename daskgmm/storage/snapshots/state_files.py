@@ -21,7 +21,7 @@ from daskgmm.storage.places.locations import Location
 from daskgmm.storage.places.pointer import read_pointer, swap_pointer
 from daskgmm.storage.snapshots.trees import Tree, TreeError, from_tree, to_tree
 
-__all__ = ["StateFile"]
+__all__ = ["StateFile", "said_of_changes"]
 
 _LARGEST = 2**20
 
@@ -56,7 +56,8 @@ class StateFile(Generic[T]):
     identity : mapping
         Plain JSON by which the job differs from others.
     may_take_over : callable, optional
-        Given the state of another job, whether this job may replace it; by default it may not.
+        Given the state of another job and what differs, such as ``data.shape was ..., is ...``,
+        whether this job may replace it; by default it may not.
 
     Attributes
     ----------
@@ -81,7 +82,7 @@ class StateFile(Generic[T]):
         kind: type[T],
         identity: Mapping[str, Any],
         *,
-        may_take_over: Callable[[T], bool] = lambda _: False,
+        may_take_over: Callable[[T, list[str]], bool] = lambda state, changes: False,
     ) -> None:
         if folder.is_local and folder.path.exists() and not folder.path.is_dir():
             raise CheckpointError(
@@ -111,11 +112,8 @@ class StateFile(Generic[T]):
                 f"{self._place.name} is not as daskgmm writes it: {on_one_line(error)}; remove "
                 f"{self._folder.name} to begin anew"
             ) from error
-        if changes and not self._may_take_over(value):
-            raise CheckpointError(
-                f"{self._folder.name} is of another job: {'; '.join(changes[:5])}; name another "
-                "folder, or begin anew: remove this one, or give daskgmm run --fresh"
-            )
+        if changes and not self._may_take_over(value, changes):
+            raise CheckpointError(said_of_changes(self._folder.name, changes))
         return value
 
     def put(self, value: T) -> None:
@@ -139,6 +137,14 @@ class StateFile(Generic[T]):
         text = json.dumps(to_tree(envelope).plain, indent=2)
         swap_pointer(self._place, text, self._text)
         self._text, self.value = text, value
+
+
+def said_of_changes(folder: str, changes: list[str]) -> str:
+    """The message that a folder is of another job, and the ways out."""
+    return (
+        f"{folder} is of another job: {'; '.join(changes[:5])}; name another folder, or begin anew: "
+        "remove this one, or give daskgmm run --fresh"
+    )
 
 
 def _plain_tree(text: str) -> Tree:

@@ -1,0 +1,90 @@
+"""Rounds: what a job does where its data have changed since it was done.
+
+The first round fits. What a later one does with new data, the key ``on_new_data`` says: fit anew
+from the last model, update the model with rows that are all new, or keep the model and only write
+what there is for each row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from daskgmm import job
+from daskgmm.estimator import GaussianMixture, load_model
+from daskgmm.jobfile import Job
+from daskgmm.plain_json import plain_json
+from daskgmm.settings import HALF_LIFE, OPTIONS
+from daskgmm.storage import StoredSource, read_model
+
+__all__ = ["KEEPS_MODEL", "ROUNDS", "Round", "mark_of"]
+
+KEEPS_MODEL = "predict"
+"""The round that has no new model."""
+
+_AS_BEFORE = {"order": "previous", "stepper": "surrogate"}
+"""Settings of a fit that goes on from a model: a start that is given would make it plain EM."""
+
+_WHERE = tuple(o.name for o in OPTIONS if "update" in o.commands)
+"""Settings of an update that no model has."""
+
+
+class Round:
+    """Rows of a job, and what its model is to know them by.
+
+    Parameters
+    ----------
+    asked : Job
+    source : StoredSource
+    weights : StoredSource or None
+    mark : str
+    """
+
+    def __init__(
+        self, asked: Job, source: StoredSource, weights: StoredSource | None, mark: str
+    ) -> None:
+        self._asked, self._source, self._weights, self._mark = asked, source, weights, mark
+        self._place: str = asked.outputs["model"]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the model has seen these rows: the job was killed before it could note that.
+
+        Otherwise an update would count them twice.
+        """
+        return read_model(self._place)[1].get("known_as") == self._mark
+
+    def refit(self) -> None:
+        """Fit anew, from the last model, with its components in their order."""
+        last, given = load_model(self._place), self._asked.settings
+        start = {
+            "weights_init": last.weights_,
+            "means_init": last.means_,
+            "precisions_init": last.precisions_,
+        }
+        model = GaussianMixture(**{**_AS_BEFORE, **given, **start}, resume=True)
+        model._known_as = self._mark
+        job.fit(self._source, self._place, model, sample_weight=self._weights, overwrite=True)
+
+    def update(self) -> None:
+        """Go on with the rows, all of which are new."""
+        job.update(
+            self._source,
+            self._place,
+            known_as=self._mark,
+            settings={name: self._asked.get(name) for name in _WHERE},
+            sample_weight=self._weights,
+            half_life=self._asked.get(HALF_LIFE.name),
+        )
+
+
+ROUNDS: dict[str, Callable[[Round], None]] = {"refit": Round.refit, "update": Round.update}
+"""What makes the model of a round, by the words of ``on_new_data``."""
+
+
+def mark_of(data: Mapping[str, Any]) -> str:
+    """What a model knows rows by: a digest of what tells them from others."""
+    text = json.dumps(plain_json(data), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
