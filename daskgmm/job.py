@@ -141,7 +141,7 @@ def update(
     """
     place = model if output is None else output
     weights = how.get("sample_weight")
-    for rows in (data,) if weights is None else (data, weights):
+    for rows in (data, weights) if _is_at_place(weights) else (data,):
         _check_places(rows, [model] if output is None else [model, output])
     check_output(place, overwrite=overwrite or output is None)
     fitted = load_model(model).set_params(**settings)

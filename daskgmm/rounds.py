@@ -18,6 +18,7 @@ from daskgmm.jobfile import Job
 from daskgmm.plain_json import plain_json
 from daskgmm.settings import HALF_LIFE, OPTIONS
 from daskgmm.storage import StoredSource, read_model
+from daskgmm.tables import Grid
 
 __all__ = ["KEEPS_MODEL", "ROUNDS", "Round", "mark_of"]
 
@@ -37,14 +38,12 @@ class Round:
     Parameters
     ----------
     asked : Job
-    source : StoredSource
-    weights : StoredSource or None
+    source : StoredSource or Grid
+    weights : StoredSource, xarray.DataArray or None
     mark : str
     """
 
-    def __init__(
-        self, asked: Job, source: StoredSource, weights: StoredSource | None, mark: str
-    ) -> None:
+    def __init__(self, asked: Job, source: StoredSource | Grid, weights: Any, mark: str) -> None:
         self._asked, self._source, self._weights, self._mark = asked, source, weights, mark
         self._place: str = asked.outputs["model"]
 
