@@ -43,6 +43,7 @@ from daskgmm.record import (
 )
 from daskgmm.storage import save_model
 from daskgmm.tables import (
+    CONTAINERS,
     OpenedRows,
     Use,
     Weights,
@@ -133,7 +134,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
     def predict(self, X: Any) -> Any:
         """Most probable component of each row, shape (n_rows,), int64.
 
-        A NumPy array for data in memory; a lazy Dask array for data that are lazy. For an
+        A NumPy array for data in memory; a lazy Dask array for data that are lazy; or as
+        :meth:`set_output` says. For an
         xarray.DataArray or Dataset, a DataArray on the same dimensions and coordinates, which is
         lazy if the data are; -2 marks cells in which a feature is NaN.
         """
@@ -202,8 +204,55 @@ class FittedMixture(DensityMixin, BaseEstimator):
             work = (of_complete, *work, about.fill)
         if opened.feature_names is not None:
             work = (with_columns_named, opened.feature_names, *work)
+        container = self._container
+        if container == "pandas" and opened.framed is not None:
+            none = np.empty((0,) if columns is None else (0, columns), dtype)
+            return opened.framed(work[0], work[1:], about, none)
         found = opened.rows.map(*work, dtype=dtype, columns=columns)
-        return found if opened.laid_out is None else opened.laid_out(found, about)
+        if opened.laid_out is not None:
+            return opened.laid_out(found, about)
+        return CONTAINERS[container](found, about, x)
+
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Choose what `predict`, `predict_proba` and `score_samples` return.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, optional
+            ``"default"``: arrays. ``"pandas"``: Series ``labels`` and ``log_density``, and a
+            DataFrame of probabilities with columns ``component_0`` and so on, with the index of
+            a DataFrame that came in; of a Dask DataFrame, Dask's, with its partitions and index;
+            of other lazy data, Dask's with an index of their own. ``"polars"``: the same of
+            polars, for data in memory. None leaves the choice as it was. Results for xarray
+            are xarray's in any case.
+
+        Returns
+        -------
+        self
+            ``sklearn.base.clone`` keeps the choice.
+
+        Raises
+        ------
+        ParameterError
+            If it is none of these.
+
+        Notes
+        -----
+        ``sklearn.set_config(transform_output=...)`` is not followed: there, it changes what
+        transformers return, and never what labels and densities are returned in.
+        """
+        if transform is None:
+            return self
+        if transform not in CONTAINERS:
+            raise ParameterError(
+                f"transform must be one of {', '.join(CONTAINERS)}; got {transform!r}", "transform"
+            )
+        self._sklearn_output_config = {"transform": transform}  # where scikit-learn's clone has it
+        return self
+
+    @property
+    def _container(self) -> str:
+        return getattr(self, "_sklearn_output_config", {}).get("transform", "default")
 
     def _open(self, x: Any, weights: Weights | None = None, *, counted: bool = True) -> OpenedRows:
         """Rows for a single pass."""

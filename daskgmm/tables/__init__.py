@@ -4,6 +4,7 @@ A kind of data is one file here, or a format in :mod:`daskgmm.storage.rows`, and
 of the table :data:`daskgmm.tables.opening.KINDS`.
 """
 
+from daskgmm.tables.containers import CONTAINERS
 from daskgmm.tables.grids import Grid
 from daskgmm.tables.kind import OpenedRows, Use
 from daskgmm.tables.names import check_features, columns_named, with_columns_named
@@ -16,6 +17,7 @@ from daskgmm.tables.writing import Asked, Writer, check_rows_output, create_rows
 from daskgmm.tables.writing_grids import write_on_grid
 
 __all__ = [
+    "CONTAINERS",
     "Asked",
     "Grid",
     "OpenedRows",

@@ -39,6 +39,9 @@ class OpenedRows:
     laid_out : callable or None
         Puts a result for each row, and its description, back on the grid that the rows came from.
         If it is given, rows that are not counted include those with gaps.
+    framed : callable or None
+        Makes lazy results in pandas' containers, with the index that the rows came with, of a
+        function of blocks, its arguments, a description of the results, and an array of none.
     """
 
     rows: Rows
@@ -50,6 +53,7 @@ class OpenedRows:
     fingerprint: Callable[[], str] | None = None
     feature_names: tuple[str, ...] | None = None
     laid_out: Callable[[Any, Returned], Any] | None = None
+    framed: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+"""Containers: what results of rows are returned in, as ``set_output`` says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import dask.array as da
+
+from daskgmm.errors import MissingDependencyError, ParameterError
+from daskgmm.tables.returned import Returned
+
+__all__ = ["CONTAINERS", "columns_of", "in_pandas"]
+
+
+def columns_of(n_components: int) -> list[str]:
+    """Names of columns that hold a value for each component."""
+    return [f"component_{k}" for k in range(n_components)]
+
+
+def _as_it_is(found: Any, returned: Returned, data: Any) -> Any:
+    return found
+
+
+def in_pandas(found: Any, returned: Returned, index: Any = None) -> Any:
+    """A Series of results for each row, or a DataFrame with a column for each component."""
+    pandas = _library("pandas")
+    if found.ndim == 1:
+        return pandas.Series(found, index=index, name=returned.name)
+    return pandas.DataFrame(found, index=index, columns=columns_of(found.shape[1]))
+
+
+def _of_pandas(found: Any, returned: Returned, data: Any) -> Any:
+    if isinstance(found, da.Array):
+        columns = returned.name if found.ndim == 1 else columns_of(found.shape[1])
+        return _library("dask.dataframe").from_dask_array(found, columns)
+    pandas = _library("pandas")
+    index = data.index if isinstance(data, pandas.DataFrame) else None
+    return in_pandas(found, returned, index)
+
+
+def _of_polars(found: Any, returned: Returned, data: Any) -> Any:
+    if isinstance(found, da.Array):
+        raise ParameterError(
+            "set_output(transform='polars') is for data in memory, and results of lazy data are "
+            "lazy; use set_output(transform='pandas'), which gives a lazy Dask DataFrame of them",
+            "transform",
+        )
+    polars = _library("polars")
+    if found.ndim == 1:
+        return polars.Series(returned.name, found)
+    return polars.DataFrame(found, schema=columns_of(found.shape[1]), orient="row")
+
+
+def _library(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        extra = "polars" if name == "polars" else "'daskgmm[dataframe]'"
+        raise MissingDependencyError(
+            f"set_output needs {name}, which is not installed: pip install {extra}"
+        ) from None
+
+
+CONTAINERS: dict[str, Callable[[Any, Returned, Any], Any]] = {
+    "default": _as_it_is,
+    "pandas": _of_pandas,
+    "polars": _of_polars,
+}
+"""By the name that ``set_output`` is given: functions of results, what they are, and the data."""
