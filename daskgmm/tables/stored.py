@@ -47,6 +47,7 @@ def _open(x: Any, request: Request) -> OpenedRows:
     if in_force().has_workers:
         _check_travels(source)
     check_sizes(source.name, source.shape, request)
+    names = getattr(source, "feature_names", None)  # other sources than those of Zarr have none
     source.survey().raise_for_damage(source.missing_chunks)
     stage, fingerprint = request.stage, source.fingerprint
     # Predictions alone are returned as arrays, whose names should last; to list the store takes time.
@@ -62,6 +63,7 @@ def _open(x: Any, request: Request) -> OpenedRows:
         output_rows=plan.grain,
         staging=staging,
         fingerprint=fingerprint,
+        feature_names=names,
     )
 
 

@@ -12,9 +12,9 @@ import pytest
 import xarray as xr
 import zarr
 
-from daskgmm import GaussianMixture, load_model, select
+from daskgmm import GaussianMixture, load_model, open_rows, select
 from daskgmm.descriptions import info
-from daskgmm.errors import DataError, ModelFormatError
+from daskgmm.errors import DamagedDataError, DataError, ModelFormatError
 
 NAMES = ["a", "b", "c"]
 
@@ -247,3 +247,40 @@ def test_columns_that_are_constant_are_told_by_name(make, x):
         DataError, match=r"columns 'b', 'c' of the data are constant \(column 'b' is 5"
     ):
         GaussianMixture(1).fit(make(constant, NAMES))
+
+
+# -- names beside stored rows -------------------------------------------------------------
+
+
+def _stored(x, names, path, **of_array):
+    """Rows in a group, with their names as a coordinate, as xarray writes it."""
+    _labelled(x, names).to_dataset(name="x").to_zarr(path, consolidated=False, **of_array)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_names_beside_stored_rows_are_kept(zarr_format, x, tmp_path):
+    path = _stored(x, NAMES, tmp_path / "x.zarr", zarr_format=zarr_format)
+    for data in (path, path / "x", zarr.open_group(path), zarr.open_group(path)["x"]):
+        fitted = GaussianMixture(2, random_state=0).fit(data)
+        assert fitted.feature_names_in_.tolist() == NAMES
+    fitted.score(x if isinstance(x, pd.DataFrame) else pd.DataFrame(x, columns=NAMES))
+    turned = _stored(x, NAMES[::-1], tmp_path / "turned.zarr", zarr_format=zarr_format)
+    with pytest.raises(DataError, match="same order"):
+        fitted.score(turned)
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+def test_names_that_are_lost_are_damage_and_not_names(x, tmp_path):
+    path = _stored(x, NAMES, tmp_path / "x.zarr")
+    (path / "feature" / "c" / "0").unlink()
+    with pytest.raises(DamagedDataError, match="feature"):
+        open_rows(path)
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 3], None], ids=["numbers", "none"])
+def test_stored_rows_without_names_have_none(labels, x, tmp_path):
+    made = _labelled(x, labels) if labels else xr.DataArray(x, dims=("row", "feature"))
+    made.to_dataset(name="x").to_zarr(tmp_path / "x.zarr", consolidated=False)
+    assert open_rows(tmp_path / "x.zarr").feature_names is None

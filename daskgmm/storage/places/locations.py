@@ -81,6 +81,14 @@ class Location:
 
         return Location(beside(self.address), beside(self.name), self.is_local)
 
+    @property
+    def parent(self) -> Location | None:
+        """The folder that it is in; None for a chain of URLs, of which the folder is another one."""
+        above, _, _ = self.address.rpartition("/")
+        if "::" in self.address or not above or above.endswith(":/"):
+            return None
+        return Location(above, self.name.rpartition("/")[0] or above, self.is_local)
+
     def child(self, name: str) -> Location:
         """The location of that name below this one."""
         return Location(f"{self.address}/{name}", f"{self.name}/{name}", self.is_local)

@@ -19,11 +19,9 @@ from daskgmm.errors import (
 from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.places.patience import patiently, storage_timeout
+from daskgmm.storage.rows.coordinates import without_coordinates
 
 __all__ = ["only_array", "open_node", "own_member"]
-
-_XARRAY_DIMENSIONS = "_ARRAY_DIMENSIONS"
-"""Attribute of an array of version 2 in which xarray has the names of its dimensions."""
 
 
 def open_node(
@@ -139,15 +137,6 @@ def _arrays_of(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
     return {key: member for key, member in members.items() if isinstance(member, zarr.Array)}
 
 
-def _is_coordinate(key: str, array: zarr.Array[Any]) -> bool:
-    """Whether an array is named as its only dimension, as coordinates along it are."""
-    if array.metadata.zarr_format == 3:
-        dims: Any = getattr(array.metadata, "dimension_names", None)
-    else:
-        dims = array.attrs.get(_XARRAY_DIMENSIONS)
-    return isinstance(dims, list | tuple) and tuple(dims) == (key,)
-
-
 def only_array(
     group: zarr.Group, name: str, member: str | None = None
 ) -> tuple[zarr.Array[Any], str]:
@@ -168,7 +157,7 @@ def only_array(
     with warnings.catch_warnings():
         # Zarr warns of files that are not its own, such as a README; they do no harm.
         warnings.simplefilter("ignore", ZarrUserWarning)
-        arrays = _arrays_of(group)
+        arrays = without_coordinates(_arrays_of(group))
         if not arrays:
             groups = sorted(group.group_keys())
             raise DataError(
@@ -180,7 +169,6 @@ def only_array(
                     else "; check the path"
                 )
             )
-    arrays = {k: a for k, a in arrays.items() if not _is_coordinate(k, a)} or arrays
     if len(arrays) > 1:
         listed = ", ".join(f"{key} {a.shape} {a.dtype}" for key, a in sorted(arrays.items()))
         raise DataError(

@@ -20,6 +20,7 @@ from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.checked_array import CheckedArray
 from daskgmm.storage.rows.checked_store import CheckedStore, MissingChunks
 from daskgmm.storage.rows.codecs import CodecChain
+from daskgmm.storage.rows.coordinates import feature_names_of
 from daskgmm.storage.rows.declared import declared_by
 from daskgmm.storage.rows.fingerprint import fingerprint_of, state_of
 from daskgmm.storage.rows.listing import StoredObject, stored_objects, stored_tails
@@ -50,6 +51,11 @@ class ZarrSource:
         Whether a chunk that is not in the store is damage or stands for fill values.
     layout : Layout
 
+    Attributes
+    ----------
+    feature_names : tuple of str or None
+        Of the columns, where the group of the array has a coordinate for them.
+
     Raises
     ------
     DataError
@@ -57,6 +63,7 @@ class ZarrSource:
     """
 
     is_plain = False
+    feature_names: tuple[str, ...] | None = None
 
     def __init__(
         self,
@@ -286,7 +293,7 @@ class ZarrFormat:
         location = Location.parse(data)
         name = f"{location.name}/{member}" if member else location.name
         array, name = _array_of(open_node(location, member), name, member)
-        return ZarrSource(array, name, how.missing_chunks, how.layout)
+        return _with_names(ZarrSource(array, name, how.missing_chunks, how.layout), array, location)
 
 
 def open_array(
@@ -324,7 +331,15 @@ class OpenZarrFormat:
                     "them"
                 )
             data, name = found, f"{name}/{member}"
-        return ZarrSource(*_array_of(data, name, member), how.missing_chunks, how.layout)
+        array, name = _array_of(data, name, member)
+        return _with_names(ZarrSource(array, name, how.missing_chunks, how.layout), array)
+
+
+def _with_names(
+    source: ZarrSource, array: zarr.Array[Any], place: Location | None = None
+) -> ZarrSource:
+    source.feature_names = feature_names_of(array, source.name, place)
+    return source
 
 
 def _name_of(node: zarr.Array[Any] | zarr.Group) -> str:
