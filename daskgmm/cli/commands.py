@@ -20,6 +20,7 @@ from daskgmm.cli.options import (
     on_cluster,
     output_option,
     overwrite_option,
+    with_conversion,
     with_passes,
     with_settings,
     with_source,
@@ -34,12 +35,14 @@ from daskgmm.telling import passes
 
 if TYPE_CHECKING:
     from daskgmm import batch, demo, descriptions, estimator, job, metrics
+    from daskgmm.conversion import convert as conversion
     from daskgmm.em import stopping
 else:  # what help, completion and errors of usage do without
     batch, demo, descriptions, estimator, job, metrics = (
         Lazily(f"daskgmm.{name}")
         for name in ("batch", "demo", "descriptions", "estimator", "job", "metrics")
     )
+    conversion = Lazily("daskgmm.conversion.convert")
     stopping = Lazily("daskgmm.em.stopping")
 
 __all__ = ["main"]
@@ -353,6 +356,27 @@ def _check(source: Any) -> tuple[dict[str, Any], str]:
     """  # noqa: D301
     result = descriptions.check(source)
     return result, _table(result)
+
+
+@main.command("convert")
+@command
+@click.argument("source", metavar="SRC")
+@with_conversion
+@output_option
+@click.option("--overwrite", is_flag=True, help="Replace an output that is there.")
+def _convert(source: str, output: str, **options: Any) -> tuple[dict[str, Any], str]:
+    """Write the rows of CSV, Parquet, NetCDF or HDF5 as Zarr or Parquet, with names and units.
+
+    SRC is a file, a folder, or a glob in quotes; CSV may be compressed. The output's ending, .zarr
+    or .parquet, says what is written.
+
+    \b
+    Example:
+      daskgmm convert data.csv --output data.zarr
+      daskgmm convert "flights/*.csv.gz" --columns distance,air_time --missing drop --output f.zarr
+    """  # noqa: D301
+    result = conversion.convert(source, output, **options)
+    return result, conversion.told(result)
 
 
 @main.command("demo")

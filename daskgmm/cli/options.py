@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from daskgmm.cli.errors import reported, way_on
+from daskgmm.conversion.options import CONVERT_OPTIONS
 from daskgmm.events import LOG_FORMATS, Message, teller
 from daskgmm.lazily import Lazily
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
@@ -30,10 +31,12 @@ from daskgmm.settings import (
 
 if TYPE_CHECKING:
     from daskgmm import execution, storage, tables
+    from daskgmm.conversion import before_fits
     from daskgmm.execution import clusters
 else:
     execution, tables = Lazily("daskgmm.execution"), Lazily("daskgmm.tables")
     storage = Lazily("daskgmm.storage")
+    before_fits = Lazily("daskgmm.conversion.before_fits")
     clusters = Lazily("daskgmm.execution.clusters")
 
 __all__ = [
@@ -47,6 +50,7 @@ __all__ = [
     "option_of",
     "output_option",
     "overwrite_option",
+    "with_conversion",
     "with_passes",
     "with_settings",
     "with_source",
@@ -153,7 +157,7 @@ def option_of(option: Option) -> Command:
     rule, default = option.rule, option.default
     names = [option.flag, option.name]
     if rule is FLAG:
-        if default:
+        if default is not False:
             names[0] += f"/--no-{option.flag.removeprefix('--')}"
         return click.option(
             *names, is_flag=True, default=default, show_default=bool(default), help=option.help
@@ -171,6 +175,11 @@ def option_of(option: Option) -> Command:
         help=option.help,
         **given_or,
     )
+
+
+def with_conversion(function: Command) -> Command:
+    """Decorator that adds the options of a conversion."""
+    return _with_options(function, *map(option_of, CONVERT_OPTIONS))
 
 
 def with_settings(name: str) -> Callable[[Command], Command]:
@@ -198,22 +207,44 @@ _pass_options = (
 )
 
 
+def _with_rows(function: Command, data: str, kwargs: dict[str, Any], *, converts: bool) -> Any:
+    """Call the function with the rows that the options name, which may have to be converted first."""
+    how = {option.name: kwargs.pop(option.name) for option in DATA_OPTIONS}
+    weights = kwargs.pop(WEIGHTS.name, None)
+
+    def called(rows: Any) -> Any:
+        if weights is not None:
+            kwargs["sample_weight"] = tables.weights_named(rows, data, weights)
+        return function(rows, **kwargs)
+
+    if converts:
+        with before_fits.converted_before(data, **_of_conversion(how)) as source:
+            if source is not None:
+                return called(source)
+    chosen = {option.name: how.pop(option.name) for option in GRID_OPTIONS}
+    if all(value is None for value in chosen.values()):
+        return called(storage.open_source(data, **how))  # which needs no Dask
+    return called(tables.open_rows(data, **how, **chosen))
+
+
+def _of_conversion(how: dict[str, Any]) -> dict[str, Any]:
+    """The options that say something of data that are converted."""
+    names = {option.name for option in CONVERT_OPTIONS}
+    given = (option.name for option in DATA_OPTIONS if how[option.name] != option.default)
+    return {name: how[name] for name in given if name in names}
+
+
+_data_options = (click.argument("data"), *map(option_of, DATA_OPTIONS))
+
+
 def with_source(function: Command) -> Command:
     """Give the function the opened rows that the options name."""
 
     @functools.wraps(function)
     def opened(data: str, **kwargs: Any) -> Any:
-        how = {option.name: kwargs.pop(option.name) for option in DATA_OPTIONS}
-        chosen = {option.name: how.pop(option.name) for option in GRID_OPTIONS}
-        if all(value is None for value in chosen.values()):
-            rows = storage.open_source(data, **how)  # which needs no Dask
-        else:
-            rows = tables.open_rows(data, **how, **chosen)
-        if (weights := kwargs.pop(WEIGHTS.name, None)) is not None:
-            kwargs["sample_weight"] = tables.weights_named(rows, data, weights)
-        return function(rows, **kwargs)
+        return _with_rows(function, data, kwargs, converts=False)
 
-    return _with_options(opened, click.argument("data"), *map(option_of, DATA_OPTIONS))
+    return _with_options(opened, *_data_options)
 
 
 @contextmanager
@@ -251,16 +282,20 @@ def _tell_dashboard(client: Any) -> None:
 
 def with_passes(function: Command) -> Command:
     """Decorate a command that reads all rows: open them, on the cluster asked for."""
-    opened = with_source(function)
 
-    @functools.wraps(opened)
+    @functools.wraps(function)
     def passing(
-        cluster: str | None, dashboard: bool, performance_report: str | None, **kwargs: Any
+        data: str,
+        cluster: str | None,
+        dashboard: bool,
+        performance_report: str | None,
+        **kwargs: Any,
     ) -> Any:
         with on_cluster(cluster, dashboard, performance_report):
-            return opened(**kwargs)
+            # Workers of a cluster need not see the temporary folder of this machine.
+            return _with_rows(function, data, kwargs, converts=cluster is None)
 
-    return _with_options(passing, *_pass_options, *_watch_options)
+    return _with_options(passing, *_pass_options, *_watch_options, *_data_options)
 
 
 metrics_option = click.option(

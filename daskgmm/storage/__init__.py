@@ -1,6 +1,7 @@
 """Stored rows, row outputs and models, in Zarr and NumPy files."""
 
 from daskgmm.storage.outputs.atomic_output import atomic_output, check_output
+from daskgmm.storage.outputs.file_draft import FileDraft
 from daskgmm.storage.outputs.models import read_model, read_statistics, save_model
 from daskgmm.storage.outputs.row_outputs import (
     RESULTS_FORMAT,
@@ -8,6 +9,7 @@ from daskgmm.storage.outputs.row_outputs import (
     RowAxes,
     RowOutput,
     RowWriter,
+    chunk_rows,
     results_described,
 )
 from daskgmm.storage.outputs.text_files import check_text_output, write_text
@@ -30,6 +32,7 @@ __all__ = [
     "COLUMN",
     "RESULTS_FORMAT",
     "CheckpointFolder",
+    "FileDraft",
     "Location",
     "MissingChunks",
     "ResultArray",
@@ -44,6 +47,7 @@ __all__ = [
     "bytes_read",
     "check_output",
     "check_text_output",
+    "chunk_rows",
     "enclosing_node",
     "first_overlap",
     "held",

@@ -60,7 +60,7 @@ def _table_of(x: Any, nw: Any) -> Any:
     if nw.dependencies.is_into_dataframe(x):
         return x
     try:
-        import pyarrow as pa  # type: ignore[import-untyped]
+        import pyarrow as pa
     except ImportError:
         raise MissingDependencyError(
             f"a {type(x).__module__}.{type(x).__qualname__} is read through pyarrow, which is not "

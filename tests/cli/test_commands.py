@@ -251,7 +251,9 @@ def test_data_may_be_a_member_of_a_group(folder, x):
     np.testing.assert_array_equal(load_model(folder / "a").means_, load_model(folder / "b").means_)
 
 
-@pytest.mark.parametrize("command", ["fit", "update", "predict", "score", "info", "check", "demo"])
+@pytest.mark.parametrize(
+    "command", ["fit", "update", "predict", "score", "info", "check", "convert", "demo"]
+)
 def test_help_has_an_example(command, tmp_path):
     done = forked(command, "--help", cwd=tmp_path)
     assert done.status == 0
@@ -261,7 +263,7 @@ def test_help_has_an_example(command, tmp_path):
 def test_help_lists_every_command(tmp_path):
     done = forked("--help", cwd=tmp_path)
     assert done.status == 0
-    for command in ("fit", "predict", "score", "info", "check", "demo"):
+    for command in ("fit", "predict", "score", "info", "check", "convert", "demo"):
         assert re.search(rf"^  {command} +\S", done.stdout, re.MULTILINE), command
 
 

@@ -55,7 +55,8 @@ def open_node(
     if location.is_local and location.path.is_file() and location.path.suffix != ".zip":
         raise DataError(
             f"{location.name} is a file of no known kind; expected a Zarr array or group, "
-            "or a .npy file"
+            "or a .npy file. CSV, Parquet, NetCDF and HDF5 are read once they are converted: "
+            f"daskgmm convert {location.name} --output {location.path.stem}.zarr"
         )
     try:
         return patiently(

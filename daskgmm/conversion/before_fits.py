@@ -1,0 +1,134 @@
+"""Before fits: rows of other formats, converted for one command and removed after it."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from daskgmm.conversion.convert import convert
+from daskgmm.conversion.files import COMPRESSED, files_of, format_of
+from daskgmm.conversion.reader import Format
+from daskgmm.errors import DataError, StorageError
+from daskgmm.events import Message, size_of, teller
+from daskgmm.redaction import redacted
+from daskgmm.storage import Location, StoredSource, open_source
+
+__all__ = ["converted_before"]
+
+_COMPRESSION = 5
+"""Bytes of text of a byte that is compressed, when free space is looked for."""
+_SHOWN = 20
+
+
+@contextmanager
+def converted_before(data: Any, **options: Any) -> Iterator[StoredSource | None]:
+    """The rows of data that have to be converted, in a temporary folder while the block runs.
+
+    Parameters
+    ----------
+    data : path or URL
+    **options
+        Of :func:`convert`.
+
+    Yields
+    ------
+    StoredSource or None
+        None for data that are read as they are. Its name is that of ``data``.
+
+    Raises
+    ------
+    StorageError
+        If the temporary folder has no room for them.
+    """
+    if not _needs_conversion(data):
+        yield None
+        return
+    name = redacted(os.fspath(data))
+    folder = Path(tempfile.mkdtemp(prefix="daskgmm-convert-"))
+    try:
+        _check_free(folder, files_of(data)[1], name)
+        teller()(
+            Message(
+                f"{name} is converted for this command alone; once and for all: {_way(name)}",
+                "warning",
+            )
+        )
+        report = _converted(data, folder / "data.zarr", options)
+        dropped = report["columns_dropped"]
+        if dropped:
+            listed = "; ".join(f"{c['name']!r} {c['reason']}" for c in dropped[:_SHOWN])
+            teller()(Message(f"columns that are left out: {listed}", "warning"))
+        source = open_source(folder / "data.zarr")
+        source.name = name
+        yield source
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _converted(data: Any, output: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """The report of a conversion; its errors name the command that has the options they name."""
+    try:
+        return convert(data, output, **options)
+    except DataError as error:
+        if "--" not in str(error):
+            raise
+        raise type(error)(
+            f"{error}. These are options of a conversion to Zarr, which can be fitted then: "
+            f"{_way(redacted(os.fspath(data)))}"
+        ) from error
+
+
+def _way(name: str) -> str:
+    """The command that converts data for good."""
+    kept = Path(name).name.partition(".")[0].strip("*?[]") or "data"
+    return f"daskgmm convert {shlex.quote(name)} --output {shlex.quote(kept + '.zarr')}"
+
+
+def _needs_conversion(data: Any) -> bool:
+    if not isinstance(data, str | os.PathLike):
+        return False
+    location = Location.parse(data)
+    return location.is_local and _is_to_convert(_format_at(location))
+
+
+def _is_to_convert(found: Format | None) -> bool:
+    return found is not None and found.before_fits
+
+
+def _format_at(location: Location) -> Format | None:
+    """The format of a file, a glob of files, or a folder of files that is no store."""
+    path = location.path
+    if path.is_dir():
+        names = sorted(entry.name for entry in path.iterdir())
+        is_store = any(name in ("zarr.json", ".zgroup", ".zarray") for name in names)
+        kinds = [format_of(name) for name in names if not name.startswith((".", "_"))]
+        return None if is_store or not kinds else kinds[0]
+    if not path.exists() and not glob.has_magic(location.name):
+        return None
+    return format_of(location.name)
+
+
+def _check_free(folder: Path, files: Sequence[Path], name: str) -> None:
+    """Refuse to begin where the disk has less room than the files' text takes.
+
+    Numbers of eight bytes are about as long as a text, and are compressed when they are written.
+    """
+    needed = sum(file.stat().st_size * (1 if _is_plain(file) else _COMPRESSION) for file in files)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise StorageError(
+            f"{name} takes about {size_of(needed)} when it is converted, and {folder.parent} has "
+            f"{size_of(free)} free; set TMPDIR to another folder, or convert it where there is room: "
+            f"{_way(name)}"
+        )
+
+
+def _is_plain(file: Path) -> bool:
+    return file.suffix.lower() not in COMPRESSED

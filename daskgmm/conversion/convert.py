@@ -1,0 +1,240 @@
+"""Convert: rows from files of one format to Zarr or Parquet, block after block."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.conversion.files import files_of
+from daskgmm.conversion.options import How
+from daskgmm.conversion.reader import Block, Reader
+from daskgmm.conversion.writers.parquet_file import ParquetFile
+from daskgmm.conversion.writers.writer import Described, Writer
+from daskgmm.conversion.writers.zarr_rows import ZarrRows
+from daskgmm.errors import DataError, ParameterError
+from daskgmm.events import duration, size_of
+from daskgmm.execution import peak_memory_bytes
+from daskgmm.redaction import redacted
+from daskgmm.storage import Location, first_overlap
+
+__all__ = ["convert", "told"]
+
+WRITERS: dict[str, Callable[..., Writer]] = {
+    ".zarr": ZarrRows,
+    ".parquet": ParquetFile,
+    ".pq": ParquetFile,
+}
+"""What an output's ending makes it."""
+
+_SHOWN = 20
+
+
+def convert(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    **options: Any,
+) -> dict[str, Any]:
+    """Write the rows of CSV, Parquet, NetCDF or HDF5 as Zarr or Parquet, in bounded memory.
+
+    Parameters
+    ----------
+    source : path
+        A local file, a folder, or a glob, of files of one format.
+    output : path or URL
+        Its ending says what is written: .zarr, or .parquet to a local file. It appears whole, or not.
+    overwrite : bool
+        Whether what is there may be replaced.
+    **options
+        Of :data:`daskgmm.conversion.options.CONVERT_OPTIONS`.
+
+    Returns
+    -------
+    dict
+        ``source output format n_files n_features dtype``; ``columns``, each with ``name``, ``type``,
+        ``units`` and ``n_missing``; ``columns_dropped``, each with ``name``, ``type`` and ``reason``;
+        ``rows_read rows_written``, ``rows_dropped`` by reason; ``bytes_read bytes_written seconds
+        peak_memory_bytes``.
+
+    Raises
+    ------
+    ParameterError
+        If an option is none, is of no use for the format, or the output has another ending.
+    NotFoundError, OutputExistsError
+    DataError
+        Names the file and the line or cell of what cannot be a row.
+    DamagedDataError
+        If a file ends too early or does not decode.
+    StorageError
+        If the output cannot be written.
+    """
+    began = time.perf_counter()
+    how = How.of(**options)
+    write = _writer_of(output)
+    found, files = files_of(source)
+    how.check_only(found.options, f"{found.name}, which {os.fspath(source)} is")
+    place = Location.parse(output)
+    _check_apart(source, files, place)
+    reader = found.open(files, how)
+    name = redacted(os.fspath(source))
+    described = Described(reader.columns, reader.is_named, reader.dtype, name)
+    rows = _Rows(reader, how.missing)
+    with write(place, described, overwrite=overwrite) as writer:
+        for block in reader.blocks():
+            writer.write(rows.taken(block))
+        rows.check_some(name)
+    return {
+        "source": name,
+        "output": os.fspath(output),
+        "format": found.name,
+        "n_files": len(files),
+        "n_features": len(reader.columns),
+        "dtype": str(reader.dtype),
+        **rows.counts(),
+        "columns_dropped": [column._asdict() for column in reader.left_out],
+        "bytes_read": sum(file.stat().st_size for file in files),
+        "bytes_written": _bytes_at(place),
+        "seconds": time.perf_counter() - began,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+
+
+def told(report: dict[str, Any]) -> str:
+    """A report of :func:`convert` as lines for people."""
+    dropped = "; ".join(f"{n:,} for a {why}" for why, n in report["rows_dropped"].items())
+    missing = ", ".join(
+        f"{c['name']} {c['n_missing']:,}" for c in report["columns"] if c["n_missing"]
+    )
+    names = ", ".join(
+        f"{c['name']} [{c['units']}]" if c["units"] else c["name"]
+        for c in report["columns"][:_SHOWN]
+    )
+    lines = [
+        f"{report['rows_read']:,} rows read, {report['rows_written']:,} written, x "
+        f"{report['n_features']} {report['dtype']}",
+        f"columns                 {names}{', ...' * (len(report['columns']) > _SHOWN)}",
+    ]
+    if dropped:
+        lines.append(f"rows left out           {dropped}")
+    if missing:
+        lines.append(f"missing values          {missing}")
+    lines += [
+        f"left out                {c['name']!r} {c['reason']}"
+        for c in report["columns_dropped"][:_SHOWN]
+    ]
+    if len(report["columns_dropped"]) > _SHOWN:
+        lines.append(f"left out                {len(report['columns_dropped']) - _SHOWN} more")
+    return "\n".join(
+        [
+            *lines,
+            f"took                    {duration(report['seconds'])}, "
+            f"{size_of(report['bytes_read'] / report['seconds'])}/s, peak memory "
+            f"{size_of(report['peak_memory_bytes'])}",
+            f"output                  {report['output']}",
+        ]
+    )
+
+
+class _Rows:
+    """What becomes of rows with missing values, and how many there were."""
+
+    def __init__(self, reader: Reader, missing: str) -> None:
+        self._reader, self._missing = reader, missing
+        self._n_read = self._n_dropped = 0
+        self._n_missing = np.zeros(len(reader.columns), np.int64)
+
+    def taken(self, block: Block) -> NDArray[Any]:
+        """The rows of a block that are written.
+
+        Raises
+        ------
+        DataError
+            At the first missing value, if none is to be.
+        """
+        values = block.values
+        self._n_read += len(values)
+        gaps = np.isnan(values)
+        if not gaps.any():
+            return values
+        if self._missing == "error":
+            self._refuse(block, gaps)
+        self._n_missing += gaps.sum(axis=0)
+        if self._missing == "keep":
+            return values
+        whole = ~gaps.any(axis=1)
+        self._n_dropped += len(values) - int(whole.sum())
+        taken: NDArray[Any] = values[whole]
+        return taken
+
+    def _refuse(self, block: Block, gaps: NDArray[np.bool_]) -> None:
+        row, column = (int(i) for i in np.argwhere(gaps)[0])
+        where = self._reader.place(block.part, block.start + row)
+        raise DataError(
+            f"{where}: a value of {self._reader.columns[column].name!r} is missing; leave such rows out "
+            "with missing='drop' (--missing drop), or write NaN with missing='keep' (--missing keep)"
+        )
+
+    def check_some(self, name: str) -> None:
+        """Refuse what has no rows to write.
+
+        Raises
+        ------
+        DataError
+        """
+        if self._n_read == 0:
+            raise DataError(f"{name} has no rows; check how it was written")
+        if self._n_read == self._n_dropped:
+            often = self._reader.columns[int(np.argmax(self._n_missing))].name
+            raise DataError(
+                f"{name}: each of its {self._n_read:,} rows has a missing value, most of them one of "
+                f"{often!r}; choose other columns, or write NaN with --missing keep"
+            )
+
+    def counts(self) -> dict[str, Any]:
+        """Rows and columns of the report."""
+        return {
+            "rows_read": self._n_read,
+            "rows_written": self._n_read - self._n_dropped,
+            "rows_dropped": {"missing value": self._n_dropped} if self._n_dropped else {},
+            "columns": [
+                {"name": c.name, "type": c.type, "units": c.units, "n_missing": int(n)}
+                for c, n in zip(self._reader.columns, self._n_missing, strict=True)
+            ],
+        }
+
+
+def _writer_of(output: str | os.PathLike[str]) -> Callable[..., Writer]:
+    stem, ending = os.path.splitext(os.fspath(output).rstrip("/"))
+    if ending.lower() not in WRITERS:
+        raise ParameterError(
+            f"{redacted(os.fspath(output))}: what is written is Zarr or Parquet, by the ending of its name; "
+            f"name it {redacted(stem)}.zarr or {redacted(stem)}.parquet"
+        )
+    return WRITERS[ending.lower()]
+
+
+def _check_apart(source: str | os.PathLike[str], files: Sequence[Path], output: Location) -> None:
+    """Refuse an output that is, or is inside, what is read."""
+    given = Location.parse(source)
+    places = [Location.parse(file) for file in files]
+    for place in [given] if given.path.exists() else places:
+        if first_overlap([place, output]) is not None:
+            raise ParameterError(
+                f"{output.name} and {place.name} overlap; name an output that lies apart from what is read"
+            )
+
+
+def _bytes_at(place: Location) -> int | None:
+    """Bytes of what was written; None for a URL."""
+    if not place.is_local:
+        return None
+    if place.path.is_file():
+        return place.path.stat().st_size
+    return sum(p.stat().st_size for p in place.path.rglob("*") if p.is_file())

@@ -1,0 +1,148 @@
+"""The options of a conversion, once, as data: :data:`CONVERT_OPTIONS`."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from typing import Any
+
+from daskgmm.errors import ParameterError
+from daskgmm.rules import FLAG, TEXT, Rule, one_of
+from daskgmm.settings import Option
+
+__all__ = ["CONVERT_OPTIONS", "How"]
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in next(csv.reader([text], skipinitialspace=True))]
+
+
+def _are_names(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple) and bool(value) and all(isinstance(v, str) for v in value)
+    )
+
+
+def _is_character(value: Any) -> bool:
+    return (
+        isinstance(value, str) and len(value) == 1 and not value.isalnum() and value not in '"\r\n'
+    )
+
+
+_NAMES = Rule("names, with commas between them", _are_names, parse=_names, metavar="NAME,...")
+_CHARACTER = Rule(
+    "one character that is no letter, digit or quote, or tab",
+    _is_character,
+    parse=lambda text: "\t" if text in ("tab", "\\t") else text,
+    metavar="CHARACTER",
+)
+
+CONVERT_OPTIONS: tuple[Option, ...] = (
+    Option(
+        "columns",
+        None,
+        _NAMES,
+        "Columns to take, in this order; by their number from 0 on where they have no names. "
+        "Default: all that hold numbers.",
+    ),
+    Option(
+        "variables",
+        None,
+        _NAMES,
+        "Variables of NetCDF to take. Default: all that hold numbers over the most dimensions.",
+    ),
+    Option(
+        "member", None, TEXT, "Which dataset of HDF5, or which group of NetCDF: its path in it."
+    ),
+    Option(
+        "missing",
+        "error",
+        one_of("error", "drop", "keep"),
+        "What becomes of a row with a missing value: an error, left out and counted, or NaN.",
+    ),
+    Option(
+        "dtype",
+        "auto",
+        one_of("auto", "float32", "float64"),
+        "Dtype to write. auto: float64, or float32 where no column is wider.",
+    ),
+    Option(
+        "header",
+        None,
+        FLAG,
+        "Whether the first line of CSV holds names. Default: it does, and is refused where it is "
+        "all numbers.",
+    ),
+    Option(
+        "separator", None, _CHARACTER, "Between values of CSV. Default: guessed among , ; tab |."
+    ),
+    Option("decimal", ".", one_of(".", ","), "Decimal point of CSV."),
+    Option(
+        "encoding",
+        None,
+        TEXT._replace(metavar="NAME"),
+        "Of the text of CSV, such as latin-1. Default: UTF-8, or what a byte-order mark says.",
+    ),
+    Option(
+        "missing_text",
+        None,
+        _NAMES,
+        "Values of CSV that are missing, beside empty ones, NA, NaN, null and the like.",
+    ),
+)
+"""What :func:`daskgmm.conversion.convert.convert` and ``daskgmm convert`` can be told."""
+
+
+@dataclass(frozen=True)
+class How:
+    """A value for each of :data:`CONVERT_OPTIONS`, which says what it means.
+
+    Raises
+    ------
+    InvalidParameterError
+        By :meth:`of`, if one is none that its option accepts.
+    """
+
+    columns: list[str] | None = None
+    variables: list[str] | None = None
+    member: str | None = None
+    missing: str = "error"
+    dtype: str = "auto"
+    header: bool | None = None
+    separator: str | None = None
+    decimal: str = "."
+    encoding: str | None = None
+    missing_text: list[str] | None = None
+
+    @classmethod
+    def of(cls, **given: Any) -> How:
+        """The checked values of some options; the others have their defaults."""
+        for option in CONVERT_OPTIONS:
+            if option.name in given:
+                option.check(given[option.name])
+        return cls(**given)
+
+    def check_only(self, taken: frozenset[str], what: str) -> None:
+        """Refuse options that a format has no use for.
+
+        Parameters
+        ----------
+        taken : set of str
+            Names of options that some formats have and others do not, which this one has.
+        what : str
+            What messages call the format.
+
+        Raises
+        ------
+        ParameterError
+        """
+        for option in CONVERT_OPTIONS:
+            value = getattr(self, option.name)
+            if value != option.default and option.name not in taken | _OF_ALL:
+                raise ParameterError(
+                    f"{option.name} ({option.flag}) is of no use for {what}; leave it out",
+                    option.name,
+                )
+
+
+_OF_ALL = frozenset({"missing", "dtype"})

@@ -1,0 +1,1 @@
+"""Readers: one file for each format, all of which give blocks of rows with names and units."""

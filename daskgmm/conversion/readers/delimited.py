@@ -1,0 +1,222 @@
+"""Delimited text, such as CSV: read by pyarrow block after block, with the line of what is wrong.
+
+pyarrow refuses lines that are too short, which pandas fills up with NaN.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from daskgmm.conversion.choice import chosen
+from daskgmm.conversion.options import How
+from daskgmm.conversion.reader import Block, Column, imported, reading
+from daskgmm.conversion.readers.arrow import EXTRA, column_of, values_of
+from daskgmm.conversion.readers.delimited_text import (
+    UNREADABLE,
+    QuotesCounted,
+    dialect_of,
+    first_fault,
+    first_record,
+    line_of,
+    opened,
+)
+from daskgmm.errors import DaskGMMError, DataError
+from daskgmm.redaction import one_line
+
+__all__ = ["DelimitedReader"]
+
+_BLOCK_BYTES = 4 * 2**20
+"""Text of a block; a few are read ahead."""
+_SHOWN = 20
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+
+
+class DelimitedReader:
+    """Rows of delimited text; see :class:`daskgmm.conversion.reader.Reader`.
+
+    Parameters
+    ----------
+    files : sequence of Path
+    how : How
+
+    Raises
+    ------
+    DataError
+        If a file is empty, its header is none, columns are not those of the first file, or the
+        first block cannot be read.
+    """
+
+    def __init__(self, files: Sequence[Path], how: How) -> None:
+        self._pa, self._csv = imported("pyarrow", EXTRA), imported("pyarrow.csv", EXTRA)
+        self._files, self._how = files, how
+        self._dialect = dialect_of(files[0], how)
+        self.is_named = how.header is not False
+        self._headers = [self._header(path) for path in files]
+        if how.columns is not None:
+            self._check_asked(how.columns)
+        columns = self._typed()
+        if len(columns) == 1 and columns[0].unfit and how.columns is None:
+            raise DataError(
+                f"{files[0]} has one column, {columns[0].name!r:.60}, and it holds no numbers; if there are "
+                "several, name what is between them, as --separator ' '"
+            )
+        found, self.left_out = chosen(columns, how.columns, files[0], "--columns")
+        self.columns = tuple(columns[j] for j in found)
+        self._positions = [self._places_in(part) for part in range(len(files))]
+        self.dtype = np.dtype(np.float64 if how.dtype == "auto" else how.dtype)
+
+    def _header(self, path: Path) -> list[str]:
+        """Names of a file's columns; their numbers, if it has no names."""
+        record = first_record(path, self._dialect)
+        if not record:
+            raise DataError(f"{path} is empty; check how it was written, or leave it out")
+        if not self.is_named:
+            return [str(j) for j in range(len(record))]
+        names = [name.strip() for name in record]
+        if any("\ufffd" in name for name in names):
+            raise DataError(
+                f"{path}: the names of its columns are not {self._dialect.encoding.upper()}; name "
+                "their encoding, such as --encoding latin-1"
+            )
+        if self._how.header is None and all(map(self._dialect.is_number, names)):
+            raise DataError(
+                f"{path}: its first line is all numbers, {', '.join(names[:5])}, where names of columns are "
+                "expected; if it is a row, add --no-header, and if these are names, --header"
+            )
+        return names
+
+    def _check_asked(self, asked: Sequence[str]) -> None:
+        named = [name for name in asked if not name.isdecimal()]
+        if not self.is_named and named:
+            n = len(self._headers[0])
+            raise DataError(
+                f"{self._files[0]} is without a header, so that no column has the name {named[0]!r}; "
+                f"ask for columns by their number, as --columns {','.join(map(str, range(min(n, 3))))}"
+            )
+
+    def _typed(self) -> list[Column]:
+        """All columns, with the types that the first block of the first file tells."""
+        with self._faults(0, {}), opened(self._files[0]) as stream:
+            reader = self._open(stream, 0, None)
+            schema = reader.schema
+            reader.close()
+        columns = []
+        for name, field in zip(self._headers[0], schema, strict=True):
+            column = column_of(name, field.type)
+            if self.is_named and not name:
+                column = replace(column, unfit="has no name, as a column that counts rows")
+            # What is asked for is held against its values, which tells the line.
+            columns.append(replace(column, is_number=True))
+        return columns
+
+    def _places_in(self, part: int) -> list[int]:
+        """Where the columns that are read are in a file."""
+        header, first = self._headers[part], self._headers[0]
+        wanted = first if self._how.columns is None else [column.name for column in self.columns]
+        lacking = [name for name in wanted if name not in header]
+        extra = [name for name in header if name not in first] if self._how.columns is None else []
+        if lacking or extra:
+            said = [f"lacks {', '.join(map(repr, lacking[:_SHOWN]))}"] if lacking else []
+            said += [f"has {', '.join(map(repr, extra[:_SHOWN]))} besides"] if extra else []
+            both = [c.name for c in self.columns if c.name in header]
+            raise DataError(
+                f"{self._files[part]} has other columns than {self._files[0]}: it {' and '.join(said)}; "
+                f"convert them apart, or take what both have with --columns {_words(both)}"
+            )
+        return [header.index(column.name) for column in self.columns]
+
+    def _open(self, stream: Any, part: int, numbers: dict[int, bool] | None) -> Any:
+        """A reader of pyarrow, of some columns, by position, of which some are of true and false."""
+        csv, dialect = self._csv, self._dialect
+        ids = [str(j) for j in range(len(self._headers[part]))]
+        types = {
+            str(j): self._pa.bool_() if is_boolean else self._pa.float64()
+            for j, is_boolean in (numbers or {}).items()
+        }
+        return csv.open_csv(
+            stream,
+            csv.ReadOptions(
+                block_size=_BLOCK_BYTES,
+                column_names=ids,
+                skip_rows_after_names=int(self.is_named),
+                encoding="utf8" if dialect.encoding == "utf-8" else dialect.encoding,
+            ),
+            csv.ParseOptions(delimiter=dialect.separator, newlines_in_values=True),
+            csv.ConvertOptions(
+                null_values=list(dialect.missing),
+                strings_can_be_null=True,
+                decimal_point=dialect.decimal,
+                include_columns=list(types) or None,
+                column_types=types,
+            ),
+        )
+
+    @contextmanager
+    def _faults(self, part: int, numbers: dict[int, bool]) -> Iterator[None]:
+        """What pyarrow finds wrong, as an error with the line."""
+        try:
+            with reading(self._files[part], *UNREADABLE):
+                yield
+        except self._pa.ArrowInvalid as error:
+            raise self._error(part, numbers, error) from None
+
+    def _error(self, part: int, numbers: dict[int, bool], error: Exception) -> DaskGMMError:
+        path, header = self._files[part], self._headers[part]
+        fault = first_fault(path, self._dialect, len(header), numbers, int(self.is_named))
+        if fault is None:
+            return DataError(
+                f"{path} cannot be read as CSV: {one_line(error)}; check the file, or name its "
+                "--separator"
+            )
+        where = f"{path}, line {fault.line}"
+        if fault.column is None:
+            return DataError(
+                f"{where}: {fault.n_values} value{'s' * (fault.n_values != 1)} where the first line has "
+                f"{len(header)}; correct the line, or name another --separator"
+            )
+        others = [header[j] for j in numbers if j != fault.column]
+        ways = [f"say that it means a missing value with --missing-text {shlex.quote(fault.text)}"]
+        if self._dialect.decimal == "." and _DECIMAL_COMMA.fullmatch(fault.text):
+            ways = ["read a decimal comma with --decimal ,"]
+        if others:
+            ways.append(f"leave the column out with --columns {_words(others)}")
+        return DataError(
+            f"{where}: {fault.text!r} in column {header[fault.column]!r} is no number; correct it, or "
+            + ", or ".join(ways)
+        )
+
+    def blocks(self) -> Iterator[Block]:
+        """All rows."""
+        for part, path in enumerate(self._files):
+            places = self._positions[part]
+            numbers = {j: c.type == "bool" for j, c in zip(places, self.columns, strict=True)}
+            start = 0
+            with self._faults(part, numbers), opened(path) as stream:
+                counted = QuotesCounted(stream)
+                reader = self._open(counted, part, numbers)
+                try:
+                    for batch in reader:
+                        yield Block(values_of(batch, self.dtype), part, start)
+                        start += batch.num_rows
+                finally:
+                    reader.close()
+                counted.check_closed(path, self._dialect)
+
+    def place(self, part: int, row: int) -> str:
+        """The file and the line."""
+        path = self._files[part]
+        return f"{path}, line {line_of(path, self._dialect, row + int(self.is_named))}"
+
+
+def _words(names: Sequence[str]) -> str:
+    """Names as a word of the command line."""
+    quoted = (f'"{name}"' if "," in name else name for name in names[:_SHOWN])
+    return shlex.quote(",".join(quoted) + (",..." if len(names) > _SHOWN else ""))

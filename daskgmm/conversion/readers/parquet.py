@@ -1,0 +1,90 @@
+"""Parquet: read a batch of rows at a time, one file after another.
+
+A scan of pyarrow's datasets reads several row groups ahead, by which memory would grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from daskgmm.conversion.choice import chosen
+from daskgmm.conversion.options import How
+from daskgmm.conversion.reader import BLOCK_BYTES, Block, Column, dtype_of, imported, reading
+from daskgmm.conversion.readers.arrow import EXTRA, column_of, numpy_dtype_of, values_of
+from daskgmm.errors import DataError
+
+__all__ = ["ParquetReader"]
+
+_INDEX = "__index_level_"
+"""What pandas calls an index without a name."""
+_BUFFER_BYTES = 1 << 20
+
+
+class ParquetReader:
+    """Rows of Parquet files; see :class:`daskgmm.conversion.reader.Reader`.
+
+    Raises
+    ------
+    DataError
+        If the schemas of files differ in what is read.
+    DamagedDataError
+        If a footer cannot be read.
+    """
+
+    is_named = True
+
+    def __init__(self, files: Sequence[Path], how: How) -> None:
+        self._pa, self._parquet = imported("pyarrow", EXTRA), imported("pyarrow.parquet", EXTRA)
+        self._files = files
+        schema = self._schema(files[0])
+        columns = [_column(field) for field in schema]
+        found, self.left_out = chosen(columns, how.columns, files[0], "--columns")
+        self.columns = tuple(columns[j] for j in found)
+        for path in files[1:]:
+            self._check_same(path, schema)
+        kinds = [numpy_dtype_of(schema.field(j).type) for j in found]
+        self.dtype = dtype_of(how.dtype, [kind for kind in kinds if kind is not None])
+
+    def _schema(self, path: Path) -> Any:
+        with self._opened(path) as file:
+            return file.schema_arrow
+
+    def _opened(self, path: Path) -> Any:
+        with reading(path, self._pa.ArrowException):
+            return self._parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+
+    def _check_same(self, path: Path, first: Any) -> None:
+        schema = self._schema(path)
+        for column in self.columns:
+            at = schema.get_all_field_indices(column.name)
+            kinds = [str(schema.field(j).type) for j in at]
+            if kinds != [column.type]:
+                said = f"{column.type} here and {kinds[0]} there" if kinds else "lacking there"
+                raise DataError(
+                    f"{path} has other columns than {self._files[0]}: {column.name!r} is {said}; convert "
+                    "them apart, or leave it out of --columns"
+                )
+
+    def blocks(self) -> Iterator[Block]:
+        """All rows."""
+        names = [column.name for column in self.columns]
+        n_rows = max(1, BLOCK_BYTES // (8 * len(names)))
+        for part, path in enumerate(self._files):
+            start = 0
+            with self._opened(path) as file, reading(path, self._pa.ArrowException):
+                for batch in file.iter_batches(n_rows, columns=names, use_threads=False):
+                    yield Block(values_of(batch.select(names), self.dtype), part, start)
+                    start += batch.num_rows
+
+    def place(self, part: int, row: int) -> str:
+        """The file and the row, counted from 0."""
+        return f"{self._files[part]}, row {row}"
+
+
+def _column(field: Any) -> Column:
+    column = column_of(field.name, field.type, field.metadata)
+    if field.name.startswith(_INDEX):
+        return Column(column.name, column.type, column.units, "is pandas' index", column.is_number)
+    return column

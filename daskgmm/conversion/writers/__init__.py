@@ -1,0 +1,1 @@
+"""Writers: what blocks of rows are written as, whole or not at all; one file for each."""

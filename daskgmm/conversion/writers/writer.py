@@ -1,0 +1,51 @@
+"""Writer: what rows are written as, and a row of the table of what they can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.conversion.reader import Column
+
+__all__ = ["Described", "Writer"]
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is known of rows before the first of them.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+    is_named : bool
+        Whether the columns' names are theirs, rather than numbers by position.
+    dtype : dtype
+    source : str
+        What the rows come from, as the user named it.
+    """
+
+    columns: tuple[Column, ...]
+    is_named: bool
+    dtype: np.dtype[Any]
+    source: str
+
+
+class Writer(Protocol):
+    """A context in which rows are written: what is there after it is whole, or not there."""
+
+    def write(self, values: NDArray[Any]) -> None:
+        """Append rows."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...

@@ -1,0 +1,158 @@
+"""Rows in Zarr: an array ``x`` in a group, with the names of its columns as a coordinate."""
+
+from __future__ import annotations
+
+import warnings
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.errors import ZarrUserWarning
+
+from daskgmm.conversion.writers.pieces import Pieces
+from daskgmm.conversion.writers.writer import Described
+from daskgmm.errors import DaskGMMError, StorageError
+from daskgmm.redaction import cause_to_show, one_line
+from daskgmm.storage import Location, atomic_output, chunk_rows
+
+__all__ = ["ZarrRows"]
+
+_CHUNKS_AT_ONCE = 4
+"""They are compressed side by side."""
+_GROWTH = 64
+"""Chunks that the array grows by: each time its metadata are written anew."""
+_NAME = "x"
+_ROW, _FEATURE, _UNITS = "row", "feature", "units"
+
+
+class ZarrRows:
+    """A group that appears when all rows are written.
+
+    Its array ``x`` of (row, feature) is in chunks of about 4 MiB of whole rows, compressed, with a
+    checksum. ``feature`` has the names of columns, and ``units`` theirs, where there are any.
+
+    Parameters
+    ----------
+    place : Location
+    described : Described
+    overwrite : bool
+
+    Raises
+    ------
+    OutputExistsError, NotFoundError, StorageError
+    """
+
+    def __init__(self, place: Location, described: Described, *, overwrite: bool) -> None:
+        self._name = place.name
+        self._n_rows = 0
+        n_features = len(described.columns)
+        row_bytes = n_features * described.dtype.itemsize
+        self._chunk = chunk_rows(2**62, 2**62, row_bytes)
+        self._pieces = Pieces(_CHUNKS_AT_ONCE * self._chunk)
+        self._described = described
+        self._array: zarr.Array[Any] | None = None
+        self._output = atomic_output(place, overwrite=overwrite)
+        try:
+            self._group = self._begun(described)
+        except BaseException as error:
+            self._output.abort()
+            if isinstance(error, OSError) and not isinstance(error, DaskGMMError):
+                raise self._failure(error) from cause_to_show(error)
+            raise
+
+    def _begun(self, described: Described) -> zarr.Group:
+        group: zarr.Group = zarr.create_group(
+            self._output.draft.store(read_only=False),
+            zarr_format=3,
+            attributes={"source": described.source},
+        )
+        has_units = any(column.units for column in described.columns)
+        labels = {_FEATURE: [c.name for c in described.columns]} if described.is_named else {}
+        if has_units:
+            labels[_UNITS] = [c.units for c in described.columns]
+        for key, texts in labels.items():
+            coordinate = group.create_array(
+                key,
+                shape=(len(texts),),
+                dtype="string",
+                dimension_names=(_FEATURE,),
+                config={"write_empty_chunks": True},
+            )
+            coordinate[:] = np.array(texts, dtype=object)
+        return group
+
+    def _made(self) -> zarr.Array[Any]:
+        described = self._described
+        has_units = any(column.units for column in described.columns)
+        return self._group.create_array(
+            _NAME,
+            shape=(self._chunk * _GROWTH, len(described.columns)),
+            chunks=(self._chunk, len(described.columns)),
+            dtype=described.dtype,
+            compressors=[ZstdCodec(level=1), Crc32cCodec()],
+            dimension_names=(_ROW, _FEATURE),
+            attributes={"coordinates": _UNITS} if has_units else {},
+            # A chunk that is left out could not be told from a chunk that is lost.
+            config={"write_empty_chunks": True},
+        )
+
+    def write(self, values: NDArray[Any]) -> None:
+        """Append rows.
+
+        Raises
+        ------
+        StorageError
+        """
+        for piece in self._pieces.of(values):
+            self._append(piece)
+
+    def _append(self, piece: NDArray[Any]) -> None:
+        start, stop = self._n_rows, self._n_rows + len(piece)
+        try:
+            if self._array is None:
+                self._array = self._made()
+            if stop > self._array.shape[0]:
+                self._array.resize((stop + self._chunk * _GROWTH, self._array.shape[1]))
+            self._array[start:stop] = piece
+        except OSError as error:
+            raise self._failure(error) from cause_to_show(error)
+        self._n_rows = stop
+
+    def _failure(self, error: Exception) -> StorageError:
+        return StorageError(
+            f"{self._name} cannot be written: {one_line(error)}; check permissions and space"
+        )
+
+    def _finish(self) -> None:
+        for piece in self._pieces.rest():
+            if self._array is None:  # so few rows that a chunk need not be as large as others are
+                self._chunk = min(self._chunk, len(piece))
+            self._append(piece)
+        if self._array is not None:
+            self._array.resize((self._n_rows, self._array.shape[1]))
+        with warnings.catch_warnings():
+            # It is in no specification of version 3 yet; without it xarray warns of slowness.
+            warnings.simplefilter("ignore", ZarrUserWarning)
+            zarr.consolidate_metadata(self._group.store)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._output.abort()
+            return
+        try:
+            self._finish()
+        except BaseException:
+            self._output.abort()
+            raise
+        self._output.commit()

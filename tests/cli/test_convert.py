@@ -1,0 +1,177 @@
+"""The command ``convert``, and commands that convert before they read."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import tempfile
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from click.testing import CliRunner
+from commands import mixture_rows, tree
+
+from daskgmm import GaussianMixture, load_model
+from daskgmm.cli import main
+from daskgmm.conversion import before_fits
+from daskgmm.conversion.options import CONVERT_OPTIONS, How
+from daskgmm.em import Iteration
+from daskgmm.errors import StorageError
+from daskgmm.events import listening
+
+X = mixture_rows(900, 2, 2).astype(np.float64)
+FIT = ("--components", 2, "--max-iter", 3)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with ``t.csv``, and a temporary folder of its own beside it."""
+    for name in ("work", "temporary"):
+        (tmp_path / name).mkdir()
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    frame.assign(word="x").to_csv(tmp_path / "work" / "t.csv", index=False)
+    monkeypatch.chdir(tmp_path / "work")
+    here = partial(tempfile.mkdtemp, dir=tmp_path / "temporary")
+    monkeypatch.setattr(before_fits, "tempfile", SimpleNamespace(mkdtemp=here))
+    return tmp_path / "work"
+
+
+def run(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def temporary(folder):
+    return [path for path in (folder.parent / "temporary").iterdir() if "daskgmm" in path.name]
+
+
+def test_the_report_as_json(folder):
+    done = run("convert", "t.csv", "--output", "x.zarr", "--columns", "b,a", "--json")
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["rows_read"], report["rows_written"], report["n_features"]) == (900, 900, 2)
+    assert [c["name"] for c in report["columns"]] == ["b", "a"]
+    assert [c["reason"] for c in report["columns_dropped"]] == ["is text"]
+    assert report.keys() >= {"bytes_read", "bytes_written", "seconds", "peak_memory_bytes"}
+    np.testing.assert_array_equal(zarr.open_group("x.zarr", mode="r")["x"][:], X[:, ::-1])
+
+
+def test_the_report_for_people(folder):
+    done = run("convert", "t.csv", "--output", "x.parquet")
+    assert done.exit_code == 0, done.stderr
+    for words in ("900 rows read, 900 written", "a, b", "'word' is text", "x.parquet"):
+        assert words in done.stdout
+
+
+def test_a_row_of_the_table_is_an_option_and_a_value():
+    options = {parameter.name for parameter in main.commands["convert"].params}
+    assert {option.name for option in CONVERT_OPTIONS} <= options
+    assert How.of() == How(**{option.name: option.default for option in CONVERT_OPTIONS})
+
+
+def test_options_of_text(folder):
+    Path("o.txt").write_text("1,5\t2\n?\t4\n")
+    words = ("--no-header", "--separator", "tab", "--decimal", ",", "--missing-text", "?")
+    done = run("convert", "o.txt", "--output", "x.zarr", *words, "--missing", "keep")
+    assert done.exit_code == 0, done.stderr
+    np.testing.assert_array_equal(zarr.open_group("x.zarr")["x"][:], [[1.5, 2], [np.nan, 4]])
+
+
+def test_a_fit_converts_and_says_how_to_do_it_once(folder):
+    before = tree(folder)
+    done = run("fit", "t.csv", *FIT, "--output", "m.zarr", "--json")
+    assert done.exit_code == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "is converted for this" in line]
+    assert "'word' is text" in done.stderr
+    fitted = load_model("m.zarr")
+    assert fitted.feature_names_in_.tolist() == ["a", "b"]
+    assert set(tree(folder)) - set(before) == {n for n in tree(folder) if n.startswith("m.zarr")}
+    assert temporary(folder) == []
+    words = shlex.split(line.partition("once and for all: ")[2])
+    assert words[0] == "daskgmm"
+    assert run(*words[1:]).exit_code == 0
+    in_zarr = GaussianMixture(2, random_state=0, max_iter=3).fit("t.zarr")
+    np.testing.assert_array_equal(in_zarr.means_, fitted.means_)
+
+
+def test_select_score_and_predict_convert_too(folder):
+    few = ("--max-iter", 2, "--no-progressive")
+    done = run("select", "t.csv", "--components", "1:2", *few, "--output", "m.zarr")
+    assert done.exit_code == 0, done.stderr
+    done = run("score", "t.csv", "--model", "m.zarr", "--json")
+    expected = load_model("m.zarr").score(pd.DataFrame(X, columns=["a", "b"]))
+    assert json.loads(done.stdout)["log_likelihood_per_row"] == pytest.approx(expected, rel=1e-12)
+    done = run("predict", "*.csv", "--model", "m.zarr", "--output", "labels.zarr")
+    assert done.exit_code == 0, done.stderr
+    assert zarr.open_array("labels.zarr").shape == (900,)
+    assert temporary(folder) == []
+
+
+def test_an_interrupted_fit_leaves_no_temporary_files(folder):
+    def interrupt(event):
+        if isinstance(event, Iteration):
+            assert temporary(folder) != []
+            signal.raise_signal(signal.SIGINT)
+
+    with listening(interrupt):
+        done = run("fit", "t.csv", *FIT, "--output", "m.zarr")
+    assert done.exit_code == 1
+    assert "interrupted" in done.stderr
+    assert temporary(folder) == []
+    assert not Path("m.zarr").exists()
+
+
+def test_without_room_nothing_is_begun(folder, monkeypatch):
+    usage = type("Usage", (), {"free": 10})
+    monkeypatch.setattr(before_fits.shutil, "disk_usage", lambda path: usage)
+    with (
+        pytest.raises(StorageError, match=r"10 B free; set TMPDIR .*convert t\.csv --output"),
+        before_fits.converted_before("t.csv"),
+    ):
+        pass
+    assert temporary(folder) == []
+
+
+BAD = {
+    "a ragged line": (
+        lambda: Path("t.csv").write_text("a,b\n1,2\n3\n"),
+        r"t.csv, line 3: 1 value where",
+    ),
+    "a missing value": (
+        lambda: Path("t.csv").write_text("a,b\n1,2\n,4\n"),
+        "t.csv, line 3: a value of 'a' is missing",
+    ),
+    "no numbers": (lambda: Path("t.csv").write_text("a,b\nx,y\n"), "no column of t.csv"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_tables_are_one_line_and_leave_nothing(name, folder):
+    prepare, words = BAD[name]
+    prepare()
+    before = tree(folder)
+    for command in (
+        ("fit", "t.csv", *FIT, "--output", "m.zarr"),
+        ("convert", "t.csv", "--output", "x.zarr"),
+    ):
+        done = run(*command)
+        assert done.exit_code == 1
+        assert words in done.stderr.splitlines()[-1]
+        assert tree(folder) == before
+        assert temporary(folder) == []
+
+
+def test_what_converts_not_by_itself_names_the_command(folder):
+    for words in (
+        ("check", "t.csv"),
+        ("fit", "t.csv", *FIT, "--output", "m.zarr", "--cluster", "tcp://127.0.0.1:1"),
+    ):
+        done = run(*words)
+        assert done.exit_code != 0
+        if words[0] == "check":
+            assert "daskgmm convert t.csv --output t.zarr" in done.stderr
