@@ -169,7 +169,7 @@ def reading(path: Path, *kinds: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except DaskGMMError:
+    except (DaskGMMError, MemoryError):
         raise
     except (OSError, EOFError, *kinds) as error:  # type: ignore[misc]
         raise DamagedDataError(

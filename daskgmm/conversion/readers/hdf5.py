@@ -47,7 +47,7 @@ class Hdf5Reader:
 
     @contextmanager
     def _dataset(self, path: Path) -> Iterator[Any]:
-        with reading(path, RuntimeError), self._h5py.File(path, "r") as file:
+        with reading(path, Exception), self._h5py.File(path, "r") as file:
             yield self._found(file, path)
 
     def _found(self, file: Any, path: Path) -> Any:

@@ -13,14 +13,15 @@ from daskgmm.conversion.choice import chosen
 from daskgmm.conversion.options import How
 from daskgmm.conversion.reader import BLOCK_BYTES, Block, Column, dtype_of, imported, reading
 from daskgmm.conversion.readers.grids import cell_of, cuts
-from daskgmm.errors import DataError
+from daskgmm.errors import DamagedDataError, DataError
 
 __all__ = ["NetcdfReader"]
 
 _EXTRA = "netcdf"
 _NUMBERS = "biuf"
 _FLAGS = ("flag_values", "flag_masks", "flag_meanings")
-_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ENGINES = {b"\x89HDF": "h5netcdf", b"CDF": "scipy"}
+"""What reads files that begin so: NetCDF 4, and the versions before it."""
 
 
 class NetcdfReader:
@@ -54,13 +55,19 @@ class NetcdfReader:
         self._shapes = [self._shape(path) for path in files]
 
     def _opened(self, path: Path) -> Any:
-        with path.open("rb") as file:
-            if file.read(len(_HDF5)) == _HDF5:
-                imported("h5netcdf", _EXTRA)
-        with reading(path, ValueError, KeyError):
-            # Values of integers that are missing become NaN; times would be no numbers.
+        engine = _engine(path)
+        # What is raised for a damaged file depends on the library, and is of any kind.
+        with reading(path, Exception):
+            if engine == "h5netcdf":  # which prints an error of its own when it gives up
+                imported("h5py", _EXTRA).File(path, "r").close()
+            # Times would be no numbers.
             return self._xarray.open_dataset(
-                path, group=self._member, decode_times=False, decode_timedelta=False, cache=False
+                path,
+                engine=engine,
+                group=self._member,
+                decode_times=False,
+                decode_timedelta=False,
+                cache=False,
             )
 
     def _shape(self, path: Path) -> tuple[int, ...]:
@@ -86,7 +93,7 @@ class NetcdfReader:
             if 0 in shape:
                 continue
             start = 0
-            with self._opened(path) as data, reading(path, RuntimeError):
+            with self._opened(path) as data, reading(path, Exception):
                 for selection in cuts(shape, most):
                     where = dict(zip(self._dims, selection, strict=True))
                     values = np.empty(
@@ -103,6 +110,19 @@ class NetcdfReader:
         indices = cell_of(row, self._shapes[part])
         cell = ", ".join(f"{dim} {i}" for dim, i in zip(self._dims, indices, strict=True))
         return f"{self._files[part]}, {cell} (counted from 0)"
+
+
+def _engine(path: Path) -> str:
+    with reading(path), path.open("rb") as file:
+        first = file.read(8)
+    engine = next((engine for magic, engine in _ENGINES.items() if first.startswith(magic)), None)
+    if engine is None:
+        raise DamagedDataError(
+            f"{path} is no NetCDF, or its beginning is damaged; restore it from a copy, or unpack it if "
+            "it is compressed"
+        )
+    imported(engine, _EXTRA)
+    return engine
 
 
 def _of_most_dimensions(data: Any, path: Path) -> list[str]:
