@@ -105,7 +105,7 @@ def test_interrupted_predict_leaves_everything_as_it_was(large, overwrite):
         *("--probabilities", "probabilities.zarr", "--log-density", "density.zarr"),
         cwd=large,
     ) as process:
-        wait_for_file(process, lambda: list(large.glob(".density.zarr.partial-*/c/*")))
+        wait_for_file(process, lambda: list(large.glob(".density.zarr.partial-*/log_density/c/*")))
         interrupted(process)
     assert tree(large) == before
 

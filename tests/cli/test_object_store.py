@@ -19,6 +19,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from commands import Finished, forked, mixture_rows, started, write_store
 from faulty_proxy import faulty_proxy
@@ -153,6 +154,11 @@ def test_predict_score_info_and_check(place):
     output = f"{place.bucket}/labels-{time.monotonic_ns()}.zarr"
     assert place.run("predict", data, "--model", model, "--output", output).status == 0
     assert_same_files(place, output, "labels.zarr")
+    near, far = (xr.open_zarr(p) for p in (place.folder / "labels.zarr", output))
+    xr.testing.assert_equal(near, far)
+    xr.testing.assert_equal(
+        *(xr.open_zarr(p) for p in (place.folder / "model-of-data.zarr", model))
+    )
     scores = [
         place.run("score", d, "--model", m, "--json").json | {"model": ""}
         for d, m in ((data, model), ("data.zarr", "model-of-data.zarr"))

@@ -251,10 +251,18 @@ class Hostile:
         elif kind == 1:
             victim.unlink()
             victim.mkdir()
-        elif kind < 7 and victim.suffix == ".json":
-            victim.write_text(json.dumps(self.changed_json(json.loads(victim.read_text()))))
+        elif kind < 7 and (document := _read_json(victim)) is not None:
+            victim.write_text(json.dumps(self.changed_json(document)))
         else:
             victim.write_bytes(self.changed_bytes(victim.read_bytes()))
+
+
+def _read_json(path: Path) -> Any:
+    """A document; None where it is none, or no longer."""
+    try:
+        return json.loads(path.read_bytes()) if path.suffix == ".json" else None
+    except (ValueError, RecursionError):
+        return None
 
 
 _JOB_STATE = ("job.json", "daskgmm-job", _Progress)
@@ -274,14 +282,22 @@ Reader = Callable[[Hostile, Path], Callable[[], Any]]
 
 
 def _model(hostile: Hostile, folder: Path) -> Callable[[], Any]:
-    shutil.copytree(hostile.good / "model.zarr", folder / "model.zarr")
-    hostile.change_tree(folder / "model.zarr")
-    return lambda: load_model(folder / "model.zarr").predict(np.zeros((3, 2)))
+    """A model that is changed anywhere, coordinates included, which no reader here relies on.
+
+    Most are changed where one relies on it, too.
+    """
+    model = folder / "model.zarr"
+    shutil.copytree(hostile.good / "model.zarr", model)
+    hostile.change_tree(model)
+    if hostile.random.random() < 0.7:
+        hostile.change_tree(model / hostile.random.choice(["weights", "means", "covariances"]))
+    return lambda: load_model(model).predict(np.zeros((3, 2)))
 
 
 def _checkpoint(hostile: Hostile, folder: Path) -> Callable[[], Any]:
     shutil.copytree(hostile.good / "checkpoint", folder / "checkpoint")
-    hostile.change_tree(folder / "checkpoint")
+    for _ in range(hostile.random.choice([1, 4])):  # most files are not needed to go on
+        hostile.change_tree(folder / "checkpoint")
     return lambda: _read_checkpoint(hostile, folder)
 
 
