@@ -69,8 +69,11 @@ def info(path: str) -> dict[str, Any]:
             results = results_described(path)
             if results is not None:
                 return {**results, "kind": "results", "loops": loops.described()}
-            data = open_source(path).survey().as_dict()
-            return {"kind": "data", **data, "loops": loops.described()}
+            source = open_source(path)
+            names = getattr(source, "feature_names", None)
+            named = {} if names is None else {"feature_names": list(names)}
+            data = source.survey().as_dict()
+            return {"kind": "data", **data, **named, "loops": loops.described()}
         except DataError as not_rows:
             raise ModelFormatError(f"{not_a_model}; nor are these rows: {not_rows}") from None
     return {

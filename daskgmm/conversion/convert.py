@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from daskgmm.errors import DataError, ParameterError
 from daskgmm.events import duration, size_of
 from daskgmm.execution import peak_memory_bytes
 from daskgmm.redaction import redacted
-from daskgmm.storage import Location, first_overlap
+from daskgmm.storage import Location, first_overlap, is_lasting
 
 __all__ = ["convert", "told"]
 
@@ -86,7 +87,7 @@ def convert(
     name = redacted(os.fspath(source))
     described = Described(reader.columns, reader.is_named, reader.dtype, name)
     rows = _Rows(reader, how.missing)
-    with write(place, described, overwrite=overwrite) as writer:
+    with write(place, described, overwrite=overwrite) as writer, _overflow_refused(described):
         for block in reader.blocks():
             writer.write(rows.taken(block))
         rows.check_some(name)
@@ -104,6 +105,19 @@ def convert(
         "seconds": time.perf_counter() - began,
         "peak_memory_bytes": peak_memory_bytes(),
     }
+
+
+@contextmanager
+def _overflow_refused(described: Described) -> Iterator[None]:
+    """Refuse numbers that would become infinite in the dtype that is written."""
+    try:
+        with np.errstate(over="raise"):
+            yield
+    except FloatingPointError:
+        raise DataError(
+            f"{described.source} holds a number that is too large for {described.dtype}; leave --dtype out, "
+            "or write --dtype float64"
+        ) from None
 
 
 def told(report: dict[str, Any]) -> str:
@@ -221,7 +235,12 @@ def _writer_of(output: str | os.PathLike[str]) -> Callable[..., Writer]:
 
 
 def _check_apart(source: str | os.PathLike[str], files: Sequence[Path], output: Location) -> None:
-    """Refuse an output that is, or is inside, what is read."""
+    """Refuse an output that is, or is inside, what is read, or that would not last."""
+    if not is_lasting(output):
+        raise ParameterError(
+            f"{output.name} is memory of this process and would go with it; name a folder, or a URL of a "
+            "store that stays"
+        )
     given = Location.parse(source)
     places = [Location.parse(file) for file in files]
     for place in [given] if given.path.exists() else places:

@@ -70,8 +70,8 @@ CONVERT_OPTIONS: tuple[Option, ...] = (
         "header",
         None,
         FLAG,
-        "Whether the first line of CSV holds names. Default: it does, and is refused where it is "
-        "all numbers.",
+        "Whether the first line of CSV holds names. Default: it does, and is refused where it holds "
+        "numbers.",
     ),
     Option(
         "separator", None, _CHARACTER, "Between values of CSV. Default: guessed among , ; tab |."

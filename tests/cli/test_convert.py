@@ -13,9 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 import zarr
 from click.testing import CliRunner
-from commands import mixture_rows, tree
+from commands import forked, mixture_rows, tree
 
 from daskgmm import GaussianMixture, load_model
 from daskgmm.cli import main
@@ -108,8 +109,22 @@ def test_select_score_and_predict_convert_too(folder):
     assert json.loads(done.stdout)["log_likelihood_per_row"] == pytest.approx(expected, rel=1e-12)
     done = run("predict", "*.csv", "--model", "m.zarr", "--output", "labels.zarr")
     assert done.exit_code == 0, done.stderr
-    assert zarr.open_array("labels.zarr").shape == (900,)
+    assert zarr.open_array("labels.zarr/labels").shape == (900,)
     assert temporary(folder) == []
+
+
+def test_options_of_stores_are_refused_where_data_are_converted(folder):
+    done = run("fit", "t.csv", *FIT, "--output", "m.zarr", "--mask", "sea")
+    assert done.exit_code == 2
+    assert "mask (--mask) is of no use for t.csv, which is converted; leave it out" in done.stderr
+    assert temporary(folder) == []
+
+
+def test_variables_of_netcdf_are_chosen_for_a_fit(folder):
+    xr.Dataset({name: ("row", X[:, j]) for j, name in enumerate("ab")}).to_netcdf("o.nc")
+    done = run("fit", "o.nc", *FIT, "--output", "m.zarr", "--variables", "b")
+    assert done.exit_code == 0, done.stderr
+    assert load_model("m.zarr").feature_names_in_.tolist() == ["b"]
 
 
 def test_an_interrupted_fit_leaves_no_temporary_files(folder):
@@ -175,3 +190,12 @@ def test_what_converts_not_by_itself_names_the_command(folder):
         assert done.exit_code != 0
         if words[0] == "check":
             assert "daskgmm convert t.csv --output t.zarr" in done.stderr
+
+
+@pytest.mark.parametrize("output", ["x.zarr", "x.parquet"])
+def test_a_disk_that_is_full_leaves_nothing(output, folder):
+    before = tree(folder)
+    done = forked("convert", "t.csv", "--output", output, cwd=folder, file_bytes=4000)
+    assert done.status == 1
+    assert f"{output} cannot be written" in done.error
+    assert tree(folder) == before

@@ -158,7 +158,7 @@ def test_a_decimal_comma_only_where_it_is_asked_for(tmp_path):
 
 def test_without_a_header_columns_are_numbers(tmp_path):
     path = written(tmp_path / "t.csv", "1,2,3\n4,5,6\n")
-    with pytest.raises(DataError, match=r"all numbers, 1, 2, 3, .*add --no-header"):
+    with pytest.raises(DataError, match=r"holds numbers, such as 1, .*add --no-header"):
         convert(path, tmp_path / "x.zarr")
     convert(path, tmp_path / "x.zarr", header=False, columns=["2", "0"])
     np.testing.assert_array_equal(rows_of(tmp_path / "x.zarr"), [[3, 1], [6, 4]])
@@ -254,6 +254,11 @@ FAULTS = {
     ),
     "a column that is asked for twice": ("a,b\n1,2\n", {"columns": ["a", "a"]}, "'a' twice"),
     "no numbers": ("a,b\nx,y\n", {}, r"no column of .* holds numbers: 'a' is text; 'b' is text"),
+    "a row where names are expected": (
+        "5.1,3.5,setosa\n4.9,3.0,setosa\n",
+        {},
+        r"first line holds numbers, such as 5\.1, .*--no-header",
+    ),
     "an empty file": ("", {}, r"t\.csv is empty"),
     "blank lines alone": ("\n\n\n", {}, r"t\.csv is empty"),
     "a header alone": ("a,b\n", {}, r"has no rows|no column"),

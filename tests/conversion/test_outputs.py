@@ -14,7 +14,7 @@ from daskgmm import GaussianMixture, load_model, open_rows
 from daskgmm.conversion import convert as conversion
 from daskgmm.conversion.convert import convert
 from daskgmm.conversion.writers import parquet_file, zarr_rows
-from daskgmm.descriptions import check
+from daskgmm.descriptions import check, info
 from daskgmm.errors import (
     DataError,
     MissingDependencyError,
@@ -64,6 +64,7 @@ def test_xarray_opens_it_with_names_and_units(tmp_path):
         assert found.units.values.tolist() == ["degC", ""]
         np.testing.assert_array_equal(found.x.sel(feature="s"), made.s)
     assert open_rows(tmp_path / "x.zarr").feature_names == ("t", "s")
+    assert info(str(tmp_path / "x.zarr"))["feature_names"] == ["t", "s"]
 
 
 def test_every_chunk_is_there_and_has_a_checksum(source, tmp_path, monkeypatch):
@@ -135,6 +136,30 @@ def test_outputs_that_cannot_be(name, source, tmp_path):
     with pytest.raises(kind, match=words):
         convert(source.parent, tmp_path / output)
     assert tree(tmp_path) == before
+
+
+def test_numbers_that_are_too_large_for_the_dtype_are_refused(tmp_path):
+    pd.DataFrame({"a": [1.0, 1e300]}).to_csv(tmp_path / "t.csv", index=False)
+    before = tree(tmp_path)
+    with pytest.raises(DataError, match=r"too large for float32; .*--dtype float64"):
+        convert(tmp_path / "t.csv", tmp_path / "x.zarr", dtype="float32")
+    assert tree(tmp_path) == before
+    convert(tmp_path / "t.csv", tmp_path / "x.zarr", dtype="float64")
+
+
+def test_an_output_behind_a_url(source, bucket):
+    report = convert(source, f"{bucket}/x.zarr")
+    assert report["bytes_written"] is None
+    for place in (f"{bucket}/x.zarr", f"{bucket}/x.zarr/x"):
+        rows = open_rows(place)
+        assert rows.feature_names == ("a", "b")
+        np.testing.assert_array_equal(rows.read(0, 700), X)
+    with pytest.raises(OutputExistsError):
+        convert(source, f"{bucket}/x.zarr")
+    with pytest.raises(ParameterError, match="Parquet is written to local files"):
+        convert(source, f"{bucket}/x.parquet")
+    with pytest.raises(ParameterError, match="is memory of this process"):
+        convert(source, "memory://x.zarr")
 
 
 @pytest.mark.parametrize("output", ["x.zarr", "x.parquet"])

@@ -86,9 +86,10 @@ class DelimitedReader:
                 f"{path}: the names of its columns are not {self._dialect.encoding.upper()}; name "
                 "their encoding, such as --encoding latin-1"
             )
-        if self._how.header is None and all(map(self._dialect.is_number, names)):
+        numbers = [name for name in names if self._dialect.is_number(name)]
+        if self._how.header is None and numbers:  # a row that is taken for names would be lost
             raise DataError(
-                f"{path}: its first line is all numbers, {', '.join(names[:5])}, where names of columns are "
+                f"{path}: its first line holds numbers, such as {numbers[0]}, where names of columns are "
                 "expected; if it is a row, add --no-header, and if these are names, --header"
             )
         return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from typing import Any
 
@@ -56,7 +57,8 @@ def open_node(
         raise DataError(
             f"{location.name} is a file of no known kind; expected a Zarr array or group, "
             "or a .npy file. CSV, Parquet, NetCDF and HDF5 are read once they are converted: "
-            f"daskgmm convert {location.name} --output {location.path.stem}.zarr"
+            f"daskgmm convert {shlex.quote(location.name)} --output "
+            f"{shlex.quote(location.path.stem + '.zarr')}"
         )
     try:
         return patiently(
