@@ -18,7 +18,8 @@ def test_hostile_inputs_are_refused_by_errors_of_our_own_and_touch_nothing(
     n_inputs = min(n_inputs, 800) if is_small else n_inputs
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     hostile.run(n_inputs)
-    assert all(hostile.counts[f"{name}, refused"] > 10 for name in READERS)
+    # Of damaged checkpoints most are passed over for the one before: about one in seven is refused.
+    assert all(hostile.counts[f"{name}, refused"] > n_inputs // 200 for name in READERS)
     # In KiB: one bomb that is decoded takes a GiB.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19
 
