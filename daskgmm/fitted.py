@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, estimator_html_repr
 from sklearn.utils.validation import check_is_fitted
 
 from daskgmm.em import (
@@ -41,6 +41,7 @@ from daskgmm.record import (
     facts_of_record,
     record_of,
 )
+from daskgmm.shown import html_of
 from daskgmm.storage import save_model
 from daskgmm.tables import (
     CONTAINERS,
@@ -297,6 +298,31 @@ class FittedMixture(DensityMixin, BaseEstimator):
         generator = np.random.default_rng(rng.randint(2**31 - 1))
         drawn = [mixture.components.sample(generator, k, n) for k, n in enumerate(counts)]
         return np.vstack(drawn), np.repeat(np.arange(len(counts)), counts)
+
+    # -- in notebooks, where scikit-learn has a diagram of parameters -------------------
+
+    def _html_repr(self) -> str:
+        if not hasattr(self, "weights_"):
+            return str(estimator_html_repr(self))
+        mixture, n_rows = self._mixture, getattr(self, "n_rows_", None)
+        facts = [
+            f"{type(self).__name__}: {mixture.n_components} {mixture.kind} components in "
+            f"{mixture.n_features} feature{'s' * (mixture.n_features > 1)}"
+        ]
+        if n_rows is not None:
+            facts.append(f"{n_rows:,} rows")
+        if getattr(self, "lower_bound_", None) is not None:
+            facts.append(f"log-likelihood per row {self.lower_bound_:.6g}")
+        if getattr(self, "converged_", None) is False:
+            facts.append("not converged")
+        return html_of(mixture, getattr(self, "feature_names_in_", None), facts)
+
+    def _repr_html_inner(self) -> str:
+        return self._html_repr()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
+        return {**bundle, "text/html": self._html_repr()} if "text/html" in bundle else bundle
 
     # -- in and out ------------------------------------------------------------
 

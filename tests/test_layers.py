@@ -28,7 +28,7 @@ FLOORS = (
     {"configuration"},
     {"execution", "storage"},
     {"conversion", "jobfile", "tables"},
-    {"checkpoints", "descriptions", "metrics", "parameters", "record"},
+    {"checkpoints", "descriptions", "metrics", "parameters", "record", "shown"},
     {"fitted"},
     {"estimator"},
     {"selection"},

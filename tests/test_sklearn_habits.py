@@ -187,6 +187,63 @@ def test_what_is_no_mixture_is_refused(parts, said):
         GaussianMixture.from_parameters(*parts)
 
 
+def test_names_go_there_and_back_and_everyone_agrees(theirs, x):
+    named = pd.DataFrame(x, columns=["temperature", "salt"])
+    fitted = Theirs(3, random_state=0).fit(named)
+    ours = GaussianMixture.from_sklearn(fitted)
+    back = ours.to_sklearn()
+    made = GaussianMixture.from_parameters(
+        fitted.weights_, fitted.means_, fitted.covariances_, names=list(named)
+    )
+    for model in (ours, back, made):
+        assert list(model.feature_names_in_) == list(named)
+        np.testing.assert_allclose(model.score_samples(named), fitted.score_samples(named))
+        np.testing.assert_array_equal(model.predict(named), fitted.predict(named))
+        with pytest.raises(ValueError, match="feature names"):
+            model.predict(named[["salt", "temperature"]])
+
+
+def test_onnx_comes_by_way_of_scikit_learn(x):
+    """In float32, whose error is told: probabilities are good to some 1e-4."""
+    skl2onnx = pytest.importorskip("skl2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = GaussianMixture(3, random_state=0).fit(x)
+    single = x.astype(np.float32)
+    converted = skl2onnx.to_onnx(model.to_sklearn(), single[:1])
+    session = onnxruntime.InferenceSession(converted.SerializeToString())
+    labels, probabilities = session.run(None, {session.get_inputs()[0].name: single})[:2]
+    expected = model.predict_proba(single)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-3)
+    clear = np.sort(expected, axis=1)[:, -2] < 0.49
+    np.testing.assert_array_equal(labels.ravel()[clear], model.predict(single)[clear])
+
+
+# -- what a notebook shows ----------------------------------------------------------------
+
+
+def test_a_notebook_shows_what_was_found(x):
+    model = GaussianMixture(3, random_state=0)
+    assert "Parameters" in model._repr_html_() or "GaussianMixture" in model._repr_html_()
+    shown = model.fit(pd.DataFrame(x, columns=["<script>", "b"]))._repr_html_()
+    assert model._repr_mimebundle_()["text/html"] == shown
+    assert "3 full components in 2 features" in shown
+    assert f"{len(x):,} rows" in shown
+    assert "<script>" not in shown
+    assert "&lt;script&gt;" in shown
+    assert shown.count("<tr>") == 4
+    assert f"<td>{model.weights_[0]:.4g}</td>" in shown
+
+
+def test_a_large_mixture_is_shown_in_part():
+    rng = np.random.default_rng(0)
+    model = GaussianMixture.from_parameters(
+        np.full(200, 1 / 200), rng.normal(size=(200, 50)), np.ones((200, 50))
+    )
+    shown = model._repr_html_()
+    assert "and 180 more" in shown
+    assert len(shown) < 20_000
+
+
 def test_there_is_a_name_for_each_feature():
     with pytest.raises(ParameterError, match="2 names were given for 1 features"):
         GaussianMixture.from_parameters([1.0], [[0.0]], [[[1.0]]], names=["a", "b"])
