@@ -20,11 +20,11 @@ from daskgmm.errors import (
     CheckpointError,
     ClusterError,
     InterruptedFitError,
-    ParameterError,
     StorageError,
 )
 from daskgmm.estimator import GaussianMixture
 from daskgmm.events import Message, teller
+from daskgmm.job_places import check_places
 from daskgmm.jobfile import Job
 from daskgmm.plain_json import plain_json
 from daskgmm.rounds import KEEPS_MODEL, ROUNDS, Round, mark_of
@@ -37,10 +37,7 @@ from daskgmm.storage import (
     StoredSource,
     check_output,
     check_text_output,
-    enclosing_node,
-    first_overlap,
     held,
-    is_lasting,
     said_of_changes,
     write_text,
 )
@@ -53,9 +50,6 @@ _ROWS = {"labels": "labels", "probabilities": "probabilities", "scores": "log_de
 
 _RESULTS = "results"
 """The output that holds what the key of that name says, side by side."""
-
-_RECORDS = ("log", "metrics")
-"""Outputs that every run of a job appends to."""
 
 
 @dataclass(frozen=True)
@@ -126,54 +120,6 @@ def _weights_of(job: Job, rows: StoredSource | Grid) -> Any:
         return rows.beside(name)
     place = weights_beside(job.get("data"), name)
     return open_column(job.beside_file("weights") if place == name else place)
-
-
-def check_places(job: Job) -> None:
-    """Refuse a job that would write one of its places over another; nothing is read or written.
-
-    Raises
-    ------
-    JobError
-        The message names the key.
-    """
-    places = {key: place for key, place in job.places.items() if not _is_address(key, place)}
-    parsed = {"the job file": Location.parse(job.name)}
-    for key, place in places.items():
-        try:
-            parsed[key] = Location.parse(place)
-        except ParameterError as error:
-            raise job.error(key, f"cannot be used: {error}") from None
-        if not is_lasting(parsed[key]):
-            raise job.error(
-                key,
-                f"is {place}, memory of this process, and would go with it; name a folder, or a URL "
-                "of a store that stays",
-            )
-    keys = list(parsed)
-    found = first_overlap(list(parsed.values()))
-    if found is not None:
-        one, other = (keys[i] for i in found)
-        raise job.error(
-            other,
-            f"is {parsed[other].name}, which overlaps with {one}, {parsed[one].name}; all places "
-            "of a job must lie apart",
-        )
-    for key in (f"outputs.{name}" for name in _RECORDS):
-        if key in parsed:
-            _check_record(job, key, parsed[key])
-
-
-def _check_record(job: Job, key: str, place: Location) -> None:
-    if not place.is_local:
-        raise job.error(key, f"is {place.name}; only a local file can be appended to")
-    node = enclosing_node(place.address)
-    if node is not None:
-        raise job.error(key, f"is {place.name}, inside {node}, which is Zarr; name another file")
-
-
-def _is_address(key: str, place: str) -> bool:
-    """Whether a place is the address of a scheduler."""
-    return key == "cluster" and "://" in place
 
 
 class Batch:

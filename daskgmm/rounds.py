@@ -39,7 +39,8 @@ class Round:
     ----------
     asked : Job
     source : StoredSource or Grid
-    weights : StoredSource, xarray.DataArray or None
+    weights : Any
+        How often each row counts, as :meth:`GaussianMixture.fit` takes it, or None.
     mark : str
     """
 

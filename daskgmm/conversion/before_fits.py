@@ -14,8 +14,9 @@ from typing import Any
 
 from daskgmm.conversion.convert import convert
 from daskgmm.conversion.files import COMPRESSED, files_of, format_of
+from daskgmm.conversion.options import CONVERT_OPTIONS
 from daskgmm.conversion.reader import Format
-from daskgmm.errors import DataError, StorageError
+from daskgmm.errors import DataError, ParameterError, StorageError
 from daskgmm.events import Message, size_of, teller
 from daskgmm.redaction import redacted
 from daskgmm.storage import Location, StoredSource, open_source
@@ -35,7 +36,7 @@ def converted_before(data: Any, **options: Any) -> Iterator[StoredSource | None]
     ----------
     data : path or URL
     **options
-        Of :func:`convert`.
+        Of :func:`convert`; others are refused.
 
     Yields
     ------
@@ -44,6 +45,8 @@ def converted_before(data: Any, **options: Any) -> Iterator[StoredSource | None]
 
     Raises
     ------
+    ParameterError
+        If an option is none of a conversion.
     StorageError
         If the temporary folder has no room for them.
     """
@@ -51,6 +54,14 @@ def converted_before(data: Any, **options: Any) -> Iterator[StoredSource | None]
         yield None
         return
     name = redacted(os.fspath(data))
+    known = {option.name for option in CONVERT_OPTIONS}
+    for given in options:
+        if given not in known:
+            raise ParameterError(
+                f"{given} (--{given.replace('_', '-')}) is of no use for {name}, which is converted; leave "
+                "it out",
+                given,
+            )
     folder = Path(tempfile.mkdtemp(prefix="daskgmm-convert-"))
     try:
         _check_free(folder, files_of(data)[1], name)

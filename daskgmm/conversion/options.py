@@ -120,7 +120,12 @@ class How:
         for option in CONVERT_OPTIONS:
             if option.name in given:
                 option.check(given[option.name])
-        return cls(**given)
+        one = {
+            name: [value]
+            for name, value in given.items()
+            if name in _LISTS and isinstance(value, str)
+        }
+        return cls(**(given | one))
 
     def check_only(self, taken: frozenset[str], what: str) -> None:
         """Refuse options that a format has no use for.
@@ -145,4 +150,5 @@ class How:
                 )
 
 
+_LISTS = tuple(option.name for option in CONVERT_OPTIONS if option.rule is _NAMES)
 _OF_ALL = frozenset({"missing", "dtype"})

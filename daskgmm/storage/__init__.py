@@ -13,7 +13,7 @@ from daskgmm.storage.outputs.row_outputs import (
     results_described,
 )
 from daskgmm.storage.outputs.text_files import check_text_output, write_text
-from daskgmm.storage.outputs.variables import Variable
+from daskgmm.storage.outputs.variables import Variable, add_variables, consolidate, text_variable
 from daskgmm.storage.places.apart import enclosing_node, first_overlap, is_lasting
 from daskgmm.storage.places.holding import held
 from daskgmm.storage.places.locations import Location
@@ -43,11 +43,13 @@ __all__ = [
     "StoredSource",
     "Variable",
     "ZarrSource",
+    "add_variables",
     "atomic_output",
     "bytes_read",
     "check_output",
     "check_text_output",
     "chunk_rows",
+    "consolidate",
     "enclosing_node",
     "first_overlap",
     "held",
@@ -63,5 +65,6 @@ __all__ = [
     "rows_shape",
     "said_of_changes",
     "save_model",
+    "text_variable",
     "write_text",
 ]

@@ -145,7 +145,7 @@ def test_update_counts_each_night_once(job):
     found = load_model(job / "model.zarr")
     assert found.n_rows_ == 12_000
     np.testing.assert_allclose(found.means_, expected.means_, atol=1e-6)
-    labels = zarr.open_array(job / "labels.zarr", mode="r")[:]
+    labels = zarr.open_group(job / "labels.zarr", mode="r")["labels"][:]
     np.testing.assert_array_equal(labels, found.predict(night(job, 2)))
 
 
@@ -177,7 +177,7 @@ def test_predict_keeps_the_model(job):
     x = night(job, 1)
     assert run(job, "predict")["done"] == ["rows", "report"]
     assert tree(job / "model.zarr") == before
-    labels = zarr.open_array(job / "labels.zarr", mode="r")[:]
+    labels = zarr.open_group(job / "labels.zarr", mode="r")["labels"][:]
     np.testing.assert_array_equal(labels, load_model(job / "model.zarr").predict(x))
 
 

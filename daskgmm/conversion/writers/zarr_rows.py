@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.errors import ZarrUserWarning
 
 from daskgmm.conversion.writers.pieces import Pieces
 from daskgmm.conversion.writers.writer import Described
 from daskgmm.errors import DaskGMMError, StorageError
 from daskgmm.redaction import cause_to_show, one_line
-from daskgmm.storage import Location, atomic_output, chunk_rows
+from daskgmm.storage import (
+    Location,
+    add_variables,
+    atomic_output,
+    chunk_rows,
+    consolidate,
+    text_variable,
+)
 
 __all__ = ["ZarrRows"]
 
@@ -73,15 +77,7 @@ class ZarrRows:
         labels = {_FEATURE: [c.name for c in described.columns]} if described.is_named else {}
         if has_units:
             labels[_UNITS] = [c.units for c in described.columns]
-        for key, texts in labels.items():
-            coordinate = group.create_array(
-                key,
-                shape=(len(texts),),
-                dtype="string",
-                dimension_names=(_FEATURE,),
-                config={"write_empty_chunks": True},
-            )
-            coordinate[:] = np.array(texts, dtype=object)
+        add_variables(group, {key: text_variable((_FEATURE,), t) for key, t in labels.items()})
         return group
 
     def _made(self) -> zarr.Array[Any]:
@@ -133,10 +129,7 @@ class ZarrRows:
             self._append(piece)
         if self._array is not None:
             self._array.resize((self._n_rows, self._array.shape[1]))
-        with warnings.catch_warnings():
-            # It is in no specification of version 3 yet; without it xarray warns of slowness.
-            warnings.simplefilter("ignore", ZarrUserWarning)
-            zarr.consolidate_metadata(self._group.store)
+        consolidate(self._group)
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,8 @@ The group holds these arrays, all with ``dimension_names``, so that xarray opens
     the data had none.
 ``units`` (feature,)
     Text, where the record has ``feature_units``.
+``statistics_n_k``, ``statistics_first``, ``statistics_second``, ``statistics_centres``
+    Where the model keeps what an update goes on from; the attribute ``statistics`` has the rest.
 
 Readers may rely on the names, dimensions and meaning of ``weights``, ``means``, ``covariances``,
 ``component`` and ``feature``, and on the attributes ``format``, ``format_version`` and
@@ -99,24 +101,11 @@ def save_model(
         about = {**means.attributes, "coordinates": _UNITS}
         members["means"] = replace(means, attributes=about)
     if statistics is not None:
-        facts = {name: getattr(statistics, name) for name in _FACTS}
-        attributes[_STATISTICS] = plain_json(facts)
-        members |= _variables_of_statistics(statistics, members)
+        attributes[_STATISTICS] = plain_json({name: getattr(statistics, name) for name in _FACTS})
+        members |= _statistics_of(statistics)
     with atomic_output(Location.parse(path), overwrite=overwrite) as output:
         shown = output.target.name
         write_group(output.draft, attributes, members, shown=shown, is_consolidated=True)
-
-
-def _variables_of_statistics(
-    statistics: Statistics, members: Mapping[str, Variable]
-) -> dict[str, Variable]:
-    """Sums along the dimensions of the parameters that follow from them."""
-    kept = {**statistics.sums, "centres": statistics.centres}
-    alike = {"n_k": "weights", "second": "covariances"}
-    return {
-        f"{_STATISTICS}_{name}": Variable(members[alike.get(name, "means")].dims, array)
-        for name, array in kept.items()
-    }
 
 
 def attributes_of(mixture: Mixture, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,6 +142,17 @@ def variables_of(mixture: Mixture) -> dict[str, Variable]:
             )
             for name, values in law.arrays.items()
         },
+    }
+
+
+def _statistics_of(statistics: Statistics) -> dict[str, Variable]:
+    """Sums of statistics, and what they are about, as variables of a model's group."""
+    each = ("component", "feature")
+    dims = {"n_k": each[:1], "second": statistics.law.dimensions["covariances"]}
+    kept = {**statistics.sums, "centres": statistics.centres}
+    return {
+        f"{_STATISTICS}_{name}": Variable(dims.get(name, each), values)
+        for name, values in kept.items()
     }
 
 
