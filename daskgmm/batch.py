@@ -119,6 +119,8 @@ def _weights_of(job: Job, rows: StoredSource | Grid) -> Any:
     if isinstance(rows, Grid):
         return rows.beside(name)
     place = weights_beside(job.get("data"), name)
+    if not isinstance(place, str):
+        return place
     return open_column(job.beside_file("weights") if place == name else place)
 
 

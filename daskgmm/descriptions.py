@@ -10,6 +10,7 @@ from typing import Any
 from daskgmm.errors import DamagedDataError, DataError, ModelFormatError
 from daskgmm.kernel import loops
 from daskgmm.storage import (
+    ParquetSource,
     StoredSource,
     open_source,
     preflight,
@@ -69,11 +70,14 @@ def info(path: str) -> dict[str, Any]:
             results = results_described(path)
             if results is not None:
                 return {**results, "kind": "results", "loops": loops.described()}
-            source = open_source(path)
+            source, columns = open_source(path), {}
+            if isinstance(source, ParquetSource):
+                columns = {"columns": source.column_types}
+                source = source.of_numbers()
             names = getattr(source, "feature_names", None)
             named = {} if names is None else {"feature_names": list(names)}
             data = source.survey().as_dict()
-            return {"kind": "data", **data, **named, "loops": loops.described()}
+            return {"kind": "data", **data, **named, **columns, "loops": loops.described()}
         except DataError as not_rows:
             raise ModelFormatError(f"{not_a_model}; nor are these rows: {not_rows}") from None
     return {

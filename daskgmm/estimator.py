@@ -336,9 +336,10 @@ class GaussianMixture(FittedMixture):
         sample_weight : array of shape (n_rows,), optional
             How often each row counts: a weight of 2 is the row given twice, 0 is a row that is
             absent, whatever it holds, and any number of 0 or more between. An array, a Dask
-            array, a Zarr array, or a path or URL of one, aligned with the rows. A Series has the
-            index of the DataFrame, in the same order, or is refused. The fit does not
-            depend on the unit of weights that are no counts: see :meth:`bic` for what does.
+            array, a Zarr array, or a path or URL of one, aligned with the rows; or the name of a
+            column, where `X` is Parquet. A Series has the index of the DataFrame, in the same
+            order, or is refused. The fit does not depend on the unit of weights that are no counts:
+            see :meth:`bic` for what does.
 
         Returns
         -------

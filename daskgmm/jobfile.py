@@ -55,7 +55,7 @@ _RESULTS_PLACE = "outputs.results"
 _REQUIRED_PLACE = PLACE._replace(required=True)
 
 KEYS: dict[str, Key] = {
-    "data": Key(_REQUIRED_PLACE, "Rows: a Zarr array or .npy file."),
+    "data": Key(_REQUIRED_PLACE, "Rows: a Zarr array, .npy file or Parquet files."),
     **_keys_of(DATA_OPTIONS),
     **_keys_of([WEIGHTS]),
     **_keys_of(OPTIONS),

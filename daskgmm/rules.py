@@ -6,6 +6,7 @@ and a key of a file, so that all of them accept the same values.
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 import re
@@ -37,6 +38,7 @@ __all__ = [
     "Rule",
     "bytes_of",
     "counts_of",
+    "names_of",
     "one_of",
     "some_of",
 ]
@@ -186,20 +188,22 @@ def _is_number_or_auto(value: Any) -> bool:
     return value == "auto" if isinstance(value, str) else _is_number(value)
 
 
-def _is_place(value: Any) -> bool:
-    return isinstance(value, str | os.PathLike) and bool(os.fspath(value))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
+def names_of(value: Any) -> list[str]:
+    """Names from a list, or from a text with commas between them; a quoted one may have commas."""
+    if isinstance(value, str):
+        return [name.strip() for name in next(csv.reader([value], skipinitialspace=True), [])]
+    return list(value)
 
 
 def _is_names(value: Any) -> bool:
-    return _is_text(value) or _is_list_of(value, _is_text)
+    if not isinstance(value, str | list | tuple):
+        return False
+    names = names_of(value)
+    return bool(names) and all(isinstance(name, str) and name for name in names)
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
+def _is_place(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike) and bool(os.fspath(value))
 
 
 def _is_array(value: Any) -> bool:
@@ -273,8 +277,8 @@ SEED = Rule(
 VERBOSITY = Rule("true, false or a whole number of 0 or more", _is_verbosity, parse=int)
 FLAG = Rule("true or false", _is_flag, parse=_flag, metavar="true|false")
 SIZE = Rule("a size such as 8GiB, or a number of bytes", _is_size, metavar="SIZE")
+NAMES = Rule("a list of names, such as a,b", _is_names, parse=names_of, metavar="NAME,...")
 TEXT = Rule("text (in quotes)", lambda value: isinstance(value, str))
-NAMES = Rule("a name, or a list of names", _is_names, parse=_names, metavar="NAME,...")
 PLACE = Rule("a path or a URL", _is_place, metavar="PATH", is_place=True)
 PLACE_OR_AUTO = Rule(
     "auto, or a folder", _is_place, metavar="DIR|auto", words=("auto",), is_place=True

@@ -391,15 +391,24 @@ DATA_OPTIONS: tuple[Option, ...] = (
         section="",
     ),
     *GRID_OPTIONS,
+    Option(
+        "columns",
+        None,
+        NAMES,
+        "Which columns of Parquet files are the features, in this order. Default: all but weights.",
+        section="",
+    ),
 )
 """The parameters of :func:`daskgmm.open_rows`: every command that reads rows has them."""
 
 WEIGHTS = Option(
     "weights",
     None,
-    PLACE._replace(what="an array beside the rows: its name, path or URL", is_place=False),
-    "How often each row counts: an array beside the rows, by its name in the group of DATA, its "
-    "path or its URL.",
+    PLACE._replace(
+        what="an array or column beside the rows: its name, path or URL", is_place=False
+    ),
+    "How often each row counts: an array in the group of DATA or a column of it, by its name, or "
+    "an array anywhere, by its path or URL.",
     commands=("fit", "select", "score", "update"),
     section="",
 )

@@ -51,8 +51,8 @@ TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     PLACE.what: (("folder", "s3://bucket/kept"), ("",)),
     PLACE_OR_AUTO.what: (("auto", "folder"), ("",)),
+    NAMES.what: (("a", '"a,b"'), ("", '""')),
     TEXT.what: (("rows", ""), ()),
-    NAMES.what: (("temp",), ("",)),
 }
 """Texts that a rule accepts, and that it refuses."""
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from typing import Any
 
 from daskgmm.errors import ParameterError
-from daskgmm.rules import FLAG, TEXT, Rule, one_of
+from daskgmm.rules import FLAG, NAMES, TEXT, Rule, names_of, one_of
 from daskgmm.settings import Option
 
 __all__ = ["CONVERT_OPTIONS", "How"]
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in next(csv.reader([text], skipinitialspace=True))]
-
-
-def _are_names(value: Any) -> bool:
-    return (
-        isinstance(value, list | tuple) and bool(value) and all(isinstance(v, str) for v in value)
-    )
+def _are_texts(value: Any) -> bool:
+    listed = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
+    return isinstance(value, str) or (listed and bool(value))
 
 
 def _is_character(value: Any) -> bool:
@@ -29,7 +23,7 @@ def _is_character(value: Any) -> bool:
     )
 
 
-_NAMES = Rule("names, with commas between them", _are_names, parse=_names, metavar="NAME,...")
+_TEXTS = Rule("texts, with commas between them", _are_texts, parse=names_of, metavar="TEXT,...")
 _CHARACTER = Rule(
     "one character that is no letter, digit or quote, or tab",
     _is_character,
@@ -41,14 +35,14 @@ CONVERT_OPTIONS: tuple[Option, ...] = (
     Option(
         "columns",
         None,
-        _NAMES,
+        NAMES,
         "Columns to take, in this order; by their number from 0 on where they have no names. "
         "Default: all that hold numbers.",
     ),
     Option(
         "variables",
         None,
-        _NAMES,
+        NAMES,
         "Variables of NetCDF to take. Default: all that hold numbers over the most dimensions.",
     ),
     Option(
@@ -86,7 +80,7 @@ CONVERT_OPTIONS: tuple[Option, ...] = (
     Option(
         "missing_text",
         None,
-        _NAMES,
+        _TEXTS,
         "Values of CSV that are missing, beside empty ones, NA, NaN, null and the like.",
     ),
 )
@@ -120,12 +114,8 @@ class How:
         for option in CONVERT_OPTIONS:
             if option.name in given:
                 option.check(given[option.name])
-        one = {
-            name: [value]
-            for name, value in given.items()
-            if name in _LISTS and isinstance(value, str)
-        }
-        return cls(**(given | one))
+        lists = {name: names_of(given[name]) for name in _LISTS if given.get(name) is not None}
+        return cls(**(given | lists))
 
     def check_only(self, taken: frozenset[str], what: str) -> None:
         """Refuse options that a format has no use for.
@@ -150,5 +140,5 @@ class How:
                 )
 
 
-_LISTS = tuple(option.name for option in CONVERT_OPTIONS if option.rule is _NAMES)
+_LISTS = tuple(option.name for option in CONVERT_OPTIONS if option.rule in (NAMES, _TEXTS))
 _OF_ALL = frozenset({"missing", "dtype"})

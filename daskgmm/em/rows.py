@@ -29,6 +29,7 @@ __all__ = [
     "grain_rows",
     "rows_of_sample",
     "spread_pieces",
+    "spread_runs",
     "statistics_of",
     "tree_sum",
 ]
@@ -212,6 +213,39 @@ def spread_pieces(n_units: int, units_wanted: int, seed: int) -> list[tuple[int,
             parts = pairwise(np.linspace(0, n_units, n_pieces + 1).astype(int).tolist())
             firsts = [first + int(rng.randint(after - first - each + 1)) for first, after in parts]
             return [(first, first + each) for first in firsts]
+    return []
+
+
+def spread_runs(cuts: NDArray[np.int64], n_wanted: int, seed: int) -> list[tuple[int, int]]:
+    """As :func:`spread_pieces`, for units of unequal size that are read from their beginning.
+
+    Parameters
+    ----------
+    cuts : ndarray of int
+        First row of each unit, and last the number of rows.
+    n_wanted : int
+        Rows.
+    seed : int
+
+    Returns
+    -------
+    list of (int, int)
+        First row of each run, which is that of a unit, and the one after the last; empty if that
+        would be more than a tenth of all rows, or where a part of them has no unit to begin at.
+    """
+    rng, n_rows = np.random.RandomState(seed), int(cuts[-1])
+    for n_pieces in _N_PIECES:
+        length = max(1, -(-n_wanted // n_pieces))
+        if n_pieces * length > _MOST_IN_PIECES * n_rows:
+            continue
+        runs = []
+        for first, after in pairwise(np.linspace(0, n_rows, n_pieces + 1).astype(int).tolist()):
+            begin, end = np.searchsorted(cuts[:-1], [first, after - length + 1])
+            if begin < end:
+                start = int(cuts[begin + rng.randint(end - begin)])
+                runs.append((start, start + length))
+        if len(runs) == n_pieces:
+            return runs
     return []
 
 

@@ -18,6 +18,7 @@ from daskgmm.execution.memory import (
     sample_rows,
 )
 from daskgmm.execution.meter import Meter
+from daskgmm.execution.partitions import blocks_within, partition_starts
 from daskgmm.execution.process_memory import default_limit, peak_memory_bytes
 from daskgmm.execution.progress import pass_progress
 from daskgmm.execution.scheduler import in_force
@@ -36,11 +37,13 @@ __all__ = [
     "Weighting",
     "Work",
     "array_of_source",
+    "blocks_within",
     "cells_of_rows",
     "check_report_path",
     "dashboard_address",
     "default_limit",
     "in_force",
+    "partition_starts",
     "pass_progress",
     "peak_memory_bytes",
     "plan_memory",

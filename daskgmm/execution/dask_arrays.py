@@ -31,21 +31,30 @@ class _Sliceable:
         return self.source.read(*rows.indices(self.shape[0])[:2])[:, columns]
 
 
-def array_of_source(source: Source, partition_rows: int, state: str | None = None) -> da.Array:
+def array_of_source(
+    source: Source, partition_rows: int | tuple[int, ...], state: str | None = None
+) -> da.Array:
     """A lazy Dask array over a source, cut into partitions.
 
     Parameters
     ----------
     source : Source
-    partition_rows : int
+    partition_rows : int, or tuple of int
+        Rows of each partition, or of all but the last.
     state : str, optional
         Identifies the stored values: arrays of the same state have the same name, so that Dask
         computes them once. Without it each array has a name of its own.
     """
+    # Where partitions are of unequal size, they follow from the data, which the state tells.
+    cut = (
+        partition_rows
+        if isinstance(partition_rows, int)
+        else f"{len(partition_rows)}-{hash(partition_rows):x}"
+    )
     return da.from_array(
         _Sliceable(source),
         chunks=(partition_rows, source.shape[1]),
-        name=f"rows-{state or uuid.uuid4().hex}-{partition_rows}",
+        name=f"rows-{state or uuid.uuid4().hex}-{cut}",
         asarray=False,
         fancy=False,
         inline_array=True,

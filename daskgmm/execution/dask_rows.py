@@ -12,11 +12,12 @@ the task; of a source, pieces are read one ahead, and no partition is ever in me
 
 from __future__ import annotations
 
+import copy
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import dask
 import dask.array as da
@@ -25,7 +26,7 @@ from dask.base import tokenize
 from dask.delayed import Delayed
 from numpy.typing import NDArray
 
-from daskgmm.em.rows import Additive, grain_rows, spread_pieces
+from daskgmm.em.rows import Additive, grain_rows, spread_pieces, spread_runs
 from daskgmm.errors import ClusterError
 from daskgmm.execution.block_runs import Blocks, summed
 from daskgmm.execution.clients import SCHEDULER_LOST
@@ -44,7 +45,7 @@ from daskgmm.execution.gaps import gaps_of
 from daskgmm.execution.scheduler import Scheduler, in_force
 from daskgmm.kernel import Block
 from daskgmm.kernel.blas import single_thread
-from daskgmm.source import Source, WeightSource
+from daskgmm.source import Source, WeightSource, cuts_of
 
 __all__ = ["DaskRows", "Weighting", "is_partition"]
 
@@ -114,6 +115,20 @@ class DaskRows:
         self._is_counted = not np.isnan(array.shape[0])
         sizes = np.nan_to_num(array.chunks[0])
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self._partitions = self._starts
+
+    def in_partitions(self, starts: NDArray[np.int64]) -> Self:
+        """The same rows of a source, folded in other partitions than the array has blocks.
+
+        Parameters
+        ----------
+        starts : ndarray of int
+            First row of each partition, and last the number of rows. A partition is read in
+            pieces; a block of the array, which is mapped, is in memory whole.
+        """
+        found = copy.copy(self)
+        found._partitions = starts
+        return found
 
     @property
     def n_rows(self) -> int:
@@ -153,7 +168,7 @@ class DaskRows:
             outside, runs = self._blocks.runs(run)
             graph, terms = dict(outside), [(fold_blocks, r, work_key, r.needs) for r in runs]
         else:
-            graph, n = {}, self.array.numblocks[0]
+            graph, n = {}, len(self._partitions) - 1
             terms = [(fold_run, work_key, i, min(i + run, n)) for i in range(0, n, run)]
         graph[work_key] = work
         level = [(f"{_PARTITION_KEY}{token}", i) for i in range(len(terms))]
@@ -168,9 +183,8 @@ class DaskRows:
         Of a Dask array, whole blocks are computed, and rows of them kept at equal distances.
         """
         if self._source is not None:
-            unit = self._source.unit_rows
-            units = spread_pieces(self.n_rows // unit, -(-n_wanted // unit), seed)
-            return self._read(units, unit, n_wanted) if units else None
+            runs = self._runs(n_wanted, seed)
+            return self._read(runs) if runs else None
         weights, n_blocks = self._weights, self.array.numblocks[0]
         chosen = spread_pieces(n_blocks, -(-n_wanted * n_blocks // self.n_rows), seed)
         # Stored weights are found by a row's index among all, which chosen blocks do not know.
@@ -183,16 +197,25 @@ class DaskRows:
         step = max(1, part.n_rows // n_wanted)
         return part.fold(thinned, step).block if part.n_rows > 0 else None
 
-    def _read(self, units: list[tuple[int, int]], unit: int, n_wanted: int) -> Block:
-        """The first rows of runs of units of the source."""
+    def _runs(self, n_wanted: int, seed: int) -> list[tuple[int, int]]:
+        """Runs of rows of the source, each from the beginning of a unit; empty if too many."""
+        assert self._source is not None
+        cuts = cuts_of(self._source)
+        if cuts is not None:
+            return spread_runs(cuts, n_wanted, seed)
+        unit = self._source.unit_rows
+        units = spread_pieces(self.n_rows // unit, -(-n_wanted // unit), seed)
+        length = -(-n_wanted // max(1, len(units)))
+        return [(a * unit, min(b * unit, a * unit + length)) for a, b in units]
+
+    def _read(self, runs: list[tuple[int, int]]) -> Block:
+        """Runs of rows of the source."""
         scheduler, token = self._scheduler(), uuid.uuid4().hex
         work, work_key = self._work(as_they_are, (), scheduler.has_workers), f"work-{token}"
-        length = -(-n_wanted // len(units))
-        level = [(f"{_PARTITION_KEY}{token}", i) for i in range(len(units))]
+        level = [(f"{_PARTITION_KEY}{token}", i) for i in range(len(runs))]
         graph: dict[Any, Any] = {work_key: work}
-        for key, (first, after) in zip(level, units, strict=True):
-            start = first * unit
-            graph[key] = (read_piece, work_key, start, min(after * unit, start + length))
+        for key, (start, stop) in zip(level, runs, strict=True):
+            graph[key] = (read_piece, work_key, start, stop)
         sums, last = summed(level, f"sum-{token}")
         found: Joined = scheduler.compute(Delayed(last, graph | sums), self._n_threads, work.stop)
         return found.block
@@ -212,7 +235,7 @@ class DaskRows:
         As many as leave every thread its share of tasks, to even out what takes longer. Blocks
         that workers hold have a task each: one that takes several would move them.
         """
-        n = self.array.numblocks[0]
+        n = len(self._partitions) - 1
         if self._source is None:
             if self._blocks.are_held:
                 return 1
@@ -231,12 +254,16 @@ class DaskRows:
         return Blocks(self.array, weights if isinstance(weights, da.Array) else None, small)
 
     def _work(
-        self, function: Callable[..., Any], args: tuple[Any, ...], on_worker: bool
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        on_worker: bool,
+        starts: NDArray[np.int64] | None = None,
     ) -> FoldWork:
         return FoldWork(
             function,
             args,
-            self._starts,
+            self._partitions if starts is None else starts,
             self._grain,
             self.n_features,
             self.array.dtype,
@@ -250,7 +277,7 @@ class DaskRows:
         self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
     ) -> da.Array:
         """Lazy array of ``function(block, *args)``: see :meth:`Rows.map`."""
-        work = self._work(function, args, in_force().has_workers)
+        work = self._work(function, args, in_force().has_workers, self._starts)
         # The same result has the same name, so that Dask computes it once.
         token = tokenize(self.array.name, function, args, dtype, columns)
         shape = {"drop_axis": 1} if columns is None else {"chunks": (self.array.chunks[0], columns)}

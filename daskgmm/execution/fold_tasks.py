@@ -19,7 +19,6 @@ from daskgmm.execution.block_runs import BlockRun
 from daskgmm.execution.dask_blocks import Declared
 from daskgmm.execution.gaps import told_of_gaps
 from daskgmm.execution.memory import read_rows
-from daskgmm.execution.staging.staged_source import StagedSource
 from daskgmm.kernel import Block, Float64Array
 from daskgmm.kernel.blas import single_threaded_blas_for_good
 from daskgmm.source import Source, WeightSource
@@ -105,7 +104,7 @@ class FoldWork:
         """Stored rows that no pass reads as one piece: they are not staged."""
         source = self.source
         assert source is not None
-        read = source.read_once if isinstance(source, StagedSource) else source.read
+        read = getattr(source, "read_once", source.read)
         return Block(read(start, stop), start, self.weight_of(start, stop))
 
     def weight_of(self, start: int, stop: int) -> Float64Array | None:

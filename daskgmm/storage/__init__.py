@@ -1,4 +1,4 @@
-"""Stored rows, row outputs and models, in Zarr and NumPy files."""
+"""Stored rows, row outputs and models, in Zarr, Parquet and NumPy files."""
 
 from daskgmm.storage.outputs.atomic_output import atomic_output, check_output
 from daskgmm.storage.outputs.file_draft import FileDraft
@@ -18,9 +18,10 @@ from daskgmm.storage.places.apart import enclosing_node, first_overlap, is_lasti
 from daskgmm.storage.places.holding import held
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.checked_store import MissingChunks
+from daskgmm.storage.rows.parquet_source import ParquetSource
 from daskgmm.storage.rows.preflight import StoredSource, preflight
 from daskgmm.storage.rows.row_layout import COLUMN, rows_dtype, rows_shape
-from daskgmm.storage.rows.sources import open_source
+from daskgmm.storage.rows.sources import has_columns, open_source
 from daskgmm.storage.rows.traffic import bytes_read
 from daskgmm.storage.rows.zarr_nodes import open_node
 from daskgmm.storage.rows.zarr_source import ZarrSource, open_array
@@ -35,6 +36,7 @@ __all__ = [
     "FileDraft",
     "Location",
     "MissingChunks",
+    "ParquetSource",
     "ResultArray",
     "RowAxes",
     "RowOutput",
@@ -52,6 +54,7 @@ __all__ = [
     "consolidate",
     "enclosing_node",
     "first_overlap",
+    "has_columns",
     "held",
     "is_lasting",
     "open_array",

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from daskgmm.errors import DataError, MissingDependencyError
 from daskgmm.redaction import one_line
+from daskgmm.rules import names_of
 from daskgmm.storage import Location, MissingChunks, ZarrSource, open_array, open_node
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.names import known_name
@@ -66,7 +67,7 @@ class Choice:
         if self.variables is None:
             mask = self.mask if isinstance(self.mask, str) else None
             return [name for name in known if name != mask]
-        named = [self.variables] if isinstance(self.variables, str) else list(self.variables)
+        named = names_of(self.variables)
         for name in named:
             if named.count(name) > 1:
                 raise DataError(f"variable {name!r} is named twice; name each feature once")

@@ -14,7 +14,7 @@ from daskgmm.tables.xarrays import is_xarray
 __all__ = ["open_rows", "weights_named"]
 
 
-def open_rows(
+def open_rows(  # noqa: PLR0913 (each is an option of commands, by its name)
     data: Any,
     *,
     member: str | None = None,
@@ -22,14 +22,16 @@ def open_rows(
     variables: str | Sequence[str] | None = None,
     feature_dim: str | None = None,
     mask: Any = None,
+    columns: str | Sequence[str] | None = None,
 ) -> Any:
     """Open stored rows, or choose from xarray's data, for :class:`daskgmm.GaussianMixture`.
 
     Parameters
     ----------
     data : str, Path, zarr.Array, zarr.Group, xarray.Dataset or xarray.DataArray
-        Path or URL of a Zarr array, of a group with a single array, of a group of variables, or of
-        a ``.npy`` file; or something already open.
+        Path or URL of a Zarr array, of a group with a single array, of a group of variables, of a
+        ``.npy`` file, or of Parquet files: one, a folder of them, or a glob; or something already
+        open.
     member : str, optional
         Name of the array within a group of several.
     missing_chunks : {"error", "fill"}
@@ -42,6 +44,10 @@ def open_rows(
         Dimension along which the values of variables are features, such as levels of a profile.
     mask : str or xarray.DataArray, optional
         Cells in which it is 0 or missing are left out: a variable beside the others, by its name.
+
+    columns : str or sequence of str, optional
+        Names of the columns of Parquet files that are the features, in this order. By default they
+        are all: of the files, or at predict those that the model knows.
 
     Returns
     -------
@@ -56,16 +62,20 @@ def open_rows(
     """
     choice = Choice(variables, feature_dim, mask)
     if is_xarray(data):
-        if member is not None:
-            raise ParameterError("member is for stored groups; select a variable of xarray's data")
+        if member is not None or columns is not None:
+            raise ParameterError(
+                "member and columns are for stored rows; name variables of xarray's data"
+            )
         return chosen(data, choice)
     if not choice.is_any:
-        return open_source(data, member=member, missing_chunks=missing_chunks)
-    if member is not None:
-        raise ParameterError(
-            "member names one array whose rows are rows, and variables, feature_dim and mask are for "
-            "grids; give one of the two"
-        )
+        how: dict[str, Any] = {"missing_chunks": missing_chunks, "columns": columns}
+        return open_source(data, member=member, **how)
+    for name, value in (("member", member), ("columns", columns)):
+        if value is not None:
+            raise ParameterError(
+                f"{name} is for tables of rows, and variables, feature_dim and mask are for grids; give "
+                "one of the two"
+            )
     return open_grid(data, choice, missing_chunks)
 
 
@@ -82,6 +92,6 @@ def weights_named(rows: Any, data: Any, name: str) -> Any:
 
     Returns
     -------
-    xarray.DataArray, path or URL
+    xarray.DataArray, StoredSource, path or URL
     """
-    return rows.beside(name) if isinstance(rows, Grid) else weights_beside(data, name)
+    return rows.beside(name) if isinstance(rows, Grid) else weights_beside(data, name, rows)

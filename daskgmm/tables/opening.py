@@ -17,7 +17,7 @@ from daskgmm.tables.indexes import check_aligned
 from daskgmm.tables.kind import Kind, OpenedRows, Request, Use
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored import STORED
-from daskgmm.tables.weights import Weights, weights_of
+from daskgmm.tables.weights import Weights, column_beside, weights_of
 from daskgmm.tables.xarrays import XARRAY, XARRAY_ON_DASK, is_xarray, row_weights
 
 __all__ = ["KINDS", "is_lazy", "open_input", "open_weights"]
@@ -88,7 +88,8 @@ def open_weights(given: Any, x: Any, names: Sequence[str] | None = None) -> Weig
     Parameters
     ----------
     given : array-like, Dask array or Series, xarray.DataArray, zarr.Array, Source, path or URL
-        Weights of shape (n_rows,); for xarray's data also along some of the cells' dimensions.
+        Weights of shape (n_rows,); for xarray's data also along some of the cells' dimensions. A
+        name is that of a column, where the rows have such.
     x : array-like, Dask array or DataFrame, xarray.DataArray or Dataset, zarr.Array, Source, path or URL
         Rows that the weights are of.
     names : sequence of str, optional
@@ -102,7 +103,9 @@ def open_weights(given: Any, x: Any, names: Sequence[str] | None = None) -> Weig
     """
     check_aligned(given, x, "sample_weight")
     data = x.data if isinstance(x, Grid) else x
-    return weights_of(row_weights(data, given, names) if is_xarray(data) else given)
+    if is_xarray(data):
+        return weights_of(row_weights(data, given, names))
+    return weights_of(column_beside(data, given) or given)
 
 
 def _kind_of(x: Any) -> Kind:

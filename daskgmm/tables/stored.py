@@ -7,7 +7,10 @@ import pickle
 from dataclasses import replace
 from typing import Any
 
+import dask.array as da
+import numpy as np
 import zarr
+from numpy.typing import NDArray
 
 from daskgmm.errors import DataError
 from daskgmm.execution import (
@@ -18,12 +21,15 @@ from daskgmm.execution import (
     Staging,
     StoredShape,
     array_of_source,
+    blocks_within,
     in_force,
+    partition_starts,
     plan_memory,
 )
 from daskgmm.execution.memory import read_rows
 from daskgmm.redaction import cause_to_show, one_line
-from daskgmm.storage import StoredSource, open_source
+from daskgmm.source import Source, cuts_of
+from daskgmm.storage import ParquetSource, StoredSource, open_source
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.sizes import check_sizes
 from daskgmm.tables.weights import Weights
@@ -43,21 +49,22 @@ def _matches(x: Any) -> bool:
 
 
 def _open(x: Any, request: Request) -> OpenedRows:
-    source = x if _is_source(x) else open_source(x)
+    source = _with_features(x if _is_source(x) else open_source(x), request)
     if in_force().has_workers:
         _check_travels(source)
     check_sizes(source.name, source.shape, request)
-    names = getattr(source, "feature_names", None)  # other sources than those of Zarr have none
     source.survey().raise_for_damage(source.missing_chunks)
+    if isinstance(source, ParquetSource) and request.weights is None:
+        source.check_complete()  # with weights, a row with nulls may weigh nothing
     stage, fingerprint = request.stage, source.fingerprint
+    names = getattr(source, "feature_names", None)
     # Predictions alone are returned as arrays, whose names should last; to list the store takes time.
     state = None if request.use.counted else getattr(source, "state", lambda: None)()
     plan = _plan(source, request)
     staging = stage.staging_of(source, plan)
-    if stage.where is not None:
-        source = StagedSource(source, staging, stage.dtype)
+    kept = source if stage.where is None else StagedSource(source, staging, stage.dtype)
     return OpenedRows(
-        _rows(source, plan, request.weights, state),
+        _rows(kept, plan, request.weights, state, request.work.output_row_bytes > 0),
         source.name,
         plan.n_sampled,
         output_rows=plan.grain,
@@ -83,22 +90,51 @@ def _check_travels(source: StoredSource) -> None:
         ) from cause_to_show(error)
 
 
+def _with_features(source: StoredSource, request: Request) -> StoredSource:
+    """A source whose columns have names, of those that are the features."""
+    if not isinstance(source, ParquetSource):
+        return source
+    weights = None if request.weights is None else request.weights.given
+    beside: tuple[str, ...] = ()
+    if isinstance(weights, ParquetSource) and weights.files == source.files:
+        beside = weights.feature_names
+    return source.selecting(request.use.names, beside)
+
+
 def _rows(
-    source: StoredSource, plan: MemoryPlan, weights: Weights | None, state: str | None
+    source: Source,
+    plan: MemoryPlan,
+    weights: Weights | None,
+    state: str | None,
+    aligned: bool,
 ) -> DaskRows:
     """The rows of a source, cut as planned."""
     if weights is not None:
         weights.check_length(source.shape[0], source.name)
     if weights is None or not weights.is_lazy:
-        array = array_of_source(source, plan.partition_rows, state)
+        array, starts = _cut(source, plan, aligned, state)
         how = (plan.grain, plan.n_threads, source, plan.reads_at_once)
-        return DaskRows(array, *how, weighting=None if weights is None else weights.by_range())
+        rows = DaskRows(array, *how, weighting=None if weights is None else weights.by_range())
+        return rows if starts is None else rows.in_partitions(starts)
     # Blocks of a Dask array cannot be read by range: rows come in blocks of their own, as long
     # as a piece, since a block is in memory whole.
     piece = read_rows(plan.grain, source.shape[1] * source.dtype.itemsize)
     array = array_of_source(source, piece)
     weighting = weights.in_chunks(array.chunks[0])
     return DaskRows(array, plan.grain, plan.n_threads, weighting=weighting)
+
+
+def _cut(
+    source: Source, plan: MemoryPlan, aligned: bool, state: str | None
+) -> tuple[da.Array, NDArray[np.int64] | None]:
+    """The array of a source; and partitions that are not its blocks, where units are unequal."""
+    cuts = cuts_of(source)
+    if cuts is None:
+        return array_of_source(source, plan.partition_rows, state), None
+    row_bytes = source.shape[1] * source.dtype.itemsize
+    starts = partition_starts(cuts, row_bytes, plan.grain, aligned)
+    blocks = blocks_within(starts, plan.partition_rows)
+    return array_of_source(source, blocks, state), starts
 
 
 def _plan(source: StoredSource, request: Request) -> MemoryPlan:
@@ -115,7 +151,8 @@ def _plan(source: StoredSource, request: Request) -> MemoryPlan:
         request.work,
         # The memory that is free here tells nothing of workers that have no limit.
         keep_rows=stage.is_auto and (bool(limits) or not scheduler.has_workers),
-        reads_at_once=_READS_AT_ONCE if source.is_remote else 1,
+        # What is read from the beginning of a unit on is read in order.
+        reads_at_once=_READS_AT_ONCE if source.is_remote and cuts_of(source) is None else 1,
     )
     as_read = StagedSource(source, Staging(), stage.dtype)
     return plan_memory(StoredShape.of(as_read), work, machine)

@@ -17,12 +17,20 @@ from numpy.typing import NDArray
 from daskgmm.em import InMemoryRows, Rows
 from daskgmm.em.rows import grain_rows
 from daskgmm.errors import DaskGMMWarning, DataError
-from daskgmm.execution import DaskRows, Weighting, array_of_source, in_force, row_blocks
+from daskgmm.execution import (
+    DaskRows,
+    Weighting,
+    array_of_source,
+    in_force,
+    partition_starts,
+    row_blocks,
+)
 from daskgmm.kernel import Block, Float64Array
-from daskgmm.storage import COLUMN, Location, StoredSource, open_source
+from daskgmm.source import cuts_of
+from daskgmm.storage import COLUMN, Location, ParquetSource, StoredSource, has_columns, open_source
 from daskgmm.tables.plain import check_unmasked
 
-__all__ = ["Weights", "open_column", "weights_beside", "weights_of"]
+__all__ = ["Weights", "column_beside", "open_column", "weights_beside", "weights_of"]
 
 _NAME = "sample_weight"
 _READ_ROWS = 2**19
@@ -244,7 +252,10 @@ def _opened(given: Any) -> tuple[NDArray[Any] | da.Array | StoredSource, Rows, s
         given.survey().raise_for_damage(given.missing_chunks)
         grain = grain_rows(1, given.unit_rows)
         array = array_of_source(given, grain * max(1, _READ_ROWS // grain))
-        return given, DaskRows(array, grain, source=given), given.name
+        rows, cuts = DaskRows(array, grain, source=given), cuts_of(given)
+        if cuts is not None:
+            rows = rows.in_partitions(partition_starts(cuts, given.dtype.itemsize, grain))
+        return given, rows, given.name
     if hasattr(given, "to_dask_array"):  # a column of a Dask DataFrame
         given = given.to_dask_array()
     if isinstance(getattr(given, "data", None), da.Array):  # an xarray.DataArray
@@ -298,7 +309,7 @@ def _check_plain(ndim: int, shape: tuple[float, ...], dtype: np.dtype[Any]) -> N
         raise DataError(f"{_NAME} has dtype {dtype}; weights are numbers: convert them first")
 
 
-def weights_beside(data: Any, name: str) -> str:
+def weights_beside(data: Any, name: str, source: Any = None) -> str | StoredSource:
     """Where weights lie that a command line names: beside the rows, or somewhere else.
 
     Parameters
@@ -306,8 +317,23 @@ def weights_beside(data: Any, name: str) -> str:
     data : path or URL
         Path or URL of the rows: a group, or an array in one.
     name : str
-        Name of a member of the group; or a path or URL.
+        Name of a member of the group, or of a column; or a path or URL.
+    source : StoredSource, optional
+        The rows, if they are open.
+
+    Returns
+    -------
+    str or StoredSource
+        The path or URL, or the column.
+
+    Raises
+    ------
+    DataError, ParameterError
+        If the rows have named columns, and neither a column nor a file is of that name.
     """
+    column = column_beside(data if source is None else source, name)
+    if column is not None:
+        return column
     if "/" in name or os.sep in name or not isinstance(data, str | os.PathLike):
         return name
     place = str(data).rstrip("/")
@@ -316,6 +342,17 @@ def weights_beside(data: Any, name: str) -> str:
         if group and _is_node(f"{group}/{name}"):
             return f"{group}/{name}"
     return name
+
+
+def column_beside(data: Any, name: Any) -> StoredSource | None:
+    """The column of that name, where rows have such; None where the name means something else."""
+    if not isinstance(name, str) or "/" in name or os.sep in name:
+        return None
+    if isinstance(data, str | os.PathLike) and has_columns(data):
+        data = open_source(data)
+    if not isinstance(data, ParquetSource) or (not data.has(name) and os.path.exists(name)):
+        return None
+    return data.column(name)
 
 
 def _is_node(place: str) -> bool:

@@ -153,7 +153,7 @@ CASES = {
     ),
     "no stored rows at all": Case(
         lambda at: open_rows(5),
-        r"expected a path or URL of a Zarr array or (\.npy) file, or an open (zarr\.Array)",
+        r"a path or URL of a Zarr array, (\.npy) file or Parquet files, or an open (zarr\.Array)",
         lambda at, said: [
             np.save(at / f"x{said[1]}", X),
             open_rows(at / f"x{said[1]}"),

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import zarr
 from numcodecs import BZ2, LZ4, LZMA, Blosc
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCodec
@@ -116,6 +119,38 @@ def _in_memory(path: Path, x: np.ndarray) -> zarr.Array:
     return zarr.create_array({}, data=x, chunks=(10, 5))
 
 
+def _table(x: np.ndarray) -> pa.Table:
+    return pa.table({f"x{j}": x[:, j] for j in range(x.shape[1])})
+
+
+def _parquet(path: Path, x: np.ndarray) -> Path:
+    path = path.with_suffix(".parquet")
+    pq.write_table(_table(x), path, row_group_size=17)
+    return path
+
+
+def _parquet_folder(path: Path, x: np.ndarray) -> Path:
+    """Files and row groups of unequal sizes, in hive's folders."""
+    table = _table(x)
+    for i, (start, stop, size) in enumerate([(0, 1, 1), (1, 60, 25), (60, len(x), 100)]):
+        folder = path / f"part={i}"
+        folder.mkdir(parents=True)
+        pq.write_table(table[start:stop], folder / "rows.parquet", row_group_size=size)
+    (path / "_SUCCESS").touch()
+    return path
+
+
+def _parquet_glob(path: Path, x: np.ndarray) -> str:
+    return f"{_parquet_folder(path, x)}/*/*.parquet"
+
+
+def _parquet_url(path: Path, x: np.ndarray) -> str:
+    url = f"memory://{path.name}-{next(_counter)}/x.parquet"
+    with fsspec.open(url, "wb") as file:
+        pq.write_table(_table(x), file, row_group_size=40)
+    return url
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of store: writes rows, returns what a user would pass."""
@@ -140,4 +175,8 @@ KINDS = [
     Kind("open-array", _open_array),
     Kind("open-group", _open_group),
     Kind("in-memory", _in_memory),
+    Kind("parquet", _parquet),
+    Kind("parquet-folder", _parquet_folder),
+    Kind("parquet-glob", _parquet_glob),
+    Kind("parquet-url", _parquet_url),
 ]

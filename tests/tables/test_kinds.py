@@ -55,10 +55,16 @@ def _arrow(x):
     return pa.table({f"x{j}": x[:, j] for j in range(x.shape[1])})
 
 
+def _parquet(path, x):
+    pd.DataFrame(x, columns=["a", "b", "c"]).to_parquet(path, row_group_size=700)
+    return path
+
+
 EXAMPLES = {
     "stored rows": [
         lambda x, folder: write_store(folder / "x.zarr", x, 700),
         lambda x, folder: open_rows(write_store(folder / "x.zarr", x, 700)),
+        lambda x, folder: _parquet(folder / "x.parquet", x),
     ],
     "stored variables on a grid": [
         _stored_variables,

@@ -11,7 +11,7 @@ from daskgmm.em.rows import grain_rows
 from daskgmm.errors import DataError
 from daskgmm.execution.memory import read_rows
 from daskgmm.execution.staging.keeping import KEEPER, Staging
-from daskgmm.source import Source
+from daskgmm.source import Source, cuts_of
 
 __all__ = ["StagedSource"]
 
@@ -36,6 +36,7 @@ class StagedSource:
         self.dtype = source.dtype if dtype is None else np.dtype(dtype)
         self.unit_rows = source.unit_rows
         self.unit_overhead = source.unit_overhead
+        self.cuts = cuts_of(source)
         self.gaps: str = getattr(source, "gaps", "")
         if self.dtype != source.dtype:
             # Rounding holds the piece as it was stored, and the allocator keeps the last such.
@@ -68,10 +69,12 @@ class StagedSource:
 
     def read_once(self, start: int, stop: int) -> NDArray[Any]:
         """Rows ``start:stop`` as :meth:`read`, but not kept: no pass asks for just these."""
-        return self._rounded(start, stop)
+        return self._rounded(start, stop, once=True)
 
-    def _rounded(self, start: int, stop: int) -> NDArray[Any]:
-        block = self._source.read(start, stop)
+    def _rounded(self, start: int, stop: int, once: bool = False) -> NDArray[Any]:
+        source = self._source
+        read = getattr(source, "read_once", source.read) if once else source.read
+        block: NDArray[Any] = read(start, stop)
         if block.dtype == self.dtype:
             return block
         try:

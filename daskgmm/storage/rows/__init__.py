@@ -1,1 +1,1 @@
-"""Stored rows: sources in Zarr and NumPy files, read with every check that they allow."""
+"""Stored rows: sources in Zarr, Parquet and NumPy files, read with every check that they allow."""

@@ -21,7 +21,7 @@ from daskgmm.errors import DaskGMMError, StorageError
 from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.places.patience import patiently, storage_timeout
 
-__all__ = ["StoredObject", "stored_objects", "stored_tails"]
+__all__ = ["StoredObject", "stored_objects", "stored_tails", "version_of"]
 
 
 class StoredObject(NamedTuple):
@@ -79,7 +79,7 @@ def _of_fsspec(store: FsspecStore, path: str) -> Objects:
     own_size = _own_size(store)
     return {
         key.strip("/").removeprefix(root).lstrip("/"): StoredObject(
-            own_size(key, info), _version(info)
+            own_size(key, info), version_of(info)
         )
         for key, info in found.items()
         if info.get("type") != "directory"
@@ -104,7 +104,8 @@ def _own_size(store: FsspecStore) -> Callable[[str, Mapping[str, Any]], int | No
     return size
 
 
-def _version(info: Mapping[str, Any]) -> str | None:
+def version_of(info: Mapping[str, Any]) -> str | None:
+    """What a listing or `info` of fsspec has that changes when an object is written; None if nothing."""
     return next((str(info[name]) for name in _VERSIONS if info.get(name)), None)
 
 

@@ -209,6 +209,7 @@ class NpyFormat:
     """Paths that end in .npy."""
 
     name = "npy"
+    has_columns = False
 
     def matches(self, data: object) -> bool:
         """Whether ``data`` is a path or URL that ends in .npy and is not a folder."""

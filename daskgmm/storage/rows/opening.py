@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from daskgmm.storage.rows.checked_store import MissingChunks
@@ -21,8 +22,11 @@ class Opening(NamedTuple):
         Whether a chunk that is not in the store is damage or stands for fill values.
     layout : Layout
         Whether the array is rows, or one number for each row.
+    columns : sequence of str or None
+        Names of the columns that are read, in a format that has names.
     """
 
     member: str | None = None
     missing_chunks: MissingChunks = "error"
     layout: Layout = ROWS
+    columns: Sequence[str] | None = None

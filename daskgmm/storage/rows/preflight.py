@@ -13,6 +13,10 @@ from daskgmm.storage.rows.checked_store import FILL_REMEDY, RESTORE_REMEDY, Miss
 __all__ = ["Preflight", "StoredSource", "preflight"]
 
 
+_CHECKSUMS = {"parquet": "write_page_checksum=True of pyarrow"}
+"""How data are written with checksums, by format; others as Zarr."""
+
+
 @dataclass(frozen=True)
 class Preflight:
     """What a listing of the store tells of rows, without reading any.
@@ -140,7 +144,7 @@ def preflight(source: StoredSource) -> Preflight:
     if not found.has_checksum:
         warnings.warn(
             f"{found.name} has no checksum, so a flipped bit in it cannot be seen; write it with "
-            "the crc32c codec to have every read verified",
+            f"{_CHECKSUMS.get(found.format, 'the crc32c codec')} to have every read verified",
             IntegrityWarning,
             stacklevel=2,
         )

@@ -282,6 +282,7 @@ class ZarrFormat:
     """Paths and URLs of Zarr arrays, and of groups that hold one."""
 
     name = "zarr"
+    has_columns = False
 
     def matches(self, data: object) -> bool:
         """Whether ``data`` is a path or URL."""
@@ -312,6 +313,7 @@ class OpenZarrFormat:
     """Arrays and groups that the caller opened."""
 
     name = "open zarr"
+    has_columns = False
 
     def matches(self, data: object) -> bool:
         """Whether ``data`` is a Zarr array or group."""

@@ -1,0 +1,100 @@
+"""Advice of errors in Parquet: columns, types, gaps, files and outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from following import Case, X, fit, follow
+
+from daskgmm import open_rows
+
+NAMES = ["temp", "salt"]
+
+
+def table(at: Path, name: str = "x.parquet", x: np.ndarray = X, **columns: Any) -> Path:
+    (at / name).parent.mkdir(exist_ok=True)
+    pd.DataFrame(x, columns=NAMES).assign(**columns).to_parquet(at / name)
+    return at / name
+
+
+def with_null(at: Path, **columns: Any) -> Path:
+    x = X.copy()
+    x[7, 1] = np.nan
+    return table(at, "null.parquet", x, **columns)
+
+
+def unequal(at: Path) -> Path:
+    table(at, "many/1.parquet")
+    pd.DataFrame(X.astype(int), columns=NAMES).assign(temp=X[:, 0]).to_parquet(
+        at / "many/2.parquet"
+    )
+    return at / "many"
+
+
+def cut_off(at: Path) -> Path:
+    path = table(at)
+    path.write_bytes(path.read_bytes()[:-40])
+    return path
+
+
+CASES = {
+    "columns that are no numbers": Case(
+        lambda at: fit(table(at, id="x")),
+        r"name the others with columns= \(--columns (\S+)\)",
+        lambda at, said: fit(open_rows(table(at, id="x"), columns=said[1])),
+    ),
+    "a column that is no number": Case(
+        lambda at: open_rows(table(at, id="x"), columns=["temp", "id"]),
+        r"leave it out: those that are numbers: (\w+), (\w+)$",
+        lambda at, said: open_rows(table(at, id="x"), columns=[said[1], said[2]]),
+    ),
+    "a column that is not there": Case(
+        lambda at: open_rows(table(at), columns=["tmp"]),
+        r"did you mean '(\w+)'",
+        lambda at, said: open_rows(table(at), columns=[said[1]]),
+    ),
+    "a column twice": Case(
+        lambda at: open_rows(table(at), columns=["temp", "temp"]),
+        r"name each column once",
+        lambda at, said: open_rows(table(at), columns=["temp"]),
+    ),
+    "columns of what has no names": Case(
+        lambda at: [np.save(at / "x.npy", X), open_rows(at / "x.npy", columns=["temp"])],
+        r"leave it out",
+        lambda at, said: open_rows(at / "x.npy"),
+    ),
+    "nulls, left out": Case(
+        lambda at: fit(with_null(at)),
+        r"'(\w+)' has 1 .* or leave the columns out with columns=",
+        lambda at, said: fit(open_rows(with_null(at), columns=[n for n in NAMES if n != said[1]])),
+    ),
+    "nulls, dropped": Case(
+        lambda at: fit(with_null(at)),
+        r"drop or impute them when the files are written",
+        lambda at, said: fit(table(at, "dropped.parquet", np.delete(X, 7, axis=0))),
+    ),
+    "files of unequal types": Case(
+        lambda at: fit(unequal(at)),
+        r"has '(\w+)' as int64.* leave the column out with columns=",
+        lambda at, said: fit(open_rows(unequal(at), columns=[n for n in NAMES if n != said[1]])),
+    ),
+    "a file that was cut off": Case(
+        lambda at: open_rows(cut_off(at)),
+        r"is truncated.*restore it from a copy, or write it again",
+        lambda at, said: open_rows(table(at)),
+    ),
+    "weights that are no column": Case(
+        lambda at: fit(table(at, w=1.0), sample_weight="ww"),
+        r"did you mean '(\w+)'",
+        lambda at, said: fit(table(at, w=1.0), sample_weight=said[1]),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_advice_on_parquet_works(case, tmp_path):
+    follow(case, tmp_path)
