@@ -7,6 +7,7 @@ that has ended does nothing, and one whose data or settings have changed is refu
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, contextmanager
@@ -245,7 +246,8 @@ class Batch:
         steps = [_Step("model", {"model": outputs["model"]}, self._fit)]
         if rows:
             about = ",".join(self._results()) if _RESULTS in rows else ""
-            steps.append(_Step("rows", rows, self._predict, check_rows_output, about))
+            check = functools.partial(check_rows_output, source=self._source)
+            steps.append(_Step("rows", rows, self._predict, check, about))
         if "report" in outputs:
             report = {"report": outputs["report"]}
             steps.append(_Step("report", report, self._report, check_text_output))

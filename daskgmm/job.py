@@ -25,6 +25,7 @@ from daskgmm.execution import MixtureSize, Work, peak_memory_bytes
 from daskgmm.kernel import Block, Mixture
 from daskgmm.record import names_of_record
 from daskgmm.redaction import redacted
+from daskgmm.rules import names_of
 from daskgmm.selection import select
 from daskgmm.storage import (
     Location,
@@ -41,8 +42,10 @@ from daskgmm.tables import (
     Use,
     Writer,
     check_features,
+    check_keep,
     create_rows_output,
     open_input,
+    open_rows,
     results_named,
     write_on_grid,
 )
@@ -214,6 +217,7 @@ def predict(
     model: str,
     outputs: Mapping[str, str] | Sequence[tuple[str, str]],
     *,
+    keep: Sequence[str] | None = None,
     memory_limit: int | str | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -232,7 +236,10 @@ def predict(
         Path or URL of a saved model.
     outputs : mapping or sequence of pairs
         What is asked for, such as ``"labels"`` or ``"labels,log_density,top:5"``, and the path or
-        URL of the group to write it to.
+        URL of the group to write it to. For rows in Parquet it may be Parquet: a file, or a folder
+        with a file for each that the rows are in.
+    keep : sequence of str, optional
+        Names of columns that are copied into outputs in Parquet.
     memory_limit : int or str, optional
     overwrite : bool
 
@@ -252,6 +259,10 @@ def predict(
     mixture, record = read_model(model)
     k = mixture.n_components
     _check_places(data, [*(place for _, place in asked), model])
+    if isinstance(data, str | os.PathLike):
+        data = open_rows(data)
+    kept = tuple(names_of(keep or []))
+    check_keep(kept, data, [place for _, place in asked])
     wanted = {result.name: result for results, _ in asked for result in results}
     row_bytes = sum(array.row_bytes for result in wanted.values() for array in result.arrays(k))
     names = names_of_record(record, redacted(model), mixture.n_features)
@@ -270,7 +281,8 @@ def predict(
         opened.name,
     )
     places = {
-        place: Asked(opened, results, k, redacted(model), overwrite) for results, place in asked
+        place: Asked(opened, results, k, redacted(model), overwrite, data, kept)
+        for results, place in asked
     }
     if opened.laid_out is None:
         _write_results(places, mixture, opened)

@@ -43,6 +43,7 @@ __all__ = [
     "DATA_OPTIONS",
     "GRID_OPTIONS",
     "HALF_LIFE",
+    "KEEP",
     "OPTIONS",
     "RESULTS",
     "TIMEOUT_VARIABLE",
@@ -432,6 +433,14 @@ HALF_LIFE = Option(
     section="",
 )
 """``half_life`` of ``GaussianMixture.update``."""
+KEEP = Option(
+    "keep",
+    None,
+    NAMES,
+    "Columns of Parquet rows that are copied beside the results into Parquet outputs.",
+    commands=("predict",),
+)
+"""``keep`` of :func:`daskgmm.job.predict`."""
 
 TIMEOUT_VARIABLE = "DASKGMM_STORAGE_TIMEOUT"
 """Variable of the environment: seconds for which a store that is away is waited for."""

@@ -292,13 +292,14 @@ def _predict(
 ) -> tuple[dict[str, Any], str]:
     """Write the most probable component of each row of DATA, and what else is asked for.
 
-    The output is a Zarr group, which xarray opens as a Dataset.
+    The output is a Zarr group, which xarray opens as a Dataset; or Parquet, as DATA is.
 
     \b
     Example:
       daskgmm predict data.zarr --model model.zarr --output labels.zarr
       daskgmm predict data.zarr --model model.zarr --output results.zarr \\
           --results labels,probabilities,log_density
+      daskgmm predict rows.parquet --model model.zarr --output labels.parquet --keep id
     """  # noqa: D301
     apart = [(name, options.pop(name)) for name in ("probabilities", "log_density")]
     outputs = [(",".join(results), output), *((name, path) for name, path in apart if path)]

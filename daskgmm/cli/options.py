@@ -22,6 +22,7 @@ from daskgmm.settings import (
     DATA_OPTIONS,
     GRID_OPTIONS,
     HALF_LIFE,
+    KEEP,
     OPTIONS,
     RESULTS,
     WEIGHTS,
@@ -184,7 +185,7 @@ def with_conversion(function: Command) -> Command:
 
 def with_settings(name: str) -> Callable[[Command], Command]:
     """Decorator that adds the options of the settings that the command ``name`` has."""
-    rows = (*OPTIONS, WEIGHTS, RESULTS, HALF_LIFE)
+    rows = (*OPTIONS, WEIGHTS, RESULTS, HALF_LIFE, KEEP)
     options = [option_of(option) for option in rows if name in option.commands]
     return lambda function: _with_options(function, *options)
 

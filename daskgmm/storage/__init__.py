@@ -3,6 +3,11 @@
 from daskgmm.storage.outputs.atomic_output import atomic_output, check_output
 from daskgmm.storage.outputs.file_draft import FileDraft
 from daskgmm.storage.outputs.models import read_model, read_statistics, save_model
+from daskgmm.storage.outputs.parquet_outputs import (
+    ParquetOutput,
+    check_parquet_output,
+    is_parquet_name,
+)
 from daskgmm.storage.outputs.row_outputs import (
     RESULTS_FORMAT,
     ResultArray,
@@ -36,6 +41,7 @@ __all__ = [
     "FileDraft",
     "Location",
     "MissingChunks",
+    "ParquetOutput",
     "ParquetSource",
     "ResultArray",
     "RowAxes",
@@ -49,6 +55,7 @@ __all__ = [
     "atomic_output",
     "bytes_read",
     "check_output",
+    "check_parquet_output",
     "check_text_output",
     "chunk_rows",
     "consolidate",
@@ -57,6 +64,7 @@ __all__ = [
     "has_columns",
     "held",
     "is_lasting",
+    "is_parquet_name",
     "open_array",
     "open_node",
     "open_source",

@@ -13,7 +13,7 @@ from daskgmm.tables.opening import is_lazy, open_input, open_weights
 from daskgmm.tables.returned import Result, Returned, results_named, returned
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.weights import Weights, open_column, weights_beside
-from daskgmm.tables.writing import Asked, Writer, check_rows_output, create_rows_output
+from daskgmm.tables.writing import Asked, Writer, check_keep, check_rows_output, create_rows_output
 from daskgmm.tables.writing_grids import write_on_grid
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Weights",
     "Writer",
     "check_features",
+    "check_keep",
     "check_rows_output",
     "columns_named",
     "create_rows_output",

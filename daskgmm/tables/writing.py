@@ -8,7 +8,7 @@ block, ``writer.write(start, {name: array})``, in any order and maybe twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,13 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm._version import __version__
+from daskgmm.errors import ParameterError
 from daskgmm.storage import (
     RESULTS_FORMAT,
+    ParquetOutput,
+    ParquetSource,
     ResultArray,
     RowAxes,
     RowOutput,
     Variable,
     check_output,
+    check_parquet_output,
+    is_parquet_name,
 )
 from daskgmm.tables.kind import OpenedRows
 from daskgmm.tables.returned import Result, Returned
@@ -33,6 +38,7 @@ __all__ = [
     "Asked",
     "OutputKind",
     "Writer",
+    "check_keep",
     "check_rows_output",
     "create_rows_output",
     "group_attributes",
@@ -70,6 +76,10 @@ class Asked:
         What records call the model; secrets are removed.
     overwrite : bool
         Whether an output that is there may be replaced.
+    source : Source, Grid or None
+        What the rows are stored in.
+    keep : tuple of str
+        Names of columns of the source that are copied beside the results.
     """
 
     opened: OpenedRows
@@ -77,11 +87,20 @@ class Asked:
     n_components: int
     model: str
     overwrite: bool = False
+    source: Any = None
+    keep: tuple[str, ...] = ()
 
     @property
     def arrays(self) -> tuple[Returned, ...]:
         """All arrays of the results."""
         return tuple(a for result in self.results for a in result.arrays(self.n_components))
+
+    @property
+    def stored(self) -> dict[str, ResultArray]:
+        """What storage has to know of these arrays, by name."""
+        return {
+            a.name: ResultArray(a.dtype, a.fill, a.dims, a.shape, a.attributes) for a in self.arrays
+        }
 
 
 @dataclass(frozen=True)
@@ -92,7 +111,7 @@ class OutputKind:
     ----------
     name : str
     matches : callable
-        Whether a path or URL is one of this kind.
+        Whether a path or URL is one of this kind, for rows of a source.
     check : callable
         ``check(place, overwrite=...)`` refuses a place that could not be written, before work starts.
     create : callable
@@ -100,7 +119,7 @@ class OutputKind:
     """
 
     name: str
-    matches: Callable[[str], bool]
+    matches: Callable[[str, Any], bool]
     check: Callable[..., None]
     create: Callable[[str, Asked], AbstractContextManager[Output]]
 
@@ -130,34 +149,60 @@ def _create_group(place: str, asked: Asked) -> RowOutput:
     return RowOutput.create(
         place,
         RowAxes((asked.opened.rows.n_rows,), coordinates=along),
-        {a.name: ResultArray(a.dtype, a.fill, a.dims, a.shape, a.attributes) for a in asked.arrays},
+        asked.stored,
         partition_rows=asked.opened.output_rows,
         attributes=group_attributes(asked),
         overwrite=asked.overwrite,
     )
 
 
+def _create_parquet(place: str, asked: Asked) -> ParquetOutput:
+    """A file for each file of the rows, with a column for each result."""
+    how: dict[str, Any] = {"partition_rows": asked.opened.output_rows, "overwrite": asked.overwrite}
+    return ParquetOutput.create(place, asked.source, asked.stored, keep=asked.keep, **how)
+
+
+def _is_parquet(place: str, source: Any) -> bool:
+    return isinstance(source, ParquetSource) and is_parquet_name(place)
+
+
 OUTPUTS: tuple[OutputKind, ...] = (
-    OutputKind("zarr", lambda place: True, check_output, _create_group),
+    OutputKind("parquet", _is_parquet, check_parquet_output, _create_parquet),
+    OutputKind("zarr", lambda place, source: True, check_output, _create_group),
 )
 """Kinds of output in the order in which they are asked; Zarr, which takes what is left, is the last."""
 
 
-def _kind_of(place: str) -> OutputKind:
-    return next(kind for kind in OUTPUTS if kind.matches(place))
+def _kind_of(place: str, source: Any) -> OutputKind:
+    return next(kind for kind in OUTPUTS if kind.matches(place, source))
 
 
-def check_rows_output(place: str, *, overwrite: bool) -> None:
-    """Refuse a place that results could not be written to, before work starts.
+def check_rows_output(place: str, *, overwrite: bool, source: Any = None) -> None:
+    """Refuse a place that results of a source could not be written to, before work starts.
 
     Raises
     ------
     DaskGMMError
         As the kind of output raises it.
     """
-    _kind_of(place).check(place, overwrite=overwrite)
+    _kind_of(place, source).check(place, overwrite=overwrite)
+
+
+def check_keep(keep: Sequence[str], source: Any, places: Sequence[str]) -> None:
+    """Refuse columns to keep where no output has columns.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if keep and not any(_is_parquet(place, source) for place in places):
+        raise ParameterError(
+            "keep copies columns of Parquet rows into Parquet outputs, whose names end in .parquet; "
+            f"{source.name} and {places[0]} are not both: leave it out",
+            "keep",
+        )
 
 
 def create_rows_output(place: str, asked: Asked) -> AbstractContextManager[Output]:
     """Prepare an output of results for each row; raises as :func:`check_rows_output`."""
-    return _kind_of(place).create(place, asked)
+    return _kind_of(place, asked.source).create(place, asked)

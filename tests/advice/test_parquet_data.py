@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from following import Case, X, fit, follow
+from following import Case, X, command, fit, follow
 
 from daskgmm import open_rows
 
@@ -39,6 +39,19 @@ def cut_off(at: Path) -> Path:
     path = table(at)
     path.write_bytes(path.read_bytes()[:-40])
     return path
+
+
+def fitted(at: Path) -> Path:
+    fit(table(at)).save(at / "m.zarr", overwrite=True)
+    return at / "m.zarr"
+
+
+def predict(at: Path, output: Path | str, *more: Any, data: Path | None = None) -> None:
+    said = command(
+        *("predict", data or table(at), "--model", fitted(at), "--output", output), *more
+    )
+    if said:
+        raise ValueError(said)
 
 
 CASES = {
@@ -91,6 +104,33 @@ CASES = {
         lambda at: fit(table(at, w=1.0), sample_weight="ww"),
         r"did you mean '(\w+)'",
         lambda at, said: fit(table(at, w=1.0), sample_weight=said[1]),
+    ),
+    "labels in Parquet of rows in Zarr": Case(
+        lambda at: [np.save(at / "x.npy", X), predict(at, at / "l.parquet", data=at / "x.npy")],
+        r"name it (\S+l\.zarr)",
+        lambda at, said: predict(at, said[1], data=at / "x.npy"),
+        Exception,
+    ),
+    "labels in Parquet behind a URL": Case(
+        lambda at: predict(at, "s3://bucket/l.parquet"),
+        r"name a local path",
+        lambda at, said: predict(at, at / "l.parquet"),
+        Exception,
+    ),
+    "columns to keep that are not there": Case(
+        lambda at: predict(at, at / "l.parquet", "--keep", "salty"),
+        r"did you mean '(\w+)'",
+        lambda at, said: predict(at, at / "l.parquet", "--keep", said[1]),
+        Exception,
+    ),
+    "columns to keep in Zarr": Case(
+        lambda at: predict(at, at / "l.zarr", "--keep", "salt"),
+        r"names end in (\.parquet).*leave it out",
+        lambda at, said: [
+            predict(at, at / f"l{said[1]}", "--keep", "salt"),
+            predict(at, at / "l.zarr"),
+        ],
+        Exception,
     ),
 }
 

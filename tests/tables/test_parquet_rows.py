@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from distributed import Client, LocalCluster
 
-from daskgmm import GaussianMixture, open_rows, select
+from daskgmm import GaussianMixture, load_model, open_rows, select
 from daskgmm.cli import main
 from daskgmm.em import Iteration
 from daskgmm.em.rows import grain_rows
@@ -193,6 +193,90 @@ def test_nulls_are_refused_before_the_first_pass(frame, tmp_path):
         _model().fit(tmp_path / "nan.parquet")
 
 
+def test_the_command_line_from_fit_to_labels(folder, frame, fitted, tmp_path):
+    model, out = tmp_path / "m.zarr", tmp_path / "labels.parquet"
+    status, said = _run("fit", folder, "--components", 2, "--output", model)
+    assert status == 1
+    assert "'id' is" in said
+    assert "--columns a,b,c,w" in said
+    how = ("--components", 2, "--output", model, "--columns", "a,b,c")
+    assert _run("fit", folder, *how)[0] == 0
+    _assert_same(load_model(model), fitted)
+    status, said = _run(
+        *("predict", folder, "--model", model, "--output", out, "--keep", "id,time"),
+        *("--probabilities", tmp_path / "p.parquet", "--log-density", tmp_path / "d.zarr"),
+    )
+    assert status == 0, said
+    names = sorted(p.relative_to(out).as_posix() for p in out.rglob("*.parquet"))
+    assert names == [f"year={i}/part.parquet" for i in range(3)]
+    found = pd.concat([pq.read_table(out / n, partitioning=None).to_pandas() for n in names])
+    assert found.columns.tolist() == ["id", "time", "labels"]
+    assert found["labels"].dtype == np.int32
+    np.testing.assert_array_equal(found["labels"], fitted.predict(frame[NAMES]))
+    assert found["id"].tolist() == frame["id"].tolist()
+    assert (found["time"].to_numpy() == frame["time"].to_numpy()).all()
+    shown = pd.concat(
+        [pq.read_table(tmp_path / "p.parquet" / n, partitioning=None).to_pandas() for n in names]
+    )
+    expected = fitted.predict_proba(frame[NAMES])
+    np.testing.assert_allclose(shown[["probabilities_0", "probabilities_1"]], expected, rtol=1e-9)
+    status, said = _run("check", folder)
+    assert status == 1, "columns that are no numbers"
+    status, said = _run("check", folder, "--columns", "a", "--json")
+    assert status == 0, said
+    assert json.loads(said[said.index("{") :])["shape"] == [N, 1]
+
+
+def test_outputs_in_parquet_are_whole_or_not_there(folder, frame, fitted, tmp_path, monkeypatch):
+    fitted.save(tmp_path / "m.zarr")
+    file, out = folder / "year=1" / "part.parquet", tmp_path / "labels.parquet"
+    how = ("predict", file, "--model", tmp_path / "m.zarr", "--output", out)
+    assert _run(*how)[0] == 0
+    expected = fitted.predict(frame[NAMES])[700:3100]
+    np.testing.assert_array_equal(pd.read_parquet(out)["labels"], expected)
+    status, said = _run(*how)
+    assert status == 1
+    assert "--overwrite" in said
+    before = out.read_bytes()
+
+    def fails(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("daskgmm.storage.outputs.parquet_outputs.settle", fails)
+        status, said = _run(*how, "--overwrite")
+    assert status == 1
+    assert "No space left" in said
+    assert out.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["labels.parquet", "m.zarr"]
+    assert _run(*how, "--overwrite", "--keep", "w")[0] == 0
+    assert pd.read_parquet(out).columns.tolist() == ["w", "labels"]
+
+
+def test_outputs_that_cannot_be_are_refused_before_the_pass(folder, frame, fitted, tmp_path):
+    fitted.save(tmp_path / "m.zarr")
+    np.save(tmp_path / "x.npy", frame[NAMES].to_numpy())
+    (tmp_path / "notes.parquet").mkdir()
+    (tmp_path / "notes.parquet" / "notes.txt").write_text("mine")
+    file = folder / "year=0" / "part.parquet"
+    for data, arguments, said in [
+        (tmp_path / "x.npy", ("--output", tmp_path / "l.parquet"), "name it .*l.zarr"),
+        (tmp_path / "x.npy", ("--output", tmp_path / "l.zarr", "--keep", "a"), "keep copies"),
+        (folder, ("--output", tmp_path / "l.zarr", "--keep", "id"), "keep copies"),
+        (folder, ("--output", tmp_path / "l.parquet", "--keep", "idd"), "did you mean 'id'"),
+        (folder, ("--output", "memory://x/l.parquet"), "memory of this process"),
+        (folder, ("--output", "s3://x/l.parquet"), "name a local path, or s3://x/l.zarr"),
+        (folder, ("--output", tmp_path / "no" / "l.parquet"), "does not exist"),
+        (folder, ("--output", tmp_path / "notes.parquet", "--overwrite"), "never replaced"),
+        (f"{folder}/*/part.parquet", ("--output", file, "--overwrite"), "overlap"),
+    ]:
+        status, text = _run("predict", data, "--model", tmp_path / "m.zarr", *arguments)
+        assert status in (1, 2), text
+        assert pd.Series([text]).str.contains(said).all(), text
+    left = {"m.zarr", "x.npy", "notes.parquet"}
+    assert {p.name for p in tmp_path.iterdir()} == left
+
+
 def test_rows_in_parquet_can_have_outputs_in_zarr(folder, frame, fitted, tmp_path):
     import zarr
 
@@ -212,3 +296,18 @@ def test_info_tells_of_all_columns(folder):
     assert found["shape"] == [N, 4], "those that are numbers"
     assert list(found["columns"]) == [*NAMES, "id", "time", "w"]
     assert found["columns"]["w"] == "int64"
+
+
+def test_a_job_of_rows_in_parquet(folder, frame, fitted, tmp_path):
+    job = tmp_path / "job.yaml"
+    job.write_text(
+        f"data: {folder}\ncolumns: [a, b, c]\nmodel: {{components: 2}}\nweights: w\n"
+        "outputs: {model: m.zarr, labels: labels.parquet, scores: scores.zarr}\n"
+    )
+    status, said = _run("run", job)
+    assert status == 0, said
+    assert "nothing to do" in _run("run", job)[1]
+    written = sorted((tmp_path / "labels.parquet").rglob("*.parquet"))
+    labels = np.concatenate([pq.read_table(p, partitioning=None)["labels"] for p in written])
+    expected = load_model(tmp_path / "m.zarr").predict(frame[NAMES])
+    np.testing.assert_array_equal(labels, expected)

@@ -1,0 +1,329 @@
+"""Parquet outputs: results for each row, in a file for each file that the rows came from.
+
+Tasks write results into a Zarr group in a hidden folder beside the output. When all rows are
+there, each file is written, with the columns to keep beside its results, and all of them
+appear under the output's name by one rename.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import zarr
+
+from daskgmm.errors import (
+    DaskGMMError,
+    DataError,
+    NotFoundError,
+    OutputExistsError,
+    ParameterError,
+    StorageError,
+)
+from daskgmm.redaction import cause_to_show, one_line
+from daskgmm.storage.outputs.row_outputs import ResultArray, RowAxes, RowOutput, RowWriter
+from daskgmm.storage.places.apart import first_overlap
+from daskgmm.storage.places.durable import settle, settle_entry
+from daskgmm.storage.places.locations import Location
+from daskgmm.storage.rows.parquet_files import ENDINGS, StoredFile, pyarrow_parquet
+from daskgmm.storage.rows.parquet_source import ParquetSource
+from daskgmm.storage.rows.parquet_streams import opened_file
+
+__all__ = ["ParquetOutput", "check_parquet_output", "is_parquet_name"]
+
+_GROUP_ROWS, _GROUP_BYTES = 1 << 17, 1 << 25
+"""Most rows of a row group, and bytes of it from which on it is written."""
+_BATCH_ROWS = 1 << 14
+
+
+def is_parquet_name(place: str | os.PathLike[str]) -> bool:
+    """Whether a name promises Parquet."""
+    return os.fspath(place).lower().rstrip("/").endswith(ENDINGS)
+
+
+def check_parquet_output(path: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Refuse an output that could not be written later, before work starts.
+
+    Raises
+    ------
+    OutputExistsError
+        If something is there that must not be replaced.
+    NotFoundError
+        If its folder does not exist.
+    ParameterError
+        If it is behind a URL.
+    """
+    place = Location.parse(path)
+    if not place.is_local:
+        stem = os.path.splitext(place.name)[0]
+        raise ParameterError(
+            f"{place.name}: Parquet is written to local folders alone, where it appears whole; name "
+            f"a local path, or {stem}.zarr"
+        )
+    if not place.path.parent.is_dir():
+        raise NotFoundError(
+            f"the folder of {place.name} does not exist; create {place.path.parent} first"
+        )
+    if not (place.path.exists() or place.path.is_symlink()):
+        return
+    if not _is_parquet(place.path):
+        raise OutputExistsError(
+            f"{place.name} exists and is not Parquet alone, so it is never replaced; choose another "
+            "name"
+        )
+    if not overwrite:
+        raise OutputExistsError(
+            f"{place.name} exists; choose another name, or replace it with overwrite=True "
+            "(--overwrite)"
+        )
+
+
+def _is_parquet(path: Path) -> bool:
+    """Whether there is a Parquet file, or a folder that holds nothing else."""
+    if path.is_symlink():
+        return False
+    if path.is_file():
+        return path.name.lower().endswith(ENDINGS)
+    names = [name for _, _, names in os.walk(path) for name in names]
+    return all(name.lower().endswith(ENDINGS) for name in names)
+
+
+def _columns_of(results: Mapping[str, ResultArray]) -> dict[str, list[str]]:
+    """Names of the columns of each result: of several for each row, with a number."""
+    return {
+        name: [f"{name}_{k}" for k in range(array.shape[0])] if array.shape else [name]
+        for name, array in results.items()
+    }
+
+
+class ParquetOutput:
+    """Results in Parquet, which appear when all are written.
+
+    It is made by :meth:`create`. As a context manager it commits on success and aborts on
+    anything else, KeyboardInterrupt included.
+
+    Attributes
+    ----------
+    name : str
+        Name of the output, for messages.
+    writer : RowWriter
+        Writes blocks of results; tasks carry it.
+    """
+
+    def __init__(
+        self,
+        target: Location,
+        source: ParquetSource,
+        results: Mapping[str, ResultArray],
+        keep: Sequence[str],
+    ) -> None:
+        self.name = target.name
+        self.writer: RowWriter
+        self._target, self._source, self._keep = target, source, list(keep)
+        self._arrays, self._columns = results, _columns_of(results)
+        token = secrets.token_hex(4)
+        self._draft = target.sibling(".", f".partial-{token}")
+        self._old = target.sibling(".", f".replaced-{token}")
+        self._results: RowOutput
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        source: ParquetSource,
+        results: Mapping[str, ResultArray],
+        *,
+        partition_rows: int,
+        keep: Sequence[str] = (),
+        overwrite: bool = False,
+    ) -> Self:
+        """Prepare an output for the rows of a source.
+
+        Parameters
+        ----------
+        path : str or path
+            Of a file, or of a folder where the rows are in one.
+        source : ParquetSource
+        results : mapping
+            By name.
+        partition_rows : int
+            Rows of a write, as of :meth:`RowOutput.create`.
+        keep : sequence of str
+            Names of columns of the source that are copied.
+        overwrite : bool
+
+        Raises
+        ------
+        OutputExistsError, NotFoundError, ParameterError
+            As :func:`check_parquet_output`; and if a column to keep is not there, or has the
+            name of a result, or the output would replace a file of rows.
+        """
+        check_parquet_output(path, overwrite=overwrite)
+        target = Location.parse(path)
+        for file in source.files:
+            place = Location(file.address, file.name, file.is_local)
+            if first_overlap([place, target]) is not None:
+                raise ParameterError(
+                    f"{target.name} and {file.name}, which holds rows, overlap; data and outputs "
+                    "must lie apart"
+                )
+        made = [column for columns in _columns_of(results).values() for column in columns]
+        both = [name for name in keep if name in made]
+        if both:
+            raise ParameterError(
+                f"keep has {both[0]!r}, which is the name of a column of results; leave it out, or "
+                "rename it in the data",
+                "keep",
+            )
+        source.check_kept(keep)
+        found = cls(target, source, results, keep)
+        try:
+            found._draft.path.mkdir()
+            found._results = RowOutput.create(
+                found._draft.path / "results.zarr",
+                RowAxes((sum(file.n_rows for file in source.files),)),
+                results,
+                partition_rows=partition_rows,
+            )
+        except OSError as error:
+            found.abort()
+            if isinstance(error, DaskGMMError):
+                raise
+            raise found._failure(error) from cause_to_show(error)
+        found.writer = found._results.writer
+        return found
+
+    def _failure(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"{self.name} cannot be written: {one_line(error)}; check permissions and space"
+        )
+
+    def commit(self) -> None:
+        """Write all files, and show them under the output's name.
+
+        Raises
+        ------
+        StorageError
+            If rows were never written, or a file cannot be. Nothing is left then, and an output
+            that was there before still is.
+        """
+        try:
+            self._results.commit()
+            draft = self._write_files()
+            settle(draft)
+            self._replace(draft)
+            settle_entry(self._target.path)
+        except OSError as error:
+            if isinstance(error, DaskGMMError):
+                raise
+            raise self._failure(error) from cause_to_show(error)
+        finally:
+            self.abort()
+
+    def _write_files(self) -> Path:
+        """Where all files are, whole."""
+        results = zarr.open_group(self._draft.path / "results.zarr", mode="r")
+        top, first = self._draft.path / "whole", 0
+        for file, name in zip(self._source.files, self._source.relative_names, strict=True):
+            path = top / name if name else top
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._write_file(path, file, results, first)
+            first += file.n_rows
+        return top
+
+    def _write_file(self, path: Path, file: StoredFile, results: Any, first: int) -> None:
+        """One file, a row group at a time."""
+        import pyarrow as pa
+
+        parquet = pyarrow_parquet(self.name)
+        kept = self._kept_fields(file)
+        made = [
+            (column, pa.from_numpy_dtype(self._arrays[name].dtype))
+            for name, columns in self._columns.items()
+            for column in columns
+        ]
+        schema = pa.schema([*kept, *made])
+        at = first
+        with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+            for n_rows, columns in self._groups(file):
+                arrays = [
+                    pa.array(np.ascontiguousarray(values))
+                    for name in self._columns
+                    for values in np.atleast_2d(results[name][at : at + n_rows].T)
+                ]
+                writer.write_table(pa.table([*columns, *arrays], schema=schema), _GROUP_ROWS)
+                at += n_rows
+        if at - first != file.n_rows:
+            raise DataError(
+                f"{file.name}: {at - first} rows came where {file.n_rows} were expected"
+            )
+
+    def _kept_fields(self, file: StoredFile) -> list[tuple[str, Any]]:
+        if not self._keep:
+            return []
+        with opened_file(file) as opened:
+            schema = opened.schema_arrow
+            return [(name, schema.field(name).type) for name in self._keep]
+
+    def _groups(self, file: StoredFile) -> Iterator[tuple[int, list[Any]]]:
+        """Rows of each row group to write, and the columns to keep."""
+        import pyarrow as pa
+
+        keep = self._keep
+        if not keep:
+            for start in range(0, file.n_rows, _GROUP_ROWS):
+                yield min(_GROUP_ROWS, file.n_rows - start), []
+            return
+
+        def joined(batches: Sequence[Any]) -> tuple[int, list[Any]]:
+            table = pa.Table.from_batches(batches).select(keep)
+            return table.num_rows, table.columns
+
+        batches: list[Any] = []
+        with opened_file(file) as opened:
+            for batch in opened.iter_batches(_BATCH_ROWS, columns=keep, use_threads=False):
+                batches.append(batch)
+                n_rows = sum(b.num_rows for b in batches)
+                if n_rows >= _GROUP_ROWS or sum(b.nbytes for b in batches) >= _GROUP_BYTES:
+                    yield joined(batches)
+                    batches = []
+        if batches:
+            yield joined(batches)
+
+    def _replace(self, draft: Path) -> None:
+        target = self._target.path
+        if not target.exists():
+            draft.rename(target)
+            return
+        try:
+            target.rename(self._old.path)
+            draft.rename(target)
+        except BaseException:
+            if self._old.path.exists() and not target.exists():
+                self._old.path.rename(target)
+            raise
+        self._old.remove()
+
+    def abort(self) -> None:
+        """Remove what was written; what was there before stays."""
+        shutil.rmtree(self._draft.path, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.commit()
+        else:
+            self.abort()
