@@ -27,6 +27,7 @@ from .grid import COMPONENTS, COVARIANCES, DTYPES, FEATURES, grid
 from .large_k import large_k_table, measured_large_k
 from .many_workers import SHAPES, many_workers_table
 from .optima import OPTIMA, Optima, searched, searched_table
+from .parquet import parquet_table
 from .passes import contestants_of, measured_grid, pass_tables
 from .peers import ASKED_FOR, PEERS, THIS_PROJECT
 from .reading import read_table
@@ -105,6 +106,7 @@ def main() -> None:
       python -m tests.benchmarks passes --problems overlapping,fifty
       python -m tests.benchmarks large-k --features 8 --components 1024
       python -m tests.benchmarks read --size 4GiB --memory-limit 1GiB
+      python -m tests.benchmarks parquet --size 2GiB
       python -m tests.benchmarks select --rounds 1
       python -m tests.benchmarks checkpoint --size 1GiB
       python -m tests.benchmarks driver --partitions 100,1000
@@ -350,6 +352,42 @@ def _large_k(
         if json_file is not None:
             write_json(json_file, [large_k_table(found, truncate)])
     _report([large_k_table(found, truncate)], json_file)
+
+
+@main.command("parquet")
+@click.option("--size", type=_Size(), default="1GiB", show_default=True, help="Decoded.")
+@click.option("--memory-limit", type=_Size(), default="512MiB", show_default=True)
+@click.option("--group-rows", type=click.IntRange(1), default=250_000, show_default=True)
+@click.option("--features", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--components", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--dtype", type=click.Choice(DTYPES), default="float64", show_default=True)
+@_codec
+@_folder
+@_rounds
+@_json
+def _parquet(
+    size: int,
+    memory_limit: int,
+    group_rows: int,
+    features: int,
+    components: int,
+    dtype: str,
+    codec: str,
+    folder: Path,
+    rounds: int,
+    json_file: Path | None,
+) -> None:
+    """Reads and passes over Parquet beside Zarr and pyarrow's own scan.
+
+    \b
+    Examples:
+      python -m tests.benchmarks parquet
+      python -m tests.benchmarks parquet --size 4GiB --group-rows 10000000
+    """
+    chunk_rows = 16_384
+    n_rows = rows_of(size, features, dtype, chunk_rows)
+    store = MadeStore(folder, n_rows, features, components, dtype, codec, chunk_rows)
+    _report([parquet_table(store, group_rows, memory_limit, rounds)], json_file)
 
 
 @main.command("read")
