@@ -219,20 +219,14 @@ def _with_rows(function: Command, data: str, kwargs: dict[str, Any], *, converts
         return function(rows, **kwargs)
 
     if converts:
-        with before_fits.converted_before(data, **_of_conversion(how)) as source:
+        given = {o.name: how[o.name] for o in DATA_OPTIONS if how[o.name] != o.default}
+        with before_fits.converted_before(data, **given) as source:
             if source is not None:
                 return called(source)
     chosen = {option.name: how.pop(option.name) for option in GRID_OPTIONS}
     if all(value is None for value in chosen.values()):
         return called(storage.open_source(data, **how))  # which needs no Dask
     return called(tables.open_rows(data, **how, **chosen))
-
-
-def _of_conversion(how: dict[str, Any]) -> dict[str, Any]:
-    """The options that say something of data that are converted."""
-    names = {option.name for option in CONVERT_OPTIONS}
-    given = (option.name for option in DATA_OPTIONS if how[option.name] != option.default)
-    return {name: how[name] for name in given if name in names}
 
 
 _data_options = (click.argument("data"), *map(option_of, DATA_OPTIONS))
