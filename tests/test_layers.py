@@ -34,7 +34,7 @@ FLOORS = (
     {"selection"},
     {"report", "plot"},
     {"job"},
-    {"rounds"},
+    {"job_places", "rounds"},
     {"batch"},
     {"demo"},
     {"cli"},
