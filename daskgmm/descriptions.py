@@ -12,6 +12,7 @@ from daskgmm.kernel import loops
 from daskgmm.storage import (
     ParquetSource,
     StoredSource,
+    has_columns,
     open_source,
     preflight,
     read_model,
@@ -67,7 +68,7 @@ def info(path: str) -> dict[str, Any]:
         mixture, record = read_model(path)
     except ModelFormatError as not_a_model:
         try:
-            results = results_described(path)
+            results = None if has_columns(path) else results_described(path)
             if results is not None:
                 return {**results, "kind": "results", "loops": loops.described()}
             source, columns = open_source(path), {}

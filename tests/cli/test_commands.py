@@ -135,6 +135,7 @@ def test_options_reach_the_fit(folder):
         "progressive": False,
         "precision": "float64",
         "truncate": None,
+        "order": None,
     }
     assert (result["n_iter"], result["stop_reason"], result["converged"]) == (7, "max_iter", False)
     assert result["n_passes"] == 1 + 7  # both restarts on each

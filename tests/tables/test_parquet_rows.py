@@ -283,7 +283,7 @@ def test_rows_in_parquet_can_have_outputs_in_zarr(folder, frame, fitted, tmp_pat
     fitted.save(tmp_path / "m.zarr")
     how = ("--model", tmp_path / "m.zarr", "--output", tmp_path / "l.zarr")
     assert _run("predict", folder, *how)[0] == 0
-    labels = zarr.open_array(tmp_path / "l.zarr")[:]
+    labels = zarr.open_array(tmp_path / "l.zarr" / "labels")[:]
     np.testing.assert_array_equal(labels, fitted.predict(frame[NAMES]))
 
 
