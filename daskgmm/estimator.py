@@ -31,6 +31,7 @@ from daskgmm.em import (
     order_of,
     said_of_ridge,
     said_of_thin,
+    statistical_tol,
     thin_components,
     update,
 )
@@ -408,6 +409,7 @@ class GaussianMixture(FittedMixture):
             naming = columns_named(opened.feature_names)
             with naming, opened.staging() as staged, checkpoints.interruptible():
                 found = fit(rows, problem, rng, opened.n_sampled, tell, checkpoints)
+        self._unit_of_weights = 1.0 if weights is None else weights.scale
         self._conclude(
             self._in_order(found.course),
             tol=tol,
@@ -446,7 +448,8 @@ class GaussianMixture(FittedMixture):
             The new rows alone, as for :meth:`fit`; one or more, with the features of the fit.
         y : ignored
         sample_weight : array of shape (n_rows,), optional
-            How often each new row counts, as for :meth:`fit`.
+            How often each new row counts, in the unit of the weights of the fit; beside rows that
+            had none, a weight of 0.5 is half a row.
         half_life : float, optional
             Number of new rows (or their weight) after which an old row counts half as much:
             before n new rows are added, the old ones are scaled by ``2 ** (-n / half_life)``. By
@@ -483,9 +486,8 @@ class GaussianMixture(FittedMixture):
         tell = teller(*([ProgressLines(self.verbose_interval)] if self.verbose else []))
         began = time.perf_counter()
         names = getattr(self, "feature_names_in_", None)
-        weights = None
-        if sample_weight is not None:
-            weights = open_weights(sample_weight, X, names).as_counts()
+        # As they are: a fit of all would scale them as it scaled the old ones.
+        weights = None if sample_weight is None else open_weights(sample_weight, X, names)
         use = Use(alone=False, names=None if names is None else tuple(names))
         opened = self._open_to_fit(X, [MixtureSize.of(mixture)] * 2, weights, use)
         check_features(
@@ -496,31 +498,19 @@ class GaussianMixture(FittedMixture):
         )
         if opened.rows.n_rows < 1:
             raise DataError(f"{opened.name} has no rows to update the model with")
-        problem = Problem(
-            mixture.n_components,
-            mixture.kind,
-            prior=self._prior,
-            tol=self.tol,
-            stopping=self.stopping,
-            max_iter=self.max_iter,
-            stepper=self.stepper,
-            precision=self.precision,
-            n_threads=in_force().local_threads,
-        )
-        with opened.staging() as staged:
-            found = update(
-                opened.rows,
-                problem,
-                (mixture, statistics),
-                opened.n_sampled,
-                half_life,
-                tell,
-            )
+        weight, unit = opened.rows.total_weight, self._unit_of_weights
+        share = 1.0 if half_life is None else float(np.exp2(-weight / half_life))
+        problem = self._problem_of_update(mixture, share * statistics.weight + unit * weight)
+        last = mixture, statistics.scaled(1.0 / unit)
+        with columns_named(opened.feature_names), opened.staging() as staged:
+            found = update(opened.rows, problem, last, share, opened.n_sampled, tell)
+        assert found.course.statistics is not None
+        of_all = found.course.statistics.scaled(unit)
         updates = (*(getattr(self, "updates_", None) or ()), found.report)[-_MOST_UPDATES:]
         n_rows, rows_read = (getattr(self, name, None) or 0 for name in ("n_rows_", "rows_read_"))
         self._conclude(
-            found.course,
-            tol=found.tol,
+            replace(found.course, statistics=of_all),
+            tol=float(problem.tol),
             n_passes=found.report.n_passes,
             opened=opened,
             seconds=time.perf_counter() - began,
@@ -571,6 +561,23 @@ class GaussianMixture(FittedMixture):
             n_threads=in_force().local_threads,
             given=given,
             last=self._mixture if self.warm_start and hasattr(self, "weights_") else None,
+        )
+
+    def _problem_of_update(self, mixture: Mixture, weight: float) -> Problem:
+        """What an update does, so that the rows count ``weight`` in all, on the scale of counts."""
+        tol = self.tol
+        if tol == "auto":
+            tol = statistical_tol(mixture.n_parameters, weight)
+        return Problem(
+            mixture.n_components,
+            mixture.kind,
+            prior=self._prior,
+            tol=tol,
+            stopping=self.stopping,
+            max_iter=self.max_iter,
+            stepper=self.stepper,
+            precision=self.precision,
+            n_threads=in_force().local_threads,
         )
 
     def _previous(self) -> Mixture | NDArray[np.float64] | None:

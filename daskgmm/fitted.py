@@ -82,6 +82,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
     _ended: Fit | None = None
     _order: NDArray[np.intp] | None = None
     """Places that the components had in the fit; None if they have them still."""
+    _unit_of_weights = 1.0
+    """What weights were multiplied by in the fit."""
     _known_as: str | None = None
     """What a job knows the rows by."""
     _blurred = ""

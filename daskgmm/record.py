@@ -84,6 +84,7 @@ def record_of(model: Any) -> dict[str, Any]:
         "thin_components": [asdict(found) for found in fact("thin_components_") or ()],
         **({"selection": model.selection_} if hasattr(model, "selection_") else {}),
         **_updates_of(model),
+        **({} if model._unit_of_weights == 1.0 else {"unit_of_weights": model._unit_of_weights}),
         **({} if fact("_known_as") is None else {"known_as": model._known_as}),
     }
 
@@ -153,6 +154,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         history = tuple(Iteration(**iteration) for iteration in record.get("history") or [])
         thin = tuple(ThinComponent(**found) for found in record.get("thin_components") or [])
         rare = tuple(RareComponent(**found) for found in record.get("rare_components") or [])
+        unit = float(record.get("unit_of_weights") or 1.0)
         updates = tuple(_update_of(found) for found in record.get("updates") or [])
     except (TypeError, ValueError) as error:
         raise _edited(where, error) from error
@@ -175,6 +177,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         "rare_components_": rare,
         "thin_components_": thin,
         "updates_": updates,
+        "_unit_of_weights": unit,
         "lower_bounds_": [iteration.log_likelihood for iteration in history],
         "lower_bound_": record.get("log_likelihood_per_row"),
         **{f"{name}_": record.get(name) for name in same},

@@ -141,6 +141,30 @@ def test_a_whole_weight_is_a_row_repeated():
     assert weighted.n_rows_ == len(old) + len(new)
 
 
+def test_weights_of_new_rows_are_in_the_unit_of_the_old_ones(tmp_path):
+    old, new = np.split(rows(), 2)
+    expected = fitted(old).update(new)
+    small = np.full(len(old), 1e-6)
+    fitted(old).fit(old, sample_weight=small).save(tmp_path / "model.zarr")
+    found = load_model(tmp_path / "model.zarr").update(new, sample_weight=small)
+    np.testing.assert_allclose(found.means_, expected.means_, atol=1e-3)
+    assert found._statistics().weight == pytest.approx(len(old) + len(new))
+    halves = fitted(old).update(new, sample_weight=np.full(len(new), 0.5))
+    assert halves._statistics().weight == pytest.approx(len(old) + len(new) / 2)
+
+
+def test_cells_of_a_dataset_update_without_their_gaps():
+    pd, xr = pytest.importorskip("pandas"), pytest.importorskip("xarray")
+    old, new = np.split(rows(), 2)
+    new[7, 1] = np.nan
+    columns = dict(zip("ab", new.reshape(60, 50, 2).transpose(2, 0, 1), strict=True))
+    cells = xr.Dataset({name: (("lat", "lon"), values) for name, values in columns.items()})
+    model = fitted(pd.DataFrame(old, columns=["a", "b"])).update(cells.chunk(lat=20))
+    assert model.n_rows_ == len(old) + len(new) - 1
+    expected = fitted(old).update(np.delete(new, 7, axis=0))
+    np.testing.assert_allclose(model.means_, expected.means_, atol=1e-6)
+
+
 def test_old_rows_count_half_after_a_half_life():
     old, new = np.split(rows(), 2)
     model = fitted(old).update(new, half_life=len(new))
@@ -294,11 +318,15 @@ def test_what_cannot_be_updated_is_refused_and_left_as_it_was():
 
 
 def test_names_are_held_against_those_of_the_fit():
-    pd = pytest.importorskip("pandas")
+    pd, dd = pytest.importorskip("pandas"), pytest.importorskip("dask.dataframe")
     x = rows()
     model = fitted(pd.DataFrame(x, columns=["a", "b"]))
     with pytest.raises(DataError, match="feature names"):
         model.update(pd.DataFrame(x, columns=["b", "a"]))
+    gap = da.from_array(np.array([[0.0, np.nan], [1.0, 2.0]]))
+    lazy = dd.from_dask_array(gap, columns=["a", "b"])
+    with pytest.raises(DataError, match=r"column '?b"):
+        model.update(lazy)
     model.update(pd.DataFrame(x, columns=["a", "b"]))
     assert list(model.feature_names_in_) == ["a", "b"]
 

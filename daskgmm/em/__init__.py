@@ -38,7 +38,13 @@ from daskgmm.em.steppers import (
     Surrogate,
     stepper_class,
 )
-from daskgmm.em.stopping import READS, STOP_REASONS, STOP_RULES, stop_rule_named
+from daskgmm.em.stopping import (
+    READS,
+    STOP_REASONS,
+    STOP_RULES,
+    statistical_tol,
+    stop_rule_named,
+)
 from daskgmm.em.thin import ThinComponent, said_of_ridge, said_of_thin, thin_components
 from daskgmm.em.updating import OldRows, Update, Updated, update
 from daskgmm.history import (
@@ -106,6 +112,7 @@ __all__ = [
     "said_of_thin",
     "scan_rows",
     "score_rows",
+    "statistical_tol",
     "statistics_of",
     "stepper_class",
     "stop_rule_named",

@@ -37,7 +37,7 @@ from daskgmm.em.rows import Rows, rows_of_sample, statistics_of
 from daskgmm.em.scan import EarlyStart, Scan, scan_in_pass
 from daskgmm.em.starting import Tell
 from daskgmm.em.steppers import AUTO, PLAIN, AnyStepper, Needs, stepper_class
-from daskgmm.em.stopping import statistical_tol, stop_rule_named
+from daskgmm.em.stopping import stop_rule_named
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.history import ScanDone
 from daskgmm.kernel import (
@@ -103,12 +103,10 @@ class Updated:
     ----------
     course : Course
         Its statistics are those of all rows; log-likelihoods are per row of all.
-    tol : float
     report : Update
     """
 
     course: Course
-    tol: float
     report: Update
 
 
@@ -195,8 +193,8 @@ def update(
     rows: Rows,
     problem: Problem,
     last: tuple[Mixture, Statistics],
+    share: float,
     n_sampled: int,
-    half_life: float | None,
     tell: Tell,
 ) -> Updated:
     """Fit new rows beside old ones, from the mixture that the old ones led to.
@@ -206,13 +204,13 @@ def update(
     rows : Rows
         The new ones.
     problem : Problem
-        Its prior, tolerance, stop rule, stepper, precision and threads.
+        Its prior, tolerance (a number), stop rule, stepper, precision and threads.
     last : tuple of Mixture and Statistics
         The statistics of the old rows, and the mixture that they led to.
+    share : float
+        What each old row is to count, of what it counts in the statistics.
     n_sampled : int
         Most rows to draw, and about as many to sample of the new ones.
-    half_life : float or None
-        New rows after which an old row counts half as much; None forgets nothing.
     tell : callable
         Called with each event.
 
@@ -222,13 +220,9 @@ def update(
         As :func:`~daskgmm.em.fit.fit`; constant features are no error here.
     """
     mixture, statistics = last
-    share = 1.0 if half_life is None else float(np.exp2(-rows.total_weight / half_life))
     wanted = max(_FEWEST, _ROWS_PER_PARAMETER * mixture.n_parameters)
     old = OldRows.of(statistics.scaled(share), mixture, min(n_sampled, wanted), problem.n_threads)
-    tol = problem.tol
-    if isinstance(tol, str):
-        weight = old.statistics.weight + rows.total_weight
-        tol = statistical_tol(mixture.n_parameters, weight)
+    tol = float(problem.tol)
     began = time.perf_counter()
     early = EarlyStart(mixture, statistics.weight, is_found_often=True)
     scan, found = scan_in_pass(rows, n_sampled, _SEED, early, problem.precision, is_fit=False)
@@ -257,7 +251,7 @@ def update(
         **_moved(mixture, course.kept),
         n_passes=race.n_passes + n_lost,
     )
-    return Updated(replace(course, statistics=everything), tol, report)
+    return Updated(replace(course, statistics=everything), report)
 
 
 def _race_of(rows: Rows, problem: Problem, old: OldRows, scan: Scan, tol: float) -> Race:
