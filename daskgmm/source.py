@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Source", "WeightSource", "cuts_of"]
+__all__ = ["Source", "WeightSource", "cuts_of", "leave"]
 
 
 class Source(Protocol):
@@ -61,3 +61,10 @@ def cuts_of(source: Source | None) -> NDArray[np.int64] | None:
     """
     cuts: NDArray[np.int64] | None = getattr(source, "cuts", None)
     return cuts
+
+
+def leave(source: Source, row: int) -> None:
+    """Tell a source that whoever has read up to a row does not read on; few sources care."""
+    left = getattr(source, "leave", None)
+    if left is not None:
+        left(row)

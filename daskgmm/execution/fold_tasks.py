@@ -21,7 +21,7 @@ from daskgmm.execution.gaps import told_of_gaps
 from daskgmm.execution.memory import read_rows
 from daskgmm.kernel import Block, Float64Array
 from daskgmm.kernel.blas import single_threaded_blas_for_good
-from daskgmm.source import Source, WeightSource
+from daskgmm.source import Source, WeightSource, leave
 
 __all__ = [
     "FoldWork",
@@ -164,7 +164,9 @@ def fold_run(work: FoldWork, first: int, after: int) -> Any:
         return fold_block(next(blocks), work.grain, work.function, work.args)
 
     with closing(blocks), told_of_gaps(work.source):
-        return tree_sum(tree_sum(folded() for _ in pieces) for pieces in partitions)
+        found = tree_sum(tree_sum(folded() for _ in pieces) for pieces in partitions)
+    leave(source, int(work.starts[after]))
+    return found
 
 
 def _read_ahead(work: FoldWork, pieces: list[tuple[int, int]]) -> Generator[Block, None, None]:

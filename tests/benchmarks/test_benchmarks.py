@@ -253,6 +253,18 @@ def test_read_compares_a_pass_with_its_parts(tmp_path: Path) -> None:
     assert math.isclose(first["ratio"], first["pass_seconds"] / larger)
 
 
+def test_parquet_is_read_beside_zarr_and_pyarrow(tmp_path: Path) -> None:
+    file = tmp_path / "parquet.json"
+    result = invoked(
+        *("parquet", "--size", "8MiB", "--memory-limit", "1GiB", "--rounds", "1"),
+        *("--folder", str(tmp_path), "--json", str(file)),
+    )
+    assert result.exit_code == 0, result.output
+    ((first, medians),) = tables_of(file)
+    assert medians["round"] == "median"
+    assert math.isclose(first["share"], first["parquet_read"] / first["pyarrow_scan"])
+
+
 @pytest.mark.parametrize(("stage", "kept"), [("disk", "disk_bytes"), ("auto", "memory_bytes")])
 def test_read_compares_staged_passes_with_arithmetic(stage: str, kept: str, tmp_path: Path) -> None:
     file = tmp_path / "read.json"

@@ -9,6 +9,9 @@ needs, which is the libraries' business as well.
 import json
 import sys
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from measured import measured, write_rows
 
@@ -136,3 +139,23 @@ def test_store_beyond_the_limit_fits_and_predicts_within_it(tmp_path, is_small):
     assert result["n_rows"] == n_rows
     assert fitted.peak <= 512 * MIB
     assert predicted.peak <= 512 * MIB
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group_rows", [100_000, 4_000_000])
+def test_rows_in_parquet_stay_below_the_limit(group_rows, tmp_path):
+    """Whether a row group is a piece or all rows, which take 256 MB."""
+    rng = np.random.default_rng(0)
+    schema = pa.schema([(f"x{j}", pa.float64()) for j in range(8)])
+    with pq.ParquetWriter(tmp_path / "x.parquet", schema) as writer:
+        for _ in range(0, 4_000_000, group_rows):
+            columns = [rng.standard_normal(group_rows) for _ in schema]
+            writer.write_table(pa.table(columns, schema=schema), group_rows)
+    limit = 448 * MIB
+    fitted = fit(tmp_path / "x.parquet", tmp_path / "m.zarr", "--memory-limit", limit)
+    predicted = measured(
+        *("predict", tmp_path / "x.parquet", "--model", tmp_path / "m.zarr"),
+        *("--output", tmp_path / "labels.parquet", "--keep", "x0", "--memory-limit", limit),
+    )
+    print(f"fit {fitted.peak / MIB:.1f} MiB, predict {predicted.peak / MIB:.1f} MiB")
+    assert max(fitted.peak, predicted.peak) <= limit

@@ -32,7 +32,7 @@ from daskgmm.errors import (
 )
 from daskgmm.storage import Location, open_source
 from daskgmm.storage.rows import parquet_streams
-from daskgmm.storage.rows.parquet_pages import page_of_header
+from daskgmm.storage.rows.parquet_pages import Header, header_of
 
 N = 1000
 
@@ -333,18 +333,35 @@ def test_large_columns_in_an_object_store_are_fetched_in_parts(bucket, frame, mo
 def test_the_overhead_counts_pages_that_are_not_small(tmp_path):
     x = np.random.default_rng(0).normal(size=200_000)
     large = {"data_page_size": 2**30, "max_rows_per_page": 10**9, "use_dictionary": False}
-    pq.write_table(pa.table({"x": x}), tmp_path / "small.parquet", max_rows_per_page=1000)
+    pq.write_table(
+        pa.table({"x": x}), tmp_path / "small.parquet", use_dictionary=False, max_rows_per_page=1000
+    )
     pq.write_table(pa.table({"x": x}), tmp_path / "one.parquet", **large)
     small, one = (open_source(tmp_path / f"{name}.parquet") for name in ("small", "one"))
     assert one.unit_overhead - small.unit_overhead > 8 * len(x)
 
 
+@pytest.mark.parametrize("how", [{}, {"use_dictionary": False}, {"compression": None}])
+@pytest.mark.parametrize("n_columns", [1, 40])
+def test_the_overhead_is_what_pyarrow_holds(tmp_path, how, n_columns):
+    x = np.random.default_rng(0).normal(size=(60_000, n_columns))
+    table = pa.table({f"x{j}": x[:, j] for j in range(n_columns)})
+    pq.write_table(table, tmp_path / "x.parquet", **how)
+    del table
+    source, pool = open_source(tmp_path / "x.parquet"), pa.default_memory_pool()
+    before, held = pool.bytes_allocated(), 0
+    for start in range(0, 60_000, 5000):
+        source.read(start, start + 5000)
+        held = max(held, pool.bytes_allocated() - before)
+    assert 0.25 * source.unit_overhead < held < source.unit_overhead
+
+
 def test_the_header_of_a_page_is_read_as_thrift():
     # Type 0, 1000 bytes decompressed, 700 compressed, then a checksum or a struct.
     numbers = b"\x15\x00\x15\xd0\x0f\x15\xf8\x0a"
-    assert page_of_header(numbers + b"\x15\x02") == (1000, True)
-    assert page_of_header(numbers + b"\x2c\x15") == (1000, False)
-    assert page_of_header(b"\x00" * 8) is None
+    assert header_of(numbers + b"\x15\x02") == Header(1000, 700, True)
+    assert header_of(numbers + b"\x2c\x15") == Header(1000, 700, False)
+    assert header_of(b"\x00" * 8) is None
 
 
 def test_a_file_system_that_is_away_for_a_moment_is_waited_for(path, frame, monkeypatch):

@@ -160,6 +160,24 @@ def test_rows_come_once_in_order_in_any_cut(rows, frame):
     assert_once_in_order(opened.rows, frame[NAMES].to_numpy())
 
 
+def test_a_fold_decodes_each_row_once(rows, monkeypatch):
+    from daskgmm.execution import MixtureSize, Work
+    from daskgmm.storage.rows import parquet_streams
+    from daskgmm.tables import open_input
+
+    decoded, own = [], parquet_streams._Stream._next
+
+    def counted(stream):
+        own(stream)
+        decoded.append(stream._n)
+
+    monkeypatch.setattr(parquet_streams._Stream, "_next", counted)
+    monkeypatch.setattr("daskgmm.execution.memory._READ_BYTES", 1)  # pieces of one grain
+    opened = open_input(rows, Work((MixtureSize("diag", 2),), sampled=True))
+    assert opened.rows.fold(len) == N
+    assert sum(decoded) == N
+
+
 def test_pieces_begin_at_row_groups(frame, tmp_path):
     from daskgmm.execution import MixtureSize, Work
     from daskgmm.tables import open_input

@@ -11,7 +11,7 @@ from daskgmm.em.rows import grain_rows
 from daskgmm.errors import DataError
 from daskgmm.execution.memory import read_rows
 from daskgmm.execution.staging.keeping import KEEPER, Staging
-from daskgmm.source import Source, cuts_of
+from daskgmm.source import Source, cuts_of, leave
 
 __all__ = ["StagedSource"]
 
@@ -70,6 +70,10 @@ class StagedSource:
     def read_once(self, start: int, stop: int) -> NDArray[Any]:
         """Rows ``start:stop`` as :meth:`read`, but not kept: no pass asks for just these."""
         return self._rounded(start, stop, once=True)
+
+    def leave(self, row: int) -> None:
+        """See :func:`daskgmm.source.leave`."""
+        leave(self._source, row)
 
     def _rounded(self, start: int, stop: int, once: bool = False) -> NDArray[Any]:
         source = self._source

@@ -1,6 +1,7 @@
 """Parquet pages: how large the parts of a column are that must be in memory whole.
 
-Footers do not say. Most writers end a page at 1 MiB; some write all of a row group as one.
+Footers do not say. Most writers end a page, and a dictionary, at 1 MiB; some write all of a row
+group as one.
 """
 
 from __future__ import annotations
@@ -11,32 +12,56 @@ from typing import Any, NamedTuple
 from daskgmm.storage.rows.parquet_files import Bytes, StoredFile
 from daskgmm.storage.rows.parquet_footers import metadata_of
 
-__all__ = ["Page", "largest_pages", "page_of_header"]
+__all__ = ["Header", "Pages", "header_of", "largest_pages"]
 
 _HEADER_BYTES = 32
 _INT32 = 0x15
 """A field of 32 bits whose number is one more than that of the field before."""
 
 
-class Page(NamedTuple):
-    """The first page of values of a column in the largest row group.
+class Header(NamedTuple):
+    """What the header of a page says.
 
     Attributes
     ----------
-    n_bytes : int
-        Of the page, decompressed.
-    chunk_bytes : int
-        Of the column in the row group, as it is stored.
+    n_bytes, stored_bytes : int
+        Of the page, decompressed and as it is stored.
     has_checksum : bool
     """
 
     n_bytes: int
-    chunk_bytes: int
+    stored_bytes: int
     has_checksum: bool
 
 
-def largest_pages(files: Sequence[StoredFile], names: set[str]) -> tuple[Page, ...]:
-    """The pages of columns in the row group with the most rows."""
+class Pages(NamedTuple):
+    """A column of a row group.
+
+    Attributes
+    ----------
+    dictionary : int
+        Bytes of the dictionary, decompressed; 0 without one.
+    page : Header
+        Of the first page of values.
+    chunk_bytes : int
+        Of all pages, as they are stored.
+    """
+
+    dictionary: int
+    page: Header
+    chunk_bytes: int
+
+    def held_bytes(self, buffer_bytes: int) -> int:
+        """Bytes that pyarrow holds while it reads the column through a buffer; as measured.
+
+        They are the dictionary, the largest page, and a buffer that a stored page fits into.
+        """
+        largest = max(self.dictionary, self.page.n_bytes)
+        return self.dictionary + largest + max(buffer_bytes, self.page.stored_bytes)
+
+
+def largest_pages(files: Sequence[StoredFile], names: set[str]) -> tuple[Pages, ...]:
+    """Pages of columns in the row group with the most rows."""
     file = max(files, key=lambda file: max(file.groups, default=0))
     if not file.n_rows:
         return ()
@@ -44,24 +69,31 @@ def largest_pages(files: Sequence[StoredFile], names: set[str]) -> tuple[Page, .
     group = metadata.row_group(file.groups.index(max(file.groups)))
     chunks = [group.column(j) for j in range(group.num_columns)]
     chunks = [chunk for chunk in chunks if chunk.path_in_schema in names]
-    firsts = [(c.data_page_offset, c.data_page_offset + _HEADER_BYTES) for c in chunks]
-    headers = Bytes.of(file).read(firsts)
-    return tuple(_page(header, chunk) for header, chunk in zip(headers, chunks, strict=True))
+    places = [place for chunk in chunks for place in _places(chunk)]
+    found = Bytes.of(file).read([(place, place + _HEADER_BYTES) for place in places])
+    headers = dict(zip(places, map(header_of, found), strict=True))
+    return tuple(_pages(chunk, headers) for chunk in chunks)
 
 
-def _page(header: bytes, chunk: Any) -> Page:
-    found = page_of_header(header)
-    largest = int(chunk.total_uncompressed_size)
-    n_bytes, has_checksum = (largest, False) if found is None else found
-    # Beside it there is the dictionary, which writers bound as they do pages.
-    return Page(min(2 * n_bytes, largest), int(chunk.total_compressed_size), has_checksum)
+def _places(chunk: Any) -> list[int]:
+    """Where the first page of values begins, and the dictionary, if there is one."""
+    dictionary = chunk.dictionary_page_offset if chunk.has_dictionary_page else None
+    return [chunk.data_page_offset, *([dictionary] if dictionary else [])]
 
 
-def page_of_header(header: bytes) -> tuple[int, bool] | None:
-    """Decompressed bytes of a page, and whether it has a checksum, from the header before it.
+def _pages(chunk: Any, headers: dict[int, Header | None]) -> Pages:
+    # Without a header that can be understood, all of the row group may be one page.
+    whole = Header(int(chunk.total_uncompressed_size), int(chunk.total_compressed_size), False)
+    first, *dictionary = [headers[place] or whole for place in _places(chunk)]
+    n_bytes = dictionary[0].n_bytes if dictionary else 0
+    return Pages(n_bytes, first, int(chunk.total_compressed_size))
 
-    It is a struct in Thrift's compact protocol: type, decompressed size and compressed size
-    are its first fields, each of 32 bits, and a checksum may be the fourth. None if it is not.
+
+def header_of(header: bytes) -> Header | None:
+    """The header of a page, from its bytes; None if it is not like one.
+
+    It is a struct in Thrift's compact protocol: type, decompressed size and stored size are
+    its first fields, each of 32 bits, and a checksum may be the fourth.
     """
     values, at = [], 0
     for _ in range(3):
@@ -74,4 +106,5 @@ def page_of_header(header: bytes) -> tuple[int, bool] | None:
             if header[at - 1] < 0x80:
                 break
         values.append((value >> 1) ^ -(value & 1))
-    return values[1], at < len(header) and header[at] == _INT32
+    has_checksum = at < len(header) and header[at] == _INT32
+    return Header(values[1], values[2], has_checksum)

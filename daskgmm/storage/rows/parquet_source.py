@@ -22,11 +22,11 @@ from daskgmm.storage.rows.opening import Opening
 from daskgmm.storage.rows.parquet_columns import Column, Schemas, dtype_of
 from daskgmm.storage.rows.parquet_files import ENDINGS, StoredFile, found_files, is_pattern
 from daskgmm.storage.rows.parquet_footers import Footer, metadata_of, read_footers
-from daskgmm.storage.rows.parquet_pages import Page, largest_pages
+from daskgmm.storage.rows.parquet_pages import Pages, largest_pages
 from daskgmm.storage.rows.parquet_streams import (
-    BUFFER_BYTES,
     FETCHED_BYTES,
     Reading,
+    drop_stream,
     read_rows,
 )
 from daskgmm.storage.rows.preflight import Preflight
@@ -218,19 +218,19 @@ class ParquetSource:
         return Reading(self._columns, self.dtype, min(most, max(least, _BATCH_BYTES // row_bytes)))
 
     @cached_property
-    def _pages(self) -> tuple[Page, ...]:
+    def _pages(self) -> tuple[Pages, ...]:
         return largest_pages(self._files, {*self.feature_names})
 
     @cached_property
     def unit_overhead(self) -> int:
         """Bytes of a stream: buffers, pages as they are stored and decoded, and a batch."""
         reading = self._reading
-        # A page is held as it is stored, as it is decompressed, and the allocator keeps the last.
-        pages = sum(3 * page.n_bytes + min(BUFFER_BYTES, page.chunk_bytes) for page in self._pages)
-        stored = sum(max(8, column.itemsize) for column in self._columns)
-        batch = 3 * reading.batch_rows * stored
-        fetched = 2 * min(FETCHED_BYTES, sum(page.chunk_bytes for page in self._pages))
-        return pages + batch + (fetched if self.is_remote else 0)
+        pages = sum(column.held_bytes(reading.buffer_bytes) for column in self._pages)
+        # Values, which of them are there, and a copy of a column as NumPy has it.
+        batch = reading.batch_rows * sum(8 + max(8, c.itemsize) for c in self._columns)
+        fetched = min(FETCHED_BYTES, sum(column.chunk_bytes for column in self._pages))
+        # The allocator keeps about a quarter of what was freed.
+        return pages * 5 // 4 + 2 * batch + (2 * fetched if self.is_remote else 0)
 
     def read_once(self, start: int, stop: int) -> NDArray[Any]:
         """Rows ``start:stop`` as :meth:`read`, after which nobody reads on."""
@@ -264,6 +264,11 @@ class ParquetSource:
                 at = end
             i += 1
         return block
+
+    def leave(self, row: int) -> None:
+        """Drop the stream that waits at a row, with its buffers; see :func:`daskgmm.source.leave`."""
+        i = min(int(np.searchsorted(self._starts, row, side="right")), len(self._files)) - 1
+        drop_stream(self._files[i], row - int(self._starts[i]), self._reading)
 
     def check_complete(self) -> None:
         """Refuse columns of which the footers say that they have nulls; they need not say it.
@@ -308,7 +313,7 @@ class ParquetSource:
             empty=(),
             n_wrong_size=0,
             wrong_size=(),
-            has_checksum=bool(self._pages) and all(page.has_checksum for page in self._pages),
+            has_checksum=bool(self._pages) and all(c.page.has_checksum for c in self._pages),
         )
 
     def fingerprint(self) -> str:

@@ -26,15 +26,18 @@ from daskgmm.storage.rows.parquet_footers import changed, metadata_of
 from daskgmm.storage.rows.traffic import count_read
 
 __all__ = [
-    "BUFFER_BYTES",
     "FETCHED_BYTES",
     "Reading",
+    "drop_stream",
     "opened_file",
     "read_rows",
 ]
 
-BUFFER_BYTES = 1 << 18
-"""Bytes of a column that are read from a file at once: without it, all of a row group's."""
+_BUFFER_BYTES = (1 << 14, 1 << 18)
+"""Least and most bytes of a column that are read from a file at once: without a buffer, all of a
+row group's are."""
+_BUFFERS_BYTES = 1 << 22
+"""Bytes of the buffers of all columns, where they are not too many."""
 FETCHED_BYTES = 1 << 25
 """Compressed bytes of a row group that are fetched from a service at once; of a larger one,
 each column in parts."""
@@ -56,6 +59,11 @@ class Reading(NamedTuple):
     columns: tuple[Column, ...]
     dtype: np.dtype[Any]
     batch_rows: int
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes of a column that are read from a file at once."""
+        return max(_BUFFER_BYTES[0], min(_BUFFER_BYTES[1], _BUFFERS_BYTES // len(self.columns)))
 
 
 _streams = Kept(max(8, 2 * (os.cpu_count() or 1) + 2))
@@ -134,7 +142,7 @@ def opened_file(file: StoredFile) -> Iterator[Any]:
     metadata, source = metadata_of(file), _unchanged(file)
     ranges = _ranges(metadata, range(metadata.num_row_groups), None)
     try:
-        yield _parquet_file(source, file, metadata, ranges)
+        yield _parquet_file(source, file, ranges, _BUFFER_BYTES[0])
     except (DaskGMMError, MemoryError):
         raise
     except Exception as error:
@@ -151,12 +159,12 @@ def _unchanged(file: StoredFile) -> Bytes:
 
 
 def _parquet_file(
-    source: Bytes, file: StoredFile, metadata: Any, ranges: Sequence[tuple[int, int]]
+    source: Bytes, file: StoredFile, ranges: Sequence[tuple[int, int]], buffer_bytes: int
 ) -> Any:
     return pyarrow_parquet(file.name).ParquetFile(
         _opened(source, file, ranges),
-        metadata=metadata,
-        buffer_size=BUFFER_BYTES,
+        metadata=metadata_of(file),
+        buffer_size=buffer_bytes,
         pre_buffer=False,
         page_checksum_verification=True,
     )
@@ -180,7 +188,7 @@ class _Stream:
         metadata, source = metadata_of(file), _unchanged(file)
         names = [column.name for column in reading.columns]
         ranges = _ranges(metadata, groups, {*names})
-        self._parquet = _parquet_file(source, file, metadata, ranges)
+        self._parquet = _parquet_file(source, file, ranges, reading.buffer_bytes)
         self._batches = self._parquet.iter_batches(
             reading.batch_rows, row_groups=list(groups), columns=names, use_threads=False
         )
@@ -312,6 +320,11 @@ def read_rows(
                 _streams.put((*key, at), stream)
 
     Bytes.of(file).patiently(fill, f"rows {rows.start}:{rows.stop}")
+
+
+def drop_stream(file: StoredFile, row: int, reading: Reading) -> None:
+    """Drop the stream that waits at a row of a file, if there is one."""
+    _streams.take((file.address, file.digest, reading, row))
 
 
 def _begun(file: StoredFile, first: int, stop: int, reading: Reading) -> _Stream:
