@@ -20,9 +20,11 @@ _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
 _TAIL_BYTES = 1 << 16
 """Bytes that are read from the end of a file at first: most footers are shorter."""
 _FOOTERS_AT_ONCE = 32
-_FOOTERS_KEPT = 64
+_FOOTERS_KEPT, _BYTES_KEPT = 4096, 1 << 23
+"""Footers that a process keeps, and their bytes as they are stored: in memory they are some times
+as large."""
 
-_footers = Kept(_FOOTERS_KEPT)
+_footers = Kept(_FOOTERS_KEPT, _BYTES_KEPT)
 
 
 class Footer(NamedTuple):
@@ -71,7 +73,7 @@ def read_footer(place: Location) -> Footer:
     groups = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
     digest = hashlib.sha256(raw).hexdigest()[:16]
     file = StoredFile(place.address, place.name, place.is_local, n_bytes, version, digest, groups)
-    _footers.put((file.address, file.digest), metadata)
+    _footers.put((file.address, file.digest), metadata, len(raw))
     return Footer(file, schema, _codecs(metadata))
 
 
