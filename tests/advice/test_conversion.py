@@ -153,17 +153,6 @@ COMMANDS: dict[str, CommandCase] = {
             ("fit", at / said[6], *fitted(at)[2:]),
         ],
     ),
-    "Parquet that is fitted": (
-        lambda at: (
-            pd.DataFrame(X, columns=["a", "b"]).to_parquet(at / "t.parquet"),
-            ("fit", at / "t.parquet", *fitted(at)[2:]),
-        )[1],
-        r"daskgmm convert (\S+) --output (\S+)",
-        lambda at, said: [
-            ("convert", said[1], "--output", at / said[2]),
-            ("fit", at / said[2], *fitted(at)[2:]),
-        ],
-    ),
 }
 
 
