@@ -201,9 +201,8 @@ def _springs(trap):
     return True
 
 
-@pytest.mark.parametrize(
-    ("happens", "n_lost"), [pytest.param(kill, 1, marks=pytest.mark.slow), (fail, 0)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("happens", "n_lost"), [(kill, 1), (fail, 0)])
 def test_retries_and_lost_workers_are_those_of_their_pass(
     cluster, metrics, tmp_path, happens, n_lost
 ):
@@ -222,6 +221,7 @@ def test_retries_and_lost_workers_are_those_of_their_pass(
     assert sum(retries) == retries[3]
 
 
+@pytest.mark.slow
 def test_bytes_are_read_by_workers_and_memory_is_the_most_of_any_process(cluster, store, metrics):
     stored = open_rows(store).survey().stored_bytes
     with Client(cluster), metrics_written(metrics):

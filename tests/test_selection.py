@@ -16,6 +16,8 @@ from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.events import listening
 from daskgmm.kernel import Ridge, count_parameters, log_density
 
+pytestmark = pytest.mark.slow  # each fits many models; tests/cli has a choice of each kind
+
 
 @pytest.fixture(scope="module")
 def x():
@@ -27,7 +29,6 @@ def selection(x):
     return select(x, range(2, 7), covariance_type=["full", "tied", "diag"], random_state=0)
 
 
-@pytest.mark.slow
 def test_the_mixture_that_rows_are_drawn_from_is_chosen(selection):
     assert (selection.best.n_components, selection.best.covariance_type) == (4, "full")
     assert selection.model.n_components == 4
@@ -36,9 +37,7 @@ def test_the_mixture_that_rows_are_drawn_from_is_chosen(selection):
     assert len({(e.n_components, e.covariance_type) for e in selection.entries}) == 15
 
 
-@pytest.mark.parametrize(
-    "family", ["tied", *(pytest.param(f, marks=pytest.mark.slow) for f in ("diag", "spherical"))]
-)
+@pytest.mark.parametrize("family", ["tied", "diag", "spherical"])
 def test_other_families_are_chosen_where_they_are_true(family):
     truth = made_mixture(family, 3, 4, separation=5.0)
     found = select(
@@ -73,7 +72,6 @@ def test_candidates_share_their_passes(selection):
     assert selection.model.rows_read_ == selection.model.n_passes_ * 20_000
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n_sampled", [20_000, 10_000], ids=["in folds", "outside the sample"])
 def test_held_out_rows_are_as_new_ones(x, n_sampled):
     rows = InMemoryRows(x)
@@ -91,7 +89,6 @@ def test_held_out_rows_are_as_new_ones(x, n_sampled):
     assert abs(held_out - log_density(fresh, best.course.kept).mean()) < level
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n_rows", [600, 20_000])
 def test_a_step_too_many_gains_nothing_on_rows_held_out(x, n_rows):
     """And the gain is known far better than what it is gained on."""
@@ -119,7 +116,7 @@ def test_folds_are_of_rows_that_the_fit_has_not_seen():
 
 
 # Of several candidates with a component too many, which these take is chance.
-@pytest.mark.parametrize("criterion", ["bic", pytest.param("icl", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("criterion", ["bic", "icl"])
 def test_fits_to_a_part_of_the_sample_change_no_choice(x, criterion):
     rows = InMemoryRows(x)
     scan = scan_rows(rows, len(x), 0)
@@ -140,7 +137,6 @@ def test_one_pass_is_enough_to_choose(x):
     assert found.model.n_passes_ == 2
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:(overflow|invalid|divide)")  # densities of a point
 @pytest.mark.filterwarnings("ignore:.*chance rather than clusters", "ignore:not converged")
 @pytest.mark.parametrize("kind", ["copies", "integers", "rounded", "half at one point"])
@@ -208,7 +204,6 @@ def test_starts_as_they_were_made_all_go_on():
     assert found.best.n_components == 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_what_could_not_win_stands_behind_what_did(criterion):
     """Also where two components overlap, of which ICL would rather have one."""
@@ -304,7 +299,6 @@ def test_every_criterion_chooses_its_smallest(x, criterion):
     assert found.criterion == criterion
 
 
-@pytest.mark.slow
 def test_a_criterion_that_keeps_rising_is_said():
     x = np.random.default_rng(0).uniform(size=(20_000, 2))  # no mixture at all
     found = select(x, range(1, 6), random_state=0)

@@ -113,6 +113,7 @@ def test_rows_that_say_the_same_leave_the_model_where_it_is(family):
     assert model.n_rows_ == 2 * len(x)
 
 
+@pytest.mark.slow
 def test_each_kind_of_rows_gives_the_same_update(tmp_path):
     old, new = np.split(rows(), 2)
     new = new.astype(np.float32)
@@ -131,6 +132,7 @@ def test_each_kind_of_rows_gives_the_same_update(tmp_path):
 # -- weights and forgetting ----------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_whole_weight_is_a_row_repeated():
     old, new = np.split(rows(), 2)
     counts = np.random.default_rng(0).integers(0, 3, size=len(new))
@@ -141,6 +143,7 @@ def test_a_whole_weight_is_a_row_repeated():
     assert weighted.n_rows_ == len(old) + len(new)
 
 
+@pytest.mark.slow
 def test_weights_of_new_rows_are_in_the_unit_of_the_old_ones(tmp_path):
     old, new = np.split(rows(), 2)
     expected = fitted(old).update(new)

@@ -97,6 +97,7 @@ def test_scores_and_criteria_are_those_of_repeated_rows(x, counts, repeated):
     assert model.bic(x, counts) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_selection_of_weighted_rows_is_one_of_repeated_rows(x, counts, repeated):
     left = select(x, range(2, 5), sample_weight=counts, random_state=0)
     right = select(repeated, range(2, 5), random_state=0)

@@ -181,6 +181,7 @@ def test_bad_tables_are_one_line_and_leave_nothing(name, folder):
         assert temporary(folder) == []
 
 
+@pytest.mark.slow
 def test_what_converts_not_by_itself_names_the_command(folder):
     for words in (
         ("check", "t.csv"),

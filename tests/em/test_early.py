@@ -145,6 +145,7 @@ def test_a_fit_that_is_interrupted_goes_on_to_the_same_bits(x, after, unlike):
     assert_same_bits(found.course.kept, expected.course.kept)
 
 
+@pytest.mark.slow
 def test_rivals_are_watched_and_wait_also_after_an_interruption(x):
     """Of pieces unlike the rest; and of rows among which a rare group is missing in the sample."""
     both = x.copy()

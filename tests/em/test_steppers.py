@@ -96,6 +96,7 @@ def test_accepted_log_likelihoods_never_fall_and_every_pass_counts(family, stepp
     assert _score(rows, result.kept) >= result.log_likelihood - 1e-14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stepper", STEPPERS)
 def test_a_state_goes_through_a_checkpoint_and_on_with_the_same_bits(family, stepper):
     rows, start = _case(family, separation=1.0)

@@ -231,6 +231,7 @@ def test_a_pass_is_one_task_for_each_run_of_partitions_and_the_sums(store, parti
     assert not set(one) & set(two), "a key used again for other contents can deadlock"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grains", [1, 4, 3], ids=lambda n: f"{n} grains a partition")
 def test_how_many_partitions_a_task_folds_changes_no_bit(store, x, truth, grains):
     """Of a source, a task takes a run of partitions that leaves each thread 32 tasks."""

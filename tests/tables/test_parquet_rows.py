@@ -148,6 +148,7 @@ def test_a_column_can_be_the_weights(folder, frame, rows, tmp_path):
         _model().fit(folder, sample_weight="weight")
 
 
+@pytest.mark.slow
 def test_select_takes_columns(rows):
     assert select(rows, range(1, 4), random_state=0).best.n_components == 2
 
