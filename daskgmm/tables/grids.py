@@ -25,7 +25,7 @@ from daskgmm.rules import names_of
 from daskgmm.storage import Location, MissingChunks, ZarrSource, open_array, open_node
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.names import known_name
-from daskgmm.tables.xarrays import XARRAY_ON_DASK, decoded
+from daskgmm.tables.xarrays import XARRAY_ON_DASK, check_numbers, decoded
 
 __all__ = ["GRIDS", "Choice", "Grid", "chosen", "open_grid"]
 
@@ -170,6 +170,7 @@ def _along(data: Any, dim: str) -> Any:
             f"the data have a dimension {_FEATURE!r}, which is that of features; rename it with "
             f".rename({_FEATURE}=...)"
         )
+    check_numbers(variables)
     from xarray import concat  # here, since only xarray's users have it
 
     parts, names = [], []

@@ -26,7 +26,7 @@ from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.names import Names, names_of_last_dimension
 from daskgmm.tables.returned import Returned
 
-__all__ = ["XARRAY", "XARRAY_ON_DASK", "decoded", "is_xarray", "row_weights"]
+__all__ = ["XARRAY", "XARRAY_ON_DASK", "check_numbers", "decoded", "is_xarray", "row_weights"]
 
 _NUMBERS = "biuf"
 _PACKED = {"scale_factor", "add_offset", "_FillValue", "missing_value"}
@@ -244,12 +244,12 @@ def decoded(x: Any) -> Any:
 def _features(x: Any) -> tuple[list[Any], tuple[Hashable, ...], Names | None]:
     """Arrays over cells and features, the dimensions of cells, and the features' names."""
     if not hasattr(x, "data_vars"):
-        _check_numbers({x.name: x})
+        check_numbers({x.name: x})
         return [x.data], x.dims[:-1], names_of_last_dimension(x)
     variables = dict(x.data_vars)
     if not variables:
         raise DataError("the Dataset has no data variables, which are the features; select some")
-    _check_numbers(variables)
+    check_numbers(variables)
     (first, dims), *_ = ((name, variable.dims) for name, variable in variables.items())
     for name, variable in variables.items():
         if set(variable.dims) != set(dims):
@@ -264,7 +264,13 @@ def _features(x: Any) -> tuple[list[Any], tuple[Hashable, ...], Names | None]:
     return arrays, dims, tuple(str(name) for name in variables)
 
 
-def _check_numbers(variables: Mapping[Hashable, Any]) -> None:
+def check_numbers(variables: Mapping[Hashable, Any]) -> None:
+    """Refuse features that are no numbers, or are names of classes in numbers.
+
+    Raises
+    ------
+    DataError
+    """
     for name, variable in variables.items():
         if variable.dtype.kind not in _NUMBERS:
             raise DataError(
@@ -274,7 +280,8 @@ def _check_numbers(variables: Mapping[Hashable, Any]) -> None:
         if flags := _FLAGS & set(variable.attrs):
             raise DataError(
                 f"{_shown(name)} has {min(flags)}, so that its numbers are names of classes; leave "
-                f"it out with .drop_vars({name!r}), or drop the attribute"
+                f"it out with .drop_vars({name!r}) or by naming the other variables, or drop the "
+                "attribute"
             )
 
 

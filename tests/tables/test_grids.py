@@ -237,3 +237,21 @@ def test_commands_take_variables_by_name(ocean, stored, tmp_path):
     check = forked("check", stored, *how, "--json", cwd=tmp_path).json
     assert check["damage"] is None
     assert sorted(check["variables"]) == ["salt", "sea", "temp"]
+
+
+# -- masks as CF writes them ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["in memory", "stored"])
+def test_a_mask_may_say_what_its_values_are_called(where, ocean, tmp_path):
+    """CF land masks have flag_values, for which stored ones were refused."""
+    flags = {"flag_values": np.array([0, 1], "i1"), "flag_meanings": "land sea"}
+    named = ocean.assign(sea=ocean.sea.astype("i1").assign_attrs(flags)).drop_vars("when")
+    if where == "stored":
+        named.to_zarr(tmp_path / "o.zarr", consolidated=False)
+        named = tmp_path / "o.zarr"
+    model = GaussianMixture(1).fit(open_rows(named, variables="ice", mask="sea"))
+    assert model.n_rows_ == len(_table(ocean, ["ice"], masked=True)[0])
+    for features in ({"variables": "sea"}, {"variables": ["temp", "sea"], "feature_dim": "level"}):
+        with pytest.raises(DataError, match=r"'sea' has flag_\w+, .* naming the other variables"):
+            GaussianMixture(1).fit(open_rows(named, **features))

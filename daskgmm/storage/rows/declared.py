@@ -103,19 +103,25 @@ class Declared:
         return [self.stored.str, self.scale, self.offset, codes, bounds]
 
 
-def declared_by(array: zarr.Array[Any], name: str) -> Declared:
+def declared_by(
+    array: zarr.Array[Any], name: str, *, may_be_classes: bool = False
+) -> Declared:
     """What an array's attributes, and the fill value of version 2, say of its values.
 
     Raises
     ------
     DataError
-        If an attribute cannot be understood, or values are names in numbers.
+        If an attribute cannot be understood, or values are names in numbers, which
+        ``may_be_classes`` allows.
     """
     stored = np.dtype(array.dtype).newbyteorder("=")
     if stored.kind not in "biuf":
         return Declared(stored, stored)
     attributes = _Attributes(dict(array.attrs), name)
-    attributes.refuse(_CODES, "are names in numbers, which have no distances; choose other columns")
+    if not may_be_classes:
+        attributes.refuse(
+            _CODES, "are names in numbers, which have no distances; choose other columns"
+        )
     stored = _signed_as_said(attributes, stored)
     scale, offset = attributes.number("scale_factor", 1.0), attributes.number("add_offset", 0.0)
     if scale == 0.0 or not math.isfinite(scale):

@@ -104,14 +104,18 @@ class Layout(NamedTuple):
         ``(n_rows, n_features)`` of an array's name and shape; raises DataError.
     dtype : callable
         The dtype to read, of an array's name and dtype; raises DataError.
+    may_be_classes : bool
+        Whether values that are names in numbers are taken: a mask has such, and whoever makes
+        features of cells refuses them there.
     """
 
     shape: Callable[[str, tuple[int, ...]], tuple[int, int]]
     dtype: Callable[[str, np.dtype[Any]], np.dtype[Any]]
+    may_be_classes: bool = False
 
 
 ROWS = Layout(rows_shape, rows_dtype)
 COLUMN = Layout(_column_shape, _column_dtype)
 """One number for each row, in an array of shape (n_rows,) or (n_rows, 1)."""
-CELLS = Layout(_cells_shape, _cells_dtype)
+CELLS = Layout(_cells_shape, _cells_dtype, may_be_classes=True)
 """A number for each cell of a grid of any dimensions."""

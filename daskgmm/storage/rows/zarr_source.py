@@ -76,7 +76,7 @@ class ZarrSource:
         self._array = CheckedArray(array, name, missing_chunks)
         array = self._array.array  # by its own metadata
         self.shape = layout.shape(name, array.shape)
-        self._declared = declared_by(array, name)
+        self._declared = declared_by(array, name, may_be_classes=layout.may_be_classes)
         self.dtype = layout.dtype(name, self._declared.dtype)
         self.gaps = self._declared.note
         if CodecChain(array).runs_code:
