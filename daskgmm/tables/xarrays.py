@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.errors import DataError
-from daskgmm.execution import cells_of_rows, rows_of_cells
+from daskgmm.execution import cells_of_rows, row_blocks, rows_of_cells
 from daskgmm.tables.dask_arrays import open_dask_array
 from daskgmm.tables.in_memory import open_in_memory
 from daskgmm.tables.kind import Kind, OpenedRows, Request
-from daskgmm.tables.names import Names, names_of_last_dimension
+from daskgmm.tables.names import Names, check_names, names_of_last_dimension
 from daskgmm.tables.returned import Returned
 
 __all__ = ["XARRAY", "XARRAY_ON_DASK", "check_numbers", "decoded", "is_xarray", "row_weights"]
@@ -86,23 +86,33 @@ def _open(x: Any, request: Request) -> OpenedRows:
     all_cells = math.prod(cells.shape)
     if request.weights is not None:
         request.weights.check_length(all_cells, "the grid of cells")
+    is_counted = request.weights is None and request.use.counted
+    passes = 0
     if isinstance(rows, da.Array):
-        if request.weights is None and request.use.counted and rows.dtype.kind == "f":
+        check_names(request.use.names, names)  # before rows are counted
+        if is_counted and rows.dtype.kind == "f":
             unknown = ((math.nan,) * rows.numblocks[0], rows.chunks[1])
             rows = rows.map_blocks(_without_gaps, dtype=rows.dtype, chunks=unknown)
+            rows, passes = row_blocks(rows)
+        _check_some(rows.shape[0], all_cells)
         opened = open_dask_array(rows, request, names)
     else:
-        if request.weights is None and request.use.counted:
-            rows = _without_gaps(rows)
-        if len(rows) == 0 < all_cells:
-            raise DataError(
-                f"each of the {all_cells:,} cells has a gap: NaN in one feature or more; "
-                "choose features that are present in the same cells"
-            )
+        rows = _without_gaps(rows) if is_counted else rows
+        _check_some(len(rows), all_cells)
         opened = open_in_memory(rows, request)
     sizes = ", ".join(f"{dim} {n:,}" for dim, n in zip(cells.dims, cells.shape, strict=True))
     name = f"{type(x).__name__} over {sizes}"
-    return replace(opened, name=name, feature_names=names, laid_out=cells.laid_out)
+    passes += opened.passes
+    return replace(opened, name=name, passes=passes, feature_names=names, laid_out=cells.laid_out)
+
+
+def _check_some(n_rows: int, n_cells: int) -> None:
+    """Refuse cells each of which has a gap."""
+    if n_rows == 0 < n_cells:
+        raise DataError(
+            f"each of the {n_cells:,} cells has a gap: NaN in one feature or more; "
+            "choose features that are present in the same cells"
+        )
 
 
 def _rows_of(x: Any) -> tuple[NDArray[Any] | da.Array, Cells, Names | None]:

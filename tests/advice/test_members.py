@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xarray as xr
 import zarr
 from following import X, command, found_in, group, zipped
 from zarr.storage import MemoryStore
@@ -106,3 +108,17 @@ def test_a_member_that_is_not_there_is_one_of_those_that_are_listed(where, membe
     names = known.split(", ")
     assert names == ["a", "b", "deeper"]
     assert open_rows(data, member=names[0]).shape == X.shape
+
+
+@pytest.mark.parametrize("where", [group, zipped])
+def test_variables_over_the_same_dimensions_are_chosen_as_said(where, tmp_path):
+    """Of a group as xarray writes it: the first array that is listed has other dimensions."""
+    cells = xr.DataArray(X.reshape(20, 30, 2), dims=("y", "x", "of"))
+    grid = {"area": ("y", X[:20, 0]), "temp": cells[..., 0], "salt": cells[..., 1]}
+    store = tmp_path / "grid.zarr"
+    xr.Dataset(grid).to_zarr(store, consolidated=False)
+    data = str(store) if where is group else shutil.make_archive(str(store), "zip", store)
+    said = refusal(data, None)
+    assert ast.literal_eval(found_in(said, r"variables=(\[.*?\])")[1]) == ["salt", "temp"]
+    option = found_in(command("check", data), r"\((--variables) (\S+)\)")
+    assert command("check", data, option[1], option[2]) == ""

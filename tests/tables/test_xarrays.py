@@ -261,3 +261,12 @@ def test_what_is_doubtful_is_refused(use, said, ocean):
     model = GaussianMixture(2, random_state=0).fit(ocean)
     with pytest.raises(DataError, match=said):
         use(ocean, model)
+
+
+@pytest.mark.parametrize("chunks", [None, {"x": 5}], ids=["memory", "Dask"])
+def test_cells_that_all_have_gaps_are_refused_in_the_same_words(chunks):
+    """On Dask it was an array without rows."""
+    x = np.arange(20.0)
+    data = xr.Dataset({"a": ("x", x), "b": ("x", np.full(20, np.nan))})
+    with pytest.raises(DataError, match="each of the 20 cells has a gap"):
+        GaussianMixture(1).fit(data if chunks is None else data.chunk(chunks))

@@ -103,9 +103,7 @@ class Declared:
         return [self.stored.str, self.scale, self.offset, codes, bounds]
 
 
-def declared_by(
-    array: zarr.Array[Any], name: str, *, may_be_classes: bool = False
-) -> Declared:
+def declared_by(array: zarr.Array[Any], name: str, *, may_be_classes: bool = False) -> Declared:
     """What an array's attributes, and the fill value of version 2, say of its values.
 
     Raises

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import zarr
 from zarr.errors import ZarrUserWarning
-from zarr.storage import FsspecStore, LocalStore
+from zarr.storage import FsspecStore, LocalStore, ZipStore
 
 from daskgmm.errors import (
     DamagedDataError,
@@ -20,7 +21,7 @@ from daskgmm.errors import (
 from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.places.patience import patiently, storage_timeout
-from daskgmm.storage.rows.coordinates import without_coordinates
+from daskgmm.storage.rows.coordinates import dimensions_of, without_coordinates
 
 __all__ = ["only_array", "open_node", "own_member"]
 
@@ -56,7 +57,7 @@ def open_node(
     if location.is_local and location.path.is_file() and location.path.suffix != ".zip":
         raise DataError(
             f"{location.name} is a file of no known kind; expected a Zarr array or group, "
-            "or a .npy file. CSV, Parquet, NetCDF and HDF5 are read once they are converted: "
+            "or a .npy file. CSV, NetCDF and HDF5 are read once they are converted: "
             f"daskgmm convert {shlex.quote(location.name)} --output "
             f"{shlex.quote(location.path.stem + '.zarr')}"
         )
@@ -176,10 +177,40 @@ def only_array(
         listed = ", ".join(f"{key} {a.shape} {a.dtype}" for key, a in sorted(arrays.items()))
         raise DataError(
             f"group {name} holds {len(arrays)} arrays: {listed}; "
-            f"name one, as {_ways_to_name(group, min(arrays), name, member)}"
+            f"name {_ways_to_choose(group, arrays, name, member)}"
         )
     ((key, array),) = arrays.items()
     return array, f"{name}/{key}"
+
+
+def _ways_to_choose(
+    group: zarr.Group, arrays: Mapping[str, zarr.Array[Any]], name: str, member: str | None
+) -> str:
+    """How to ask for one of several arrays, or for variables over the same dimensions."""
+    rows = [key for key, array in arrays.items() if array.ndim == 2]
+    one = f"one, as {_ways_to_name(group, min(rows or arrays), name, member)}"
+    variables = _variables(arrays) if member is None and _has_paths(group) else []
+    if not variables:
+        return one
+    named = ",".join(variables)
+    on_grid = f"variables on a grid, as variables={variables} (--variables {named})"
+    return f"{one}; or {on_grid}" if rows else on_grid
+
+
+def _variables(arrays: Mapping[str, zarr.Array[Any]]) -> list[str]:
+    """Names of the arrays over most dimensions that have names, all of them the same."""
+    found: dict[tuple[str | None, ...], list[str]] = {}
+    for key, array in sorted(arrays.items()):
+        if "flag_meanings" in array.attrs:
+            continue  # values that are names of classes, such as labels
+        found.setdefault(dimensions_of(array), []).append(key)
+    named = [dims for dims in found if dims and None not in dims]
+    return found[max(named, key=lambda dims: (len(dims), len(found[dims])))] if named else []
+
+
+def _has_paths(group: zarr.Group) -> bool:
+    """Whether the store of a group can be opened again by a path or URL."""
+    return isinstance(group.store, LocalStore | FsspecStore | ZipStore)
 
 
 def _ways_to_name(group: zarr.Group, key: str, name: str, member: str | None) -> str:
