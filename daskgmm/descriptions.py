@@ -80,6 +80,8 @@ def info(path: str) -> dict[str, Any]:
             data = source.survey().as_dict()
             return {"kind": "data", **data, **named, **columns, "loops": loops.described()}
         except DataError as not_rows:
+            if str(not_rows) in str(not_a_model):  # the same of both
+                raise ModelFormatError(str(not_rows)) from None
             raise ModelFormatError(f"{not_a_model}; nor are these rows: {not_rows}") from None
     return {
         **record,

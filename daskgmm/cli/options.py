@@ -220,8 +220,10 @@ def _with_rows(function: Command, data: str, kwargs: dict[str, Any], *, converts
 
     if converts:
         given = {o.name: how[o.name] for o in DATA_OPTIONS if how[o.name] != o.default}
-        with before_fits.converted_before(data, **given) as source:
+        with before_fits.converted_before(data, kwargs.get("model"), **given) as source:
             if source is not None:
+                if weights is not None:
+                    before_fits.check_weights(weights, source)
                 return called(source)
     chosen = {option.name: how.pop(option.name) for option in GRID_OPTIONS}
     if all(value is None for value in chosen.values()):

@@ -7,34 +7,40 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from daskgmm.conversion.convert import convert
 from daskgmm.conversion.files import COMPRESSED, files_of, format_of
 from daskgmm.conversion.options import CONVERT_OPTIONS
 from daskgmm.conversion.reader import Format
-from daskgmm.errors import DataError, ParameterError, StorageError
+from daskgmm.errors import DataError, NotFoundError, ParameterError, StorageError
 from daskgmm.events import Message, size_of, teller
 from daskgmm.redaction import redacted
-from daskgmm.storage import Location, StoredSource, open_source
+from daskgmm.storage import Location, StoredSource, open_source, read_model
 
-__all__ = ["converted_before"]
+__all__ = ["check_weights", "converted_before"]
 
 _COMPRESSION = 5
 """Bytes of text of a byte that is compressed, when free space is looked for."""
 _SHOWN = 20
+_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 @contextmanager
-def converted_before(data: Any, **options: Any) -> Iterator[StoredSource | None]:
+def converted_before(
+    data: Any, model: str | None = None, **options: Any
+) -> Iterator[StoredSource | None]:
     """The rows of data that have to be converted, in a temporary folder while the block runs.
 
     Parameters
     ----------
     data : path or URL
+    model : path or URL, optional
+        Of which the features are taken, if none are named, and the files have others besides.
     **options
         Of :func:`convert`; others are refused.
 
@@ -62,12 +68,13 @@ def converted_before(data: Any, **options: Any) -> Iterator[StoredSource | None]
                 "it out",
                 given,
             )
+    options = _of_model(files_of(data)[0], model) | options
     folder = Path(tempfile.mkdtemp(prefix="daskgmm-convert-"))
     try:
         _check_free(folder, files_of(data)[1], name)
         teller()(
             Message(
-                f"{name} is converted for this command alone; once and for all: {_way(name)}",
+                f"{name} is converted for this command alone; once and for all: {_way(name, options)}",
                 "warning",
             )
         )
@@ -83,6 +90,13 @@ def converted_before(data: Any, **options: Any) -> Iterator[StoredSource | None]
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _of_model(found: Format, model: str | None) -> dict[str, Any]:
+    """The option that names the features of a model, as rows of Parquet have them."""
+    names = None if model is None else read_model(model)[1].get("feature_names")
+    option = next((name for name in ("columns", "variables") if name in found.options), None)
+    return {option: list(names)} if names and option else {}
+
+
 def _converted(data: Any, output: Path, options: dict[str, Any]) -> dict[str, Any]:
     """The report of a conversion; its errors name the command that has the options they name."""
     try:
@@ -91,15 +105,36 @@ def _converted(data: Any, output: Path, options: dict[str, Any]) -> dict[str, An
         if "--" not in str(error):
             raise
         raise type(error)(
-            f"{error}. These are options of a conversion to Zarr, which can be fitted then: "
-            f"{_way(redacted(os.fspath(data)))}"
+            f"{error}. These are options of a conversion to Zarr, which can be fitted then: add them to "
+            f"{_way(redacted(os.fspath(data)), options)}"
         ) from error
 
 
-def _way(name: str) -> str:
-    """The command that converts data for good."""
+def check_weights(weights: str, source: StoredSource) -> None:
+    """Refuse a column as weights of rows that were converted, which have only features.
+
+    Raises
+    ------
+    NotFoundError
+    """
+    if "/" not in weights and os.sep not in weights and not os.path.exists(weights):
+        way = _way(source.name).removesuffix(".zarr")
+        raise NotFoundError(
+            f"{weights} does not exist, and no column of what is converted can be the weights; "
+            f"convert it to Parquet, of which one can: {way}.parquet"
+        )
+
+
+def _way(name: str, options: Mapping[str, Any] = _NO_OPTIONS) -> str:
+    """The command that converts data for good, with the options that were given."""
     kept = Path(name).name.partition(".")[0].strip("*?[]") or "data"
-    return f"daskgmm convert {shlex.quote(name)} --output {shlex.quote(kept + '.zarr')}"
+    flags = {option.name: option.flag for option in CONVERT_OPTIONS}
+    given = "".join(f" {flags[o]} {shlex.quote(_text(value))}" for o, value in options.items())
+    return f"daskgmm convert {shlex.quote(name)}{given} --output {shlex.quote(kept + '.zarr')}"
+
+
+def _text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list | tuple) else str(value)
 
 
 def _needs_conversion(data: Any) -> bool:

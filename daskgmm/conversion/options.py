@@ -134,11 +134,15 @@ class How:
         for option in CONVERT_OPTIONS:
             value = getattr(self, option.name)
             if value != option.default and option.name not in taken | _OF_ALL:
+                other = _INSTEAD.get(option.name)
                 raise ParameterError(
-                    f"{option.name} ({option.flag}) is of no use for {what}; leave it out",
+                    f"{option.name} ({option.flag}) is of no use for {what}; "
+                    + (f"use {other} (--{other})" if other in taken else "leave it out"),
                     option.name,
                 )
 
 
 _LISTS = tuple(option.name for option in CONVERT_OPTIONS if option.rule in (NAMES, _TEXTS))
 _OF_ALL = frozenset({"missing", "dtype"})
+_INSTEAD = {"columns": "variables", "variables": "columns"}
+"""What some formats call what others call so."""

@@ -103,9 +103,14 @@ COMMANDS: dict[str, CommandCase] = {
         lambda at, said: [again(at, said[1], "b"), converted(at, "a,a2,b\n1,2,3\n", "--overwrite")],
     ),
     "an option of another format": (
-        lambda at: converted(at, "a,b\n1,2\n", "--variables", "a"),
-        r"\(--variables\) is of no use for CSV, .*; leave it out",
+        lambda at: converted(at, "a,b\n1,2\n", "--member", "a"),
+        r"\(--member\) is of no use for CSV, .*; leave it out",
         lambda at, said: again(at),
+    ),
+    "columns of NetCDF": (
+        lambda at: (*cells(at), "--columns", "a,c"),
+        r"\(--columns\) is of no use for NetCDF, .*; use variables \((--variables)\)",
+        lambda at, said: (*again(at, source="o.nc"), said[1], "a,c"),
     ),
     "files of other columns": (
         tables,
@@ -147,10 +152,21 @@ COMMANDS: dict[str, CommandCase] = {
     ),
     "a table with gaps that is fitted": (
         lambda at: ("fit", written(at / "t.csv", "a,b\n1,2\n,4\n7,7\n0,9\n"), *fitted(at)[2:]),
-        r"\((--missing) (drop)\).*fitted then: daskgmm (convert) (\S+) (--output) (\S+)",
+        r"\((--missing) (drop)\).*fitted then: add them to daskgmm (convert) (\S+) (--output) (\S+)",
         lambda at, said: [
             (*said.groups()[2:5], at / said[6], said[1], said[2]),
             ("fit", at / said[6], *fitted(at)[2:]),
+        ],
+    ),
+    "columns of a table with gaps that are fitted": (
+        lambda at: (
+            *("fit", written(at / "t.csv", "a,b,c\n1,2,\n,4,1\n7,7,\n0,9,\n"), "--columns", "b,a"),
+            *fitted(at)[2:],
+        ),
+        r"\((--missing) (drop)\).*add them to daskgmm (convert \S+ --columns b,a --output) (\S+)",
+        lambda at, said: [
+            (*said[3].split(), at / said[4], said[1], said[2]),
+            ("fit", at / said[4], *fitted(at)[2:]),
         ],
     ),
 }

@@ -113,6 +113,34 @@ def test_select_score_and_predict_convert_too(folder):
     assert temporary(folder) == []
 
 
+def test_features_of_a_model_are_taken_from_a_table_that_has_more(folder):
+    """As they are from Parquet; all columns were held against them."""
+    done = run("fit", "t.csv", *FIT, "--output", "m.zarr", "--columns", "b,a")
+    assert done.exit_code == 0, done.stderr
+    model = load_model("m.zarr")
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    frame.assign(word="x", more=1.0).to_csv("more.csv", index=False)
+    done = run("predict", "more.csv", "--model", "m.zarr", "--output", "labels.zarr")
+    assert done.exit_code == 0, done.stderr
+    labels = zarr.open_array("labels.zarr/labels")[:]
+    np.testing.assert_array_equal(labels, model.predict(frame[["b", "a"]]))
+    done = run("update", "m.zarr", "more.csv", "--output", "m2.zarr")
+    assert done.exit_code == 0, done.stderr
+    assert load_model("m2.zarr").feature_names_in_.tolist() == ["b", "a"]
+
+
+def test_a_column_is_no_weight_where_the_table_is_converted(folder):
+    (folder / "t.csv").write_text("a,w\n1,2\n2,3\n7,1\n")
+    words = ("--components", 1, "--output", "m.zarr", "--columns", "a", "--weights", "w")
+    done = run("fit", "t.csv", *words)
+    assert done.exit_code == 1
+    way = shlex.split(done.stderr.partition("of which one can: ")[2])
+    assert run(*way[1:]).exit_code == 0
+    done = run("fit", way[-1], *words)
+    assert done.exit_code == 0, done.stderr
+    assert load_model("m.zarr").means_[0] == pytest.approx((1 * 2 + 2 * 3 + 7) / 6)
+
+
 def test_options_of_stores_are_refused_where_data_are_converted(folder):
     done = run("fit", "t.csv", *FIT, "--output", "m.zarr", "--mask", "sea")
     assert done.exit_code == 2
@@ -191,6 +219,8 @@ def test_what_converts_not_by_itself_names_the_command(folder):
         assert done.exit_code != 0
         if words[0] == "check":
             assert "daskgmm convert t.csv --output t.zarr" in done.stderr
+    done = run("info", "t.csv")
+    assert done.stderr.count("daskgmm convert") == 1
 
 
 @pytest.mark.parametrize("output", ["x.zarr", "x.parquet"])
