@@ -304,7 +304,7 @@ def _predict(
     apart = [(name, options.pop(name)) for name in ("probabilities", "log_density")]
     outputs = [(",".join(results), output), *((name, path) for name, path in apart if path)]
     result = job.predict(source, model, outputs, **options)
-    written = "\n".join(f"{names:<24}{path}" for names, path in outputs)
+    written = "\n".join(f"{names:<23} {path}" for names, path in outputs)
     return result, (
         f"{result['n_rows']:,} rows in {duration(result['seconds'])}, "
         f"{result['n_rows'] / result['seconds']:,.0f} rows/s, "

@@ -31,6 +31,7 @@ from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.source import Source, cuts_of
 from daskgmm.storage import ParquetSource, StoredSource, open_source
 from daskgmm.tables.kind import Kind, OpenedRows, Request
+from daskgmm.tables.names import check_names
 from daskgmm.tables.sizes import check_sizes
 from daskgmm.tables.weights import Weights
 
@@ -52,12 +53,13 @@ def _open(x: Any, request: Request) -> OpenedRows:
     source = _with_features(x if _is_source(x) else open_source(x), request)
     if in_force().has_workers:
         _check_travels(source)
+    names = getattr(source, "feature_names", None)
+    check_names(request.use.names, names)  # gaps in columns that are of no use are no matter
     check_sizes(source.name, source.shape, request)
     source.survey().raise_for_damage(source.missing_chunks)
     if isinstance(source, ParquetSource) and request.weights is None:
         source.check_complete()  # with weights, a row with nulls may weigh nothing
     stage, fingerprint = request.stage, source.fingerprint
-    names = getattr(source, "feature_names", None)
     # Predictions alone are returned as arrays, whose names should last; to list the store takes time.
     state = None if request.use.counted else getattr(source, "state", lambda: None)()
     plan = _plan(source, request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ def cut_off(at: Path) -> Path:
     path = table(at)
     path.write_bytes(path.read_bytes()[:-40])
     return path
+
+
+def converted(at: Path, said: re.Match[str]) -> Path:
+    assert command(*said[1].split(), at / said[2]) == ""
+    return at / said[2]
 
 
 def fitted(at: Path) -> Path:
@@ -90,6 +96,11 @@ CASES = {
         r"drop or impute them when the files are written",
         lambda at, said: fit(table(at, "dropped.parquet", np.delete(X, 7, axis=0))),
     ),
+    "nulls, left out of a copy": Case(
+        lambda at: fit(with_null(at)),
+        r"daskgmm (convert \S+ --columns temp,salt --missing drop --output) (\S+)$",
+        lambda at, said: fit(converted(at, said)),
+    ),
     "files of unequal types": Case(
         lambda at: fit(unequal(at)),
         r"has '(\w+)' as int64.* leave the column out with columns=",
@@ -122,6 +133,16 @@ CASES = {
         r"did you mean '(\w+)'",
         lambda at, said: predict(at, at / "l.parquet", "--keep", said[1]),
         Exception,
+    ),
+    "columns to keep that are like none": Case(
+        lambda at: predict(
+            at, at / "l.parquet", "--keep", "nonsense", data=table(at, "k.parquet", key="x")
+        ),
+        r"no column 'nonsense'; it has temp, salt, (key)\s*$",
+        lambda at, said: predict(
+            at, at / "l.parquet", "--keep", said[1], data=table(at, "k.parquet", key="x")
+        ),
+        ValueError,
     ),
     "columns to keep in Zarr": Case(
         lambda at: predict(at, at / "l.zarr", "--keep", "salt"),

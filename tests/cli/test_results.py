@@ -48,6 +48,11 @@ def test_all_results_lie_in_one_group(folder, x):
     np.testing.assert_array_equal(found.top_probabilities, largest)
 
 
+def test_the_place_of_many_results_is_a_word_of_its_own(folder):
+    done = forked(*PREDICT, "--output", "results.zarr", "--results", EVERY, cwd=folder)
+    assert done.stdout.split()[-2:] == [EVERY, "results.zarr"]
+
+
 def test_attributes_say_what_the_results_are_of(folder):
     forked(*PREDICT, "--output", "results.zarr", "--results", EVERY, cwd=folder)
     group = zarr.open_group(folder / "results.zarr", mode="r")

@@ -200,6 +200,14 @@ def test_partitions_are_whole_units_from_the_data_alone():
     assert max(blocks_within(starts, 10**5)) == 10**5
 
 
+def test_other_names_are_told_before_gaps_in_columns_of_no_use(frame, tmp_path):
+    """It was the nulls of columns that the model has not."""
+    model = GaussianMixture(1).fit(frame[NAMES])
+    pd.DataFrame({"a": frame.a, "z": frame.b.where(frame.b > 0)}).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="yet now missing:\n- b\n- c"):
+        model.update(tmp_path / "x.parquet")
+
+
 def test_nulls_are_refused_before_the_first_pass(frame, tmp_path):
     gaps = frame[NAMES].copy()
     gaps.loc[5:7, "b"] = np.nan

@@ -149,7 +149,7 @@ class Schemas:
             for name in names:
                 n_found = schema.names.count(name)
                 if n_found == 0 and schema is self._first:
-                    raise ParameterError(self._unknown(name), "keep")
+                    raise ParameterError(self._unknown(name, of_numbers=False), "keep")
                 if n_found != 1:
                     raise DataError(
                         f"{self._name}: {file} has {n_found} columns {name!r}, and one is needed "
@@ -177,11 +177,12 @@ class Schemas:
             )
         return _column(field)
 
-    def _unknown(self, name: str) -> str:
+    def _unknown(self, name: str, *, of_numbers: bool = True) -> str:
         """What is wrong with the name of a column that no file has."""
         near = difflib.get_close_matches(name, self._first.names, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; {_those(self.numbers())}"
-        return f"{self._name} has no column {name!r}{hint}"
+        others = _those(self.numbers()) if of_numbers else f"it has {_some(self._first.names)}"
+        hint = f"did you mean {near[0]!r}?" if near else others
+        return f"{self._name} has no column {name!r}; {hint}"
 
     def _check_equal(self, columns: Sequence[Column]) -> None:
         first, *others = self._distinct

@@ -6,14 +6,13 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.errors import NonFiniteError, ParameterError
+from daskgmm.errors import ParameterError
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.places.patience import tell_again
 from daskgmm.storage.rows.checked_store import MissingChunks
@@ -21,7 +20,8 @@ from daskgmm.storage.rows.fingerprint import state_of
 from daskgmm.storage.rows.opening import Opening
 from daskgmm.storage.rows.parquet_columns import Column, Schemas, dtype_of
 from daskgmm.storage.rows.parquet_files import ENDINGS, StoredFile, found_files, is_pattern
-from daskgmm.storage.rows.parquet_footers import Footer, metadata_of, read_footers
+from daskgmm.storage.rows.parquet_footers import Footer, read_footers
+from daskgmm.storage.rows.parquet_nulls import check_complete
 from daskgmm.storage.rows.parquet_pages import Pages, largest_pages
 from daskgmm.storage.rows.parquet_streams import (
     FETCHED_BYTES,
@@ -38,7 +38,6 @@ _BATCH_BYTES = 1 << 19
 """Bytes of rows that are decoded at once: they stay in cache while columns become rows."""
 _BATCH_ROWS = (1 << 10, 1 << 16)
 _NODES = ("zarr.json", ".zarray", ".zgroup", ".zmetadata")
-_AT_ONCE = 16
 
 
 class ParquetSource:
@@ -277,22 +276,7 @@ class ParquetSource:
         ------
         NonFiniteError
         """
-        with ThreadPoolExecutor(min(_AT_ONCE, len(self._files))) as pool:
-            counted = pool.map(lambda file: _nulls(file, self.feature_names), self._files)
-            found: dict[str, tuple[int, str]] = {}
-            for file, nulls in zip(self._files, counted, strict=True):
-                for name, n in nulls.items():
-                    before, first = found.get(name, (0, file.name))
-                    found[name] = (before + n, first)
-        if found:
-            said = ", ".join(
-                f"{name!r} has {n:,} (the first in {file})" for name, (n, file) in found.items()
-            )
-            raise NonFiniteError(
-                f"{self.name}: columns have nulls, which a Gaussian has no density for: {said}; drop "
-                "or impute them when the files are written, or leave the columns out with columns= "
-                "(--columns)"
-            )
+        check_complete(self.name, self._files, self.feature_names)
 
     def survey(self) -> Preflight:
         """What the footers tell of the rows."""
@@ -330,25 +314,6 @@ class ParquetSource:
     def _layout_of_files(self) -> list[Any]:
         files = [[file.n_bytes, list(file.groups), file.digest] for file in self._files]
         return [[list(column[:2]) for column in self._columns], files]
-
-
-def _nulls(file: StoredFile, names: Sequence[str]) -> dict[str, int]:
-    """Nulls of columns that have some, as far as the footer counts them."""
-    metadata = metadata_of(file)
-    schema = metadata.schema
-    optional = [
-        (j, schema.column(j).path)
-        for j in range(metadata.num_columns)
-        if schema.column(j).path in names and schema.column(j).max_definition_level
-    ]
-    found: dict[str, int] = {}
-    for i in range(metadata.num_row_groups if optional else 0):
-        group = metadata.row_group(i)
-        for j, name in optional:
-            known = group.column(j).statistics
-            if known is not None and known.has_null_count and known.null_count:
-                found[name] = found.get(name, 0) + known.null_count
-    return found
 
 
 class ParquetFormat:
