@@ -29,8 +29,9 @@ from daskgmm.job_places import check_places
 from daskgmm.jobfile import Job
 from daskgmm.plain_json import plain_json
 from daskgmm.rounds import KEEPS_MODEL, ROUNDS, Round, mark_of
+from daskgmm.rules import names_of
 from daskgmm.selection import candidate_models
-from daskgmm.settings import RESULTS
+from daskgmm.settings import KEEP, RESULTS
 from daskgmm.storage import (
     CHECKPOINT_FILE,
     Location,
@@ -42,7 +43,14 @@ from daskgmm.storage import (
     said_of_changes,
     write_text,
 )
-from daskgmm.tables import Grid, check_rows_output, open_column, open_rows, weights_beside
+from daskgmm.tables import (
+    Grid,
+    check_keep,
+    check_rows_output,
+    open_column,
+    open_rows,
+    weights_beside,
+)
 
 __all__ = ["Batch", "check_places"]
 
@@ -170,6 +178,11 @@ class Batch:
         else:
             candidate_models(**several)
 
+        if keep := self._keep():
+            outputs = self._job.outputs
+            places = [outputs[name] for name in (_RESULTS, *_ROWS) if name in outputs]
+            check_keep(keep, self._source, places)
+
     def _may_take_over(self, progress: _Progress, changes: list[str]) -> bool:
         """Whether the job goes on though data or settings are others."""
         if self._fresh or self._kept_nothing(progress):
@@ -246,6 +259,7 @@ class Batch:
         steps = [_Step("model", {"model": outputs["model"]}, self._fit)]
         if rows:
             about = ",".join(self._results()) if _RESULTS in rows else ""
+            about += f" with {','.join(self._keep())}" if self._keep() else ""
             check = functools.partial(check_rows_output, source=self._source)
             steps.append(_Step("rows", rows, self._predict, check, about))
         if "report" in outputs:
@@ -352,6 +366,10 @@ class Batch:
         found = self._job.get(RESULTS.name, RESULTS.default)
         return [found] if isinstance(found, str) else list(found)
 
+    def _keep(self) -> list[str]:
+        """Columns that are copied beside results."""
+        return names_of(self._job.get(KEEP.name) or [])
+
     def _predict(self, overwrite: bool) -> None:
         outputs = self._job.outputs
         asked = [(result, outputs[name]) for name, result in _ROWS.items() if name in outputs]
@@ -361,6 +379,7 @@ class Batch:
             self._source,
             outputs["model"],
             asked,
+            keep=self._keep(),
             memory_limit=self._job.get("memory_limit"),
             overwrite=overwrite,
         )

@@ -439,6 +439,7 @@ KEEP = Option(
     NAMES,
     "Columns of Parquet rows that are copied beside the results into Parquet outputs.",
     commands=("predict",),
+    section="",
 )
 """``keep`` of :func:`daskgmm.job.predict`."""
 

@@ -189,18 +189,21 @@ def check_rows_output(place: str, *, overwrite: bool, source: Any = None) -> Non
 
 
 def check_keep(keep: Sequence[str], source: Any, places: Sequence[str]) -> None:
-    """Refuse columns to keep where no output has columns.
+    """Refuse columns to keep that are not there, or where no output has columns.
 
     Raises
     ------
-    ParameterError
+    ParameterError, DataError
     """
-    if keep and not any(_is_parquet(place, source) for place in places):
+    if not keep:
+        return
+    if not any(_is_parquet(place, source) for place in places):
         raise ParameterError(
             "keep copies columns of Parquet rows into Parquet outputs, whose names end in .parquet; "
-            f"{source.name} and {places[0]} are not both: leave it out",
+            f"{' and '.join([source.name, *places[:1]])} are not both: leave it out",
             "keep",
         )
+    source.check_kept(keep)
 
 
 def create_rows_output(place: str, asked: Asked) -> AbstractContextManager[Output]:

@@ -144,6 +144,12 @@ CASES = {
         ),
         ValueError,
     ),
+    "a column to keep twice": Case(
+        lambda at: predict(at, at / "l.parquet", "--keep", "salt,salt"),
+        r"keep has '(\w+)' twice; name each column once",
+        lambda at, said: predict(at, at / "l.parquet", "--keep", said[1]),
+        ValueError,
+    ),
     "columns to keep in Zarr": Case(
         lambda at: predict(at, at / "l.zarr", "--keep", "salt"),
         r"names end in (\.parquet).*leave it out",

@@ -13,12 +13,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 import zarr
 from commands import chunk, forked, mixture_rows, result_in, started, tree, write_store
 from distributed import LocalCluster
 
+from daskgmm import load_model
 from daskgmm.kernel.loops import library as loops
 
 JOB = {
@@ -514,3 +516,39 @@ def test_errors_of_parameters_name_the_place_of_their_value(folder, model, env, 
     refused = forked("run", "job.yaml", cwd=folder, env=env)
     assert refused.status == 1
     assert re.match(message, refused.error)
+
+
+def test_a_job_on_parquet_keeps_columns_beside_its_labels(tmp_path):
+    """As predict --keep; the job had no key for it."""
+    frame = pd.DataFrame(mixture_rows(900, 2, 2).astype(float), columns=["a", "b"])
+    frame.assign(id=[f"row {i}" for i in range(900)]).to_parquet(tmp_path / "x.parquet")
+    places = {"model": "m.zarr", "labels": "labels.parquet"}
+    job = {"data": "x.parquet", "columns": ["a", "b"], "model": {"components": 2, "max_iter": 3}}
+    for wrong, why in (
+        ({"keep": ["no"]}, "'no'"),
+        ({"keep": "id", "outputs": {"model": "m"}}, "keep"),
+    ):
+        write(tmp_path, {**job, "outputs": places, **wrong})
+        done = forked("run", "job.yaml", cwd=tmp_path)
+        assert done.status == 1
+        assert why in done.stderr
+        assert not (tmp_path / "m.zarr").exists()
+    write(tmp_path, {**job, "outputs": places, "keep": ["id"]})
+    assert forked("run", "job.yaml", cwd=tmp_path).status == 0
+    found = pd.read_parquet(tmp_path / "labels.parquet")
+    assert found.columns.tolist() == ["id", "labels"]
+    assert found.id.tolist() == [f"row {i}" for i in range(900)]
+    expected = load_model(tmp_path / "m.zarr").predict(frame)
+    np.testing.assert_array_equal(found.labels, expected)
+    write(tmp_path, {**job, "outputs": places, "keep": ["id", "a"]})
+    done = forked("run", "job.yaml", "--json", cwd=tmp_path)
+    assert done.json["done"] == ["rows"], done.stderr
+    assert pd.read_parquet(tmp_path / "labels.parquet").columns.tolist() == ["id", "a", "labels"]
+
+
+def test_columns_of_csv_in_a_job_name_the_conversion(tmp_path):
+    """It was told that CSV is read as zarr."""
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    job = {"data": "x.csv", "columns": ["a"], "model": {"components": 1}}
+    write(tmp_path, {**job, "outputs": {"model": "m.zarr"}})
+    assert "daskgmm convert" in forked("run", "job.yaml", cwd=tmp_path).stderr

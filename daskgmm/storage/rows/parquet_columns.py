@@ -129,11 +129,7 @@ class Schemas:
         DataError
             If one is no number, or of another type in another file.
         """
-        twice = [name for name, n in Counter(names).items() if n > 1]
-        if twice:
-            raise ParameterError(
-                f"columns has {twice[0]!r} twice; name each column once", "columns"
-            )
+        _check_once(names, "columns")
         columns = [self._named(name) for name in names]
         self._check_equal(columns)
         return tuple(columns)
@@ -145,6 +141,7 @@ class Schemas:
         ------
         DataError, ParameterError
         """
+        _check_once(names, "keep")
         for file, schema in self._distinct:
             for name in names:
                 n_found = schema.names.count(name)
@@ -211,6 +208,12 @@ class Schemas:
                         "not; name the features with columns= "
                         f"(--columns {','.join(self.numbers())})"
                     )
+
+
+def _check_once(names: Sequence[str], option: str) -> None:
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise ParameterError(f"{option} has {twice[0]!r} twice; name each column once", option)
 
 
 def _some(texts: Sequence[str]) -> str:

@@ -99,9 +99,11 @@ def open_source(
     names = None if columns is None else names_of(columns)
     for format_ in FORMATS:
         if format_.matches(data):
-            if columns is not None and not format_.has_columns:
-                raise ParameterError(_no_columns(data, format_.name), "columns")
-            return format_.open(data, Opening(member, missing_chunks, layout, names))
+            if columns is None or format_.has_columns:
+                return format_.open(data, Opening(member, missing_chunks, layout, names))
+            if format_ is FORMATS[-1]:
+                format_.open(data, Opening(member, missing_chunks, layout))  # if it is Zarr at all
+            raise ParameterError(_no_columns(data, format_.name), "columns")
     raise DataError(
         f"cannot open {type(data).__name__} as stored rows; expected a path or URL of a Zarr array, "
         ".npy file or Parquet files, or an open zarr.Array"
