@@ -135,6 +135,10 @@ class Checkpoints:
         """Whether what was read has the sizes of the fit; their types were held against it."""
         assert self._scanned is not None
         scan = self._scanned.scan
+        if scan.affine is not None:
+            if scan.affine.n_in != d:
+                return False
+            d = scan.affine.n_out
         per_feature = (scan.minimum, scan.maximum, scan.moments.mean)
         mixtures = [
             mixture
@@ -211,13 +215,15 @@ class Checkpoints:
             self._write(self._folder, self._passed)
 
     def _write(self, folder: CheckpointFolder, passed: _Passed) -> None:
-        best = max(passed.courses, key=lambda course: course.best)
+        affine = None if self._scanned is None else self._scanned.scan.affine
+        best = max(passed.courses, key=lambda course: course.best).in_units_of_data(affine)
+        projection = affine if affine is not None and affine.projects else None
         record = {
             "daskgmm_version": __version__,
             "n_iter": len(best.history),
             "history": [asdict(iteration) for iteration in best.history],
         }
-        folder.keep_pass(self._n_passes, passed, best.kept, record)
+        folder.keep_pass(self._n_passes, passed, best.kept, record, projection)
         self._kept = passed
 
     def finish(self) -> None:

@@ -16,6 +16,7 @@ from daskgmm.storage import (
     open_source,
     preflight,
     read_model,
+    read_projection,
     results_described,
 )
 
@@ -83,12 +84,17 @@ def info(path: str) -> dict[str, Any]:
             if str(not_rows) in str(not_a_model):  # the same of both
                 raise ModelFormatError(str(not_rows)) from None
             raise ModelFormatError(f"{not_a_model}; nor are these rows: {not_rows}") from None
+    projection = read_projection(path, mixture)
+    means, projected = mixture.means, dict[str, Any]()
+    if projection is not None:
+        means, projected = projection.back(means), {"projected_means": means.tolist()}
     return {
         **record,
         "kind": "model",
         "covariance_type": mixture.kind,
         "weights": mixture.weights.tolist(),
-        "means": mixture.means.tolist(),
+        "means": means.tolist(),
+        **projected,
         "covariances": mixture.covariances.tolist(),
         "loops": loops.described(),
         **_drift(record.get("updates") or []),

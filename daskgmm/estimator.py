@@ -27,6 +27,7 @@ from daskgmm.em import (
     FitEnded,
     GivenStart,
     Problem,
+    Scaling,
     fit,
     order_of,
     said_of_ridge,
@@ -40,6 +41,8 @@ from daskgmm.events import Message, ProgressLines, teller
 from daskgmm.execution import MixtureSize, StagingReport, Work, in_force
 from daskgmm.fitted import FittedMixture
 from daskgmm.kernel import (
+    Affine,
+    DiagGaussians,
     Mixture,
     Precision,
     RelativeRidge,
@@ -54,7 +57,7 @@ from daskgmm.record import (
 )
 from daskgmm.redaction import redacted
 from daskgmm.settings import HALF_LIFE, check_options
-from daskgmm.storage import read_model, read_statistics
+from daskgmm.storage import read_model, read_projection, read_statistics
 from daskgmm.tables import (
     OpenedRows,
     Stage,
@@ -170,6 +173,20 @@ class GaussianMixture(FittedMixture):
         are chosen anew, before passes 2, 3, 5, 9 and so on. Where components overlap more
         than ``truncate`` of them at a place, the bound is loose; :meth:`score` is exact, and
         tells. Starts are fitted to the sample without.
+    standardize : bool or "robust", default=False
+        Fit features that are brought to one scale: by mean and standard deviation of all rows, or
+        with ``"robust"`` by median and interquartile range / 1.349 of the scan's sample (of n
+        rows, to about 1.3 and 1.2 / sqrt(n) standard deviations of Gaussian ones). ``reg_covar``
+        is in the scaled units then, and so are the variances that ``"spherical"`` has equal, and
+        movements of means. All results are in the data's own units, log-likelihoods as well, so
+        that they compare with other fits; what was spherical is ``"diag"`` in these, and criteria
+        and :meth:`save` take it for that. It takes no further read; only a start before the
+        first one cannot be, where units matter for more than ``reg_covar``.
+    n_projected : int or float, optional
+        Fit features that are projected on their principal axes, after ``standardize``: on so many,
+        or on the fewest that explain at least this share of their variance, above 0 and up to 1.
+        They are found by the first read of the rows as they are, whose scatter they diagonalise.
+        Densities, log-likelihoods and covariances are those of the projected features.
     memory_limit : int or str, optional
         Bytes that a process may use in all while it reads stored rows, such as
         ``"2GiB"``; half of what is free by default. Decides how they are cut, never the
@@ -204,7 +221,14 @@ class GaussianMixture(FittedMixture):
     weights_ : ndarray of shape (K,)
     means_ : ndarray of shape (K, D)
     covariances_, precisions_, precisions_cholesky_ : ndarray
-        Full (K, D, D), tied (D, D), diag (K, D), spherical (K,).
+        Full (K, D, D), tied (D, D), diag (K, D), spherical (K,). With ``n_projected`` they are of
+        the d projected features.
+    projection_shift_, projection_scale_, projection_matrix_ : ndarray of shape (D,), (D,), (D, d)
+        With ``n_projected``: rows x are projected to ``(x - shift) @ matrix``, and rows z back to
+        ``z @ matrix.T * scale ** 2 + shift``.
+    projected_means_ : ndarray of shape (K, d)
+        With ``n_projected``: means of projected features, which decide what the model says;
+        ``means_`` are these in the data's own units.
     converged_ : bool
         Whether the stop rule held within ``max_iter`` and ``reads``.
     n_iter_ : int
@@ -280,6 +304,8 @@ class GaussianMixture(FittedMixture):
         progressive: bool = True,
         precision: Precision = "auto",
         truncate: int | None = None,
+        standardize: bool | str = False,
+        n_projected: float | None = None,
         memory_limit: int | str | None = None,
         stage: str | os.PathLike[str] | None = None,
         stage_limit: int | str | None = None,
@@ -309,6 +335,8 @@ class GaussianMixture(FittedMixture):
         self.progressive = progressive
         self.precision = precision
         self.truncate = truncate
+        self.standardize = standardize
+        self.n_projected = n_projected
         self.memory_limit = memory_limit
         self.stage = stage
         self.stage_limit = stage_limit
@@ -389,6 +417,8 @@ class GaussianMixture(FittedMixture):
             raise DataError(
                 f"{opened.name} has n_samples={rows.n_rows} row; a mixture needs 2 rows or more"
             )
+        if problem.scaling is not None:
+            problem.scaling.check(rows.n_features)
         self._check_previous((self.n_components, rows.n_features))
         rng = check_random_state(self.random_state)
         tol = problem.tol_on(rows)
@@ -411,8 +441,8 @@ class GaussianMixture(FittedMixture):
                 found = fit(rows, problem, rng, opened.n_sampled, tell, checkpoints)
         self._unit_of_weights = 1.0 if weights is None else weights.scale
         self._conclude(
-            self._in_order(found.course),
-            tol=tol,
+            self._in_order(found.result, found.affine),
+            affine=found.affine,
             n_passes=found.n_passes,
             opened=opened,
             seconds=checkpoints.seconds_before + time.perf_counter() - began,
@@ -476,12 +506,19 @@ class GaussianMixture(FittedMixture):
         """
         HALF_LIFE.check(half_life)
         check_options(self.get_params(deep=False))
-        mixture, statistics = self._mixture, self._statistics()
+        mixture, statistics, projection = self._mixture, self._statistics(), self._projection
         if statistics is None:
             raise ParameterError(
                 "the model keeps no statistics of its rows, which an update goes on from: its "
-                "parameters are from elsewhere, from an older version, or from a fit that reads cut "
-                "off; fit it again, without reads"
+                "parameters are from elsewhere, from an older version, from a fit that reads cut "
+                "off, or from one of spherical components of standardised features; fit it again, "
+                "without reads, and with covariance_type='diag' for the last"
+            )
+        if self.standardize == "robust" and projection is None and self.reg_covar != "auto":
+            raise ParameterError(
+                f"reg_covar={self.reg_covar} is in units of standardize='robust', which an update "
+                "cannot find again; set_params(reg_covar='auto')",
+                "reg_covar",
             )
         tell = teller(*([ProgressLines(self.verbose_interval)] if self.verbose else []))
         began = time.perf_counter()
@@ -491,7 +528,7 @@ class GaussianMixture(FittedMixture):
         use = Use(alone=False, names=None if names is None else tuple(names))
         opened = self._open_to_fit(X, [MixtureSize.of(mixture)] * 2, weights, use)
         check_features(
-            (mixture.n_features, names),
+            (mixture.n_features if projection is None else projection.n_in, names),
             (opened.rows.n_features, opened.feature_names),
             type(self).__name__,
             opened.name,
@@ -503,14 +540,15 @@ class GaussianMixture(FittedMixture):
         problem = self._problem_of_update(mixture, share * statistics.weight + unit * weight)
         last = mixture, statistics.scaled(1.0 / unit)
         with columns_named(opened.feature_names), opened.staging() as staged:
-            found = update(opened.rows, problem, last, share, opened.n_sampled, tell)
+            rows = opened.mapped(projection).rows
+            found = update(rows, problem, last, share, opened.n_sampled, tell)
         assert found.course.statistics is not None
         of_all = found.course.statistics.scaled(unit)
         updates = (*(getattr(self, "updates_", None) or ()), found.report)[-_MOST_UPDATES:]
         n_rows, rows_read = (getattr(self, name, None) or 0 for name in ("n_rows_", "rows_read_"))
         self._conclude(
             replace(found.course, statistics=of_all),
-            tol=float(problem.tol),
+            affine=projection,
             n_passes=found.report.n_passes,
             opened=opened,
             seconds=time.perf_counter() - began,
@@ -544,6 +582,7 @@ class GaussianMixture(FittedMixture):
                 self.means_init,
                 self.precisions_init,
             )
+        scaling = Scaling(self.standardize, self.n_projected)
         return Problem(
             self.n_components,
             self.covariance_type,
@@ -561,7 +600,41 @@ class GaussianMixture(FittedMixture):
             n_threads=in_force().local_threads,
             given=given,
             last=self._mixture if self.warm_start and hasattr(self, "weights_") else None,
+            scaling=scaling if scaling.is_needed(self.covariance_type, self.stopping) else None,
         )
+
+    def _check_given(self) -> None:
+        """Refuse parts of a start that mean nothing in the units of the fit."""
+        is_scaled = self.standardize and self.covariance_type == "spherical"
+        if self.precisions_init is not None and is_scaled:
+            raise ParameterError(
+                "precisions_init of spherical components is in the data's own units, in which "
+                "those of standardised features are not spherical; leave it out, or choose "
+                "covariance_type='diag'",
+                "precisions_init",
+            )
+        if self.warm_start and self._projection is not None:
+            raise ParameterError(
+                "warm_start: the last fit was along axes that n_projected found, which others have "
+                "not; set warm_start=False, or fit a new estimator",
+                "warm_start",
+            )
+        if self.n_projected is None:
+            return
+        parts = ("weights_init", "means_init", "precisions_init")
+        given = [name for name in parts if getattr(self, name) is not None]
+        for name in [*given, *(["warm_start"] if self.warm_start else [])]:
+            raise ParameterError(
+                f"{name} says where to start, and n_projected finds the axes by the first read; "
+                f"leave {name} out",
+                name,
+            )
+        if self.order == "previous":
+            raise ParameterError(
+                "order='previous' compares components along other axes, which n_projected finds "
+                "anew in each fit; set another order, or None",
+                "order",
+            )
 
     def _problem_of_update(self, mixture: Mixture, weight: float) -> Problem:
         """What an update does, so that the rows count ``weight`` in all, on the scale of counts."""
@@ -583,7 +656,7 @@ class GaussianMixture(FittedMixture):
     def _previous(self) -> Mixture | NDArray[np.float64] | None:
         """What ``order="previous"`` goes by."""
         if hasattr(self, "weights_"):
-            return self._mixture
+            return self._mixture if self._projection is None else self.means_
         return None if self.means_init is None else np.asarray(self.means_init, np.float64)
 
     def _check_previous(self, shape: tuple[int, int]) -> None:
@@ -601,10 +674,14 @@ class GaussianMixture(FittedMixture):
                 "order",
             )
 
-    def _in_order(self, result: Course) -> Course:
+    def _in_order(self, result: Course, affine: Affine | None) -> Course:
         """The result of a fit with its components in the order that is asked for."""
         kept, statistics = result.kept, result.statistics
-        self._order = order = order_of(self.order, kept, self._previous())
+        by = kept
+        if affine is not None and affine.projects:  # the first feature is that of the data
+            means = affine.back(kept.means)
+            by = Mixture(kept.weights, DiagGaussians(means, np.ones_like(means)))
+        self._order = order = order_of(self.order, by, self._previous())
         if order is None:
             return result
         taken = None if statistics is None else statistics.taken(order)
@@ -612,7 +689,11 @@ class GaussianMixture(FittedMixture):
 
     @property
     def _prior(self) -> RelativeRidge | Ridge:
-        return RelativeRidge() if self.reg_covar == "auto" else Ridge(float(self.reg_covar))
+        if self.reg_covar == "auto":
+            return RelativeRidge()
+        if self.standardize not in (False, "robust") and self.n_projected is None:
+            return RelativeRidge(float(self.reg_covar))
+        return Ridge(float(self.reg_covar))
 
     def _past_of(self, n_rows: int) -> tuple[float, ...]:
         """Log-likelihoods of the fit that a warm start of as many rows goes on from."""
@@ -623,7 +704,7 @@ class GaussianMixture(FittedMixture):
         """How the fit ended that a warm start goes on from, unless parameters were set since."""
         if not self.warm_start or self._ended is None:
             return None
-        kept = self._ended.course.kept
+        kept = self._ended.result.kept
         is_same = self._is_still(kept if self._order is None else kept.take(self._order))
         return self._ended if is_same else None
 
@@ -644,13 +725,14 @@ class GaussianMixture(FittedMixture):
     def _check_parameters(self) -> None:
         """Raise an error for parameters that no fit can have."""
         check_options(self.get_params(deep=False))
+        self._check_given()
         self._problem()
 
     def _conclude(
         self,
         result: Course,
         *,
-        tol: float,
+        affine: Affine | None,
         n_passes: int,
         opened: OpenedRows,
         seconds: float,
@@ -661,7 +743,9 @@ class GaussianMixture(FittedMixture):
         Parameters
         ----------
         result : Course
-        tol : float
+            In the data's own units, unless it is of projected features.
+        affine : Affine or None
+            The map that rows were put through.
         n_passes : int
             Reads of all rows, the scan included.
         opened : OpenedRows
@@ -682,9 +766,10 @@ class GaussianMixture(FittedMixture):
         statistics = result.statistics
         if statistics is not None and statistics.n_rows < opened.rows.n_rows:
             statistics = None  # of a part of the rows
-        self._set_mixture(result.kept, statistics)
+        is_projected = affine is not None and affine.projects
+        self._set_mixture(result.kept, statistics, affine if is_projected else None)
         self.__dict__.pop("selection_", None)  # of an earlier fit
-        self.tol_ = tol
+        self.tol_ = tol = result.tol
         self._set_names(opened.feature_names)
         all_passes, n_rows = opened.passes + n_passes, opened.rows.n_rows
         self.__dict__.update(facts_of_fit(result, all_passes, n_rows, seconds))
@@ -694,6 +779,8 @@ class GaussianMixture(FittedMixture):
         # Weights that sum to less than the rows there are count shares, not rows.
         counted = max(weight, opened.rows.n_rows if statistics is None else statistics.n_rows)
         prior = self._prior
+        if affine is not None and isinstance(prior, Ridge) and not is_projected:
+            prior = Ridge(prior.reg_covar * np.square(affine.scale))
         self.thin_components_ = thin = thin_components(result.kept, counted, prior)
         self._blurred = said_of_ridge(result.kept, thin, prior)
         if thin:
@@ -771,6 +858,7 @@ def load_model(path: Any) -> GaussianMixture:
     NotFoundError, ModelFormatError
     """
     mixture, record = read_model(path)
+    projection = read_projection(path, mixture)
     settings = settings_of_record(record, redacted(str(path)))
     facts = facts_of_record(record, redacted(str(path)))
     known = GaussianMixture().get_params()
@@ -783,7 +871,7 @@ def load_model(path: Any) -> GaussianMixture:
             if name in known and name not in ("n_components", "covariance_type")
         },
     )
-    model._set_mixture(mixture, read_statistics(path, mixture))
-    model._set_names(names_of_record(record, redacted(str(path)), mixture.n_features))
+    model._set_mixture(mixture, read_statistics(path, mixture), projection)
+    model._set_names(names_of_record(record, redacted(str(path)), model.n_features_in_))
     model.__dict__.update(facts)
     return model

@@ -21,15 +21,19 @@ from sklearn.utils.validation import check_is_fitted
 from daskgmm.em import (
     Fit,
     Score,
+    check_complete,
+    check_finite,
     label_rows,
     log_densities,
     of_complete,
+    of_mapped,
     probabilities,
     score_rows,
 )
 from daskgmm.errors import ParameterError
 from daskgmm.execution import MixtureSize, Work
 from daskgmm.kernel import (
+    Affine,
     FullGaussians,
     Gaussians,
     Mixture,
@@ -61,18 +65,34 @@ __all__ = ["FittedMixture"]
 _KINDS_OF_SKLEARN = ("full", "tied", "diag", "spherical")
 
 
+_OF_PROJECTION = ("projected_means_", *(f"projection_{n}_" for n in ("shift", "scale", "matrix")))
+"""Attributes that only models of projected rows have."""
+
+
 class FittedMixture(DensityMixin, BaseEstimator):
     """A mixture with fitted attributes; :class:`~daskgmm.GaussianMixture` adds the fit."""
 
-    def _set_mixture(self, mixture: Mixture, statistics: Statistics | None = None) -> None:
+    def _set_mixture(
+        self,
+        mixture: Mixture,
+        statistics: Statistics | None = None,
+        projection: Affine | None = None,
+    ) -> None:
+        """Set the parameters; those of projected rows with their projection."""
         components = mixture.components
         assert isinstance(components, Gaussians)
         self.weights_ = np.array(mixture.weights)
         self.means_ = np.array(components.means)
+        for name in _OF_PROJECTION:  # of an earlier fit
+            self.__dict__.pop(name, None)
+        if projection is not None:
+            self.projected_means_, self.means_ = self.means_, projection.back(components.means)
+            for name in ("shift", "scale", "matrix"):
+                setattr(self, f"projection_{name}_", np.array(getattr(projection, name)))
         self.covariances_ = np.array(components.covariances)
         self.precisions_cholesky_ = np.array(components.factors)
         self.precisions_ = np.array(components.precisions)
-        self.n_features_in_ = mixture.n_features
+        self.n_features_in_ = self.means_.shape[1]
         self._fitted_type = mixture.kind  # the parameter may be set anew
         self._kept = None if statistics is None else (mixture, statistics)
 
@@ -97,6 +117,13 @@ class FittedMixture(DensityMixin, BaseEstimator):
             self.feature_names_in_ = np.array(names, dtype=object)
 
     @property
+    def _projection(self) -> Affine | None:
+        """The map onto the features that the mixture is of; None where they are the data's."""
+        if not hasattr(self, "projection_matrix_"):
+            return None
+        return Affine(self.projection_shift_, self.projection_scale_, self.projection_matrix_)
+
+    @property
     def _mixture(self) -> Mixture:
         check_is_fitted(self)
         kind = self._fitted_type or self.covariance_type
@@ -110,7 +137,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
             raise NotFittedError(
                 "weights_ and means_ are set, but neither covariances_ nor precisions_cholesky_"
             )
-        return gaussian_mixture(self.weights_, self.means_, covariances, kind)
+        means = getattr(self, "projected_means_", self.means_)
+        return gaussian_mixture(self.weights_, means, covariances, kind)
 
     def _is_still(self, mixture: Mixture) -> bool:
         """Whether the parameters are a mixture's: they may have been set by hand since."""
@@ -149,7 +177,10 @@ class FittedMixture(DensityMixin, BaseEstimator):
         return self._of_rows(X, probabilities, np.float64, "probabilities")
 
     def score_samples(self, X: Any) -> Any:
-        """Log density of each row, in nats, shape (n_rows,); lazy as :meth:`predict`."""
+        """Log density of each row, in nats, shape (n_rows,); lazy as :meth:`predict`.
+
+        Of a model with ``n_projected`` it is that of the projected features.
+        """
         return self._of_rows(X, log_densities, np.float64, "log_density")
 
     def score(self, X: Any, y: None = None, sample_weight: Any = None) -> float:
@@ -193,7 +224,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         weights = sample_weight if is_open else self._open_weights(sample_weight, x)
         opened = self._open(x, weights)
         with columns_named(opened.feature_names):
-            return score_rows(opened.rows, self._mixture)
+            return score_rows(opened.mapped(self._projection).rows, self._mixture)
 
     def _open_weights(self, given: Any, x: Any) -> Weights:
         return open_weights(given, x, getattr(self, "feature_names_in_", None))
@@ -205,6 +236,9 @@ class FittedMixture(DensityMixin, BaseEstimator):
         work: tuple[Any, ...] = (function, mixture)
         if opened.laid_out is not None:
             work = (of_complete, *work, about.fill)
+        if (projection := self._projection) is not None:
+            check = check_finite if opened.laid_out is None else check_complete
+            work = (of_mapped, projection, check, *work)
         if opened.feature_names is not None:
             work = (with_columns_named, opened.feature_names, *work)
         container = self._container
@@ -268,8 +302,9 @@ class FittedMixture(DensityMixin, BaseEstimator):
             weights=weights,
             use=Use(counted, names=None if names is None else tuple(names)),
         )
+        projection = self._projection
         check_features(
-            (mixture.n_features, names),
+            (mixture.n_features if projection is None else projection.n_in, names),
             (opened.rows.n_features, opened.feature_names),
             type(self).__name__,
             opened.name,
@@ -286,7 +321,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Grouped by component, as in scikit-learn.
+            Grouped by component, as in scikit-learn. Rows of a model with ``n_projected`` lie on
+            its axes.
         y : ndarray of shape (n_samples,)
             Component of each row.
         """
@@ -298,8 +334,12 @@ class FittedMixture(DensityMixin, BaseEstimator):
         rng = check_random_state(self.random_state)
         counts = rng.multinomial(n_samples, mixture.weights / mixture.weights.sum())
         generator = np.random.default_rng(rng.randint(2**31 - 1))
-        drawn = [mixture.components.sample(generator, k, n) for k, n in enumerate(counts)]
-        return np.vstack(drawn), np.repeat(np.arange(len(counts)), counts)
+        drawn = np.vstack(
+            [mixture.components.sample(generator, k, n) for k, n in enumerate(counts)]
+        )
+        if (projection := self._projection) is not None:
+            drawn = projection.back(drawn)
+        return drawn, np.repeat(np.arange(len(counts)), counts)
 
     # -- in notebooks, where scikit-learn has a diagram of parameters -------------------
 
@@ -307,9 +347,13 @@ class FittedMixture(DensityMixin, BaseEstimator):
         if not hasattr(self, "weights_"):
             return str(estimator_html_repr(self))
         mixture, n_rows = self._mixture, getattr(self, "n_rows_", None)
+        names, d = getattr(self, "feature_names_in_", None), mixture.n_features
+        of = f"feature{'s' * (d > 1)}"
+        if (projection := self._projection) is not None:
+            names = [f"axis {i}" for i in range(d)]
+            of = f"ax{'e' if d > 1 else 'i'}s of {projection.n_in} features"
         facts = [
-            f"{type(self).__name__}: {mixture.n_components} {mixture.kind} components in "
-            f"{mixture.n_features} feature{'s' * (mixture.n_features > 1)}"
+            f"{type(self).__name__}: {mixture.n_components} {mixture.kind} components in {d} {of}"
         ]
         if n_rows is not None:
             facts.append(f"{n_rows:,} rows")
@@ -317,7 +361,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
             facts.append(f"log-likelihood per row {self.lower_bound_:.6g}")
         if getattr(self, "converged_", None) is False:
             facts.append("not converged")
-        return html_of(mixture, getattr(self, "feature_names_in_", None), facts)
+        return html_of(mixture, names, facts)
 
     def _repr_html_inner(self) -> str:
         return self._html_repr()
@@ -412,7 +456,12 @@ class FittedMixture(DensityMixin, BaseEstimator):
             If there is something at ``path`` and ``overwrite`` is not set.
         """
         save_model(
-            path, self._mixture, self.record(), overwrite=overwrite, statistics=self._statistics()
+            path,
+            self._mixture,
+            self.record(),
+            overwrite=overwrite,
+            statistics=self._statistics(),
+            projection=self._projection,
         )
 
     def record(self) -> dict[str, Any]:
@@ -424,9 +473,21 @@ class FittedMixture(DensityMixin, BaseEstimator):
         """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``.
 
         Covariances of a kind that scikit-learn has not become full ones.
-        What scikit-learn has no equivalent of (``"auto"``) is left at its default, so that it can
-        be fitted anew.
+        What scikit-learn has no equivalent of (``"auto"``, and a ``reg_covar`` of standardised
+        features) is left at its default, so that it can be fitted anew.
+
+        Raises
+        ------
+        ParameterError
+            If the model is of projected features.
         """
+        if (projection := self._projection) is not None:
+            raise ParameterError(
+                "the model is of projected features, which scikit-learn's mixture has not: fit "
+                f"make_pipeline(StandardScaler(), PCA({projection.n_out}), GaussianMixture(...)) of "
+                "scikit-learn, or this class without n_projected",
+                "n_projected",
+            )
         mixture, components = self._mixture, self._mixture.components
         assert isinstance(components, Gaussians)
         theirs, ours = InMemoryGaussianMixture().get_params(), self.get_params()
@@ -435,6 +496,9 @@ class FittedMixture(DensityMixin, BaseEstimator):
             for name in theirs
             if name in ours and not (name in ("tol", "reg_covar") and ours[name] == "auto")
         }
+        if self.standardize:
+            shared.pop("reg_covar", None)
+        shared["covariance_type"] = mixture.kind  # of spherical ones that were standardised: diag
         if mixture.kind not in _KINDS_OF_SKLEARN:
             components = FullGaussians(components.means, components.dense())
             shared["covariance_type"] = components.kind

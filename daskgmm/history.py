@@ -7,7 +7,7 @@ event to lines, logs and metrics.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from daskgmm.telling import Event, duration, passes
@@ -236,6 +236,10 @@ class Iteration(Event, name="pass_done"):
     def next_pass(self) -> str:
         """The next iteration makes the next pass."""
         return f"pass {self.n_iter + 1}"
+
+    def raised(self, by: float) -> Iteration:
+        """The same iteration, with a log-likelihood per row in other units of the data."""
+        return replace(self, log_likelihood=self.log_likelihood + by)
 
     def text(self) -> str:
         """Log-likelihood, gain and speed."""

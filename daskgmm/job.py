@@ -33,6 +33,7 @@ from daskgmm.storage import (
     first_overlap,
     is_lasting,
     read_model,
+    read_projection,
 )
 from daskgmm.tables import (
     Asked,
@@ -151,8 +152,9 @@ def update(
     if fitted._statistics() is None:
         raise ModelFormatError(
             f"{redacted(model)} keeps no statistics of its rows, which an update goes on from: it is "
-            "of an older version, of parameters from elsewhere, or of a fit that reads cut off; fit "
-            "its rows again, without reads, to keep them"
+            "of an older version, of parameters from elsewhere, of a fit that reads cut off, or of "
+            "spherical components of standardised features; fit its rows again, without reads and "
+            "with covariance diag for the last, to keep them"
         )
     fitted.update(data, **how)
     fitted._known_as = known_as
@@ -257,7 +259,9 @@ def predict(
     pairs = outputs.items() if isinstance(outputs, Mapping) else outputs
     asked = [(results_named(names), place) for names, place in pairs]
     mixture, record = read_model(model)
+    projection = read_projection(model, mixture)
     k = mixture.n_components
+    n_features = mixture.n_features if projection is None else projection.n_in
     _check_places(data, [*(place for _, place in asked), model])
     if isinstance(data, str | os.PathLike):
         data = open_rows(data)
@@ -265,7 +269,7 @@ def predict(
     check_keep(kept, data, [place for _, place in asked])
     wanted = {result.name: result for results, _ in asked for result in results}
     row_bytes = sum(array.row_bytes for result in wanted.values() for array in result.arrays(k))
-    names = names_of_record(record, redacted(model), mixture.n_features)
+    names = names_of_record(record, redacted(model), n_features)
     # Cells of a grid have results whether they have gaps or not.
     use = Use(counted=not isinstance(data, Grid), names=None if names is None else tuple(names))
     opened = open_input(
@@ -275,11 +279,12 @@ def predict(
         use=use,
     )
     check_features(
-        (mixture.n_features, names),
+        (n_features, names),
         (opened.rows.n_features, opened.feature_names),
         f"the model {redacted(model)}",
         opened.name,
     )
+    opened = opened.mapped(projection)
     places = {
         place: Asked(opened, results, k, redacted(model), overwrite, data, kept)
         for results, place in asked

@@ -57,14 +57,17 @@ class Round:
         return read_model(self._place)[1].get("known_as") == self._mark
 
     def refit(self) -> None:
-        """Fit anew, from the last model, with its components in their order."""
+        """Fit anew, from the last model, with its components in their order, if nothing is projected."""
         last, given = load_model(self._place), self._asked.settings
-        start = {
-            "weights_init": last.weights_,
-            "means_init": last.means_,
-            "precisions_init": last.precisions_,
-        }
-        model = GaussianMixture(**{**_AS_BEFORE, **given, **start}, resume=True)
+        start: dict[str, Any] = {"weights_init": last.weights_, "means_init": last.means_}
+        if last._fitted_type == given.get(
+            "covariance_type", "full"
+        ):  # not of scaled spherical ones
+            start["precisions_init"] = last.precisions_
+        before = {**_AS_BEFORE, **given, **start}
+        if given.get("n_projected") is not None:  # axes are found anew
+            before = dict(given)
+        model = GaussianMixture(**before, resume=True)
         model._known_as = self._mark
         job.fit(self._source, self._place, model, sample_weight=self._weights, overwrite=True)
 

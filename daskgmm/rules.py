@@ -27,12 +27,14 @@ __all__ = [
     "NAMES",
     "NUMBER",
     "NUMBER_OR_AUTO",
+    "N_AXES",
     "PLACE",
     "PLACE_OR_AUTO",
     "POSITIVE",
     "RESULT_NAMES",
     "SEED",
     "SIZE",
+    "STANDARDIZE",
     "TEXT",
     "VERBOSITY",
     "Rule",
@@ -188,6 +190,14 @@ def _is_number_or_auto(value: Any) -> bool:
     return value == "auto" if isinstance(value, str) else _is_number(value)
 
 
+def _is_scale(value: Any) -> bool:
+    return value == "robust" if isinstance(value, str) else _is_flag(value)
+
+
+def _is_axes(value: Any) -> bool:
+    return _is_count(value) or (not _is_whole(value) and _is_number(value) and 0 < value <= 1)
+
+
 def names_of(value: Any) -> list[str]:
     """Names from a list, or from a text with commas between them; a quoted one may have commas."""
     if isinstance(value, str):
@@ -276,6 +286,18 @@ SEED = Rule(
 )
 VERBOSITY = Rule("true, false or a whole number of 0 or more", _is_verbosity, parse=int)
 FLAG = Rule("true or false", _is_flag, parse=_flag, metavar="true|false")
+STANDARDIZE = Rule(
+    "true, false or robust",
+    _is_scale,
+    parse=lambda text: text if text == "robust" else _flag(text),
+    metavar="true|false|robust",
+)
+N_AXES = Rule(
+    "a whole number of 1 or more, or a share of the variance above 0 and up to 1, such as 0.99",
+    _is_axes,
+    parse=lambda text: int(text) if text.strip().isdecimal() else float(text),
+    metavar="N|SHARE",
+)
 SIZE = Rule("a size such as 8GiB, or a number of bytes", _is_size, metavar="SIZE")
 NAMES = Rule("a list of names, such as a,b", _is_names, parse=names_of, metavar="NAME,...")
 TEXT = Rule("text (in quotes)", lambda value: isinstance(value, str))

@@ -9,7 +9,15 @@ from typing import Any
 
 from sklearn.utils import check_random_state
 
-from daskgmm.em import CRITERIA, Chooser, Entry, scan_rows
+from daskgmm.em import (
+    CRITERIA,
+    Chooser,
+    Entry,
+    MappedRows,
+    Scaling,
+    scan_rows,
+    told_in_units_of_data,
+)
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.events import ProgressLines, teller
@@ -128,6 +136,8 @@ def select(
         raise DataError(
             f"{rows.n_rows} rows are too few to try {largest} components: lower components"
         )
+    for model in models:
+        Scaling(model.standardize, model.n_projected).check(rows.n_features)
     tell = teller(*([ProgressLines()] if verbose else []))
     rng = check_random_state(random_state)
     model_of = {model._problem(): model for model in models}
@@ -137,23 +147,32 @@ def select(
         scan = scan_rows(
             rows, n_rows if n_rows <= n_sampled else min(n_sampled, n_rows // 2), seed, tell
         )
+        # Candidates see the same rows, mapped if any of them asks for it.
+        scaling = next((p.scaling for p in model_of if p.scaling is not None), None)
+        if scaling is not None:
+            scan = scaling.applied(scan)
+            assert scan.affine is not None
+            rows, tell = MappedRows(rows, scan.affine), told_in_units_of_data(tell, scan.affine)
         chooser = Chooser(rows, scan, criterion, seed, tell)
         trials, n_passes = chooser.fitted(chooser.starts(list(model_of), rng))
     best = min((t for t in trials if t.entry.refined), key=lambda t: chooser.value(t.entry))
     assert best.course is not None
     model = model_of[best.start.problem]
+    affine = scan.affine
     model._conclude(
-        model._in_order(best.course),
-        tol=best.course.tol,
+        model._in_order(best.course.in_units_of_data(affine), affine),
+        affine=affine,
         n_passes=1 + n_passes,
         opened=opened,
         seconds=time.perf_counter() - began,
         staged=staged,
     )
-    entries = tuple(trial.entry for trial in trials)
-    notes = (_note(entries, best.entry, criterion), model._note)
+    by = 0.0 if affine is None else affine.log_jacobian
+    entries = tuple(trial.entry.raised(scan.weight, by) for trial in trials)
+    chosen = entries[trials.index(best)]
+    notes = (_note(entries, chosen, criterion), model._note)
     note = "; ".join(one for one in notes if one) or None
-    selection = Selection(entries, best.entry, model, criterion, note)
+    selection = Selection(entries, chosen, model, criterion, note)
     model.selection_ = selection.as_dict()
     return selection
 

@@ -23,6 +23,7 @@ from daskgmm.rules import (
     COUNT,
     COUNT_OR_NONE,
     FLAG,
+    N_AXES,
     NAMES,
     NUMBER,
     NUMBER_OR_AUTO,
@@ -30,6 +31,7 @@ from daskgmm.rules import (
     PLACE_OR_AUTO,
     SEED,
     SIZE,
+    STANDARDIZE,
     TEXT,
     Rule,
 )
@@ -45,6 +47,8 @@ TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     NUMBER_OR_AUTO.what: (("auto", *NUMBERS[0]), NUMBERS[1]),
     SEED.what: (("0", "4294967295"), ("-1", "4294967296", "0.5", "seed", "")),
     FLAG.what: (("true", "false"), ("maybe", "2", "")),
+    STANDARDIZE.what: (("true", "false", "robust"), ("maybe", "2", "")),
+    N_AXES.what: (("1", "8", "0.99", "1.0"), ("0", "-1", "1.5", "0.0", "most", "nan", "")),
     SIZE.what: (
         ("512MiB", "4 GB", "1e6", "12345"),
         ("much", "0", "-1GB", "12 parsecs", "", "0.1", "MB"),

@@ -166,6 +166,8 @@ OTHER: dict[str, Any] = {
     "memory_limit": "8GiB",
     "stage": None,
     "reads": 2,
+    "standardize": True,
+    "n_projected": 1,
     "resume": False,
 }
 """Other values than the fit below has, where they do not follow from rule and default."""

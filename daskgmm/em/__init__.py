@@ -12,13 +12,15 @@ from daskgmm.em.evaluate import (
     score_rows,
     top_components,
 )
-from daskgmm.em.fit import fit
+from daskgmm.em.fit import fit, told_in_units_of_data
 from daskgmm.em.held_out import HeldOut
+from daskgmm.em.mapped import MappedRows, check_complete, of_mapped
 from daskgmm.em.ordering import ORDERS, order_of
 from daskgmm.em.problem import Fit, Problem
 from daskgmm.em.race import Race, Rules, run
 from daskgmm.em.rows import InMemoryRows, Rows, rows_of_sample, statistics_of
-from daskgmm.em.scan import Scan, scan_rows
+from daskgmm.em.scaling import Scaling
+from daskgmm.em.scan import Scan, check_finite, scan_rows
 from daskgmm.em.starts import (
     INITIALISERS,
     N_STARTS,
@@ -80,6 +82,7 @@ __all__ = [
     "HeldOut",
     "InMemoryRows",
     "Iteration",
+    "MappedRows",
     "Needs",
     "OldRows",
     "PlainEM",
@@ -89,6 +92,7 @@ __all__ = [
     "Resumed",
     "Rows",
     "Rules",
+    "Scaling",
     "Scan",
     "ScanDone",
     "Score",
@@ -100,10 +104,13 @@ __all__ = [
     "ThinComponent",
     "Update",
     "Updated",
+    "check_complete",
+    "check_finite",
     "fit",
     "label_rows",
     "log_densities",
     "of_complete",
+    "of_mapped",
     "order_of",
     "probabilities",
     "rows_of_sample",
@@ -117,6 +124,7 @@ __all__ = [
     "stepper_class",
     "stop_rule_named",
     "thin_components",
+    "told_in_units_of_data",
     "top_components",
     "update",
     "with_exchanges",

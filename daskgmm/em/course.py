@@ -10,7 +10,7 @@ import numpy as np
 from daskgmm.em.steppers import AnyStepper, StepperState
 from daskgmm.em.stopping import MAX_ITER, READS
 from daskgmm.history import Iteration, RareComponent
-from daskgmm.kernel import Mixture, Statistics
+from daskgmm.kernel import Affine, Mixture, Statistics
 
 __all__ = ["Course"]
 
@@ -71,6 +71,22 @@ class Course:
         """Course of another candidate that shares this history and goes on from ``start``."""
         begun = type(self).begun(start, stepper, self.tol)
         return replace(begun, history=self.history, n_branched=len(self.history), rare=rare)
+
+    def in_units_of_data(self, affine: Affine | None) -> Self:
+        """What a fit to mapped rows came to, as of the rows themselves: a result, and no more.
+
+        The fit cannot go on from it. Of projected rows it is the same.
+        """
+        if affine is None or affine.projects:
+            return self
+        statistics = self.statistics
+        return replace(
+            self,
+            mixture=affine.mixture_back(self.mixture),
+            kept=affine.mixture_back(self.kept),
+            history=tuple(i.raised(affine.log_jacobian) for i in self.history),
+            statistics=None if statistics is None else affine.statistics_back(statistics),
+        )
 
     @property
     def log_likelihood(self) -> float:

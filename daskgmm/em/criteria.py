@@ -89,6 +89,14 @@ class Entry:
             refined=True,
         )
 
+    def raised(self, weight: float, by: float) -> Self:
+        """The entry with all log-likelihoods per row higher by so much, as in other units."""
+        return replace(
+            self.gained(weight, by),
+            log_likelihood_per_row=self.log_likelihood_per_row + by,
+            held_out_log_likelihood_per_row=self.held_out_log_likelihood_per_row + by,
+        )
+
     def gained(self, weight: float, gain: float) -> Self:
         """The entry with its criteria at a log-likelihood per row that is higher by ``gain``."""
         shift = 2.0 * weight * gain

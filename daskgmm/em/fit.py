@@ -11,6 +11,7 @@ import numpy as np
 
 from daskgmm.em.course import Course
 from daskgmm.em.early import early_start, rivals_of
+from daskgmm.em.mapped import MappedRows
 from daskgmm.em.problem import Fit, Problem
 from daskgmm.em.race import Race, Reading, Rules
 from daskgmm.em.rows import Rows
@@ -23,8 +24,9 @@ from daskgmm.em.stopping import READS, stop_rule_named
 from daskgmm.em.tail import Tail
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.history import Iteration, Resumed, ScanDone
-from daskgmm.kernel import Mixture, Prior
+from daskgmm.kernel import Affine, Mixture, Prior
 from daskgmm.kernel.blas import single_thread
+from daskgmm.telling import Event
 
 __all__ = [
     "Contest",
@@ -32,6 +34,7 @@ __all__ = [
     "fit",
     "raced",
     "rules_of",
+    "told_in_units_of_data",
 ]
 
 
@@ -115,13 +118,17 @@ def fit(
     scan, courses = (None, ()) if keeper is None else _kept(keeper, rng, tell)
     if scan is None:
         scan, courses = _first_read(rows, problem, rng, n_sampled, tell)
+        if problem.scaling is not None:
+            scan = problem.scaling.applied(scan)
         if keeper is not None:
             keeper.keep_scan(scan, rng)
             if courses:
                 keeper.keep_pass(courses)
         for course in courses:
             tell(course.history[-1])
-    problem = problem.on(scan)
+    if scan.affine is not None:
+        rows, tell = MappedRows(rows, scan.affine), told_in_units_of_data(tell, scan.affine)
+    problem = problem.through(scan.affine).on(scan)
     problem.warn_of_ridge(scan)
     courses = _candidates(problem, scan, courses, problem.tol_on(rows), rng, tell)
     contest = _OneFit(
@@ -137,7 +144,17 @@ def fit(
     raced(race, contest, tell, keeper)
     if keeper is not None:
         keeper.finish()
-    return Fit(_result(race, problem), race.n_passes + (not scan.is_pass), scan.moments)
+    n_passes = race.n_passes + (not scan.is_pass)
+    return Fit(_result(race, problem), n_passes, scan.moments, scan.affine)
+
+
+def told_in_units_of_data(tell: Tell, affine: Affine) -> Tell:
+    """Tells of passes over mapped rows as if these were the rows themselves."""
+
+    def told(event: Event) -> None:
+        tell(event.raised(affine.log_jacobian) if isinstance(event, Iteration) else event)
+
+    return told
 
 
 def _kept(
@@ -152,7 +169,9 @@ def _kept(
         rng.set_state(before)
         return None, ()
     n_iter = max((len(course.history) for course in courses), default=0)
-    tell(Resumed(n_iter + (not scan.is_pass), tuple(keeper.history), n_iter))
+    jacobian = 0.0 if scan.affine is None else scan.affine.log_jacobian
+    history = tuple(iteration.raised(jacobian) for iteration in keeper.history)
+    tell(Resumed(n_iter + (not scan.is_pass), history, n_iter))
     return scan, courses
 
 

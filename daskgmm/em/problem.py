@@ -10,6 +10,7 @@ import numpy as np
 
 from daskgmm.em.course import Course
 from daskgmm.em.rows import Rows
+from daskgmm.em.scaling import Scaling
 from daskgmm.em.scan import Scan
 from daskgmm.em.starts.exchanges import can_exchange
 from daskgmm.em.starts.given import NOTHING_GIVEN, GivenStart
@@ -25,6 +26,7 @@ from daskgmm.em.steppers import (
 from daskgmm.em.stopping import MAX_ITER, statistical_tol
 from daskgmm.errors import DaskGMMWarning, ParameterError
 from daskgmm.kernel import (
+    Affine,
     Mixture,
     Moments,
     Precision,
@@ -81,6 +83,8 @@ class Problem:
         Most reads of all rows, the scan included; None for as many as it takes.
     ended : Fit or None
         How that fit ended, whose stepper goes on with what it learned if the rows are the same.
+    scaling : Scaling or None
+        The map that rows are put through after the scan.
 
     Raises
     ------
@@ -107,6 +111,7 @@ class Problem:
     past: tuple[float, ...] = ()
     reads: int | None = None
     ended: Fit | None = None
+    scaling: Scaling | None = None
 
     def __post_init__(self) -> None:
         k, near = self.n_components, self.n_near
@@ -127,8 +132,8 @@ class Problem:
             raise ParameterError(
                 "reads=1 needs a start before the first read: n_components above 1, "
                 "max_iter above 1, progressive=True, stepper='auto' or 'surrogate', no truncate, "
-                "and no start that is given or that warm_start goes on from; change these, or set "
-                "reads=2",
+                "no scale or axes that the first read has to find, and no start that is given or "
+                "that warm_start goes on from; change these, or set reads=2",
                 "reads",
             )
 
@@ -173,6 +178,17 @@ class Problem:
         stepper = PLAIN if self.stepper == AUTO else self.stepper
         return replace(self, stepper=stepper, progressive=self.progressive and is_cheap)
 
+    def through(self, affine: Affine | None) -> Problem:
+        """The problem of rows that are put through a map: what it has of the data is, too."""
+        if affine is None or affine.projects:  # whose start cannot be given
+            return self
+        return replace(
+            self,
+            given=self.given.through(affine, self.kind),
+            last=None if self.last is None else affine.mixture_of(self.last, self.kind),
+            past=tuple(before - affine.log_jacobian for before in self.past),
+        )
+
     @property
     def may_move_components(self) -> bool:
         """Whether merge-and-split moves are allowed: not if the user placed the components."""
@@ -186,6 +202,7 @@ class Problem:
         Only the surrogate then converges in one or two steps.
         """
         is_open = self.given.is_empty and self.last is None and self.n_components > 1
+        is_open = is_open and self.scaling is None
         may_compete = self.progressive and self.max_iter > 1 and self.n_near is None
         return is_open and may_compete and self._stepper_class is Surrogate
 
@@ -199,7 +216,10 @@ class Problem:
         """The tolerance of the stop rule on these rows, in the rule's units."""
         if self.tol != AUTO:
             return float(self.tol)
-        p = count_parameters(self.kind, self.n_components, rows.n_features)
+        d = rows.n_features
+        if self.scaling is not None:
+            d = self.scaling.most_seen(d)
+        p = count_parameters(self.kind, self.n_components, d)
         return statistical_tol(p, rows.total_weight)
 
     def prior_on(self, scan: Scan) -> Prior:
@@ -242,14 +262,17 @@ class Problem:
         DaskGMMWarning
             Names them.
         """
-        if not isinstance(self.prior, Ridge):
+        prior, variances = self.prior, scan.moments.variances
+        if not isinstance(prior, Ridge | RelativeRidge):
             return
-        variances = scan.moments.variances
-        blurred = np.flatnonzero(_BLURS * variances < self.prior.reg_covar)
+        is_relative = isinstance(prior, RelativeRidge)
+        given = prior.share if isinstance(prior, RelativeRidge) else prior.reg_covar
+        added = given * (variances if is_relative else np.ones_like(variances))
+        blurred = np.flatnonzero(_BLURS * variances < added)
         if len(blurred) > 0:
             which = ", ".join(str(column) for column in blurred[:5]) + ", ..." * (len(blurred) > 5)
             warnings.warn(
-                f"reg_covar={self.prior.reg_covar:g} is more than {_BLURS:.0%} of the variance of "
+                f"reg_covar={given:g} is more than {_BLURS:.0%} of the variance of "
                 f"column{'s' * (len(blurred) > 1)} {which} (of column {blurred[0]}: "
                 f"{variances[blurred[0]]:.3g}): clusters in them are blurred; set "
                 'reg_covar="auto", which is relative to each column\'s variance, or rescale the '
@@ -270,12 +293,20 @@ class Fit:
     n_passes : int
         Reads of all rows, the scan included.
     moments : Moments
-        Of all rows: rows of the same moments are the same.
+        Of all rows, as the fit saw them: rows of the same moments are the same.
+    affine : Affine or None
+        The map that they were put through.
     """
 
     course: Course
     n_passes: int
     moments: Moments
+    affine: Affine | None = None
+
+    @property
+    def result(self) -> Course:
+        """The best candidate in the data's own units, unless it is of projected features."""
+        return self.course.in_units_of_data(self.affine)
 
     def goes_on(self, scan: Scan, stepper: AnyStepper, tol: float) -> Course | None:
         """The course for another fit, of a history of its own; None if the rows are others."""

@@ -15,6 +15,7 @@ from daskgmm.em.tail import PassWithTail, Tail
 from daskgmm.errors import ColumnError, DamagedDataError, NonFiniteError
 from daskgmm.history import ScanDone
 from daskgmm.kernel import (
+    Affine,
     Block,
     Float64Array,
     Mixture,
@@ -133,6 +134,8 @@ class Scan:
         Set if a value cannot be used; the other fields are then meaningless.
     early : EarlyStart or None
         The start of the pass that was made in the same read, if there was one.
+    affine : Affine or None
+        The map that all of the above were put through since, and rows of later passes are.
     """
 
     n_rows: int
@@ -142,6 +145,7 @@ class Scan:
     sample: Block
     non_finite: NonFinite | None = None
     early: EarlyStart | None = None
+    affine: Affine | None = None
 
     def __add__(self, other: Self) -> Self:
         return type(self)(

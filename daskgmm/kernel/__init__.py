@@ -1,5 +1,6 @@
 """NumPy and SciPy on one block in memory: no Dask, no input or output, no state."""
 
+from daskgmm.kernel.affine import Affine
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.components import (
     COMPONENTS,
@@ -34,6 +35,7 @@ from daskgmm.kernel.truncated import Neighbourhoods
 
 __all__ = [
     "COMPONENTS",
+    "Affine",
     "Block",
     "Components",
     "Coordinates",

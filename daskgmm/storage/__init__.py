@@ -8,6 +8,7 @@ from daskgmm.storage.outputs.parquet_outputs import (
     check_parquet_output,
     is_parquet_name,
 )
+from daskgmm.storage.outputs.projections import read_projection
 from daskgmm.storage.outputs.row_outputs import (
     RESULTS_FORMAT,
     ResultArray,
@@ -70,6 +71,7 @@ __all__ = [
     "open_source",
     "preflight",
     "read_model",
+    "read_projection",
     "read_statistics",
     "results_described",
     "rows_dtype",

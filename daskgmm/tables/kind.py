@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from daskgmm.em import Rows
+from daskgmm.em import MappedRows, Rows, check_complete, check_finite
 from daskgmm.execution import Staging, Work
+from daskgmm.kernel import Affine
 from daskgmm.tables.returned import Returned
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.weights import Weights
@@ -54,6 +55,13 @@ class OpenedRows:
     feature_names: tuple[str, ...] | None = None
     laid_out: Callable[[Any, Returned], Any] | None = None
     framed: Callable[..., Any] | None = None
+
+    def mapped(self, affine: Affine | None) -> OpenedRows:
+        """The same rows, seen through a map; results for each of them are laid out as before."""
+        if affine is None:
+            return self
+        check = check_finite if self.laid_out is None else check_complete
+        return replace(self, rows=MappedRows(self.rows, affine, check))
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daskgmm.em.mapped import MappedRows, check_complete
 from daskgmm.em.rows import InMemoryRows, _guided_runs, fold_block, grain_rows, tree_sum
-from daskgmm.kernel import Block
+from daskgmm.kernel import Affine, Block
 from daskgmm.testing.rows import RowsTests
 
 TERMS = st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=70)
@@ -111,3 +112,17 @@ def test_sums_of_runs_have_the_brackets_of_single_grains(n_grains):
     rows = [InMemoryRows(np.zeros((n_grains, 1)), 1, threads) for threads in (1, 2, 5)]
     one, *others = [r.fold(lambda block: Text(f"{block.start};")) for r in rows]
     assert others == [one, one]
+
+
+class TestMappedRows(RowsTests):
+    """Rows that a map leaves as they are; an affine one is tested beside its arithmetic."""
+
+    travels = True
+
+    @pytest.fixture
+    def made(self):
+        def rows(x, weight):
+            nothing = Affine(np.zeros(x.shape[1]), np.ones(x.shape[1]))
+            return [MappedRows(InMemoryRows(x, self.grain, weight=weight), nothing, check_complete)]
+
+        return rows

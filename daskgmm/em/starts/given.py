@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.errors import ParameterError, SingularComponentError
-from daskgmm.kernel import Float64Array, Gaussians, Mixture, components_named, gaussian_mixture
+from daskgmm.kernel import (
+    Affine,
+    Float64Array,
+    Gaussians,
+    Mixture,
+    components_named,
+    gaussian_mixture,
+)
 
 __all__ = ["NOTHING_GIVEN", "GivenStart"]
 
@@ -78,6 +85,20 @@ class GivenStart:
     def complete(self) -> bool:
         """Whether weights, means and covariances are all given."""
         return not any(part is None for part in (self.weights, self.means, self.covariances))
+
+    def through(self, affine: Affine, kind: str) -> GivenStart:
+        """The same parts for rows whose single features are put through a map."""
+        if self.means is None and self.covariances is None:
+            return self
+        law = components_named(kind)
+        assert issubclass(law, Gaussians)
+        means, covariances = self.means, self.covariances
+        if covariances is not None:
+            zero = np.zeros((len(covariances), affine.n_in))
+            covariances = law(zero, covariances).scaled(affine.factors).covariances
+        if means is not None:
+            means = (means - affine.shift) * affine.factors
+        return GivenStart(self.weights, means, covariances)
 
     def mixture(self, kind: str) -> Mixture | None:
         """The start, if it is complete; None otherwise."""

@@ -248,6 +248,16 @@ class Gaussians(Components):
         share = share.reshape(-1, *(1,) * (self.covariances.ndim - 1))
         return type(self)(self.means, self.covariances + share * (mean - self.covariances))
 
+    def scaled(self, scale: Float64Array) -> Gaussians:
+        """The Gaussians of rows whose features are multiplied by ``scale`` (D,), above 0."""
+        return type(self)(self.means * scale, self._rescaled(self.covariances, scale))
+
+    @classmethod
+    def scaled_sums(cls, sums: Sums, scale: Float64Array) -> dict[str, Float64Array]:
+        """Sums of such rows, about centres that are scaled as well; of scale-equivariant kinds."""
+        second = cls._rescaled(sums["second"], scale)
+        return {"n_k": sums["n_k"], "first": sums["first"] * scale, "second": second}
+
     def take(self, chosen: Any) -> Self:
         """Some of the components."""
         return type(self)(self.means[chosen], self.covariances[chosen])

@@ -9,6 +9,8 @@ import numpy as np
 
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import RidgeLike
+from daskgmm.kernel.components.diag import DiagGaussians
+from daskgmm.kernel.components.gaussian import Gaussians
 from daskgmm.kernel.components.variances import UncorrelatedGaussians
 from daskgmm.kernel.linalg import positive_roots
 
@@ -33,6 +35,10 @@ class SphericalGaussians(UncorrelatedGaussians):
     def is_scale_equivariant(cls) -> bool:
         """False: features that are scaled by different factors leave the kind."""
         return False
+
+    def scaled(self, scale: Float64Array) -> Gaussians:
+        """Diag: features that are multiplied by different numbers have different variances."""
+        return DiagGaussians(self.means * scale, self.variances() * np.square(scale))
 
     @classmethod
     def covariance_shape(cls, k: int, d: int) -> tuple[int, ...]:

@@ -16,6 +16,15 @@ The group holds these arrays, all with ``dimension_names``, so that xarray opens
 ``statistics_n_k``, ``statistics_first``, ``statistics_second``, ``statistics_centres``
     Where the model keeps what an update goes on from; the attribute ``statistics`` has the rest.
 
+A model of projected features has ``format_version`` 2 and these arrays as well:
+
+``projection_shift`` (feature,), ``projection_scale`` (feature,), ``projection_matrix`` (feature, axis)
+    Rows ``x`` are projected to ``z = (x - shift) @ matrix``, of which the mixture is, and back to
+    ``z @ matrix.T * scale ** 2 + shift``.
+``projected_means`` (component, axis)
+    Means after that; ``means`` are these in the data's own units. ``covariances`` have the
+    dimensions ``axis`` and ``other_axis`` in place of features, and statistics ``axis``, too.
+
 Readers may rely on the names, dimensions and meaning of ``weights``, ``means``, ``covariances``,
 ``component`` and ``feature``, and on the attributes ``format``, ``format_version`` and
 ``covariance_type``. The version is raised when one of these changes, so that an older reader
@@ -35,10 +44,19 @@ import numpy as np
 import zarr
 
 from daskgmm.errors import ModelFormatError, ParameterError, SingularComponentError
-from daskgmm.kernel import COMPONENTS, Components, Mixture, Statistics
+from daskgmm.kernel import COMPONENTS, Affine, Components, Mixture, Statistics
 from daskgmm.plain_json import plain_json
 from daskgmm.storage.outputs.atomic_output import atomic_output
 from daskgmm.storage.outputs.float_groups import FloatGroup, write_group
+from daskgmm.storage.outputs.projections import (
+    AXES,
+    OF_PROJECTED,
+    PROJECTED_MEANS,
+    axes,
+    back,
+    is_projected,
+    projected,
+)
 from daskgmm.storage.outputs.variables import Variable, text_variable
 from daskgmm.storage.places.locations import Location
 
@@ -53,7 +71,7 @@ __all__ = [
 ]
 
 FORMAT = "daskgmm"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _UNITS = "units"
 
@@ -70,6 +88,7 @@ def save_model(
     record: Mapping[str, Any],
     overwrite: bool = False,
     statistics: Statistics | None = None,
+    projection: Affine | None = None,
 ) -> None:
     """Write a model; it appears under its name complete or not at all.
 
@@ -86,6 +105,8 @@ def save_model(
         Whether a Zarr array or group that is there may be replaced.
     statistics : Statistics, optional
         Of the rows that it was fitted to, kept beside it: see :func:`read_statistics`.
+    projection : Affine, optional
+        Map onto the features that the mixture is of: see :func:`read_projection`.
 
     Raises
     ------
@@ -94,21 +115,24 @@ def save_model(
     ParameterError
         If the record is not plain JSON, or contradicts the model's own attributes.
     """
-    attributes = attributes_of(mixture, record)
-    members = variables_of(mixture) | _coordinates_of(mixture, attributes)
+    attributes = attributes_of(mixture, record, projection)
+    members = variables_of(mixture, projection)
+    members |= _coordinates_of(mixture, attributes, projection)
     if _UNITS in members:  # no dimension is called so: CF has an attribute for such coordinates
         means = members["means"]
         about = {**means.attributes, "coordinates": _UNITS}
         members["means"] = replace(means, attributes=about)
     if statistics is not None:
         attributes[_STATISTICS] = plain_json({name: getattr(statistics, name) for name in _FACTS})
-        members |= _statistics_of(statistics)
+        members |= _statistics_of(statistics, {} if projection is None else AXES)
     with atomic_output(Location.parse(path), overwrite=overwrite) as output:
         shown = output.target.name
         write_group(output.draft, attributes, members, shown=shown, is_consolidated=True)
 
 
-def attributes_of(mixture: Mixture, record: Mapping[str, Any]) -> dict[str, Any]:
+def attributes_of(
+    mixture: Mixture, record: Mapping[str, Any], projection: Affine | None = None
+) -> dict[str, Any]:
     """Attributes of a model's group: the record, and what makes it a model.
 
     Raises
@@ -118,7 +142,7 @@ def attributes_of(mixture: Mixture, record: Mapping[str, Any]) -> dict[str, Any]
     """
     own = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": 1 if projection is None else OF_PROJECTED,
         "covariance_type": mixture.kind,
     }
     facts = plain_json(record)
@@ -130,8 +154,10 @@ def attributes_of(mixture: Mixture, record: Mapping[str, Any]) -> dict[str, Any]
     return {**facts, **own}
 
 
-def variables_of(mixture: Mixture) -> dict[str, Variable]:
-    """Parameters of a mixture as variables of a model's group, by name."""
+def variables_of(mixture: Mixture, projection: Affine | None = None) -> dict[str, Variable]:
+    """Parameters of a mixture, and its projection, as variables of a model's group, by name."""
+    if projection is not None:
+        return projected(variables_of(mixture), mixture, projection)
     law = mixture.components
     weights = {"long_name": "weight of the component", "units": "1"}
     return {
@@ -145,20 +171,29 @@ def variables_of(mixture: Mixture) -> dict[str, Variable]:
     }
 
 
-def _statistics_of(statistics: Statistics) -> dict[str, Variable]:
-    """Sums of statistics, and what they are about, as variables of a model's group."""
+def _statistics_of(statistics: Statistics, names: Mapping[str, str]) -> dict[str, Variable]:
+    """Sums of statistics, and what they are about, as variables of a model's group.
+
+    ``names`` are those of dimensions, where they differ from the usual ones.
+    """
     each = ("component", "feature")
     dims = {"n_k": each[:1], "second": statistics.law.dimensions["covariances"]}
     kept = {**statistics.sums, "centres": statistics.centres}
     return {
-        f"{_STATISTICS}_{name}": Variable(dims.get(name, each), values)
+        f"{_STATISTICS}_{name}": Variable(
+            tuple(names.get(dim, dim) for dim in dims.get(name, each)), values
+        )
         for name, values in kept.items()
     }
 
 
-def _coordinates_of(mixture: Mixture, record: Mapping[str, Any]) -> dict[str, Variable]:
+def _coordinates_of(
+    mixture: Mixture, record: Mapping[str, Any], projection: Affine | None
+) -> dict[str, Variable]:
     """Coordinate variables of a model's group, and the units where they are known."""
     k, d = mixture.n_components, mixture.n_features
+    if projection is not None:
+        return {**_coordinates_of(back(mixture, projection), record, None), **axes(mixture)}
     names = _texts_of(record, "feature_names", d)
     found = {"component": Variable(("component",), np.arange(k), {"long_name": "component"})}
     for dim in ("feature", "other_feature"):
@@ -217,9 +252,10 @@ def read_model(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any]]:
     group = FloatGroup(Location.parse(path), "model")
     name, attributes = group.name, group.attributes
     law = COMPONENTS[_checked_format(name, attributes)]
-    names = ("weights", *law.dimensions)
-    _check_shapes(name, law, {key: group.member(key) for key in names})
-    values = {key: group.values(key) for key in names}
+    called = {"means": PROJECTED_MEANS} if is_projected(attributes) else {}
+    names = {key: called.get(key, key) for key in ("weights", *law.dimensions)}
+    _check_shapes(name, law, {key: group.member(of) for key, of in names.items()})
+    values = {key: group.values(of) for key, of in names.items()}
     try:
         mixture = Mixture(values.pop("weights"), law(**values))
         mixture.check()

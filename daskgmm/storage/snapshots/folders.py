@@ -24,7 +24,7 @@ from daskgmm.errors import (
     DaskGMMWarning,
     NotFoundError,
 )
-from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel import Affine, Mixture
 from daskgmm.redaction import on_one_line
 from daskgmm.storage.outputs.float_groups import FloatGroup, write_group
 from daskgmm.storage.outputs.models import attributes_of, variables_of
@@ -143,9 +143,14 @@ class CheckpointFolder:
         self._swap(replace(self._groups, scan=_Entry(name, _digest(tree))))
 
     def keep_pass(
-        self, n_passes: int, value: Any, mixture: Mixture, record: Mapping[str, Any]
+        self,
+        n_passes: int,
+        value: Any,
+        mixture: Mixture,
+        record: Mapping[str, Any],
+        projection: Affine | None = None,
     ) -> None:
-        """Keep a dataclass after a pass, beside the mixture that the pass gave.
+        """Keep a dataclass after a pass, beside the mixture that the pass gave, as a model.
 
         Raises
         ------
@@ -154,7 +159,8 @@ class CheckpointFolder:
         """
         name = f"pass-{n_passes:06d}-{secrets.token_hex(4)}"
         tree = to_tree(value)
-        self._write(name, attributes_of(mixture, record), variables_of(mixture), tree)
+        attributes = attributes_of(mixture, record, projection)
+        self._write(name, attributes, variables_of(mixture, projection), tree)
         passes = [_Entry(name, _digest(tree)), *self._groups.passes][:_PASSES_KEPT]
         self._swap(replace(self._groups, passes=passes))
 

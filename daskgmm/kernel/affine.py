@@ -1,0 +1,165 @@
+"""Affine: the map of rows that are scaled, or projected, before a mixture sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.errors import ParameterError
+from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.components import DiagGaussians, Gaussians, SphericalGaussians
+from daskgmm.kernel.components.base import frozen
+from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.moments import Moments
+from daskgmm.kernel.statistics import Statistics
+
+__all__ = ["Affine"]
+
+_ROWS_AT_ONCE = 1 << 13
+"""In float64, so that a large block takes no more memory than it has and its result."""
+_ISOTROPIC = 1e-6
+"""Relative difference of variances, up to which they are one that was scaled and scaled back."""
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """The map ``z = (x - shift) / scale``, or ``z = (x - shift) @ matrix`` onto fewer axes.
+
+    Parameters
+    ----------
+    shift : array of shape (D,)
+        In the units of the data.
+    scale : array of shape (D,)
+        What single features are divided by, above 0; the matrix has it already.
+    matrix : array of shape (D, d), optional
+        ``axes / scale``, in which the axes are orthonormal columns.
+
+    Raises
+    ------
+    ParameterError
+        If they are of other shapes or not finite, or a scale is not above 0.
+    """
+
+    shift: Float64Array
+    scale: Float64Array
+    matrix: Float64Array | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("shift", "scale"):
+            object.__setattr__(self, name, frozen(name, getattr(self, name)))
+        d = self.shift.shape
+        if len(d) != 1 or d == (0,) or self.scale.shape != d or not (self.scale > 0).all():
+            raise ParameterError(
+                f"a map has a shift and a scale above 0 of each feature; got shapes {d} and "
+                f"{self.scale.shape}"
+            )
+        if self.matrix is None:
+            return
+        object.__setattr__(self, "matrix", frozen("matrix", self.matrix))
+        shape = self.matrix.shape
+        if len(shape) != 2 or shape[0] != d[0] or not 1 <= shape[1] <= d[0]:
+            raise ParameterError(f"no map of {d[0]} features has a matrix of shape {shape}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Unpickled arrays are writeable, so the object is built anew.
+        return (type(self), (self.shift, self.scale, self.matrix))
+
+    @property
+    def n_in(self) -> int:
+        """D, features of the data."""
+        return len(self.shift)
+
+    @property
+    def n_out(self) -> int:
+        """d, features of what the mixture sees."""
+        return self.n_in if self.matrix is None else int(self.matrix.shape[1])
+
+    @property
+    def projects(self) -> bool:
+        """Whether rows are projected, and so cannot be mapped back."""
+        return self.matrix is not None
+
+    @cached_property
+    def factors(self) -> Float64Array:
+        """What single features are multiplied by, (D,)."""
+        factors: Float64Array = 1.0 / self.scale
+        return factors
+
+    @property
+    def log_jacobian(self) -> float:
+        """What is added to a log density of z for that of x; 0 where z is projected."""
+        return 0.0 if self.projects else -float(np.log(self.scale).sum())
+
+    def of(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Rows (n, d) of rows (n, D), in their precision if they are floats, C-contiguous.
+
+        They are shifted in float64 before they are rounded: a large offset costs no digits.
+        """
+        found = np.empty((len(x), self.n_out), np.float32 if x.dtype == np.float32 else np.float64)
+        with np.errstate(all="ignore"):  # NaN and infinity are for whoever reads the rows
+            for i in range(0, len(x), _ROWS_AT_ONCE):
+                part = np.subtract(x[i : i + _ROWS_AT_ONCE], self.shift, dtype=np.float64)
+                found[i : i + _ROWS_AT_ONCE] = self._linear(part)
+        return found
+
+    def of_block(self, block: Block) -> Block:
+        """The block of the mapped rows, with their places and weights."""
+        return replace(block, x=self.of(block.x))
+
+    def back(self, z: Float64Array) -> Float64Array:
+        """Rows (n, D) in the data's own units of rows (n, d).
+
+        Of projected ones, those on the axes; they are the means of all rows that are projected
+        there, as far as these are Gaussian.
+        """
+        if self.matrix is None:
+            return z * self.scale + self.shift
+        found: Float64Array = z @ (self.matrix.T * np.square(self.scale)) + self.shift
+        return found
+
+    def _linear(self, x: Float64Array) -> Float64Array:
+        found: Float64Array = x * self.factors if self.matrix is None else x @ self.matrix
+        return found
+
+    def moments(self, moments: Moments) -> Moments:
+        """Moments of the mapped rows."""
+        half = self._linear(moments.scatter)  # scatter is symmetric
+        scatter = self._linear(half.T)
+        return Moments(moments.weight, self._linear(moments.mean - self.shift), scatter)
+
+    # -- mixtures, of single features alone ------------------------------------------
+
+    def mixture_of(self, mixture: Mixture, kind: str) -> Mixture:
+        """The mixture of z, of a kind if it can be, of a mixture of x in the data's own units."""
+        law = mixture.components
+        assert isinstance(law, Gaussians)
+        mapped = type(law)(law.means - self.shift, law.covariances).scaled(self.factors)
+        if kind == SphericalGaussians.kind and isinstance(mapped, DiagGaussians):
+            one = mapped.covariances.mean(axis=1)
+            if np.allclose(mapped.covariances, one[:, None], rtol=_ISOTROPIC, atol=0):
+                mapped = SphericalGaussians(mapped.means, one)
+        return Mixture(mixture.weights, mapped)
+
+    def mixture_back(self, mixture: Mixture) -> Mixture:
+        """The mixture of x, in the data's own units, of a mixture of z; spherical becomes diag."""
+        law = mixture.components
+        assert isinstance(law, Gaussians)
+        scaled = law.scaled(self.scale)
+        means = scaled.means + self.shift
+        return Mixture(mixture.weights, type(scaled)(means, scaled.covariances))
+
+    def statistics_back(self, statistics: Statistics) -> Statistics | None:
+        """Statistics of x of those of z; None where they lack what x needs."""
+        law = statistics.law
+        if not issubclass(law, Gaussians) or not law.is_scale_equivariant():
+            return None
+        return replace(
+            statistics,
+            log_likelihood=statistics.log_likelihood + statistics.weight * self.log_jacobian,
+            sums=law.scaled_sums(statistics.sums, self.scale),
+            centres=statistics.centres * self.scale + self.shift,
+        )
