@@ -52,6 +52,7 @@ from daskgmm.kernel import (
 from daskgmm.record import (
     facts_of_fit,
     facts_of_record,
+    fitted_as_of_record,
     names_of_record,
     settings_of_record,
 )
@@ -179,8 +180,8 @@ class GaussianMixture(FittedMixture):
         rows, to about 1.3 and 1.2 / sqrt(n) standard deviations of Gaussian ones). ``reg_covar``
         is in the scaled units then, and so are the variances that ``"spherical"`` has equal, and
         movements of means. All results are in the data's own units, log-likelihoods as well, so
-        that they compare with other fits; what was spherical is ``"diag"`` in these, and criteria
-        and :meth:`save` take it for that. It takes no further read; only a start before the
+        that they compare with other fits; covariances of what was spherical are ``"diag"`` in
+        these, and criteria count the parameters of the fit. It takes no further read; only a start before the
         first one cannot be, where units matter for more than ``reg_covar``.
     n_projected : int or float, optional
         Fit features that are projected on their principal axes, after ``standardize``: on so many,
@@ -621,19 +622,13 @@ class GaussianMixture(FittedMixture):
             )
         if self.n_projected is None:
             return
-        parts = ("weights_init", "means_init", "precisions_init")
-        given = [name for name in parts if getattr(self, name) is not None]
-        for name in [*given, *(["warm_start"] if self.warm_start else [])]:
+        along_axes = {"precisions_init": self.precisions_init is not None}
+        along_axes["warm_start"] = bool(self.warm_start)
+        for name in (name for name, is_given in along_axes.items() if is_given):
             raise ParameterError(
-                f"{name} says where to start, and n_projected finds the axes by the first read; "
-                f"leave {name} out",
+                f"{name} is of axes, which n_projected finds anew by the first read; leave {name} "
+                "out: a start can be given by means_init and weights_init",
                 name,
-            )
-        if self.order == "previous":
-            raise ParameterError(
-                "order='previous' compares components along other axes, which n_projected finds "
-                "anew in each fit; set another order, or None",
-                "order",
             )
 
     def _problem_of_update(self, mixture: Mixture, weight: float) -> Problem:
@@ -656,7 +651,8 @@ class GaussianMixture(FittedMixture):
     def _previous(self) -> Mixture | NDArray[np.float64] | None:
         """What ``order="previous"`` goes by."""
         if hasattr(self, "weights_"):
-            return self._mixture if self._projection is None else self.means_
+            is_projected = self.n_projected is not None or self._projection is not None
+            return self.means_ if is_projected else self._mixture
         return None if self.means_init is None else np.asarray(self.means_init, np.float64)
 
     def _check_previous(self, shape: tuple[int, int]) -> None:
@@ -680,7 +676,8 @@ class GaussianMixture(FittedMixture):
         by = kept
         if affine is not None and affine.projects:  # the first feature is that of the data
             means = affine.back(kept.means)
-            by = Mixture(kept.weights, DiagGaussians(means, np.ones_like(means)))
+            variances = np.broadcast_to(np.square(affine.scale), means.shape)
+            by = Mixture(kept.weights, DiagGaussians(means, variances))
         self._order = order = order_of(self.order, by, self._previous())
         if order is None:
             return result
@@ -768,6 +765,8 @@ class GaussianMixture(FittedMixture):
             statistics = None  # of a part of the rows
         is_projected = affine is not None and affine.projects
         self._set_mixture(result.kept, statistics, affine if is_projected else None)
+        was_mapped = affine is not None and not is_projected
+        self._fitted_as = self.covariance_type if was_mapped else None
         self.__dict__.pop("selection_", None)  # of an earlier fit
         self.tol_ = tol = result.tol
         self._set_names(opened.feature_names)
@@ -862,9 +861,10 @@ def load_model(path: Any) -> GaussianMixture:
     settings = settings_of_record(record, redacted(str(path)))
     facts = facts_of_record(record, redacted(str(path)))
     known = GaussianMixture().get_params()
+    fitted_as = fitted_as_of_record(record, redacted(str(path)), mixture.kind)
     model = GaussianMixture(
         n_components=mixture.n_components,
-        covariance_type=mixture.kind,
+        covariance_type=fitted_as or mixture.kind,
         **{
             name: value
             for name, value in settings.items()
@@ -872,6 +872,7 @@ def load_model(path: Any) -> GaussianMixture:
         },
     )
     model._set_mixture(mixture, read_statistics(path, mixture), projection)
+    model._fitted_as = fitted_as
     model._set_names(names_of_record(record, redacted(str(path)), model.n_features_in_))
     model.__dict__.update(facts)
     return model

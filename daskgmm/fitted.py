@@ -7,6 +7,7 @@ criteria, draws, and the ways in and out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, Self
 
@@ -38,6 +39,7 @@ from daskgmm.kernel import (
     Gaussians,
     Mixture,
     Statistics,
+    count_parameters,
     gaussian_mixture,
 )
 from daskgmm.parameters import checked_mixture, covariances_of_factors
@@ -94,9 +96,12 @@ class FittedMixture(DensityMixin, BaseEstimator):
         self.precisions_ = np.array(components.precisions)
         self.n_features_in_ = self.means_.shape[1]
         self._fitted_type = mixture.kind  # the parameter may be set anew
+        self._fitted_as = None
         self._kept = None if statistics is None else (mixture, statistics)
 
     _fitted_type: str | None = None
+    _fitted_as: str | None = None
+    """Kind of the components that were fitted to mapped rows; None where that is their kind."""
     _kept: tuple[Mixture, Statistics] | None = None
     """The fitted mixture, and the statistics of the last pass over the rows it was fitted to."""
     _ended: Fit | None = None
@@ -158,7 +163,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
     def _n_parameters(self) -> int:
         """Free parameters: private in scikit-learn, and used for criteria all the same."""
-        return self._mixture.n_parameters
+        mixture = self._mixture
+        return count_parameters(self._fitted_as or mixture.kind, *mixture.means.shape)
 
     # -- what the mixture says of rows -----------------------------------------
 
@@ -224,7 +230,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
         weights = sample_weight if is_open else self._open_weights(sample_weight, x)
         opened = self._open(x, weights)
         with columns_named(opened.feature_names):
-            return score_rows(opened.mapped(self._projection).rows, self._mixture)
+            found = score_rows(opened.mapped(self._projection).rows, self._mixture)
+        return replace(found, n_parameters=self._n_parameters())
 
     def _open_weights(self, given: Any, x: Any) -> Weights:
         return open_weights(given, x, getattr(self, "feature_names_in_", None))

@@ -21,6 +21,7 @@ from daskgmm.settings import OPTIONS
 __all__ = [
     "facts_of_fit",
     "facts_of_record",
+    "fitted_as_of_record",
     "names_of_record",
     "record_of",
     "settings_of_record",
@@ -85,8 +86,33 @@ def record_of(model: Any) -> dict[str, Any]:
         **({"selection": model.selection_} if hasattr(model, "selection_") else {}),
         **_updates_of(model),
         **({} if model._unit_of_weights == 1.0 else {"unit_of_weights": model._unit_of_weights}),
+        **_fitted_as(model),
         **({} if fact("_known_as") is None else {"known_as": model._known_as}),
     }
+
+
+def _fitted_as(model: Any) -> dict[str, str]:
+    """The kind of the fit, where the parameters are of another one in the data's own units."""
+    asked = getattr(model, "_fitted_as", None)
+    return {} if asked in (None, model._fitted_type) else {"fitted_as": asked}
+
+
+def fitted_as_of_record(record: Mapping[str, Any], where: str, kind: str) -> str | None:
+    """Kind of the fit of a model whose parameters are of ``kind``; None where it is the same.
+
+    Raises
+    ------
+    ModelFormatError
+        If no fit of it leads to these parameters; ``where`` says of which model.
+    """
+    asked = record.get("fitted_as")
+    if asked is None:
+        return None
+    if (asked, kind) != ("spherical", "diag"):
+        raise ModelFormatError(
+            f"{where} says that {kind} covariances were fitted as {asked!r:.80}; was it edited?"
+        )
+    return "spherical"
 
 
 def _updates_of(model: Any) -> dict[str, Any]:

@@ -57,17 +57,13 @@ class Round:
         return read_model(self._place)[1].get("known_as") == self._mark
 
     def refit(self) -> None:
-        """Fit anew, from the last model, with its components in their order, if nothing is projected."""
+        """Fit anew, from the last model, with its components in their order."""
         last, given = load_model(self._place), self._asked.settings
         start: dict[str, Any] = {"weights_init": last.weights_, "means_init": last.means_}
-        if last._fitted_type == given.get(
-            "covariance_type", "full"
-        ):  # not of scaled spherical ones
+        # Neither axes nor the scale that spherical ones had are those of the rows there are now.
+        if last._fitted_as is None and given.get("n_projected") is None:
             start["precisions_init"] = last.precisions_
-        before = {**_AS_BEFORE, **given, **start}
-        if given.get("n_projected") is not None:  # axes are found anew
-            before = dict(given)
-        model = GaussianMixture(**before, resume=True)
+        model = GaussianMixture(**{**_AS_BEFORE, **given, **start}, resume=True)
         model._known_as = self._mark
         job.fit(self._source, self._place, model, sample_weight=self._weights, overwrite=True)
 

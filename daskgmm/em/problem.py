@@ -180,11 +180,14 @@ class Problem:
 
     def through(self, affine: Affine | None) -> Problem:
         """The problem of rows that are put through a map: what it has of the data is, too."""
-        if affine is None or affine.projects:  # whose start cannot be given
+        if affine is None:
             return self
+        given = self.given.through(affine, self.kind)
+        if affine.projects:  # along axes that no fit before can have had
+            return replace(self, given=given)
         return replace(
             self,
-            given=self.given.through(affine, self.kind),
+            given=given,
             last=None if self.last is None else affine.mixture_of(self.last, self.kind),
             past=tuple(before - affine.log_jacobian for before in self.past),
         )

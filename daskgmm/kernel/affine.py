@@ -19,7 +19,7 @@ from daskgmm.kernel.statistics import Statistics
 
 __all__ = ["Affine"]
 
-_ROWS_AT_ONCE = 1 << 13
+_VALUES_AT_ONCE = 1 << 15
 """In float64, so that a large block takes no more memory than it has and its result."""
 _ISOTROPIC = 1e-6
 """Relative difference of variances, up to which they are one that was scaled and scaled back."""
@@ -100,10 +100,20 @@ class Affine:
         They are shifted in float64 before they are rounded: a large offset costs no digits.
         """
         found = np.empty((len(x), self.n_out), np.float32 if x.dtype == np.float32 else np.float64)
+        at_once = max(1, _VALUES_AT_ONCE // self.n_in)
+        n = min(len(x), at_once)
+        # NumPy is slow where it repeats few features for each row.
+        shift, factors = (np.tile(of_each, (n, 1)) for of_each in (self.shift, self.factors))
+        part = np.empty((n, self.n_in))
         with np.errstate(all="ignore"):  # NaN and infinity are for whoever reads the rows
-            for i in range(0, len(x), _ROWS_AT_ONCE):
-                part = np.subtract(x[i : i + _ROWS_AT_ONCE], self.shift, dtype=np.float64)
-                found[i : i + _ROWS_AT_ONCE] = self._linear(part)
+            for i in range(0, len(x), at_once):
+                rows, to = x[i : i + at_once], found[i : i + at_once]
+                m = len(rows)
+                np.subtract(rows, shift[:m], out=part[:m], dtype=np.float64)
+                if self.matrix is None:
+                    np.multiply(part[:m], factors[:m], out=to, casting="same_kind")
+                else:
+                    to[...] = part[:m] @ self.matrix
         return found
 
     def of_block(self, block: Block) -> Block:

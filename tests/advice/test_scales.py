@@ -47,14 +47,20 @@ CASES = {
         ),
     ),
     "a start along axes that are not found": Case(
-        lambda at: fit(X, 2, n_projected=1, means_init=HALVES),
-        r"leave (\w+) out",
-        lambda at, said: fit(X, 2, n_projected=1, **{said[1]: None}),
+        lambda at: fit(X, 2, n_projected=1, precisions_init=HALVES),
+        r"leave (\w+) out: a start can be given by (\w+) and (\w+)",
+        lambda at, said: fit(
+            X, 2, n_projected=1, **{said[1]: None, said[2]: HALVES, said[3]: [0.5, 0.5]}
+        ),
     ),
-    "an order along other axes": Case(
-        lambda at: fit(X, 2, n_projected=1, order="previous"),
-        r"set another order, or (None)",
-        lambda at, said: fit(X, 2, n_projected=1, order=eval(said[1])),
+    "a warm start from other axes": Case(
+        lambda at: fit(X, 2, n_projected=1).set_params(n_projected=None, warm_start=True).fit(X),
+        r"set warm_start=(False)",
+        lambda at, said: (
+            fit(X, 2, n_projected=1)
+            .set_params(n_projected=None, warm_start=said[1] == "True")
+            .fit(X)
+        ),
     ),
     "a start before the scale is known": Case(
         lambda at: fit(X, 2, n_projected=1, reads=1),

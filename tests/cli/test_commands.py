@@ -118,6 +118,7 @@ def test_options_reach_the_fit(folder):
         *("--covariance", "diag", "--restarts", 2, "--seed", 5, "--max-iter", 7, "--tol", "1e-12"),
         *("--stopping", "increment", "--reg-covar", "1e-3", "--init-params", "random"),
         *("--no-progressive", "--precision", "float64", "--stepper", "squarem"),
+        *("--standardize", "true"),
         cwd=folder,
     )
     result = done.json
@@ -135,6 +136,8 @@ def test_options_reach_the_fit(folder):
         "progressive": False,
         "precision": "float64",
         "truncate": None,
+        "standardize": True,
+        "n_projected": None,
         "order": None,
     }
     assert (result["n_iter"], result["stop_reason"], result["converged"]) == (7, "max_iter", False)

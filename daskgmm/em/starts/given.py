@@ -87,7 +87,7 @@ class GivenStart:
         return not any(part is None for part in (self.weights, self.means, self.covariances))
 
     def through(self, affine: Affine, kind: str) -> GivenStart:
-        """The same parts for rows whose single features are put through a map."""
+        """The same parts for rows that are put through a map; covariances by single features."""
         if self.means is None and self.covariances is None:
             return self
         law = components_named(kind)
@@ -97,7 +97,7 @@ class GivenStart:
             zero = np.zeros((len(covariances), affine.n_in))
             covariances = law(zero, covariances).scaled(affine.factors).covariances
         if means is not None:
-            means = (means - affine.shift) * affine.factors
+            means = affine.of(means)
         return GivenStart(self.weights, means, covariances)
 
     def mixture(self, kind: str) -> Mixture | None:
