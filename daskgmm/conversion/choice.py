@@ -9,13 +9,17 @@ from difflib import get_close_matches
 from daskgmm.conversion.reader import Column, LeftOut
 from daskgmm.errors import DataError
 
-__all__ = ["chosen"]
+__all__ = ["chosen", "kept_of"]
 
 _SHOWN = 20
 
 
 def chosen(
-    columns: Sequence[Column], asked: Sequence[str] | None, where: object, option: str
+    columns: Sequence[Column],
+    asked: Sequence[str] | None,
+    where: object,
+    option: str,
+    kept: Sequence[int] = (),
 ) -> tuple[list[int], tuple[LeftOut, ...]]:
     """Indices of the columns that are features, and the columns that are left out.
 
@@ -28,6 +32,8 @@ def chosen(
         What messages call the data.
     option : str
         The option that ``asked`` is of.
+    kept : sequence of int
+        Indices of columns that are written as they are, and are features only if they are asked for.
 
     Raises
     ------
@@ -36,7 +42,7 @@ def chosen(
     """
     names = [column.name for column in columns]
     if asked is None:
-        found = [j for j, column in enumerate(columns) if not column.unfit]
+        found = [j for j, column in enumerate(columns) if not column.unfit and j not in kept]
         if not found:
             said = "; ".join(f"{c.name!r} {c.unfit}" for c in columns[:_SHOWN])
             raise DataError(
@@ -52,13 +58,34 @@ def chosen(
             f"{where}: {names.count(doubled[0])} columns have the name {doubled[0]!r}; rename all but "
             f"one of them in the file, or take others with {option}"
         )
-    taken = set(found)
+    if both := [names[j] for j in found if j in kept]:
+        raise DataError(
+            f"{option} and --keep both name {both[0]!r}; name it in one of them, or write a copy of "
+            "it under another name"
+        )
+    taken = {*found, *kept}
     left_out = tuple(
         LeftOut(column.name, column.type, column.unfit or "was not asked for")
         for j, column in enumerate(columns)
         if j not in taken
     )
     return found, left_out
+
+
+def kept_of(columns: Sequence[Column], keep: Sequence[str] | None, where: object) -> list[int]:
+    """Indices of the columns that are written as they are.
+
+    Raises
+    ------
+    DataError
+        If one does not exist, or is named twice.
+    """
+    names = [column.name for column in columns]
+    found = [_index(name, names, where, "--keep") for name in keep or ()]
+    for j in found:
+        if found.count(j) > 1:
+            raise DataError(f"--keep names {names[j]!r} twice; name it once")
+    return found
 
 
 def _index(name: str, names: list[str], where: object, option: str) -> int:

@@ -60,7 +60,7 @@ def convert(
     -------
     dict
         ``source output format n_files n_features dtype``; ``columns``, each with ``name``, ``type``,
-        ``units`` and ``n_missing``; ``columns_dropped``, each with ``name``, ``type`` and ``reason``;
+        ``units`` and ``n_missing``; ``columns_kept``, names; ``columns_dropped``, each with ``name``, ``type`` and ``reason``;
         ``rows_read rows_written``, ``rows_dropped`` by reason; ``bytes_read bytes_written seconds
         peak_memory_bytes``.
 
@@ -79,17 +79,23 @@ def convert(
     began = time.perf_counter()
     how = How.of(**options)
     write = _writer_of(output)
+    if how.keep and write is not ParquetFile:
+        raise ParameterError(
+            f"keep (--keep) writes columns to Parquet as they are, and {redacted(os.fspath(output))} is "
+            "Zarr, which has numbers alone; name an output that ends in .parquet",
+            "keep",
+        )
     found, files = files_of(source)
     how.check_only(found.options, f"{found.name}, which {os.fspath(source)} is")
     place = Location.parse(output)
     _check_apart(source, files, place)
     reader = found.open(files, how)
     name = redacted(os.fspath(source))
-    described = Described(reader.columns, reader.is_named, reader.dtype, name)
+    described = Described(reader.columns, reader.is_named, reader.dtype, name, reader.kept)
     rows = _Rows(reader, how.missing)
     with write(place, described, overwrite=overwrite) as writer, _overflow_refused(described):
         for block in reader.blocks():
-            writer.write(rows.taken(block))
+            writer.write(*rows.taken(block))
         rows.check_some(name)
     return {
         "source": name,
@@ -99,6 +105,7 @@ def convert(
         "n_features": len(reader.columns),
         "dtype": str(reader.dtype),
         **rows.counts(),
+        "columns_kept": [] if reader.kept is None else list(reader.kept.names),
         "columns_dropped": [column._asdict() for column in reader.left_out],
         "bytes_read": sum(file.stat().st_size for file in files),
         "bytes_written": _bytes_at(place),
@@ -135,6 +142,8 @@ def told(report: dict[str, Any]) -> str:
         f"{report['n_features']} {report['dtype']}",
         f"columns                 {names}{', ...' * (len(report['columns']) > _SHOWN)}",
     ]
+    if report["columns_kept"]:
+        lines.append(f"kept as they are        {', '.join(report['columns_kept'][:_SHOWN])}")
     if dropped:
         lines.append(f"rows left out           {dropped}")
     if missing:
@@ -164,8 +173,8 @@ class _Rows:
         self._n_read = self._n_dropped = 0
         self._n_missing = np.zeros(len(reader.columns), np.int64)
 
-    def taken(self, block: Block) -> NDArray[Any]:
-        """The rows of a block that are written.
+    def taken(self, block: Block) -> tuple[NDArray[Any], Any]:
+        """The rows of a block that are written, and what they have in columns that are kept.
 
         Raises
         ------
@@ -176,16 +185,16 @@ class _Rows:
         self._n_read += len(values)
         gaps = np.isnan(values)
         if not gaps.any():
-            return values
+            return values, block.kept
         if self._missing == "error":
             self._refuse(block, gaps)
         self._n_missing += gaps.sum(axis=0)
         if self._missing == "keep":
-            return values
+            return values, block.kept
         whole = ~gaps.any(axis=1)
         self._n_dropped += len(values) - int(whole.sum())
-        taken: NDArray[Any] = values[whole]
-        return taken
+        kept = block.kept
+        return values[whole], None if kept is None else kept.filter(whole)
 
     def _refuse(self, block: Block, gaps: NDArray[np.bool_]) -> None:
         row, column = (int(i) for i in np.argwhere(gaps)[0])

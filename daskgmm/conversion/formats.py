@@ -15,12 +15,16 @@ FORMATS: tuple[Format, ...] = (
         "CSV",
         (".csv", ".tsv", ".txt"),
         frozenset(
-            {"columns", "header", "separator", "decimal", "encoding", "missing_text"},
+            {"columns", "keep", "header", "separator", "decimal", "encoding", "missing_text"},
         ),
         DelimitedReader,
     ),
     Format(
-        "Parquet", (".parquet", ".pq"), frozenset({"columns"}), ParquetReader, before_fits=False
+        "Parquet",
+        (".parquet", ".pq"),
+        frozenset({"columns", "keep"}),
+        ParquetReader,
+        before_fits=False,
     ),
     Format("NetCDF", (".nc", ".nc4", ".cdf"), frozenset({"variables", "member"}), NetcdfReader),
     Format("HDF5", (".h5", ".hdf5", ".hdf"), frozenset({"columns", "member"}), Hdf5Reader),

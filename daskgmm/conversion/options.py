@@ -40,6 +40,13 @@ CONVERT_OPTIONS: tuple[Option, ...] = (
         "Default: all that hold numbers.",
     ),
     Option(
+        "keep",
+        None,
+        NAMES,
+        "Columns of CSV or Parquet that are written to Parquet as they are, beside the numbers: keys, "
+        "times, texts.",
+    ),
+    Option(
         "variables",
         None,
         NAMES,
@@ -98,6 +105,7 @@ class How:
     """
 
     columns: list[str] | None = None
+    keep: list[str] | None = None
     variables: list[str] | None = None
     member: str | None = None
     missing: str = "error"

@@ -75,11 +75,14 @@ class Block(NamedTuple):
         Which of the files.
     start : int
         Rows of the file that came before.
+    kept : pyarrow.RecordBatch or None
+        What these rows have in the columns that are written as they are.
     """
 
     values: NDArray[Any]
     part: int
     start: int
+    kept: Any = None
 
 
 class Reader(Protocol):
@@ -94,12 +97,15 @@ class Reader(Protocol):
     left_out : tuple of LeftOut
     dtype : dtype
         Of the values of blocks.
+    kept : pyarrow.Schema or None
+        Of the columns that are written as they are.
     """
 
     columns: tuple[Column, ...]
     is_named: bool
     left_out: tuple[LeftOut, ...]
     dtype: np.dtype[Any]
+    kept: Any
 
     def blocks(self) -> Iterator[Block]:
         """All rows, file after file, in order.

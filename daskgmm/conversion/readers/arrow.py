@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.conversion.reader import Column, imported
+from daskgmm.conversion.reader import Block, Column, imported
 
-__all__ = ["EXTRA", "column_of", "numpy_dtype_of", "values_of"]
+__all__ = ["EXTRA", "block_of", "column_of", "numpy_dtype_of"]
 
 EXTRA = "parquet"
 """The extra that brings pyarrow."""
@@ -42,7 +42,16 @@ def _word(kind: Any) -> str:
     return f"of type {kind}"
 
 
-def values_of(batch: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+def block_of(batch: Any, n: int, dtype: np.dtype[Any], kept: Any) -> Block:
+    """The first n columns of a record batch as numbers, and the others as ``kept`` has them."""
+    pa = imported("pyarrow", EXTRA)
+    values = _values_of(batch.select(list(range(n))), dtype)
+    if kept is None:
+        return Block(values, 0, 0)
+    return Block(values, 0, 0, pa.RecordBatch.from_arrays(batch.columns[n:], schema=kept))
+
+
+def _values_of(batch: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     """The values of a record batch, (n_rows, n_columns); NaN where one is missing."""
     pa = imported("pyarrow", EXTRA)
     out = np.empty((batch.num_rows, batch.num_columns), dtype)

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from daskgmm.conversion.choice import chosen
+from daskgmm.conversion.choice import chosen, kept_of
 from daskgmm.conversion.options import How
 from daskgmm.conversion.reader import Block, Column, imported, reading
-from daskgmm.conversion.readers.arrow import EXTRA, column_of, values_of
+from daskgmm.conversion.readers.arrow import EXTRA, block_of, column_of
 from daskgmm.conversion.readers.delimited_text import (
     UNREADABLE,
     QuotesCounted,
@@ -62,13 +62,16 @@ class DelimitedReader:
         self._headers = [self._header(path) for path in files]
         if how.columns is not None:
             self._check_asked(how.columns)
-        columns = self._typed()
+        self.kept: Any = None
+        columns, types = self._typed()
+        kept = kept_of(columns, how.keep, files[0])
+        self.kept = self._pa.schema([(columns[j].name, types[j]) for j in kept]) if kept else None
         if len(columns) == 1 and columns[0].unfit and how.columns is None:
             raise DataError(
                 f"{files[0]} has one column, {columns[0].name!r:.60}, and it holds no numbers; if there are "
                 "several, name what is between them, as --separator ' '"
             )
-        found, self.left_out = chosen(columns, how.columns, files[0], "--columns")
+        found, self.left_out = chosen(columns, how.columns, files[0], "--columns", kept)
         self.columns = tuple(columns[j] for j in found)
         self._positions = [self._places_in(part) for part in range(len(files))]
         self.dtype = np.dtype(np.float64 if how.dtype == "auto" else how.dtype)
@@ -103,8 +106,8 @@ class DelimitedReader:
                 f"ask for columns by their number, as --columns {','.join(map(str, range(min(n, 3))))}"
             )
 
-    def _typed(self) -> list[Column]:
-        """All columns, with the types that the first block of the first file tells."""
+    def _typed(self) -> tuple[list[Column], list[Any]]:
+        """All columns, and the types that the first block of the first file tells."""
         with self._faults(0, {}), opened(self._files[0]) as stream:
             reader = self._open(stream, 0, None)
             schema = reader.schema
@@ -116,32 +119,44 @@ class DelimitedReader:
                 column = replace(column, unfit="has no name, as a column that counts rows")
             # What is asked for is held against its values, which tells the line.
             columns.append(replace(column, is_number=True))
-        return columns
+        text = self._pa.string()  # of what has no values so far
+        return columns, [text if self._pa.types.is_null(f.type) else f.type for f in schema]
 
     def _places_in(self, part: int) -> list[int]:
         """Where the columns that are read are in a file."""
         header, first = self._headers[part], self._headers[0]
-        wanted = first if self._how.columns is None else [column.name for column in self.columns]
+        both = [column.name for column in self.columns] + self._kept_names
+        wanted = first if self._how.columns is None else both
         lacking = [name for name in wanted if name not in header]
         extra = [name for name in header if name not in first] if self._how.columns is None else []
         if lacking or extra:
             said = [f"lacks {', '.join(map(repr, lacking[:_SHOWN]))}"] if lacking else []
             said += [f"has {', '.join(map(repr, extra[:_SHOWN]))} besides"] if extra else []
-            both = [c.name for c in self.columns if c.name in header]
+            there = [c.name for c in self.columns if c.name in header]
             raise DataError(
                 f"{self._files[part]} has other columns than {self._files[0]}: it {' and '.join(said)}; "
-                f"convert them apart, or take what both have with --columns {_words(both)}"
+                f"convert them apart, or take what both have with --columns {_words(there)}"
             )
-        return [header.index(column.name) for column in self.columns]
+        return [header.index(name) for name in both]
 
-    def _open(self, stream: Any, part: int, numbers: dict[int, bool] | None) -> Any:
-        """A reader of pyarrow, of some columns, by position, of which some are of true and false."""
+    @property
+    def _kept_names(self) -> list[str]:
+        return [] if self.kept is None else list(self.kept.names)
+
+    def _open(
+        self, stream: Any, part: int, numbers: dict[int, bool] | None, kept: Sequence[int] = ()
+    ) -> Any:
+        """A reader of pyarrow, of some columns, by position, of which some are of true and false.
+
+        After them come the columns that are kept as they are.
+        """
         csv, dialect = self._csv, self._dialect
         ids = [str(j) for j in range(len(self._headers[part]))]
         types = {
             str(j): self._pa.bool_() if is_boolean else self._pa.float64()
             for j, is_boolean in (numbers or {}).items()
         }
+        types |= {str(j): field.type for j, field in zip(kept, self.kept or (), strict=True)}
         return csv.open_csv(
             stream,
             csv.ReadOptions(
@@ -198,14 +213,18 @@ class DelimitedReader:
         """All rows."""
         for part, path in enumerate(self._files):
             places = self._positions[part]
-            numbers = {j: c.type == "bool" for j, c in zip(places, self.columns, strict=True)}
+            n = len(self.columns)
+            kept = places[n:]
+            numbers = {j: c.type == "bool" for j, c in zip(places[:n], self.columns, strict=True)}
             start = 0
             with self._faults(part, numbers), opened(path) as stream:
                 counted = QuotesCounted(stream)
-                reader = self._open(counted, part, numbers)
+                reader = self._open(counted, part, numbers, kept)
                 try:
                     for batch in reader:
-                        yield Block(values_of(batch, self.dtype), part, start)
+                        yield block_of(batch, n, self.dtype, self.kept)._replace(
+                            part=part, start=start
+                        )
                         start += batch.num_rows
                 finally:
                     reader.close()

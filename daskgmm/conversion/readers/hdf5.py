@@ -29,6 +29,8 @@ class Hdf5Reader:
         If a file has no such dataset, or several and none is named.
     """
 
+    kept = None
+
     def __init__(self, files: Sequence[Path], how: How) -> None:
         self._h5py, self._files, self._member = imported("h5py", _EXTRA), files, how.member
         with self._dataset(files[0]) as dataset:

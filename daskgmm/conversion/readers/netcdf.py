@@ -38,6 +38,8 @@ class NetcdfReader:
 
     is_named = True
 
+    kept = None
+
     def __init__(self, files: Sequence[Path], how: How) -> None:
         self._xarray, self._files, self._member = imported("xarray", _EXTRA), files, how.member
         with self._opened(files[0]) as data:

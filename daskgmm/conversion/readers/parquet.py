@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from daskgmm.conversion.choice import chosen
+from daskgmm.conversion.choice import chosen, kept_of
 from daskgmm.conversion.options import How
 from daskgmm.conversion.reader import BLOCK_BYTES, Block, Column, dtype_of, imported, reading
-from daskgmm.conversion.readers.arrow import EXTRA, column_of, numpy_dtype_of, values_of
+from daskgmm.conversion.readers.arrow import EXTRA, block_of, column_of, numpy_dtype_of
 from daskgmm.errors import DataError
 
 __all__ = ["ParquetReader"]
@@ -40,7 +40,9 @@ class ParquetReader:
         self._files = files
         schema = self._schema(files[0])
         columns = [_column(field) for field in schema]
-        found, self.left_out = chosen(columns, how.columns, files[0], "--columns")
+        kept = kept_of(columns, how.keep, files[0])
+        self.kept = self._pa.schema([schema.field(j) for j in kept]) if kept else None
+        found, self.left_out = chosen(columns, how.columns, files[0], "--columns", kept)
         self.columns = tuple(columns[j] for j in found)
         for path in files[1:]:
             self._check_same(path, schema)
@@ -57,7 +59,7 @@ class ParquetReader:
 
     def _check_same(self, path: Path, first: Any) -> None:
         schema = self._schema(path)
-        for column in self.columns:
+        for column in (*self.columns, *map(_column, self.kept or ())):
             at = schema.get_all_field_indices(column.name)
             kinds = [str(schema.field(j).type) for j in at]
             if kinds != [column.type]:
@@ -70,12 +72,15 @@ class ParquetReader:
     def blocks(self) -> Iterator[Block]:
         """All rows."""
         names = [column.name for column in self.columns]
+        n = len(names)
+        names += [] if self.kept is None else self.kept.names
         n_rows = max(1, BLOCK_BYTES // (8 * len(names)))
         for part, path in enumerate(self._files):
             start = 0
             with self._opened(path) as file, reading(path, self._pa.ArrowException):
                 for batch in file.iter_batches(n_rows, columns=names, use_threads=False):
-                    yield Block(values_of(batch.select(names), self.dtype), part, start)
+                    block = block_of(batch.select(names), n, self.dtype, self.kept)
+                    yield block._replace(part=part, start=start)
                     start += batch.num_rows
 
     def place(self, part: int, row: int) -> str:

@@ -18,6 +18,8 @@ __all__ = ["ParquetFile"]
 
 _GROUP_BYTES = 64 * 2**20
 _GROUP_ROWS = 1_000_000
+_KEPT_BYTES = 32
+"""Of a value of a column that is kept, such as a text, where the size of a group is chosen."""
 _EXTRA = "parquet"
 
 
@@ -46,11 +48,14 @@ class ParquetFile:
         self._pa, parquet = imported("pyarrow", _EXTRA), imported("pyarrow.parquet", _EXTRA)
         pa, self._name = self._pa, place.name
         kind = pa.from_numpy_dtype(described.dtype)
-        self._schema = pa.schema(
+        kept = list(described.kept or ())
+        numbers = (
             pa.field(c.name, kind, metadata={"units": c.units} if c.units else None)
             for c in described.columns
-        ).with_metadata({"source": described.source})
-        row_bytes = described.dtype.itemsize * len(described.columns)
+        )
+        self._schema = pa.schema([*kept, *numbers]).with_metadata({"source": described.source})
+        self._kept: Any = pa.schema(kept).empty_table() if kept else None
+        row_bytes = described.dtype.itemsize * len(described.columns) + _KEPT_BYTES * len(kept)
         self._pieces = Pieces(max(1, min(_GROUP_ROWS, _GROUP_BYTES // row_bytes)))
         self._draft = FileDraft(place, overwrite=overwrite)
         try:
@@ -64,23 +69,34 @@ class ParquetFile:
             f"{self._name} cannot be written: {one_line(error)}; check permissions and space"
         )
 
-    def write(self, values: NDArray[Any]) -> None:
-        """Append rows.
+    def write(self, values: NDArray[Any], kept: Any = None) -> None:
+        """Append rows, with what they have in the columns that are written as they are.
 
         Raises
         ------
         StorageError
         """
+        if kept is not None:
+            more = self._pa.Table.from_batches([kept])
+            self._kept = self._pa.concat_tables([self._kept, more])
         self._append(self._pieces.of(values))
 
     def _append(self, pieces: list[NDArray[Any]]) -> None:
         try:
             for piece in pieces:
-                columns = [self._pa.array(piece[:, j]) for j in range(piece.shape[1])]
+                columns = [*self._kept_of(len(piece))]
+                columns += [self._pa.array(piece[:, j]) for j in range(piece.shape[1])]
                 table = self._pa.Table.from_arrays(columns, schema=self._schema)
                 self._file.write_table(table, row_group_size=len(piece))
         except OSError as error:
             raise self._failure(error) from cause_to_show(error)
+
+    def _kept_of(self, n_rows: int) -> list[Any]:
+        """The columns that are kept, of the next rows."""
+        if self._kept is None:
+            return []
+        taken, self._kept = self._kept.slice(0, n_rows), self._kept.slice(n_rows)
+        return list(taken.columns)
 
     def __enter__(self) -> Self:
         return self

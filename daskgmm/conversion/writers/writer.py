@@ -26,19 +26,22 @@ class Described:
     dtype : dtype
     source : str
         What the rows come from, as the user named it.
+    kept : pyarrow.Schema or None
+        Of columns that are written as they are, which only Parquet has.
     """
 
     columns: tuple[Column, ...]
     is_named: bool
     dtype: np.dtype[Any]
     source: str
+    kept: Any = None
 
 
 class Writer(Protocol):
     """A context in which rows are written: what is there after it is whole, or not there."""
 
-    def write(self, values: NDArray[Any]) -> None:
-        """Append rows."""
+    def write(self, values: NDArray[Any], kept: Any = None) -> None:
+        """Append rows, with what they have in the columns that are written as they are."""
         ...
 
     def __enter__(self) -> Self: ...

@@ -95,7 +95,7 @@ class ZarrRows:
             config={"write_empty_chunks": True},
         )
 
-    def write(self, values: NDArray[Any]) -> None:
+    def write(self, values: NDArray[Any], kept: Any = None) -> None:
         """Append rows.
 
         Raises
