@@ -3,11 +3,17 @@
 import re
 import subprocess
 import sys
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 import zarr
+from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture as InMemory
 from zarr.codecs import Crc32cCodec
 
 from daskgmm import GaussianMixture, load_model
@@ -34,6 +40,8 @@ def test_every_example_is_tested_and_says_how_it_is_run():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "fit_from_python.py",
         "batch_predict.py",
+        "ocean_profiles.py",
+        "flights_from_csv.py",
     }
     for path in EXAMPLES.glob("*.py"):
         assert f"python examples/{path.name}" in path.read_text()
@@ -52,6 +60,52 @@ def test_batch_predict_finds_the_anomalies():
     printed = printed_by("batch_predict.py")
     rows = re.findall(r"row (\d+):", printed)
     assert {int(row) for row in rows} == {7, 20_000, 33_333, 77_777, 99_999}
+
+
+def example(name: str) -> ModuleType:
+    """An example as a module, for what makes its data."""
+    found = spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_ocean_profiles_are_classified_as_scikit_learn_does(tmp_path):
+    """At a tenth of its size, from and to files of the user."""
+    places = [tmp_path / name for name in ("ocean.zarr", "classes.zarr", "map.png")]
+    example("ocean_profiles").make_ocean(places[0], step=6, n_times=2)
+    printed = printed_by("ocean_profiles.py", *places)
+    assert printed.count("% of the sea") == 4
+    assert places[2].exists() == (find_spec("matplotlib") is not None)
+
+    ocean = xr.open_zarr(places[0], consolidated=False)
+    found = xr.open_zarr(places[1], consolidated=False)
+    dims = ("time", "latitude", "longitude")
+    rows = np.concatenate(
+        [ocean[name].transpose(*dims, "depth").to_numpy() for name in ("TEMP", "PSAL")], axis=-1
+    )
+    there = ~np.isnan(rows).any(axis=-1)
+    np.testing.assert_array_equal(found.labels.notnull(), there)
+    labels = found.labels.to_numpy()[there]
+    np.testing.assert_array_equal(labels, found.probabilities.to_numpy()[there].argmax(axis=1))
+    peer = InMemory(4, random_state=0, n_init=10).fit(rows[there])
+    same = adjusted_rand_score(labels, peer.predict(rows[there]))
+    # fronts are narrow, and the peer has no weights
+    assert same > 0.95
+
+
+def test_flights_have_labels_beside_their_keys(tmp_path):
+    example("flights_from_csv").make_flights(tmp_path / "flights.csv", n=6_000)
+    printed = printed_by("flights_from_csv.py", tmp_path / "flights.csv")
+    ours, theirs = map(float, re.search(r"row: (\S+), scikit-learn (\S+)", printed).groups())
+    assert ours > theirs - 1e-3  # where it ends at another optimum, theirs is lower
+    found = pd.read_parquet(tmp_path / "labels.parquet")
+    flights = pd.read_csv(tmp_path / "flights.csv").dropna()
+    assert found.flight.tolist() == flights.flight.tolist()
+    assert found.carrier.tolist() == flights.carrier.tolist()
+    model = load_model(tmp_path / "model.zarr")
+    expected = model.to_sklearn().predict(flights[model.feature_names_in_])
+    np.testing.assert_array_equal(found.labels, expected)
 
 
 @pytest.fixture
