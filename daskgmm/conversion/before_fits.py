@@ -19,6 +19,7 @@ from daskgmm.conversion.options import CONVERT_OPTIONS
 from daskgmm.conversion.reader import Format
 from daskgmm.errors import DataError, NotFoundError, ParameterError, StorageError
 from daskgmm.events import Message, size_of, teller
+from daskgmm.execution import give_back_memory
 from daskgmm.redaction import redacted
 from daskgmm.storage import Location, StoredSource, open_source, read_model
 
@@ -79,6 +80,7 @@ def converted_before(
             )
         )
         report = _converted(data, folder / "data.zarr", options)
+        give_back_memory()  # a memory limit is held against what is resident
         dropped = report["columns_dropped"]
         if dropped:
             listed = "; ".join(f"{c['name']!r} {c['reason']}" for c in dropped[:_SHOWN])

@@ -19,7 +19,7 @@ from daskgmm.execution.memory import (
 )
 from daskgmm.execution.meter import Meter
 from daskgmm.execution.partitions import blocks_within, partition_starts
-from daskgmm.execution.process_memory import default_limit, peak_memory_bytes
+from daskgmm.execution.process_memory import default_limit, give_back_memory, peak_memory_bytes
 from daskgmm.execution.progress import pass_progress
 from daskgmm.execution.scheduler import in_force
 from daskgmm.execution.staging import StagedSource, Staging, StagingReport
@@ -42,6 +42,7 @@ __all__ = [
     "check_report_path",
     "dashboard_address",
     "default_limit",
+    "give_back_memory",
     "in_force",
     "partition_starts",
     "pass_progress",

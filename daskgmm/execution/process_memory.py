@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import sys
 from contextlib import suppress
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["default_limit", "peak_memory_bytes", "resident_bytes"]
+__all__ = ["default_limit", "give_back_memory", "peak_memory_bytes", "resident_bytes"]
 
 _SHARE_OF_FREE = 0.5
 """Share of the free memory that is the limit where the user gives none."""
@@ -35,6 +36,17 @@ def peak_memory_bytes() -> int:
 def resident_bytes() -> int:
     """Resident memory of this process now."""
     return int(psutil.Process().memory_info().rss)
+
+
+def give_back_memory() -> None:
+    """Give memory that was freed back to the system, which else stays resident in the allocators.
+
+    glibc keeps hundreds of MiB of what many threads allocated; a limit is held against them.
+    """
+    if (pyarrow := sys.modules.get("pyarrow")) is not None:
+        pyarrow.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError):  # where it is not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def default_limit() -> int:

@@ -113,6 +113,13 @@ def test_select_score_and_predict_convert_too(folder):
     assert temporary(folder) == []
 
 
+def test_a_fit_begins_with_the_memory_that_the_conversion_freed(folder, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(before_fits, "give_back_memory", lambda: given_back.append(1))
+    assert run("fit", "t.csv", *FIT, "--output", "m.zarr").exit_code == 0
+    assert given_back == [1]
+
+
 def test_features_of_a_model_are_taken_from_a_table_that_has_more(folder):
     """As they are from Parquet; all columns were held against them."""
     done = run("fit", "t.csv", *FIT, "--output", "m.zarr", "--columns", "b,a")

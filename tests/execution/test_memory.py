@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -230,3 +233,18 @@ def test_the_peak_holds_what_was_touched():
     assert peak_memory_bytes() >= resident_bytes() - MIB
     assert peak_memory_bytes() >= before
     assert block[-1] == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory of glibc")
+def test_what_was_freed_is_given_back_to_the_system():
+    """A fit of CSV was refused for what its conversion had freed. In a process of its own."""
+    code = (
+        "from daskgmm.execution.process_memory import give_back_memory, resident_bytes\n"
+        "held = [bytes(2000) for _ in range(50_000)]\n"
+        "del held[:-1]\n"  # what is left is at the end of the heap, and keeps all of it there
+        "before = resident_bytes()\n"
+        "give_back_memory()\n"
+        "print(before - resident_bytes())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 50_000_000
