@@ -70,6 +70,7 @@ def example(name: str) -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_ocean_profiles_are_classified_as_scikit_learn_does(tmp_path):
     """At a tenth of its size, from and to files of the user."""
     places = [tmp_path / name for name in ("ocean.zarr", "classes.zarr", "map.png")]
@@ -94,6 +95,7 @@ def test_ocean_profiles_are_classified_as_scikit_learn_does(tmp_path):
     assert same > 0.95
 
 
+@pytest.mark.slow
 def test_flights_have_labels_beside_their_keys(tmp_path):
     example("flights_from_csv").make_flights(tmp_path / "flights.csv", n=6_000)
     printed = printed_by("flights_from_csv.py", tmp_path / "flights.csv")
