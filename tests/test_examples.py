@@ -56,6 +56,7 @@ def test_fit_from_python_chooses_the_truth():
     assert sorted(np.abs(np.round(np.array(means, float))).tolist()) == [[0, 0], [0, 6], [6, 0]]
 
 
+@pytest.mark.slow
 def test_batch_predict_finds_the_anomalies():
     printed = printed_by("batch_predict.py")
     rows = re.findall(r"row (\d+):", printed)

@@ -230,6 +230,7 @@ def test_bytes_are_read_by_workers_and_memory_is_the_most_of_any_process(cluster
     assert [line["bytes_read"] for line in lines(metrics)] == [stored] * 2 * (N_ITER + 1)
 
 
+@pytest.mark.slow
 def test_how_far_a_pass_on_a_cluster_is(cluster, tmp_path):
     """No block is read before a listener has heard of the pass."""
     heard = []

@@ -30,6 +30,8 @@ from sklearn.exceptions import NotFittedError
 from daskgmm import GaussianMixture, select
 from daskgmm.errors import DaskGMMError, MemoryLimitError
 
+pytestmark = pytest.mark.slow  # a fit for each word and each advice
+
 PARTS = (np.ones(2) / 2, X[:2], np.array([[1.0, 0.5], [0.5, 1.0]]))
 """Weights, means, and covariances that may be tied or diagonal."""
 

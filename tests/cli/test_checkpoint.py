@@ -10,6 +10,8 @@ from commands import forked, mixture_rows, started, tree, write_store
 
 from daskgmm import load_model
 
+pytestmark = pytest.mark.slow  # whole commands, killed on the way
+
 FIT = ("fit", "data.zarr", "--components", 6, "--tol", 0, "--max-iter", 12, "--no-progressive")
 
 

@@ -271,6 +271,7 @@ def test_help_lists_every_command(tmp_path):
         assert re.search(rf"^  {command} +\S", done.stdout, re.MULTILINE), command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size",
     ["6MB", pytest.param("2GB", marks=pytest.mark.slow)],

@@ -26,6 +26,8 @@ from daskgmm.em import Iteration
 from daskgmm.errors import StorageError
 from daskgmm.events import listening
 
+pytestmark = pytest.mark.slow  # whole commands; tests/conversion has the parts
+
 X = mixture_rows(900, 2, 2).astype(np.float64)
 FIT = ("--components", 2, "--max-iter", 3)
 
@@ -216,7 +218,6 @@ def test_bad_tables_are_one_line_and_leave_nothing(name, folder):
         assert temporary(folder) == []
 
 
-@pytest.mark.slow
 def test_what_converts_not_by_itself_names_the_command(folder):
     for words in (
         ("check", "t.csv"),

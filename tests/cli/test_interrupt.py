@@ -14,6 +14,8 @@ from commands import Running, forked, mixture_rows, started, tree, write_store
 
 from daskgmm.cli.errors import reported
 
+pytestmark = pytest.mark.slow  # whole commands, signals on the way
+
 
 def wait_for_file(process: Running, found: Callable[[], object]) -> None:
     while process.poll() is None:

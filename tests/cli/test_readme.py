@@ -3,7 +3,6 @@
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +16,6 @@ def code(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 
 
-def commands_to_test() -> list[Any]:
-    """Each command; a choice among dozens of models takes half a minute, and a cluster seconds."""
-    long = re.compile(r"daskgmm (select|demo)|--cluster")
-    slow = pytest.mark.slow
-    return [pytest.param(line, marks=slow if long.search(line) else ()) for line in commands()]
-
-
 def commands() -> list[str]:
     """Lines that begin with ``daskgmm``, for places that a test can have."""
     lines = "".join(code("sh")).replace("\\\n", " ").splitlines()
@@ -31,7 +23,8 @@ def commands() -> list[str]:
     return [line for line in lines if not re.search(r"s3://|tcp://|run job.yaml", line)]
 
 
-@pytest.mark.parametrize("line", commands_to_test())
+@pytest.mark.slow
+@pytest.mark.parametrize("line", commands())
 def test_command(line, tmp_path, made, x):
     write_store(tmp_path / "data.zarr", x[:800])
     np.save(tmp_path / "weights.npy", np.arange(800) % 3)

@@ -14,6 +14,8 @@ from commands import forked, mixture_rows, tree, write_store
 
 from daskgmm import load_model
 
+pytestmark = pytest.mark.slow  # whole jobs, night after night; tests/test_updates.py has the laws
+
 JOB = {
     "data": "data.zarr",
     "model": {"components": 3},
