@@ -38,6 +38,8 @@ _RESULT_BYTES = 4 * 2**20
 """Bytes of results that are written as one run of chunks."""
 _SAMPLE_BYTES = 128 * 2**20
 _SAMPLE_ROWS = 100_000
+_ROWS_PER_SAMPLED = 1000
+"""Rows for each of the sample, where there are so many that this is more than the usual sample."""
 _STATISTICS_OF_PROCESS = 16
 """Copies of all statistics that a process holds: results of tasks, mixtures, formulations."""
 _SCANS_OF_PROCESS = 4
@@ -321,9 +323,12 @@ def sample_rows(n_rows: int, k: int, d: int) -> int:
     """Rows of the scan's sample: as many as a good start is worth.
 
     They depend on the shape of the problem alone and never on the memory limit, because
-    the start, and so the result, depends on the sample.
+    the start, and so the result, depends on the sample. They grow with many rows: a step of the
+    surrogate on n rows leaves some p / n of what was to be gained, and for an end within
+    p / (2 N), where a pass is dear, a smaller share saves a pass.
     """
-    return min(n_rows, _SAMPLE_ROWS, max(_SAMPLE_BYTES // _sample_row(k, d), 10 * k))
+    most = max(_SAMPLE_ROWS, n_rows // _ROWS_PER_SAMPLED)
+    return min(n_rows, most, max(_SAMPLE_BYTES // _sample_row(k, d), 10 * k))
 
 
 def _sample_row(k: int, d: int) -> int:

@@ -167,6 +167,14 @@ def test_the_sample_and_so_the_start_does_not_depend_on_the_limit(data, work, li
     assert sizes <= {sample_rows(data.n_rows, work.n_components, data.n_features)}
 
 
+def test_the_sample_grows_with_rows_and_stays_within_its_bytes():
+    assert sample_rows(10_000, 8, 4) == 10_000
+    assert sample_rows(10**7, 8, 4) == sample_rows(10**8, 8, 4) == 100_000
+    assert sample_rows(2 * 10**8, 8, 4) == 200_000
+    # 4 features and 3 responsibilities of 8 components, each twice or more, in 128 MiB.
+    assert sample_rows(10**11, 8, 4) == 2**27 // (8 * (4 * 4 + 3 * 8))
+
+
 @given(data=DATA, work=WORKS, threads=THREADS)
 def test_mixtures_that_share_a_pass_are_all_planned_for(data, work, threads):
     together = replace(work, mixtures=10 * work.mixtures)
