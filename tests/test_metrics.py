@@ -248,6 +248,7 @@ def test_how_far_a_pass_on_a_cluster_is(cluster, tmp_path):
     assert all(0 <= n_done <= n_tasks for _, n_done, n_tasks in heard)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_asked_to_leave_is_not_lost(cluster):
     with Client(cluster) as client:
         client.wait_for_workers(2)
@@ -259,6 +260,7 @@ def test_a_worker_that_is_asked_to_leave_is_not_lost(cluster):
     assert counts.n_workers_lost == 0
 
 
+@pytest.mark.slow
 def test_what_a_scheduler_cannot_count_is_null_and_noted(cluster, metrics, monkeypatch):
     def refuse(*args, **kwargs):
         raise ModuleNotFoundError("No module named 'daskgmm'")

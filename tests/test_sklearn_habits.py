@@ -52,6 +52,7 @@ def test_select_needs_iterations(x):
 # -- warm starts of one pass ---------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stepper", ["auto", "surrogate", "squarem", "plain"])
 @pytest.mark.parametrize(
     ("stopping", "max_iter"), [("gap", 1), ("gap", 2), ("increment", 1), ("means", 1)]

@@ -28,6 +28,8 @@ from daskgmm import load_model
 from daskgmm.cli import main
 from daskgmm.events import listening
 
+pytestmark = pytest.mark.slow  # commands, one after the other, for each advice
+
 
 def _twice(at: Path) -> tuple[object, ...]:
     """A fit whose model is there already."""

@@ -17,7 +17,10 @@ from following import X, fit, found_in, stored
 from daskgmm import load_model, open_rows
 from daskgmm.errors import DaskGMMError
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*trying again for up to")
+pytestmark = [
+    pytest.mark.slow,  # waits for servers that do not answer
+    pytest.mark.filterwarnings("ignore:.*trying again for up to"),
+]
 
 
 def refusal(function: Callable[[str], object], place: str) -> str:

@@ -25,6 +25,8 @@ from following import (
 from daskgmm import load_model
 from daskgmm.events import listening
 
+pytestmark = pytest.mark.slow  # a job or two for each advice
+
 
 def two_jobs(at: Path) -> tuple[object, ...]:
     """A job that is done, and whose file was changed since."""

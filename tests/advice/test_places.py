@@ -27,6 +27,8 @@ from daskgmm.events import listening
 from daskgmm.kernel import gaussian_mixture
 from daskgmm.storage import save_model
 
+pytestmark = pytest.mark.slow  # a fit or two for each advice
+
 MIXTURE = gaussian_mixture(np.ones(1), X[:1], np.eye(2)[None], "full")
 
 

@@ -23,6 +23,8 @@ from distributed import LocalCluster
 from daskgmm import load_model
 from daskgmm.kernel.loops import library as loops
 
+pytestmark = pytest.mark.slow  # whole jobs, interrupted and resumed
+
 JOB = {
     "data": "data.zarr",
     "model": {"components": 4, "tol": 0, "max_iter": 12, "seed": 3, "progressive": False},

@@ -193,12 +193,12 @@ def test_the_choice_is_the_cheapest_that_applies():
 def rows_from(mixture, n, seed=6):
     rng = np.random.default_rng(seed)
     k, d = mixture.means.shape
-    dense = mixture.components.dense()
-    z = rng.normal(size=(n, d))
+    factors = np.linalg.cholesky(mixture.components.dense())
+    x = rng.normal(size=(n, d))
     component = rng.choice(k, size=n, p=mixture.weights)
-    return mixture.means[component] + np.einsum(
-        "nij,nj->ni", np.linalg.cholesky(dense)[component], z
-    )
+    for one in range(k):  # a factor for each row at once would be n D^2 numbers
+        x[component == one] @= factors[one].T
+    return mixture.means[component] + x
 
 
 def assert_good_to(found, exact, tolerance):
