@@ -1,10 +1,6 @@
-"""Settings: every option of a fit, once, as data.
+"""Options of fits: the parameters of the estimator, in their order there.
 
-From :data:`OPTIONS` follow the estimator's checks, the options of commands, the keys of job
-files with their variables of the environment, the settings in a saved model's record, and what
-a checkpoint is known by. :data:`DATA_OPTIONS` are of the rows and not of the estimator.
-
-To add an option, add a row here, and the parameter with its line of documentation to
+To add one, add a row here, and the parameter with its line of documentation to
 :class:`~daskgmm.GaussianMixture`; the tests hold one against the other. A row's words
 (families, steppers, stop rules, starts) are the keys of the table that implements them. They
 stand here again, and a test holds them against it, so that help needs no table of the kernel's.
@@ -13,10 +9,8 @@ stand here again, and a test holds them against it, so that help needs no table 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from daskgmm.errors import InvalidParameterError
 from daskgmm.rules import (
     ARRAY,
     COUNT,
@@ -24,116 +18,19 @@ from daskgmm.rules import (
     COUNTS,
     FLAG,
     N_AXES,
-    NAMES,
     NUMBER_OR_AUTO,
     PLACE,
     PLACE_OR_AUTO,
-    POSITIVE,
-    RESULT_NAMES,
     SEED,
     SIZE,
     STANDARDIZE,
-    TEXT,
     VERBOSITY,
-    Rule,
     one_of,
     some_of,
 )
+from daskgmm.settings.option import Option
 
-__all__ = [
-    "CRITERIA",
-    "DATA_OPTIONS",
-    "GRID_OPTIONS",
-    "HALF_LIFE",
-    "KEEP",
-    "OPTIONS",
-    "RESULTS",
-    "TIMEOUT_VARIABLE",
-    "WEIGHTS",
-    "Option",
-    "check_options",
-    "option_named",
-]
-
-
-@dataclass(frozen=True)
-class Option:
-    """A row of the table.
-
-    Attributes
-    ----------
-    name : str
-        Name of the parameter in Python.
-    default : object
-        Default of the parameter in Python. None is accepted exactly where it is the default.
-    rule : Rule
-        What else is accepted, from Python, the command line, a file or the environment.
-    help : str
-        Text for the command line.
-    short : str
-        Name outside Python, if that is different.
-    commands : tuple of str
-        Commands that have it as an option.
-    section : str or None
-        Section of a job file in which it is a key: ``"model"``, or ``""`` for the top level; None
-        where a job has no use for it.
-    default_of_commands : object
-        Default outside Python, if that is different.
-    decides : bool
-        Whether the result depends on it: a fit can go on from a checkpoint with no other
-        value of it.
-    is_saved : bool
-        Whether it is among the settings in a saved model's record.
-    rule_of_jobs : Rule or None
-        What a job file accepts, where that is more: several values, of which the job selects.
-    """
-
-    name: str
-    default: Any
-    rule: Rule
-    help: str = ""
-    short: str = ""
-    commands: tuple[str, ...] = ()
-    section: str | None = None
-    default_of_commands: Any = None
-    decides: bool = True
-    is_saved: bool = False
-    rule_of_jobs: Rule | None = None
-
-    @property
-    def rule_of_key(self) -> Rule:
-        """What a job file accepts."""
-        return self.rule_of_jobs or self.rule
-
-    @property
-    def word(self) -> str:
-        """Its name outside Python, with underscores."""
-        return self.short or self.name
-
-    @property
-    def flag(self) -> str:
-        """Its name on the command line."""
-        return f"--{self.word.replace('_', '-')}"
-
-    @property
-    def key(self) -> str | None:
-        """Its key in a job file, with a dot where it is in a section."""
-        if self.section is None:
-            return None
-        return f"{self.section}.{self.word}" if self.section else self.word
-
-    def check(self, value: Any) -> None:
-        """Raise an error for a value that the parameter does not accept.
-
-        Raises
-        ------
-        InvalidParameterError
-        """
-        if (value is None and self.default is None) or self.rule.accepts(value):
-            return
-        what = f"{self.rule.what}{', or None' if self.default is None else ''}"
-        raise InvalidParameterError(f"{self.name} must be {what}; got {value!r:.200}", self.name)
-
+__all__ = ["OPTIONS", "check_options", "option_named"]
 
 _BOTH = ("fit", "select")
 _FAMILIES = ("full", "tied", "diag", "spherical")
@@ -376,100 +273,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
 )
 """The parameters of :class:`daskgmm.GaussianMixture`, in their order there."""
-
-GRID_OPTIONS: tuple[Option, ...] = (
-    Option(
-        "variables",
-        None,
-        NAMES,
-        "Features, where DATA is a group of variables on a grid, as xarray writes it. Each cell is a "
-        "row.",
-        section="",
-    ),
-    Option(
-        "feature_dim",
-        None,
-        TEXT._replace(metavar="DIM"),
-        "Dimension along which the values of a variable are features, such as levels.",
-        section="",
-    ),
-    Option(
-        "mask",
-        None,
-        TEXT._replace(metavar="VARIABLE"),
-        "Variable of the group that is neither 0 nor missing in cells that count; others are left "
-        "out.",
-        section="",
-    ),
-)
-"""Parameters of :func:`daskgmm.open_rows` for variables on a grid."""
-
-DATA_OPTIONS: tuple[Option, ...] = (
-    Option("member", None, TEXT, "Which array, where DATA is a group of several.", section=""),
-    Option(
-        "missing_chunks",
-        "error",
-        one_of("error", "fill"),
-        "What a chunk that is not stored means: damage, or the fill value.",
-        section="",
-    ),
-    *GRID_OPTIONS,
-    Option(
-        "columns",
-        None,
-        NAMES,
-        "Which columns of Parquet files are the features, in this order. Default: all but weights.",
-        section="",
-    ),
-)
-"""The parameters of :func:`daskgmm.open_rows`: every command that reads rows has them."""
-
-WEIGHTS = Option(
-    "weights",
-    None,
-    PLACE._replace(
-        what="an array or column beside the rows: its name, path or URL", is_place=False
-    ),
-    "How often each row counts: an array in the group of DATA or a column of it, by its name, or "
-    "an array anywhere, by its path or URL.",
-    commands=("fit", "select", "score", "update"),
-    section="",
-)
-"""``sample_weight`` in Python."""
-
-RESULTS = Option(
-    "results",
-    "labels",
-    RESULT_NAMES,
-    "What OUTPUT holds of each row: labels, probabilities, log_density; top:5: the five likeliest.",
-    commands=("predict",),
-    section="",
-)
-"""What :func:`daskgmm.job.predict` writes."""
-HALF_LIFE = Option(
-    "half_life",
-    None,
-    POSITIVE._replace(metavar="ROWS"),
-    "New rows after which an old row counts half as much. Default: nothing is forgotten.",
-    commands=("update",),
-    section="",
-)
-"""``half_life`` of ``GaussianMixture.update``."""
-KEEP = Option(
-    "keep",
-    None,
-    NAMES,
-    "Columns of Parquet rows that are copied beside the results into Parquet outputs.",
-    commands=("predict",),
-    section="",
-)
-"""``keep`` of :func:`daskgmm.job.predict`."""
-
-TIMEOUT_VARIABLE = "DASKGMM_STORAGE_TIMEOUT"
-"""Variable of the environment: seconds for which a store that is away is waited for."""
-
-CRITERIA = ("bic", "aic", "icl", "held-out")
-"""What :func:`daskgmm.select` can decide by."""
 
 
 def option_named(name: str) -> Option:

@@ -1,0 +1,27 @@
+"""Settings: every option, once, as data.
+
+From :data:`OPTIONS`, those of a fit, follow the estimator's checks, the options of commands, the
+keys of job files with their variables of the environment, the settings in a saved model's record,
+and what a checkpoint is known by. :data:`DATA_OPTIONS` are of the rows and not of the estimator,
+and the others of single commands. To add an option, add a row to the table that it belongs to.
+"""
+
+from daskgmm.settings.of_commands import CRITERIA, HALF_LIFE, KEEP, RESULTS, TIMEOUT_VARIABLE
+from daskgmm.settings.of_fits import OPTIONS, check_options, option_named
+from daskgmm.settings.of_rows import DATA_OPTIONS, GRID_OPTIONS, WEIGHTS
+from daskgmm.settings.option import Option
+
+__all__ = [
+    "CRITERIA",
+    "DATA_OPTIONS",
+    "GRID_OPTIONS",
+    "HALF_LIFE",
+    "KEEP",
+    "OPTIONS",
+    "RESULTS",
+    "TIMEOUT_VARIABLE",
+    "WEIGHTS",
+    "Option",
+    "check_options",
+    "option_named",
+]
