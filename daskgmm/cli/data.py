@@ -1,0 +1,113 @@
+"""Commands that describe, check, convert and make data."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from daskgmm.cli.options import command, output_option, with_conversion, with_source
+from daskgmm.lazily import Lazily
+from daskgmm.plain_json import plain_json
+
+if TYPE_CHECKING:
+    from daskgmm import demo, descriptions
+    from daskgmm.conversion import convert as conversion
+else:  # what help, completion and errors of usage do without
+    demo, descriptions = (Lazily(f"daskgmm.{name}") for name in ("demo", "descriptions"))
+    conversion = Lazily("daskgmm.conversion.convert")
+
+__all__ = ["COMMANDS"]
+
+_DEMO_SIZE = "2GB"
+_SMALL_DEMO_SIZE = "16MB"
+
+
+@click.command("info")
+@command
+@click.argument("path", metavar="MODEL_OR_DATA")
+def _info(path: str) -> tuple[dict[str, Any], str]:
+    """Describe a saved model, or stored rows, without reading the rows.
+
+    \b
+    Example:
+      daskgmm info model.zarr
+    """  # noqa: D301
+    result = descriptions.info(path)
+    return result, _table(result)
+
+
+@click.command("check")
+@command
+@with_source
+def _check(source: Any) -> tuple[dict[str, Any], str]:
+    """Look for missing, empty and truncated chunks of DATA, without reading the rows.
+
+    \b
+    Example:
+      daskgmm check data.zarr
+    """  # noqa: D301
+    result = descriptions.check(source)
+    return result, _table(result)
+
+
+def _table(result: dict[str, Any]) -> str:
+    """Facts a line each; long lists are for --json."""
+    lines = []
+    for name, value in result.items():
+        text = json.dumps(plain_json(value))
+        lines.append(f"{name:<24}{text if len(text) <= 200 else text[:197] + '...'}")
+    return "\n".join(lines)
+
+
+@click.command("convert")
+@command
+@click.argument("source", metavar="SRC")
+@with_conversion
+@output_option
+@click.option("--overwrite", is_flag=True, help="Replace an output that is there.")
+def _convert(source: str, output: str, **options: Any) -> tuple[dict[str, Any], str]:
+    """Write the rows of CSV, Parquet, NetCDF or HDF5 as Zarr or Parquet, with names and units.
+
+    SRC is a file, a folder, or a glob in quotes; CSV may be compressed. The output's ending, .zarr
+    or .parquet, says what is written.
+
+    \b
+    Example:
+      daskgmm convert data.csv --output data.zarr
+      daskgmm convert "flights/*.csv.gz" --columns distance,air_time --missing drop --output f.zarr
+    """  # noqa: D301
+    result = conversion.convert(source, output, **options)
+    return result, conversion.told(result)
+
+
+@click.command("demo")
+@command
+@click.option("--size", metavar="SIZE", help=f"Bytes of rows to make.  [default: {_DEMO_SIZE}]")
+@click.option("--small", is_flag=True, help=f"Make {_SMALL_DEMO_SIZE}, which takes seconds.")
+@click.option(
+    "--memory-limit", default="512MiB", show_default=True, metavar="SIZE", help="Most memory."
+)
+@click.option(
+    "--keep", metavar="FOLDER", help="Keep data and model there, instead of a temporary folder."
+)
+def _demo(
+    size: str | None, small: bool, memory_limit: str, keep: str | None
+) -> tuple[dict[str, Any], str]:
+    """Make a Zarr store, fit it within the memory limit, and compare with the truth.
+
+    By default the store is four times as large as the limit.
+
+    \b
+    Example:
+      daskgmm demo --size 500MB
+      daskgmm demo --small
+    """  # noqa: D301
+    if small and size is not None:
+        raise click.UsageError(f"--small is --size {_SMALL_DEMO_SIZE}: give one of the two")
+    size = size or (_SMALL_DEMO_SIZE if small else _DEMO_SIZE)
+    return demo.run_demo(size=size, memory_limit=memory_limit, folder=keep)
+
+
+COMMANDS = (_info, _check, _convert, _demo)

@@ -1,0 +1,87 @@
+"""Commands that hold rows against a model, thin ones over :mod:`daskgmm.job`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from daskgmm.cli.options import (
+    command,
+    model_option,
+    output_option,
+    overwrite_option,
+    with_passes,
+    with_settings,
+)
+from daskgmm.events import duration, size_of
+from daskgmm.lazily import Lazily
+
+if TYPE_CHECKING:
+    from daskgmm import job
+else:  # what help, completion and errors of usage do without
+    job = Lazily("daskgmm.job")
+
+__all__ = ["COMMANDS"]
+
+
+@click.command("predict")
+@command
+@with_passes
+@with_settings("predict")
+@model_option
+@output_option
+@click.option(
+    "--probabilities", metavar="PATH", help="Write probabilities to a place of their own."
+)
+@click.option("--log-density", metavar="PATH", help="Write log densities to a place of their own.")
+@overwrite_option
+def _predict(
+    source: Any,
+    model: str,
+    output: str,
+    results: list[str],
+    **options: Any,
+) -> tuple[dict[str, Any], str]:
+    """Write the most probable component of each row of DATA, and what else is asked for.
+
+    The output is a Zarr group, which xarray opens as a Dataset; or Parquet, as DATA is.
+
+    \b
+    Example:
+      daskgmm predict data.zarr --model model.zarr --output labels.zarr
+      daskgmm predict data.zarr --model model.zarr --output results.zarr \\
+          --results labels,probabilities,log_density
+      daskgmm predict rows.parquet --model model.zarr --output labels.parquet --keep id
+    """  # noqa: D301
+    apart = [(name, options.pop(name)) for name in ("probabilities", "log_density")]
+    outputs = [(",".join(results), output), *((name, path) for name, path in apart if path)]
+    result = job.predict(source, model, outputs, **options)
+    written = "\n".join(f"{names:<23} {path}" for names, path in outputs)
+    return result, (
+        f"{result['n_rows']:,} rows in {duration(result['seconds'])}, "
+        f"{result['n_rows'] / result['seconds']:,.0f} rows/s, "
+        f"peak memory {size_of(result['peak_memory_bytes'])}\n{written}"
+    )
+
+
+@click.command("score")
+@command
+@with_passes
+@with_settings("score")
+@model_option
+def _score(source: Any, model: str, **options: Any) -> tuple[dict[str, Any], str]:
+    """Log-likelihood, AIC, BIC and ICL of the rows of DATA under a model.
+
+    \b
+    Example:
+      daskgmm score data.zarr --model model.zarr --json
+    """  # noqa: D301
+    result = job.score(source, model, **options)
+    return result, "\n".join(
+        f"{name:<24}{result[name]:.10g}"
+        for name in ("n_rows", "log_likelihood_per_row", "aic", "bic", "icl")
+    )
+
+
+COMMANDS = (_predict, _score)
