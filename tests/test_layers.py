@@ -28,7 +28,7 @@ FLOORS = (
     {"configuration"},
     {"execution", "storage"},
     {"conversion", "jobfile", "tables"},
-    {"checkpoints", "descriptions", "metrics", "parameters", "record", "shown"},
+    {"checkpoints", "descriptions", "metrics", "record"},
     {"fitted"},
     {"estimator"},
     {"selection"},

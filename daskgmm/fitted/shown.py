@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from sklearn.utils import estimator_html_repr
+
+from daskgmm.fitted.state import FittedState
 from daskgmm.kernel import HasCovariances, Mixture
 
-__all__ = ["html_of"]
+__all__ = ["Shown", "html_of"]
 
 _MOST_COMPONENTS, _MOST_FEATURES = 20, 8
 
@@ -49,3 +52,34 @@ def html_of(mixture: Mixture, names: Sequence[str] | None, facts: Sequence[str])
 
 def _row(tag: str, cells: Sequence[Any]) -> str:
     return f"<tr>{''.join(f'<{tag}>{escape(str(cell))}</{tag}>' for cell in cells)}</tr>"
+
+
+class Shown(FittedState):
+    """A fitted mixture in notebooks, where scikit-learn has a diagram of parameters."""
+
+    def _html_repr(self) -> str:
+        if not hasattr(self, "weights_"):
+            return str(estimator_html_repr(self))
+        mixture, n_rows = self._mixture, getattr(self, "n_rows_", None)
+        names, d = getattr(self, "feature_names_in_", None), mixture.n_features
+        of = f"feature{'s' * (d > 1)}"
+        if (projection := self._projection) is not None:
+            names = [f"axis {i}" for i in range(d)]
+            of = f"ax{'e' if d > 1 else 'i'}s of {projection.n_in} features"
+        facts = [
+            f"{type(self).__name__}: {mixture.n_components} {mixture.kind} components in {d} {of}"
+        ]
+        if n_rows is not None:
+            facts.append(f"{n_rows:,} rows")
+        if getattr(self, "lower_bound_", None) is not None:
+            facts.append(f"log-likelihood per row {self.lower_bound_:.6g}")
+        if getattr(self, "converged_", None) is False:
+            facts.append("not converged")
+        return html_of(mixture, names, facts)
+
+    def _repr_html_inner(self) -> str:
+        return self._html_repr()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
+        return {**bundle, "text/html": self._html_repr()} if "text/html" in bundle else bundle

@@ -1,0 +1,17 @@
+"""A fitted mixture: what it is, what can be asked of it, and how it is kept.
+
+It is the half of the estimator that needs no settings of a fit. :mod:`~daskgmm.fitted.state` has
+the attributes; each other file has one subject as a class over that, whose methods are those of
+:class:`FittedMixture`. To add methods on another subject, write such a file, and name its class
+here.
+"""
+
+from daskgmm.fitted.exchange import Exchanged
+from daskgmm.fitted.of_rows import OfRows
+from daskgmm.fitted.shown import Shown
+
+__all__ = ["FittedMixture"]
+
+
+class FittedMixture(OfRows, Shown, Exchanged):
+    """A mixture with fitted attributes; :class:`~daskgmm.GaussianMixture` adds the fit."""

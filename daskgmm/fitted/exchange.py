@@ -1,0 +1,167 @@
+"""Exchange: fitted mixtures from elsewhere and to there: arrays, scikit-learn, files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
+from sklearn.utils.validation import check_is_fitted
+
+from daskgmm.errors import ParameterError
+from daskgmm.fitted.parameters import checked_mixture, covariances_of_factors
+from daskgmm.fitted.state import FittedState
+from daskgmm.kernel import FullGaussians, Gaussians
+from daskgmm.record import facts_of_record, record_of
+from daskgmm.storage import save_model
+
+__all__ = ["Exchanged"]
+
+_KINDS_OF_SKLEARN = ("full", "tied", "diag", "spherical")
+
+
+class Exchanged(FittedState):
+    """A fitted mixture that comes from elsewhere, or goes there."""
+
+    @classmethod
+    def from_parameters(
+        cls,
+        weights: Any,
+        means: Any,
+        covariances: Any,
+        *,
+        covariance_type: str | None = None,
+        names: Sequence[str] | None = None,
+    ) -> Self:
+        """A model of parameters that were found elsewhere, as if it were fitted.
+
+        Parameters
+        ----------
+        weights : array of shape (K,)
+            They sum to 1.
+        means : array of shape (K, D)
+        covariances : array
+            Full (K, D, D), tied (D, D), diag (K, D) or spherical (K,).
+        covariance_type : str, optional
+            Needed where the shape of the covariances can be of two types.
+        names : sequence of str, optional
+            Of the features.
+
+        Returns
+        -------
+        GaussianMixture
+            Ready to predict, score, sample, save, and to start warm from. Facts of a fit, such
+            as ``n_iter_``, are None.
+
+        Raises
+        ------
+        ParameterError
+            If they are no mixture's.
+        """
+        mixture = checked_mixture(weights, means, covariances, covariance_type)
+        if names is not None and len(names) != mixture.n_features:
+            raise ParameterError(
+                f"{len(names)} names were given for {mixture.n_features} features", "names"
+            )
+        model = cls(mixture.n_components, covariance_type=mixture.kind)
+        model._set_mixture(mixture)
+        model._set_names(names)
+        model.__dict__.update(facts_of_record({}, "the model"))
+        return model
+
+    @classmethod
+    def from_sklearn(cls, model: InMemoryGaussianMixture) -> Self:
+        """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``: see :meth:`to_sklearn`.
+
+        Raises
+        ------
+        NotFittedError
+            If it is not fitted.
+        ParameterError
+            If its parameters are no mixture's.
+        """
+        check_is_fitted(model)
+        ours = cls.from_parameters(
+            model.weights_,
+            model.means_,
+            covariances_of_factors(model.precisions_cholesky_, model.covariance_type),
+            covariance_type=model.covariance_type,
+            names=getattr(model, "feature_names_in_", None),
+        )
+        covariances = np.asarray(getattr(model, "covariances_", ()))
+        if covariances.shape == ours.covariances_.shape:
+            ours.covariances_ = np.array(covariances, dtype=np.float64)
+        known = ours.get_params()
+        ours.set_params(**{k: v for k, v in model.get_params().items() if k in known})
+        for fact in ("converged_", "n_iter_", "lower_bound_", "lower_bounds_"):
+            if hasattr(model, fact):
+                setattr(ours, fact, getattr(model, fact))
+        return ours
+
+    def save(self, path: Any, *, overwrite: bool = False) -> None:
+        """Write the fitted model as a small Zarr group; :func:`load_model` reads it.
+
+        Raises
+        ------
+        OutputExistsError
+            If there is something at ``path`` and ``overwrite`` is not set.
+        """
+        save_model(
+            path,
+            self._mixture,
+            self.record(),
+            overwrite=overwrite,
+            statistics=self._statistics(),
+            projection=self._projection,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Facts of the fit as plain values: what is saved beside the parameters."""
+        check_is_fitted(self)
+        return record_of(self)
+
+    def to_sklearn(self) -> InMemoryGaussianMixture:
+        """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``.
+
+        Covariances of a kind that scikit-learn has not become full ones.
+        What scikit-learn has no equivalent of (``"auto"``, and a ``reg_covar`` of standardised
+        features) is left at its default, so that it can be fitted anew.
+
+        Raises
+        ------
+        ParameterError
+            If the model is of projected features.
+        """
+        if (projection := self._projection) is not None:
+            raise ParameterError(
+                "the model is of projected features, which scikit-learn's mixture has not: fit "
+                f"make_pipeline(StandardScaler(), PCA({projection.n_out}), GaussianMixture(...)) of "
+                "scikit-learn, or this class without n_projected",
+                "n_projected",
+            )
+        mixture, components = self._mixture, self._mixture.components
+        assert isinstance(components, Gaussians)
+        theirs, ours = InMemoryGaussianMixture().get_params(), self.get_params()
+        shared = {
+            name: ours[name]
+            for name in theirs
+            if name in ours and not (name in ("tol", "reg_covar") and ours[name] == "auto")
+        }
+        if self.standardize:
+            shared.pop("reg_covar", None)
+        shared["covariance_type"] = mixture.kind  # of spherical ones that were standardised: diag
+        if mixture.kind not in _KINDS_OF_SKLEARN:
+            components = FullGaussians(components.means, components.dense())
+            shared["covariance_type"] = components.kind
+        model = InMemoryGaussianMixture(**shared)
+        model.weights_, model.means_ = np.array(mixture.weights), np.array(components.means)
+        model.covariances_ = np.array(components.covariances)
+        model.precisions_cholesky_ = np.array(components.factors)
+        model.precisions_ = np.array(components.precisions)
+        model.converged_, model.n_iter_ = self.converged_, self.n_iter_
+        model.lower_bound_, model.lower_bounds_ = self.lower_bound_, list(self.lower_bounds_)
+        model.n_features_in_ = self.n_features_in_
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = self.feature_names_in_.copy()
+        return model

@@ -1,0 +1,228 @@
+"""Of rows: what a fitted mixture says of them, and rows that it makes.
+
+Labels, probabilities, densities, criteria and draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+from daskgmm.em import (
+    Score,
+    check_complete,
+    check_finite,
+    label_rows,
+    log_densities,
+    of_complete,
+    of_mapped,
+    probabilities,
+    score_rows,
+)
+from daskgmm.errors import ParameterError
+from daskgmm.execution import MixtureSize, Work
+from daskgmm.fitted.state import FittedState
+from daskgmm.tables import (
+    CONTAINERS,
+    OpenedRows,
+    Use,
+    Weights,
+    check_features,
+    columns_named,
+    open_input,
+    open_weights,
+    returned,
+    with_columns_named,
+)
+
+__all__ = ["OfRows"]
+
+
+class OfRows(FittedState):
+    """What a fitted mixture says of rows."""
+
+    def predict(self, X: Any) -> Any:
+        """Most probable component of each row, shape (n_rows,), int64.
+
+        A NumPy array for data in memory; a lazy Dask array for data that are lazy; or as
+        :meth:`set_output` says. For an
+        xarray.DataArray or Dataset, a DataArray on the same dimensions and coordinates, which is
+        lazy if the data are; -2 marks cells in which a feature is NaN.
+        """
+        return self._of_rows(X, label_rows, np.int64, "labels")
+
+    def predict_proba(self, X: Any) -> Any:
+        """Probability of each component given each row, (n_rows, K); lazy as :meth:`predict`."""
+        return self._of_rows(X, probabilities, np.float64, "probabilities")
+
+    def score_samples(self, X: Any) -> Any:
+        """Log density of each row, in nats, shape (n_rows,); lazy as :meth:`predict`.
+
+        Of a model with ``n_projected`` it is that of the projected features.
+        """
+        return self._of_rows(X, log_densities, np.float64, "log_density")
+
+    def score(self, X: Any, y: None = None, sample_weight: Any = None) -> float:
+        """Mean log density of the rows, in nats, by their weights if given.
+
+        It takes one pass, and another one for cells of xarray on Dask, to count those without gaps.
+        """
+        return self._score(X, sample_weight).log_likelihood_per_row
+
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
+        """Akaike's information criterion of the rows; lower is better; passes as :meth:`score`.
+
+        Its log-likelihood is the sum over rows, each times its weight.
+        """
+        return self.criteria(X, sample_weight).aic
+
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
+        """Bayesian information criterion of the rows; lower is better; passes as :meth:`score`.
+
+        With weights, N is their sum and the log-likelihood the sum over rows, each times its
+        weight: the criterion of rows that were seen so often. Weights that are no counts, such
+        as areas or probabilities of selection, have to be scaled so that their sum is the
+        number of rows that they tell as much as, or it means little.
+
+        Warns
+        -----
+        DaskGMMWarning
+            If the sum of the weights is far below that number.
+        """
+        return self.criteria(X, sample_weight).bic
+
+    def criteria(self, X: Any, sample_weight: Any = None) -> Score:
+        """Log-likelihood, AIC, BIC and ICL of the rows, at once; see :meth:`score`, :meth:`bic`."""
+        weights = None if sample_weight is None else self._open_weights(sample_weight, X)
+        if weights is not None:
+            weights.warn_if_no_counts()
+        return self._score(X, weights)
+
+    def _score(self, x: Any, sample_weight: Any) -> Score:
+        is_open = sample_weight is None or isinstance(sample_weight, Weights)
+        weights = sample_weight if is_open else self._open_weights(sample_weight, x)
+        opened = self._open(x, weights)
+        with columns_named(opened.feature_names):
+            found = score_rows(opened.mapped(self._projection).rows, self._mixture)
+        return replace(found, n_parameters=self._n_parameters())
+
+    def _open_weights(self, given: Any, x: Any) -> Weights:
+        return open_weights(given, x, getattr(self, "feature_names_in_", None))
+
+    def _of_rows(self, x: Any, function: Callable[..., Any], dtype: Any, name: str) -> Any:
+        mixture, opened = self._mixture, self._open(x, counted=False)
+        about = returned(name, mixture.n_components)
+        columns = about.shape[0] if about.shape else None
+        work: tuple[Any, ...] = (function, mixture)
+        if opened.laid_out is not None:
+            work = (of_complete, *work, about.fill)
+        if (projection := self._projection) is not None:
+            check = check_finite if opened.laid_out is None else check_complete
+            work = (of_mapped, projection, check, *work)
+        if opened.feature_names is not None:
+            work = (with_columns_named, opened.feature_names, *work)
+        container = self._container
+        if container == "pandas" and opened.framed is not None:
+            none = np.empty((0,) if columns is None else (0, columns), dtype)
+            return opened.framed(work[0], work[1:], about, none)
+        found = opened.rows.map(*work, dtype=dtype, columns=columns)
+        if opened.laid_out is not None:
+            return opened.laid_out(found, about)
+        return CONTAINERS[container](found, about, x)
+
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Choose what `predict`, `predict_proba` and `score_samples` return.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, optional
+            ``"default"``: arrays. ``"pandas"``: Series ``labels`` and ``log_density``, and a
+            DataFrame of probabilities with columns ``component_0`` and so on, with the index of
+            a DataFrame that came in; of a Dask DataFrame, Dask's, with its partitions and index;
+            of other lazy data, Dask's with an index of their own. ``"polars"``: the same of
+            polars, for data in memory. None leaves the choice as it was. Results for xarray
+            are xarray's in any case.
+
+        Returns
+        -------
+        self
+            ``sklearn.base.clone`` keeps the choice.
+
+        Raises
+        ------
+        ParameterError
+            If it is none of these.
+
+        Notes
+        -----
+        ``sklearn.set_config(transform_output=...)`` is not followed: there, it changes what
+        transformers return, and never what labels and densities are returned in.
+        """
+        if transform is None:
+            return self
+        if transform not in CONTAINERS:
+            raise ParameterError(
+                f"transform must be one of {', '.join(CONTAINERS)}; got {transform!r}", "transform"
+            )
+        self._sklearn_output_config = {"transform": transform}  # where scikit-learn's clone has it
+        return self
+
+    @property
+    def _container(self) -> str:
+        return getattr(self, "_sklearn_output_config", {}).get("transform", "default")
+
+    def _open(self, x: Any, weights: Weights | None = None, *, counted: bool = True) -> OpenedRows:
+        """Rows for a single pass."""
+        mixture = self._mixture
+        names = getattr(self, "feature_names_in_", None)
+        opened = open_input(
+            x,
+            Work((MixtureSize.of(mixture),)),
+            memory_limit=self.memory_limit,
+            weights=weights,
+            use=Use(counted, names=None if names is None else tuple(names)),
+        )
+        projection = self._projection
+        check_features(
+            (mixture.n_features if projection is None else projection.n_in, names),
+            (opened.rows.n_features, opened.feature_names),
+            type(self).__name__,
+            opened.name,
+        )
+        return opened
+
+    def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Draw rows from the mixture.
+
+        Parameters
+        ----------
+        n_samples : int
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Grouped by component, as in scikit-learn. Rows of a model with ``n_projected`` lie on
+            its axes.
+        y : ndarray of shape (n_samples,)
+            Component of each row.
+        """
+        mixture = self._mixture
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ParameterError(
+                f"Invalid value for 'n_samples': a whole number of 1 or more; got {n_samples}"
+            )
+        rng = check_random_state(self.random_state)
+        counts = rng.multinomial(n_samples, mixture.weights / mixture.weights.sum())
+        generator = np.random.default_rng(rng.randint(2**31 - 1))
+        drawn = np.vstack(
+            [mixture.components.sample(generator, k, n) for k, n in enumerate(counts)]
+        )
+        if (projection := self._projection) is not None:
+            drawn = projection.back(drawn)
+        return drawn, np.repeat(np.arange(len(counts)), counts)

@@ -1,0 +1,123 @@
+"""State: the attributes of a fitted mixture, and the mixture that they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from daskgmm.em import Fit
+from daskgmm.fitted.parameters import covariances_of_factors
+from daskgmm.kernel import (
+    Affine,
+    Gaussians,
+    Mixture,
+    Statistics,
+    count_parameters,
+    gaussian_mixture,
+)
+
+__all__ = ["FittedState"]
+
+_OF_PROJECTION = ("projected_means_", *(f"projection_{n}_" for n in ("shift", "scale", "matrix")))
+"""Attributes that only models of projected rows have."""
+
+
+class FittedState(DensityMixin, BaseEstimator):
+    """An estimator whose fitted attributes are a mixture; others add what can be done with it."""
+
+    def _set_mixture(
+        self,
+        mixture: Mixture,
+        statistics: Statistics | None = None,
+        projection: Affine | None = None,
+    ) -> None:
+        """Set the parameters; those of projected rows with their projection."""
+        components = mixture.components
+        assert isinstance(components, Gaussians)
+        self.weights_ = np.array(mixture.weights)
+        self.means_ = np.array(components.means)
+        for name in _OF_PROJECTION:  # of an earlier fit
+            self.__dict__.pop(name, None)
+        if projection is not None:
+            self.projected_means_, self.means_ = self.means_, projection.back(components.means)
+            for name in ("shift", "scale", "matrix"):
+                setattr(self, f"projection_{name}_", np.array(getattr(projection, name)))
+        self.covariances_ = np.array(components.covariances)
+        self.precisions_cholesky_ = np.array(components.factors)
+        self.precisions_ = np.array(components.precisions)
+        self.n_features_in_ = self.means_.shape[1]
+        self._fitted_type = mixture.kind  # the parameter may be set anew
+        self._fitted_as = None
+        self._kept = None if statistics is None else (mixture, statistics)
+
+    _fitted_type: str | None = None
+    _fitted_as: str | None = None
+    """Kind of the components that were fitted to mapped rows; None where that is their kind."""
+    _kept: tuple[Mixture, Statistics] | None = None
+    """The fitted mixture, and the statistics of the last pass over the rows it was fitted to."""
+    _ended: Fit | None = None
+    _order: NDArray[np.intp] | None = None
+    """Places that the components had in the fit; None if they have them still."""
+    _unit_of_weights = 1.0
+    """What weights were multiplied by in the fit."""
+    _known_as: str | None = None
+    """What a job knows the rows by."""
+    _blurred = ""
+    _past: tuple[float, ...] = ()
+    """Log-likelihoods of the last two accepted passes, over fits that went on from each other."""
+
+    def _set_names(self, names: Sequence[str] | None) -> None:
+        """Keep the names of the features, and none of an earlier fit."""
+        self.__dict__.pop("feature_names_in_", None)
+        if names is not None:
+            self.feature_names_in_ = np.array(names, dtype=object)
+
+    @property
+    def _projection(self) -> Affine | None:
+        """The map onto the features that the mixture is of; None where they are the data's."""
+        if not hasattr(self, "projection_matrix_"):
+            return None
+        return Affine(self.projection_shift_, self.projection_scale_, self.projection_matrix_)
+
+    @property
+    def _mixture(self) -> Mixture:
+        check_is_fitted(self)
+        kind = self._fitted_type or self.covariance_type
+        if not (hasattr(self, "weights_") and hasattr(self, "means_")):
+            raise NotFittedError("weights_ and means_ must be set by fit, or both by hand")
+        if hasattr(self, "covariances_"):
+            covariances = self.covariances_
+        elif hasattr(self, "precisions_cholesky_"):
+            covariances = covariances_of_factors(self.precisions_cholesky_, kind)
+        else:
+            raise NotFittedError(
+                "weights_ and means_ are set, but neither covariances_ nor precisions_cholesky_"
+            )
+        means = getattr(self, "projected_means_", self.means_)
+        return gaussian_mixture(self.weights_, means, covariances, kind)
+
+    def _is_still(self, mixture: Mixture) -> bool:
+        """Whether the parameters are a mixture's: they may have been set by hand since."""
+        now = self._mixture
+        ours, theirs = now.components.arrays, mixture.components.arrays
+        return (
+            now.kind == mixture.kind
+            and np.array_equal(now.weights, mixture.weights)
+            and all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+        )
+
+    def _statistics(self) -> Statistics | None:
+        """Statistics of the rows that the parameters were fitted to; None where nobody has them."""
+        if self._kept is None or not self._is_still(self._kept[0]):
+            return None
+        return self._kept[1]
+
+    def _n_parameters(self) -> int:
+        """Free parameters: private in scikit-learn, and used for criteria all the same."""
+        mixture = self._mixture
+        return count_parameters(self._fitted_as or mixture.kind, *mixture.means.shape)
