@@ -49,16 +49,8 @@ from daskgmm.kernel import (
     Ridge,
     loops,
 )
-from daskgmm.record import (
-    facts_of_fit,
-    facts_of_record,
-    fitted_as_of_record,
-    names_of_record,
-    settings_of_record,
-)
-from daskgmm.redaction import redacted
+from daskgmm.record import facts_of_fit
 from daskgmm.settings import HALF_LIFE, check_options
-from daskgmm.storage import read_model, read_projection, read_statistics
 from daskgmm.tables import (
     OpenedRows,
     Stage,
@@ -856,23 +848,4 @@ def load_model(path: Any) -> GaussianMixture:
     ------
     NotFoundError, ModelFormatError
     """
-    mixture, record = read_model(path)
-    projection = read_projection(path, mixture)
-    settings = settings_of_record(record, redacted(str(path)))
-    facts = facts_of_record(record, redacted(str(path)))
-    known = GaussianMixture().get_params()
-    fitted_as = fitted_as_of_record(record, redacted(str(path)), mixture.kind)
-    model = GaussianMixture(
-        n_components=mixture.n_components,
-        covariance_type=fitted_as or mixture.kind,
-        **{
-            name: value
-            for name, value in settings.items()
-            if name in known and name not in ("n_components", "covariance_type")
-        },
-    )
-    model._set_mixture(mixture, read_statistics(path, mixture), projection)
-    model._fitted_as = fitted_as
-    model._set_names(names_of_record(record, redacted(str(path)), model.n_features_in_))
-    model.__dict__.update(facts)
-    return model
+    return GaussianMixture._loaded(path)

@@ -13,8 +13,15 @@ from daskgmm.errors import ParameterError
 from daskgmm.fitted.parameters import checked_mixture, covariances_of_factors
 from daskgmm.fitted.state import FittedState
 from daskgmm.kernel import FullGaussians, Gaussians
-from daskgmm.record import facts_of_record, record_of
-from daskgmm.storage import save_model
+from daskgmm.record import (
+    facts_of_record,
+    fitted_as_of_record,
+    names_of_record,
+    record_of,
+    settings_of_record,
+)
+from daskgmm.redaction import redacted
+from daskgmm.storage import read_model, read_projection, read_statistics, save_model
 
 __all__ = ["Exchanged"]
 
@@ -115,6 +122,30 @@ class Exchanged(FittedState):
             statistics=self._statistics(),
             projection=self._projection,
         )
+
+    @classmethod
+    def _loaded(cls, path: Any) -> Self:
+        """The model that :meth:`save` wrote; see :func:`daskgmm.load_model`."""
+        mixture, record = read_model(path)
+        projection = read_projection(path, mixture)
+        settings = settings_of_record(record, redacted(str(path)))
+        facts = facts_of_record(record, redacted(str(path)))
+        known = cls().get_params()
+        fitted_as = fitted_as_of_record(record, redacted(str(path)), mixture.kind)
+        model = cls(
+            n_components=mixture.n_components,
+            covariance_type=fitted_as or mixture.kind,
+            **{
+                name: value
+                for name, value in settings.items()
+                if name in known and name not in ("n_components", "covariance_type")
+            },
+        )
+        model._set_mixture(mixture, read_statistics(path, mixture), projection)
+        model._fitted_as = fitted_as
+        model._set_names(names_of_record(record, redacted(str(path)), model.n_features_in_))
+        model.__dict__.update(facts)
+        return model
 
     def record(self) -> dict[str, Any]:
         """Facts of the fit as plain values: what is saved beside the parameters."""

@@ -12,6 +12,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from daskgmm.em import Fit
 from daskgmm.fitted.parameters import covariances_of_factors
+from daskgmm.fitted.projection import (
+    PROJECTION_ATTRIBUTES,
+    attributes_of_projection,
+    projection_of,
+)
 from daskgmm.kernel import (
     Affine,
     Gaussians,
@@ -22,9 +27,6 @@ from daskgmm.kernel import (
 )
 
 __all__ = ["FittedState"]
-
-_OF_PROJECTION = ("projected_means_", *(f"projection_{n}_" for n in ("shift", "scale", "matrix")))
-"""Attributes that only models of projected rows have."""
 
 
 class FittedState(DensityMixin, BaseEstimator):
@@ -41,12 +43,10 @@ class FittedState(DensityMixin, BaseEstimator):
         assert isinstance(components, Gaussians)
         self.weights_ = np.array(mixture.weights)
         self.means_ = np.array(components.means)
-        for name in _OF_PROJECTION:  # of an earlier fit
+        for name in PROJECTION_ATTRIBUTES:  # of an earlier fit
             self.__dict__.pop(name, None)
         if projection is not None:
-            self.projected_means_, self.means_ = self.means_, projection.back(components.means)
-            for name in ("shift", "scale", "matrix"):
-                setattr(self, f"projection_{name}_", np.array(getattr(projection, name)))
+            self.__dict__.update(attributes_of_projection(projection, components.means))
         self.covariances_ = np.array(components.covariances)
         self.precisions_cholesky_ = np.array(components.factors)
         self.precisions_ = np.array(components.precisions)
@@ -80,9 +80,7 @@ class FittedState(DensityMixin, BaseEstimator):
     @property
     def _projection(self) -> Affine | None:
         """The map onto the features that the mixture is of; None where they are the data's."""
-        if not hasattr(self, "projection_matrix_"):
-            return None
-        return Affine(self.projection_shift_, self.projection_scale_, self.projection_matrix_)
+        return projection_of(self.__dict__)
 
     @property
     def _mixture(self) -> Mixture:
