@@ -1,82 +1,66 @@
 """GaussianMixture: the scikit-learn face of daskgmm.
 
 The file is longer than others because scikit-learn asks for all parameters in one signature,
-and numpydoc for a line on each.
+and numpydoc for some lines on each. What they mean for a fit is in :mod:`daskgmm.fitting`, and what
+can be asked of a fitted mixture in :mod:`daskgmm.fitted`; here, state is kept between the two.
 """
 
 from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from daskgmm.checkpoints import Job, open_checkpoints
 from daskgmm.em import (
-    READS,
     Course,
     Fit,
     FitBegan,
     FitEnded,
-    GivenStart,
+    Previous,
     Problem,
-    Scaling,
+    Tell,
     fit,
-    order_of,
     said_of_ridge,
     said_of_thin,
-    statistical_tol,
     thin_components,
-    update,
 )
-from daskgmm.errors import DaskGMMWarning, DataError, ParameterError
+from daskgmm.errors import DataError
 from daskgmm.events import Message, ProgressLines, teller
-from daskgmm.execution import MixtureSize, StagingReport, Work, in_force
+from daskgmm.execution import MixtureSize, Work
 from daskgmm.fitted import FittedMixture
-from daskgmm.kernel import (
-    Affine,
-    DiagGaussians,
-    Mixture,
-    Precision,
-    RelativeRidge,
-    Ridge,
-    loops,
+from daskgmm.fitting import (
+    Kept,
+    Outcome,
+    check_previous,
+    check_start,
+    in_order,
+    in_units_of_data,
+    prior_of,
+    problem_of,
+    remembered,
+    updated,
+    warn_of_end,
+    warn_of_thin,
 )
-from daskgmm.record import facts_of_fit
+from daskgmm.kernel import Affine, Precision, loops
 from daskgmm.settings import HALF_LIFE, check_options
 from daskgmm.tables import (
     OpenedRows,
     Stage,
     Use,
     Weights,
-    check_features,
     columns_named,
     open_input,
     open_weights,
 )
 
 __all__ = ["GaussianMixture", "load_model"]
-
-_MOST_UPDATES = 100
-"""Updates that a model remembers: each has a number or two for each component."""
-
-
-def _left_after(result: Course) -> str:
-    """What the last read left to gain, in words."""
-    left = result.history[-1].remaining_gain
-    if not np.isfinite(left):
-        return "nobody can tell from so few how much was left to gain"
-    return (
-        f"at the last one, about {left:.2g} per row was left to gain, most of which the step after "
-        "it should have, if no component was missed"
-    )
 
 
 class GaussianMixture(FittedMixture):
@@ -393,7 +377,7 @@ class GaussianMixture(FittedMixture):
             If no start converged within ``max_iter``.
         """
         self._check_parameters()
-        tell = teller(*([ProgressLines(self.verbose_interval)] if self.verbose else []))
+        tell = self._teller()
         if loops.VARIANT is None:
             tell(Message(f"NumPy does the work, there are no compiled loops: {loops.WHY_NONE}"))
         began = time.perf_counter()
@@ -412,28 +396,17 @@ class GaussianMixture(FittedMixture):
             )
         if problem.scaling is not None:
             problem.scaling.check(rows.n_features)
-        self._check_previous((self.n_components, rows.n_features))
+        if self.order == "previous":
+            check_previous(self._previous(), (self.n_components, rows.n_features))
         rng = check_random_state(self.random_state)
         tol = problem.tol_on(rows)
         with open_checkpoints(self._job(opened, weights)) as checkpoints:
-            tell(
-                FitBegan(
-                    opened.name,
-                    opened.fingerprint is not None,
-                    rows.n_rows,
-                    rows.n_features,
-                    self.n_components,
-                    self.covariance_type,
-                    self.stopping,
-                    tol,
-                    self.max_iter,
-                )
-            )
+            tell(self._fit_began(opened, tol))
             naming = columns_named(opened.feature_names)
             with naming, opened.staging() as staged, checkpoints.interruptible():
                 found = fit(rows, problem, rng, opened.n_sampled, tell, checkpoints)
         self._unit_of_weights = 1.0 if weights is None else weights.scale
-        self._conclude(
+        outcome = Outcome(
             self._in_order(found.result, found.affine),
             affine=found.affine,
             n_passes=found.n_passes,
@@ -441,17 +414,9 @@ class GaussianMixture(FittedMixture):
             seconds=checkpoints.seconds_before + time.perf_counter() - began,
             staged=staged,
         )
+        self._conclude(outcome)
         self._ended = found
-        tell(
-            FitEnded(
-                self.n_passes_,
-                self.n_iter_,
-                self.lower_bound_,
-                self.stop_reason_,
-                self.converged_,
-                self.seconds_,
-            )
-        )
+        tell(self._fit_ended())
         return self
 
     def update(
@@ -500,189 +465,47 @@ class GaussianMixture(FittedMixture):
         HALF_LIFE.check(half_life)
         check_options(self.get_params(deep=False))
         mixture, statistics, projection = self._mixture, self._statistics(), self._projection
-        if statistics is None:
-            raise ParameterError(
-                "the model keeps no statistics of its rows, which an update goes on from: its "
-                "parameters are from elsewhere, from an older version, from a fit that reads cut "
-                "off, or from one of spherical components of standardised features; fit it again, "
-                "without reads, and with covariance_type='diag' for the last"
-            )
-        if self.standardize == "robust" and projection is None and self.reg_covar != "auto":
-            raise ParameterError(
-                f"reg_covar={self.reg_covar} is in units of standardize='robust', which an update "
-                "cannot find again; set_params(reg_covar='auto')",
-                "reg_covar",
-            )
-        tell = teller(*([ProgressLines(self.verbose_interval)] if self.verbose else []))
-        began = time.perf_counter()
+        kept = Kept.checked(self, mixture, statistics, projection, self._unit_of_weights)
+        tell, began = self._teller(), time.perf_counter()
         names = getattr(self, "feature_names_in_", None)
         # As they are: a fit of all would scale them as it scaled the old ones.
         weights = None if sample_weight is None else open_weights(sample_weight, X, names)
         use = Use(alone=False, names=None if names is None else tuple(names))
         opened = self._open_to_fit(X, [MixtureSize.of(mixture)] * 2, weights, use)
-        check_features(
-            (mixture.n_features if projection is None else projection.n_in, names),
-            (opened.rows.n_features, opened.feature_names),
-            type(self).__name__,
-            opened.name,
-        )
-        if opened.rows.n_rows < 1:
-            raise DataError(f"{opened.name} has no rows to update the model with")
-        weight, unit = opened.rows.total_weight, self._unit_of_weights
-        share = 1.0 if half_life is None else float(np.exp2(-weight / half_life))
-        problem = self._problem_of_update(mixture, share * statistics.weight + unit * weight)
-        last = mixture, statistics.scaled(1.0 / unit)
-        with columns_named(opened.feature_names), opened.staging() as staged:
-            rows = opened.mapped(projection).rows
-            found = update(rows, problem, last, share, opened.n_sampled, tell)
-        assert found.course.statistics is not None
-        of_all = found.course.statistics.scaled(unit)
-        updates = (*(getattr(self, "updates_", None) or ()), found.report)[-_MOST_UPDATES:]
+        self._check_features(opened)
+        outcome, report = updated(kept, opened, self, half_life, tell, began)
+        updates = remembered(getattr(self, "updates_", None), report)
         n_rows, rows_read = (getattr(self, name, None) or 0 for name in ("n_rows_", "rows_read_"))
-        self._conclude(
-            replace(found.course, statistics=of_all),
-            affine=projection,
-            n_passes=found.report.n_passes,
-            opened=opened,
-            seconds=time.perf_counter() - began,
-            staged=staged,
-        )
+        self._conclude(outcome)
         self._set_names(names)
         self._past, self.updates_ = (), updates
         self.__dict__["n_rows_"] += n_rows
         self.__dict__["rows_read_"] += rows_read
         return self
 
+    def fit_predict(self, X: Any, y: None = None, sample_weight: Any = None) -> Any:
+        """Fit, then label the same rows; see :meth:`fit` and :meth:`predict`."""
+        return self.fit(X, sample_weight=sample_weight).predict(X)
+
+    # -- what is asked of a fit ------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        """Raise an error for parameters that no fit can have."""
+        check_options(self.get_params(deep=False))
+        check_start(self, is_projected=self._projection is not None)
+        self._problem()
+
     def _problem(self, n_features: int | None = None) -> Problem:
-        """What is to be fitted and how, as :func:`daskgmm.em.fit` takes it.
+        """What is to be fitted and how; raises as :func:`daskgmm.fitting.problem_of`."""
+        goes_on = self.warm_start and hasattr(self, "weights_")
+        return problem_of(self, n_features, self._mixture if goes_on else None)
 
-        Parameters
-        ----------
-        n_features : int, optional
-            Of the rows: without, parts of the start that are given are left out.
-
-        Raises
-        ------
-        ParameterError
-            If parameters contradict each other, or a given part of the start is none.
-        """
-        given = GivenStart()
-        if n_features is not None:
-            given = GivenStart.checked(
-                self.covariance_type,
-                (self.n_components, n_features),
-                self.weights_init,
-                self.means_init,
-                self.precisions_init,
-            )
-        scaling = Scaling(self.standardize, self.n_projected)
-        return Problem(
-            self.n_components,
-            self.covariance_type,
-            prior=self._prior,
-            tol=self.tol,
-            stopping=self.stopping,
-            max_iter=self.max_iter,
-            reads=None if self.reads is None else int(self.reads),
-            n_init=self.n_init,
-            init_params=self.init_params,
-            stepper=self.stepper,
-            progressive=bool(self.progressive),
-            precision=self.precision,
-            n_near=None if self.truncate is None else int(self.truncate),
-            n_threads=in_force().local_threads,
-            given=given,
-            last=self._mixture if self.warm_start and hasattr(self, "weights_") else None,
-            scaling=scaling if scaling.is_needed(self.covariance_type, self.stopping) else None,
-        )
-
-    def _check_given(self) -> None:
-        """Refuse parts of a start that mean nothing in the units of the fit."""
-        is_scaled = self.standardize and self.covariance_type == "spherical"
-        if self.precisions_init is not None and is_scaled:
-            raise ParameterError(
-                "precisions_init of spherical components is in the data's own units, in which "
-                "those of standardised features are not spherical; leave it out, or choose "
-                "covariance_type='diag'",
-                "precisions_init",
-            )
-        if self.warm_start and self._projection is not None:
-            raise ParameterError(
-                "warm_start: the last fit was along axes that n_projected found, which others have "
-                "not; set warm_start=False, or fit a new estimator",
-                "warm_start",
-            )
-        if self.n_projected is None:
-            return
-        along_axes = {"precisions_init": self.precisions_init is not None}
-        along_axes["warm_start"] = bool(self.warm_start)
-        for name in (name for name, is_given in along_axes.items() if is_given):
-            raise ParameterError(
-                f"{name} is of axes, which n_projected finds anew by the first read; leave {name} "
-                "out: a start can be given by means_init and weights_init",
-                name,
-            )
-
-    def _problem_of_update(self, mixture: Mixture, weight: float) -> Problem:
-        """What an update does, so that the rows count ``weight`` in all, on the scale of counts."""
-        tol = self.tol
-        if tol == "auto":
-            tol = statistical_tol(mixture.n_parameters, weight)
-        return Problem(
-            mixture.n_components,
-            mixture.kind,
-            prior=self._prior,
-            tol=tol,
-            stopping=self.stopping,
-            max_iter=self.max_iter,
-            stepper=self.stepper,
-            precision=self.precision,
-            n_threads=in_force().local_threads,
-        )
-
-    def _previous(self) -> Mixture | NDArray[np.float64] | None:
+    def _previous(self) -> Previous:
         """What ``order="previous"`` goes by."""
         if hasattr(self, "weights_"):
             is_projected = self.n_projected is not None or self._projection is not None
             return self.means_ if is_projected else self._mixture
         return None if self.means_init is None else np.asarray(self.means_init, np.float64)
-
-    def _check_previous(self, shape: tuple[int, int]) -> None:
-        """Refuse ``order="previous"`` where nothing of the shape (K, D) came before."""
-        if self.order != "previous":
-            return
-        found = self._previous()
-        means = found.means if isinstance(found, Mixture) else found
-        if means is None or means.shape != shape:
-            had = "there is none" if means is None else f"the last one has means of {means.shape}"
-            raise ParameterError(
-                f"order='previous' needs a model before, of {shape[0]} components of {shape[1]} "
-                f"features, and {had}; fit this estimator twice, give means_init, or set another "
-                "order",
-                "order",
-            )
-
-    def _in_order(self, result: Course, affine: Affine | None) -> Course:
-        """The result of a fit with its components in the order that is asked for."""
-        kept, statistics = result.kept, result.statistics
-        by = kept
-        if affine is not None and affine.projects:  # the first feature is that of the data
-            means = affine.back(kept.means)
-            variances = np.broadcast_to(np.square(affine.scale), means.shape)
-            by = Mixture(kept.weights, DiagGaussians(means, variances))
-        self._order = order = order_of(self.order, by, self._previous())
-        if order is None:
-            return result
-        taken = None if statistics is None else statistics.taken(order)
-        return replace(result, kept=kept.take(order), statistics=taken)
-
-    @property
-    def _prior(self) -> RelativeRidge | Ridge:
-        if self.reg_covar == "auto":
-            return RelativeRidge()
-        if self.standardize not in (False, "robust") and self.n_projected is None:
-            return RelativeRidge(float(self.reg_covar))
-        return Ridge(float(self.reg_covar))
 
     def _past_of(self, n_rows: int) -> tuple[float, ...]:
         """Log-likelihoods of the fit that a warm start of as many rows goes on from."""
@@ -711,103 +534,6 @@ class GaussianMixture(FittedMixture):
             shape=(self.covariance_type, self.n_components, opened.rows.n_features),
         )
 
-    def _check_parameters(self) -> None:
-        """Raise an error for parameters that no fit can have."""
-        check_options(self.get_params(deep=False))
-        self._check_given()
-        self._problem()
-
-    def _conclude(
-        self,
-        result: Course,
-        *,
-        affine: Affine | None,
-        n_passes: int,
-        opened: OpenedRows,
-        seconds: float,
-        staged: StagingReport,
-    ) -> None:
-        """Set the fitted attributes, for whoever fits mixtures in another way than :meth:`fit`.
-
-        Parameters
-        ----------
-        result : Course
-            In the data's own units, unless it is of projected features.
-        affine : Affine or None
-            The map that rows were put through.
-        n_passes : int
-            Reads of all rows, the scan included.
-        opened : OpenedRows
-            The rows that it was fitted to.
-        seconds : float
-        staged : StagingReport
-
-        Warns
-        -----
-        ConvergenceWarning
-            If the stop rule did not hold within ``max_iter`` or ``reads``.
-        DaskGMMWarning
-            If components hold next to no rows.
-        """
-        accepted = [i.log_likelihood for i in result.history if i.accepted]
-        self._past = (*self._past_of(opened.rows.n_rows), *accepted)[-2:]
-        self._ended = None
-        statistics = result.statistics
-        if statistics is not None and statistics.n_rows < opened.rows.n_rows:
-            statistics = None  # of a part of the rows
-        is_projected = affine is not None and affine.projects
-        self._set_mixture(result.kept, statistics, affine if is_projected else None)
-        was_mapped = affine is not None and not is_projected
-        self._fitted_as = self.covariance_type if was_mapped else None
-        self.__dict__.pop("selection_", None)  # of an earlier fit
-        self.tol_ = tol = result.tol
-        self._set_names(opened.feature_names)
-        all_passes, n_rows = opened.passes + n_passes, opened.rows.n_rows
-        self.__dict__.update(facts_of_fit(result, all_passes, n_rows, seconds))
-        self.staged_bytes_memory_ = staged.memory_bytes
-        self.staged_bytes_disk_ = staged.disk_bytes
-        weight = opened.rows.total_weight if statistics is None else statistics.weight
-        # Weights that sum to less than the rows there are count shares, not rows.
-        counted = max(weight, opened.rows.n_rows if statistics is None else statistics.n_rows)
-        prior = self._prior
-        if affine is not None and isinstance(prior, Ridge) and not is_projected:
-            prior = Ridge(prior.reg_covar * np.square(affine.scale))
-        self.thin_components_ = thin = thin_components(result.kept, counted, prior)
-        self._blurred = said_of_ridge(result.kept, thin, prior)
-        if thin:
-            warnings.warn(
-                f"{said_of_thin(thin, self.n_components)}; such components come from chance rather than clusters; "
-                "lower n_components",
-                DaskGMMWarning,
-                stacklevel=3,
-            )
-        if result.stop_reason == READS:
-            warnings.warn(
-                f"not converged: reads={self.reads} allows no more reads; {_left_after(result)}; "
-                f"raise reads to reach tol={tol:.2g}",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        elif not result.converged and self.max_iter > 0:
-            warnings.warn(
-                f"not converged: {self.max_iter} iterations did not bring the "
-                f"{self.stopping!r} rule to tol={tol:g} (estimated remaining gain per row "
-                f"{result.history[-1].remaining_gain:.3g}); raise max_iter or tol",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-
-    @property
-    def _note(self) -> str:
-        """What a summary should say of the result; empty if nothing."""
-        thin = getattr(self, "thin_components_", None) or ()
-        said = (said_of_thin(thin, self._mixture.n_components), self._blurred)
-        return "; ".join(one for one in said if one)
-
-    def fit_predict(self, X: Any, y: None = None, sample_weight: Any = None) -> Any:
-        """Fit, then label the same rows; see :meth:`fit` and :meth:`predict`."""
-        return self.fit(X, sample_weight=sample_weight).predict(X)
-
     def _open_to_fit(
         self,
         x: Any,
@@ -829,6 +555,72 @@ class GaussianMixture(FittedMixture):
     def _size(self) -> MixtureSize:
         """What decides how much memory a fit takes."""
         return MixtureSize(self.covariance_type, self.n_components)
+
+    def _teller(self) -> Tell:
+        """Whom events of a fit are told."""
+        return teller(*([ProgressLines(self.verbose_interval)] if self.verbose else []))
+
+    def _fit_began(self, opened: OpenedRows, tol: float) -> FitBegan:
+        return FitBegan(
+            opened.name,
+            opened.fingerprint is not None,
+            opened.rows.n_rows,
+            opened.rows.n_features,
+            self.n_components,
+            self.covariance_type,
+            self.stopping,
+            tol,
+            self.max_iter,
+        )
+
+    def _fit_ended(self) -> FitEnded:
+        return FitEnded(
+            self.n_passes_,
+            self.n_iter_,
+            self.lower_bound_,
+            self.stop_reason_,
+            self.converged_,
+            self.seconds_,
+        )
+
+    # -- what a fit comes to ---------------------------------------------------
+
+    def _in_order(self, result: Course, affine: Affine | None) -> Course:
+        """The result of a fit with its components in the order that is asked for."""
+        ordered, self._order = in_order(result, affine, self.order, self._previous())
+        return ordered
+
+    def _conclude(self, outcome: Outcome) -> None:
+        """Set the fitted attributes, for whoever fits mixtures in another way than :meth:`fit`.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the stop rule did not hold within ``max_iter`` or ``reads``.
+        DaskGMMWarning
+            If components hold next to no rows.
+        """
+        course, opened = outcome.course, outcome.opened
+        accepted = [i.log_likelihood for i in course.history if i.accepted]
+        self._past = (*self._past_of(opened.rows.n_rows), *accepted)[-2:]
+        self._ended = None
+        self._set_mixture(course.kept, outcome.statistics, outcome.projection)
+        self._fitted_as = None if outcome.mapped_back is None else self.covariance_type
+        self.__dict__.pop("selection_", None)  # of an earlier fit
+        self._set_names(opened.feature_names)
+        self.__dict__.update(outcome.facts)
+        prior = in_units_of_data(prior_of(self), outcome.mapped_back)
+        self.thin_components_ = thin = thin_components(course.kept, outcome.n_counted, prior)
+        self._blurred = said_of_ridge(course.kept, thin, prior)
+        warn_of_thin(thin, self.n_components)
+        warn_of_end(course, self)
+
+    @property
+    def _note(self) -> str:
+        """What a summary should say of the result; empty if nothing."""
+        thin = getattr(self, "thin_components_", None) or ()
+        said = (said_of_thin(thin, self._mixture.n_components), self._blurred)
+        return "; ".join(one for one in said if one)
 
 
 def load_model(path: Any) -> GaussianMixture:

@@ -21,6 +21,7 @@ from daskgmm.em import (
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.events import ProgressLines, teller
+from daskgmm.fitting import Outcome
 from daskgmm.kernel import COMPONENTS
 from daskgmm.tables import columns_named, open_weights
 
@@ -159,7 +160,7 @@ def select(
     assert best.course is not None
     model = model_of[best.start.problem]
     affine = scan.affine
-    model._conclude(
+    outcome = Outcome(
         model._in_order(best.course.in_units_of_data(affine), affine),
         affine=affine,
         n_passes=1 + n_passes,
@@ -167,6 +168,7 @@ def select(
         seconds=time.perf_counter() - began,
         staged=staged,
     )
+    model._conclude(outcome)
     by = 0.0 if affine is None else affine.log_jacobian
     entries = tuple(trial.entry.raised(scan.weight, by) for trial in trials)
     chosen = entries[trials.index(best)]

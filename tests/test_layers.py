@@ -29,7 +29,7 @@ FLOORS = (
     {"execution", "storage"},
     {"conversion", "jobfile", "tables"},
     {"checkpoints", "descriptions", "metrics", "record"},
-    {"fitted"},
+    {"fitted", "fitting"},
     {"estimator"},
     {"selection"},
     {"report", "plot"},

@@ -15,12 +15,13 @@ from daskgmm.em.evaluate import (
 from daskgmm.em.fit import fit, told_in_units_of_data
 from daskgmm.em.held_out import HeldOut
 from daskgmm.em.mapped import MappedRows, check_complete, of_mapped
-from daskgmm.em.ordering import ORDERS, order_of
+from daskgmm.em.ordering import ORDERS, Previous, order_of
 from daskgmm.em.problem import Fit, Problem
 from daskgmm.em.race import Race, Rules, run
 from daskgmm.em.rows import InMemoryRows, Rows, rows_of_sample, statistics_of
 from daskgmm.em.scaling import Scaling
 from daskgmm.em.scan import Scan, check_finite, scan_rows
+from daskgmm.em.starting import Tell
 from daskgmm.em.starts import (
     INITIALISERS,
     N_STARTS,
@@ -86,6 +87,7 @@ __all__ = [
     "Needs",
     "OldRows",
     "PlainEM",
+    "Previous",
     "Problem",
     "Race",
     "RareComponent",
@@ -101,6 +103,7 @@ __all__ = [
     "StartsFitted",
     "StartsUnderway",
     "Surrogate",
+    "Tell",
     "ThinComponent",
     "Update",
     "Updated",

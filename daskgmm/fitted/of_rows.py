@@ -188,14 +188,21 @@ class OfRows(FittedState):
             weights=weights,
             use=Use(counted, names=None if names is None else tuple(names)),
         )
-        projection = self._projection
+        self._check_features(opened)
+        return opened
+
+    def _check_features(self, opened: OpenedRows) -> None:
+        """Refuse rows of other features than those that the mixture was fitted to."""
+        mixture, projection = self._mixture, self._projection
         check_features(
-            (mixture.n_features if projection is None else projection.n_in, names),
+            (
+                mixture.n_features if projection is None else projection.n_in,
+                getattr(self, "feature_names_in_", None),
+            ),
             (opened.rows.n_features, opened.feature_names),
             type(self).__name__,
             opened.name,
         )
-        return opened
 
     def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Draw rows from the mixture.

@@ -1,0 +1,30 @@
+"""Between an estimator's options and a fit: what is asked, and what a fit comes to.
+
+The functions take options, by :class:`FitOptions`, and values, and give values; the estimator
+alone keeps state. A subject has a file: where a new option of fits says what is to be fitted, it
+goes into the file of its subject, and from there into :func:`problem_of`.
+"""
+
+from daskgmm.fitting.options import FitOptions
+from daskgmm.fitting.order import check_previous, in_order
+from daskgmm.fitting.outcome import Outcome, warn_of_end, warn_of_thin
+from daskgmm.fitting.prior import in_units_of_data, prior_of
+from daskgmm.fitting.problem import problem_of
+from daskgmm.fitting.start import check_start
+from daskgmm.fitting.update import Kept, remembered, updated
+
+__all__ = [
+    "FitOptions",
+    "Kept",
+    "Outcome",
+    "check_previous",
+    "check_start",
+    "in_order",
+    "in_units_of_data",
+    "prior_of",
+    "problem_of",
+    "remembered",
+    "updated",
+    "warn_of_end",
+    "warn_of_thin",
+]

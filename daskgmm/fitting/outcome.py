@@ -1,0 +1,138 @@
+"""Outcome: what a fit came to, and what is warned of."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from daskgmm.em import READS, Course, ThinComponent, said_of_thin
+from daskgmm.errors import DaskGMMWarning
+from daskgmm.execution import StagingReport
+from daskgmm.fitting.options import FitOptions
+from daskgmm.kernel import Affine, Statistics
+from daskgmm.record import facts_of_fit
+from daskgmm.tables import OpenedRows
+
+__all__ = ["Outcome", "warn_of_end", "warn_of_thin"]
+
+_TO_CALLER = 4
+"""From a warning here over the method that concludes, and that which fits, to who called that."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """How a fit, a selection or an update ended.
+
+    Attributes
+    ----------
+    course : Course
+        In the data's own units, unless it is of projected features.
+    affine : Affine or None
+        The map that rows were put through.
+    n_passes : int
+        Reads of all rows, the scan included.
+    opened : OpenedRows
+        The rows that it was fitted to.
+    seconds : float
+    staged : StagingReport
+    """
+
+    course: Course
+    affine: Affine | None
+    n_passes: int
+    opened: OpenedRows
+    seconds: float
+    staged: StagingReport
+
+    @property
+    def projection(self) -> Affine | None:
+        """The map onto the features that the mixture is of; None where they are the data's."""
+        return self.affine if self.affine is not None and self.affine.projects else None
+
+    @property
+    def mapped_back(self) -> Affine | None:
+        """The map from which the mixture was brought back to the data's own units."""
+        return self.affine if self.projection is None else None
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """Statistics of all rows, if there are."""
+        found = self.course.statistics
+        is_of_part = found is not None and found.n_rows < self.opened.rows.n_rows
+        return None if is_of_part else found
+
+    @property
+    def n_counted(self) -> float:
+        """Number of rows, or the sum of weights that count them."""
+        of = self.statistics
+        rows = self.opened.rows
+        weight, n_rows = (rows.total_weight, rows.n_rows) if of is None else (of.weight, of.n_rows)
+        # Weights that sum to less than the rows there are count shares, not rows.
+        return max(weight, n_rows)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Fitted attributes, other than of parameters."""
+        n_passes, n_rows = self.opened.passes + self.n_passes, self.opened.rows.n_rows
+        return {
+            "tol_": self.course.tol,
+            **facts_of_fit(self.course, n_passes, n_rows, self.seconds),
+            "staged_bytes_memory_": self.staged.memory_bytes,
+            "staged_bytes_disk_": self.staged.disk_bytes,
+        }
+
+
+def warn_of_thin(thin: Sequence[ThinComponent], n_components: int) -> None:
+    """Warn of components that hold next to no rows.
+
+    Warns
+    -----
+    DaskGMMWarning
+    """
+    if thin:
+        warnings.warn(
+            f"{said_of_thin(thin, n_components)}; such components come from chance rather than "
+            "clusters; lower n_components",
+            DaskGMMWarning,
+            stacklevel=_TO_CALLER,
+        )
+
+
+def warn_of_end(course: Course, options: FitOptions) -> None:
+    """Warn if the stop rule did not hold within ``max_iter`` or ``reads``.
+
+    Warns
+    -----
+    ConvergenceWarning
+    """
+    if course.stop_reason == READS:
+        warnings.warn(
+            f"not converged: reads={options.reads} allows no more reads; {_left_after(course)}; "
+            f"raise reads to reach tol={course.tol:.2g}",
+            ConvergenceWarning,
+            stacklevel=_TO_CALLER,
+        )
+    elif not course.converged and options.max_iter > 0:
+        warnings.warn(
+            f"not converged: {options.max_iter} iterations did not bring the "
+            f"{options.stopping!r} rule to tol={course.tol:g} (estimated remaining gain per row "
+            f"{course.history[-1].remaining_gain:.3g}); raise max_iter or tol",
+            ConvergenceWarning,
+            stacklevel=_TO_CALLER,
+        )
+
+
+def _left_after(result: Course) -> str:
+    """What the last read left to gain, in words."""
+    left = result.history[-1].remaining_gain
+    if not np.isfinite(left):
+        return "nobody can tell from so few how much was left to gain"
+    return (
+        f"at the last one, about {left:.2g} per row was left to gain, most of which the step after "
+        "it should have, if no component was missed"
+    )

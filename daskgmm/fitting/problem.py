@@ -1,0 +1,57 @@
+"""Problem: the options of a fit as what is to be fitted and how."""
+
+from __future__ import annotations
+
+from daskgmm.em import Problem, Scaling
+from daskgmm.execution import in_force
+from daskgmm.fitting.options import FitOptions
+from daskgmm.fitting.prior import prior_of
+from daskgmm.fitting.start import given_start_of
+from daskgmm.kernel import Mixture
+
+__all__ = ["problem_of"]
+
+
+def problem_of(
+    options: FitOptions, n_features: int | None = None, last: Mixture | None = None
+) -> Problem:
+    """What is to be fitted and how, as :func:`daskgmm.em.fit` takes it.
+
+    Parameters
+    ----------
+    options : FitOptions
+    n_features : int, optional
+        Of the rows: without, parts of the start that are given are left out.
+    last : Mixture, optional
+        Result of the fit before, from which a warm start goes on.
+
+    Raises
+    ------
+    ParameterError
+        If parameters contradict each other, or a given part of the start is none.
+    """
+    return Problem(
+        options.n_components,
+        options.covariance_type,
+        prior=prior_of(options),
+        tol=options.tol,
+        stopping=options.stopping,
+        max_iter=options.max_iter,
+        reads=None if options.reads is None else int(options.reads),
+        n_init=options.n_init,
+        init_params=options.init_params,
+        stepper=options.stepper,
+        progressive=bool(options.progressive),
+        precision=options.precision,
+        n_near=None if options.truncate is None else int(options.truncate),
+        n_threads=in_force().local_threads,
+        given=given_start_of(options, n_features),
+        last=last,
+        scaling=_scaling_of(options),
+    )
+
+
+def _scaling_of(options: FitOptions) -> Scaling | None:
+    """The map that rows are put through; None where they are fitted as they are."""
+    scaling = Scaling(options.standardize, options.n_projected)
+    return scaling if scaling.is_needed(options.covariance_type, options.stopping) else None

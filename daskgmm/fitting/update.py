@@ -1,0 +1,148 @@
+"""Update: what a model keeps of its rows goes on with new ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from daskgmm.em import Problem, Tell, Update, statistical_tol, update
+from daskgmm.errors import DataError, ParameterError
+from daskgmm.execution import in_force
+from daskgmm.fitting.options import FitOptions
+from daskgmm.fitting.outcome import Outcome
+from daskgmm.fitting.prior import prior_of
+from daskgmm.kernel import Affine, Mixture, Statistics
+from daskgmm.tables import OpenedRows, columns_named
+
+__all__ = ["Kept", "remembered", "updated"]
+
+_MOST_REMEMBERED = 100
+"""Updates that a model remembers: each has a number or two for each component."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What a model keeps of the rows that it was fitted to, from which an update goes on.
+
+    Attributes
+    ----------
+    mixture : Mixture
+    statistics : Statistics
+        Of the rows, under the mixture that led to this one.
+    projection : Affine or None
+        The map onto the features that these are of; None where they are the data's.
+    unit : float
+        What weights were multiplied by in the fit.
+    """
+
+    mixture: Mixture
+    statistics: Statistics
+    projection: Affine | None
+    unit: float
+
+    @classmethod
+    def checked(
+        cls,
+        options: FitOptions,
+        mixture: Mixture,
+        statistics: Statistics | None,
+        projection: Affine | None,
+        unit: float,
+    ) -> Self:
+        """What is kept, if an update can go on from it.
+
+        Raises
+        ------
+        ParameterError
+            If there are no statistics, or units that cannot be found again.
+        """
+        if statistics is None:
+            raise ParameterError(
+                "the model keeps no statistics of its rows, which an update goes on from: its "
+                "parameters are from elsewhere, from an older version, from a fit that reads cut "
+                "off, or from one of spherical components of standardised features; fit it again, "
+                "without reads, and with covariance_type='diag' for the last"
+            )
+        if options.standardize == "robust" and projection is None and options.reg_covar != "auto":
+            raise ParameterError(
+                f"reg_covar={options.reg_covar} is in units of standardize='robust', which an "
+                "update cannot find again; set_params(reg_covar='auto')",
+                "reg_covar",
+            )
+        return cls(mixture, statistics, projection, unit)
+
+
+def updated(
+    kept: Kept,
+    opened: OpenedRows,
+    options: FitOptions,
+    half_life: float | None,
+    tell: Tell,
+    began: float,
+) -> tuple[Outcome, Update]:
+    """A model's rows go on with new ones.
+
+    Parameters
+    ----------
+    kept : Kept
+    opened : OpenedRows
+        The new rows, as they are.
+    options : FitOptions
+    half_life : float or None
+        Number of new rows after which an old one counts half as much.
+    tell : callable
+        Called with each event.
+    began : float
+        When the update began, by ``time.perf_counter()``.
+
+    Raises
+    ------
+    DataError
+        If there are no new rows, and as :func:`daskgmm.em.update`.
+    """
+    if opened.rows.n_rows < 1:
+        raise DataError(f"{opened.name} has no rows to update the model with")
+    weight, unit, statistics = opened.rows.total_weight, kept.unit, kept.statistics
+    share = 1.0 if half_life is None else float(np.exp2(-weight / half_life))
+    problem = _problem_of(options, kept.mixture, share * statistics.weight + unit * weight)
+    last = kept.mixture, statistics.scaled(1.0 / unit)
+    with columns_named(opened.feature_names), opened.staging() as staged:
+        rows = opened.mapped(kept.projection).rows
+        found = update(rows, problem, last, share, opened.n_sampled, tell)
+    assert found.course.statistics is not None
+    outcome = Outcome(
+        replace(found.course, statistics=found.course.statistics.scaled(unit)),
+        affine=kept.projection,
+        n_passes=found.report.n_passes,
+        opened=opened,
+        seconds=time.perf_counter() - began,
+        staged=staged,
+    )
+    return outcome, found.report
+
+
+def _problem_of(options: FitOptions, mixture: Mixture, weight: float) -> Problem:
+    """What an update does, so that the rows count ``weight`` in all, on the scale of counts."""
+    tol = options.tol
+    if tol == "auto":
+        tol = statistical_tol(mixture.n_parameters, weight)
+    return Problem(
+        mixture.n_components,
+        mixture.kind,
+        prior=prior_of(options),
+        tol=tol,
+        stopping=options.stopping,
+        max_iter=options.max_iter,
+        stepper=options.stepper,
+        precision=options.precision,
+        n_threads=in_force().local_threads,
+    )
+
+
+def remembered(before: Sequence[Update] | None, report: Update) -> tuple[Update, ...]:
+    """The updates that a model remembers, the newest last."""
+    return (*(before or ()), report)[-_MOST_REMEMBERED:]
