@@ -14,7 +14,9 @@ from daskgmm.em import (
     Chooser,
     Entry,
     MappedRows,
+    Problem,
     Scaling,
+    Tell,
     scan_rows,
     told_in_units_of_data,
 )
@@ -23,7 +25,7 @@ from daskgmm.estimator import GaussianMixture
 from daskgmm.events import ProgressLines, teller
 from daskgmm.fitting import Outcome
 from daskgmm.kernel import COMPONENTS
-from daskgmm.tables import columns_named, open_weights
+from daskgmm.tables import OpenedRows, columns_named, open_weights
 
 __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
 
@@ -142,24 +144,15 @@ def select(
     tell = teller(*([ProgressLines()] if verbose else []))
     rng = check_random_state(random_state)
     model_of = {model._problem(): model for model in models}
+    problems = list(model_of)
     with columns_named(opened.feature_names), opened.staging() as staged:
-        # All rows, held out in folds; or half of them at most, so that there are some to hold out.
-        n_sampled, n_rows, seed = opened.n_sampled, rows.n_rows, int(rng.randint(2**31 - 1))
-        scan = scan_rows(
-            rows, n_rows if n_rows <= n_sampled else min(n_sampled, n_rows // 2), seed, tell
-        )
-        # Candidates see the same rows, mapped if any of them asks for it.
-        scaling = next((p.scaling for p in model_of if p.scaling is not None), None)
-        if scaling is not None:
-            scan = scaling.applied(scan)
-            assert scan.affine is not None
-            rows, tell = MappedRows(rows, scan.affine), told_in_units_of_data(tell, scan.affine)
-        chooser = Chooser(rows, scan, criterion, seed, tell)
-        trials, n_passes = chooser.fitted(chooser.starts(list(model_of), rng))
+        seed = int(rng.randint(2**31 - 1))
+        chooser = _chooser_on(opened, problems, criterion, seed, tell)
+        trials, n_passes = chooser.fitted(chooser.starts(problems, rng))
     best = min((t for t in trials if t.entry.refined), key=lambda t: chooser.value(t.entry))
     assert best.course is not None
     model = model_of[best.start.problem]
-    affine = scan.affine
+    affine = chooser.scan.affine
     outcome = Outcome(
         model._in_order(best.course.in_units_of_data(affine), affine),
         affine=affine,
@@ -170,13 +163,31 @@ def select(
     )
     model._conclude(outcome)
     by = 0.0 if affine is None else affine.log_jacobian
-    entries = tuple(trial.entry.raised(scan.weight, by) for trial in trials)
+    entries = tuple(trial.entry.raised(chooser.scan.weight, by) for trial in trials)
     chosen = entries[trials.index(best)]
     notes = (_note(entries, chosen, criterion), model._note)
     note = "; ".join(one for one in notes if one) or None
     selection = Selection(entries, chosen, model, criterion, note)
     model.selection_ = selection.as_dict()
     return selection
+
+
+def _chooser_on(
+    opened: OpenedRows, problems: Sequence[Problem], criterion: str, seed: int, tell: Tell
+) -> Chooser:
+    """What fits candidates to rows, after their scan."""
+    rows, n_rows, n_sampled = opened.rows, opened.rows.n_rows, opened.n_sampled
+    # All rows, held out in folds; or half of them at most, so that there are some to hold out.
+    n_taken = n_rows if n_rows <= n_sampled else min(n_sampled, n_rows // 2)
+    scan = scan_rows(rows, n_taken, seed, tell)
+    # Candidates see the same rows, mapped if any of them asks for it.
+    scaling = next((p.scaling for p in problems if p.scaling is not None), None)
+    if scaling is None:
+        return Chooser(rows, scan, criterion, seed, tell)
+    scan = scaling.applied(scan)
+    assert scan.affine is not None
+    tell = told_in_units_of_data(tell, scan.affine)
+    return Chooser(MappedRows(rows, scan.affine), scan, criterion, seed, tell)
 
 
 def candidate_models(

@@ -1,9 +1,12 @@
 """Options of fits: the parameters of the estimator, in their order there.
 
 To add one, add a row here, and the parameter with its line of documentation to
-:class:`~daskgmm.GaussianMixture`; the tests hold one against the other. A row's words
-(families, steppers, stop rules, starts) are the keys of the table that implements them. They
-stand here again, and a test holds them against it, so that help needs no table of the kernel's.
+:class:`~daskgmm.GaussianMixture`; the tests hold one against the other. What it means for a fit is
+said in :mod:`daskgmm.fitting`.
+
+A row's words (families, steppers, stop rules, starts) are the keys of the table that implements
+them. They stand here again, and a test holds them against it, so that help needs no table of the
+kernel's.
 """
 
 from __future__ import annotations
