@@ -1,7 +1,7 @@
 """Stored rows, row outputs and models, in Zarr, Parquet and NumPy files."""
 
 from daskgmm.storage.outputs.atomic_output import atomic_output, check_output
-from daskgmm.storage.outputs.file_draft import FileDraft
+from daskgmm.storage.outputs.drafts import Draft, DraftedOutput, failures_named, file_draft
 from daskgmm.storage.outputs.models import read_model, read_statistics, save_model
 from daskgmm.storage.outputs.parquet_outputs import (
     ParquetOutput,
@@ -39,7 +39,8 @@ __all__ = [
     "COLUMN",
     "RESULTS_FORMAT",
     "CheckpointFolder",
-    "FileDraft",
+    "Draft",
+    "DraftedOutput",
     "Location",
     "MissingChunks",
     "ParquetOutput",
@@ -61,6 +62,8 @@ __all__ = [
     "chunk_rows",
     "consolidate",
     "enclosing_node",
+    "failures_named",
+    "file_draft",
     "first_overlap",
     "has_columns",
     "held",

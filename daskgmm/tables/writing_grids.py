@@ -56,7 +56,7 @@ def write_on_grid(places: Mapping[str, Asked], mixture: Mixture) -> None:
             for place, a in places.items()
         ]
         written = []
-        for output, asked in drafts:
+        for draft, asked in drafts:
             found = _dataset(asked, mixture)
             encoding = {
                 name: {
@@ -67,7 +67,7 @@ def write_on_grid(places: Mapping[str, Asked], mixture: Mixture) -> None:
                 }
                 for name, array in found.data_vars.items()
             }
-            store: Any = output.draft.store(read_only=False)
+            store: Any = draft.place.store(read_only=False)
             how: dict[str, Any] = {"mode": "w", "zarr_format": 3, "consolidated": False}
             written.append(found.to_zarr(store, encoding=encoding, compute=False, **how))
         dask.compute(*written)

@@ -1,6 +1,6 @@
 """Row outputs: complete under their name or not there; what was there survives failures.
 
-Not asserted: durability through a power failure; nothing here calls fsync.
+Not asserted: durability, which ``test_durable`` does, and faults of renames, as ``test_drafts``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskgmm.errors import (
-    DaskGMMError,
-    NotFoundError,
-    OutputExistsError,
-    StorageError,
-)
+from daskgmm.errors import NotFoundError, OutputExistsError, StorageError
 from daskgmm.storage import ResultArray, RowAxes, RowOutput, open_source, preflight
 from daskgmm.storage.outputs.row_outputs import chunk_rows
 
@@ -294,17 +289,3 @@ def test_where_nothing_can_be_written_is_said_at_once(tmp_path):
     with pytest.raises(StorageError, match="cannot be written"):
         create(tmp_path / ("x" * 240))
     assert names(tmp_path) == set()
-
-
-def test_a_failing_rename_keeps_the_old(tmp_path):
-    zarr.create_array(tmp_path / "out.zarr", data=OLD)
-    output = create(tmp_path / "out.zarr", overwrite=True)
-    write_all(output)
-    # The draft is taken away under the commit's feet: its rename must fail
-    # after the old output was moved aside.
-    draft = next(tmp_path.glob(".out.zarr.partial-*"))
-    output._check_complete = lambda: draft.rename(tmp_path / "stolen")
-    with pytest.raises(DaskGMMError, match=r"out.zarr cannot be put in place"):
-        output.commit()
-    assert names(tmp_path) == {"out.zarr", "stolen"}
-    np.testing.assert_array_equal(zarr.open_array(tmp_path / "out.zarr", mode="r")[:], OLD)

@@ -266,11 +266,12 @@ def test_outputs_in_parquet_are_whole_or_not_there(folder, frame, fitted, tmp_pa
     assert "--overwrite" in said
     before = out.read_bytes()
 
-    def fails(*args, **kwargs):
-        raise OSError(28, "No space left on device")
+    def fails(path):
+        if path.name == "whole":
+            raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("daskgmm.storage.outputs.parquet_outputs.settle", fails)
+        patched.setattr("daskgmm.storage.outputs.drafts.settle", fails)
         status, said = _run(*how, "--overwrite")
     assert status == 1
     assert "No space left" in said

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Self
+from contextlib import suppress
+from typing import Any
 
 from numpy.typing import NDArray
 
 from daskgmm.conversion.reader import imported
 from daskgmm.conversion.writers.pieces import Pieces
-from daskgmm.conversion.writers.writer import Described
-from daskgmm.errors import ParameterError, StorageError
-from daskgmm.redaction import cause_to_show, one_line
-from daskgmm.storage import FileDraft, Location
+from daskgmm.conversion.writers.writer import Described, Writer
+from daskgmm.errors import ParameterError
+from daskgmm.storage import Location, failures_named, file_draft
 
 __all__ = ["ParquetFile"]
 
@@ -23,7 +22,7 @@ _KEPT_BYTES = 32
 _EXTRA = "parquet"
 
 
-class ParquetFile:
+class ParquetFile(Writer):
     """A file that appears when all rows are written.
 
     Parameters
@@ -46,7 +45,7 @@ class ParquetFile:
                 "copy the file when it is written"
             )
         self._pa, parquet = imported("pyarrow", _EXTRA), imported("pyarrow.parquet", _EXTRA)
-        pa, self._name = self._pa, place.name
+        pa = self._pa
         kind = pa.from_numpy_dtype(described.dtype)
         kept = list(described.kept or ())
         numbers = (
@@ -57,17 +56,10 @@ class ParquetFile:
         self._kept: Any = pa.schema(kept).empty_table() if kept else None
         row_bytes = described.dtype.itemsize * len(described.columns) + _KEPT_BYTES * len(kept)
         self._pieces = Pieces(max(1, min(_GROUP_ROWS, _GROUP_BYTES // row_bytes)))
-        self._draft = FileDraft(place, overwrite=overwrite)
-        try:
-            self._file = parquet.ParquetWriter(self._draft.path, self._schema, compression="zstd")
-        except OSError as error:
-            self._draft.abort()
-            raise self._failure(error) from cause_to_show(error)
-
-    def _failure(self, error: Exception) -> StorageError:
-        return StorageError(
-            f"{self._name} cannot be written: {one_line(error)}; check permissions and space"
-        )
+        draft = file_draft(place, overwrite=overwrite)
+        super().__init__(draft)
+        with draft.begun():
+            self._file = parquet.ParquetWriter(draft.place.path, self._schema, compression="zstd")
 
     def write(self, values: NDArray[Any], kept: Any = None) -> None:
         """Append rows, with what they have in the columns that are written as they are.
@@ -82,14 +74,12 @@ class ParquetFile:
         self._append(self._pieces.of(values))
 
     def _append(self, pieces: list[NDArray[Any]]) -> None:
-        try:
+        with failures_named(self.name, "written"):
             for piece in pieces:
                 columns = [*self._kept_of(len(piece))]
                 columns += [self._pa.array(piece[:, j]) for j in range(piece.shape[1])]
                 table = self._pa.Table.from_arrays(columns, schema=self._schema)
                 self._file.write_table(table, row_group_size=len(piece))
-        except OSError as error:
-            raise self._failure(error) from cause_to_show(error)
 
     def _kept_of(self, n_rows: int) -> list[Any]:
         """The columns that are kept, of the next rows."""
@@ -98,30 +88,15 @@ class ParquetFile:
         taken, self._kept = self._kept.slice(0, n_rows), self._kept.slice(n_rows)
         return list(taken.columns)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            if error is None:
-                self._append(self._pieces.rest())
-            self._close(is_whole=error is None)
-        except BaseException:
-            self._draft.abort()
-            raise
-        if error is None:
-            self._draft.commit()
-        else:
-            self._draft.abort()
-
-    def _close(self, *, is_whole: bool) -> None:
-        try:
+    def _finish(self) -> None:
+        self._append(self._pieces.rest())
+        with failures_named(self.name, "written"):
             self._file.close()
-        except OSError as error:  # of a draft that is thrown away, it is told already
-            if is_whole:
-                raise self._failure(error) from cause_to_show(error)
+
+    def abort(self) -> None:
+        """Remove what was written; what was there before stays."""
+        try:
+            with suppress(OSError):  # of a file that is thrown away
+                self._file.close()
+        finally:
+            super().abort()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.conversion.reader import Column
+from daskgmm.storage import DraftedOutput
 
 __all__ = ["Described", "Writer"]
 
@@ -37,18 +38,14 @@ class Described:
     kept: Any = None
 
 
-class Writer(Protocol):
+class Writer(DraftedOutput):
     """A context in which rows are written: what is there after it is whole, or not there."""
 
+    @abstractmethod
     def write(self, values: NDArray[Any], kept: Any = None) -> None:
-        """Append rows, with what they have in the columns that are written as they are."""
-        ...
+        """Append rows, with what they have in the columns that are written as they are.
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+        Raises
+        ------
+        StorageError
+        """

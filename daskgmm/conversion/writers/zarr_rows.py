@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from daskgmm.conversion.writers.pieces import Pieces
-from daskgmm.conversion.writers.writer import Described
-from daskgmm.errors import DaskGMMError, StorageError
-from daskgmm.redaction import cause_to_show, one_line
+from daskgmm.conversion.writers.writer import Described, Writer
 from daskgmm.storage import (
     Location,
     add_variables,
     atomic_output,
     chunk_rows,
     consolidate,
+    failures_named,
     text_variable,
 )
 
@@ -32,7 +30,7 @@ _NAME = "x"
 _ROW, _FEATURE, _UNITS = "row", "feature", "units"
 
 
-class ZarrRows:
+class ZarrRows(Writer):
     """A group that appears when all rows are written.
 
     Its array ``x`` of (row, feature) is in chunks of about 4 MiB of whole rows, compressed, with a
@@ -50,7 +48,6 @@ class ZarrRows:
     """
 
     def __init__(self, place: Location, described: Described, *, overwrite: bool) -> None:
-        self._name = place.name
         self._n_rows = 0
         n_features = len(described.columns)
         row_bytes = n_features * described.dtype.itemsize
@@ -58,18 +55,14 @@ class ZarrRows:
         self._pieces = Pieces(_CHUNKS_AT_ONCE * self._chunk)
         self._described = described
         self._array: zarr.Array[Any] | None = None
-        self._output = atomic_output(place, overwrite=overwrite)
-        try:
-            self._group = self._begun(described)
-        except BaseException as error:
-            self._output.abort()
-            if isinstance(error, OSError) and not isinstance(error, DaskGMMError):
-                raise self._failure(error) from cause_to_show(error)
-            raise
+        draft = atomic_output(place, overwrite=overwrite)
+        super().__init__(draft)
+        with draft.begun():
+            self._group = self._begun(draft.place, described)
 
-    def _begun(self, described: Described) -> zarr.Group:
+    def _begun(self, place: Location, described: Described) -> zarr.Group:
         group: zarr.Group = zarr.create_group(
-            self._output.draft.store(read_only=False),
+            place.store(read_only=False),
             zarr_format=3,
             attributes={"source": described.source},
         )
@@ -107,20 +100,13 @@ class ZarrRows:
 
     def _append(self, piece: NDArray[Any]) -> None:
         start, stop = self._n_rows, self._n_rows + len(piece)
-        try:
+        with failures_named(self.name, "written"):
             if self._array is None:
                 self._array = self._made()
             if stop > self._array.shape[0]:
                 self._array.resize((stop + self._chunk * _GROWTH, self._array.shape[1]))
             self._array[start:stop] = piece
-        except OSError as error:
-            raise self._failure(error) from cause_to_show(error)
         self._n_rows = stop
-
-    def _failure(self, error: Exception) -> StorageError:
-        return StorageError(
-            f"{self._name} cannot be written: {one_line(error)}; check permissions and space"
-        )
 
     def _finish(self) -> None:
         for piece in self._pieces.rest():
@@ -130,22 +116,3 @@ class ZarrRows:
         if self._array is not None:
             self._array.resize((self._n_rows, self._array.shape[1]))
         consolidate(self._group)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._output.abort()
-            return
-        try:
-            self._finish()
-        except BaseException:
-            self._output.abort()
-            raise
-        self._output.commit()

@@ -1,35 +1,22 @@
 """Atomic output: a Zarr node appears under its name complete, or not at all.
 
-It is written as a draft under a name beside its own, which is renamed when it is done, or
-copied in an object store. A killed process can leave only names that start with a dot:
-``.NAME.partial-*`` is a draft, of no use to anyone; ``.NAME.replaced-*`` is the old output,
-if the process died while an overwrite put the new one in place. An object store can then
-also keep chunks under NAME itself, which are no node without metadata, beside a note that
-lets the next run replace them. Nothing removes the other two, because the process that they
-are of may still be at work.
+It is a :class:`~daskgmm.storage.outputs.drafts.Draft`: a folder that is renamed on a local disk,
+and objects that are copied behind a URL. A killed process can then also leave chunks under NAME
+itself, which are no node without metadata, beside a note that lets the next run replace them.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import warnings
-from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Self
+from pathlib import Path
 
-from daskgmm.errors import (
-    DaskGMMError,
-    DaskGMMWarning,
-    NotFoundError,
-    OutputExistsError,
-    ParameterError,
-    StorageError,
-)
+from daskgmm.errors import DaskGMMWarning, NotFoundError, ParameterError, StorageError
 from daskgmm.redaction import cause_to_show, one_line
-from daskgmm.storage.places.durable import settle, settle_entry
+from daskgmm.storage.outputs.drafts import Draft, LocalDraft, LocalKind
 from daskgmm.storage.places.locations import Location
+
+__all__ = ["MARKERS", "atomic_output", "check_output"]
 
 _OTHER_FORMATS = frozenset(
     {
@@ -39,8 +26,6 @@ _OTHER_FORMATS = frozenset(
 )
 """Endings that promise something else than a Zarr node."""
 
-__all__ = ["MARKERS", "AtomicOutput", "atomic_output", "check_output"]
-
 MARKERS = ("zarr.json", ".zarray", ".zgroup")
 """Names of files that make a folder a Zarr array or group."""
 _METADATA = frozenset({*MARKERS, ".zattrs", ".zmetadata"})
@@ -48,154 +33,15 @@ _NOTE = ".daskgmm-partial"
 _NOTE_TEXT = b"Of a run of daskgmm that goes on, or was killed: then remove what is here.\n"
 
 
-class AtomicOutput(ABC):
-    """A place to write a Zarr node to, which is shown under its name when it is whole.
-
-    As a context manager it commits on success and aborts on anything else,
-    KeyboardInterrupt included.
-
-    Attributes
-    ----------
-    target : Location
-        Where the node will be.
-    draft : Location
-        Where the node is to be written.
-    """
-
-    def __init__(self, target: Location, *, overwrite: bool) -> None:
-        self.target = target
-        token = secrets.token_hex(4)
-        self.draft = target.sibling(".", f".partial-{token}")
-        self._old = target.sibling(".", f".replaced-{token}")
-        self._overwrite = overwrite
-        try:
-            self._check_parent()
-            self._check_target()
-            self._prepare()
-        except DaskGMMError:
-            raise
-        except Exception as error:
-            raise self._failure("written", error) from cause_to_show(error)
-
-    def _failure(self, what: str, error: Exception) -> StorageError:
-        return StorageError(
-            f"{self.target.name} cannot be {what}: {one_line(error)}; check permissions and space"
-        )
-
-    def _check_target(self) -> None:
-        if not self._exists():
-            return
-        if not self._is_zarr():
-            raise OutputExistsError(
-                f"{self.target.name} exists and is not a Zarr array or group, so it is never "
-                "replaced; choose another name"
-            )
-        if not self._overwrite:
-            raise OutputExistsError(
-                f"{self.target.name} exists; choose another name, or replace it with "
-                "overwrite=True (--overwrite)"
-            )
-
-    def commit(self) -> None:
-        """Show the output under its name, in place of one that was there before.
-
-        Raises
-        ------
-        OutputExistsError
-            If another process has put something there meanwhile.
-        StorageError
-            If it cannot be renamed. The old output, if any, is still there.
-        """
-        try:
-            self._check_target()
-            self._replace()
-        except BaseException as error:
-            self.abort()
-            if isinstance(error, DaskGMMError) or not isinstance(error, Exception):
-                raise
-            raise self._failure("put in place", error) from cause_to_show(error)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.commit()
-        else:
-            self.abort()
-
-    @abstractmethod
-    def abort(self) -> None:
-        """Remove the draft; an output that was there before stays."""
-
-    @abstractmethod
-    def _check_parent(self) -> None: ...
-
-    @abstractmethod
-    def _exists(self) -> bool: ...
-
-    @abstractmethod
-    def _is_zarr(self) -> bool: ...
-
-    @abstractmethod
-    def _prepare(self) -> None: ...
-
-    @abstractmethod
-    def _replace(self) -> None: ...
+def _is_node(path: Path) -> bool:
+    return not path.is_symlink() and any((path / marker).is_file() for marker in MARKERS)
 
 
-class _LocalOutput(AtomicOutput):
-    """On a local disk: two renames."""
-
-    def _check_parent(self) -> None:
-        if not self.target.path.parent.is_dir():
-            raise NotFoundError(
-                f"the folder of {self.target.name} does not exist; create "
-                f"{self.target.path.parent} first"
-            )
-
-    def _exists(self) -> bool:
-        # A dangling link exists as well, though what it names does not.
-        return self.target.path.exists() or self.target.path.is_symlink()
-
-    def _is_zarr(self) -> bool:
-        path = self.target.path
-        return not path.is_symlink() and any((path / marker).is_file() for marker in MARKERS)
-
-    def _prepare(self) -> None:
-        self.draft.path.mkdir()
-
-    def _replace(self) -> None:
-        settle(self.draft.path)
-        self._rename()
-        settle_entry(self.target.path)
-
-    def _rename(self) -> None:
-        if not self._exists():
-            self.draft.path.rename(self.target.path)
-            return
-        try:
-            self.target.path.rename(self._old.path)
-            self.draft.path.rename(self.target.path)
-        except BaseException:
-            if self._old.path.exists() and not self._exists():
-                self._old.path.rename(self.target.path)
-            raise
-        # The output is in place even if not all of the old one can be removed.
-        shutil.rmtree(self._old.path, ignore_errors=True)
-
-    def abort(self) -> None:
-        """Remove the draft."""
-        shutil.rmtree(self.draft.path, ignore_errors=True)
+_LOCAL = LocalKind("a Zarr array or group", _is_node)
 
 
-class _RemoteOutput(AtomicOutput):
-    """Behind a URL, where nothing is renamed: objects are copied, metadata last.
+class _RemoteDraft(Draft):
+    """A Zarr node behind a URL, where nothing is renamed: objects are copied, metadata last.
 
     Zarr's readers see no node until its ``zarr.json`` is there. So metadata are written last
     and removed first, those of the root last or first of all. While an overwrite is under
@@ -204,7 +50,7 @@ class _RemoteOutput(AtomicOutput):
 
     def _check_parent(self) -> None:
         self._fs, self._target = self.target.filesystem()
-        _, self._draft = self.draft.filesystem()
+        _, self._draft = self.place.filesystem()
         _, self._aside = self._old.filesystem()
 
     def _exists(self) -> bool:
@@ -212,9 +58,9 @@ class _RemoteOutput(AtomicOutput):
         if not self._fs.exists(self._target):
             return False
         # A note without metadata was left by a run that was killed while it copied its draft.
-        return not self._fs.exists(f"{self._target}/{_NOTE}") or self._is_zarr()
+        return not self._fs.exists(f"{self._target}/{_NOTE}") or self._may_replace()
 
-    def _is_zarr(self) -> bool:
+    def _may_replace(self) -> bool:
         self._fs.invalidate_cache()
         return any(self._fs.exists(f"{self._target}/{marker}") for marker in MARKERS)
 
@@ -265,7 +111,7 @@ class _RemoteOutput(AtomicOutput):
     def _remove_old(self) -> None:
         self._empty(self._target)
         # S3 answers a removal of many objects with a list of failures, which s3fs drops.
-        if self._is_zarr():
+        if self._may_replace():
             raise StorageError(f"{self.target.name} cannot be removed; check permissions")
 
     def _replace(self) -> None:
@@ -284,11 +130,10 @@ class _RemoteOutput(AtomicOutput):
                 self._remove(self._aside)
             raise
         self._discard(self._aside, self._old.name)
-        self._discard(self._draft, self.draft.name)
 
     def abort(self) -> None:
         """Remove the objects of the draft."""
-        self._discard(self._draft, self.draft.name)
+        self._discard(self._draft, self.place.name)
 
 
 def _check_name(target: Location) -> None:
@@ -306,7 +151,7 @@ def _check_name(target: Location) -> None:
         )
 
 
-def atomic_output(target: Location, *, overwrite: bool) -> AtomicOutput:
+def atomic_output(target: Location, *, overwrite: bool) -> Draft:
     """Prepare to write a Zarr node.
 
     Parameters
@@ -328,8 +173,9 @@ def atomic_output(target: Location, *, overwrite: bool) -> AtomicOutput:
         If the name promises another format.
     """
     _check_name(target)
-    kind = _LocalOutput if target.is_local else _RemoteOutput
-    return kind(target, overwrite=overwrite)
+    if target.is_local:
+        return LocalDraft(target, _LOCAL, overwrite=overwrite)
+    return _RemoteDraft(target, _LOCAL.said, overwrite=overwrite)
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool) -> None:

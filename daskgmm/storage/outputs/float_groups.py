@@ -15,8 +15,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from daskgmm.errors import DamagedDataError, DataError, ModelFormatError, StorageError
+from daskgmm.errors import DamagedDataError, DataError, ModelFormatError
 from daskgmm.redaction import cause_to_show, one_line
+from daskgmm.storage.outputs.drafts import failures_named
 from daskgmm.storage.outputs.variables import Variable, add_variables, consolidate
 from daskgmm.storage.places.durable import settle
 from daskgmm.storage.places.locations import Location
@@ -59,7 +60,7 @@ def write_group(
     StorageError
         If it cannot be written.
     """
-    try:
+    with failures_named(shown, "written"):
         group = zarr.create_group(
             location.store(read_only=False), zarr_format=3, attributes=dict(attributes)
         )
@@ -68,10 +69,6 @@ def write_group(
             consolidate(group)
         if location.is_local:
             settle(location.path)
-    except OSError as error:
-        raise StorageError(
-            f"{shown} cannot be written: {one_line(error)}; check permissions and space"
-        ) from cause_to_show(error)
 
 
 class FloatGroup:

@@ -125,9 +125,9 @@ def save_model(
     if statistics is not None:
         attributes[_STATISTICS] = plain_json({name: getattr(statistics, name) for name in _FACTS})
         members |= _statistics_of(statistics, {} if projection is None else AXES)
-    with atomic_output(Location.parse(path), overwrite=overwrite) as output:
-        shown = output.target.name
-        write_group(output.draft, attributes, members, shown=shown, is_consolidated=True)
+    with atomic_output(Location.parse(path), overwrite=overwrite) as draft:
+        shown = draft.target.name
+        write_group(draft.place, attributes, members, shown=shown, is_consolidated=True)
 
 
 def attributes_of(

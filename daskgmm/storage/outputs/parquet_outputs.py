@@ -8,28 +8,23 @@ appear under the output's name by one rename.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import zarr
 
-from daskgmm.errors import (
-    DaskGMMError,
-    DataError,
-    NotFoundError,
-    OutputExistsError,
-    ParameterError,
-    StorageError,
+from daskgmm.errors import DataError, ParameterError
+from daskgmm.storage.outputs.drafts import (
+    Draft,
+    DraftedOutput,
+    LocalDraft,
+    LocalKind,
+    failures_named,
 )
-from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.outputs.row_outputs import ResultArray, RowAxes, RowOutput, RowWriter
 from daskgmm.storage.places.apart import first_overlap
-from daskgmm.storage.places.durable import settle, settle_entry
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.parquet_files import ENDINGS, StoredFile, pyarrow_parquet
 from daskgmm.storage.rows.parquet_source import ParquetSource
@@ -56,32 +51,23 @@ def check_parquet_output(path: str | os.PathLike[str], *, overwrite: bool) -> No
         If something is there that must not be replaced.
     NotFoundError
         If its folder does not exist.
+    StorageError
+        If nothing can be written there.
     ParameterError
         If it is behind a URL.
     """
-    place = Location.parse(path)
-    if not place.is_local:
-        stem = os.path.splitext(place.name)[0]
+    _draft_of(Location.parse(path), overwrite=overwrite).abort()
+
+
+def _draft_of(target: Location, *, overwrite: bool) -> Draft:
+    """Prepare to write; raises as :func:`check_parquet_output`."""
+    if not target.is_local:
+        stem = os.path.splitext(target.name)[0]
         raise ParameterError(
-            f"{place.name}: Parquet is written to local folders alone, where it appears whole; name "
+            f"{target.name}: Parquet is written to local folders alone, where it appears whole; name "
             f"a local path, or {stem}.zarr"
         )
-    if not place.path.parent.is_dir():
-        raise NotFoundError(
-            f"the folder of {place.name} does not exist; create {place.path.parent} first"
-        )
-    if not (place.path.exists() or place.path.is_symlink()):
-        return
-    if not _is_parquet(place.path):
-        raise OutputExistsError(
-            f"{place.name} exists and is not Parquet alone, so it is never replaced; choose another "
-            "name"
-        )
-    if not overwrite:
-        raise OutputExistsError(
-            f"{place.name} exists; choose another name, or replace it with overwrite=True "
-            "(--overwrite)"
-        )
+    return LocalDraft(target, _KIND, overwrite=overwrite)
 
 
 def _is_parquet(path: Path) -> bool:
@@ -94,6 +80,11 @@ def _is_parquet(path: Path) -> bool:
     return all(name.lower().endswith(ENDINGS) for name in names)
 
 
+_KIND = LocalKind("Parquet alone", _is_parquet, part="whole")
+_RESULTS = "results.zarr"
+"""Name of the results beside the part that is shown."""
+
+
 def _columns_of(results: Mapping[str, ResultArray]) -> dict[str, list[str]]:
     """Names of the columns of each result: of several for each row, with a number."""
     return {
@@ -102,11 +93,10 @@ def _columns_of(results: Mapping[str, ResultArray]) -> dict[str, list[str]]:
     }
 
 
-class ParquetOutput:
+class ParquetOutput(DraftedOutput):
     """Results in Parquet, which appear when all are written.
 
-    It is made by :meth:`create`. As a context manager it commits on success and aborts on
-    anything else, KeyboardInterrupt included.
+    It is made by :meth:`create`, and is a context: see :class:`DraftedOutput`.
 
     Attributes
     ----------
@@ -118,19 +108,16 @@ class ParquetOutput:
 
     def __init__(
         self,
-        target: Location,
+        draft: Draft,
+        rows: RowOutput,
         source: ParquetSource,
         results: Mapping[str, ResultArray],
         keep: Sequence[str],
     ) -> None:
-        self.name = target.name
-        self.writer: RowWriter
-        self._target, self._source, self._keep = target, source, list(keep)
+        super().__init__(draft)
+        self.writer: RowWriter = rows.writer
+        self._rows, self._source, self._keep = rows, source, list(keep)
         self._arrays, self._columns = results, _columns_of(results)
-        token = secrets.token_hex(4)
-        self._draft = target.sibling(".", f".partial-{token}")
-        self._old = target.sibling(".", f".replaced-{token}")
-        self._results: RowOutput
 
     @classmethod
     def create(
@@ -160,11 +147,10 @@ class ParquetOutput:
 
         Raises
         ------
-        OutputExistsError, NotFoundError, ParameterError
+        OutputExistsError, NotFoundError, StorageError, ParameterError
             As :func:`check_parquet_output`; and if a column to keep is not there, or has the
             name of a result, or the output would replace a file of rows.
         """
-        check_parquet_output(path, overwrite=overwrite)
         target = Location.parse(path)
         for file in source.files:
             place = Location(file.address, file.name, file.is_local)
@@ -182,60 +168,36 @@ class ParquetOutput:
                 "keep",
             )
         source.check_kept(keep)
-        found = cls(target, source, results, keep)
-        try:
-            found._draft.path.mkdir()
-            found._results = RowOutput.create(
-                found._draft.path / "results.zarr",
+        draft = _draft_of(target, overwrite=overwrite)
+        with draft.begun():
+            rows = RowOutput.create(
+                draft.place.path.with_name(_RESULTS),
                 RowAxes((sum(file.n_rows for file in source.files),)),
                 results,
                 partition_rows=partition_rows,
             )
-        except OSError as error:
-            found.abort()
-            if isinstance(error, DaskGMMError):
-                raise
-            raise found._failure(error) from cause_to_show(error)
-        found.writer = found._results.writer
-        return found
+        return cls(draft, rows, source, results, keep)
 
-    def _failure(self, error: OSError) -> StorageError:
-        return StorageError(
-            f"{self.name} cannot be written: {one_line(error)}; check permissions and space"
-        )
-
-    def commit(self) -> None:
-        """Write all files, and show them under the output's name.
+    def _finish(self) -> None:
+        """Write all files.
 
         Raises
         ------
         StorageError
-            If rows were never written, or a file cannot be. Nothing is left then, and an output
-            that was there before still is.
+            If rows were never written, or a file cannot be.
         """
-        try:
-            self._results.commit()
-            draft = self._write_files()
-            settle(draft)
-            self._replace(draft)
-            settle_entry(self._target.path)
-        except OSError as error:
-            if isinstance(error, DaskGMMError):
-                raise
-            raise self._failure(error) from cause_to_show(error)
-        finally:
-            self.abort()
+        with failures_named(self.name, "written"):
+            self._rows.commit()
+            self._write_files()
 
-    def _write_files(self) -> Path:
-        """Where all files are, whole."""
-        results = zarr.open_group(self._draft.path / "results.zarr", mode="r")
-        top, first = self._draft.path / "whole", 0
+    def _write_files(self) -> None:
+        top, first = self._draft.place.path, 0
+        results = zarr.open_group(top.with_name(_RESULTS), mode="r")
         for file, name in zip(self._source.files, self._source.relative_names, strict=True):
             path = top / name if name else top
             path.parent.mkdir(parents=True, exist_ok=True)
             self._write_file(path, file, results, first)
             first += file.n_rows
-        return top
 
     def _write_file(self, path: Path, file: StoredFile, results: Any, first: int) -> None:
         """One file, a row group at a time."""
@@ -295,35 +257,3 @@ class ParquetOutput:
                     batches = []
         if batches:
             yield joined(batches)
-
-    def _replace(self, draft: Path) -> None:
-        target = self._target.path
-        if not target.exists():
-            draft.rename(target)
-            return
-        try:
-            target.rename(self._old.path)
-            draft.rename(target)
-        except BaseException:
-            if self._old.path.exists() and not target.exists():
-                self._old.path.rename(target)
-            raise
-        self._old.remove()
-
-    def abort(self) -> None:
-        """Remove what was written; what was there before stays."""
-        shutil.rmtree(self._draft.path, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.commit()
-        else:
-            self.abort()

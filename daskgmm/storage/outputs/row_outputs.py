@@ -12,8 +12,7 @@ import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import zarr
@@ -21,10 +20,11 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
 
-from daskgmm.errors import DaskGMMError, StorageError
+from daskgmm.errors import StorageError
 from daskgmm.plain_json import plain_json
 from daskgmm.redaction import cause_to_show, one_line
-from daskgmm.storage.outputs.atomic_output import AtomicOutput, atomic_output
+from daskgmm.storage.outputs.atomic_output import atomic_output
+from daskgmm.storage.outputs.drafts import Draft, DraftedOutput
 from daskgmm.storage.outputs.variables import Variable, add_variables, consolidate
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.listing import stored_objects
@@ -184,11 +184,10 @@ def _with_fill(array: ResultArray) -> dict[str, Any]:
     return {**plain_json(array.attributes), "_FillValue": fill}
 
 
-class RowOutput:
+class RowOutput(DraftedOutput):
     """A Zarr group of results for each row, which appears when all of it is written.
 
-    It is made by :meth:`create`. As a context manager it commits on success and aborts on
-    anything else, KeyboardInterrupt included.
+    It is made by :meth:`create`, and is a context: see :class:`DraftedOutput`.
 
     Attributes
     ----------
@@ -199,11 +198,10 @@ class RowOutput:
     """
 
     def __init__(
-        self, output: AtomicOutput, group: zarr.Group, arrays: Mapping[str, zarr.Array[Any]]
+        self, draft: Draft, group: zarr.Group, arrays: Mapping[str, zarr.Array[Any]]
     ) -> None:
-        self.name = output.target.name
+        super().__init__(draft)
         self.writer = RowWriter(group, arrays, self.name)
-        self._output = output
         self._arrays = dict(arrays)
 
     @classmethod
@@ -242,10 +240,10 @@ class RowOutput:
         StorageError
             If nothing can be written there.
         """
-        output = atomic_output(Location.parse(path), overwrite=overwrite)
-        try:
+        draft = atomic_output(Location.parse(path), overwrite=overwrite)
+        with draft.begun():
             group = zarr.create_group(
-                output.draft.store(read_only=False),
+                draft.place.store(read_only=False),
                 zarr_format=3,
                 attributes=plain_json(attributes or {}),
             )
@@ -255,32 +253,10 @@ class RowOutput:
             }
             add_variables(group, axes.coordinates)
             consolidate(group)
-        except BaseException as error:
-            output.abort()
-            if isinstance(error, OSError) and not isinstance(error, DaskGMMError):
-                raise StorageError(
-                    f"{output.target.name} cannot be written: {one_line(error)}"
-                ) from cause_to_show(error)
-            raise
-        return cls(output, group, arrays)
+        return cls(draft, group, arrays)
 
-    def commit(self) -> None:
-        """Show the output under its name.
-
-        Raises
-        ------
-        StorageError
-            If rows were never written, or the output cannot be renamed. Nothing of it is left
-            then, and an output that was there before still is.
-        """
-        try:
-            self._check_complete()
-        except BaseException:
-            self._output.abort()
-            raise
-        self._output.commit()
-
-    def _check_complete(self) -> None:
+    def _finish(self) -> None:
+        """Refuse an output of which rows were never written."""
         for name, array in self._arrays.items():
             self._check_array(name, array)
 
@@ -300,24 +276,6 @@ class RowOutput:
                 f"{self.name}/{name}: {len(missing)} of {grid.n_objects} chunks were not written, "
                 f"the first is {missing[0]!r}; nothing was kept"
             )
-
-    def abort(self) -> None:
-        """Remove what was written; what was there before stays."""
-        self._output.abort()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.commit()
-        else:
-            self.abort()
 
 
 def _created(
