@@ -15,6 +15,7 @@ from typing import Any
 
 import dask
 import dask.array as da
+import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
@@ -228,7 +229,6 @@ def test_gaps_of_a_grid_come_back_as_gaps(x):
 
 
 def test_results_have_the_index_of_a_lazy_table(x):
-    dd = pytest.importorskip("dask.dataframe")
     frame = pd.DataFrame(x, columns=NAMES, index=np.arange(len(x)) * 2)
     model = fitted(frame, n_projected=2).set_output(transform="pandas")
     found = model.predict(dd.from_pandas(frame, npartitions=3)).compute()

@@ -206,8 +206,9 @@ def test_names_go_there_and_back_and_everyone_agrees(theirs, x):
 
 def test_onnx_comes_by_way_of_scikit_learn(x):
     """In float32, whose error is told: probabilities are good to some 1e-4."""
-    skl2onnx = pytest.importorskip("skl2onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
+    import onnxruntime  # here, since both take seconds to import
+    import skl2onnx
+
     model = GaussianMixture(3, random_state=0).fit(x)
     single = x.astype(np.float32)
     converted = skl2onnx.to_onnx(model.to_sklearn(), single[:1])

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import dask
 import dask.array as da
+import dask.dataframe as dd
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 import zarr
 from made_data import WORDS_OF_FAMILIES, made_mixture, rows_of
 
@@ -157,7 +160,6 @@ def test_weights_of_new_rows_are_in_the_unit_of_the_old_ones(tmp_path):
 
 
 def test_cells_of_a_dataset_update_without_their_gaps():
-    pd, xr = pytest.importorskip("pandas"), pytest.importorskip("xarray")
     old, new = np.split(rows(), 2)
     new[7, 1] = np.nan
     columns = dict(zip("ab", new.reshape(60, 50, 2).transpose(2, 0, 1), strict=True))
@@ -321,7 +323,6 @@ def test_what_cannot_be_updated_is_refused_and_left_as_it_was():
 
 
 def test_names_are_held_against_those_of_the_fit():
-    pd, dd = pytest.importorskip("pandas"), pytest.importorskip("dask.dataframe")
     x = rows()
     model = fitted(pd.DataFrame(x, columns=["a", "b"]))
     with pytest.raises(DataError, match="feature names"):

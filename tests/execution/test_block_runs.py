@@ -9,7 +9,9 @@ from typing import ClassVar
 
 import dask
 import dask.array as da
+import dask.dataframe as dd
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 from dask.callbacks import Callback
@@ -248,7 +250,6 @@ def test_predictions_keep_the_chunks_and_compute_nothing_at_the_call(model, meth
 
 
 def test_predictions_of_a_dask_data_frame_can_be_a_column_of_it(model):
-    dd, pd = pytest.importorskip("dask.dataframe"), pytest.importorskip("pandas")
     x = rows_of(100)
     frame = dd.from_pandas(pd.DataFrame(x, columns=["a", "b"]), npartitions=4)
     with pytest.warns(UserWarning, match="X has feature names"):

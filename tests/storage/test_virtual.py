@@ -15,13 +15,15 @@ from daskgmm.errors import DataError
 
 X = np.random.default_rng(0).normal(size=(3000, 3))
 
-# They import each other's parts with warnings of their own, and write a log.
+# They import each other's parts with warnings of their own, and write a log; so they are imported
+# in the tests, where the warnings may be.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture
 def hdf5(tmp_path):
-    h5py = pytest.importorskip("h5py")
+    import h5py
+
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file.create_dataset("x", data=X, chunks=(700, 3))
     return tmp_path / "x.h5"
@@ -29,7 +31,8 @@ def hdf5(tmp_path):
 
 def _kerchunk(hdf5):
     """A file of references, by its URL."""
-    hdf = pytest.importorskip("kerchunk.hdf")
+    from kerchunk import hdf
+
     references = hdf5.with_suffix(".json")
     references.write_text(json.dumps(hdf.SingleHdf5ToZarr(str(hdf5)).translate()))
     return f"reference://x::{references}"
@@ -37,16 +40,18 @@ def _kerchunk(hdf5):
 
 def _virtualizarr(hdf5):
     """The manifest that a parser makes of a file."""
-    parsers = pytest.importorskip("virtualizarr.parsers")
-    registry = pytest.importorskip("obspec_utils.registry")
-    stores = pytest.importorskip("obstore.store")
-    files = registry.ObjectStoreRegistry({"file://": stores.LocalStore()})
-    manifest = parsers.HDFParser()(url=f"file://{hdf5}", registry=files)
+    from obspec_utils.registry import ObjectStoreRegistry
+    from obstore.store import LocalStore
+    from virtualizarr.parsers import HDFParser
+
+    files = ObjectStoreRegistry({"file://": LocalStore()})
+    manifest = HDFParser()(url=f"file://{hdf5}", registry=files)
     return zarr.open_array(manifest, path="x", mode="r", zarr_format=3)
 
 
 def _repository(folder):
-    icechunk = pytest.importorskip("icechunk")
+    import icechunk
+
     repository = icechunk.Repository.create(icechunk.local_filesystem_storage(str(folder / "ice")))
     _commit(repository, X)
     return repository
