@@ -60,6 +60,15 @@ def predict(at: Path, output: Path | str, *more: Any, data: Path | None = None) 
         raise ValueError(said)
 
 
+def keeping(names: str, advice: str) -> Case:
+    """Columns to keep that cannot be, of rows that have a key; the advice names one that can."""
+
+    def keep(at: Path, names: str) -> None:
+        predict(at, at / "l.parquet", "--keep", names, data=table(at, "k.parquet", key="x"))
+
+    return Case(lambda at: keep(at, names), advice, lambda at, said: keep(at, said[1]), ValueError)
+
+
 CASES = {
     "columns that are no numbers": Case(
         lambda at: fit(table(at, id="x")),
@@ -128,27 +137,12 @@ CASES = {
         lambda at, said: predict(at, at / "l.parquet"),
         Exception,
     ),
-    "columns to keep that are not there": Case(
-        lambda at: predict(at, at / "l.parquet", "--keep", "salty"),
-        r"did you mean '(\w+)'",
-        lambda at, said: predict(at, at / "l.parquet", "--keep", said[1]),
-        Exception,
+    "columns to keep that are not there": keeping("salty", r"did you mean '(\w+)'"),
+    "columns to keep that are like none": keeping(
+        "nonsense", r"no column 'nonsense'; it has temp, salt, (key)\s*$"
     ),
-    "columns to keep that are like none": Case(
-        lambda at: predict(
-            at, at / "l.parquet", "--keep", "nonsense", data=table(at, "k.parquet", key="x")
-        ),
-        r"no column 'nonsense'; it has temp, salt, (key)\s*$",
-        lambda at, said: predict(
-            at, at / "l.parquet", "--keep", said[1], data=table(at, "k.parquet", key="x")
-        ),
-        ValueError,
-    ),
-    "a column to keep twice": Case(
-        lambda at: predict(at, at / "l.parquet", "--keep", "salt,salt"),
-        r"keep has '(\w+)' twice; name each column once",
-        lambda at, said: predict(at, at / "l.parquet", "--keep", said[1]),
-        ValueError,
+    "a column to keep twice": keeping(
+        "salt,salt", r"keep has '(\w+)' twice; name each column once"
     ),
     "columns to keep in Zarr": Case(
         lambda at: predict(at, at / "l.zarr", "--keep", "salt"),
