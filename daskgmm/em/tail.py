@@ -13,6 +13,7 @@ from daskgmm.kernel import Block, Float64Array, Pass, Statistics, log_density
 __all__ = ["PassWithTail", "Tail", "WithTail", "tail_bytes", "tail_rows"]
 
 _BYTES, _MOST_ROWS = 1 << 19, 4096
+_STRIDE = 16
 
 
 def tail_rows(n_features: int) -> int:
@@ -23,6 +24,19 @@ def tail_rows(n_features: int) -> int:
 def tail_bytes(n_features: int) -> int:
     """Bytes of a tail."""
     return 8 * (n_features + 2) * tail_rows(n_features)
+
+
+def _smallest(values: Float64Array, rank: int) -> float:
+    """The value of this rank, which is 1 for the least of all."""
+    # Every 16th value tells what few are likely to be below; to partition all of them would take
+    # as long as the pass.
+    some, expected = values[::_STRIDE], rank / _STRIDE
+    more = int(expected + 4 * np.sqrt(expected)) + 1
+    if more < len(some):
+        likely = values[values <= np.partition(some, more)[more]]
+        if len(likely) >= rank:
+            values = likely
+    return float(np.partition(values, rank - 1)[rank - 1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +73,7 @@ class Tail:
         """The ``most`` worst-fitting rows of this tail."""
         if len(self.rows) <= self.most:
             return self
-        bound = np.partition(self.log_densities, self.most - 1)[self.most - 1]
+        bound = _smallest(self.log_densities, self.most)
         below = np.flatnonzero(self.log_densities < bound)
         ties = np.flatnonzero(self.log_densities == bound)
         ties = ties[np.argsort(self.indices[ties])][: self.most - len(below)]
@@ -92,7 +106,7 @@ class Tail:
             block, indices = block.take(is_present), indices[is_present]
         kept = np.arange(len(block))
         if len(block) > most:  # rows that tie with the last one stay: their indices decide
-            kept = np.flatnonzero(log_densities <= np.partition(log_densities, most - 1)[most - 1])
+            kept = np.flatnonzero(log_densities <= _smallest(log_densities, most))
         rows = block.take(kept)
         rows = Block(rows.x.astype(np.float64), weight=rows.weight)
         return cls(rows, log_densities[kept], indices[kept], most).cut()

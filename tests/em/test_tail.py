@@ -58,6 +58,23 @@ def test_of_equal_rows_the_first_are_kept():
         np.testing.assert_array_equal(tail.indices, np.arange(150))
 
 
+# In any order, and where rows that lie 16 apart are nothing like the others.
+@pytest.mark.parametrize("order", ["random", "ascending", "descending", "periodic low", "ties"])
+@pytest.mark.parametrize("most", [1, 50, 300, 4000])
+def test_a_block_keeps_its_worst_rows_in_whatever_order_they_are(order, most):
+    n = 5000
+    densities = np.random.default_rng(0).normal(size=n)
+    if order != "random":
+        densities = np.sort(densities)[:: -1 if order == "descending" else 1].copy()
+    if order == "periodic low":
+        densities[::16] -= 100
+    if order == "ties":
+        densities = np.round(densities)
+    tail = Tail.of_block(Block(np.arange(n)[:, None]), densities, most)
+    worst = np.lexsort((np.arange(n), densities))[:most]
+    np.testing.assert_array_equal(np.sort(tail.indices), np.sort(worst))
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_pass_has_the_same_bits_as_without(x, mixture, dtype, weighted):
