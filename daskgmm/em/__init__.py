@@ -5,6 +5,8 @@ from daskgmm.em.course import Course
 from daskgmm.em.criteria import CRITERIA, Entry, GapLaw
 from daskgmm.em.evaluate import (
     Score,
+    feature_deviations,
+    feature_means,
     label_rows,
     log_densities,
     of_complete,
@@ -109,6 +111,8 @@ __all__ = [
     "Updated",
     "check_complete",
     "check_finite",
+    "feature_deviations",
+    "feature_means",
     "fit",
     "label_rows",
     "log_densities",

@@ -19,6 +19,8 @@ from daskgmm.kernel import (
     Block,
     Float64Array,
     Mixture,
+    Regression,
+    conditional_moments,
     density_sums,
     labels,
     log_density,
@@ -28,6 +30,8 @@ from daskgmm.kernel import (
 
 __all__ = [
     "Score",
+    "feature_deviations",
+    "feature_means",
     "label_rows",
     "log_densities",
     "of_complete",
@@ -120,6 +124,19 @@ def log_densities(block: Block, mixture: Mixture) -> Float64Array:
     """Log density of each row of a block, in nats, shape (n_rows,)."""
     check_finite(block)
     return log_density(block.x, mixture)
+
+
+def feature_means(block: Block, given: Mixture, regression: Regression) -> Float64Array:
+    """Mean of each missing feature given the block's, which are the observed ones, (n_rows, M)."""
+    check_finite(block)
+    return conditional_moments(block.x, given, regression)[0]
+
+
+def feature_deviations(block: Block, given: Mixture, regression: Regression) -> Float64Array:
+    """Standard deviation of each missing feature given the block's, (n_rows, M)."""
+    check_finite(block)
+    deviations: Float64Array = np.sqrt(conditional_moments(block.x, given, regression)[1])
+    return deviations
 
 
 def of_complete(

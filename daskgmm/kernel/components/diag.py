@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import RidgeLike
@@ -43,6 +44,9 @@ class DiagGaussians(UncorrelatedGaussians):
     def factored(cls, covariances: Float64Array) -> Float64Array:
         """``1 / sqrt(variance)``."""
         return np.stack([1.0 / positive_roots(c, k) for k, c in enumerate(covariances)])
+
+    def _covariances_of(self, features: NDArray[np.intp]) -> Float64Array:
+        return self.covariances[:, features]
 
     def _log_det(self) -> Float64Array:
         total: Float64Array = np.log(self.factors).sum(axis=1)

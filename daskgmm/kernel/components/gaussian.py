@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daskgmm.errors import ParameterError
 from daskgmm.kernel.block import Float64Array
@@ -261,6 +262,28 @@ class Gaussians(Components):
     def take(self, chosen: Any) -> Self:
         """Some of the components."""
         return type(self)(self.means[chosen], self.covariances[chosen])
+
+    def marginal(self, features: NDArray[np.intp]) -> Self:
+        """The same Gaussians over some of the features, in the order that is given."""
+        return type(self)(self.means[:, features], self._covariances_of(features))
+
+    @abstractmethod
+    def _covariances_of(self, features: NDArray[np.intp]) -> Float64Array:
+        """Covariances of some of the features."""
+
+    @abstractmethod
+    def regressed(
+        self, observed: NDArray[np.intp], missing: NDArray[np.intp]
+    ) -> tuple[Float64Array, Self]:
+        """Regression of missing features on observed ones: see :mod:`daskgmm.kernel.conditioning`.
+
+        Returns
+        -------
+        coefficients : ndarray of shape (K, n_missing, n_observed)
+        rest : Gaussians
+            Of the missing features where the observed ones are at their means: its covariances
+            are those given any observed values.
+        """
 
     def sample(self, rng: np.random.Generator, k: int, n: int) -> Float64Array:
         """Draw n rows from component k, (n, D)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,26 @@ class MatrixGaussians(Gaussians):
 
     def _diagonals(self, matrices: Float64Array) -> Float64Array:
         return np.broadcast_to(np.diagonal(matrices, axis1=-2, axis2=-1), self.means.shape)
+
+    def _covariances_of(self, features: NDArray[np.intp]) -> Float64Array:
+        return self.covariances[..., features[:, None], features]
+
+    def regressed(
+        self, observed: NDArray[np.intp], missing: NDArray[np.intp]
+    ) -> tuple[Float64Array, Self]:
+        """Coefficients ``S_mo S_oo^-1``, and what is left of the missing features.
+
+        With the observed features first, the precision is ``P P^T``, P = [[P_o, P_om], [0, P_m]].
+        Then the coefficients are ``-(P_om P_m^-1)^T``, and the covariance that is left is
+        ``(P_m P_m^T)^-1``: no difference of covariances is taken, which could be negative.
+        """
+        order, n = np.concatenate([observed, missing]), len(observed)
+        factors = self.factored(self._covariances_of(order))
+        inverse = np.linalg.inv(factors[..., n:, n:])
+        coefficients = -np.swapaxes(factors[..., :n, n:] @ inverse, -1, -2)
+        left = symmetric(np.swapaxes(inverse, -1, -2) @ inverse)
+        shape = self.n_components, *coefficients.shape[-2:]
+        return np.broadcast_to(coefficients, shape), type(self)(self.means[:, missing], left)
 
     def _coloured(self, k: int, white: Float64Array) -> Float64Array:
         coloured: Float64Array = white @ np.linalg.cholesky(self.dense()[k]).T

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import Run
@@ -38,6 +40,13 @@ class UncorrelatedGaussians(Gaussians):
 
     def _whiten(self, k: int, deviations: Float64Array, out: Float64Array) -> None:
         np.multiply(self._each(self.factors)[k][:, None], deviations, out=out)
+
+    def regressed(
+        self, observed: NDArray[np.intp], missing: NDArray[np.intp]
+    ) -> tuple[Float64Array, Self]:
+        """Coefficients of 0, and the missing features as they are."""
+        none = np.zeros((self.n_components, len(missing), len(observed)))
+        return none, self.marginal(missing)
 
     def _coloured(self, k: int, white: Float64Array) -> Float64Array:
         coloured: Float64Array = white * np.sqrt(self.variances()[k])
