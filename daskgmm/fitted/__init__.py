@@ -6,6 +6,7 @@ the attributes; each other file has one subject as a class over that, whose meth
 here.
 """
 
+from daskgmm.fitted.conditioned import Conditioned
 from daskgmm.fitted.exchange import Exchanged
 from daskgmm.fitted.of_rows import OfRows
 from daskgmm.fitted.shown import Shown
@@ -13,5 +14,5 @@ from daskgmm.fitted.shown import Shown
 __all__ = ["FittedMixture"]
 
 
-class FittedMixture(OfRows, Shown, Exchanged):
+class FittedMixture(Conditioned, OfRows, Shown, Exchanged):
     """A mixture with fitted attributes; :class:`~daskgmm.GaussianMixture` adds the fit."""

@@ -31,6 +31,7 @@ from daskgmm.fitted.state import FittedState
 from daskgmm.tables import (
     CONTAINERS,
     OpenedRows,
+    Returned,
     Use,
     Weights,
     check_features,
@@ -55,18 +56,18 @@ class OfRows(FittedState):
         xarray.DataArray or Dataset, a DataArray on the same dimensions and coordinates, which is
         lazy if the data are; -2 marks cells in which a feature is NaN.
         """
-        return self._of_rows(X, label_rows, np.int64, "labels")
+        return self._of_rows(X, label_rows, np.int64, self._returned("labels"))
 
     def predict_proba(self, X: Any) -> Any:
         """Probability of each component given each row, (n_rows, K); lazy as :meth:`predict`."""
-        return self._of_rows(X, probabilities, np.float64, "probabilities")
+        return self._of_rows(X, probabilities, np.float64, self._returned("probabilities"))
 
     def score_samples(self, X: Any) -> Any:
         """Log density of each row, in nats, shape (n_rows,); lazy as :meth:`predict`.
 
         Of a model with ``n_projected`` it is that of the projected features.
         """
-        return self._of_rows(X, log_densities, np.float64, "log_density")
+        return self._of_rows(X, log_densities, np.float64, self._returned("log_density"))
 
     def score(self, X: Any, y: None = None, sample_weight: Any = None) -> float:
         """Mean log density of the rows, in nats, by their weights if given.
@@ -115,9 +116,12 @@ class OfRows(FittedState):
     def _open_weights(self, given: Any, x: Any) -> Weights:
         return open_weights(given, x, getattr(self, "feature_names_in_", None))
 
-    def _of_rows(self, x: Any, function: Callable[..., Any], dtype: Any, name: str) -> Any:
+    def _returned(self, name: str) -> Returned:
+        return returned(name, self._mixture.n_components)
+
+    def _of_rows(self, x: Any, function: Callable[..., Any], dtype: Any, about: Returned) -> Any:
+        """``function(block, mixture)`` of all rows, in the container that is asked for."""
         mixture, opened = self._mixture, self._open(x, counted=False)
-        about = returned(name, mixture.n_components)
         columns = about.shape[0] if about.shape else None
         work: tuple[Any, ...] = (function, mixture)
         if opened.laid_out is not None:

@@ -7,10 +7,10 @@ of the table :data:`daskgmm.tables.opening.KINDS`.
 from daskgmm.tables.containers import CONTAINERS
 from daskgmm.tables.grids import Grid
 from daskgmm.tables.kind import OpenedRows, Use
-from daskgmm.tables.names import check_features, columns_named, with_columns_named
+from daskgmm.tables.names import check_features, columns_named, known_name, with_columns_named
 from daskgmm.tables.open_rows import open_rows, weights_named
 from daskgmm.tables.opening import is_lazy, open_input, open_weights
-from daskgmm.tables.returned import Result, Returned, results_named, returned
+from daskgmm.tables.returned import Result, Returned, of_features, results_named, returned
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.weights import Weights, open_column, weights_beside
 from daskgmm.tables.writing import Asked, Writer, check_keep, check_rows_output, create_rows_output
@@ -33,6 +33,8 @@ __all__ = [
     "columns_named",
     "create_rows_output",
     "is_lazy",
+    "known_name",
+    "of_features",
     "open_column",
     "open_input",
     "open_rows",

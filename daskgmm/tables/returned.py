@@ -19,7 +19,7 @@ from daskgmm.errors import ParameterError
 from daskgmm.kernel import Block, Mixture
 from daskgmm.rules import RESULT_NAMES
 
-__all__ = ["RESULTS", "Result", "Returned", "results_named", "returned"]
+__all__ = ["RESULTS", "Result", "Returned", "of_features", "results_named", "returned"]
 
 _NO_LABEL = -2
 """Label of a row with a gap."""
@@ -42,6 +42,8 @@ class Returned:
         Names of the dimensions after that of the rows.
     shape : tuple of int
         Along these.
+    names : tuple of str
+        What the values of a row are called, where they are not of components or ranks.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Returned:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     dims: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def row_bytes(self) -> int:
@@ -161,6 +164,13 @@ def _result_named(name: str) -> Result:
         return RESULTS[name]
     n = int(name.partition(":")[2])
     return Result(name, partial(_top, n=n), partial(top_components, n=n))
+
+
+def of_features(name: str, long_name: str, features: Iterable[str]) -> Returned:
+    """The description of a value for each of some features."""
+    names = tuple(features)
+    about = {"long_name": long_name}
+    return Returned(name, _FLOAT64, np.nan, about, ("feature",), (len(names),), names)
 
 
 def returned(name: str, n_components: int) -> Returned:

@@ -68,7 +68,7 @@ class Cells:
                     f"the data have a dimension or coordinate {dim!r}, which is that of "
                     f"{returned.name}; rename it with .rename({dim}=...)"
                 )
-            coords[dim] = np.arange(found.shape[1])
+            coords[dim] = list(returned.names) or np.arange(found.shape[1])
         if self.chunks is None:
             data = found.reshape(*self.shape, *found.shape[1:])
         else:

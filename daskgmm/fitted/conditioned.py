@@ -1,0 +1,213 @@
+"""Conditioned: what a fitted mixture says of some features alone, or given others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.em import feature_deviations, feature_means
+from daskgmm.errors import DataError, ParameterError
+from daskgmm.fitted.exchange import Exchanged
+from daskgmm.fitted.of_rows import OfRows
+from daskgmm.kernel import (
+    Gaussians,
+    Mixture,
+    conditional_mixture,
+    marginal_mixture,
+    regression_of,
+)
+from daskgmm.tables import known_name, of_features
+
+__all__ = ["Conditioned"]
+
+Feature = str | int
+"""Name of a feature, where the model has names, or its index."""
+
+_KEPT = ("random_state", "memory_limit")
+"""Parameters that a model of other features goes on with: no fit is needed for them."""
+
+
+_PREDICTED = (
+    (feature_means, "conditional_mean", "mean of the feature given the others"),
+    (feature_deviations, "conditional_std", "standard deviation of the feature given the others"),
+)
+"""What is predicted of features: functions of blocks, and what results are called."""
+
+
+class Conditioned(OfRows, Exchanged):
+    """A fitted mixture over some of its features."""
+
+    def marginal(self, names: Feature | Sequence[Feature]) -> Self:
+        """The mixture over some features, whatever the others are.
+
+        Parameters
+        ----------
+        names : str, int or sequence of these
+            Features, by name or index, in the order in which the new model is to have them.
+
+        Returns
+        -------
+        GaussianMixture
+            Of the same components in the same order, and of the same covariance type, as
+            :meth:`from_parameters` makes it. It has ``random_state``, ``memory_limit`` and the
+            choice of :meth:`set_output` of this one.
+
+        Raises
+        ------
+        ParameterError
+            If a feature is not the model's, or is named twice; or for a model with
+            ``n_projected``.
+        """
+        chosen = self._features(names, "marginal")
+        return self._over(marginal_mixture(self._mixture, chosen), chosen)
+
+    def condition(self, values: Mapping[Any, float]) -> Self:
+        """The mixture over the other features, where some have known values.
+
+        Parameters
+        ----------
+        values : mapping
+            Value of each known feature, in the data's own units, by its name or index.
+
+        Returns
+        -------
+        GaussianMixture
+            Over the other features, in their order; else as of :meth:`marginal`. Weights are the
+            responsibilities that the components have for the values.
+
+        Raises
+        ------
+        ParameterError
+            As :meth:`marginal`; if there is no other feature; or if no component has a density at
+            the values.
+        """
+        known = self._features(list(values), "condition")
+        rest = self._others(known, "condition")
+        try:
+            found = np.array([float(value) for value in values.values()])
+        except (TypeError, ValueError) as error:
+            raise ParameterError(f"condition needs a number for each feature: {error}") from None
+        return self._over(conditional_mixture(self._mixture, known, found), rest)
+
+    def predict_features(
+        self, X: Any, names: Feature | Sequence[Feature], *, return_std: bool = False
+    ) -> Any:
+        """Mean of some features given all others: the mixture as a regression.
+
+        Parameters
+        ----------
+        X : array of shape (n_rows, n_others)
+            Rows of the other features, in the order of the model, as :meth:`predict` takes them:
+            of Parquet and Datasets they are selected by name. For fewer of them take the
+            regression of a :meth:`marginal`.
+        names : str, int or sequence of these
+            The M features to predict, by name or index.
+        return_std : bool, default=False
+            Whether their standard deviations given the others are returned as well.
+
+        Returns
+        -------
+        means : array of shape (n_rows, M)
+            In the data's own units and the order of ``names``; lazy, and in containers, as of
+            :meth:`predict`. Columns of DataFrames, and the coordinate ``feature`` of xarray's,
+            are the names.
+        deviations : array of the same shape and container
+            If ``return_std``. They are of single rows, and take in how far apart components are.
+
+        Raises
+        ------
+        ParameterError
+            As :meth:`marginal`, or if there is no other feature.
+        DataError
+            If the rows cannot be used.
+
+        References
+        ----------
+        Ghahramani and Jordan (1994), Supervised learning from incomplete data via an EM approach.
+        """
+        wanted = self._features(names, "predict_features")
+        others = self._others(wanted, "predict_features")
+        mixture, law = self._mixture, self._mixture.components
+        assert isinstance(law, Gaussians)
+        given = self._over(marginal_mixture(mixture, others), others)
+        regression = regression_of(law, others, wanted)
+        called = self._names_of(wanted) or [f"feature_{i}" for i in wanted]
+        kinds = _PREDICTED if return_std else _PREDICTED[:1]
+        found = [
+            given._of_rows(
+                X,
+                partial(function, regression=regression),
+                np.float64,
+                of_features(name, about, called),
+            )
+            for function, name, about in kinds
+        ]
+        return tuple(found) if return_std else found[0]
+
+    def _features(self, chosen: Feature | Sequence[Feature], who: str) -> NDArray[np.intp]:
+        """Indices of features that are chosen by name or index.
+
+        Raises
+        ------
+        ParameterError
+        """
+        if self._projection is not None:
+            raise ParameterError(
+                f"{who} needs a mixture of the features, and the model is of axes that n_projected "
+                "found; fit without n_projected (standardize=True does no harm)",
+                "n_projected",
+            )
+        listed = [chosen] if isinstance(chosen, str | int | np.integer) else list(chosen)
+        found = [self._feature(one) for one in listed]
+        if not found:
+            raise ParameterError(f"{who} needs one feature or more; got none")
+        for one in listed:
+            if found.count(self._feature(one)) > 1:
+                raise ParameterError(f"feature {one!r} is named twice; name each feature once")
+        return np.array(found, np.intp)
+
+    def _feature(self, one: Any) -> int:
+        n = self._mixture.n_features
+        if isinstance(one, int | np.integer) and not isinstance(one, bool):
+            if not 0 <= one < n:
+                raise ParameterError(
+                    f"there is no feature {one}; the model has {n}, from 0 to {n - 1}"
+                )
+            return int(one)
+        names = getattr(self, "feature_names_in_", None)
+        if not isinstance(one, str) or names is None:
+            has = "no names of features" if names is None else f"features {', '.join(names)}"
+            raise ParameterError(f"{one!r} is no feature: the model has {has}; give indices")
+        listed = [str(name) for name in names]
+        try:
+            return listed.index(str(known_name(one, listed, "features of the model")))
+        except DataError as error:
+            raise ParameterError(str(error)) from None
+
+    def _others(self, chosen: NDArray[np.intp], who: str) -> NDArray[np.intp]:
+        """Indices of all other features, of which there must be some."""
+        others = np.setdiff1d(np.arange(self._mixture.n_features), chosen)
+        if not len(others):
+            raise ParameterError(f"{who} leaves no feature of {len(chosen)}; name fewer")
+        return others
+
+    def _names_of(self, features: NDArray[np.intp]) -> list[str] | None:
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else [str(names[i]) for i in features]
+
+    def _over(self, mixture: Mixture, features: NDArray[np.intp]) -> Self:
+        """A model of a mixture over some features of this one."""
+        model = type(self).from_parameters(
+            mixture.weights,
+            mixture.means,
+            mixture.covariances,
+            covariance_type=mixture.kind,
+            names=self._names_of(features),
+        )
+        model.set_params(**{name: getattr(self, name) for name in _KEPT})
+        model.set_output(transform=self._container)
+        return model
