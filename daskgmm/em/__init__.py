@@ -16,8 +16,17 @@ from daskgmm.em.evaluate import (
 )
 from daskgmm.em.fit import fit, told_in_units_of_data
 from daskgmm.em.held_out import HeldOut
+from daskgmm.em.lowest import LOWEST_BYTES
 from daskgmm.em.mapped import MappedRows, check_complete, of_mapped
 from daskgmm.em.ordering import ORDERS, Previous, order_of
+from daskgmm.em.outliers import (
+    MEASURES,
+    Threshold,
+    are_outliers,
+    labels_of_inliers,
+    threshold_of_mixture,
+    threshold_of_rows,
+)
 from daskgmm.em.problem import Fit, Problem
 from daskgmm.em.race import Race, Rules, run
 from daskgmm.em.rows import InMemoryRows, Rows, rows_of_sample, statistics_of
@@ -66,6 +75,8 @@ from daskgmm.history import (
 __all__ = [
     "CRITERIA",
     "INITIALISERS",
+    "LOWEST_BYTES",
+    "MEASURES",
     "N_STARTS",
     "ORDERS",
     "READS",
@@ -107,14 +118,17 @@ __all__ = [
     "Surrogate",
     "Tell",
     "ThinComponent",
+    "Threshold",
     "Update",
     "Updated",
+    "are_outliers",
     "check_complete",
     "check_finite",
     "feature_deviations",
     "feature_means",
     "fit",
     "label_rows",
+    "labels_of_inliers",
     "log_densities",
     "of_complete",
     "of_mapped",
@@ -131,6 +145,8 @@ __all__ = [
     "stepper_class",
     "stop_rule_named",
     "thin_components",
+    "threshold_of_mixture",
+    "threshold_of_rows",
     "told_in_units_of_data",
     "top_components",
     "update",

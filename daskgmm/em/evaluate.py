@@ -142,15 +142,22 @@ def feature_deviations(block: Block, given: Mixture, regression: Regression) -> 
 def of_complete(
     block: Block, function: Callable[..., NDArray[Any]], mixture: Mixture, fill: float
 ) -> NDArray[Any]:
-    """Function of each row of a block that is complete, and ``fill`` where a feature is NaN."""
+    """Function of each row of a block that is complete, and ``fill`` where a feature is NaN.
+
+    Booleans come as int8, which has room for ``fill``.
+    """
     gap = np.isnan(block.x).any(axis=1)
     if not gap.any():
-        return function(block, mixture)
+        return _with_room(function(block, mixture))
     # Gaps are filled and not removed, so that row numbers in errors stay right.
     filled = np.where(gap[:, None], mixture.means[:1].astype(block.x.dtype), block.x)
-    found = function(replace(block, x=filled), mixture)
+    found = _with_room(function(replace(block, x=filled), mixture))
     found[gap] = fill
     return found
+
+
+def _with_room(found: NDArray[Any]) -> NDArray[Any]:
+    return found.astype(np.promote_types(found.dtype, np.int8), copy=False)
 
 
 def _score_of_grain(block: Block, mixture: Mixture) -> Score:

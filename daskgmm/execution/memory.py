@@ -127,6 +127,8 @@ class Work:
         Whether memory that passes do not need may keep decoded rows for later ones.
     reads_at_once : int
         Pieces that a thread should have on their way; as many as fit without fewer threads.
+    sum_bytes : int
+        Bytes of what a pass adds up in place of statistics, where that may be more.
     """
 
     mixtures: tuple[MixtureSize, ...]
@@ -134,6 +136,7 @@ class Work:
     output_row_bytes: int = 0
     keep_rows: bool = False
     reads_at_once: int = 1
+    sum_bytes: int = 0
 
     @property
     def n_components(self) -> int:
@@ -141,8 +144,9 @@ class Work:
         return max(mixture.n_components for mixture in self.mixtures)
 
     def statistics_bytes(self, n_features: int) -> int:
-        """Bytes of the sufficient statistics of all mixtures."""
-        return sum(mixture.statistics_bytes(n_features) for mixture in self.mixtures)
+        """Bytes of the sufficient statistics of all mixtures, or of what is added up instead."""
+        statistics = sum(mixture.statistics_bytes(n_features) for mixture in self.mixtures)
+        return max(statistics, self.sum_bytes)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from daskgmm.kernel.e_step import (
     log_density,
     most_probable,
     responsibilities,
+    squared_distances,
 )
 from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import Mixture, count_parameters, gaussian_mixture
@@ -81,6 +82,7 @@ __all__ = [
     "most_probable",
     "regression_of",
     "responsibilities",
+    "squared_distances",
     "sub_block_bytes",
     "weighted_statistics",
 ]

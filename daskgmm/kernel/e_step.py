@@ -30,6 +30,7 @@ __all__ = [
     "log_density",
     "most_probable",
     "responsibilities",
+    "squared_distances",
 ]
 
 
@@ -89,6 +90,22 @@ def labels(x: NDArray[Any], mixture: Mixture) -> NDArray[np.int64]:
     for span, x_t in sub_blocks(x, mixture.n_components):
         np.argmax(evaluation.joint(x_t), axis=0, out=out[span])
     return out
+
+
+def squared_distances(x: NDArray[Any], mixture: Mixture) -> Float64Array:
+    """Squared Mahalanobis distance of each row to its most probable component, (n_rows,).
+
+    ``-2 log N(x | mu_k, Sigma_k)`` above that at the mean, k as of :func:`labels`; raises as
+    :func:`e_step`.
+    """
+    evaluation = formulation_of(mixture, _FLOAT64).evaluation()
+    heights = mixture.log_heights - evaluation.offset
+    out = np.empty(len(x))
+    for span, x_t in sub_blocks(x, mixture.n_components):
+        joint = evaluation.joint(x_t)
+        best = np.argmax(joint, axis=0)
+        out[span] = 2.0 * (heights[best] - joint[best, np.arange(len(best))])
+    return np.maximum(out, 0.0, out=out)  # at a mean, rounding may leave -1e-16
 
 
 def most_probable(

@@ -1,0 +1,184 @@
+"""Lowest: a quantile of one value for each row, from one pass, with a bound of its error.
+
+Each partial result keeps, in order, the lowest values of its rows, with their weights, as far as
+the rank that is wanted: values above cannot be the quantile of all. As long as there is room for
+these, it is exact. Where they are too many, neighbours are joined in pairs, as in the summaries of
+Munro and Paterson (1980) and those that came after, such as KLL: half of the values stay, and what
+that does to the rank of any value is at most the weight that was moved past it. These bounds add
+up, so that the error is not estimated but known.
+
+For N rows of one weight and room for m values, m rows are joined with m others in each level of
+log2(N / m), to alternate sides: the bound is ``N log2(N / m) / (2 m)``, which for a billion rows is
+5e-5 of them. Nothing is random and sums are by a fixed tree: the same grains give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from daskgmm.em.rows import Rows
+from daskgmm.em.scan import check_finite
+from daskgmm.kernel import Block, Float64Array, Mixture
+
+__all__ = ["LOWEST_BYTES", "Lowest", "Quantile", "quantile_of_rows"]
+
+_MOST = 1 << 17
+LOWEST_BYTES = 16 * _MOST
+"""Bytes of a partial result at most."""
+_ROUNDED = 1e-12
+"""Relative size of what sums of weights and their products with a quantile are rounded by."""
+
+OfBlock = Callable[[Block, Mixture], Float64Array]
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """A value that a share of the rows lies below.
+
+    Attributes
+    ----------
+    value : float
+        Halfway between two of the rows' values, so that rounding does not move rows past it.
+    rank_error : float
+        Bound of how far the share of the weight below it is from what was asked for. Where the
+        value is exact it is what no value comes nearer to, for want of a row or because many have
+        the same value.
+    """
+
+    value: float
+    rank_error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Lowest:
+    """The lowest values of weighted rows, up to a rank. Additive, deterministic.
+
+    With R(v) the weight of the rows of values up to v, and S(v) that of the values here, for all v
+    up to the last one here: ``S(v) - below <= R(v) <= S(v) + above``.
+
+    Parameters
+    ----------
+    values : array of shape (m,)
+        Ascending.
+    weights : array of shape (m,)
+        Above 0.
+    wanted : float
+        Rank, in weight, which that of the last value here exceeds, if there are such.
+    most : int
+        Values that there is room for.
+    above, below : float
+        See above.
+    n_halved : int
+        How often values were joined.
+    """
+
+    values: Float64Array
+    weights: Float64Array
+    wanted: float
+    most: int = _MOST
+    above: float = 0.0
+    below: float = 0.0
+    n_halved: int = 0
+
+    @classmethod
+    def of(
+        cls, values: Float64Array, weight: Float64Array | None, wanted: float, most: int = _MOST
+    ) -> Self:
+        """Of the values of a block of rows; rows of weight 0 are left out."""
+        if weight is None:
+            n = int(min(wanted, len(values))) + 1
+            if n < len(values):
+                values = np.partition(values, n - 1)[:n]
+            found = cls(np.sort(values), np.ones(len(values)), wanted, most)
+        else:
+            present = weight > 0
+            values, weight = values[present], weight[present]
+            order = np.argsort(values, kind="stable")
+            found = cls(values[order], weight[order], wanted, most)
+        return found._cut()
+
+    def __add__(self, other: Self) -> Self:
+        values = np.concatenate([self.values, other.values])
+        order = np.argsort(values, kind="stable")
+        weights = np.concatenate([self.weights, other.weights])
+        return replace(
+            self,
+            values=values[order],
+            weights=weights[order],
+            above=self.above + other.above,
+            below=self.below + other.below,
+            n_halved=self.n_halved + other.n_halved,
+        )._cut()
+
+    def _cut(self) -> Self:
+        """Without values beyond the rank that is wanted, and joined until there is room."""
+        n = int(np.searchsorted(np.cumsum(self.weights), self.wanted, "right")) + 1
+        found = self
+        if n < len(self.values):
+            found = replace(self, values=self.values[:n], weights=self.weights[:n])
+        while len(found.values) > found.most:
+            found = found._halved()
+        return found
+
+    def _halved(self) -> Self:
+        """Neighbours joined in pairs, the lighter one at the value of the heavier.
+
+        Of equal ones the lower and the higher move in turn, from one time to the next.
+        """
+        n = len(self.values) // 2 * 2
+        low, high = self.values[:n:2], self.values[1:n:2]
+        of_low, of_high = self.weights[:n:2], self.weights[1:n:2]
+        goes_up = (of_low < of_high) | ((of_low == of_high) & (self.n_halved % 2 == 0))
+        is_moved = low < high
+        # No value is past more than one pair, so that the heaviest of those that moved bounds all.
+        up = of_low[goes_up & is_moved].max(initial=0.0)
+        down = of_high[~goes_up & is_moved].max(initial=0.0)
+        return replace(
+            self,
+            values=np.append(np.where(goes_up, high, low), self.values[n:]),
+            weights=np.append(of_low + of_high, self.weights[n:]),
+            above=self.above + float(up),
+            below=self.below + float(down),
+            n_halved=self.n_halved + 1,
+        )
+
+    def quantile(self, total_weight: float) -> Quantile:
+        """The highest value that no more than the rank that is wanted lies below."""
+        ranks = np.cumsum(self.weights)
+        n = min(int(np.searchsorted(ranks, self.wanted, "right")), len(ranks) - 1)
+        last = self.values[n]
+        n_below = int(np.searchsorted(self.values, last, "left"))
+        value, rank = last, 0.0
+        if n_below > 0:
+            first, rank = self.values[n_below - 1], ranks[n_below - 1]
+            value = first + (last - first) / 2 if np.isfinite(first) else last
+        error = max(rank + self.above - self.wanted, self.wanted - rank + self.below)
+        is_rounding = error <= 2 * _ROUNDED * self.wanted
+        return Quantile(float(value), 0.0 if is_rounding else float(error) / total_weight)
+
+
+def quantile_of_rows(rows: Rows, mixture: Mixture, of: OfBlock, quantile: float) -> Quantile:
+    """Quantile of a value of each row, by the weights of the rows, in one pass.
+
+    Parameters
+    ----------
+    rows : Rows
+    mixture : Mixture
+    of : callable
+        ``of(block, mixture)`` gives a value for each row of the block, float64.
+    quantile : float
+        Between 0 and 1: the share of the weight that is to lie below.
+    """
+    wanted = quantile * rows.total_weight * (1.0 + _ROUNDED)
+    found: Lowest = rows.fold(_of_block, mixture, of, wanted)
+    return found.quantile(rows.total_weight)
+
+
+def _of_block(block: Block, mixture: Mixture, of: OfBlock, wanted: float) -> Any:
+    check_finite(block)  # which knows the places of rows, other than those that are present
+    block = block.present()
+    return Lowest.of(of(block, mixture), block.weight, wanted)

@@ -1,0 +1,127 @@
+"""Outliers: rows that a mixture hardly explains, by a threshold that is chosen in one of two ways.
+
+By a quantile of the log density: so many rows of some data are below, whatever the data are. By
+the squared Mahalanobis distance to the component of greatest responsibility, which for rows of that
+component has a chi-square distribution with D degrees of freedom: so many rows of the mixture
+itself are beyond, and data that are like it have as many, in no read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtri
+
+from daskgmm.em.evaluate import label_rows, log_densities
+from daskgmm.em.lowest import quantile_of_rows
+from daskgmm.em.rows import Rows
+from daskgmm.em.scan import check_finite
+from daskgmm.errors import DataError
+from daskgmm.kernel import Block, Float64Array, Mixture, squared_distances
+
+__all__ = [
+    "MEASURES",
+    "Threshold",
+    "are_outliers",
+    "labels_of_inliers",
+    "threshold_of_mixture",
+    "threshold_of_rows",
+]
+
+OUTLIER_LABEL = -1
+"""As noise has it."""
+
+
+def distances(block: Block, mixture: Mixture) -> Float64Array:
+    """Squared Mahalanobis distance of each row to its most probable component, (n_rows,)."""
+    check_finite(block)
+    return squared_distances(block.x, mixture)
+
+
+class Measure(NamedTuple):
+    """What a threshold is compared with.
+
+    Attributes
+    ----------
+    of : callable
+        ``of(block, mixture)`` gives it for each row.
+    is_beyond : callable
+        ``is_beyond(values, threshold)`` says which rows are outliers.
+    """
+
+    of: Callable[[Block, Mixture], Float64Array]
+    is_beyond: Callable[[Float64Array, float], Any]
+
+
+MEASURES: dict[str, Measure] = {
+    "log_density": Measure(log_densities, np.less),
+    "squared_distance": Measure(distances, np.greater),
+}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What makes a row an outlier.
+
+    Attributes
+    ----------
+    measure : str
+        ``"log_density"``, in nats, below which rows are outliers; or ``"squared_distance"``, above
+        which they are: that of Mahalanobis, to the component of greatest responsibility.
+    value : float
+    share : float
+        The quantile, or the probability, that was asked for.
+    rank_error : float or None
+        Bound of how far the share of the rows' weight below a quantile is from it; None of a
+        probability.
+    """
+
+    measure: str
+    value: float
+    share: float
+    rank_error: float | None = None
+
+    def marked(self, block: Block, mixture: Mixture) -> tuple[NDArray[np.bool_], Float64Array]:
+        """Whether each row of a block is an outlier, and the measure that says so."""
+        measure = MEASURES[self.measure]
+        values = measure.of(block, mixture)
+        return measure.is_beyond(values, self.value), values
+
+
+def threshold_of_rows(rows: Rows, mixture: Mixture, quantile: float) -> Threshold:
+    """The log density that a share of rows, by their weight, lies below: one pass.
+
+    Raises
+    ------
+    DataError
+        If so many rows are so far from all components that float64 has no log density for them.
+    """
+    found = quantile_of_rows(rows, mixture, log_densities, quantile)
+    if not np.isfinite(found.value):
+        raise DataError(
+            f"{quantile:g} of the rows are so far from all components that their log density is "
+            f"{found.value}; fit the model to such rows, or raise the quantile"
+        )
+    return Threshold("log_density", found.value, quantile, found.rank_error)
+
+
+def threshold_of_mixture(mixture: Mixture, probability: float) -> Threshold:
+    """The squared distance beyond which rows of the mixture itself are with a probability."""
+    value = float(chdtri(mixture.n_features, probability))
+    return Threshold("squared_distance", value, probability)
+
+
+def are_outliers(block: Block, mixture: Mixture, threshold: Threshold) -> NDArray[np.bool_]:
+    """Whether each row of a block is beyond a threshold, shape (n_rows,)."""
+    return threshold.marked(block, mixture)[0]
+
+
+def labels_of_inliers(block: Block, mixture: Mixture, threshold: Threshold) -> NDArray[np.int64]:
+    """Most probable component of each row of a block, and -1 for outliers, shape (n_rows,)."""
+    found = label_rows(block, mixture)
+    found[are_outliers(block, mixture, threshold)] = OUTLIER_LABEL
+    return found
