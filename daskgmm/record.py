@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from daskgmm._version import __version__
-from daskgmm.em import Course, Iteration, RareComponent, ThinComponent, Update
+from daskgmm.em import (
+    MEASURES,
+    Course,
+    Iteration,
+    RareComponent,
+    ThinComponent,
+    Threshold,
+    Update,
+)
 from daskgmm.errors import ModelFormatError
 from daskgmm.execution import peak_memory_bytes
 from daskgmm.settings import OPTIONS
@@ -25,6 +33,7 @@ __all__ = [
     "names_of_record",
     "record_of",
     "settings_of_record",
+    "threshold_of_record",
 ]
 
 
@@ -87,6 +96,7 @@ def record_of(model: Any) -> dict[str, Any]:
         **_updates_of(model),
         **({} if model._unit_of_weights == 1.0 else {"unit_of_weights": model._unit_of_weights}),
         **_fitted_as(model),
+        **({} if fact("threshold_") is None else {"threshold": asdict(model.threshold_)}),
         **({} if fact("_known_as") is None else {"known_as": model._known_as}),
     }
 
@@ -208,7 +218,29 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         "lower_bound_": record.get("log_likelihood_per_row"),
         **{f"{name}_": record.get(name) for name in same},
         **({"selection_": record["selection"]} if "selection" in record else {}),
+        **({} if (t := threshold_of_record(record, where)) is None else {"threshold_": t}),
     }
+
+
+def threshold_of_record(record: Mapping[str, Any], where: str) -> Threshold | None:
+    """What makes a row an outlier; None where nobody has said.
+
+    Raises
+    ------
+    ModelFormatError
+        If it is none; ``where`` says of which model.
+    """
+    saved = record.get("threshold")
+    if saved is None:
+        return None
+    try:
+        found = Threshold(**saved)
+        is_one = found.measure in MEASURES and np.isfinite(found.value)
+    except TypeError:
+        is_one = False
+    if not is_one:
+        raise ModelFormatError(f"{where}: its threshold is {saved!r:.200}; was it edited?")
+    return found
 
 
 def _update_of(found: Mapping[str, Any]) -> Update:

@@ -33,6 +33,7 @@ __all__ = [
     "POSITIVE",
     "RESULT_NAMES",
     "SEED",
+    "SHARE",
     "SIZE",
     "STANDARDIZE",
     "TEXT",
@@ -271,6 +272,12 @@ POSITIVE = Rule(
     lambda value: _is_number(value) and value > 0,
     parse=float,
     metavar="NUMBER",
+)
+SHARE = Rule(
+    "a number above 0 and below 1",
+    lambda value: _is_number(value) and 0 < value < 1,
+    parse=float,
+    metavar="SHARE",
 )
 NUMBER_OR_AUTO = Rule(
     "auto, or a number of 0 or more",

@@ -23,7 +23,9 @@ from daskgmm.settings import (
     GRID_OPTIONS,
     HALF_LIFE,
     KEEP,
+    MARK_OUTLIERS,
     OPTIONS,
+    OUTLIER_OPTIONS,
     RESULTS,
     WEIGHTS,
     Option,
@@ -185,7 +187,7 @@ def with_conversion(function: Command) -> Command:
 
 def with_settings(name: str) -> Callable[[Command], Command]:
     """Decorator that adds the options of the settings that the command ``name`` has."""
-    rows = (*OPTIONS, WEIGHTS, RESULTS, HALF_LIFE, KEEP)
+    rows = (*OPTIONS, WEIGHTS, RESULTS, HALF_LIFE, KEEP, MARK_OUTLIERS, *OUTLIER_OPTIONS)
     options = [option_of(option) for option in rows if name in option.commands]
     return lambda function: _with_options(function, *options)
 

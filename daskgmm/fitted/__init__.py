@@ -9,10 +9,11 @@ here.
 from daskgmm.fitted.conditioned import Conditioned
 from daskgmm.fitted.exchange import Exchanged
 from daskgmm.fitted.of_rows import OfRows
+from daskgmm.fitted.outliers import Outliers
 from daskgmm.fitted.shown import Shown
 
 __all__ = ["FittedMixture"]
 
 
-class FittedMixture(Conditioned, OfRows, Shown, Exchanged):
+class FittedMixture(Conditioned, Outliers, OfRows, Shown, Exchanged):
     """A mixture with fitted attributes; :class:`~daskgmm.GaussianMixture` adds the fit."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from daskgmm.em import (
     check_complete,
     check_finite,
     label_rows,
+    labels_of_inliers,
     log_densities,
     of_complete,
     of_mapped,
@@ -38,6 +40,7 @@ from daskgmm.tables import (
     columns_named,
     open_input,
     open_weights,
+    results_named,
     returned,
     with_columns_named,
 )
@@ -48,15 +51,22 @@ __all__ = ["OfRows"]
 class OfRows(FittedState):
     """What a fitted mixture says of rows."""
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any, *, mark_outliers: bool = False) -> Any:
         """Most probable component of each row, shape (n_rows,), int64.
+
+        With ``mark_outliers``, -1 for rows beyond the threshold that :meth:`set_threshold` set.
 
         A NumPy array for data in memory; a lazy Dask array for data that are lazy; or as
         :meth:`set_output` says. For an
         xarray.DataArray or Dataset, a DataArray on the same dimensions and coordinates, which is
         lazy if the data are; -2 marks cells in which a feature is NaN.
         """
-        return self._of_rows(X, label_rows, np.int64, self._returned("labels"))
+        if not mark_outliers:
+            return self._of_rows(X, label_rows, np.int64, self._returned("labels"))
+        threshold = self._known_threshold()
+        (labels,) = results_named("labels", threshold)
+        function = partial(labels_of_inliers, threshold=threshold)
+        return self._of_rows(X, function, np.int64, labels.arrays(self._mixture.n_components)[0])
 
     def predict_proba(self, X: Any) -> Any:
         """Probability of each component given each row, (n_rows, K); lazy as :meth:`predict`."""
@@ -126,6 +136,7 @@ class OfRows(FittedState):
         work: tuple[Any, ...] = (function, mixture)
         if opened.laid_out is not None:
             work = (of_complete, *work, about.fill)
+            dtype = np.promote_types(dtype, np.int8)  # booleans have no value for gaps
         if (projection := self._projection) is not None:
             check = check_finite if opened.laid_out is None else check_complete
             work = (of_mapped, projection, check, *work)
@@ -181,13 +192,15 @@ class OfRows(FittedState):
     def _container(self) -> str:
         return getattr(self, "_sklearn_output_config", {}).get("transform", "default")
 
-    def _open(self, x: Any, weights: Weights | None = None, *, counted: bool = True) -> OpenedRows:
+    def _open(
+        self, x: Any, weights: Weights | None = None, *, counted: bool = True, sum_bytes: int = 0
+    ) -> OpenedRows:
         """Rows for a single pass."""
         mixture = self._mixture
         names = getattr(self, "feature_names_in_", None)
         opened = open_input(
             x,
-            Work((MixtureSize.of(mixture),)),
+            Work((MixtureSize.of(mixture),), sum_bytes=sum_bytes),
             memory_limit=self.memory_limit,
             weights=weights,
             use=Use(counted, names=None if names is None else tuple(names)),

@@ -10,7 +10,8 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from daskgmm.em import Fit
+from daskgmm.em import Fit, Threshold
+from daskgmm.errors import ParameterError
 from daskgmm.fitted.parameters import covariances_of_factors
 from daskgmm.fitted.projection import (
     PROJECTION_ATTRIBUTES,
@@ -43,7 +44,7 @@ class FittedState(DensityMixin, BaseEstimator):
         assert isinstance(components, Gaussians)
         self.weights_ = np.array(mixture.weights)
         self.means_ = np.array(components.means)
-        for name in PROJECTION_ATTRIBUTES:  # of an earlier fit
+        for name in (*PROJECTION_ATTRIBUTES, "threshold_"):  # of an earlier fit
             self.__dict__.pop(name, None)
         if projection is not None:
             self.__dict__.update(attributes_of_projection(projection, components.means))
@@ -55,6 +56,7 @@ class FittedState(DensityMixin, BaseEstimator):
         self._fitted_as = None
         self._kept = None if statistics is None else (mixture, statistics)
 
+    threshold_: Threshold
     _fitted_type: str | None = None
     _fitted_as: str | None = None
     """Kind of the components that were fitted to mapped rows; None where that is their kind."""
@@ -81,6 +83,22 @@ class FittedState(DensityMixin, BaseEstimator):
     def _projection(self) -> Affine | None:
         """The map onto the features that the mixture is of; None where they are the data's."""
         return projection_of(self.__dict__)
+
+    def _known_threshold(self) -> Threshold:
+        """What makes a row an outlier.
+
+        Raises
+        ------
+        ParameterError
+            If nobody has said.
+        """
+        check_is_fitted(self)
+        if not hasattr(self, "threshold_"):
+            raise ParameterError(
+                "the model has no threshold for outliers: call set_threshold(X, quantile=0.01) or "
+                "set_threshold(probability=0.001) first, or daskgmm outliers with --save-threshold"
+            )
+        return self.threshold_
 
     @property
     def _mixture(self) -> Mixture:

@@ -6,7 +6,15 @@ and what a checkpoint is known by. :data:`DATA_OPTIONS` are of the rows and not 
 and the others of single commands. To add an option, add a row to the table that it belongs to.
 """
 
-from daskgmm.settings.of_commands import CRITERIA, HALF_LIFE, KEEP, RESULTS, TIMEOUT_VARIABLE
+from daskgmm.settings.of_commands import (
+    CRITERIA,
+    HALF_LIFE,
+    KEEP,
+    MARK_OUTLIERS,
+    OUTLIER_OPTIONS,
+    RESULTS,
+    TIMEOUT_VARIABLE,
+)
 from daskgmm.settings.of_fits import OPTIONS, check_options, option_named
 from daskgmm.settings.of_rows import DATA_OPTIONS, GRID_OPTIONS, WEIGHTS
 from daskgmm.settings.option import Option
@@ -17,7 +25,9 @@ __all__ = [
     "GRID_OPTIONS",
     "HALF_LIFE",
     "KEEP",
+    "MARK_OUTLIERS",
     "OPTIONS",
+    "OUTLIER_OPTIONS",
     "RESULTS",
     "TIMEOUT_VARIABLE",
     "WEIGHTS",

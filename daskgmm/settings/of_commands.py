@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from daskgmm.rules import NAMES, POSITIVE, RESULT_NAMES
+from daskgmm.rules import FLAG, NAMES, POSITIVE, RESULT_NAMES, SHARE
 from daskgmm.settings.option import Option
 
-__all__ = ["CRITERIA", "HALF_LIFE", "KEEP", "RESULTS", "TIMEOUT_VARIABLE"]
+__all__ = [
+    "CRITERIA",
+    "HALF_LIFE",
+    "KEEP",
+    "MARK_OUTLIERS",
+    "OUTLIER_OPTIONS",
+    "RESULTS",
+    "TIMEOUT_VARIABLE",
+]
 
 RESULTS = Option(
     "results",
@@ -32,10 +40,39 @@ KEEP = Option(
     None,
     NAMES,
     "Columns of Parquet rows that are copied beside the results into Parquet outputs.",
-    commands=("predict",),
+    commands=("predict", "outliers"),
     section="",
 )
 """``keep`` of :func:`daskgmm.job.predict`."""
+
+MARK_OUTLIERS = Option(
+    "mark_outliers",
+    False,
+    FLAG,
+    "Label rows beyond the threshold -1 that `daskgmm outliers --save-threshold` left in MODEL.",
+    commands=("predict",),
+)
+"""``mark_outliers`` of ``GaussianMixture.predict``."""
+
+OUTLIER_OPTIONS = (
+    Option(
+        "quantile",
+        None,
+        SHARE,
+        "Share of the rows of DATA, those of lowest density, that are outliers: a read more.  "
+        "[default: the threshold of MODEL, else 0.01]",
+        commands=("outliers",),
+    ),
+    Option(
+        "probability",
+        None,
+        SHARE,
+        "Probability that a row of a component is as far from its mean as outliers are, by the "
+        "chi-square distribution of the squared Mahalanobis distance, in place of --quantile.",
+        commands=("outliers",),
+    ),
+)
+"""The parameters of ``GaussianMixture.set_threshold``."""
 
 TIMEOUT_VARIABLE = "DASKGMM_STORAGE_TIMEOUT"
 """Variable of the environment: seconds for which a store that is away is waited for."""

@@ -7,19 +7,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.em import label_rows, log_densities, probabilities, top_components
+from daskgmm.em import (
+    Threshold,
+    label_rows,
+    labels_of_inliers,
+    log_densities,
+    probabilities,
+    top_components,
+)
 from daskgmm.errors import ParameterError
 from daskgmm.kernel import Block, Mixture
 from daskgmm.rules import RESULT_NAMES
 
-__all__ = ["RESULTS", "Result", "Returned", "of_features", "results_named", "returned"]
+__all__ = [
+    "RESULTS",
+    "Result",
+    "Returned",
+    "of_features",
+    "outliers",
+    "results_named",
+    "returned",
+]
 
 _NO_LABEL = -2
 """Label of a row with a gap."""
@@ -44,6 +59,8 @@ class Returned:
         Along these.
     names : tuple of str
         What the values of a row are called, where they are not of components or ranks.
+    is_counted : bool
+        Whether the rows whose value is 1 are counted while it is written.
     """
 
     name: str
@@ -53,6 +70,7 @@ class Returned:
     dims: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
+    is_counted: bool = False
 
     @property
     def row_bytes(self) -> int:
@@ -85,7 +103,7 @@ class Result:
         return {array.name: values.astype(array.dtype, copy=False) for array, values in found}
 
 
-_INT32, _FLOAT64 = np.dtype(np.int32), np.dtype(np.float64)
+_INT8, _INT32, _FLOAT64 = np.dtype(np.int8), np.dtype(np.int32), np.dtype(np.float64)
 
 
 def _flags(n_components: int) -> dict[str, Any]:
@@ -98,6 +116,14 @@ def _flags(n_components: int) -> dict[str, Any]:
 def _labels(n_components: int) -> tuple[Returned, ...]:
     about = {"long_name": "most probable component", **_flags(n_components)}
     return (Returned("labels", _INT32, _NO_LABEL, about),)
+
+
+def _labels_of_inliers(n_components: int) -> tuple[Returned, ...]:
+    flags = np.arange(-1, n_components, dtype=_INT32)
+    (labels,) = _labels(n_components)
+    meanings = f"outlier {labels.attributes['flag_meanings']}"
+    about = {**labels.attributes, "flag_values": flags, "flag_meanings": meanings}
+    return (replace(labels, attributes=about),)
 
 
 def _probabilities(n_components: int) -> tuple[Returned, ...]:
@@ -120,6 +146,39 @@ def _top(n_components: int, n: int) -> tuple[Returned, ...]:
         Returned("top_labels", _INT32, _NO_LABEL, labels, *along),
         Returned("top_probabilities", _FLOAT64, np.nan, about, *along),
     )
+
+
+def _squared_distance(_: int) -> tuple[Returned, ...]:
+    """Of Mahalanobis."""
+    about = {"long_name": "squared distance to the most probable component", "units": "1"}
+    return (Returned("squared_distance", _FLOAT64, np.nan, about),)
+
+
+_MEASURES = {"log_density": _log_density, "squared_distance": _squared_distance}
+
+
+def _outliers(n_components: int, threshold: Threshold) -> tuple[Returned, ...]:
+    about = {
+        "long_name": "whether the row is an outlier",
+        "flag_values": np.arange(2, dtype=_INT8),
+        "flag_meanings": "inlier outlier",
+        "threshold": threshold.value,
+        "threshold_of": threshold.measure,
+    }
+    flags = Returned("outlier", _INT8, _NO_LABEL, about, is_counted=True)
+    return (flags, *_MEASURES[threshold.measure](n_components))
+
+
+def _found_outliers(
+    block: Block, mixture: Mixture, threshold: Threshold
+) -> tuple[NDArray[Any], ...]:
+    return threshold.marked(block, mixture)
+
+
+def _found_labels_of_inliers(
+    block: Block, mixture: Mixture, threshold: Threshold
+) -> tuple[NDArray[Any], ...]:
+    return (labels_of_inliers(block, mixture, threshold),)
 
 
 def _found_labels(block: Block, mixture: Mixture) -> tuple[NDArray[Any], ...]:
@@ -145,8 +204,12 @@ RESULTS = {
 """Results of a name alone; ``top:5`` is made by :func:`results_named`."""
 
 
-def results_named(names: str | Iterable[str]) -> tuple[Result, ...]:
+def results_named(
+    names: str | Iterable[str], threshold: Threshold | None = None
+) -> tuple[Result, ...]:
     """The results that names ask for, or a text such as ``labels,top:5``.
+
+    With a threshold, labels of outliers are -1.
 
     Raises
     ------
@@ -156,7 +219,21 @@ def results_named(names: str | Iterable[str]) -> tuple[Result, ...]:
     asked = list(names.split(",") if isinstance(names, str) else names)
     if not RESULT_NAMES.accepts(asked):
         raise ParameterError(f"results must be {RESULT_NAMES.what}; got {','.join(asked)!r:.200}")
-    return tuple(_result_named(name) for name in asked)
+    results = tuple(_result_named(name) for name in asked)
+    if threshold is None:
+        return results
+    found = partial(_found_labels_of_inliers, threshold=threshold)
+    labels = Result("labels", _labels_of_inliers, found)
+    return tuple(labels if result.name == "labels" else result for result in results)
+
+
+def outliers(threshold: Threshold) -> Result:
+    """Which rows are outliers, and what the threshold is compared with."""
+    return Result(
+        "outlier",
+        partial(_outliers, threshold=threshold),
+        partial(_found_outliers, threshold=threshold),
+    )
 
 
 def _result_named(name: str) -> Result:

@@ -40,8 +40,13 @@ def _dataset(asked: Asked, mixture: Mixture) -> Any:
     return Dataset(arrays, attrs=group_attributes(asked))
 
 
-def write_on_grid(places: Mapping[str, Asked], mixture: Mixture) -> None:
+def write_on_grid(places: Mapping[str, Asked], mixture: Mixture) -> int:
     """Write all outputs in one pass; they appear when all cells of all of them are there.
+
+    Returns
+    -------
+    int
+        How often 1 was written, in arrays in which it is counted.
 
     Raises
     ------
@@ -55,7 +60,7 @@ def write_on_grid(places: Mapping[str, Asked], mixture: Mixture) -> None:
             (stack.enter_context(atomic_output(Location.parse(place), overwrite=a.overwrite)), a)
             for place, a in places.items()
         ]
-        written = []
+        written, counted = [], []
         for draft, asked in drafts:
             found = _dataset(asked, mixture)
             encoding = {
@@ -70,4 +75,6 @@ def write_on_grid(places: Mapping[str, Asked], mixture: Mixture) -> None:
             store: Any = draft.place.store(read_only=False)
             how: dict[str, Any] = {"mode": "w", "zarr_format": 3, "consolidated": False}
             written.append(found.to_zarr(store, encoding=encoding, compute=False, **how))
-        dask.compute(*written)
+            counted += [(found[a.name].data == 1).sum() for a in asked.arrays if a.is_counted]
+        _, counts = dask.compute(written, counted)
+    return sum(map(int, counts))

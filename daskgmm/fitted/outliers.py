@@ -1,0 +1,92 @@
+"""Outliers: rows that a fitted mixture hardly explains."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Self
+
+from daskgmm.em import LOWEST_BYTES, are_outliers, threshold_of_mixture, threshold_of_rows
+from daskgmm.errors import ParameterError
+from daskgmm.fitted.of_rows import OfRows
+from daskgmm.settings import OUTLIER_OPTIONS
+from daskgmm.tables import columns_named, outliers
+
+__all__ = ["Outliers"]
+
+
+class Outliers(OfRows):
+    """Which rows a fitted mixture hardly explains."""
+
+    def set_threshold(
+        self,
+        X: Any = None,
+        *,
+        quantile: float | None = None,
+        probability: float | None = None,
+        sample_weight: Any = None,
+    ) -> Self:
+        """Choose what makes a row an outlier; it is saved with the model, and gone after a fit.
+
+        Parameters
+        ----------
+        X : array of shape (n_rows, n_features), optional
+            Rows of which a quantile is taken, as for :meth:`score`; not read for a probability.
+        quantile : float, optional
+            Outliers are the rows whose log density is below that of this share of `X`, by weight:
+            one pass. It is exact where that is no more than 131,072 rows (13 million rows for
+            0.01); else ``threshold_.rank_error`` bounds the error of the share.
+        probability : float, optional
+            Outliers are the rows whose squared Mahalanobis distance to the component of greatest
+            responsibility is above what rows of a Gaussian exceed with this probability: no pass.
+        sample_weight : array of shape (n_rows,), optional
+            How often each row of `X` counts.
+
+        Returns
+        -------
+        self
+            With ``threshold_``, a :class:`~daskgmm.em.Threshold`.
+
+        Raises
+        ------
+        ParameterError
+            If not one of ``quantile`` and ``probability`` is given; or a quantile without rows, or
+            weights without a quantile.
+        DataError, MemoryLimitError
+            If the rows cannot be used.
+        """
+        for option, value in zip(OUTLIER_OPTIONS, (quantile, probability), strict=True):
+            option.check(value)
+        mixture = self._mixture
+        of_rows = X is not None and quantile is not None
+        if (quantile is None) == (probability is None) or (
+            not of_rows and (quantile is not None or sample_weight is not None)
+        ):
+            raise ParameterError(
+                "set_threshold takes rows and a quantile of them, set_threshold(X, quantile=0.01), "
+                "or a probability alone, set_threshold(probability=0.001)"
+            )
+        if probability is not None:
+            self.threshold_ = threshold_of_mixture(mixture, probability)
+            return self
+        assert quantile is not None
+        weights = None if sample_weight is None else self._open_weights(sample_weight, X)
+        opened = self._open(X, weights, sum_bytes=LOWEST_BYTES)
+        with columns_named(opened.feature_names):
+            rows = opened.mapped(self._projection).rows
+            self.threshold_ = threshold_of_rows(rows, mixture, quantile)
+        return self
+
+    def is_outlier(self, X: Any) -> Any:
+        """Whether each row is beyond the threshold, shape (n_rows,), bool.
+
+        Lazy, and in containers, as :meth:`predict`; for xarray int8, in which -2 marks cells in
+        which a feature is NaN.
+
+        Raises
+        ------
+        ParameterError
+            If no threshold was set: see :meth:`set_threshold`.
+        """
+        threshold = self._known_threshold()
+        about = outliers(threshold).arrays(self._mixture.n_components)[0]
+        return self._of_rows(X, partial(are_outliers, threshold=threshold), bool, about)
