@@ -6,50 +6,22 @@ not at all. Whatever can be refused is refused before the first pass.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Any
 
+from daskgmm.apart import check_apart, is_at_place
 from daskgmm.checkpoints import may_pass
-from daskgmm.errors import (
-    DamagedDataError,
-    ModelFormatError,
-    ParameterError,
-    StorageError,
-)
+from daskgmm.em import Threshold
+from daskgmm.errors import ModelFormatError, ParameterError, StorageError
 from daskgmm.estimator import GaussianMixture, load_model
-from daskgmm.execution import MixtureSize, Work, peak_memory_bytes
-from daskgmm.kernel import Block, Mixture
-from daskgmm.record import names_of_record
+from daskgmm.execution import peak_memory_bytes
 from daskgmm.redaction import redacted
-from daskgmm.rules import names_of
+from daskgmm.row_results import SavedModel, write_results
 from daskgmm.selection import select
-from daskgmm.storage import (
-    Location,
-    check_output,
-    first_overlap,
-    is_lasting,
-    read_model,
-    read_projection,
-)
-from daskgmm.tables import (
-    Asked,
-    Grid,
-    OpenedRows,
-    Result,
-    Use,
-    Writer,
-    check_features,
-    check_keep,
-    create_rows_output,
-    open_input,
-    open_rows,
-    results_named,
-    write_on_grid,
-)
+from daskgmm.storage import check_output
+from daskgmm.tables import results_named
 
 __all__ = ["fit", "predict", "score", "select_model", "update"]
 
@@ -83,9 +55,9 @@ def fit(
         result, or None), and ``model``, its path or URL.
     """
     outputs = [output, *([model.checkpoint] if model.checkpoint else [])]
-    _check_places(data, outputs)
-    if _is_at_place(sample_weight):
-        _check_places(sample_weight, outputs)
+    check_apart(data, outputs)
+    if is_at_place(sample_weight):
+        check_apart(sample_weight, outputs)
     check_output(output, overwrite=overwrite)
     model.fit(data, sample_weight=sample_weight)
     try:
@@ -145,8 +117,8 @@ def update(
     """
     place = model if output is None else output
     weights = how.get("sample_weight")
-    for rows in (data, weights) if _is_at_place(weights) else (data,):
-        _check_places(rows, [model] if output is None else [model, output])
+    for rows in (data, weights) if is_at_place(weights) else (data,):
+        check_apart(rows, [model] if output is None else [model, output])
     check_output(place, overwrite=overwrite or output is None)
     fitted = load_model(model).set_params(**settings)
     if fitted._statistics() is None:
@@ -198,9 +170,9 @@ def select_model(
         ``rows_read``, ``seconds``, ``peak_memory_bytes``; and ``model``, its path or URL.
     """
     if output is not None:
-        _check_places(data, [output])
-        if _is_at_place(settings.get("sample_weight")):
-            _check_places(settings["sample_weight"], [output])
+        check_apart(data, [output])
+        if is_at_place(settings.get("sample_weight")):
+            check_apart(settings["sample_weight"], [output])
         check_output(output, overwrite=overwrite)
     selection = select(data, components, **settings)
     if output is not None:
@@ -219,9 +191,8 @@ def predict(
     model: str,
     outputs: Mapping[str, str] | Sequence[tuple[str, str]],
     *,
-    keep: Sequence[str] | None = None,
-    memory_limit: int | str | None = None,
-    overwrite: bool = False,
+    mark_outliers: bool = False,
+    **how: Any,
 ) -> dict[str, Any]:
     """Write results for each stored row, in one pass.
 
@@ -240,10 +211,11 @@ def predict(
         What is asked for, such as ``"labels"`` or ``"labels,log_density,top:5"``, and the path or
         URL of the group to write it to. For rows in Parquet it may be Parquet: a file, or a folder
         with a file for each that the rows are in.
-    keep : sequence of str, optional
-        Names of columns that are copied into outputs in Parquet.
-    memory_limit : int or str, optional
-    overwrite : bool
+    mark_outliers : bool
+        Whether labels of rows beyond the model's threshold are -1.
+    **how
+        ``keep``, names of columns that are copied into outputs in Parquet; ``memory_limit``; and
+        ``overwrite``.
 
     Returns
     -------
@@ -253,79 +225,33 @@ def predict(
     Raises
     ------
     ParameterError
-        If a result is unknown, or places overlap.
+        If a result is unknown, places overlap, or outliers are to be marked by a model without a
+        threshold.
     """
     began = time.perf_counter()
     pairs = outputs.items() if isinstance(outputs, Mapping) else outputs
-    asked = [(results_named(names), place) for names, place in pairs]
-    mixture, record = read_model(model)
-    projection = read_projection(model, mixture)
-    k = mixture.n_components
-    n_features = mixture.n_features if projection is None else projection.n_in
-    _check_places(data, [*(place for _, place in asked), model])
-    if isinstance(data, str | os.PathLike):
-        data = open_rows(data)
-    kept = tuple(names_of(keep or []))
-    check_keep(kept, data, [place for _, place in asked])
-    wanted = {result.name: result for results, _ in asked for result in results}
-    row_bytes = sum(array.row_bytes for result in wanted.values() for array in result.arrays(k))
-    names = names_of_record(record, redacted(model), n_features)
-    # Cells of a grid have results whether they have gaps or not.
-    use = Use(counted=not isinstance(data, Grid), names=None if names is None else tuple(names))
-    opened = open_input(
-        data,
-        Work((MixtureSize.of(mixture),), output_row_bytes=row_bytes),
-        memory_limit=memory_limit,
-        use=use,
-    )
-    check_features(
-        (n_features, names),
-        (opened.rows.n_features, opened.feature_names),
-        f"the model {redacted(model)}",
-        opened.name,
-    )
-    opened = opened.mapped(projection)
-    places = {
-        place: Asked(opened, results, k, redacted(model), overwrite, data, kept)
-        for results, place in asked
-    }
-    if opened.laid_out is None:
-        _write_results(places, mixture, opened)
-    else:
-        write_on_grid(places, mixture)
+    saved = SavedModel.read(model)
+    threshold = _threshold_to_mark_by(saved) if mark_outliers else None
+    asked = [(results_named(names, threshold), place) for names, place in pairs]
+    check_apart(data, [*(place for _, place in asked), model])
+    written = write_results(data, saved, asked, **how)
     return {
-        "n_rows": opened.rows.n_rows,
-        "n_components": k,
+        "n_rows": written.n_rows,
+        "n_components": saved.mixture.n_components,
         "seconds": time.perf_counter() - began,
         "peak_memory_bytes": peak_memory_bytes(),
         **{result.name: place for results, place in reversed(asked) for result in results},
     }
 
 
-def _write_results(places: Mapping[str, Asked], mixture: Mixture, opened: OpenedRows) -> None:
-    """Write all outputs in one pass; they appear when all rows of all of them are there."""
-    rows = opened.rows
-    with ExitStack() as stack:
-        writers = [
-            (asked.results, stack.enter_context(create_rows_output(place, asked)).writer)
-            for place, asked in places.items()
-        ]
-        n_written = rows.fold(_write_grain, mixture, writers)
-        if n_written != rows.n_rows:
-            raise DamagedDataError(
-                f"{opened.name}: {n_written} rows came where {rows.n_rows} were expected"
-            )
-
-
-def _write_grain(
-    block: Block, mixture: Mixture, writers: Sequence[tuple[tuple[Result, ...], Writer]]
-) -> int:
-    """Write the results of a grain, each of which is found once, and count its rows."""
-    wanted = {result.name: result for results, _ in writers for result in results}
-    found = {name: result.of(block, mixture) for name, result in wanted.items()}
-    for results, writer in writers:
-        writer.write(block.start, {k: v for r in results for k, v in found[r.name].items()})
-    return len(block)
+def _threshold_to_mark_by(model: SavedModel) -> Threshold:
+    if model.threshold is None:
+        raise ParameterError(
+            f"{model.name} has no threshold for outliers; choose one with daskgmm outliers DATA "
+            "--model MODEL --output PATH --save-threshold, or set_threshold and save in Python",
+            "mark_outliers",
+        )
+    return model.threshold
 
 
 def score(
@@ -350,24 +276,3 @@ def score(
         "n_parameters": found.n_parameters,
         "model": model,
     }
-
-
-def _is_at_place(weights: Any) -> bool:
-    """Whether weights have a place of their own, and are no variable of the group of the rows."""
-    return isinstance(weights, str | os.PathLike) or hasattr(weights, "survey")
-
-
-def _check_places(data: Any, outputs: Sequence[str | os.PathLike[str]]) -> None:
-    """Refuse outputs that would replace the data or each other, or would not last."""
-    source = data if isinstance(data, str | os.PathLike) else data.name
-    places = [Location.parse(place) for place in (source, *outputs)]
-    found = first_overlap(places)
-    if found is not None:
-        one, other = (places[i].name for i in found)
-        raise ParameterError(f"{one} and {other} overlap; data, model and outputs must lie apart")
-    for place in places[1:]:
-        if not is_lasting(place):
-            raise ParameterError(
-                f"{place.name} is memory of this process and would go with it; name a folder, or a "
-                "URL of a store that stays"
-            )

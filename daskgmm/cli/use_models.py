@@ -18,9 +18,9 @@ from daskgmm.events import duration, size_of
 from daskgmm.lazily import Lazily
 
 if TYPE_CHECKING:
-    from daskgmm import job
+    from daskgmm import job, outliers
 else:  # what help, completion and errors of usage do without
-    job = Lazily("daskgmm.job")
+    job, outliers = Lazily("daskgmm.job"), Lazily("daskgmm.outliers")
 
 __all__ = ["COMMANDS"]
 
@@ -84,4 +84,41 @@ def _score(source: Any, model: str, **options: Any) -> tuple[dict[str, Any], str
     )
 
 
-COMMANDS = (_predict, _score)
+@click.command("outliers")
+@command
+@with_passes
+@with_settings("outliers")
+@model_option
+@output_option
+@click.option(
+    "--save-threshold", is_flag=True, help="Keep the threshold in MODEL, for predict and later."
+)
+@overwrite_option
+def _outliers(source: Any, model: str, output: str, **options: Any) -> tuple[dict[str, Any], str]:
+    """Write which rows of DATA the model hardly explains, and their log density.
+
+    The output is a Zarr group, which xarray opens as a Dataset; or Parquet, as DATA is.
+
+    \b
+    Example:
+      daskgmm outliers data.zarr --model model.zarr --output outliers.zarr --quantile 0.001
+      daskgmm outliers data.zarr --model model.zarr --output outliers.zarr \\
+          --probability 1e-6 --save-threshold
+    """  # noqa: D301
+    names = ("quantile", "probability", "sample_weight")
+    choice = {name: options.pop(name, None) for name in names}
+    result = outliers.write_outliers(source, model, output, choice=choice, **options)
+    beyond = "above" if result["threshold_of"] == "squared_distance" else "below"
+    error = result["rank_error"]
+    exact = "" if error is None else f", up to {error:.2g} of the rows" if error else ", exact"
+    return result, (
+        f"outliers                {result['n_outliers']:,} of {result['n_rows']:,} rows\n"
+        f"threshold               {result['threshold_of']} {beyond} {result['threshold']:.9g}, "
+        f"asked for {result['share']:g}{exact}\n"
+        f"took                    {duration(result['seconds'])}, "
+        f"peak memory {size_of(result['peak_memory_bytes'])}\n"
+        f"output                  {output}"
+    )
+
+
+COMMANDS = (_predict, _score, _outliers)

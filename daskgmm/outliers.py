@@ -1,0 +1,128 @@
+"""Outliers: which stored rows a saved model hardly explains, from stored rows to a file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from types import MappingProxyType
+from typing import Any
+
+from daskgmm.apart import check_apart, is_at_place
+from daskgmm.em import Threshold
+from daskgmm.errors import ParameterError
+from daskgmm.estimator import load_model
+from daskgmm.execution import peak_memory_bytes
+from daskgmm.row_results import SavedModel, write_results
+from daskgmm.rules import names_of
+from daskgmm.storage import read_model, read_projection, read_statistics, save_model
+from daskgmm.tables import check_keep, check_rows_output, open_rows, outliers
+
+__all__ = ["write_outliers"]
+
+_QUANTILE = 0.01
+"""Share of the rows that are outliers where nobody says anything."""
+
+
+def write_outliers(
+    data: Any,
+    model: str,
+    output: str,
+    *,
+    save_threshold: bool = False,
+    choice: Mapping[str, Any] = MappingProxyType({}),
+    **how: Any,
+) -> dict[str, Any]:
+    """Write which stored rows are outliers, and what the threshold was compared with.
+
+    The output is as those of :func:`daskgmm.job.predict`, and has ``outlier`` (row,), int8, 1 for
+    outliers, and ``log_density`` or ``squared_distance`` (row,), float64. To find a quantile, the
+    rows are read once before the read that writes.
+
+    Parameters
+    ----------
+    data : path, URL or Source
+    model : str
+        Path or URL of a saved model.
+    output : str
+        Path or URL of the group, or of Parquet, to write.
+    save_threshold : bool
+        Whether the threshold is written into the model, in one step, when the output is there.
+    choice : mapping
+        ``quantile``, ``probability`` and ``sample_weight`` of ``GaussianMixture.set_threshold``.
+        Without the first two the threshold is the model's own, or else of the quantile 0.01.
+    **how
+        As of :func:`daskgmm.job.predict`.
+
+    Returns
+    -------
+    dict
+        ``n_rows n_outliers threshold threshold_of share rank_error seconds peak_memory_bytes model
+        output``. ``share`` is the quantile or the probability.
+
+    Raises
+    ------
+    ParameterError
+        If options contradict each other, or places overlap.
+    """
+    began = time.perf_counter()
+    check_apart(data, [output, model])
+    if is_at_place(choice.get("sample_weight")):
+        check_apart(choice["sample_weight"], [output, model])
+    saved = SavedModel.read(model)
+    if isinstance(data, str | os.PathLike):
+        data = open_rows(data)
+    check_keep(names_of(how.get("keep") or []), data, [output])
+    check_rows_output(output, overwrite=bool(how.get("overwrite")), source=data)
+    wanted = _wanted(choice, saved)
+    threshold = saved.threshold
+    if wanted is not None:
+        fitted = load_model(model).set_params(memory_limit=how.get("memory_limit"))
+        threshold = fitted.set_threshold(data, **wanted).threshold_
+    assert threshold is not None
+    written = write_results(data, saved, [((outliers(threshold),), output)], **how)
+    if save_threshold:
+        _save(threshold, model)
+    return {
+        "n_rows": written.n_rows,
+        "n_outliers": written.n_counted,
+        "threshold": threshold.value,
+        "threshold_of": threshold.measure,
+        "share": threshold.share,
+        "rank_error": threshold.rank_error,
+        "seconds": time.perf_counter() - began,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "model": model,
+        "output": output,
+    }
+
+
+def _wanted(choice: Mapping[str, Any], saved: SavedModel) -> dict[str, Any] | None:
+    """What the threshold is to be found by; None where it is the model's own."""
+    wanted = {name: value for name, value in choice.items() if value is not None}
+    if not wanted and saved.threshold is not None:
+        return None
+    if {"quantile", "probability"} <= set(wanted):
+        raise ParameterError(
+            "outliers are chosen in one of two ways; give --quantile or --probability, not both"
+        )
+    if "sample_weight" in wanted and "quantile" not in wanted:
+        raise ParameterError(
+            "weights count rows for a quantile; give one (--quantile 0.01), or leave them out",
+            "sample_weight",
+        )
+    return wanted or {"quantile": _QUANTILE}
+
+
+def _save(threshold: Threshold, model: str) -> None:
+    """Put a threshold into a saved model, of which all else stays as it is."""
+    mixture, record = read_model(model)
+    save_model(
+        model,
+        mixture,
+        {**record, "threshold": asdict(threshold)},
+        overwrite=True,
+        statistics=read_statistics(model, mixture),
+        projection=read_projection(model, mixture),
+    )

@@ -1,0 +1,187 @@
+"""Row results: what a saved model says of each stored row, written in one pass.
+
+All outputs of a pass are whole or not at all, and each result is found once for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Self
+
+from daskgmm.em import Threshold
+from daskgmm.errors import DamagedDataError
+from daskgmm.execution import MixtureSize, Work
+from daskgmm.kernel import Affine, Block, Mixture
+from daskgmm.record import names_of_record, threshold_of_record
+from daskgmm.redaction import redacted
+from daskgmm.rules import names_of
+from daskgmm.storage import read_model, read_projection
+from daskgmm.tables import (
+    Asked,
+    Grid,
+    OpenedRows,
+    Result,
+    Use,
+    Writer,
+    check_features,
+    check_keep,
+    create_rows_output,
+    open_input,
+    open_rows,
+    write_on_grid,
+)
+
+__all__ = ["SavedModel", "Written", "write_results"]
+
+
+@dataclass(frozen=True, eq=False)
+class SavedModel:
+    """A saved model, as far as results of rows need it.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it; secrets are removed.
+    mixture : Mixture
+    projection : Affine or None
+    names : list of str or None
+        Of the features.
+    threshold : Threshold or None
+        What makes a row an outlier.
+    """
+
+    name: str
+    mixture: Mixture
+    projection: Affine | None
+    names: list[str] | None
+    threshold: Threshold | None
+
+    @classmethod
+    def read(cls, place: str) -> Self:
+        """Read a model from a path or URL; raises as :func:`daskgmm.load_model`."""
+        mixture, record = read_model(place)
+        projection, name = read_projection(place, mixture), redacted(place)
+        n_features = mixture.n_features if projection is None else projection.n_in
+        names = names_of_record(record, name, n_features)
+        return cls(name, mixture, projection, names, threshold_of_record(record, name))
+
+    @property
+    def n_features(self) -> int:
+        """Features of the rows."""
+        return self.mixture.n_features if self.projection is None else self.projection.n_in
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written. Additive.
+
+    Attributes
+    ----------
+    n_rows : int
+    n_counted : int
+        How often 1 was written, in arrays in which it is counted.
+    """
+
+    n_rows: int
+    n_counted: int
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.n_rows + other.n_rows, self.n_counted + other.n_counted)
+
+
+def write_results(
+    data: Any,
+    model: SavedModel,
+    asked: Sequence[tuple[tuple[Result, ...], str]],
+    *,
+    keep: Sequence[str] | None = None,
+    memory_limit: int | str | None = None,
+    overwrite: bool = False,
+) -> Written:
+    """Write results for each stored row, in one pass.
+
+    Parameters
+    ----------
+    data : path, URL, Source or Grid
+    model : SavedModel
+    asked : sequence of pairs
+        Results, and the path or URL to write them to.
+    keep : sequence of str, optional
+        Names of columns that are copied into outputs in Parquet.
+    memory_limit : int or str, optional
+    overwrite : bool
+        Whether a Zarr node, or results in Parquet, that are there may be replaced.
+    """
+    if isinstance(data, str | os.PathLike):
+        data = open_rows(data)
+    kept = tuple(names_of(keep or []))
+    check_keep(kept, data, [place for _, place in asked])
+    opened = _opened(data, model, asked, memory_limit)
+    k = model.mixture.n_components
+    places = {
+        place: Asked(opened, results, k, model.name, overwrite, data, kept)
+        for results, place in asked
+    }
+    if opened.laid_out is None:
+        return _write(places, model.mixture, opened)
+    return Written(opened.rows.n_rows, write_on_grid(places, model.mixture))
+
+
+def _opened(
+    data: Any,
+    model: SavedModel,
+    asked: Sequence[tuple[tuple[Result, ...], str]],
+    memory_limit: int | str | None,
+) -> OpenedRows:
+    """The rows, as the model sees them."""
+    k, names = model.mixture.n_components, model.names
+    wanted = {result.name: result for results, _ in asked for result in results}
+    row_bytes = sum(array.row_bytes for result in wanted.values() for array in result.arrays(k))
+    opened = open_input(
+        data,
+        Work((MixtureSize.of(model.mixture),), output_row_bytes=row_bytes),
+        memory_limit=memory_limit,
+        # Cells of a grid have results whether they have gaps or not.
+        use=Use(not isinstance(data, Grid), names=None if names is None else tuple(names)),
+    )
+    check_features(
+        (model.n_features, names),
+        (opened.rows.n_features, opened.feature_names),
+        f"the model {model.name}",
+        opened.name,
+    )
+    return opened.mapped(model.projection)
+
+
+def _write(places: Mapping[str, Asked], mixture: Mixture, opened: OpenedRows) -> Written:
+    """Write all outputs in one pass; they appear when all rows of all of them are there."""
+    rows = opened.rows
+    with ExitStack() as stack:
+        writers = [
+            (asked.results, stack.enter_context(create_rows_output(place, asked)).writer)
+            for place, asked in places.items()
+        ]
+        written: Written = rows.fold(_write_grain, mixture, writers)
+        if written.n_rows != rows.n_rows:
+            raise DamagedDataError(
+                f"{opened.name}: {written.n_rows} rows came where {rows.n_rows} were expected"
+            )
+    return written
+
+
+def _write_grain(
+    block: Block, mixture: Mixture, writers: Sequence[tuple[tuple[Result, ...], Writer]]
+) -> Written:
+    """Write the results of a grain, each of which is found once."""
+    wanted = {result.name: result for results, _ in writers for result in results}
+    found = {name: result.of(block, mixture) for name, result in wanted.items()}
+    for results, writer in writers:
+        writer.write(block.start, {k: v for r in results for k, v in found[r.name].items()})
+    counted = [
+        a.name for r in wanted.values() for a in r.arrays(mixture.n_components) if a.is_counted
+    ]
+    arrays = {name: values for result in found.values() for name, values in result.items()}
+    return Written(len(block), sum(int((arrays[name] == 1).sum()) for name in counted))
