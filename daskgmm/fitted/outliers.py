@@ -25,7 +25,9 @@ class Outliers(OfRows):
         probability: float | None = None,
         sample_weight: Any = None,
     ) -> Self:
-        """Choose what makes a row an outlier; it is saved with the model, and gone after a fit.
+        """Choose what makes a row an outlier; it is saved with the model.
+
+        Another fit and an update forget it: it is of the mixture as it is now.
 
         Parameters
         ----------
