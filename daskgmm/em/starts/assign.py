@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances_argmin
 
 from daskgmm.em.scan import Scan
@@ -50,7 +51,9 @@ def _one_hot(labels: NDArray[np.integer[Any]], k: int) -> Float64Array:
 
 def _kmeans(rows: Block, k: int, rng: np.random.RandomState) -> Float64Array:
     # On several threads Lloyd's sums depend on which thread ends first.
-    with single_thread("blas", "openmp"):
+    with single_thread("blas", "openmp"), warnings.catch_warnings():
+        # Fewer distinct rows than clusters leave clusters empty: our own warnings tell what matters.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         fitted = KMeans(n_clusters=k, n_init=1, random_state=rng).fit(
             rows.x, sample_weight=rows.weight
         )
