@@ -140,23 +140,13 @@ class Checkpoints:
                 return False
             d = scan.affine.n_out
         per_feature = (scan.minimum, scan.maximum, scan.moments.mean)
-        mixtures = [
-            mixture
-            for course in self.courses
-            for mixture in (course.mixture, course.kept, course.neighbours_at)
-            if mixture is not None
-        ]
         return (
             all(array.shape == (d,) for array in per_feature)
             and scan.moments.scatter.shape == (d, d)
             and scan.sample.x.shape[1:] == (d,)
             and len(scan.sample) > 0
             and scan.non_finite is None
-            and all((m.kind, *m.means.shape) == (covariance_type, k, d) for m in mixtures)
-            and all(
-                course.statistics is None or course.statistics.are_of(covariance_type, k, d)
-                for course in self.courses
-            )
+            and all(_has_sizes(course, covariance_type, k, d) for course in self.courses)
         )
 
     @property
@@ -260,6 +250,21 @@ class Checkpoints:
             f"{folder.name} holds what was kept: continue with resume=True (--resume); a job "
             "file goes on when it is run again"
         )
+
+
+def _has_sizes(course: Course, covariance_type: str, k: int, d: int) -> bool:
+    """Whether a course is of a fit of k components; some of them may have been pruned."""
+    left = course.mixture.n_components
+    mixtures = [course.mixture, course.kept, course.neighbours_at]
+    return (
+        left <= k
+        and all(
+            (m.kind, *m.means.shape) == (covariance_type, left, d)
+            for m in mixtures
+            if m is not None
+        )
+        and (course.statistics is None or course.statistics.are_of(covariance_type, left, d))
+    )
 
 
 def may_pass(error: DaskGMMError) -> bool:

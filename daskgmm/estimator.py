@@ -26,6 +26,7 @@ from daskgmm.em import (
     Problem,
     Tell,
     fit,
+    said_of_collapses,
     said_of_ridge,
     said_of_thin,
     thin_components,
@@ -45,6 +46,7 @@ from daskgmm.fitting import (
     problem_of,
     remembered,
     updated,
+    warn_of_collapses,
     warn_of_end,
     warn_of_thin,
 )
@@ -164,6 +166,16 @@ class GaussianMixture(FittedMixture):
         or on the fewest that explain at least this share of their variance, above 0 and up to 1.
         They are found by the first read of the rows as they are, whose scatter they diagonalise.
         Densities, log-likelihoods and covariances are those of the projected features.
+    on_collapse : {"reseed", "prune", "error"}, default="reseed"
+        What is done about components that collapse: whose covariance stops being positive definite,
+        or that at the end of the fit hold fewer rows than make it so, or next to no rows with a
+        variance that is little more than what ``reg_covar`` adds. ``"reseed"``: a group of the
+        worst-fitting rows of the sample gets a component in their place, or the component that
+        gains most by it is divided; where neither is possible, and after the third time, they
+        are pruned. ``"prune"``: the mixture has as many components less. ``"error"``: an error
+        names them. The log-likelihood can be lower after a collapse, and climbs from there.
+        Components of few rows stay, with a warning, where the fit has no pass left, or where others
+        take their place whatever is left out, as of an outlier that is far away.
     memory_limit : int or str, optional
         Bytes that a process may use in all while it reads stored rows, such as
         ``"2GiB"``; half of what is free by default. Decides how they are cut, never the
@@ -238,6 +250,9 @@ class GaussianMixture(FittedMixture):
         adds). A warning tells how many there are.
     rare_components_ : tuple of RareComponent
         Those that the sample had missed, found among the worst-fitting rows: ``n_rows`` of each.
+    collapses_ : tuple of Collapse
+        What became of components that collapsed: ``n_iter`` (iterations before), ``n_collapsed``,
+        ``n_reseeded`` and ``n_pruned``. Pruned ones are missing from ``weights_`` and ``means_``.
     seconds_ : float
         Wall time of the fit.
     updates_ : tuple of Update
@@ -283,6 +298,7 @@ class GaussianMixture(FittedMixture):
         truncate: int | None = None,
         standardize: bool | str = False,
         n_projected: float | None = None,
+        on_collapse: str = "reseed",
         memory_limit: int | str | None = None,
         stage: str | os.PathLike[str] | None = None,
         stage_limit: int | str | None = None,
@@ -314,6 +330,7 @@ class GaussianMixture(FittedMixture):
         self.truncate = truncate
         self.standardize = standardize
         self.n_projected = n_projected
+        self.on_collapse = on_collapse
         self.memory_limit = memory_limit
         self.stage = stage
         self.stage_limit = stage_limit
@@ -365,12 +382,13 @@ class GaussianMixture(FittedMixture):
         InterruptedFitError
             A KeyboardInterrupt, where ``checkpoint`` holds what the fit can go on from.
         SingularComponentError
-            If a covariance stops being positive definite.
+            If components collapse and ``on_collapse`` is ``"error"``, or if not even one component
+            of all rows has a density.
 
         Warns
         -----
         DaskGMMWarning
-            If a given ``reg_covar`` is more than 1% of a column's variance: names the columns. If
+            If components were pruned. If a given ``reg_covar`` is more than 1% of a column's variance: names the columns. If
             components hold next to no rows (see ``thin_components_``), or if the data have few
             rows for the number of parameters.
         ConvergenceWarning
@@ -612,14 +630,20 @@ class GaussianMixture(FittedMixture):
         prior = in_units_of_data(prior_of(self), outcome.mapped_back)
         self.thin_components_ = thin = thin_components(course.kept, outcome.n_counted, prior)
         self._blurred = said_of_ridge(course.kept, thin, prior)
-        warn_of_thin(thin, self.n_components)
+        warn_of_collapses(course)
+        warn_of_thin(thin, course.kept.n_components)
         warn_of_end(course, self)
 
     @property
     def _note(self) -> str:
         """What a summary should say of the result; empty if nothing."""
         thin = getattr(self, "thin_components_", None) or ()
-        said = (said_of_thin(thin, self._mixture.n_components), self._blurred)
+        n_left, collapses = self._mixture.n_components, getattr(self, "collapses_", None) or ()
+        said = (
+            said_of_collapses(collapses, n_left),
+            said_of_thin(thin, n_left),
+            self._blurred,
+        )
         return "; ".join(one for one in said if one)
 
 

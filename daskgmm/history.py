@@ -13,6 +13,7 @@ from typing import Any
 from daskgmm.telling import Event, duration, passes
 
 __all__ = [
+    "Collapse",
     "FitBegan",
     "FitEnded",
     "Iteration",
@@ -195,6 +196,33 @@ class RareComponent(Event, name="rare_component_found"):
     def text(self) -> str:
         """The size of the component."""
         return f"a component of about {self.n_rows:.0f} rows was found among the worst-fitting rows"
+
+
+@dataclass(frozen=True)
+class Collapse(Event, name="components_collapsed"):
+    """Components were left without a density, or with next to no rows.
+
+    Attributes
+    ----------
+    n_iter : int
+        Iterations before it.
+    n_collapsed : int
+        How many they were.
+    n_reseeded, n_pruned : int
+        How many of them others took the place of, and by how many components the mixture is
+        smaller.
+    """
+
+    n_iter: int
+    n_collapsed: int
+    n_reseeded: int
+    n_pruned: int
+
+    def text(self) -> str:
+        """What became of them."""
+        when = f"after pass {self.n_iter}" if self.n_iter else "at the start"
+        many = f"{self.n_collapsed} component{'s' * (self.n_collapsed > 1)}"
+        return f"collapse {when}: {many}, {self.n_reseeded} reseeded, {self.n_pruned} pruned"
 
 
 @dataclass(frozen=True)

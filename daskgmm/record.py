@@ -15,6 +15,7 @@ import numpy as np
 from daskgmm._version import __version__
 from daskgmm.em import (
     MEASURES,
+    Collapse,
     Course,
     Iteration,
     RareComponent,
@@ -42,6 +43,7 @@ def facts_of_fit(result: Course, n_passes: int, n_rows: int, seconds: float) -> 
     return {
         "history_": result.history,
         "rare_components_": result.rare,
+        "collapses_": result.collapses,
         "updates_": (),
         "lower_bounds_": _accepted_so_far(result.history),
         "lower_bound_": result.log_likelihood,
@@ -92,6 +94,7 @@ def record_of(model: Any) -> dict[str, Any]:
         "history": [asdict(iteration) for iteration in fact("history_") or ()],
         "rare_components": [asdict(found) for found in fact("rare_components_") or ()],
         "thin_components": [asdict(found) for found in fact("thin_components_") or ()],
+        "collapses": [asdict(found) for found in fact("collapses_") or ()],
         **({"selection": model.selection_} if hasattr(model, "selection_") else {}),
         **_updates_of(model),
         **({} if model._unit_of_weights == 1.0 else {"unit_of_weights": model._unit_of_weights}),
@@ -190,6 +193,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         history = tuple(Iteration(**iteration) for iteration in record.get("history") or [])
         thin = tuple(ThinComponent(**found) for found in record.get("thin_components") or [])
         rare = tuple(RareComponent(**found) for found in record.get("rare_components") or [])
+        collapses = tuple(Collapse(**found) for found in record.get("collapses") or [])
         unit = float(record.get("unit_of_weights") or 1.0)
         updates = tuple(_update_of(found) for found in record.get("updates") or [])
     except (TypeError, ValueError) as error:
@@ -212,6 +216,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         "history_": history,
         "rare_components_": rare,
         "thin_components_": thin,
+        "collapses_": collapses,
         "updates_": updates,
         "_unit_of_weights": unit,
         "lower_bounds_": [iteration.log_likelihood for iteration in history],

@@ -29,7 +29,7 @@ from daskgmm.tables import OpenedRows, columns_named, open_weights
 
 __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
 
-_UNUSED = {"checkpoint", "checkpoint_every", "resume", "warm_start", "reads"}
+_UNUSED = {"checkpoint", "checkpoint_every", "resume", "warm_start", "reads", "on_collapse"}
 _UNUSED |= {"weights_init", "means_init", "precisions_init"}
 """Parameters of an estimator that mean nothing where many are fitted together."""
 
@@ -217,7 +217,8 @@ def candidate_models(
     if unused := _UNUSED & settings.keys():
         raise ParameterError(
             f"select has no use for {', '.join(sorted(unused))}: it makes its own starts, decides "
-            "how often rows are read, and cannot go on after an interruption; leave it out, or fit what was chosen with it"
+            "how often rows are read, leaves candidates out that collapse, and cannot go on after an "
+            "interruption; leave it out, or fit what was chosen with it"
         )
     if settings.get("truncate") is not None:
         raise ParameterError(

@@ -589,7 +589,7 @@ def test_more_components_than_rows_or_distinct_rows(kind, tmp_path):
         GaussianMixture(4).fit(AS[kind](tmp_path, x))
     repeated = AS[kind](tmp_path / "more", np.repeat(x, 20, axis=0))
     with pytest.raises(DataError, match="n_components=4 but 60 rows have only 3 distinct"):
-        GaussianMixture(4, reg_covar=0.0).fit(repeated)
+        GaussianMixture(4, reg_covar=0.0, on_collapse="error").fit(repeated)
 
 
 @pytest.mark.parametrize("kind", AS)

@@ -103,7 +103,7 @@ def test_fewer_distinct_rows_than_components_with_a_floor(family, init_params):
     assert np.isfinite(gm.score(x))
     np.testing.assert_allclose(gm.weights_ @ gm.means_, [0.5, 0.5], rtol=1e-6)
     with pytest.raises(DataError, match=r"only 2 distinct.*give reg_covar"):
-        GaussianMixture(3, reg_covar=0.0, **settings).fit(x)
+        GaussianMixture(3, reg_covar=0.0, on_collapse="error", **settings).fit(x)
 
 
 def test_one_row_is_no_mixture():

@@ -1,6 +1,7 @@
 """The EM algorithm over any rows that can be folded: no Dask, no storage."""
 
 from daskgmm.em.choosing import Chooser
+from daskgmm.em.collapse import ON_COLLAPSE, said_of_collapses
 from daskgmm.em.course import Course
 from daskgmm.em.criteria import CRITERIA, Entry, GapLaw
 from daskgmm.em.evaluate import (
@@ -62,6 +63,7 @@ from daskgmm.em.stopping import (
 from daskgmm.em.thin import ThinComponent, said_of_ridge, said_of_thin, thin_components
 from daskgmm.em.updating import OldRows, Update, Updated, update
 from daskgmm.history import (
+    Collapse,
     FitBegan,
     FitEnded,
     Iteration,
@@ -78,6 +80,7 @@ __all__ = [
     "LOWEST_BYTES",
     "MEASURES",
     "N_STARTS",
+    "ON_COLLAPSE",
     "ORDERS",
     "READS",
     "STEPPERS",
@@ -85,6 +88,7 @@ __all__ = [
     "STOP_RULES",
     "Chooser",
     "Climber",
+    "Collapse",
     "Competition",
     "Course",
     "Entry",
@@ -136,6 +140,7 @@ __all__ = [
     "probabilities",
     "rows_of_sample",
     "run",
+    "said_of_collapses",
     "said_of_ridge",
     "said_of_thin",
     "scan_rows",

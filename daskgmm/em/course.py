@@ -9,7 +9,7 @@ import numpy as np
 
 from daskgmm.em.steppers import AnyStepper, StepperState
 from daskgmm.em.stopping import MAX_ITER, READS
-from daskgmm.history import Iteration, RareComponent
+from daskgmm.history import Collapse, Iteration, RareComponent
 from daskgmm.kernel import Affine, Mixture, Statistics
 
 __all__ = ["Course"]
@@ -45,7 +45,11 @@ class Course:
     rare : tuple of RareComponent
         Components that this candidate was given when it branched off.
     statistics : Statistics or None
-        Of the last accepted pass; ``kept`` is their M-step. None before the first.
+        Of the last accepted pass; ``kept`` is their M-step. None before the first, and after
+        components collapsed.
+    collapses : tuple of Collapse
+        What became of components that collapsed. The log-likelihood may be lower afterwards, and
+        climbs from there.
     """
 
     mixture: Mixture
@@ -59,6 +63,7 @@ class Course:
     n_branched: int = 0
     rare: tuple[RareComponent, ...] = ()
     statistics: Statistics | None = None
+    collapses: tuple[Collapse, ...] = ()
 
     @classmethod
     def begun(cls, start: Mixture, stepper: AnyStepper, tol: float) -> Self:
@@ -71,6 +76,31 @@ class Course:
         """Course of another candidate that shares this history and goes on from ``start``."""
         begun = type(self).begun(start, stepper, self.tol)
         return replace(begun, history=self.history, n_branched=len(self.history), rare=rare)
+
+    def mended(self, mixture: Mixture, event: Collapse, stepper: AnyStepper) -> Self:
+        """The course that goes on from a mixture in place of one that had collapsed."""
+        return replace(
+            self,
+            mixture=mixture,
+            kept=mixture,
+            state=stepper.init(mixture),
+            stop_reason=MAX_ITER,
+            is_active=True,
+            neighbours_at=None if self.neighbours_at is None else mixture,
+            n_branched=len(self.history),
+            statistics=None,
+            collapses=(*self.collapses, event),
+        )
+
+    @property
+    def begins_at(self) -> int:
+        """Iterations before components last collapsed: log-likelihoods climb from there."""
+        return self.collapses[-1].n_iter if self.collapses else 0
+
+    @property
+    def n_pruned(self) -> int:
+        """Components that were asked for, and are not there any more."""
+        return sum(one.n_pruned for one in self.collapses)
 
     def in_units_of_data(self, affine: Affine | None) -> Self:
         """What a fit to mapped rows came to, as of the rows themselves: a result, and no more.
@@ -100,8 +130,9 @@ class Course:
 
     @property
     def best(self) -> float:
-        """The highest log-likelihood per row so far."""
-        return max((i.log_likelihood for i in self.history if i.accepted), default=-np.inf)
+        """The highest log-likelihood per row so far, since components last collapsed."""
+        since = self.history[self.begins_at :]
+        return max((i.log_likelihood for i in since if i.accepted), default=self.log_likelihood)
 
     @property
     def reach(self) -> float:

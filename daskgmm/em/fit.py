@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from daskgmm.em.collapse import Mender, ended, with_distinct_rows
 from daskgmm.em.course import Course
 from daskgmm.em.early import early_start, rivals_of
 from daskgmm.em.mapped import MappedRows
@@ -115,6 +116,48 @@ def fit(
     DataError, DamagedDataError, SingularComponentError
         As :func:`~daskgmm.em.scan.scan_rows` and :class:`~daskgmm.em.race.Race`.
     """
+    scan, courses = _scan_of(rows, problem, rng, n_sampled, tell, keeper)
+    if scan.affine is not None:
+        rows, tell = MappedRows(rows, scan.affine), told_in_units_of_data(tell, scan.affine)
+    problem, fewer = with_distinct_rows(problem.through(scan.affine).on(scan), scan)
+    for event in fewer:
+        tell(event)
+    problem.warn_of_ridge(scan)
+    courses = _candidates(problem, scan, courses, problem.tol_on(rows), rng, tell)
+    contest = _OneFit(
+        problem.prior_on(scan),
+        scan,
+        problem.stepper_on(scan),
+        problem.most_gained_on(scan),
+        _watched(problem, scan, courses),
+        tell,
+    )
+    rules = replace(
+        rules_of([problem], scan),
+        max_iter=problem.most_passes_after(scan),
+        mender=Mender.of(problem, scan),
+    )
+    race = Race(rows, dict(enumerate(courses)), rules)
+    _tell_collapses(race, courses, tell)
+    raced(race, contest, tell, keeper)
+    if keeper is not None:
+        keeper.finish()
+    n_passes = race.n_passes + (not scan.is_pass)
+    with single_thread():
+        result = ended(_result(race, problem), problem, scan)
+    result = replace(result, collapses=(*fewer, *result.collapses))
+    return Fit(result, n_passes, scan.moments, scan.affine)
+
+
+def _scan_of(
+    rows: Rows,
+    problem: Problem,
+    rng: np.random.RandomState,
+    n_sampled: int,
+    tell: Tell,
+    keeper: Keeper | None,
+) -> tuple[Scan, tuple[Course, ...]]:
+    """The scan, and what courses there are by then: those that were kept, or an early start's."""
     scan, courses = (None, ()) if keeper is None else _kept(keeper, rng, tell)
     if scan is None:
         scan, courses = _first_read(rows, problem, rng, n_sampled, tell)
@@ -126,26 +169,14 @@ def fit(
                 keeper.keep_pass(courses)
         for course in courses:
             tell(course.history[-1])
-    if scan.affine is not None:
-        rows, tell = MappedRows(rows, scan.affine), told_in_units_of_data(tell, scan.affine)
-    problem = problem.through(scan.affine).on(scan)
-    problem.warn_of_ridge(scan)
-    courses = _candidates(problem, scan, courses, problem.tol_on(rows), rng, tell)
-    contest = _OneFit(
-        problem.prior_on(scan),
-        scan,
-        problem.stepper_on(scan),
-        problem.most_gained_on(scan),
-        _watched(problem, scan, courses),
-        tell,
-    )
-    rules = replace(rules_of([problem], scan), max_iter=problem.most_passes_after(scan))
-    race = Race(rows, dict(enumerate(courses)), rules)
-    raced(race, contest, tell, keeper)
-    if keeper is not None:
-        keeper.finish()
-    n_passes = race.n_passes + (not scan.is_pass)
-    return Fit(_result(race, problem), n_passes, scan.moments, scan.affine)
+    return scan, courses
+
+
+def _tell_collapses(race: Race, courses: Sequence[Course], tell: Tell) -> None:
+    """Tell which components of the starts collapsed before the first pass."""
+    for course, begun in zip(courses, race.courses.values(), strict=True):
+        for event in begun.collapses[len(course.collapses) :]:
+            tell(event)
 
 
 def told_in_units_of_data(tell: Tell, affine: Affine) -> Tell:
@@ -349,3 +380,7 @@ class _OneFit:
             if rare:
                 race.join(race.leader.branch(mixture, self.stepper, rare))
         race.revive()
+        race.mend()
+        for course in race.courses.values():
+            if course.begins_at == race.n_passes:
+                self.tell(course.collapses[-1])

@@ -85,6 +85,8 @@ class Problem:
         How that fit ended, whose stepper goes on with what it learned if the rows are the same.
     scaling : Scaling or None
         The map that rows are put through after the scan.
+    on_collapse : {"reseed", "prune", "error"}
+        What is done about components that collapse; see :mod:`daskgmm.em.collapse`.
 
     Raises
     ------
@@ -112,6 +114,7 @@ class Problem:
     reads: int | None = None
     ended: Fit | None = None
     scaling: Scaling | None = None
+    on_collapse: str = "error"
 
     def __post_init__(self) -> None:
         k, near = self.n_components, self.n_near
@@ -326,4 +329,5 @@ class Fit:
             is_active=True,
             n_branched=0,
             rare=(),
+            collapses=tuple(replace(one, n_iter=0) for one in self.course.collapses),
         )

@@ -19,12 +19,11 @@ import numpy as np
 
 from daskgmm.em.course import Course
 from daskgmm.em.rows import Rows
-from daskgmm.em.steppers import AnyStepper
-from daskgmm.em.stopping import MAX_ITER, StopRule, estimated_remaining_gain
+from daskgmm.em.stepping import Rules, check_factors, has_collapsed, stepped
 from daskgmm.em.tail import PassWithTail, Tail
 from daskgmm.errors import DamagedDataError, DataError, SingularComponentError
 from daskgmm.history import Iteration
-from daskgmm.kernel import Block, Mixture, Moments, Neighbourhoods, Pass, Precision, Statistics
+from daskgmm.kernel import Block, Mixture, Neighbourhoods, Pass, Precision, Statistics
 from daskgmm.kernel.blas import single_thread
 
 __all__ = ["Race", "Reading", "Rules", "run"]
@@ -33,41 +32,6 @@ _LEAST_TOL_OF_FLOAT32 = 1e-7
 """Rounding in float32 moves the log-likelihood per row by some 1e-8 from pass to pass."""
 _LEAST_GAIN_OF_FLOAT32 = 1e-6
 """Estimated remaining gain below which a smaller ``tol`` is approached in float64."""
-
-
-@dataclass(frozen=True, eq=False)
-class Rules:
-    """Settings that all candidates of a race share.
-
-    Attributes
-    ----------
-    stepper : Stepper
-        Makes the next parameters from the statistics of a pass.
-    stop : StopRule
-    max_iter : int
-        Most passes.
-    total : Moments, optional
-        Moments of all rows, from a scan: they save most of a pass where components share a
-        covariance.
-    precision : {"auto", "float32", "float64"}
-        Precision of the arithmetic on single rows; sums are float64. ``"auto"`` works on float32
-        rows in float32, in half the time, to a relative 1e-5; if ``tol`` is below 1e-7, only
-        until the estimated remaining gain is 1e-6. Mixtures that would lose more digits are
-        worked on in float64 in any case.
-    n_near : int, optional
-        Compare each row with this number of components near it alone. Log-likelihoods are then
-        lower bounds; see :mod:`daskgmm.kernel.truncated`.
-    past : tuple of float
-        Log-likelihoods per row of the last accepted passes of a fit that this one goes on from.
-    """
-
-    stepper: AnyStepper
-    stop: StopRule
-    max_iter: int
-    total: Moments | None = None
-    precision: Precision = "float64"
-    n_near: int | None = None
-    past: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,24 +179,24 @@ class Race:
             component and pass.
         """
         singular: SingularComponentError | None = None
-        stepped: list[Course] = []
+        newer: list[Course] = []
         with single_thread():
             for number, statistics in reading.statistics.items():
                 course = self.courses.pop(number)
                 if only is not None and number not in only:
                     continue
                 try:
-                    after = _stepped(course, statistics, reading.seconds, self._rules)
+                    after = stepped(course, statistics, reading.seconds, self._rules)
                 except SingularComponentError as error:
                     singular = error
                     continue
                 if after is not None:
                     self.courses[number] = after
-                    stepped.append(after)
+                    newer.append(after)
         self.courses = dict(sorted(self.courses.items()))
         if singular is not None and not self.courses:
             raise singular
-        self.newest = max(stepped, key=lambda c: c.best).history[-1] if stepped else None
+        self.newest = max(newer, key=lambda c: c.best).history[-1] if newer else None
 
     def drop(self, numbers: Collection[int]) -> None:
         """Make no more passes for some candidates; their courses stay in the race."""
@@ -254,8 +218,25 @@ class Race:
             number = max(self.courses, key=lambda n: self.courses[n].log_likelihood)
             self.courses[number] = replace(self.courses[number], is_active=True)
 
+    def mend(self) -> None:
+        """Let the leader go on if no candidate is active, and components of its result collapsed.
+
+        Candidates that were dropped for it are no rivals of what it becomes.
+        """
+        mender = self._rules.mender
+        if mender is None or self.is_running or not self.may_go_on:
+            return
+        number = max(self.courses, key=lambda n: self.courses[n].log_likelihood)
+        course = self.courses[number]
+        if (found := mender.mended_at_end(course)) is not None:
+            others = {n: other for n, other in self.courses.items() if other.converged}
+            self.courses = others | {number: course.mended(*found, self._rules.stepper)}
+
     def _enter(self, number: int, course: Course) -> None:
-        _check_factors(course.mixture, len(course.history), None)
+        mender = self._rules.mender
+        if mender is not None and has_collapsed(self._rules, course.mixture):
+            course = course.mended(*mender.mended(course, course.mixture), self._rules.stepper)
+        check_factors(course.mixture, len(course.history), None)
         if self._rules.n_near is not None and course.neighbours_at is None:
             course = replace(course, neighbours_at=course.mixture)
         self.courses[number] = course
@@ -317,47 +298,6 @@ def _precision(course: Course, given: Precision) -> Precision:
     return "float64" if is_near else "auto"
 
 
-def _stepped(course: Course, statistics: Statistics, seconds: float, rules: Rules) -> Course | None:
-    """Course after a pass and a step; None if it branched off and is no higher than before."""
-    n_iter = len(course.history) + 1
-    step = rules.stepper.step(course.state, course.mixture, statistics, course.tol)
-    _check_factors(step.mixture, n_iter, statistics)
-    log_likelihood = statistics.log_likelihood_per_row
-    seen = [*rules.past, *(i.log_likelihood for i in course.history if i.accepted)]
-    if course.n_branched == len(course.history) > 0 and seen and log_likelihood <= seen[-1]:
-        return None
-    remaining = step.remaining_gain
-    if remaining is None:
-        past = () if course.n_branched else rules.past
-        own = [i.log_likelihood for i in course.history[course.n_branched :] if i.accepted]
-        remaining = estimated_remaining_gain([*[*past, *own][-2:], log_likelihood])
-    iteration = Iteration(
-        n_iter=n_iter,
-        log_likelihood=log_likelihood,
-        gain=log_likelihood - seen[-1] if seen else np.inf,
-        remaining_gain=remaining,
-        means_moved=float(np.square(step.kept.means - course.mixture.means).sum()),
-        n_rows=statistics.n_rows,
-        seconds=seconds,
-        accepted=step.accepted,
-    )
-    history = (*course.history, iteration)
-    has_stopped = rules.stop.holds(history, course.tol)
-    # New neighbourhoods, before passes 2, 3, 5, 9, ..., can lower the bound; EM between cannot.
-    anew = rules.n_near is not None and not has_stopped and n_iter.bit_count() == 1
-    return replace(
-        course,
-        mixture=step.mixture,
-        kept=step.kept,
-        state=step.state,
-        history=history,
-        stop_reason=rules.stop.name if has_stopped else MAX_ITER,
-        is_active=not has_stopped,
-        neighbours_at=step.mixture if anew else course.neighbours_at,
-        statistics=statistics if step.accepted else course.statistics,
-    )
-
-
 def _check_pass(statistics: Statistics, n_rows: int, n_pass: int) -> None:
     if statistics.n_rows != n_rows:
         raise DamagedDataError(
@@ -370,16 +310,3 @@ def _check_pass(statistics: Statistics, n_rows: int, n_pass: int) -> None:
             "density under any component, or the data changed since the scan; "
             "check the given start, or raise reg_covar"
         )
-
-
-def _check_factors(mixture: Mixture, n_pass: int, statistics: Statistics | None) -> None:
-    """Fail on the driver, before a pass is spent on parameters that have no density."""
-    try:
-        mixture.check()  # the factors are kept, so that the pass does not compute them anew
-    except SingularComponentError as error:
-        when = "at the start" if statistics is None else f"after pass {n_pass}"
-        held = ""
-        if statistics is not None and error.component >= 0:
-            n_k = statistics.n_k[error.component]
-            held = f" (it holds {n_k:.3g} of {statistics.weight:.12g} rows)"
-        raise SingularComponentError(f"{when}, {error}{held}", error.component) from None

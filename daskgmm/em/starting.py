@@ -155,7 +155,9 @@ def _rng_of(problem: Problem, scan: Scan, rng: np.random.RandomState) -> np.rand
 
 def _of_last_fit(problem: Problem, last: Mixture, n_features: int) -> Mixture:
     asked = (problem.n_components, n_features, problem.kind)
-    had = (last.n_components, last.n_features, last.kind)
+    # The last fit may have been left with fewer components than it was asked for.
+    pruned = 0 if problem.ended is None else problem.ended.course.n_pruned
+    had = (last.n_components + pruned, last.n_features, last.kind)
     if asked != had:
         raise ParameterError(
             "warm_start: the last fit had (n_components, n_features, covariance_type) = "

@@ -34,3 +34,4 @@ class FitOptions(Protocol):
     truncate: int | None
     standardize: bool | str
     n_projected: float | None
+    on_collapse: str

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from daskgmm.em import READS, Course, ThinComponent, said_of_thin
+from daskgmm.em import READS, Course, ThinComponent, said_of_collapses, said_of_thin
 from daskgmm.errors import DaskGMMWarning
 from daskgmm.execution import StagingReport
 from daskgmm.fitting.options import FitOptions
@@ -18,7 +18,7 @@ from daskgmm.kernel import Affine, Statistics
 from daskgmm.record import facts_of_fit
 from daskgmm.tables import OpenedRows
 
-__all__ = ["Outcome", "warn_of_end", "warn_of_thin"]
+__all__ = ["Outcome", "warn_of_collapses", "warn_of_end", "warn_of_thin"]
 
 _TO_CALLER = 4
 """From a warning here over the method that concludes, and that which fits, to who called that."""
@@ -85,6 +85,18 @@ class Outcome:
             "staged_bytes_memory_": self.staged.memory_bytes,
             "staged_bytes_disk_": self.staged.disk_bytes,
         }
+
+
+def warn_of_collapses(course: Course) -> None:
+    """Warn of components that were pruned, as there are fewer than were asked for.
+
+    Warns
+    -----
+    DaskGMMWarning
+    """
+    if course.n_pruned > 0:
+        said = said_of_collapses(course.collapses, course.kept.n_components)
+        warnings.warn(said, DaskGMMWarning, stacklevel=_TO_CALLER)
 
 
 def warn_of_thin(thin: Sequence[ThinComponent], n_components: int) -> None:

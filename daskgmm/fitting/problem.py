@@ -48,6 +48,7 @@ def problem_of(
         given=given_start_of(options, n_features),
         last=last,
         scaling=_scaling_of(options),
+        on_collapse=options.on_collapse,
     )
 
 

@@ -213,6 +213,17 @@ OPTIONS: tuple[Option, ...] = (
         is_saved=True,
     ),
     Option(
+        "on_collapse",
+        "reseed",
+        one_of("reseed", "prune", "error"),
+        "What is done about components that are left without a density, or with next to no rows: put "
+        "where rows fit worst, and pruned after the third time; pruned, so that fewer are left; or an "
+        "error.",
+        commands=("fit",),
+        section="model",
+        is_saved=True,
+    ),
+    Option(
         "memory_limit",
         None,
         SIZE,

@@ -166,7 +166,7 @@ CONTENT = [
     Case(
         "fewer distinct rows than components",
         ("fit", "bad.zarr", *FIT, "--reg-covar", 0),
-        ("2 distinct", "10000 rows", "lower n_components"),
+        ("2 of 10,000 rows are distinct", "raise reg_covar"),
         store(X[np.arange(10_000) % 2]),
     ),
     Case(

@@ -138,6 +138,7 @@ def test_options_reach_the_fit(folder):
         "truncate": None,
         "standardize": True,
         "n_projected": None,
+        "on_collapse": "reseed",
         "order": None,
     }
     assert (result["n_iter"], result["stop_reason"], result["converged"]) == (7, "max_iter", False)

@@ -1,0 +1,352 @@
+"""Collapse: components that a fit has lost, and what takes their place.
+
+A component has collapsed if its covariance is not positive definite, or a variance of it is no more
+than the rounding of the values. At the end of a fit it has also collapsed if it holds fewer rows
+than make a covariance regular, or next to no rows with a variance that is little more than what
+``reg_covar`` adds. Its rows go to the other components. A group of the worst-fitting rows of the
+sample gets a component in its place, or else the component whose division gains most is divided.
+Where the sample has no place for it, and after the third time, the mixture has one component less.
+All of this is done on the sample that the scan drew, where the new mixture is fitted first: it
+takes no pass, and does not depend on workers.
+
+References
+----------
+Fraley and Raftery (2007), Bayesian regularization for normal mixture estimation and model-based
+clustering (what a component of few rows needs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.em.course import Course
+from daskgmm.em.problem import Problem
+from daskgmm.em.rows import rows_of_sample
+from daskgmm.em.scan import Scan
+from daskgmm.em.starts.climbs import Climber
+from daskgmm.em.starts.exchanges import can_exchange, with_one_more
+from daskgmm.em.starts.rare import densest_group
+from daskgmm.em.stepping import check_factors
+from daskgmm.em.tail import tail_rows
+from daskgmm.em.thin import said_of_thin, thin_components
+from daskgmm.errors import ParameterError, SingularComponentError
+from daskgmm.history import Collapse
+from daskgmm.kernel import (
+    Float64Array,
+    HasCovariances,
+    Mixture,
+    Prior,
+    Ridge,
+    TiedGaussians,
+    log_density,
+    responsibilities,
+    weighted_statistics,
+)
+
+__all__ = ["ON_COLLAPSE", "Mender", "ended", "said_of_collapses", "with_distinct_rows"]
+
+_RESEED, _PRUNE, _ERROR = ON_COLLAPSE = ("reseed", "prune", "error")
+"""What is done about components that collapse."""
+
+_MOST_TIMES = 3
+"""Times in a fit that components are reseeded; later ones are pruned."""
+_MOST_AT_ONCE = 8
+"""Components that are reseeded at one time: each search for a place looks at all components."""
+
+_FAILURES = (SingularComponentError, ParameterError, np.linalg.LinAlgError)
+"""Why there is no place for a component. ParameterError says that a parameter is not finite."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mender:
+    """Replaces the collapsed components of a mixture.
+
+    Attributes
+    ----------
+    scan : Scan
+        Its sample is where places for components are looked for.
+    prior : Prior
+    n_threads : int
+        Threads for work on the sample; the result does not depend on them.
+    reseeds : bool
+        Whether collapsed components are reseeded; otherwise they are pruned.
+    """
+
+    scan: Scan
+    prior: Prior
+    n_threads: int
+    reseeds: bool
+
+    @classmethod
+    def of(cls, problem: Problem, scan: Scan) -> Self | None:
+        """The mender of a problem; None where a collapse is an error."""
+        if problem.on_collapse == _ERROR:
+            return None
+        reseeds = problem.on_collapse == _RESEED
+        return cls(scan, problem.prior_on(scan), problem.n_threads, reseeds)
+
+    def is_well(self, mixture: Mixture, k: int | None = None) -> bool:
+        """Whether a mixture, or its component k, has a density and variances beyond rounding."""
+        components = mixture.components if k is None else mixture.components.take([k])
+        try:
+            components.check()
+        except SingularComponentError:
+            return False
+        if (
+            isinstance(components, HasCovariances)
+            and (components.variances() <= self._rounding).any()
+        ):
+            return False
+        return k is None or bool(mixture.weights[k] > 0)
+
+    @cached_property
+    def _rounding(self) -> Float64Array:
+        """Variance of each feature that the rounding of values can make up, (D,).
+
+        It is 0 where ``reg_covar`` sees to it that variances are above 0.
+        """
+        largest = np.maximum(np.abs(self.scan.minimum), np.abs(self.scan.maximum))
+        rounding: Float64Array = np.square(np.finfo(np.float64).eps * largest)
+        ridge = self.prior.reg_covar if isinstance(self.prior, Ridge) else 0.0
+        return np.where(np.asarray(ridge) > 0, 0.0, rounding)
+
+    def mended(self, course: Course, mixture: Mixture) -> tuple[Mixture, Collapse]:
+        """A mixture in place of one that is not well, and what happened.
+
+        Parameters
+        ----------
+        course : Course
+            Before the step that led to the mixture; its own is well, unless it is a start.
+        mixture : Mixture
+
+        Raises
+        ------
+        SingularComponentError
+            If even one component of all rows has no density.
+        """
+        rest = self._rest(course, mixture)
+        lost = mixture.n_components - rest.n_components
+        found = self._filled(course, rest, lost) or rest
+        return found, self._event(course, mixture, rest, found)
+
+    def mended_at_end(self, course: Course) -> tuple[Mixture, Collapse] | None:
+        """The same for the result of a course, of which few rows are enough; None if it is well.
+
+        It stays as it is, too, where others take the place of components with few rows whatever is
+        left out: an outlier far away has a component of its own in every fit.
+
+        Raises
+        ------
+        SingularComponentError
+            As :meth:`mended`.
+        """
+        mixture = course.kept
+        if not self.is_well(mixture):
+            return self.mended(course, mixture)
+        few = few_of(mixture, self.scan, self.prior)
+        rest = mixture.take(_others(mixture, few))
+        found = self._filled(course, rest, len(few)) if few else None
+        return None if found is None else (found, self._event(course, mixture, rest, found))
+
+    def pruned(self, course: Course) -> Course:
+        """The course with a result that is well, where no pass is left to mend it."""
+        if self.is_well(course.kept):
+            return course
+        kept = self._rest(course, course.kept)
+        event = self._event(course, course.kept, kept, kept)
+        return replace(course, kept=kept, statistics=None, collapses=(*course.collapses, event))
+
+    # -- what is left -----------------------------------------------------------------
+
+    def _rest(self, course: Course, mixture: Mixture) -> Mixture:
+        """The components of a mixture that are well; one of all rows if there are none."""
+        if isinstance(mixture.components, TiedGaussians):
+            return self._of_fewer(course, mixture)
+        kept = [k for k in range(mixture.n_components) if self.is_well(mixture, k)]
+        return mixture.take(kept) if kept else self._of_all(mixture.kind)
+
+    def _of_fewer(self, course: Course, mixture: Mixture) -> Mixture:
+        """The mixture before the step without its lightest component, where all share a covariance.
+
+        It is not known which of them has collapsed.
+        """
+        if mixture.n_components == 1:
+            return self._of_all(mixture.kind)
+        before = course.mixture
+        rest = before.take(_others(before, [int(np.argmin(before.weights))]))
+        if self.is_well(rest):
+            return rest
+        whole = self._of_all(mixture.kind).components
+        assert isinstance(whole, TiedGaussians)
+        return Mixture(rest.weights, TiedGaussians(rest.means, whole.covariances))
+
+    def _of_all(self, kind: str) -> Mixture:
+        """One component of all rows; raises SingularComponentError if it has no density."""
+        sample, mean = self.scan.sample, self.scan.moments.mean
+        ones = np.ones((len(sample), 1))
+        one = self.prior.m_step(weighted_statistics(sample, ones, mean[None], kind))
+        if not self.is_well(one):
+            n, n_distinct = len(sample), len(np.unique(sample.x, axis=0))
+            few = f" ({n_distinct:,} of {n:,} rows are distinct)" * (n_distinct < n)
+            raise SingularComponentError(
+                f"not even one component of all rows has a density: rows are few or alike{few}, or "
+                "columns are sums of others; raise reg_covar, or choose covariance_type='diag'"
+            )
+        return one
+
+    # -- what takes the place of the others -------------------------------------------
+
+    def _filled(self, course: Course, rest: Mixture, lost: int) -> Mixture | None:
+        """A fit to the sample from what is left, with as many components as there is place for.
+
+        None if components collapse there, whatever their number.
+        """
+        times = sum(one.n_reseeded > 0 for one in course.collapses)
+        found = self._reseeded(rest, lost) if self.reseeds and times < _MOST_TIMES else None
+        return self._fitted(rest) if found is None else found
+
+    @staticmethod
+    def _event(course: Course, mixture: Mixture, rest: Mixture, found: Mixture) -> Collapse:
+        """What happened to a mixture that had ``rest`` left."""
+        n, left, now = (one.n_components for one in (mixture, rest, found))
+        return Collapse(len(course.history), n - left, now - left, n - now)
+
+    def _reseeded(self, rest: Mixture, lost: int) -> Mixture | None:
+        """With up to ``lost`` components more; None if no place keeps them on the sample."""
+        grown = rest
+        for _ in range(min(lost, _MOST_AT_ONCE)):
+            more = self._with_one_more(grown)
+            if more is None:
+                break
+            grown = more
+        return None if grown is rest else self._fitted(grown)
+
+    def _fitted(self, mixture: Mixture) -> Mixture | None:
+        """A fit to the sample from a mixture; None if components of it collapse there, too."""
+        fit = self._sample.climb(mixture, to_the_end=True)
+        if fit is None or not self.is_well(fit.kept) or few_of(fit.kept, self.scan, self.prior):
+            return None
+        return fit.kept
+
+    @cached_property
+    def _sample(self) -> Climber:
+        return Climber(rows_of_sample(self.scan.sample, self.n_threads), self.prior)
+
+    def _with_one_more(self, mixture: Mixture) -> Mixture | None:
+        """The mixture with one component more, and all well; None if there is no place."""
+        for grown in (self._with_worst_rows, self._with_division):
+            with suppress(*_FAILURES):
+                more = grown(mixture)
+                if more is not None and self.is_well(more):
+                    return more
+        return None
+
+    def _with_worst_rows(self, mixture: Mixture) -> Mixture | None:
+        """With a component for a group of the rows of the sample that fit worst."""
+        sample, moments = self.scan.sample, self.scan.moments
+        if not (moments.variances > 0).all():
+            return None
+        # Each row of the sample counts as itself: a group needs rows, whatever they stand for.
+        share = sample.total_weight / moments.weight
+        moments = replace(moments, weight=sample.total_weight, scatter=share * moments.scatter)
+        log_densities = log_density(sample.x, mixture)
+        # Most rows are described by what is left: a group of them all would leave nothing.
+        most = min(tail_rows(sample.n_features), len(sample) // 4)
+        order = np.argsort(log_densities, kind="stable")[:most]
+        with np.errstate(divide="ignore", invalid="ignore"):  # one row may have all the weight
+            group = densest_group(sample.take(order), log_densities[order], moments)
+        if group is None:
+            return None
+        own = np.zeros(len(sample))
+        own[order] = group
+        resp = responsibilities(sample.x, mixture) * (1.0 - own)[:, None]
+        centre = (sample.weights * own) @ sample.x / (sample.weights @ own)
+        statistics = weighted_statistics(
+            sample,
+            np.column_stack([resp, own]),
+            np.vstack([mixture.means, centre]),
+            mixture.kind,
+        )
+        return self.prior.m_step(statistics)
+
+    def _with_division(self, mixture: Mixture) -> Mixture | None:
+        """With the component divided whose division gains most on the sample."""
+        return with_one_more(self._sample, mixture) if can_exchange(mixture.kind) else None
+
+
+def ended(course: Course, problem: Problem, scan: Scan) -> Course:
+    """The result of a fit, whose components all have a density, though no pass is left.
+
+    Raises
+    ------
+    SingularComponentError
+        If components have collapsed, and that is an error.
+    """
+    mender, kept = Mender.of(problem, scan), course.kept
+    if mender is None:
+        check_factors(kept, len(course.history), course.statistics)
+        if few := few_of(kept, scan, problem.prior_on(scan)):
+            thin = thin_components(kept, _counted(scan), problem.prior_on(scan))
+            said = said_of_thin([one for one in thin if one.component in few], kept.n_components)
+            raise SingularComponentError(
+                f"at the end, {said}; lower n_components, or set on_collapse='prune'", few[0]
+            )
+        return course
+    return mender.pruned(course)
+
+
+def few_of(mixture: Mixture, scan: Scan, prior: Prior) -> list[int]:
+    """Components that hold too few rows for a covariance, or next to none and are at the floor."""
+    regular = mixture.n_features + 1 if mixture.kind == "full" else 2
+    thin = thin_components(mixture, _counted(scan), prior)
+    return [one.component for one in thin if one.at_floor or one.n_rows < regular]
+
+
+def _counted(scan: Scan) -> float:
+    """Rows: weights that sum to less than the rows there are count shares."""
+    return max(scan.weight, scan.n_rows)
+
+
+def with_distinct_rows(problem: Problem, scan: Scan) -> tuple[Problem, tuple[Collapse, ...]]:
+    """The problem with no more components than the sample has distinct rows.
+
+    Where ``reg_covar`` is one number above 0, components share rows instead, as they do in
+    scikit-learn.
+    """
+    prior, k = problem.prior_on(scan), problem.n_components
+    floor = prior.reg_covar if isinstance(prior, Ridge) else 0.0
+    shares = np.ndim(floor) == 0 and float(np.asarray(floor)) > 0
+    is_open = problem.given.is_empty and problem.last is None
+    if shares or problem.on_collapse == _ERROR or not is_open:
+        return problem, ()
+    x = scan.sample.x
+    if len(np.unique(x[: 8 * k], axis=0)) >= k or (n := len(np.unique(x, axis=0))) >= k:
+        return problem, ()
+    return replace(problem, n_components=n), (Collapse(0, k - n, 0, k - n),)
+
+
+def said_of_collapses(collapses: Sequence[Collapse], n_components: int) -> str:
+    """For people, what became of components that collapsed; empty if none did."""
+    if not collapses:
+        return ""
+    lost, reseeded, pruned = (
+        sum(getattr(one, name) for one in collapses)
+        for name in ("n_collapsed", "n_reseeded", "n_pruned")
+    )
+    text = f"{lost} component{'s' * (lost > 1)} collapsed"
+    if reseeded:
+        text += f", {reseeded} of them reseeded"
+    if pruned:
+        text += f", {pruned} pruned: {n_components} of {n_components + pruned} are left"
+    return text
+
+
+def _others(mixture: Mixture, some: Sequence[int]) -> NDArray[np.intp]:
+    return np.setdiff1d(np.arange(mixture.n_components), some)

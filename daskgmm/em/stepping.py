@@ -1,0 +1,149 @@
+"""Stepping: what becomes of one candidate's course after a pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from daskgmm.em.course import Course
+from daskgmm.em.steppers import AnyStepper, Step
+from daskgmm.em.stopping import MAX_ITER, StopRule, estimated_remaining_gain
+from daskgmm.errors import SingularComponentError
+from daskgmm.history import Collapse, Iteration
+from daskgmm.kernel import Mixture, Moments, Precision, Statistics
+
+__all__ = ["Mends", "Rules", "check_factors", "has_collapsed", "stepped"]
+
+
+class Mends(Protocol):
+    """Replaces collapsed components; see :class:`~daskgmm.em.collapse.Mender`."""
+
+    def is_well(self, mixture: Mixture) -> bool:
+        """Whether no component of a mixture has collapsed."""
+        ...
+
+    def mended(self, course: Course, mixture: Mixture) -> tuple[Mixture, Collapse]:
+        """A mixture in place of one that a course's step led to; raises where there is none."""
+        ...
+
+    def mended_at_end(self, course: Course) -> tuple[Mixture, Collapse] | None:
+        """A mixture in place of the result of a course; None if that is well."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """Settings that all candidates of a race share.
+
+    Attributes
+    ----------
+    stepper : Stepper
+        Makes the next parameters from the statistics of a pass.
+    stop : StopRule
+    max_iter : int
+        Most passes.
+    total : Moments, optional
+        Moments of all rows, from a scan: they save most of a pass where components share a
+        covariance.
+    precision : {"auto", "float32", "float64"}
+        Precision of the arithmetic on single rows; sums are float64. ``"auto"`` works on float32
+        rows in float32, in half the time, to a relative 1e-5; if ``tol`` is below 1e-7, only
+        until the estimated remaining gain is 1e-6. Mixtures that would lose more digits are
+        worked on in float64 in any case.
+    n_near : int, optional
+        Compare each row with this number of components near it alone. Log-likelihoods are then
+        lower bounds; see :mod:`daskgmm.kernel.truncated`.
+    past : tuple of float
+        Log-likelihoods per row of the last accepted passes of a fit that this one goes on from.
+    mender : Mends, optional
+        Replaces components that collapse; without, a candidate leaves the race that has some.
+    """
+
+    stepper: AnyStepper
+    stop: StopRule
+    max_iter: int
+    total: Moments | None = None
+    precision: Precision = "float64"
+    n_near: int | None = None
+    past: tuple[float, ...] = ()
+    mender: Mends | None = None
+
+
+def stepped(course: Course, statistics: Statistics, seconds: float, rules: Rules) -> Course | None:
+    """Course after a pass and a step; None if it branched off and is no higher than before."""
+    n_iter = len(course.history) + 1
+    step = rules.stepper.step(course.state, course.mixture, statistics, course.tol)
+    is_lost = has_collapsed(rules, step.mixture, step.kept)
+    if not is_lost:
+        check_factors(step.mixture, n_iter, statistics)
+    log_likelihood = statistics.log_likelihood_per_row
+    past = () if course.begins_at else rules.past
+    since = course.history[course.begins_at :]
+    seen = [*past, *(i.log_likelihood for i in since if i.accepted)]
+    is_branch = course.n_branched == len(course.history) > course.begins_at
+    if is_branch and seen and log_likelihood <= seen[-1]:
+        return None
+    remaining = step.remaining_gain
+    if remaining is None:
+        past = () if course.n_branched else rules.past
+        own = [i.log_likelihood for i in course.history[course.n_branched :] if i.accepted]
+        remaining = estimated_remaining_gain([*[*past, *own][-2:], log_likelihood])
+    iteration = Iteration(
+        n_iter=n_iter,
+        log_likelihood=log_likelihood,
+        gain=log_likelihood - seen[-1] if seen else np.inf,
+        remaining_gain=remaining,
+        means_moved=float(np.square(step.kept.means - course.mixture.means).sum()),
+        n_rows=statistics.n_rows,
+        seconds=seconds,
+        accepted=step.accepted,
+    )
+    if is_lost:
+        return _mended(course, step, iteration, rules)
+    history = (*course.history, iteration)
+    has_stopped = rules.stop.holds(history, course.tol)
+    # New neighbourhoods, before passes 2, 3, 5, 9, ..., can lower the bound; EM between cannot.
+    anew = rules.n_near is not None and not has_stopped and n_iter.bit_count() == 1
+    return replace(
+        course,
+        mixture=step.mixture,
+        kept=step.kept,
+        state=step.state,
+        history=history,
+        stop_reason=rules.stop.name if has_stopped else MAX_ITER,
+        is_active=not has_stopped,
+        neighbours_at=step.mixture if anew else course.neighbours_at,
+        statistics=statistics if step.accepted else course.statistics,
+    )
+
+
+def _mended(course: Course, step: Step[Any], iteration: Iteration, rules: Rules) -> Course:
+    """Course after a pass and a step to a mixture that has collapsed, which is replaced."""
+    assert rules.mender is not None
+    # Nobody knows what the passes after it gain.
+    iteration = replace(iteration, remaining_gain=np.inf)
+    course = replace(course, history=(*course.history, iteration))
+    is_well = rules.mender.is_well(step.mixture)
+    collapsed = step.kept if is_well else step.mixture
+    return course.mended(*rules.mender.mended(course, collapsed), rules.stepper)
+
+
+def has_collapsed(rules: Rules, *mixtures: Mixture) -> bool:
+    """Whether there is somebody to mend one of the mixtures, and something to mend in it."""
+    mender = rules.mender
+    return mender is not None and not all(mender.is_well(mixture) for mixture in mixtures)
+
+
+def check_factors(mixture: Mixture, n_pass: int, statistics: Statistics | None) -> None:
+    """Fail on the driver, before a pass is spent on parameters that have no density."""
+    try:
+        mixture.check()  # the factors are kept, so that the pass does not compute them anew
+    except SingularComponentError as error:
+        when = "at the start" if statistics is None else f"after pass {n_pass}"
+        held = ""
+        if statistics is not None and error.component >= 0:
+            n_k = statistics.n_k[error.component]
+            held = f" (it holds {n_k:.3g} of {statistics.weight:.12g} rows)"
+        raise SingularComponentError(f"{when}, {error}{held}", error.component) from None
