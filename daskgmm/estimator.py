@@ -34,7 +34,7 @@ from daskgmm.em import (
 from daskgmm.errors import DataError
 from daskgmm.events import Message, ProgressLines, teller
 from daskgmm.execution import MixtureSize, Work
-from daskgmm.fitted import FittedMixture
+from daskgmm.fitted import FittedMixture, said_of_dropped
 from daskgmm.fitting import (
     Kept,
     Outcome,
@@ -176,6 +176,12 @@ class GaussianMixture(FittedMixture):
         names them. The log-likelihood can be lower after a collapse, and climbs from there.
         Components of few rows stay, with a warning, where the fit has no pass left, or where others
         take their place whatever is left out, as of an outlier that is far away.
+    constant : {"error", "drop"}, default="error"
+        What constant columns are. A Gaussian has no density along one, so that ``"error"`` names
+        them before anything is fitted. ``"drop"``: they are left out of the fit, and of all that
+        the model says of rows, whatever they hold there. As with ``n_projected``, densities and
+        covariances are then those of the other columns; ``means_`` has all of them. It goes with
+        ``n_projected``, and not with a ``standardize`` that maps rows.
     memory_limit : int or str, optional
         Bytes that a process may use in all while it reads stored rows, such as
         ``"2GiB"``; half of what is free by default. Decides how they are cut, never the
@@ -299,6 +305,7 @@ class GaussianMixture(FittedMixture):
         standardize: bool | str = False,
         n_projected: float | None = None,
         on_collapse: str = "reseed",
+        constant: str = "error",
         memory_limit: int | str | None = None,
         stage: str | os.PathLike[str] | None = None,
         stage_limit: int | str | None = None,
@@ -331,6 +338,7 @@ class GaussianMixture(FittedMixture):
         self.standardize = standardize
         self.n_projected = n_projected
         self.on_collapse = on_collapse
+        self.constant = constant
         self.memory_limit = memory_limit
         self.stage = stage
         self.stage_limit = stage_limit
@@ -640,6 +648,7 @@ class GaussianMixture(FittedMixture):
         thin = getattr(self, "thin_components_", None) or ()
         n_left, collapses = self._mixture.n_components, getattr(self, "collapses_", None) or ()
         said = (
+            said_of_dropped(self._projection, getattr(self, "feature_names_in_", None)),
             said_of_collapses(collapses, n_left),
             said_of_thin(thin, n_left),
             self._blurred,

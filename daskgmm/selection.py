@@ -179,13 +179,14 @@ def _chooser_on(
     rows, n_rows, n_sampled = opened.rows, opened.rows.n_rows, opened.n_sampled
     # All rows, held out in folds; or half of them at most, so that there are some to hold out.
     n_taken = n_rows if n_rows <= n_sampled else min(n_sampled, n_rows // 2)
-    scan = scan_rows(rows, n_taken, seed, tell)
     # Candidates see the same rows, mapped if any of them asks for it.
     scaling = next((p.scaling for p in problems if p.scaling is not None), None)
-    if scaling is None:
+    drops = scaling is not None and scaling.drops
+    scan = scan_rows(rows, n_taken, seed, tell, may_be_constant=drops)
+    if scaling is not None:
+        scan = scaling.applied(scan)
+    if scan.affine is None:
         return Chooser(rows, scan, criterion, seed, tell)
-    scan = scaling.applied(scan)
-    assert scan.affine is not None
     tell = told_in_units_of_data(tell, scan.affine)
     return Chooser(MappedRows(rows, scan.affine), scan, criterion, seed, tell)
 

@@ -221,7 +221,8 @@ def _first_read(
                 "distinct rows than components; set reads=2",
                 "reads",
             )
-        return scan_rows(rows, n_sampled, seed, tell), ()
+        drops = problem.scaling is not None and problem.scaling.drops
+        return scan_rows(rows, n_sampled, seed, tell, may_be_constant=drops), ()
     began = time.perf_counter()
     scan, statistics = scan_in_pass(rows, n_sampled, seed, early, problem.precision)
     reading = Reading({0: statistics}, time.perf_counter() - began)

@@ -208,7 +208,7 @@ class Problem:
         Only the surrogate then converges in one or two steps.
         """
         is_open = self.given.is_empty and self.last is None and self.n_components > 1
-        is_open = is_open and self.scaling is None
+        is_open = is_open and (self.scaling is None or not self.scaling.needs_scan)
         may_compete = self.progressive and self.max_iter > 1 and self.n_near is None
         return is_open and may_compete and self._stepper_class is Surrogate
 

@@ -4,6 +4,7 @@ The scan is of the rows as they are. What it knows of them makes the map, and is
 that no read is needed for that; all later passes see mapped rows. Only a start before the scan
 cannot be. What a fit comes to is mapped back, so that log-likelihoods compare with those of fits
 without. Of projected rows there is no way back: densities are those of the projected features.
+Rows without their constant features are projected rows, on the axes of the others.
 
 Standardised features need no map where nothing but the ridge depends on units: in kinds that
 rescaling maps onto themselves, under stop rules of the log-likelihood.
@@ -85,14 +86,23 @@ class Scaling:
         A key of :data:`SCALES`.
     n_projected : int, float or None
         Number of principal axes, or the share of the variance that the fewest of them explain.
+    drops : bool
+        Whether constant features are left out; this goes with principal axes, and not with
+        ``standardize`` alone.
     """
 
     standardize: bool | str = False
     n_projected: float | None = None
+    drops: bool = False
+
+    @property
+    def needs_scan(self) -> bool:
+        """Whether rows are mapped in any case, so that no pass can be made before the scan."""
+        return self.n_projected is not None or bool(self.standardize)
 
     def is_needed(self, kind: str, stopping: str) -> bool:
         """Whether rows must be mapped: see the top of this file."""
-        if self.n_projected is not None or self.standardize == "robust":
+        if self.drops or self.n_projected is not None or self.standardize == "robust":
             return True
         law = components_named(kind)
         is_same = issubclass(law, Gaussians) and law.is_scale_equivariant() and stopping != "means"
@@ -111,8 +121,8 @@ class Scaling:
                 "n_projected",
             )
 
-    def of(self, scan: Scan) -> Affine:
-        """The map for the rows of a scan.
+    def of(self, scan: Scan) -> Affine | None:
+        """The map for the rows of a scan; None if they need none.
 
         Raises
         ------
@@ -121,6 +131,21 @@ class Scaling:
         DataError
             If fewer axes than are asked for have any variance.
         """
+        varies = scan.minimum < scan.maximum
+        if not self.drops or varies.all():
+            return self._of_varying(scan) if self.needs_scan else None
+        # What varies is left as it is, for the model to be in the data's own units.
+        shift, scale = np.where(varies, 0.0, scan.minimum), np.ones(len(varies))
+        chosen = Affine(shift, scale, np.eye(len(varies))[:, varies])
+        if self.n_projected is None:
+            return chosen
+        inner = self._of_varying(_mapped(scan, chosen))
+        assert inner.matrix is not None
+        shift[varies], scale[varies] = inner.shift, inner.scale
+        return Affine(shift, scale, np.eye(len(varies))[:, varies] @ inner.matrix)
+
+    def _of_varying(self, scan: Scan) -> Affine:
+        """The map for the rows of a scan none of whose features is constant."""
         shift, scale = SCALES[self.standardize](scan)
         scaled = Affine(shift, scale)
         if self.n_projected is None:
@@ -130,18 +155,23 @@ class Scaling:
         return Affine(scan.moments.mean, scale, axes / scale[:, None])
 
     def applied(self, scan: Scan) -> Scan:
-        """The scan as one of mapped rows would be, with the map; raises as :meth:`of`."""
+        """The scan as one of mapped rows would be, with the map, if any; raises as :meth:`of`."""
         affine = self.of(scan)
-        sample = affine.of_block(scan.sample)
-        ends = sample.x if affine.projects else affine.of(np.stack([scan.minimum, scan.maximum]))
-        return replace(
-            scan,
-            moments=affine.moments(scan.moments),
-            minimum=ends.min(axis=0),
-            maximum=ends.max(axis=0),
-            sample=sample,
-            affine=affine,
-        )
+        return scan if affine is None else _mapped(scan, affine)
+
+
+def _mapped(scan: Scan, affine: Affine) -> Scan:
+    """The scan as one of mapped rows would be."""
+    sample = affine.of_block(scan.sample)
+    ends = sample.x if affine.projects else affine.of(np.stack([scan.minimum, scan.maximum]))
+    return replace(
+        scan,
+        moments=affine.moments(scan.moments),
+        minimum=ends.min(axis=0),
+        maximum=ends.max(axis=0),
+        sample=sample,
+        affine=affine,
+    )
 
 
 def _principal_axes(covariance: Float64Array, n_wanted: float) -> Float64Array:

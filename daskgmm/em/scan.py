@@ -307,6 +307,8 @@ def scan_rows(
     n_sampled: int,
     seed: int,
     tell: Callable[[ScanDone], None] = lambda event: None,
+    *,
+    may_be_constant: bool = False,
 ) -> Scan:
     """Scan all rows in one pass.
 
@@ -319,6 +321,8 @@ def scan_rows(
         Seed of the hash that draws the sample.
     tell : callable
         Called with :class:`ScanDone` at the end.
+    may_be_constant : bool
+        Whether features may be constant, but for one.
 
     Raises
     ------
@@ -331,12 +335,12 @@ def scan_rows(
     """
     began = time.perf_counter()
     scan = rows.fold(_scan_block, sample_threshold(rows.n_rows, n_sampled), seed)
-    _check(scan, rows)
+    _check(scan, rows, may_be_constant=may_be_constant)
     tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - began))
     return scan
 
 
-def _check(scan: Scan, rows: Rows, *, is_fit: bool = True) -> None:
+def _check(scan: Scan, rows: Rows, *, is_fit: bool = True, may_be_constant: bool = False) -> None:
     """Raise an error for rows that cannot be fitted: see :func:`scan_rows`."""
     if scan.non_finite is not None:
         raise scan.non_finite.error(getattr(rows, "gaps", ""))
@@ -346,6 +350,8 @@ def _check(scan: Scan, rows: Rows, *, is_fit: bool = True) -> None:
             "is the data being written?"
         )
     constant = np.flatnonzero(scan.minimum == scan.maximum).tolist()
+    if may_be_constant and len(constant) < len(scan.minimum):
+        return
     if is_fit and scan.weight > 1 and len(constant) > 0:
         first, *more = constant[:5]
         raise ColumnError(
@@ -356,5 +362,6 @@ def _check(scan: Scan, rows: Rows, *, is_fit: bool = True) -> None:
             + f" of the data {'are' if len(constant) > 1 else 'is'} constant (column ",
             first,
             f" is {scan.minimum[first]:g} in each of {scan.n_rows} rows): a Gaussian has no "
-            "density along it; drop it",
+            "density along it; drop it, or leave such columns out of the fit by constant='drop' "
+            "(--constant drop)",
         )

@@ -10,9 +10,10 @@ from daskgmm.fitted.conditioned import Conditioned
 from daskgmm.fitted.exchange import Exchanged
 from daskgmm.fitted.of_rows import OfRows
 from daskgmm.fitted.outliers import Outliers
+from daskgmm.fitted.projection import said_of_dropped
 from daskgmm.fitted.shown import Shown
 
-__all__ = ["FittedMixture"]
+__all__ = ["FittedMixture", "said_of_dropped"]
 
 
 class FittedMixture(Conditioned, Outliers, OfRows, Shown, Exchanged):

@@ -1,15 +1,15 @@
-"""Projection: the map onto principal axes as attributes of a fitted estimator, and back."""
+"""Projection: the map onto axes, or onto some of the features, as attributes of an estimator."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from daskgmm.kernel import Affine, Float64Array
 
-__all__ = ["PROJECTION_ATTRIBUTES", "attributes_of_projection", "projection_of"]
+__all__ = ["PROJECTION_ATTRIBUTES", "attributes_of_projection", "projection_of", "said_of_dropped"]
 
 _PARTS = ("shift", "scale", "matrix")
 
@@ -40,3 +40,15 @@ def projection_of(attributes: Mapping[str, Any]) -> Affine | None:
     if "projection_matrix_" not in attributes:
         return None
     return Affine(*(attributes[f"projection_{part}_"] for part in _PARTS))
+
+
+def said_of_dropped(projection: Affine | None, names: Sequence[str] | None) -> str:
+    """For people, which features were constant and are left out; empty if none."""
+    if projection is None or projection.matrix is None:
+        return ""
+    dropped = np.flatnonzero(~projection.matrix.any(axis=1))
+    if len(dropped) == 0:
+        return ""
+    which = ", ".join(str(j) if names is None else repr(str(names[j])) for j in dropped[:5])
+    more = ", ..." * (len(dropped) > 5)
+    return f"constant column{'s' * (len(dropped) > 1)} left out: {which}{more}"

@@ -35,3 +35,4 @@ class FitOptions(Protocol):
     standardize: bool | str
     n_projected: float | None
     on_collapse: str
+    constant: str

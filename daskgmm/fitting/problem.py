@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from daskgmm.em import Problem, Scaling
+from daskgmm.errors import ParameterError
 from daskgmm.execution import in_force
 from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.prior import prior_of
@@ -53,6 +56,23 @@ def problem_of(
 
 
 def _scaling_of(options: FitOptions) -> Scaling | None:
-    """The map that rows are put through; None where they are fitted as they are."""
+    """The map that rows are put through; None where they are fitted as they are.
+
+    Raises
+    ------
+    ParameterError
+        If constant features are to be left out of rows whose densities are mapped back.
+    """
     scaling = Scaling(options.standardize, options.n_projected)
-    return scaling if scaling.is_needed(options.covariance_type, options.stopping) else None
+    if not scaling.is_needed(options.covariance_type, options.stopping):
+        scaling = Scaling()
+    if options.constant != "drop":
+        return scaling if scaling.needs_scan else None
+    if scaling.standardize and scaling.n_projected is None:
+        raise ParameterError(
+            f"constant='drop' does not go with standardize={scaling.standardize!r} and "
+            f"{options.covariance_type!r} covariances; drop constant columns from the data, or set "
+            "n_projected",
+            "constant",
+        )
+    return replace(scaling, drops=True)

@@ -51,8 +51,8 @@ def check_start(options: FitOptions, *, is_projected: bool) -> None:
         )
     if options.warm_start and is_projected:
         raise ParameterError(
-            "warm_start: the last fit was along axes that n_projected found, which others have "
-            "not; set warm_start=False, or fit a new estimator",
+            "warm_start: the last fit was along axes that n_projected found, or without columns "
+            "that were constant, which others need not have; set warm_start=False, or fit a new estimator",
             "warm_start",
         )
     if options.n_projected is None:

@@ -224,6 +224,16 @@ OPTIONS: tuple[Option, ...] = (
         is_saved=True,
     ),
     Option(
+        "constant",
+        "error",
+        one_of("error", "drop"),
+        "What constant columns are: an error that names them, or left out of the fit and of all that "
+        "the model says.",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option(
         "memory_limit",
         None,
         SIZE,

@@ -139,6 +139,7 @@ def test_options_reach_the_fit(folder):
         "standardize": True,
         "n_projected": None,
         "on_collapse": "reseed",
+        "constant": "error",
         "order": None,
     }
     assert (result["n_iter"], result["stop_reason"], result["converged"]) == (7, "max_iter", False)

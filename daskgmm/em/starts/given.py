@@ -87,7 +87,19 @@ class GivenStart:
         return not any(part is None for part in (self.weights, self.means, self.covariances))
 
     def through(self, affine: Affine, kind: str) -> GivenStart:
-        """The same parts for rows that are put through a map; covariances by single features."""
+        """The same parts for rows that are put through a map; covariances by single features.
+
+        Raises
+        ------
+        ParameterError
+            If there are covariances, and the map projects rows.
+        """
+        if self.covariances is not None and affine.projects:
+            raise ParameterError(
+                "precisions_init is of all features, and some are constant; leave it out, or drop "
+                "these columns from the data and from precisions_init",
+                "precisions_init",
+            )
         if self.means is None and self.covariances is None:
             return self
         law = components_named(kind)
