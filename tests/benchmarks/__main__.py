@@ -12,6 +12,7 @@ from typing import Any
 import click
 from dask.utils import parse_bytes
 
+from daskgmm.em import ON_COLLAPSE
 from daskgmm.errors import MemoryLimitError
 
 from .billion import FitFailedError, billion_table
@@ -35,6 +36,7 @@ from .selecting import select_table
 from .stores import CODECS, MadeStore, rows_of
 from .suite import PROBLEMS
 from .table import Table, write_json
+from .ugly import FAULTS, ugly_rows, ugly_table
 
 __all__ = ["main"]
 
@@ -312,6 +314,35 @@ def _campaign(tables: int, sizes: list[int], seed: int, json_file: Path | None) 
     """
     say = partial(click.echo, err=True)
     _report([campaign_table(list(campaign_rows(tables, sizes, seed, say)))], json_file)
+
+
+@main.command("ugly")
+@click.option("--tables", type=click.IntRange(1), default=500, show_default=True)
+@click.option("--reg-covar", default="auto", show_default=True, help="auto, or a number.")
+@click.option("--on-collapse", type=click.Choice(ON_COLLAPSE), default="reseed", show_default=True)
+@click.option(
+    "--constant", type=click.Choice(["error", "drop"]), default="error", show_default=True
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the tables.")
+@_json
+def _ugly(
+    tables: int, reg_covar: str, on_collapse: str, constant: str, seed: int, json_file: Path | None
+) -> None:
+    """Whether each fit of an ugly table ends with a finite model or one clear line.
+
+    Exit status 1 if one does not.
+
+    \b
+    Examples:
+      python -m tests.benchmarks ugly
+      python -m tests.benchmarks ugly --tables 100 --reg-covar 0 --constant drop
+    """
+    ridge = reg_covar if reg_covar == "auto" else float(reg_covar)
+    options = {"reg_covar": ridge, "on_collapse": on_collapse, "constant": constant}
+    rows = list(ugly_rows(tables, seed, options, partial(click.echo, err=True)))
+    _report([ugly_table(rows)], json_file)
+    if any(row["end"] in FAULTS for row in rows):
+        sys.exit(1)
 
 
 @main.command("large-k")
