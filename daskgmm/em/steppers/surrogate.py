@@ -30,6 +30,7 @@ from scipy.optimize import Bounds, OptimizeResult, minimize
 
 from daskgmm.em.rows import InMemoryRows, rows_of_sample, statistics_of
 from daskgmm.em.steppers.base import Needs, Step, has_fallen, has_tangent
+from daskgmm.em.steppers.rank_ones import RankOnes
 from daskgmm.em.stopping import estimated_remaining_gain, statistical_tol
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.kernel import Block, Coordinates, Float64Array, Mixture, Prior, Statistics
@@ -301,7 +302,7 @@ class _Surrogate:
         self._rows, self._coordinates, self._best = rows, coordinates, best
         self._value, gradient = self._of_sample(best.u)
         self._correction = best.gradient - gradient
-        self._lacking = _RankOnes()
+        self._lacking = RankOnes()
         for point in others:
             _, gradient = self._of_sample(point.u)
             self._lacking.learn(point.u - best.u, point.gradient - gradient - self._correction)
@@ -359,27 +360,3 @@ def _until_slow(worth: float) -> Callable[[OptimizeResult], None]:
             raise StopIteration
 
     return stop
-
-
-_LEAST_ANGLE = 0.05
-"""Smallest cosine between a step and the missing product for which an update is stable."""
-
-
-class _RankOnes:
-    """A symmetric matrix as a sum of ``+- v v^T``, learned from products with it."""
-
-    def __init__(self) -> None:
-        self._terms: list[tuple[float, Float64Array]] = []
-
-    def __matmul__(self, s: Float64Array) -> Float64Array:
-        product = np.zeros_like(s)
-        for sign, v in self._terms:
-            product += sign * (v @ s) * v
-        return product
-
-    def learn(self, s: Float64Array, product: Float64Array) -> None:
-        """Update so that the product with ``s`` is ``product``; exact for the last update only."""
-        missed = product - self @ s
-        along = float(missed @ s)
-        if abs(along) > _LEAST_ANGLE * float(np.linalg.norm(missed) * np.linalg.norm(s)):
-            self._terms.append((np.sign(along), missed / np.sqrt(abs(along))))
