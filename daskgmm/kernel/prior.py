@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -12,11 +12,19 @@ from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.moments import Moments
 from daskgmm.kernel.statistics import Statistics
 
-__all__ = ["Prior", "RelativeRidge", "Ridge"]
+__all__ = ["Prior", "RelativeRidge", "Ridge", "least_count"]
 
 
 class Prior(Protocol):
     """A term that is added to the log-likelihood. Implementations are frozen."""
+
+    @property
+    def has_density(self) -> bool:
+        """Whether the term is a function of the mixture that the M-step climbs exactly.
+
+        It is :meth:`penalty` then, which histories and comparisons have in them.
+        """
+        ...
 
     def m_step(self, statistics: Statistics) -> Mixture:
         """The mixture that maximises the expected log-likelihood plus the term."""
@@ -33,12 +41,40 @@ class Prior(Protocol):
         """
         ...
 
-    def with_pseudo_rows(self, statistics: Statistics) -> Statistics:
-        """The statistics plus those of pseudo-rows that stand for the term.
+    def penalty(self, mixture: Mixture, weight: float) -> float:
+        """What the term takes off the log-likelihood per row of rows of a weight, in nats.
 
-        The likelihood of the sum has the stationary points of :meth:`m_step`.
+        0 for a term without a density: log-likelihoods are compared as they are then.
         """
         ...
+
+    def with_pseudo_rows(self, statistics: Statistics, mixture: Mixture) -> Statistics:
+        """The statistics plus those of pseudo-rows that stand for the term.
+
+        At the mixture whose means they are about, the gradient of the likelihood is that of the
+        objective; so it has the stationary points of :meth:`m_step`.
+
+        Parameters
+        ----------
+        statistics : Statistics
+            Statistics of rows under ``mixture``.
+        mixture : Mixture
+        """
+        ...
+
+    def of_parts(self, n_components: int) -> Self:
+        """The prior of a few components of a mixture of so many, which are fitted apart."""
+        ...
+
+
+def least_count(statistics: Statistics) -> float:
+    """What counts of components are raised by, so that none is 0 and all means are finite.
+
+    As in scikit-learn; and scaled by the mean weight of a row, because otherwise it would dominate
+    very small weights.
+    """
+    least = 10 * float(np.finfo(np.float64).eps)
+    return least * statistics.weight / statistics.n_rows if statistics.n_rows > 0 else least
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +98,8 @@ class Ridge:
 
     reg_covar: RidgeLike = 0.0
 
+    has_density: ClassVar[bool] = False
+
     def m_step(self, statistics: Statistics) -> Mixture:
         """Weights, means and covariances from sufficient statistics.
 
@@ -69,12 +107,7 @@ class Ridge:
         ``Sigma+ = second / n_k - (mu+ - centre)(mu+ - centre)^T + diag(reg_covar)``.
         A covariance of the result can be singular; :meth:`Mixture.check` raises for it.
         """
-        # As in scikit-learn, so that a component without rows keeps a finite mean. It is scaled
-        # by the mean weight of a row: otherwise it would dominate very small weights.
-        least = 10 * np.finfo(np.float64).eps
-        if statistics.n_rows > 0:
-            least *= statistics.weight / statistics.n_rows
-        n_k = statistics.n_k + least
+        n_k = statistics.n_k + least_count(statistics)
         components = statistics.law.estimated(
             statistics.sums, statistics.centres, n_k, self.reg_covar
         )
@@ -85,9 +118,17 @@ class Ridge:
         penalty = 0.5 * float(mixture.weights @ mixture.components.penalised(self.reg_covar))
         return statistics.log_likelihood_per_row - penalty
 
-    def with_pseudo_rows(self, statistics: Statistics) -> Statistics:
+    def penalty(self, mixture: Mixture, weight: float) -> float:
+        """0: as in scikit-learn, log-likelihoods are told and compared without the ridge."""
+        return 0.0
+
+    def with_pseudo_rows(self, statistics: Statistics, mixture: Mixture) -> Statistics:
         """The statistics with the ridge in their second moments."""
         return replace(statistics, sums=statistics.law.with_ridge(statistics.sums, self.reg_covar))
+
+    def of_parts(self, n_components: int) -> Self:
+        """The same ridge."""
+        return self
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,13 @@ from daskgmm.errors import ParameterError
 from daskgmm.kernel import (
     Block,
     Components,
+    Conjugate,
     Coordinates,
+    HasConjugatePrior,
     HasCovariances,
     HasTangent,
     Mixture,
+    PriorTerms,
     Ridge,
     Statistics,
     e_step,
@@ -213,9 +216,24 @@ class ComponentsTests:
     def test_a_ridge_is_what_its_pseudo_rows_add(self, mixture, x):
         statistics = e_step(Block(x), mixture)
         got = Ridge(0.25).m_step(statistics).components
-        expected = Ridge().m_step(Ridge(0.25).with_pseudo_rows(statistics)).components
+        expected = Ridge().m_step(Ridge(0.25).with_pseudo_rows(statistics, mixture)).components
         for name, array in expected.arrays.items():
             np.testing.assert_allclose(got.arrays[name], array, rtol=1e-9, atol=1e-9)
+
+    def test_a_conjugate_prior_has_the_m_step_that_maximises(self, mixture, x):
+        is_able = isinstance(mixture.components, HasConjugatePrior)
+        if not is_able or not isinstance(mixture.components, HasTangent):
+            pytest.skip("these components have no conjugate prior, or no tangent coordinates")
+        d = mixture.n_features
+        terms = PriorTerms(x.mean(axis=0), 3.0, d + 2.0, 40.0 * np.eye(d))
+        prior, statistics = Conjugate(terms, concentration=20.0), e_step(Block(x + 0.3), mixture)
+        there = prior.m_step(statistics)
+        coordinates = Coordinates(there)
+        rows = prior.with_pseudo_rows(statistics, there)
+        gradient = coordinates.gradient(np.zeros(coordinates.size), there, rows)
+        np.testing.assert_allclose(gradient, 0.0, atol=1e-10)
+        before = prior.objective(mixture, statistics)
+        assert prior.objective(there, e_step(Block(x + 0.3), there)) > before
 
     def test_the_m_step_does_not_depend_on_the_centres(self, mixture, x):
         statistics = e_step(Block(x), mixture)

@@ -74,7 +74,7 @@ def test_a_ridge_of_each_feature_is_added_to_its_variance(family):
     added = np.full(3, ridge.mean()) if family == "spherical" else ridge
     np.testing.assert_allclose(dense[1], dense[0] + np.diag(added), rtol=1e-14, atol=1e-15)
     # As pseudo-rows it is the same.
-    pseudo = Ridge(ridge).with_pseudo_rows(statistics)
+    pseudo = Ridge(ridge).with_pseudo_rows(statistics, mixture)
     again = Ridge().m_step(pseudo).components.dense()
     np.testing.assert_allclose(again, dense[1], rtol=1e-12, atol=1e-14)
 

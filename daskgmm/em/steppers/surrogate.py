@@ -214,7 +214,9 @@ class Surrogate:
         if not fell and np.abs(u / coordinates.widths).max() > _FARTHEST:
             origin, coordinates, points = mixture, Coordinates(mixture), []
             u = np.zeros(coordinates.size)
-        gradient = coordinates.gradient(u, mixture, self.prior.with_pseudo_rows(statistics))
+        gradient = coordinates.gradient(
+            u, mixture, self.prior.with_pseudo_rows(statistics, mixture)
+        )
         points.insert(-1 if fell else len(points), Point(u, now, gradient, not fell))
         state = replace(state, origin=origin, points=tuple(points[-_MOST_POINTS:]))
         if proposal is None or best is None or proposal.gain <= 0:
@@ -232,8 +234,10 @@ class Surrogate:
         rows = rows_of_sample(self.sample.thinned(state.thinning), self.n_threads)
         # tol may be in other units than nats: the means' stop rule has squared units.
         worth = _SHARE_OF_TOL * min(tol, statistical_tol(p, weight))
+        prior = self.prior if self.prior.has_density else None
+        sample = _Sample(rows, coordinates, prior, weight)
         try:
-            surrogate = _Surrogate(rows, coordinates, state.points[-1], state.points[:-1])
+            surrogate = _Surrogate(sample, coordinates, state.points[-1], state.points[:-1])
             proposal = surrogate.maximum(state.radius, state.damping, worth)
         except _FAILURES:
             proposal = None
@@ -279,13 +283,43 @@ def _remaining_gain(state: SurrogateState, proposal: Proposal) -> float:
     return max(proposal.gain * state.trust, by_history)
 
 
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """The objective of the sample's rows.
+
+    Attributes
+    ----------
+    rows : InMemoryRows
+    coordinates : Coordinates
+    prior : Prior or None
+        One that has a density, which is known as exactly as on all rows.
+    weight : float
+        Of all rows, which the sample stands for.
+    """
+
+    rows: InMemoryRows
+    coordinates: Coordinates
+    prior: Prior | None
+    weight: float
+
+    def at(self, u: Float64Array) -> tuple[float, Float64Array]:
+        """Objective per row and its gradient."""
+        mixture = self.coordinates.mixture(u)
+        statistics = statistics_of(self.rows, mixture)
+        value = statistics.log_likelihood_per_row
+        if self.prior is not None:
+            value -= self.prior.penalty(mixture, self.weight)
+            of_all = statistics.scaled(self.weight / statistics.weight)
+            statistics = self.prior.with_pseudo_rows(of_all, mixture)
+        return value, self.coordinates.gradient(u, mixture, statistics)
+
+
 class _Surrogate:
     """The surrogate about the best point.
 
     Parameters
     ----------
-    rows : InMemoryRows
-        The sample.
+    sample : _Sample
     coordinates : Coordinates
     best : Point
     others : list of Point
@@ -294,23 +328,18 @@ class _Surrogate:
 
     def __init__(
         self,
-        rows: InMemoryRows,
+        sample: _Sample,
         coordinates: Coordinates,
         best: Point,
         others: Sequence[Point],
     ) -> None:
-        self._rows, self._coordinates, self._best = rows, coordinates, best
-        self._value, gradient = self._of_sample(best.u)
+        self._sample, self._coordinates, self._best = sample, coordinates, best
+        self._value, gradient = sample.at(best.u)
         self._correction = best.gradient - gradient
         self._lacking = RankOnes()
         for point in others:
-            _, gradient = self._of_sample(point.u)
+            _, gradient = sample.at(point.u)
             self._lacking.learn(point.u - best.u, point.gradient - gradient - self._correction)
-
-    def _of_sample(self, u: Float64Array) -> tuple[float, Float64Array]:
-        mixture = self._coordinates.mixture(u)
-        statistics = statistics_of(self._rows, mixture)
-        return statistics.log_likelihood_per_row, self._coordinates.gradient(u, mixture, statistics)
 
     def maximum(self, radius: float, damping: float, worth: float) -> Proposal | None:
         """Maximiser within a box about the best point; None if the gain is negative or not finite.
@@ -321,7 +350,7 @@ class _Surrogate:
         centre = self._best.u
 
         def objective(u: Float64Array) -> tuple[float, Float64Array]:
-            value, gradient = self._of_sample(u)
+            value, gradient = self._sample.at(u)
             s = u - centre
             bent = self._lacking @ s - damping * s
             gain = value - self._value + (self._correction + 0.5 * bent) @ s

@@ -9,9 +9,12 @@ from __future__ import annotations
 from daskgmm.errors import ParameterError
 from daskgmm.kernel.components.base import (
     Components,
+    HasConjugatePrior,
     HasCovariances,
     HasNaturalForm,
     HasTangent,
+    PriorOfComponents,
+    PriorTerms,
     SharesWhitening,
     WhitensEach,
 )
@@ -27,9 +30,12 @@ __all__ = [
     "DiagGaussians",
     "FullGaussians",
     "Gaussians",
+    "HasConjugatePrior",
     "HasCovariances",
     "HasNaturalForm",
     "HasTangent",
+    "PriorOfComponents",
+    "PriorTerms",
     "SharesWhitening",
     "SphericalGaussians",
     "TiedGaussians",

@@ -23,9 +23,12 @@ from daskgmm.kernel.block import Float64Array
 
 __all__ = [
     "Components",
+    "HasConjugatePrior",
     "HasCovariances",
     "HasNaturalForm",
     "HasTangent",
+    "PriorOfComponents",
+    "PriorTerms",
     "RidgeLike",
     "Run",
     "SharesWhitening",
@@ -294,4 +297,59 @@ class HasTangent(Protocol):
 
         Raises :class:`numpy.linalg.LinAlgError` if a covariance has no Cholesky factor.
         """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class PriorTerms:
+    """What the conjugate prior of each component is made of.
+
+    Attributes
+    ----------
+    mean : array of shape (D,)
+        Prior mean of each mean.
+    shrinkage : float
+        Rows there that each component is given.
+    dof : float
+        Degrees of freedom of the prior of covariances.
+    scale : array of shape (D, D)
+        Scatter that each covariance is given: its diagonal where there are variances, and the mean
+        of that where there is one. Zeros: covariances have no prior.
+    row : float
+        Weight of one row, by which all counts and the scale are multiplied.
+    """
+
+    mean: Float64Array
+    shrinkage: float
+    dof: float
+    scale: Float64Array
+    row: float = 1.0
+
+
+class PriorOfComponents(Protocol):
+    """The conjugate prior of K components of a kind."""
+
+    def estimated(self, sums: Sums, centres: Float64Array, n_k: Float64Array) -> Components:
+        """The components of maximum expected log-likelihood plus log density of the prior.
+
+        As :meth:`Components.estimated`; ``n_k`` (K,) are nowhere 0.
+        """
+        ...
+
+    def log_density(self, components: Any) -> float:
+        """Log density at some components, less that at the mode: 0 or below, in nats."""
+        ...
+
+    def pulls(self, components: Any, n_k: Float64Array) -> dict[str, Float64Array]:
+        """Sums about ``locations`` that have the gradient of the log density, and this ``n_k``."""
+        ...
+
+
+@runtime_checkable
+class HasConjugatePrior(Protocol):
+    """Components that have a conjugate prior."""
+
+    @classmethod
+    def prior(cls, k: int, terms: PriorTerms) -> PriorOfComponents:
+        """The prior of K components."""
         ...

@@ -78,6 +78,21 @@ class DiagGaussians(UncorrelatedGaussians):
         return moments
 
     @classmethod
+    def prior_scatter(cls, scale: Float64Array, k: int) -> Float64Array:
+        """The diagonal of the scatter, for each component."""
+        return np.broadcast_to(np.diagonal(scale), (k, len(scale)))
+
+    @classmethod
+    def prior_rows(cls, dof: float, k: int, d: int) -> float:
+        """``dof + 2``."""
+        return dof + 2
+
+    def moments_of(self, n_k: Float64Array) -> Float64Array:
+        """``n_k`` times each variance."""
+        moments: Float64Array = n_k[:, None] * self.covariances
+        return moments
+
+    @classmethod
     def _from_products(cls, sums: Float64Array, d: int) -> Float64Array:
         return sums
 

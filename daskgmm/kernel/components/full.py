@@ -82,6 +82,16 @@ class FullGaussians(MatrixGaussians):
         moments: Float64Array = n_k[:, None, None] * (ridge * np.eye(d))
         return moments
 
+    @classmethod
+    def prior_scatter(cls, scale: Float64Array, k: int) -> Float64Array:
+        """The scatter, for each component."""
+        return np.broadcast_to(scale, (k, *scale.shape))
+
+    @classmethod
+    def prior_rows(cls, dof: float, k: int, d: int) -> float:
+        """``dof + D + 1``."""
+        return dof + d + 1
+
     def _multiplied(self, matrices: Float64Array, vectors: Float64Array) -> Float64Array:
         products: Float64Array = (matrices @ vectors[:, :, None])[:, :, 0]
         return products

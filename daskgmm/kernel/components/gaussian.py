@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from daskgmm.errors import ParameterError
 from daskgmm.kernel.block import Float64Array
-from daskgmm.kernel.components.base import Components, RidgeLike, Run, Sums
+from daskgmm.kernel.components.base import Components, PriorTerms, RidgeLike, Run, Sums
+from daskgmm.kernel.components.gaussian_prior import GaussianPrior
 from daskgmm.kernel.components.gaussian_tangent import GaussianTangent
 
 __all__ = ["Gaussians"]
@@ -230,6 +231,25 @@ class Gaussians(Components):
         """``sum_j ridge_j inv(Sigma_k)_jj``, (K,)."""
         costs: Float64Array = (self._diagonals(self.precisions) * ridge).sum(axis=1)
         return costs
+
+    @classmethod
+    def prior(cls, k: int, terms: PriorTerms) -> GaussianPrior:
+        """The conjugate prior of K of them; see :class:`GaussianPrior`."""
+        return GaussianPrior(cls, k, terms)
+
+    @classmethod
+    @abstractmethod
+    def prior_scatter(cls, scale: Float64Array, k: int) -> Float64Array:
+        """A scatter (D, D) that each covariance is given, as second moments."""
+
+    @classmethod
+    @abstractmethod
+    def prior_rows(cls, dof: float, k: int, d: int) -> float:
+        """What the prior of covariances adds to the rows of each component that divide scatter."""
+
+    @abstractmethod
+    def moments_of(self, n_k: Float64Array) -> Float64Array:
+        """Second moments about the means of ``n_k`` (K,) rows with these covariances."""
 
     def variances(self) -> Float64Array:
         """Variance of each feature in each component, (K, D)."""

@@ -88,6 +88,12 @@ class MatrixGaussians(Gaussians):
         coloured: Float64Array = white @ np.linalg.cholesky(self.dense()[k]).T
         return coloured
 
+    def moments_of(self, n_k: Float64Array) -> Float64Array:
+        """``n_k Sigma_k``, summed where there is one covariance."""
+        rows = np.asarray(self._rows_of_each(n_k))
+        moments: Float64Array = rows[..., None, None] * self.covariances
+        return moments
+
     # -- the natural form: products of the upper triangle, row by row --------------
 
     @classmethod

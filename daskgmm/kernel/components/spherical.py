@@ -90,6 +90,21 @@ class SphericalGaussians(UncorrelatedGaussians):
         return moments
 
     @classmethod
+    def prior_scatter(cls, scale: Float64Array, k: int) -> Float64Array:
+        """The mean of the scatter's diagonal, for each component: of one variance, not of D."""
+        return np.full(k, np.diagonal(scale).mean())
+
+    @classmethod
+    def prior_rows(cls, dof: float, k: int, d: int) -> float:
+        """``(dof + 2) / D``: each row informs the variance D times."""
+        return (dof + 2) / d
+
+    def moments_of(self, n_k: Float64Array) -> Float64Array:
+        """``D n_k`` times the variance."""
+        moments: Float64Array = self.n_features * n_k * self.covariances
+        return moments
+
+    @classmethod
     def _from_products(cls, sums: Float64Array, d: int) -> Float64Array:
         second: Float64Array = sums.sum(axis=1)
         return second

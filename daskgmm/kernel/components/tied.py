@@ -91,6 +91,16 @@ class TiedGaussians(MatrixGaussians):
         moments: Float64Array = n_k.sum() * (ridge * np.eye(d))
         return moments
 
+    @classmethod
+    def prior_scatter(cls, scale: Float64Array, k: int) -> Float64Array:
+        """The scatter, once for the one covariance."""
+        return scale
+
+    @classmethod
+    def prior_rows(cls, dof: float, k: int, d: int) -> float:
+        """``dof + D + 1`` for all components together."""
+        return (dof + d + 1) / k
+
     def shrunk(self, weights: Float64Array, share: Float64Array) -> Self:
         """The components themselves: their covariance is its own mean."""
         return self
