@@ -236,8 +236,8 @@ class Iteration(Event, name="pass_done"):
     log_likelihood : float
         Log-likelihood per row, in nats, at the parameters that the pass was made with.
     gain : float
-        Increase of the log-likelihood per row over the last accepted iteration; infinite in
-        the first.
+        Increase of the log-likelihood per row, less the penalty, over the last accepted iteration;
+        infinite in the first.
     remaining_gain : float
         Estimate of what further iterations would gain per row; infinite while unknown.
     means_moved : float
@@ -249,6 +249,9 @@ class Iteration(Event, name="pass_done"):
     accepted : bool
         Whether the parameters were kept: False where a stepper tried some whose
         log-likelihood had fallen.
+    penalty : float
+        What a prior takes off the log-likelihood per row, in nats: 0 without one. Gains are of the
+        difference.
     """
 
     n_iter: int
@@ -259,6 +262,12 @@ class Iteration(Event, name="pass_done"):
     n_rows: int
     seconds: float
     accepted: bool = True
+    penalty: float = 0.0
+
+    @property
+    def objective(self) -> float:
+        """What the fit climbs: log-likelihood per row less penalty."""
+        return self.log_likelihood - self.penalty
 
     @property
     def next_pass(self) -> str:
@@ -272,8 +281,9 @@ class Iteration(Event, name="pass_done"):
     def text(self) -> str:
         """Log-likelihood, gain and speed."""
         gain = "" if math.isinf(self.gain) else f"  gain {self.gain:.3g}"
+        prior = f", less {self.penalty:.3g} of the prior" if self.penalty else ""
         return (
-            f"pass {self.n_iter}: log-likelihood per row {self.log_likelihood:.9g}{gain}"
+            f"pass {self.n_iter}: log-likelihood per row {self.log_likelihood:.9g}{prior}{gain}"
             f"  {self.n_rows / self.seconds:,.0f} rows/s"
         )
 

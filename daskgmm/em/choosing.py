@@ -21,7 +21,7 @@ from daskgmm.em.fit import raced, rules_of
 from daskgmm.em.held_out import HeldOut
 from daskgmm.em.problem import Problem
 from daskgmm.em.race import Race, Reading
-from daskgmm.em.rows import Rows, rows_of_sample, statistics_of
+from daskgmm.em.rows import Rows, rows_of_sample
 from daskgmm.em.scan import Scan
 from daskgmm.em.starting import Tell, starts_of
 from daskgmm.em.starts import Climber, can_exchange, with_one_less, with_one_more
@@ -394,7 +394,6 @@ def _after_mergers(starts: Sequence[Start], sample: Climber) -> list[Start]:
         with single_thread():
             merged = with_one_less(sample, more.mixture)
         fit = sample.climb(merged, to_the_end=False)
-        own = statistics_of(sample.rows, start.mixture).log_likelihood_per_row
-        if fit is not None and fit.log_likelihood > own:
+        if fit is not None and fit.objective > sample.height(start.mixture):
             better[at] = replace(start, mixture=sample.finished(fit.kept))
     return better

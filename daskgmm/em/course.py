@@ -41,7 +41,7 @@ class Course:
         Mixture from which neighbourhoods were chosen last; None unless the E-step is truncated.
     n_branched : int
         Leading iterations of ``history`` that belong to the candidate from which this one
-        branched off. This one is kept only if its first pass finds a higher log-likelihood.
+        branched off. This one is kept only if its first pass finds a higher objective.
     rare : tuple of RareComponent
         Components that this candidate was given when it branched off.
     statistics : Statistics or None
@@ -124,20 +124,30 @@ class Course:
         return next((i.log_likelihood for i in reversed(self.history) if i.accepted), -np.inf)
 
     @property
+    def penalty(self) -> float:
+        """What a prior takes off that log-likelihood per row; 0 before the first pass."""
+        return next((i.penalty for i in reversed(self.history) if i.accepted), 0.0)
+
+    @property
+    def objective(self) -> float:
+        """What courses are compared by: log-likelihood less penalty, at that pass."""
+        return next((i.objective for i in reversed(self.history) if i.accepted), -np.inf)
+
+    @property
     def begun_at(self) -> float:
-        """Log-likelihood per row at its start; -inf before the first pass."""
-        return self.history[0].log_likelihood if self.history else -np.inf
+        """Objective per row at its start; -inf before the first pass."""
+        return self.history[0].objective if self.history else -np.inf
 
     @property
     def best(self) -> float:
-        """The highest log-likelihood per row so far, since components last collapsed."""
+        """The highest objective per row so far, since components last collapsed."""
         since = self.history[self.begins_at :]
-        return max((i.log_likelihood for i in since if i.accepted), default=self.log_likelihood)
+        return max((i.objective for i in since if i.accepted), default=self.objective)
 
     @property
     def reach(self) -> float:
-        """Log-likelihood per row, in nats, that the fit expects to reach in the end."""
-        return self.log_likelihood + self.history[-1].remaining_gain
+        """Objective per row, in nats, that the fit expects to reach in the end."""
+        return self.objective + self.history[-1].remaining_gain
 
     @property
     def converged(self) -> bool:

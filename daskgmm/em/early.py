@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from daskgmm.em.problem import GAPS, Problem
-from daskgmm.em.rows import InMemoryRows, Rows, rows_of_sample, statistics_of
+from daskgmm.em.rows import Rows, rows_of_sample
 from daskgmm.em.scan import EarlyStart, Scan, scan_of_pieces
 from daskgmm.em.starting import Tell, competed, starts_of
 from daskgmm.em.starts.assign import StartMaker
@@ -122,7 +122,7 @@ def rivals_of(
     p, n = stepped.n_parameters, scan.sample.total_weight
     climber = Climber(sample, problem.prior_on(scan))
     with single_thread():
-        before, after = (_height(sample, m) for m in (early.mixture, stepped))
+        before, after = (climber.height(m) for m in (early.mixture, stepped))
         # An optimum of m other rows is expected to lie p / (2 m) below that of all rows; the rest
         # is the sample's own noise.
         is_like = after - before <= GAPS * 0.5 * p * (1.0 / early.weight + 1.0 / n)
@@ -130,7 +130,7 @@ def rivals_of(
         if early.is_found_often and is_like and problem.n_init == 1:
             near = climber.finished(stepped)
         rivals = starts_of(problem, scan, rng, tell) if near is None else [near]
-        ahead = _height(sample, rivals[0]) - after
+        ahead = climber.height(rivals[0]) - after
         if ahead > _MOST_AHEAD * problem.expected_gain_on(scan):
             return rivals, True
         if ahead > 0:
@@ -146,7 +146,3 @@ def _is_near(stepped: Mixture, optimum: Mixture) -> bool:
     coordinates = Coordinates(stepped)
     moved = coordinates.vector(optimum) / coordinates.widths
     return bool(np.abs(moved).max() <= _NEAR)
-
-
-def _height(sample: InMemoryRows, mixture: Mixture) -> float:
-    return statistics_of(sample, mixture).log_likelihood_per_row

@@ -336,6 +336,7 @@ def rules_of(problems: Sequence[Problem], scan: Scan) -> Rules:
         precision=first.precision,
         n_near=first.n_near,
         past=first.past,
+        prior=first.prior_on(scan),
     )
 
 

@@ -31,6 +31,7 @@ from daskgmm.kernel import (
     Moments,
     Precision,
     Prior,
+    RelativeConjugate,
     RelativeRidge,
     Ridge,
     count_parameters,
@@ -60,8 +61,8 @@ class Problem:
     n_components : int
     kind : str
         Kind of the components, a key of :data:`daskgmm.kernel.COMPONENTS`.
-    prior : Prior or RelativeRidge
-        The latter is a prior once the rows are known: :meth:`prior_on`.
+    prior : Prior, RelativeRidge or RelativeConjugate
+        The latter two are priors once the rows are known: :meth:`prior_on`.
     tol : float or "auto"
         What the stop rule compares with; ``"auto"`` is :func:`statistical_tol`.
     stopping, stepper, init_params : str
@@ -97,7 +98,7 @@ class Problem:
 
     n_components: int
     kind: str
-    prior: Prior | RelativeRidge
+    prior: Prior | RelativeRidge | RelativeConjugate
     tol: float | str = AUTO
     stopping: str = "gap"
     max_iter: int = 100
@@ -218,6 +219,13 @@ class Problem:
             return self.max_iter
         return min(self.max_iter, self.reads - (not scan.is_pass))
 
+    def check_features(self, d: int) -> None:
+        """Raise ParameterError if rows of d features cannot have the map or the prior."""
+        if self.scaling is not None:
+            self.scaling.check(d)
+        if isinstance(self.prior, RelativeConjugate):
+            self.prior.check(self.kind, d)
+
     def tol_on(self, rows: Rows) -> float:
         """The tolerance of the stop rule on these rows, in the rule's units."""
         if self.tol != AUTO:
@@ -231,7 +239,9 @@ class Problem:
     def prior_on(self, scan: Scan) -> Prior:
         """The prior, in the units of the rows."""
         prior = self.prior
-        return prior.of(scan.moments) if isinstance(prior, RelativeRidge) else prior
+        if isinstance(prior, RelativeRidge | RelativeConjugate):
+            return prior.of(scan.moments)
+        return prior
 
     def stepper_on(self, scan: Scan) -> AnyStepper:
         """The stepper, made with the scan's sample."""

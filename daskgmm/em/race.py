@@ -116,8 +116,8 @@ class Race:
 
     @property
     def leader(self) -> Course:
-        """Course of the candidate with the highest log-likelihood now."""
-        return max(self.courses.values(), key=lambda course: course.log_likelihood)
+        """Course of the candidate with the highest objective now."""
+        return max(self.courses.values(), key=lambda course: course.objective)
 
     def advance(self) -> None:
         """One pass, and a step of every candidate: :meth:`read`, then :meth:`step`."""
@@ -164,7 +164,7 @@ class Race:
         """Let each candidate step to the parameters of its next pass.
 
         A candidate leaves the race if it is not among ``only``, if a covariance became singular,
-        or if it branched off and its first pass found no higher log-likelihood.
+        or if it branched off and its first pass found no higher objective.
 
         Parameters
         ----------
@@ -215,7 +215,7 @@ class Race:
         So the fit does not end where those that were better on a sample turned out to be none.
         """
         if not any(course.is_active or course.converged for course in self.courses.values()):
-            number = max(self.courses, key=lambda n: self.courses[n].log_likelihood)
+            number = max(self.courses, key=lambda n: self.courses[n].objective)
             self.courses[number] = replace(self.courses[number], is_active=True)
 
     def mend(self) -> None:
@@ -226,7 +226,7 @@ class Race:
         mender = self._rules.mender
         if mender is None or self.is_running or not self.may_go_on:
             return
-        number = max(self.courses, key=lambda n: self.courses[n].log_likelihood)
+        number = max(self.courses, key=lambda n: self.courses[n].objective)
         course = self.courses[number]
         if (found := mender.mended_at_end(course)) is not None:
             others = {n: other for n, other in self.courses.items() if other.converged}

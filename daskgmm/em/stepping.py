@@ -12,7 +12,7 @@ from daskgmm.em.steppers import AnyStepper, Step
 from daskgmm.em.stopping import MAX_ITER, StopRule, estimated_remaining_gain
 from daskgmm.errors import SingularComponentError
 from daskgmm.history import Collapse, Iteration
-from daskgmm.kernel import Mixture, Moments, Precision, Statistics
+from daskgmm.kernel import Mixture, Moments, Precision, Prior, Statistics
 
 __all__ = ["Mends", "Rules", "check_factors", "has_collapsed", "stepped"]
 
@@ -56,7 +56,9 @@ class Rules:
         Compare each row with this number of components near it alone. Log-likelihoods are then
         lower bounds; see :mod:`daskgmm.kernel.truncated`.
     past : tuple of float
-        Log-likelihoods per row of the last accepted passes of a fit that this one goes on from.
+        Objectives per row of the last accepted passes of a fit that this one goes on from.
+    prior : Prior, optional
+        What candidates are penalised by where they are compared.
     mender : Mends, optional
         Replaces components that collapse; without, a candidate leaves the race that has some.
     """
@@ -68,6 +70,7 @@ class Rules:
     precision: Precision = "float64"
     n_near: int | None = None
     past: tuple[float, ...] = ()
+    prior: Prior | None = None
     mender: Mends | None = None
 
 
@@ -78,27 +81,30 @@ def stepped(course: Course, statistics: Statistics, seconds: float, rules: Rules
     is_lost = has_collapsed(rules, step.mixture, step.kept)
     if not is_lost:
         check_factors(step.mixture, n_iter, statistics)
-    log_likelihood = statistics.log_likelihood_per_row
+    log_likelihood, prior = statistics.log_likelihood_per_row, rules.prior
+    penalty = 0.0 if prior is None else prior.penalty(course.mixture, statistics.weight)
+    objective = log_likelihood - penalty
     past = () if course.begins_at else rules.past
     since = course.history[course.begins_at :]
-    seen = [*past, *(i.log_likelihood for i in since if i.accepted)]
+    seen = [*past, *(i.objective for i in since if i.accepted)]
     is_branch = course.n_branched == len(course.history) > course.begins_at
-    if is_branch and seen and log_likelihood <= seen[-1]:
+    if is_branch and seen and objective <= seen[-1]:
         return None
     remaining = step.remaining_gain
     if remaining is None:
         past = () if course.n_branched else rules.past
-        own = [i.log_likelihood for i in course.history[course.n_branched :] if i.accepted]
-        remaining = estimated_remaining_gain([*[*past, *own][-2:], log_likelihood])
+        own = [i.objective for i in course.history[course.n_branched :] if i.accepted]
+        remaining = estimated_remaining_gain([*[*past, *own][-2:], objective])
     iteration = Iteration(
         n_iter=n_iter,
         log_likelihood=log_likelihood,
-        gain=log_likelihood - seen[-1] if seen else np.inf,
+        gain=objective - seen[-1] if seen else np.inf,
         remaining_gain=remaining,
         means_moved=float(np.square(step.kept.means - course.mixture.means).sum()),
         n_rows=statistics.n_rows,
         seconds=seconds,
         accepted=step.accepted,
+        penalty=penalty,
     )
     if is_lost:
         return _mended(course, step, iteration, rules)

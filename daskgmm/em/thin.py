@@ -18,9 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from daskgmm.kernel import Float64Array, HasCovariances, Mixture, Prior, RelativeRidge, Ridge
+from daskgmm.kernel import (
+    Float64Array,
+    HasCovariances,
+    Mixture,
+    Prior,
+    RelativeConjugate,
+    RelativeRidge,
+    Ridge,
+)
 
 __all__ = ["ThinComponent", "n_spurious", "said_of_ridge", "said_of_thin", "thin_components"]
+
+AnyPrior = Prior | RelativeRidge | RelativeConjugate
 
 _FEW, _OF_FEW = 3, 0.05
 """A component is thin, whatever its shape, below 3 times the rows that make a covariance regular
@@ -56,9 +66,7 @@ class ThinComponent:
     at_floor: bool
 
 
-def thin_components(
-    mixture: Mixture, n_rows: float, prior: Prior | RelativeRidge
-) -> tuple[ThinComponent, ...]:
+def thin_components(mixture: Mixture, n_rows: float, prior: AnyPrior) -> tuple[ThinComponent, ...]:
     """The components of a fit that hold next to no rows.
 
     A small but ordinary-shaped group is not thin: the three farthest of the 82 galaxies are not.
@@ -69,7 +77,7 @@ def thin_components(
         The fit.
     n_rows : float
         Number of rows, or the sum of their weights.
-    prior : Prior or RelativeRidge
+    prior : Prior, RelativeRidge or RelativeConjugate
         The regularisation of the fit.
     """
     held = n_rows * mixture.weights
@@ -111,9 +119,7 @@ def said_of_thin(thin: Sequence[ThinComponent], n_components: int) -> str:
     return text
 
 
-def said_of_ridge(
-    mixture: Mixture, thin: Sequence[ThinComponent], prior: Prior | RelativeRidge
-) -> str:
+def said_of_ridge(mixture: Mixture, thin: Sequence[ThinComponent], prior: AnyPrior) -> str:
     """For people, which components the ridge blurs, other than thin ones; empty if none.
 
     Their least variance is at most twice what ``reg_covar`` adds: without it, it would be half.
@@ -133,9 +139,7 @@ def said_of_ridge(
     )
 
 
-def _are_thin(
-    mixture: Mixture, held: Float64Array, prior: Prior | RelativeRidge
-) -> NDArray[np.bool_]:
+def _are_thin(mixture: Mixture, held: Float64Array, prior: AnyPrior) -> NDArray[np.bool_]:
     regular = mixture.n_features + 1 if mixture.kind == "full" else 2
     share = held.sum() / mixture.n_components
     thin: NDArray[np.bool_] = (held < _FEW * regular) & (held < _OF_FEW * share)
@@ -149,16 +153,12 @@ def _are_thin(
     return thin
 
 
-def _are_at_floor(
-    mixture: Mixture, which: NDArray[np.intp], prior: Prior | RelativeRidge
-) -> NDArray[np.bool_]:
+def _are_at_floor(mixture: Mixture, which: NDArray[np.intp], prior: AnyPrior) -> NDArray[np.bool_]:
     """Of some components, whether their least variance is about what the prior adds."""
     return _in_ridges(mixture, which, prior) <= _AT_FLOOR
 
 
-def _in_ridges(
-    mixture: Mixture, which: NDArray[np.intp], prior: Prior | RelativeRidge
-) -> Float64Array:
+def _in_ridges(mixture: Mixture, which: NDArray[np.intp], prior: AnyPrior) -> Float64Array:
     """Least variance of some components, in units of what the prior adds; infinite if nothing."""
     without = np.full(len(which), np.inf)
     if len(which) == 0 or not isinstance(mixture.components, HasCovariances):
@@ -178,7 +178,7 @@ def _dense(mixture: Mixture, k: int) -> Float64Array:
     return dense
 
 
-def _ridge_of(mixture: Mixture, prior: Prior | RelativeRidge) -> Float64Array:
+def _ridge_of(mixture: Mixture, prior: AnyPrior) -> Float64Array:
     if isinstance(prior, Ridge):
         ridge = np.asarray(prior.reg_covar, np.float64)
         return np.full(1, ridge.mean()) if mixture.kind == "spherical" else ridge

@@ -42,11 +42,14 @@ from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.history import ScanDone
 from daskgmm.kernel import (
     Block,
+    Components,
+    Float64Array,
     Gaussians,
     HasCovariances,
     Mixture,
     Moments,
     Prior,
+    RelativeConjugate,
     RelativeRidge,
     Statistics,
 )
@@ -258,7 +261,8 @@ def _race_of(rows: Rows, problem: Problem, old: OldRows, scan: Scan, tol: float)
     """A race of one, from the old mixture."""
     stepper = _stepper_on(problem, old, scan)
     stop = stop_rule_named(problem.stopping)
-    rules = Rules(stepper, stop, problem.max_iter, precision=problem.precision)
+    prior = _prior_on(problem, old, scan)
+    rules = Rules(stepper, stop, problem.max_iter, precision=problem.precision, prior=prior)
     return Race(rows, {0: Course.begun(old.mixture, stepper, tol)}, rules)
 
 
@@ -297,13 +301,25 @@ def _stepper_on(problem: Problem, old: OldRows, scan: Scan) -> AnyStepper:
 
 def _prior_on(problem: Problem, old: OldRows, scan: Scan) -> Prior:
     """The prior, in the units of old and new rows."""
-    if not isinstance(problem.prior, RelativeRidge):
-        return problem.prior
+    prior = problem.prior
+    if not isinstance(prior, RelativeRidge | RelativeConjugate):
+        return prior
     w, means, components = old.mixture.weights, old.mixture.means, old.mixture.components
     assert isinstance(components, HasCovariances)
     mean, weight = w @ means, old.statistics.weight
-    variances = w @ components.variances() + w @ np.square(means - mean)
-    return problem.prior.of(Moments(weight, mean, np.diag(weight * variances)) + scan.moments)
+    if isinstance(prior, RelativeRidge):
+        variances = w @ components.variances() + w @ np.square(means - mean)
+        return prior.of(Moments(weight, mean, np.diag(weight * variances)) + scan.moments)
+    covariance = (w[:, None] * (means - mean)).T @ (means - mean)
+    for k, of_one in enumerate(w):  # one by one: K matrices can be large
+        covariance += of_one * _dense(components.take([k]))
+    return prior.of(Moments(weight, mean, weight * covariance) + scan.moments)
+
+
+def _dense(component: Components) -> Float64Array:
+    assert isinstance(component, HasCovariances)
+    matrix: Float64Array = component.dense()[0]
+    return matrix
 
 
 def _moved(before: Mixture, after: Mixture) -> dict[str, tuple[float, ...]]:

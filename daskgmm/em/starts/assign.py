@@ -22,6 +22,7 @@ from daskgmm.em.starts.given import NOTHING_GIVEN, GivenStart
 from daskgmm.errors import DaskGMMWarning, DataError, ParameterError
 from daskgmm.kernel import (
     Block,
+    Conjugate,
     Float64Array,
     HasCovariances,
     Mixture,
@@ -201,7 +202,8 @@ def _are_distinct(scan: Scan, n_components: int, prior: Prior) -> bool:
     )
     # One number: a part of what varies little would keep nothing apart from a point.
     floor = prior.reg_covar if isinstance(prior, Ridge) else 0.0
-    if np.ndim(floor) > 0 or not np.all(np.asarray(floor) > 0):
-        raise DataError(f"{said}, or give reg_covar a number above 0")
+    keeps_variance = isinstance(prior, Conjugate) and prior.keeps_variance
+    if not keeps_variance and (np.ndim(floor) > 0 or not np.all(np.asarray(floor) > 0)):
+        raise DataError(f"{said}, or give reg_covar a number above 0, or set prior='auto'")
     warnings.warn(f"{said}: components share them", DaskGMMWarning, stacklevel=2)
     return False

@@ -9,7 +9,7 @@ import numpy as np
 from daskgmm.em import weighted
 from daskgmm.em.course import Course
 from daskgmm.em.race import Rules, run
-from daskgmm.em.rows import InMemoryRows
+from daskgmm.em.rows import InMemoryRows, statistics_of
 from daskgmm.em.steppers import AnyStepper, PlainEM, Surrogate
 from daskgmm.em.stopping import STOP_RULES, statistical_tol
 from daskgmm.errors import SingularComponentError
@@ -117,6 +117,11 @@ class Climber:
         """
         return statistical_tol(mixture.n_parameters, self.rows.total_weight)
 
+    def height(self, mixture: Mixture) -> float:
+        """Objective per row of a mixture on the rows, in nats."""
+        found = statistics_of(self.rows, mixture)
+        return found.log_likelihood_per_row - self.prior.penalty(mixture, found.weight)
+
     def em(self, start: Mixture, n_steps: int, tol: float = 0.0) -> Course:
         """At most ``n_steps`` of EM; ends early once the remaining gain is below ``tol``."""
         return self._run(start, PlainEM(self.prior), n_steps, tol)
@@ -142,7 +147,7 @@ class Climber:
             doubt. Otherwise the fit is to ten times that, and the surrogate is used only if EM
             did not converge and expects to reach ``best``.
         best : float
-            Log-likelihood per row, in nats, of the best climb so far.
+            Objective per row, in nats, of the best climb so far.
         until : float
             Value of ``effort.seconds`` at which the surrogate stepper should end; it makes at
             least one step.
@@ -186,6 +191,7 @@ class Climber:
     def _run(self, start: Mixture, stepper: AnyStepper, n_steps: int, tol: float) -> Course:
         steps = _STEPS_OF_SURROGATE if isinstance(stepper, Surrogate) else 1
         self.effort.add(self.rows, start, steps)  # also of one that collapses
-        course = run(self.rows, start, Rules(stepper, STOP_RULES["gap"], n_steps), tol)
+        rules = Rules(stepper, STOP_RULES["gap"], n_steps, prior=self.prior)
+        course = run(self.rows, start, rules, tol)
         self.effort.add(self.rows, start, steps * (len(course.history) - 1))
         return course

@@ -182,7 +182,7 @@ class Competition:
                 agree = is_found_often and len(climbs) == _OFTEN * len(self.ways)
             most = self.n_kept if is_last else max(self.n_kept, most // 2)
             # Of those that rounding tells apart alone, which units change, the first counts.
-            climbs.sort(key=lambda one: -round(one.fit.log_likelihood, _DIGITS))
+            climbs.sort(key=lambda one: -round(one.fit.objective, _DIGITS))
             leaders = _leaders(climbs)[:most]
             is_settled |= any(one.apart(climbs[0]) <= _SAME for one in climbs[1:])
             if self._may_exchange and not is_last and (level == 0 or not is_settled):
@@ -222,7 +222,7 @@ class Competition:
         began = spoke = time.perf_counter()
         climbs: list[_Climbed] = []
         for way, mixture in entrants:
-            best = max((one.fit.log_likelihood for one in climbs), default=-np.inf)
+            best = max((one.fit.objective for one in climbs), default=-np.inf)
             fit = sample.climb(mixture, to_the_end=is_last, best=best)
             if fit is not None:
                 densities = densities_of(sample.rows, fit.kept)
@@ -238,7 +238,7 @@ class Competition:
 
 def _is_found_often(climbs: Sequence[_Climbed], n_ways: int) -> bool:
     """Whether several starts of every way have led to the best optimum."""
-    best = max(climbs, key=lambda one: one.fit.log_likelihood)
+    best = max(climbs, key=lambda one: one.fit.objective)
     found = Counter(one.way for one in climbs if one.apart(best) <= ALIKE)
     return all(found[way] >= _OFTEN for way in range(n_ways))
 
@@ -253,7 +253,7 @@ def _ahead_early(sample: Climber, starts: list[_Entrant], most: int) -> list[_En
         for way, mixture in starts:
             with suppress(SingularComponentError):
                 fits.append((way, sample.rested(mixture, FIRST_EM_STEPS)))
-        fits.sort(key=lambda one: -one[1].log_likelihood)
+        fits.sort(key=lambda one: -one[1].objective)
         starts = [(way, fit.kept) for way, fit in fits[: max(most, len(starts) // 2)]]
     return starts
 
@@ -286,7 +286,7 @@ def hopeless(courses: Mapping[int, Course], margin: float) -> set[int]:
     ``margin`` bounds what fits may gain per row since they began, in nats; infinite where
     nothing does.
     """
-    best = max(course.log_likelihood for course in courses.values())
+    best = max(course.objective for course in courses.values())
     return {
         number
         for number, course in courses.items()

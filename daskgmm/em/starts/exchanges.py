@@ -13,7 +13,7 @@ Runnalls (2007), Kullback-Leibler approach to Gaussian mixture reduction.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,13 +84,13 @@ def with_exchanges(
     Returns
     -------
     Mixture
-        After at most 32 exchanges; the same object if none raises the log-likelihood.
+        After at most 32 exchanges; the same object if none raises the objective.
     """
     try:
         fit = sample.rested(mixture, _STEPS)
     except SingularComponentError:
         return mixture
-    best, now, now_at = mixture, fit.kept, fit.log_likelihood
+    best, now, now_at = mixture, fit.kept, fit.objective
     least = sample.tol(mixture)
     divisions: dict[int, _Division] = {}
     for _ in range(_MOST):
@@ -104,9 +104,9 @@ def with_exchanges(
             except SingularComponentError:
                 continue
             # The gain of the EM steps counts as well: not counting it led to lower optima.
-            if fit.log_likelihood > now_at + least:
+            if fit.objective > now_at + least:
                 best = now = fit.kept
-                now_at = fit.log_likelihood
+                now_at = fit.objective
                 for changed in exchange.components:
                     del divisions[changed]
                 break
@@ -240,6 +240,7 @@ def _divisions(
 ) -> dict[int, _Division]:
     """The division of every component, on the rows labelled with it; known ones are kept."""
     label = sample.rows.map(_labels, mixture, dtype=np.int64, columns=None)
+    sample = replace(sample, prior=sample.prior.of_parts(mixture.n_components))
     units = units_of(sample.rows.block, mixture.kind)
     total = sample.rows.total_weight
     return {
@@ -285,7 +286,7 @@ def _division(sample: Climber, held: NDArray[np.intp], kind: str, units: Float64
         return _INDIVISIBLE
     if weight * two.kept.weights.min() < fewest:
         return _INDIVISIBLE
-    return _Division(weight * (two.log_likelihood - one.log_likelihood), two.kept)
+    return _Division(weight * (two.objective - one.objective), two.kept)
 
 
 def _fitted(own: Climber, resp: Float64Array, kind: str, n_steps: int) -> Course:

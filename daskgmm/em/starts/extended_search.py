@@ -118,7 +118,7 @@ class ExtendedSearch:
         ours, theirs = (self._n_thin(course.kept) for course in (one, other))
         if ours != theirs:
             return ours < theirs
-        gains = one.log_likelihood > other.log_likelihood + self.sample.tol(other.kept)
+        gains = one.objective > other.objective + self.sample.tol(other.kept)
         return gains and self._n_spurious(one.kept) <= self._most_spurious
 
     def _n_thin(self, mixture: Mixture) -> int:
@@ -139,7 +139,7 @@ class ExtendedSearch:
                     return climb
         except SingularComponentError:
             return None
-        is_lower = climb is None or climb.reach < best.log_likelihood
+        is_lower = climb is None or climb.reach < best.objective
         if climb is None or (is_lower and self._n_thin(climb.kept) >= self._n_thin(best.kept)):
             return climb
         return self.sample.climb(climb.kept, to_the_end=True, until=self._until)

@@ -107,7 +107,7 @@ def with_rare_components(
                 break
             best = _exchanged(now.kept, group, known, prior)
             best.kept.check()  # raises here, where there is a way back
-            gain = best.log_likelihood - now.log_likelihood
+            gain = best.objective - now.objective
             if gain <= mixture.n_parameters / (2 * moments.weight):
                 break
             now, proposed = best, best.kept
@@ -298,7 +298,7 @@ def _exchanged(mixture: Mixture, group: Float64Array, known: _Known, prior: Prio
         centres = np.vstack([np.delete(mixture.means, pair[1], axis=0), centre])
         statistics = weighted_statistics(rows, _merged(resp, pair), centres, mixture.kind)
         starts.append(thin.climbed(prior.m_step(statistics), prior))
-    best = max(starts, key=lambda start: start.log_likelihood)
+    best = max(starts, key=lambda start: start.objective)
     return known.climbed(best.kept, prior)
 
 
