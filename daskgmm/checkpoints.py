@@ -368,4 +368,6 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, np.random.RandomState):
         return "RandomState"
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
     return hashlib.sha256(np.ascontiguousarray(value, dtype=np.float64).tobytes()).hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -84,6 +84,18 @@ class GaussianMixture(FittedMixture):
         Added to each variance, in squared units of the data. ``"auto"``: a millionth of each
         feature's variance over all rows (of their mean for spherical covariances), so that
         nothing depends on units.
+    prior : "auto", mapping or None, default=None
+        Conjugate prior of Fraley and Raftery (2007), with which the fit is the maximum a posteriori:
+        the safe choice for many components, which it keeps from closing in on a few rows. A mapping
+        has some of these, and ``"auto"`` none. ``shrinkage`` (0.01): rows at the prior's mean that
+        each component is given. ``scale``: scatter that each covariance is given, a number, D
+        numbers or a matrix; by default the covariance of all rows over ``K ** (2 / D)``. Variances
+        take its diagonal, and spherical ones the mean of that. ``dof`` (D + 2): degrees of freedom
+        of the inverse Wishart or gamma prior of covariances. ``mean``: by default that of all rows.
+        ``concentration`` (1, which says nothing): of the Dirichlet prior of the weights. The prior
+        counts as so many rows, whatever the weights of rows are. ``reg_covar="auto"`` adds nothing
+        beside it. What a fit climbs, and what starts are compared by, is the log-likelihood less
+        ``penalty_``; criteria are of the log-likelihood.
     max_iter : int, default=100
         Most iterations, each one pass over all rows; 0 leaves the start as it is made.
     reads : int, optional
@@ -233,7 +245,10 @@ class GaussianMixture(FittedMixture):
     remaining_gain_ : float
         Estimate of what more iterations would gain per row, in nats.
     lower_bound_ : float
-        Log-likelihood per row at the last accepted pass of the best start.
+        Log-likelihood per row, less ``penalty_``, at the last accepted pass of the best start.
+    penalty_ : float
+        What ``prior`` takes off it, in nats per row: how far its log density is below that of its
+        mode; 0 without one.
     lower_bounds_ : list of float
         The same at each pass, of what was accepted by then.
     n_features_in_ : int
@@ -285,6 +300,7 @@ class GaussianMixture(FittedMixture):
         covariance_type: str = "full",
         tol: float | str = "auto",
         reg_covar: float | str = "auto",
+        prior: str | Mapping[str, Any] | None = None,
         max_iter: int = 100,
         reads: int | None = None,
         n_init: int = 1,
@@ -318,6 +334,7 @@ class GaussianMixture(FittedMixture):
         self.covariance_type = covariance_type
         self.tol = tol
         self.reg_covar = reg_covar
+        self.prior = prior
         self.max_iter = max_iter
         self.reads = reads
         self.n_init = n_init
@@ -420,8 +437,7 @@ class GaussianMixture(FittedMixture):
             raise DataError(
                 f"{opened.name} has n_samples={rows.n_rows} row; a mixture needs 2 rows or more"
             )
-        if problem.scaling is not None:
-            problem.scaling.check(rows.n_features)
+        problem.check_features(rows.n_features)
         if self.order == "previous":
             check_previous(self._previous(), (self.n_components, rows.n_features))
         rng = check_random_state(self.random_state)
@@ -534,7 +550,7 @@ class GaussianMixture(FittedMixture):
         return None if self.means_init is None else np.asarray(self.means_init, np.float64)
 
     def _past_of(self, n_rows: int) -> tuple[float, ...]:
-        """Log-likelihoods of the fit that a warm start of as many rows goes on from."""
+        """Objectives of the fit that a warm start of as many rows goes on from."""
         goes_on = self.warm_start and getattr(self, "n_rows_", None) == n_rows
         return self._past if goes_on else ()
 
@@ -603,7 +619,7 @@ class GaussianMixture(FittedMixture):
         return FitEnded(
             self.n_passes_,
             self.n_iter_,
-            self.lower_bound_,
+            self.lower_bound_ + self.penalty_,
             self.stop_reason_,
             self.converged_,
             self.seconds_,
@@ -627,7 +643,7 @@ class GaussianMixture(FittedMixture):
             If components hold next to no rows.
         """
         course, opened = outcome.course, outcome.opened
-        accepted = [i.log_likelihood for i in course.history if i.accepted]
+        accepted = [i.objective for i in course.history if i.accepted]
         self._past = (*self._past_of(opened.rows.n_rows), *accepted)[-2:]
         self._ended = None
         self._set_mixture(course.kept, outcome.statistics, outcome.projection)

@@ -46,7 +46,8 @@ def facts_of_fit(result: Course, n_passes: int, n_rows: int, seconds: float) -> 
         "collapses_": result.collapses,
         "updates_": (),
         "lower_bounds_": _accepted_so_far(result.history),
-        "lower_bound_": result.log_likelihood,
+        "lower_bound_": result.objective,
+        "penalty_": result.penalty,
         "n_iter_": len(result.history),
         "converged_": result.converged,
         "stop_reason_": result.stop_reason,
@@ -61,7 +62,7 @@ def facts_of_fit(result: Course, n_passes: int, n_rows: int, seconds: float) -> 
 def _accepted_so_far(history: Sequence[Iteration]) -> list[float]:
     found: list[float] = []
     for i in history:
-        found.append(i.log_likelihood if i.accepted or not found else found[-1])
+        found.append(i.objective if i.accepted or not found else found[-1])
     return found
 
 
@@ -77,7 +78,7 @@ def record_of(model: Any) -> dict[str, Any]:
         "n_features": np.shape(model.means_)[1],
         **_names_of(model),
         "n_rows": fact("n_rows_"),
-        "log_likelihood_per_row": fact("lower_bound_"),
+        **_height_of(model),
         "n_iter": fact("n_iter_"),
         "n_passes": fact("n_passes_"),
         "rows_read": fact("rows_read_"),
@@ -102,6 +103,14 @@ def record_of(model: Any) -> dict[str, Any]:
         **({} if fact("threshold_") is None else {"threshold": asdict(model.threshold_)}),
         **({} if fact("_known_as") is None else {"known_as": model._known_as}),
     }
+
+
+def _height_of(model: Any) -> dict[str, float | None]:
+    """Log-likelihood per row; and what a prior takes off it, where there is one."""
+    bound, penalty = getattr(model, "lower_bound_", None), getattr(model, "penalty_", None)
+    if not bound or not penalty:
+        return {"log_likelihood_per_row": bound}
+    return {"log_likelihood_per_row": bound + penalty, "penalty_per_row": penalty}
 
 
 def _fitted_as(model: Any) -> dict[str, str]:
@@ -195,6 +204,8 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         rare = tuple(RareComponent(**found) for found in record.get("rare_components") or [])
         collapses = tuple(Collapse(**found) for found in record.get("collapses") or [])
         unit = float(record.get("unit_of_weights") or 1.0)
+        height, penalty = record.get("log_likelihood_per_row"), record.get("penalty_per_row")
+        bound = height - penalty if height and penalty else height
         updates = tuple(_update_of(found) for found in record.get("updates") or [])
     except (TypeError, ValueError) as error:
         raise _edited(where, error) from error
@@ -219,8 +230,9 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         "collapses_": collapses,
         "updates_": updates,
         "_unit_of_weights": unit,
-        "lower_bounds_": [iteration.log_likelihood for iteration in history],
-        "lower_bound_": record.get("log_likelihood_per_row"),
+        "lower_bounds_": [iteration.objective for iteration in history],
+        "lower_bound_": bound,
+        "penalty_": penalty or 0.0,
         **{f"{name}_": record.get(name) for name in same},
         **({"selection_": record["selection"]} if "selection" in record else {}),
         **({} if (t := threshold_of_record(record, where)) is None else {"threshold_": t}),

@@ -31,6 +31,7 @@ __all__ = [
     "PLACE",
     "PLACE_OR_AUTO",
     "POSITIVE",
+    "PRIOR",
     "RESULT_NAMES",
     "SEED",
     "SHARE",
@@ -313,6 +314,31 @@ PLACE_OR_AUTO = Rule(
     "auto, or a folder", _is_place, metavar="DIR|auto", words=("auto",), is_place=True
 )
 ARRAY = Rule("an array", _is_array)
+
+_OF_PRIOR = ("shrinkage", "dof", "scale", "mean", "concentration")
+
+
+def _is_prior(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return isinstance(value, str) and value == "auto"
+    return all(key in _OF_PRIOR and _are_finite(item) for key, item in value.items())
+
+
+def _are_finite(value: Any) -> bool:
+    """Whether a value is a number or an array of some, all finite, or None."""
+    try:
+        numbers = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        return False
+    return value is None or (numbers.dtype.kind in "iuf" and bool(np.isfinite(numbers).all()))
+
+
+PRIOR = Rule(
+    f"auto; or, in Python and in job files, a mapping of some of {', '.join(_OF_PRIOR)}",
+    _is_prior,
+    metavar="auto",
+)
+"""Which numbers a prior can have is for whoever makes it."""
 
 
 _RESULTS = ("labels", "probabilities", "log_density")

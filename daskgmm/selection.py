@@ -15,7 +15,6 @@ from daskgmm.em import (
     Entry,
     MappedRows,
     Problem,
-    Scaling,
     Tell,
     scan_rows,
     told_in_units_of_data,
@@ -139,12 +138,12 @@ def select(
         raise DataError(
             f"{rows.n_rows} rows are too few to try {largest} components: lower components"
         )
-    for model in models:
-        Scaling(model.standardize, model.n_projected).check(rows.n_features)
     tell = teller(*([ProgressLines()] if verbose else []))
     rng = check_random_state(random_state)
     model_of = {model._problem(): model for model in models}
     problems = list(model_of)
+    for problem in problems:
+        problem.check_features(rows.n_features)
     with columns_named(opened.feature_names), opened.staging() as staged:
         seed = int(rng.randint(2**31 - 1))
         chooser = _chooser_on(opened, problems, criterion, seed, tell)

@@ -29,6 +29,7 @@ from daskgmm.rules import (
     NUMBER_OR_AUTO,
     PLACE,
     PLACE_OR_AUTO,
+    PRIOR,
     SEED,
     SIZE,
     STANDARDIZE,
@@ -45,6 +46,7 @@ TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     COUNT_OR_NONE.what: (("0", "1", "250"), ("-3", "1.5", "many", "", "nan")),
     NUMBER.what: (NUMBERS[0], ("auto", *NUMBERS[1])),
     NUMBER_OR_AUTO.what: (("auto", *NUMBERS[0]), NUMBERS[1]),
+    PRIOR.what: (("auto",), ("none", "1", "")),
     SEED.what: (("0", "4294967295"), ("-1", "4294967296", "0.5", "seed", "")),
     FLAG.what: (("true", "false"), ("maybe", "2", "")),
     STANDARDIZE.what: (("true", "false", "robust"), ("maybe", "2", "")),
@@ -174,6 +176,7 @@ def test_the_same_values_are_accepted_everywhere(case, tmp_path):
         ("stage", Path("folder")),
         ("means_init", [[0.0]]),
         ("memory_limit", 10**9),
+        ("prior", {"shrinkage": np.float32(0.1), "mean": np.zeros(2), "scale": [[1.0]]}),
         *((option.name, None) for option in OPTIONS if option.default is None),
     ],
 )
@@ -199,6 +202,7 @@ def test_what_only_python_can_give_is_accepted(name, value):
         ("means_init", "zeros"),
         ("memory_limit", 1.5),
         ("memory_limit", True),
+        ("prior", {"shrinkage": "much"}),
         ("checkpoint", 3),
     ],
 )

@@ -166,6 +166,7 @@ OTHER: dict[str, Any] = {
     "memory_limit": "8GiB",
     "stage": None,
     "reads": 2,
+    "prior": "auto",
     "standardize": True,
     "n_projected": 1,
     "resume": False,

@@ -72,7 +72,8 @@ class Shown(FittedState):
         if n_rows is not None:
             facts.append(f"{n_rows:,} rows")
         if getattr(self, "lower_bound_", None) is not None:
-            facts.append(f"log-likelihood per row {self.lower_bound_:.6g}")
+            height = self.lower_bound_ + (getattr(self, "penalty_", None) or 0.0)
+            facts.append(f"log-likelihood per row {height:.6g}")
         if getattr(self, "converged_", None) is False:
             facts.append("not converged")
         return html_of(mixture, names, facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from daskgmm.kernel import Precision
@@ -19,6 +20,7 @@ class FitOptions(Protocol):
     covariance_type: str
     tol: float | str
     reg_covar: float | str
+    prior: str | Mapping[str, Any] | None
     max_iter: int
     reads: int | None
     n_init: int

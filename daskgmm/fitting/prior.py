@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from daskgmm.errors import ParameterError
 from daskgmm.fitting.options import FitOptions
-from daskgmm.kernel import Affine, RelativeRidge, Ridge
+from daskgmm.kernel import Affine, RelativeConjugate, RelativeRidge, Ridge
 
 __all__ = ["in_units_of_data", "prior_of"]
 
 
-def prior_of(options: FitOptions) -> RelativeRidge | Ridge:
-    """The prior of a fit or an update; a relative one is known once the rows are."""
+def prior_of(options: FitOptions, row: float = 1.0) -> RelativeConjugate | RelativeRidge | Ridge:
+    """The prior of a fit or an update; a relative one is known once the rows are.
+
+    Parameters
+    ----------
+    options : FitOptions
+    row : float
+        Weight of one row, where weights are no counts.
+
+    Raises
+    ------
+    ParameterError
+        If a prior has values that none can have, or does not go together with other options.
+    """
+    if options.prior is not None:
+        return _conjugate_of(options, row)
     if options.reg_covar == "auto":
         return RelativeRidge()
     # In units of standard deviations, which the scan finds.
@@ -20,7 +37,29 @@ def prior_of(options: FitOptions) -> RelativeRidge | Ridge:
     return Ridge(float(options.reg_covar))
 
 
-def in_units_of_data(prior: RelativeRidge | Ridge, affine: Affine | None) -> RelativeRidge | Ridge:
+def _conjugate_of(options: FitOptions, row: float) -> RelativeConjugate:
+    if options.reg_covar not in ("auto", 0):
+        raise ParameterError(
+            f"reg_covar={options.reg_covar} beside prior: both keep variances above 0, and with "
+            "reg_covar no fit is the maximum a posteriori; leave reg_covar at 'auto', which adds "
+            "nothing there, or prior at None",
+            "reg_covar",
+        )
+    given = options.prior if isinstance(options.prior, Mapping) else {}
+    prior = RelativeConjugate(**{k: v for k, v in given.items() if v is not None}, row=row)
+    is_mapped = bool(options.standardize) or options.n_projected is not None
+    if is_mapped and prior.is_of_units:
+        raise ParameterError(
+            "prior: mean and scale are in units of the data, which standardize and n_projected "
+            "replace by others; leave them out, so that they follow the data",
+            "prior",
+        )
+    return prior
+
+
+def in_units_of_data(
+    prior: RelativeConjugate | RelativeRidge | Ridge, affine: Affine | None
+) -> RelativeConjugate | RelativeRidge | Ridge:
     """The prior of a fit to mapped rows for a mixture that was mapped back; None maps nothing."""
     if affine is None or not isinstance(prior, Ridge):
         return prior

@@ -108,7 +108,8 @@ def updated(
         raise DataError(f"{opened.name} has no rows to update the model with")
     weight, unit, statistics = opened.rows.total_weight, kept.unit, kept.statistics
     share = 1.0 if half_life is None else float(np.exp2(-weight / half_life))
-    problem = _problem_of(options, kept.mixture, share * statistics.weight + unit * weight)
+    problem = _problem_of(options, kept, share * statistics.weight + unit * weight)
+    problem.check_features(kept.mixture.n_features)
     last = kept.mixture, statistics.scaled(1.0 / unit)
     with columns_named(opened.feature_names), opened.staging() as staged:
         rows = opened.mapped(kept.projection).rows
@@ -125,15 +126,15 @@ def updated(
     return outcome, found.report
 
 
-def _problem_of(options: FitOptions, mixture: Mixture, weight: float) -> Problem:
+def _problem_of(options: FitOptions, kept: Kept, weight: float) -> Problem:
     """What an update does, so that the rows count ``weight`` in all, on the scale of counts."""
-    tol = options.tol
+    mixture, tol = kept.mixture, options.tol
     if tol == "auto":
         tol = statistical_tol(mixture.n_parameters, weight)
     return Problem(
         mixture.n_components,
         mixture.kind,
-        prior=prior_of(options),
+        prior=prior_of(options, row=1.0 / kept.unit),
         tol=tol,
         stopping=options.stopping,
         max_iter=options.max_iter,

@@ -24,6 +24,7 @@ from daskgmm.rules import (
     NUMBER_OR_AUTO,
     PLACE,
     PLACE_OR_AUTO,
+    PRIOR,
     SEED,
     SIZE,
     STANDARDIZE,
@@ -77,6 +78,16 @@ OPTIONS: tuple[Option, ...] = (
         NUMBER_OR_AUTO,
         "Added to each variance, squared units of the data. auto: a millionth of each column's "
         "variance.",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option(
+        "prior",
+        None,
+        PRIOR,
+        "Give each component rows that nobody saw: auto, the safe choice for many components, gives "
+        "it the spread of a K-th of the data, in place of reg_covar.",
         commands=_BOTH,
         section="model",
         is_saved=True,
