@@ -260,7 +260,8 @@ class GaussianMixture(FittedMixture):
     n_passes_ : int
         Reads of all rows, by whatever part of the fit.
     n_rows_, rows_read_ : int
-        Rows of the data; rows read over all passes, staged or not.
+        Rows of the data, without those with gaps where these are left out; rows read over all
+        passes, staged or not, with gaps or not.
     staged_bytes_memory_, staged_bytes_disk_ : int
         Bytes of rows that were staged, over all processes.
     history_ : tuple of Iteration
@@ -379,7 +380,7 @@ class GaussianMixture(FittedMixture):
             which is refused. A table in memory is copied once, where it cannot be viewed. Or an
             xarray.Dataset, whose data variables are the features, or xarray.DataArray, whose last
             dimension holds the features. Each cell of the other dimensions is a row; cells with NaN
-            are left out. On Dask, it takes a pass to count the others.
+            are left out.
         y : ignored
         sample_weight : array of shape (n_rows,), optional
             How often each row counts: a weight of 2 is the row given twice, 0 is a row that is
@@ -452,7 +453,7 @@ class GaussianMixture(FittedMixture):
             self._in_order(found.result, found.affine),
             affine=found.affine,
             n_passes=found.n_passes,
-            opened=opened,
+            opened=opened.weighing(found.moments.weight),
             seconds=checkpoints.seconds_before + time.perf_counter() - began,
             staged=staged,
         )
@@ -551,7 +552,7 @@ class GaussianMixture(FittedMixture):
 
     def _past_of(self, n_rows: int) -> tuple[float, ...]:
         """Objectives of the fit that a warm start of as many rows goes on from."""
-        goes_on = self.warm_start and getattr(self, "n_rows_", None) == n_rows
+        goes_on = self.warm_start and self._n_rows_of_past == n_rows
         return self._past if goes_on else ()
 
     def _last_ended(self) -> Fit | None:
@@ -645,6 +646,7 @@ class GaussianMixture(FittedMixture):
         course, opened = outcome.course, outcome.opened
         accepted = [i.objective for i in course.history if i.accepted]
         self._past = (*self._past_of(opened.rows.n_rows), *accepted)[-2:]
+        self._n_rows_of_past = opened.rows.n_rows
         self._ended = None
         self._set_mixture(course.kept, outcome.statistics, outcome.projection)
         self._fitted_as = None if outcome.mapped_back is None else self.covariance_type

@@ -38,7 +38,9 @@ __all__ = [
 ]
 
 
-def facts_of_fit(result: Course, n_passes: int, n_rows: int, seconds: float) -> dict[str, Any]:
+def facts_of_fit(
+    result: Course, n_passes: int, n_rows: int, rows_read: int, seconds: float
+) -> dict[str, Any]:
     """Fitted attributes of an estimator, other than the parameters."""
     return {
         "history_": result.history,
@@ -54,7 +56,7 @@ def facts_of_fit(result: Course, n_passes: int, n_rows: int, seconds: float) -> 
         "remaining_gain_": result.history[-1].remaining_gain if result.history else np.inf,
         "n_passes_": n_passes,
         "n_rows_": n_rows,
-        "rows_read_": n_passes * n_rows,
+        "rows_read_": rows_read,
         "seconds_": seconds,
     }
 

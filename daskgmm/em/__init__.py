@@ -2,6 +2,7 @@
 
 from daskgmm.em.choosing import Chooser
 from daskgmm.em.collapse import ON_COLLAPSE, said_of_collapses
+from daskgmm.em.complete import CompleteRows, check_some_complete, weighing
 from daskgmm.em.course import Course
 from daskgmm.em.criteria import CRITERIA, Entry, GapLaw
 from daskgmm.em.evaluate import (
@@ -90,6 +91,7 @@ __all__ = [
     "Climber",
     "Collapse",
     "Competition",
+    "CompleteRows",
     "Course",
     "Entry",
     "Fit",
@@ -128,6 +130,7 @@ __all__ = [
     "are_outliers",
     "check_complete",
     "check_finite",
+    "check_some_complete",
     "feature_deviations",
     "feature_means",
     "fit",
@@ -155,6 +158,7 @@ __all__ = [
     "told_in_units_of_data",
     "top_components",
     "update",
+    "weighing",
     "with_exchanges",
     "with_one_less",
     "with_one_more",

@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from daskgmm.em.complete import CompleteRows
 from daskgmm.em.problem import GAPS, Problem
 from daskgmm.em.rows import Rows, rows_of_sample
 from daskgmm.em.scan import EarlyStart, Scan, scan_of_pieces
@@ -74,12 +75,14 @@ def early_start(
         return None
     own = np.random.RandomState()
     own.set_state(rng.get_state())
-    block = rows.pieces(n_wanted, int(own.randint(2**31 - 1)))
-    if block is None or len(block := block.present()) < _ROWS_PER_PARAMETER * p:
+    read = rows.pieces(n_wanted, int(own.randint(2**31 - 1)))
+    if read is None or len(block := read.present()) < _ROWS_PER_PARAMETER * p:
         return None
+    # How many rows have gaps is not known yet; of these as many as of all, about.
+    share = len(block) / len(read) if isinstance(rows, CompleteRows) else 1.0
     # The rows of a run may be alike, and parts of a sample should not be.
     block = block.take(own.permutation(len(block)))
-    scan = scan_of_pieces(block, rows.n_rows, rows.total_weight)
+    scan = scan_of_pieces(block, rows.n_rows, share * rows.total_weight)
     # Starts of fewer distinct rows than components would be warned of, and there are no more rows.
     few = block.x[: 16 * problem.n_components]
     if scan is None or len(np.unique(few, axis=0)) < problem.n_components:

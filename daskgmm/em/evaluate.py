@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.em.complete import check_some_complete
 from daskgmm.em.rows import Rows
 from daskgmm.em.scan import check_finite
 from daskgmm.kernel import (
@@ -167,5 +168,7 @@ def _score_of_grain(block: Block, mixture: Mixture) -> Score:
 
 
 def score_rows(rows: Rows, mixture: Mixture) -> Score:
-    """Score all rows in one pass; raises as :func:`daskgmm.kernel.e_step`."""
-    return rows.fold(_score_of_grain, mixture)
+    """Score all rows in one pass; raises as :func:`daskgmm.kernel.e_step`, and if all have gaps."""
+    found = rows.fold(_score_of_grain, mixture)
+    check_some_complete(found.weight, found.n_rows)
+    return found

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from daskgmm.em.collapse import Mender, ended, with_distinct_rows
+from daskgmm.em.complete import CompleteRows, weighing
 from daskgmm.em.course import Course
 from daskgmm.em.early import early_start, rivals_of
 from daskgmm.em.mapped import MappedRows
@@ -23,7 +24,7 @@ from daskgmm.em.starts.rare import may_miss_components, with_rare_components
 from daskgmm.em.steppers import AnyStepper, ByKind, SurrogateState
 from daskgmm.em.stopping import READS, stop_rule_named
 from daskgmm.em.tail import Tail
-from daskgmm.errors import ParameterError, SingularComponentError
+from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.history import Iteration, Resumed, ScanDone
 from daskgmm.kernel import Affine, Mixture, Prior
 from daskgmm.kernel.blas import single_thread
@@ -117,6 +118,8 @@ def fit(
         As :func:`~daskgmm.em.scan.scan_rows` and :class:`~daskgmm.em.race.Race`.
     """
     scan, courses = _scan_of(rows, problem, rng, n_sampled, tell, keeper)
+    rows = weighing(rows, scan.weight)
+    _check_enough(rows, problem)
     if scan.affine is not None:
         rows, tell = MappedRows(rows, scan.affine), told_in_units_of_data(tell, scan.affine)
     problem, fewer = with_distinct_rows(problem.through(scan.affine).on(scan), scan)
@@ -177,6 +180,16 @@ def _tell_collapses(race: Race, courses: Sequence[Course], tell: Tell) -> None:
     for course, begun in zip(courses, race.courses.values(), strict=True):
         for event in begun.collapses[len(course.collapses) :]:
             tell(event)
+
+
+def _check_enough(rows: Rows, problem: Problem) -> None:
+    """Refuse fewer complete rows than components; how many there are, a read has found."""
+    is_number = isinstance(rows, CompleteRows) and rows.each_once
+    if is_number and rows.total_weight < problem.n_components:
+        raise DataError(
+            f"n_components={problem.n_components} must be <= n_samples={rows.total_weight:.0f}, the "
+            f"rows without gaps of {rows.n_rows:,}: lower n_components"
+        )
 
 
 def told_in_units_of_data(tell: Tell, affine: Affine) -> Tell:

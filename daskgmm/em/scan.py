@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.em.complete import check_some_complete
 from daskgmm.em.rows import Rows
 from daskgmm.em.tail import PassWithTail, Tail
 from daskgmm.errors import ColumnError, DamagedDataError, NonFiniteError
@@ -330,6 +331,8 @@ def scan_rows(
         If a value is NaN, infinite or beyond 1e150; names the first place and the number.
     ColumnError
         If a feature is constant.
+    DataError
+        If each row has a gap.
     DamagedDataError
         If the pass read another number of rows than ``rows.n_rows``.
     """
@@ -349,6 +352,7 @@ def _check(scan: Scan, rows: Rows, *, is_fit: bool = True, may_be_constant: bool
             f"the scan read {scan.n_rows} rows where {rows.n_rows} were expected; "
             "is the data being written?"
         )
+    check_some_complete(scan.weight, scan.n_rows)
     constant = np.flatnonzero(scan.minimum == scan.maximum).tolist()
     if may_be_constant and len(constant) < len(scan.minimum):
         return

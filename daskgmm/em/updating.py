@@ -247,7 +247,7 @@ def update(
     everything = replace(course.statistics, n_rows=statistics.n_rows + rows.n_rows)
     report = Update(
         n_rows=rows.n_rows,
-        weight=float(rows.total_weight),
+        weight=float(scan.weight),
         share_kept=share,
         log_likelihood_before=found.log_likelihood_per_row,
         log_likelihood_after=after,

@@ -80,10 +80,7 @@ class OfRows(FittedState):
         return self._of_rows(X, log_densities, np.float64, self._returned("log_density"))
 
     def score(self, X: Any, y: None = None, sample_weight: Any = None) -> float:
-        """Mean log density of the rows, in nats, by their weights if given.
-
-        It takes one pass, and another one for cells of xarray on Dask, to count those without gaps.
-        """
+        """Mean log density of the rows, in nats, by their weights if given; it takes one pass."""
         return self._score(X, sample_weight).log_likelihood_per_row
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:
@@ -121,7 +118,8 @@ class OfRows(FittedState):
         opened = self._open(x, weights)
         with columns_named(opened.feature_names):
             found = score_rows(opened.mapped(self._projection).rows, self._mixture)
-        return replace(found, n_parameters=self._n_parameters())
+        n_rows = opened.weighing(found.weight).n_rows
+        return replace(found, n_rows=n_rows, n_parameters=self._n_parameters())
 
     def _open_weights(self, given: Any, x: Any) -> Weights:
         return open_weights(given, x, getattr(self, "feature_names_in_", None))

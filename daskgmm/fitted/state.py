@@ -72,6 +72,8 @@ class FittedState(DensityMixin, BaseEstimator):
     _blurred = ""
     _past: tuple[float, ...] = ()
     """Log-likelihoods of the last two accepted passes, over fits that went on from each other."""
+    _n_rows_of_past: int | None = None
+    """Rows that each of these passes read."""
 
     def _set_names(self, names: Sequence[str] | None) -> None:
         """Keep the names of the features, and none of an earlier fit."""

@@ -70,18 +70,24 @@ class Outcome:
     def n_counted(self) -> float:
         """Number of rows, or the sum of weights that count them."""
         of = self.statistics
-        rows = self.opened.rows
-        weight, n_rows = (rows.total_weight, rows.n_rows) if of is None else (of.weight, of.n_rows)
+        opened = self.opened
+        weight, n_rows = opened.rows.total_weight, opened.n_rows
+        if of is not None:
+            weight, n_rows = of.weight, of.n_rows
+        if opened.is_complete_alone:  # the others of n_rows count for nothing
+            return weight
         # Weights that sum to less than the rows there are count shares, not rows.
         return max(weight, n_rows)
 
     @property
     def facts(self) -> dict[str, Any]:
         """Fitted attributes, other than of parameters."""
-        n_passes, n_rows = self.opened.passes + self.n_passes, self.opened.rows.n_rows
+        opened = self.opened
+        n_passes = opened.passes + self.n_passes
+        rows_read = n_passes * opened.rows.n_rows  # those with gaps, too
         return {
             "tol_": self.course.tol,
-            **facts_of_fit(self.course, n_passes, n_rows, self.seconds),
+            **facts_of_fit(self.course, n_passes, opened.n_rows, rows_read, self.seconds),
             "staged_bytes_memory_": self.staged.memory_bytes,
             "staged_bytes_disk_": self.staged.disk_bytes,
         }

@@ -106,6 +106,8 @@ def updated(
     """
     if opened.rows.n_rows < 1:
         raise DataError(f"{opened.name} has no rows to update the model with")
+    if half_life is not None:
+        opened = opened.weighed()
     weight, unit, statistics = opened.rows.total_weight, kept.unit, kept.statistics
     share = 1.0 if half_life is None else float(np.exp2(-weight / half_life))
     problem = _problem_of(options, kept, share * statistics.weight + unit * weight)
@@ -115,6 +117,7 @@ def updated(
         rows = opened.mapped(kept.projection).rows
         found = update(rows, problem, last, share, opened.n_sampled, tell)
     assert found.course.statistics is not None
+    opened = opened.weighing(found.report.weight)
     outcome = Outcome(
         replace(found.course, statistics=found.course.statistics.scaled(unit)),
         affine=kept.projection,
@@ -123,7 +126,7 @@ def updated(
         seconds=time.perf_counter() - began,
         staged=staged,
     )
-    return outcome, found.report
+    return outcome, replace(found.report, n_rows=opened.n_rows)
 
 
 def _problem_of(options: FitOptions, kept: Kept, weight: float) -> Problem:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from daskgmm.em import MappedRows, Rows, check_complete, check_finite
+from daskgmm.em import CompleteRows, MappedRows, Rows, check_complete, check_finite, weighing
 from daskgmm.execution import Staging, Work
 from daskgmm.kernel import Affine
 from daskgmm.tables.returned import Returned
@@ -43,6 +43,8 @@ class OpenedRows:
     framed : callable or None
         Makes lazy results in pandas' containers, with the index that the rows came with, of a
         function of blocks, its arguments, a description of the results, and an array of none.
+    n_threads : int or None
+        Blocks that memory has room for at once, where the rows are stored.
     """
 
     rows: Rows
@@ -55,6 +57,27 @@ class OpenedRows:
     feature_names: tuple[str, ...] | None = None
     laid_out: Callable[[Any, Returned], Any] | None = None
     framed: Callable[..., Any] | None = None
+    n_threads: int | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that count, which a read has found where rows with gaps are left out."""
+        return round(self.rows.total_weight) if self.is_complete_alone else self.rows.n_rows
+
+    @property
+    def is_complete_alone(self) -> bool:
+        """Whether rows with gaps are left out, and each of the others counts once."""
+        return isinstance(self.rows, CompleteRows) and self.rows.each_once
+
+    def weighed(self) -> OpenedRows:
+        """The same rows, whose weights were summed, if it takes a pass to know their sum."""
+        if not isinstance(self.rows, CompleteRows):
+            return self
+        return replace(self, rows=self.rows.weighed(), passes=self.passes + 1)
+
+    def weighing(self, weight: float) -> OpenedRows:
+        """The same rows, of which a read has found the sum of the weights."""
+        return replace(self, rows=weighing(self.rows, weight))
 
     def mapped(self, affine: Affine | None) -> OpenedRows:
         """The same rows, seen through a map; results for each of them are laid out as before."""

@@ -83,7 +83,7 @@ def open_input(
 
 
 def open_weights(given: Any, x: Any, names: Sequence[str] | None = None) -> Weights:
-    """Open and check weights: one read of them; and one of cells of xarray, which may have gaps.
+    """Open and check weights: one read of them, and none of the rows.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def open_weights(given: Any, x: Any, names: Sequence[str] | None = None) -> Weig
     check_aligned(given, x, "sample_weight")
     data = x.data if isinstance(x, Grid) else x
     if is_xarray(data):
-        return weights_of(row_weights(data, given, names))
+        return weights_of(row_weights(data, given, names), may_lack=is_lazy(x))
     return weights_of(column_beside(data, given) or given)
 
 

@@ -57,8 +57,10 @@ class _Summed:
         )
 
     @classmethod
-    def of(cls, block: Block) -> Self:
+    def of(cls, block: Block, may_lack: bool) -> Self:
         weights = block.x[:, 0].astype(np.float64)
+        if may_lack:
+            weights = np.where(np.isnan(weights), 0.0, weights)
         wrong = ~((weights >= 0) & (weights < np.inf))  # NaN, too
         if wrong.any():
             first = int(np.argmax(wrong))
@@ -66,8 +68,8 @@ class _Summed:
         return cls(len(block), float(weights.sum()), float(weights @ weights), None)
 
 
-def _sum_of(block: Block) -> _Summed:
-    return _Summed.of(block)
+def _sum_of(block: Block, may_lack: bool) -> _Summed:
+    return _Summed.of(block, may_lack)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,13 +213,15 @@ def open_column(place: Any) -> StoredSource:
     return open_source(place, layout=COLUMN)
 
 
-def weights_of(given: Any) -> Weights:
+def weights_of(given: Any, *, may_lack: bool = False) -> Weights:
     """Check weights, which are in the order of the rows: one read of them, and none of the rows.
 
     Parameters
     ----------
     given : array-like, Dask array or Series, xarray.DataArray, zarr.Array, Source, path or URL
         Weights of shape (n_rows,).
+    may_lack : bool
+        Whether they may be NaN: of rows that have gaps, which passes see when they read the rows.
 
     Raises
     ------
@@ -225,7 +229,7 @@ def weights_of(given: Any) -> Weights:
         If they are not one finite number of 0 or more for each row, or all are 0.
     """
     opened, rows, name = _opened(given)
-    summed = rows.fold(_sum_of)
+    summed = rows.fold(_sum_of, may_lack)
     if summed.bad is not None:
         row, value = summed.bad
         raise DataError(

@@ -3,7 +3,8 @@
 The features are the data variables of a Dataset, or what lies along the last dimension of a
 DataArray. The other dimensions are those of cells, each of which is a row: in memory in the order
 of the dimensions, the last one fastest; on Dask block after block, in that order within each. A
-cell in which a feature is NaN has a gap. It is left out of fits and scores, and comes back as a gap.
+cell in which a feature is NaN has a gap. It is left out of fits and scores, and comes back as a gap:
+in memory before the first pass, on Dask as a row of weight 0, which every pass reads.
 """
 
 from __future__ import annotations
@@ -18,15 +19,29 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.em import CompleteRows, check_some_complete
 from daskgmm.errors import DataError
-from daskgmm.execution import cells_of_rows, row_blocks, rows_of_cells
+from daskgmm.execution import cells_of_rows, rows_of_cells
 from daskgmm.tables.dask_arrays import open_dask_array
 from daskgmm.tables.in_memory import open_in_memory
 from daskgmm.tables.kind import Kind, OpenedRows, Request
-from daskgmm.tables.names import Names, check_names, names_of_last_dimension
+from daskgmm.tables.names import Names, names_of_last_dimension
 from daskgmm.tables.returned import Returned
 
-__all__ = ["XARRAY", "XARRAY_ON_DASK", "check_numbers", "decoded", "is_xarray", "row_weights"]
+__all__ = [
+    "XARRAY",
+    "XARRAY_ON_DASK",
+    "Cells",
+    "cells_of",
+    "check_laid_on",
+    "check_numbers",
+    "complete_rows",
+    "decoded",
+    "is_xarray",
+    "laid_on",
+    "row_weights",
+    "selected",
+]
 
 _NUMBERS = "biuf"
 _PACKED = {"scale_factor", "add_offset", "_FillValue", "missing_value"}
@@ -79,40 +94,31 @@ class Cells:
 
 
 def _open(x: Any, request: Request) -> OpenedRows:
-    x = decoded(_selected(x, request.use.names))
+    x = decoded(selected(x, request.use.names))
     if not hasattr(x, "data_vars") and x.ndim < 2:  # refused in the words for arrays
         return open_in_memory(x.to_numpy(), request)
     rows, cells, names = _rows_of(x)
     all_cells = math.prod(cells.shape)
     if request.weights is not None:
         request.weights.check_length(all_cells, "the grid of cells")
-    is_counted = request.weights is None and request.use.counted
-    passes = 0
     if isinstance(rows, da.Array):
-        check_names(request.use.names, names)  # before rows are counted
-        if is_counted and rows.dtype.kind == "f":
-            unknown = ((math.nan,) * rows.numblocks[0], rows.chunks[1])
-            rows = rows.map_blocks(_without_gaps, dtype=rows.dtype, chunks=unknown)
-            rows, passes = row_blocks(rows)
-        _check_some(rows.shape[0], all_cells)
-        opened = open_dask_array(rows, request, names)
+        opened = complete_rows(open_dask_array(rows, request, names), request, rows.dtype)
     else:
+        is_counted = request.weights is None and request.use.counted
         rows = _without_gaps(rows) if is_counted else rows
-        _check_some(len(rows), all_cells)
+        check_some_complete(len(rows), all_cells)
         opened = open_in_memory(rows, request)
     sizes = ", ".join(f"{dim} {n:,}" for dim, n in zip(cells.dims, cells.shape, strict=True))
     name = f"{type(x).__name__} over {sizes}"
-    passes += opened.passes
-    return replace(opened, name=name, passes=passes, feature_names=names, laid_out=cells.laid_out)
+    return replace(opened, name=name, feature_names=names, laid_out=cells.laid_out)
 
 
-def _check_some(n_rows: int, n_cells: int) -> None:
-    """Refuse cells each of which has a gap."""
-    if n_rows == 0 < n_cells:
-        raise DataError(
-            f"each of the {n_cells:,} cells has a gap: NaN in one feature or more; "
-            "choose features that are present in the same cells"
-        )
+def complete_rows(opened: OpenedRows, request: Request, dtype: np.dtype[Any]) -> OpenedRows:
+    """Opened rows of which those with gaps count for nothing, where rows are counted at all."""
+    may_lack = dtype.kind == "f" or request.weights is not None
+    if not (request.use.counted and may_lack):
+        return opened
+    return replace(opened, rows=CompleteRows(opened.rows, each_once=request.weights is None))
 
 
 def _rows_of(x: Any) -> tuple[NDArray[Any] | da.Array, Cells, Names | None]:
@@ -131,7 +137,10 @@ def _rows_of(x: Any) -> tuple[NDArray[Any] | da.Array, Cells, Names | None]:
 
 
 def row_weights(x: Any, given: Any, names: Sequence[str] | None = None) -> Any:
-    """Weights of cells in the order of their rows, (n_cells,); 0 where a feature has a gap.
+    """Weights of cells in the order of their rows, (n_cells,).
+
+    In memory they are 0 where a feature has a gap. On Dask they are as they were given, since no
+    row is read for them.
 
     Parameters
     ----------
@@ -151,8 +160,8 @@ def row_weights(x: Any, given: Any, names: Sequence[str] | None = None) -> Any:
     DataError
         If they do not lie on the cells, or cannot be brought into the order of the rows.
     """
-    rows, cells, _ = _rows_of(decoded(_selected(x, names)))
-    weights = _laid_on(cells, decoded(given)) if _is_array(given) else np.asanyarray(given)
+    rows, cells, _ = _rows_of(decoded(selected(x, names)))
+    weights = laid_on(cells, decoded(given)) if _is_array(given) else np.asanyarray(given)
     if not isinstance(rows, da.Array):
         weights = np.asarray(weights)
         there = rows.dtype.kind == "f" and weights.shape == rows.shape[:1]
@@ -163,17 +172,16 @@ def row_weights(x: Any, given: Any, names: Sequence[str] | None = None) -> Any:
         if weights.shape != rows.shape[:1]:
             return weights  # which is refused for its length
         weights = da.from_array(weights, chunks=(rows.chunks[0],))
-    if rows.dtype.kind != "f":
-        return weights
-    return da.map_blocks(_weighed, rows, weights[:, None], dtype=np.float64, drop_axis=1)
+    return weights
 
 
-def _weighed(rows: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
-    return np.where(_gaps(rows), 0.0, weights[:, 0])
+def check_laid_on(cells: Cells, given: Any) -> None:
+    """Refuse weights along other dimensions or coordinates than the cells have.
 
-
-def _laid_on(cells: Cells, given: Any) -> NDArray[Any] | da.Array:
-    """Weights along some of the cells' dimensions, as one for each row."""
+    Raises
+    ------
+    DataError
+    """
     if beyond := [dim for dim in given.dims if dim not in cells.dims]:
         raise DataError(
             f"the weights have dimension {beyond[0]!r}, and the cells have {cells.dims}; select or "
@@ -187,6 +195,17 @@ def _laid_on(cells: Cells, given: Any) -> NDArray[Any] | da.Array:
                 f"the weights have other coordinates along {dim!r} than the cells; bring them "
                 "together with weights.reindex_like(data)"
             )
+
+
+def laid_on(cells: Cells, given: Any) -> NDArray[Any] | da.Array:
+    """Weights along some of the cells' dimensions, as one for each row.
+
+    Raises
+    ------
+    DataError
+        As :func:`check_laid_on`.
+    """
+    check_laid_on(cells, given)
     own_dims = [dim for dim in cells.dims if dim in given.dims]
     data = given.transpose(*own_dims).data
     index = tuple(slice(None) if dim in own_dims else None for dim in cells.dims)
@@ -223,7 +242,7 @@ def _check_order(n_blocks: tuple[int, ...], dims: tuple[Hashable, ...]) -> None:
         )
 
 
-def _selected(x: Any, names: Sequence[str] | None) -> Any:
+def selected(x: Any, names: Sequence[str] | None) -> Any:
     """The variables of a Dataset that a model knows, which are known by name: they have no order."""
     if names is None or not hasattr(x, "data_vars"):
         return x
@@ -253,9 +272,23 @@ def decoded(x: Any) -> Any:
 
 def _features(x: Any) -> tuple[list[Any], tuple[Hashable, ...], Names | None]:
     """Arrays over cells and features, the dimensions of cells, and the features' names."""
+    dims, names = cells_of(x)
+    if not hasattr(x, "data_vars"):
+        return [x.data], dims, names
+    return [v.transpose(*dims).data[..., None] for v in x.data_vars.values()], dims, names
+
+
+def cells_of(x: Any) -> tuple[tuple[Hashable, ...], Names | None]:
+    """The dimensions of cells, and the names of the features.
+
+    Raises
+    ------
+    DataError
+        If features are no numbers, or do not have the same dimensions.
+    """
     if not hasattr(x, "data_vars"):
         check_numbers({x.name: x})
-        return [x.data], x.dims[:-1], names_of_last_dimension(x)
+        return x.dims[:-1], names_of_last_dimension(x)
     variables = dict(x.data_vars)
     if not variables:
         raise DataError("the Dataset has no data variables, which are the features; select some")
@@ -270,8 +303,7 @@ def _features(x: Any) -> tuple[list[Any], tuple[Hashable, ...], Names | None]:
             )
     if not dims:
         raise DataError(f"variable {first!r} has no dimensions; rows are cells along dimensions")
-    arrays = [v.transpose(*dims).data[..., None] for v in variables.values()]
-    return arrays, dims, tuple(str(name) for name in variables)
+    return dims, tuple(str(name) for name in variables)
 
 
 def check_numbers(variables: Mapping[Hashable, Any]) -> None:

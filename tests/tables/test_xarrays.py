@@ -164,7 +164,7 @@ REFUSED = {
     ),
     "no variables": (lambda ocean: ocean[[]], "no data variables"),
     "no dimensions": (lambda ocean: ocean.isel(time=0, lat=0, lon=0), "no dimensions"),
-    "no complete cell": (lambda ocean: ocean * np.nan, "each of the 1,200 cells has a gap"),
+    "no complete cell": (lambda ocean: ocean * np.nan, "each of the 1,200 rows has a gap"),
 }
 
 
@@ -268,5 +268,5 @@ def test_cells_that_all_have_gaps_are_refused_in_the_same_words(chunks):
     """On Dask it was an array without rows."""
     x = np.arange(20.0)
     data = xr.Dataset({"a": ("x", x), "b": ("x", np.full(20, np.nan))})
-    with pytest.raises(DataError, match="each of the 20 cells has a gap"):
+    with pytest.raises(DataError, match="each of the 20 rows has a gap"):
         GaussianMixture(1).fit(data if chunks is None else data.chunk(chunks))
