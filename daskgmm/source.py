@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Source", "WeightSource", "cuts_of", "leave"]
+__all__ = ["Source", "WeightSource", "cuts_of", "has_whole_units", "leave"]
 
 
 class Source(Protocol):
@@ -63,8 +63,13 @@ def cuts_of(source: Source | None) -> NDArray[np.int64] | None:
     return cuts
 
 
-def leave(source: Source, row: int) -> None:
-    """Tell a source that whoever has read up to a row does not read on; few sources care."""
+def has_whole_units(source: Source) -> bool:
+    """Whether a unit of unequal size is decoded whole, however few of its rows are read."""
+    return bool(getattr(source, "units_are_whole", False))
+
+
+def leave(source: Source, start: int, stop: int) -> None:
+    """Tell a source that nobody reads on from among rows ``start:stop``; few sources care."""
     left = getattr(source, "leave", None)
     if left is not None:
-        left(row)
+        left(start, stop)

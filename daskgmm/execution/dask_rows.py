@@ -45,7 +45,7 @@ from daskgmm.execution.gaps import gaps_of
 from daskgmm.execution.scheduler import Scheduler, in_force
 from daskgmm.kernel import Block
 from daskgmm.kernel.blas import single_thread
-from daskgmm.source import Source, WeightSource, cuts_of
+from daskgmm.source import Source, WeightSource, cuts_of, has_whole_units
 
 __all__ = ["DaskRows", "Weighting", "is_partition"]
 
@@ -201,6 +201,11 @@ class DaskRows:
         """Runs of rows of the source, each from the beginning of a unit; empty if too many."""
         assert self._source is not None
         cuts = cuts_of(self._source)
+        if cuts is not None and has_whole_units(self._source):
+            n_units = len(cuts) - 1
+            units = spread_pieces(n_units, -(-n_wanted * n_units // self.n_rows), seed)
+            length = -(-n_wanted // max(1, len(units)))
+            return [(int(cuts[a]), min(int(cuts[b]), int(cuts[a]) + length)) for a, b in units]
         if cuts is not None:
             return spread_runs(cuts, n_wanted, seed)
         unit = self._source.unit_rows

@@ -165,7 +165,7 @@ def fold_run(work: FoldWork, first: int, after: int) -> Any:
 
     with closing(blocks), told_of_gaps(work.source):
         found = tree_sum(tree_sum(folded() for _ in pieces) for pieces in partitions)
-    leave(source, int(work.starts[after]))
+    leave(source, int(work.starts[first]), int(work.starts[after]))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 from dask.utils import format_bytes
 
 from daskgmm.em.rows import grain_rows
@@ -12,7 +13,7 @@ from daskgmm.em.tail import tail_bytes, tail_rows
 from daskgmm.errors import MemoryLimitError
 from daskgmm.execution.process_memory import default_limit, resident_bytes
 from daskgmm.kernel import Mixture, count_sums, sub_block_bytes
-from daskgmm.source import Source
+from daskgmm.source import Source, cuts_of, has_whole_units
 
 __all__ = [
     "Machine",
@@ -65,6 +66,8 @@ class StoredShape:
         Bytes of a value as it is read.
     unit_rows, unit_overhead : int
         As in :class:`daskgmm.source.Source`.
+    whole_rows : int
+        Rows of the largest unit, where units are decoded and mapped whole; else 0.
     """
 
     n_rows: int
@@ -72,13 +75,18 @@ class StoredShape:
     itemsize: int
     unit_rows: int
     unit_overhead: int
+    whole_rows: int = 0
 
     @classmethod
     def of(cls, source: Source) -> Self:
         """The shape of a source's rows."""
-        n_rows, n_features = source.shape
+        cuts = cuts_of(source) if has_whole_units(source) else None
         return cls(
-            n_rows, n_features, source.dtype.itemsize, source.unit_rows, source.unit_overhead
+            *source.shape,
+            source.dtype.itemsize,
+            source.unit_rows,
+            source.unit_overhead,
+            0 if cuts is None else int(np.diff(cuts).max()),
         )
 
     @property
@@ -245,7 +253,7 @@ def plan_memory(data: StoredShape, work: Work, machine: Machine) -> MemoryPlan:
             f"memory_limit {format_bytes(limit)} is too small: {format_bytes(fixed)} are in use or "
             f"reserved and each of {threads} threads needs {format_bytes(per_thread)} to read and "
             f"process {grain} rows x {data.n_features} features at a time (chunks of "
-            f"{data.unit_rows} rows); raise it to {format_bytes(int(1.05 * peak))}, or store the "
+            f"{data.whole_rows or data.unit_rows} rows); raise it to {format_bytes(int(1.05 * peak))}, or store the "
             "data in smaller chunks"
         )
     # Every thread is left a share.
@@ -290,7 +298,11 @@ def _thread_bytes(data: StoredShape, work: Work, grain: int) -> int:
     if work.sampled:
         # The first read may be the scan, and a pass that gathers the tail, at once.
         sums += _tails_bytes(data) + _PARTIAL_SUMS * _scan_bytes(d)
-    return reading + temporaries + sums + 2 * grain * work.output_row_bytes
+    results = 2 * grain * work.output_row_bytes
+    if results and data.whole_rows:
+        # Results as they are found, laid out and encoded; and rows whose gaps are filled.
+        results = data.whole_rows * (3 * work.output_row_bytes + data.row_bytes)
+    return reading + temporaries + sums + results
 
 
 def _scan_bytes(d: int) -> int:

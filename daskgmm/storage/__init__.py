@@ -24,6 +24,7 @@ from daskgmm.storage.places.apart import enclosing_node, first_overlap, is_lasti
 from daskgmm.storage.places.holding import held
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.checked_store import MissingChunks
+from daskgmm.storage.rows.grid_source import CellArray, GridSource, HeldArray
 from daskgmm.storage.rows.parquet_source import ParquetSource
 from daskgmm.storage.rows.preflight import StoredSource, preflight
 from daskgmm.storage.rows.row_layout import COLUMN, rows_dtype, rows_shape
@@ -38,9 +39,12 @@ __all__ = [
     "CHECKPOINT_FILE",
     "COLUMN",
     "RESULTS_FORMAT",
+    "CellArray",
     "CheckpointFolder",
     "Draft",
     "DraftedOutput",
+    "GridSource",
+    "HeldArray",
     "Location",
     "MissingChunks",
     "ParquetOutput",

@@ -5,13 +5,13 @@ of the table :data:`daskgmm.tables.opening.KINDS`.
 """
 
 from daskgmm.tables.containers import CONTAINERS
-from daskgmm.tables.grids import Grid
 from daskgmm.tables.kind import OpenedRows, Use
 from daskgmm.tables.names import check_features, columns_named, known_name, with_columns_named
 from daskgmm.tables.open_rows import open_rows, weights_named
 from daskgmm.tables.opening import is_lazy, open_input, open_weights
 from daskgmm.tables.returned import Result, Returned, of_features, outliers, results_named, returned
 from daskgmm.tables.stage import Stage
+from daskgmm.tables.stored_grids import Grid
 from daskgmm.tables.weights import Weights, open_column, weights_beside
 from daskgmm.tables.writing import Asked, Writer, check_keep, check_rows_output, create_rows_output
 from daskgmm.tables.writing_grids import write_on_grid

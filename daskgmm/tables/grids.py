@@ -1,33 +1,19 @@
-"""Grids: which variables of xarray's data are features, also where a path or URL names the data.
-
-Variables of a stored group are opened by xarray, and read as all stored arrays are: a chunk that
-is lost or damaged is an error that names it, and never a gap.
-"""
+"""Grids: which variables of xarray's data are features."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import uuid
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import dask.array as da
 import numpy as np
-import zarr
-from numpy.typing import NDArray
 
-from daskgmm.errors import DataError, MissingDependencyError
-from daskgmm.redaction import one_line
+from daskgmm.errors import DataError
 from daskgmm.rules import names_of
-from daskgmm.storage import Location, MissingChunks, ZarrSource, open_array, open_node
-from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.names import known_name
-from daskgmm.tables.xarrays import XARRAY_ON_DASK, check_numbers, decoded
+from daskgmm.tables.xarrays import check_numbers, decoded
 
-__all__ = ["GRIDS", "Choice", "Grid", "chosen", "open_grid"]
+__all__ = ["Choice", "chosen"]
 
 _FEATURE = "feature"
 """Dimension of features that lay along a dimension of several variables."""
@@ -72,36 +58,6 @@ class Choice:
             if named.count(name) > 1:
                 raise DataError(f"variable {name!r} is named twice; name each feature once")
         return [known_name(name, known, f"variables of {what}") for name in named]
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """Variables of a stored group that are features.
-
-    Attributes
-    ----------
-    data : xarray.Dataset or xarray.DataArray
-        On Dask, in the stored chunks.
-    name : str
-        What messages call it; secrets are removed.
-    fingerprint : callable
-        Gives a hash by which the stored values are known again.
-    beside : callable
-        Another variable of the group, by its name, as a DataArray on Dask.
-    arrays : mapping
-        The stored arrays that are read, by name.
-    """
-
-    data: Any
-    name: str
-    fingerprint: Callable[[], str]
-    beside: Callable[[str], Any]
-    arrays: Mapping[str, ZarrSource]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of all dimensions."""
-        return tuple(self.data.sizes.values())
 
 
 def chosen(data: Any, choice: Choice) -> Any:
@@ -211,126 +167,3 @@ def _check_alike(variables: Mapping[Hashable, Any], dim: str) -> None:
                 f"features must have the same; leave one out, or bring them together with "
                 "xarray.broadcast"
             )
-
-
-# -- by path --------------------------------------------------------------------------------
-
-
-def open_grid(
-    place: str | os.PathLike[str], choice: Choice, missing_chunks: MissingChunks = "error"
-) -> Grid:
-    """Open variables of a stored group; only metadata and coordinates are read.
-
-    Parameters
-    ----------
-    place : path or URL
-        Source of a Zarr group that xarray can open.
-    choice : Choice
-    missing_chunks : {"error", "fill"}
-
-    Raises
-    ------
-    NotFoundError, DataError, DamagedDataError, StorageError
-    MissingDependencyError
-        If xarray is not installed.
-    """
-    group = _StoredGroup(place, missing_chunks)
-    names = choice.names(group.names, group.name)
-    if not names:
-        raise DataError(f"group {group.name} has no variables; check the path")
-    mask = choice.mask if choice.mask is None else group.variable(choice.mask)
-    parts = {name: group.variable(str(name)) for name in names}
-    data = group.opened[[]].assign(parts)
-    rest = Choice(None, choice.feature_dim, mask)
-    return Grid(chosen(data, rest), group.name, group.fingerprint, group.variable, group.arrays)
-
-
-class _StoredGroup:
-    """A Zarr group of variables, whose values are read with every check."""
-
-    def __init__(self, place: str | os.PathLike[str], missing_chunks: MissingChunks) -> None:
-        try:
-            import xarray  # here, since only its users have it
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"variables of a group are opened by xarray, which is not installed "
-                f"({one_line(error)}); pip install 'daskgmm[xarray]'"
-            ) from error
-        location = Location.parse(place)
-        node = open_node(location)
-        if isinstance(node, zarr.Array):
-            raise DataError(
-                f"{location.name} is an array, and variables are those of a group; name the group "
-                "that the array is in, and the array as one of its variables (--variables)"
-            )
-        self.name = location.name
-        self._place, self._missing_chunks = place, missing_chunks
-        how: dict[str, Any] = {
-            "engine": "zarr",
-            "chunks": None,
-            "decode_timedelta": False,
-            "zarr_format": node.metadata.zarr_format,
-            # By their own metadata, which consolidated ones may not have followed.
-            "consolidated": False if location.is_local else None,
-        }
-        self.opened = xarray.open_dataset(location.store(), **how)  # type: ignore[arg-type]
-        as_stored = {"mask_and_scale": False, "decode_times": False, "decode_coords": False}
-        self._codes = xarray.open_dataset(location.store(), **how, **as_stored)  # type: ignore[arg-type]
-        self.names = list(self.opened.data_vars)
-        self.arrays: dict[str, ZarrSource] = {}
-
-    def variable(self, name: str) -> Any:
-        """A variable as a DataArray on Dask, in its stored chunks, decoded."""
-        known_name(name, list(self.opened.variables), f"variables of {self.name}")
-        codes, found = self._codes[name], self.opened[name]
-        if found.dtype.kind not in "biuf":
-            return found  # dates, say, which are numbers where they are stored
-        array = self.arrays[name] = open_array(self._place, name, self._missing_chunks)
-        state = array.state() or uuid.uuid4().hex
-        stored = da.from_array(
-            _Sliceable(array),
-            chunks=array.unit_shape,
-            name=f"cells-{state}",
-            asarray=False,
-            fancy=False,
-            inline_array=True,
-            meta=np.empty((0,) * codes.ndim, codes.dtype),
-        )
-        lazy = codes.variable.to_base_variable()
-        lazy.data = stored
-        from xarray import DataArray
-
-        coords = {k: c for k, c in found.coords.items() if k != name}
-        return decoded(DataArray(lazy, coords, name=name))
-
-    def fingerprint(self) -> str:
-        """Hash of the fingerprints of the arrays that are read."""
-        found = [[name, array.fingerprint()] for name, array in sorted(self.arrays.items())]
-        return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
-
-
-class _Sliceable:
-    """Stored cells as Dask wants them: something with a shape that can be sliced."""
-
-    def __init__(self, array: ZarrSource) -> None:
-        self.array = array
-        self.shape = array.stored_shape
-        self.ndim = len(self.shape)
-        self.dtype = array.stored_dtype
-
-    def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        ranges = (s.indices(n) for s, n in zip(index, self.shape, strict=True))
-        return self.array.read_part(tuple(slice(first, last) for first, last, _ in ranges))
-
-
-def _is_grid(x: Any) -> bool:
-    return isinstance(x, Grid)
-
-
-def _open(x: Grid, request: Request) -> OpenedRows:
-    for array in x.arrays.values():
-        array.survey().raise_for_damage(array.missing_chunks)
-    return replace(XARRAY_ON_DASK.open(x.data, request), name=x.name, fingerprint=x.fingerprint)
-
-
-GRIDS = Kind("stored variables on a grid", _is_grid, _open)

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from daskgmm.errors import ParameterError
 from daskgmm.storage import open_source
-from daskgmm.tables.grids import Choice, Grid, chosen, open_grid
+from daskgmm.tables.grids import Choice, chosen
+from daskgmm.tables.stored_grids import Grid, open_grid
 from daskgmm.tables.weights import weights_beside
 from daskgmm.tables.xarrays import is_xarray
 
@@ -92,6 +93,6 @@ def weights_named(rows: Any, data: Any, name: str) -> Any:
 
     Returns
     -------
-    xarray.DataArray, StoredSource, path or URL
+    Beside, StoredSource, path or URL
     """
     return rows.beside(name) if isinstance(rows, Grid) else weights_beside(data, name, rows)

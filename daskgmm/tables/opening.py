@@ -11,12 +11,12 @@ from daskgmm.tables.arrow_tables import ARROW_TABLES
 from daskgmm.tables.dask_arrays import DASK_ARRAYS
 from daskgmm.tables.dask_dataframes import DASK_DATAFRAMES
 from daskgmm.tables.frames import DATA_FRAMES
-from daskgmm.tables.grids import GRIDS, Grid
 from daskgmm.tables.in_memory import IN_MEMORY
 from daskgmm.tables.indexes import check_aligned
 from daskgmm.tables.kind import Kind, OpenedRows, Request, Use
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored import STORED
+from daskgmm.tables.stored_grids import GRIDS, Grid, weights_on
 from daskgmm.tables.weights import Weights, column_beside, weights_of
 from daskgmm.tables.xarrays import XARRAY, XARRAY_ON_DASK, is_xarray, row_weights
 
@@ -102,10 +102,11 @@ def open_weights(given: Any, x: Any, names: Sequence[str] | None = None) -> Weig
         a Series of another index than the rows have.
     """
     check_aligned(given, x, "sample_weight")
-    data = x.data if isinstance(x, Grid) else x
-    if is_xarray(data):
-        return weights_of(row_weights(data, given, names), may_lack=is_lazy(x))
-    return weights_of(column_beside(data, given) or given)
+    if isinstance(x, Grid):
+        return weights_of(weights_on(x, given, names), may_lack=True)
+    if is_xarray(x):
+        return weights_of(row_weights(x, given, names), may_lack=is_lazy(x))
+    return weights_of(column_beside(x, given) or given)
 
 
 def _kind_of(x: Any) -> Kind:

@@ -28,14 +28,14 @@ from daskgmm.execution import (
 )
 from daskgmm.execution.memory import read_rows
 from daskgmm.redaction import cause_to_show, one_line
-from daskgmm.source import Source, cuts_of
+from daskgmm.source import Source, cuts_of, has_whole_units
 from daskgmm.storage import ParquetSource, StoredSource, open_source
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.names import check_names
 from daskgmm.tables.sizes import check_sizes
 from daskgmm.tables.weights import Weights
 
-__all__ = ["STORED"]
+__all__ = ["STORED", "open_stored"]
 
 _READS_AT_ONCE = 4
 """Reads of a thread from an object store: they hide 50 ms behind the work on 4 MiB."""
@@ -50,7 +50,16 @@ def _matches(x: Any) -> bool:
 
 
 def _open(x: Any, request: Request) -> OpenedRows:
-    source = _with_features(x if _is_source(x) else open_source(x), request)
+    return open_stored(_with_features(x if _is_source(x) else open_source(x), request), request)
+
+
+def open_stored(source: StoredSource, request: Request) -> OpenedRows:
+    """Rows of a source, cut as the memory plan says.
+
+    Raises
+    ------
+    DataError, DamagedDataError, MemoryLimitError
+    """
     if in_force().has_workers:
         _check_travels(source)
     names = getattr(source, "feature_names", None)
@@ -73,6 +82,7 @@ def _open(x: Any, request: Request) -> OpenedRows:
         staging=staging,
         fingerprint=fingerprint,
         feature_names=names,
+        n_threads=plan.n_threads,
     )
 
 
@@ -119,9 +129,9 @@ def _rows(
         rows = DaskRows(array, *how, weighting=None if weights is None else weights.by_range())
         return rows if starts is None else rows.in_partitions(starts)
     # Blocks of a Dask array cannot be read by range: rows come in blocks of their own, as long
-    # as a piece, since a block is in memory whole.
+    # as a piece, since a block is in memory whole; or as what is decoded whole.
     piece = read_rows(plan.grain, source.shape[1] * source.dtype.itemsize)
-    array = array_of_source(source, piece)
+    array = array_of_source(source, _units_of(source) or piece)
     weighting = weights.in_chunks(array.chunks[0])
     return DaskRows(array, plan.grain, plan.n_threads, weighting=weighting)
 
@@ -135,8 +145,14 @@ def _cut(
         return array_of_source(source, plan.partition_rows, state), None
     row_bytes = source.shape[1] * source.dtype.itemsize
     starts = partition_starts(cuts, row_bytes, plan.grain, aligned)
-    blocks = blocks_within(starts, plan.partition_rows)
+    blocks = _units_of(source) or blocks_within(starts, plan.partition_rows)
     return array_of_source(source, blocks, state), starts
+
+
+def _units_of(source: Source) -> tuple[int, ...] | None:
+    """Sizes of the units of a source that are decoded whole, and so should be mapped whole."""
+    cuts = cuts_of(source)
+    return None if cuts is None or not has_whole_units(source) else tuple(np.diff(cuts).tolist())
 
 
 def _plan(source: StoredSource, request: Request) -> MemoryPlan:

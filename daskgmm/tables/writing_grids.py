@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from daskgmm.em import of_complete
+from daskgmm.execution import in_force
 from daskgmm.kernel import Block, Mixture
 from daskgmm.storage import Location, atomic_output
 from daskgmm.tables.returned import Result
@@ -76,5 +77,8 @@ def write_on_grid(places: Mapping[str, Asked], mixture: Mixture) -> int:
             how: dict[str, Any] = {"mode": "w", "zarr_format": 3, "consolidated": False}
             written.append(found.to_zarr(store, encoding=encoding, compute=False, **how))
             counted += [(found[a.name].data == 1).sum() for a in asked.arrays if a.is_counted]
-        _, counts = dask.compute(written, counted)
+        # A block is in memory whole, with its results: as many at once as the plan has room for.
+        here = next(iter(places.values())).opened.n_threads
+        at_once = {} if in_force().has_workers else {"num_workers": here}
+        _, counts = dask.compute(written, counted, **at_once)
     return sum(map(int, counts))

@@ -189,7 +189,8 @@ def check_laid_on(cells: Cells, given: Any) -> None:
         )
     for dim in given.dims:
         size = cells.shape[cells.dims.index(dim)]
-        own, others = given.coords.get(dim), cells.coords.get(dim)
+        # Asked for a coordinate that it has not, xarray makes one of numbers.
+        own, others = dict(given.coords).get(dim), cells.coords.get(dim)
         if given.sizes[dim] != size or not (own is None or others is None or own.equals(others)):
             raise DataError(
                 f"the weights have other coordinates along {dim!r} than the cells; bring them "

@@ -57,7 +57,9 @@ def test_a_fold_is_that_of_the_complete_rows_and_accounts_for_all(cells):
     rng = np.random.default_rng(1)
     for weight in (None, rng.integers(0, 3, len(cells)).astype(float)):
         there = ~np.isnan(cells).any(axis=1)
-        expected = e_step(Block(cells[there], 0, None if weight is None else weight[there]), mixture)
+        expected = e_step(
+            Block(cells[there], 0, None if weight is None else weight[there]), mixture
+        )
         if weight is not None:
             weight = np.where(there, weight, np.nan)  # of a cell that is missing, as areas may be
         found = CompleteRows(InMemoryRows(cells, weight=weight)).fold(e_step, mixture)

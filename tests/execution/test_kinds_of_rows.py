@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import dask
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from made_data import write_store
 
 from daskgmm.execution import DaskRows, Weighting, array_of_source
-from daskgmm.storage import open_source
+from daskgmm.storage import CellArray, GridSource, open_array, open_source
+from daskgmm.storage.rows.cell_blocks import CellBlocks
 from daskgmm.testing.rows import RowsTests, assert_pieces
 
 PARTITIONS = (64, 256, 1024)
@@ -80,8 +84,41 @@ class TestStoredRows(RowsTests):
         return made
 
 
+def write_grid(folder, x, block):
+    """A source of cells over (17, n / 17), whose rows are ``x``."""
+    cells, blocks = (
+        np.empty((17, len(x) // 17, x.shape[1]), x.dtype),
+        CellBlocks((17, len(x) // 17), block),
+    )
+    for number, (start, stop) in enumerate(pairwise(blocks.cuts.tolist())):
+        part = cells[blocks.region(number)]
+        part[...] = x[start:stop].reshape(part.shape)
+    group = zarr.create_group(folder / "grid.zarr", overwrite=True)
+    group.create_array("x", shape=cells.shape, dtype=x.dtype, chunks=(*block, 2))[:] = cells
+    array = CellArray(open_array(folder / "grid.zarr", "x"), ("lat", "lon", "feature"))
+    return GridSource("grid", ("lat", "lon"), [array], blocks=blocks)
+
+
+class TestCellsOfAGrid(RowsTests):
+    """In blocks that no partition and no grain begins with."""
+
+    travels = True
+
+    @pytest.fixture
+    def made(self, tmp_path):
+        def made(x, weight):
+            source = write_grid(tmp_path, x, (5, 20))
+            weighting = _weighting(weight, StoredWeights)
+            return [
+                DaskRows(array_of_source(source, size), self.grain, 2, source, weighting=weighting)
+                for size in PARTITIONS
+            ]
+
+        return made
+
+
 @pytest.mark.parametrize("weighted", [False, True], ids=["rows", "weighted rows"])
-@pytest.mark.parametrize("kind", ["blocks", "uneven blocks", "Zarr", ".npy"])
+@pytest.mark.parametrize("kind", ["blocks", "uneven blocks", "Zarr", ".npy", "grid"])
 def test_pieces_of_many_chunks(tmp_path, kind, weighted):
     x = np.random.default_rng(0).standard_normal((2000, 3))
     weight = np.random.default_rng(1).uniform(0.5, 2.0, 2000) if weighted else None
@@ -91,12 +128,15 @@ def test_pieces_of_many_chunks(tmp_path, kind, weighted):
         weighting = _weighting(weight, lambda w: da.from_array(w, chunks=(chunks,)))
         rows = DaskRows(array, 64, weighting=weighting)
     else:
-        if kind == "Zarr":
-            stored = write_store(tmp_path / "x.zarr", x, 4)
+        if kind == "grid":
+            x = x[:1989]
+            weight = None if weight is None else weight[:1989]
+            source = write_grid(tmp_path, x, (1, 4))
+        elif kind == "Zarr":
+            source = open_source(write_store(tmp_path / "x.zarr", x, 4))
         else:
-            stored = tmp_path / "x.npy"
-            np.save(stored, x)
-        source = open_source(stored)
+            np.save(tmp_path / "x.npy", x)
+            source = open_source(tmp_path / "x.npy")
         array = array_of_source(source, 256)
         rows = DaskRows(array, 64, source=source, weighting=_weighting(weight, StoredWeights))
     assert_pieces(rows, x, weight)
@@ -105,8 +145,11 @@ def test_pieces_of_many_chunks(tmp_path, kind, weighted):
 def test_pieces_are_not_read_of_few_chunks(tmp_path):
     x = np.random.default_rng(0).standard_normal((2000, 3))
     assert DaskRows(da.from_array(x, chunks=(20, 3)), 64).pieces(40, seed=1) is None
-    source = open_source(write_store(tmp_path / "x.zarr", x, 20))
-    assert DaskRows(array_of_source(source, 256), 64, source=source).pieces(40, seed=1) is None
+    for source in (
+        open_source(write_store(tmp_path / "x.zarr", x, 20)),
+        write_grid(tmp_path, x[:1989], (1, 20)),
+    ):
+        assert DaskRows(array_of_source(source, 256), 64, source=source).pieces(40, seed=1) is None
 
 
 def test_weights_of_an_array_may_be_computed_too():

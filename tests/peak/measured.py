@@ -70,3 +70,31 @@ def write_rows(path: Path, n_rows: int, n_features: int, *, chunk_rows: int = 1 
         x += centres[rng.integers(4, size=n)]
         array[start : start + n] = x
     return path
+
+
+def write_grid(path: Path, n_times: int, chunk: tuple[int, ...]) -> Path:
+    """Write profiles of two variables, float32, at ten levels of a grid, and a mask of the sea.
+
+    A time takes 21 MB; ``chunk`` is that of (time, level, lat, lon).
+    """
+    rng = np.random.default_rng(0)
+    shape, dims = (n_times, 10, 360, 720), ("time", "level", "lat", "lon")
+    group = zarr.create_group(path)
+    how = {"dtype": np.float32, "compressors": [ZstdCodec(level=1), Crc32cCodec()]}
+    stored = [
+        group.create_array(name, shape=shape, chunks=chunk, dimension_names=dims, **how)
+        for name in ("temp", "salt")
+    ]
+    for start in range(0, n_times, chunk[0]):
+        n = min(chunk[0], n_times - start)
+        regime = 5.0 * rng.integers(3, size=(n, 1, *shape[2:])).astype(np.float32)
+        for array in stored:
+            x = rng.standard_normal((n, *shape[1:]), dtype=np.float32)
+            x += regime
+            x[:, :, rng.random(shape[2:]) < 0.05] = np.nan
+            array[start : start + n] = x
+    sea = rng.random(shape[2:]) < 0.7
+    group.create_array("sea", data=sea, dimension_names=dims[2:])
+    area = np.cos(np.radians(np.linspace(-89.75, 89.75, 360)))
+    group.create_array("area", data=area, dimension_names=("lat",))
+    return path

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
 from commands import forked
 
-from daskgmm import GaussianMixture, load_model, open_rows
-from daskgmm.errors import DamagedDataError, DataError, ParameterError
+from daskgmm import GaussianMixture, load_model, open_rows, select
+from daskgmm.errors import DamagedDataError, DataError, MemoryLimitError, ParameterError
 
 DIMS = ("time", "lat", "lon")
 SIZES = (4, 6, 50)
@@ -255,3 +256,60 @@ def test_a_mask_may_say_what_its_values_are_called(where, ocean, tmp_path):
     for features in ({"variables": "sea"}, {"variables": ["temp", "sea"], "feature_dim": "level"}):
         with pytest.raises(DataError, match=r"'sea' has flag_\w+, .* naming the other variables"):
             GaussianMixture(1).fit(open_rows(named, **features))
+
+
+# -- as stored rows -------------------------------------------------------------------------
+
+
+def test_bits_depend_on_the_data_alone(stored, tmp_path):
+    """Neither on threads, nor on what memory allows, nor on whether rows are kept near."""
+
+    def fitted(scheduler, **how):
+        data = open_rows(stored, variables=["temp", "salt"], feature_dim="level", mask="sea")
+        with dask.config.set(scheduler=scheduler, num_workers=2):
+            return GaussianMixture(3, random_state=0, **how).fit(data)
+
+    expected = fitted("threads")
+    for scheduler, how in (
+        ("synchronous", {"memory_limit": "4GiB"}),
+        ("threads", {"stage": tmp_path}),
+        ("threads", {"stage": "auto", "memory_limit": "4GiB"}),
+    ):
+        found = fitted(scheduler, **how)
+        assert found.means_.tobytes() == expected.means_.tobytes()
+        assert found.covariances_.tobytes() == expected.covariances_.tobytes()
+    assert found.staged_bytes_memory_ > 0
+
+
+def test_what_cannot_fit_into_memory_is_refused_with_numbers(stored):
+    data = open_rows(stored, variables=["temp", "salt"], feature_dim="level")
+    with pytest.raises(
+        MemoryLimitError, match=r"1\.00 MiB is too small: .* \(chunks of 1200 rows\); raise it to"
+    ):
+        GaussianMixture(2, memory_limit="1MiB").fit(data)
+
+
+def test_a_choice_of_models_reads_a_grid_as_often_as_it_says(ocean, stored):
+    data = open_rows(stored, variables=["temp", "salt"], feature_dim="level", mask="sea")
+    rows = _table(ocean, masked=True)[0]
+    found, expected = (select(x, [1, 2], random_state=0) for x in (data, rows))
+    assert found.best.n_components == expected.best.n_components
+    np.testing.assert_allclose(found.best.bic, expected.best.bic, rtol=1e-3)
+    assert found.model.n_rows_ == len(rows)
+    assert found.model.rows_read_ == found.model.n_passes_ * np.prod(SIZES)
+
+
+def test_weights_in_the_order_of_cells_need_no_chunks_of_their_own(ocean, stored):
+    """They were refused where cells are in chunks along more than the first dimension."""
+    rows, there = _table(ocean, ["ice"])
+    weight = np.random.default_rng(1).random(SIZES)
+    expected = np.average(rows, axis=0, weights=weight[there])
+    for given in (
+        weight.ravel(),
+        xr.DataArray(weight, dims=DIMS).transpose("lon", ...),
+        xr.DataArray(weight, dims=DIMS).chunk({"lat": 4}),
+    ):
+        model = GaussianMixture(1).fit(open_rows(stored, variables="ice"), sample_weight=given)
+        np.testing.assert_allclose(model.means_[0], expected, rtol=1e-12)
+    with pytest.raises(DataError, match=r"has 1199 weights, but .* has 1200 rows"):
+        GaussianMixture(1).fit(open_rows(stored, variables="ice"), sample_weight=weight.ravel()[1:])

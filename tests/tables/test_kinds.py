@@ -16,7 +16,6 @@ from daskgmm import GaussianMixture, select
 from daskgmm.errors import ParameterError
 from daskgmm.execution import MixtureSize, Work, sample_rows
 from daskgmm.tables import Stage, is_lazy, open_input, open_rows
-from daskgmm.tables.grids import GRIDS
 from daskgmm.tables.opening import KINDS
 from daskgmm.testing.rows import assert_once_in_order
 
@@ -115,7 +114,7 @@ def test_rows_come_once_in_order_and_as_they_were(kind, make, x, tmp_path):
     assert is_lazy(data) == kind.is_lazy
     opened = open_input(data, WORK)
     assert opened.n_sampled == sample_rows(N, K, D)
-    assert (opened.fingerprint is not None) == (kind.is_stored or kind is GRIDS)
+    assert (opened.fingerprint is not None) == kind.is_stored
     # Rows that may have gaps have a weight, which tells.
     assert_once_in_order(opened.rows, x, np.ones(N) if opened.is_complete_alone else None)
 

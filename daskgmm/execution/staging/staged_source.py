@@ -11,7 +11,7 @@ from daskgmm.em.rows import grain_rows
 from daskgmm.errors import DataError
 from daskgmm.execution.memory import read_rows
 from daskgmm.execution.staging.keeping import KEEPER, Staging
-from daskgmm.source import Source, cuts_of, leave
+from daskgmm.source import Source, cuts_of, has_whole_units, leave
 
 __all__ = ["StagedSource"]
 
@@ -37,6 +37,7 @@ class StagedSource:
         self.unit_rows = source.unit_rows
         self.unit_overhead = source.unit_overhead
         self.cuts = cuts_of(source)
+        self.units_are_whole = has_whole_units(source)
         self.gaps: str = getattr(source, "gaps", "")
         if self.dtype != source.dtype:
             # Rounding holds the piece as it was stored, and the allocator keeps the last such.
@@ -71,9 +72,9 @@ class StagedSource:
         """Rows ``start:stop`` as :meth:`read`, but not kept: no pass asks for just these."""
         return self._rounded(start, stop, once=True)
 
-    def leave(self, row: int) -> None:
+    def leave(self, start: int, stop: int) -> None:
         """See :func:`daskgmm.source.leave`."""
-        leave(self._source, row)
+        leave(self._source, start, stop)
 
     def _rounded(self, start: int, stop: int, once: bool = False) -> NDArray[Any]:
         source = self._source

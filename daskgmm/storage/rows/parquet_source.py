@@ -264,10 +264,10 @@ class ParquetSource:
             i += 1
         return block
 
-    def leave(self, row: int) -> None:
+    def leave(self, start: int, stop: int) -> None:
         """Drop the stream that waits at a row, with its buffers; see :func:`daskgmm.source.leave`."""
-        i = min(int(np.searchsorted(self._starts, row, side="right")), len(self._files)) - 1
-        drop_stream(self._files[i], row - int(self._starts[i]), self._reading)
+        i = min(int(np.searchsorted(self._starts, stop, side="right")), len(self._files)) - 1
+        drop_stream(self._files[i], stop - int(self._starts[i]), self._reading)
 
     def check_complete(self) -> None:
         """Refuse columns of which the footers say that they have nulls; they need not say it.

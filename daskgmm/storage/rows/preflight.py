@@ -68,6 +68,11 @@ class Preflight:
             for key, value in asdict(self).items()
         }
 
+    def is_damaged(self, missing_chunks: MissingChunks = "error") -> bool:
+        """Whether :meth:`raise_for_damage` raises an error."""
+        n_missing = self.n_missing if missing_chunks == "error" else 0
+        return self.n_empty + self.n_wrong_size + n_missing > 0
+
     def raise_for_damage(self, missing_chunks: MissingChunks = "error") -> None:
         """Raise if the rows cannot be read whole.
 

@@ -23,6 +23,7 @@ from daskgmm.storage.rows.codecs import CodecChain
 from daskgmm.storage.rows.coordinates import feature_names_of
 from daskgmm.storage.rows.declared import declared_by
 from daskgmm.storage.rows.fingerprint import fingerprint_of, state_of
+from daskgmm.storage.rows.lent_memory import lent_array
 from daskgmm.storage.rows.listing import StoredObject, stored_objects, stored_tails
 from daskgmm.storage.rows.opening import Opening
 from daskgmm.storage.rows.preflight import Preflight
@@ -103,19 +104,20 @@ class ZarrSource:
             at_once = concurrency
             inner_bytes = math.prod(array.chunks) * array.dtype.itemsize
             inner = min(cell_bytes, concurrency * inner_bytes)
+        # A cell is held twice: decoded, and encoded, which is hardly ever larger.
+        self._cell_in_flight, self._concurrency = 2 * (cell_bytes + inner), concurrency
         units = max(1, min(at_once, _AT_ONCE_BYTES // cell_bytes) // beside)
         units = min(units, math.ceil(n_rows / cell[0]))
         self._rows_at_once = units * cell[0]
-        # A cell is held twice: decoded, and encoded, which is hardly ever larger.
-        self.unit_overhead = (
-            2 * min(concurrency, units * beside) * (cell_bytes + inner)
-            + units * beside * _BOOKS_BYTES
-        )
+        self.unit_overhead = self._in_flight(units * beside) + units * beside * _BOOKS_BYTES
+        # Codes, their gaps, and the numbers in float64, twice in an expression.
+        self._per_value = array.dtype.itemsize + 1 + 2 * np.dtype(np.float64).itemsize
         if not self._declared.is_plain:
-            # Codes, their gaps, and the numbers in float64, twice in an expression.
-            per_value = array.dtype.itemsize + 1 + 2 * np.dtype(np.float64).itemsize
-            rows = min(self._rows_at_once, n_rows)
-            self.unit_overhead += rows * n_features * per_value
+            self.unit_overhead += min(self._rows_at_once, n_rows) * n_features * self._per_value
+
+    def _in_flight(self, n_cells: int) -> int:
+        """Bytes of the chunks or shards that zarr decodes at once, out of so many."""
+        return min(self._concurrency, n_cells) * self._cell_in_flight
 
     def __repr__(self) -> str:
         return f"<ZarrSource {self.name} {self.shape} {self.dtype}>"
@@ -180,6 +182,34 @@ class ZarrSource:
             As :meth:`read`.
         """
         return self._array.read(selection)
+
+    def read_numbers(self, selection: tuple[slice, ...]) -> NDArray[Any]:
+        """The numbers that stored values of a part of the array stand for: :meth:`read_part`."""
+        shape = tuple(part.stop - part.start for part in selection)
+        codes = lent_array(shape, self.stored_dtype)
+        self._array.read_into(codes, selection)
+        if self._declared.is_plain:
+            return codes.astype(self.dtype, copy=False)
+        numbers = lent_array(codes.shape, self.dtype)
+        self._declared.decode(codes, numbers)
+        return numbers
+
+    def overhead_of(self, part: tuple[int, ...]) -> int:
+        """Bytes that reading a part of this shape needs beside what :meth:`read_numbers` returns.
+
+        They are those of the chunks in flight, of codes, and of temporaries where they are decoded.
+        """
+        grid, itemsize = self._array.grid, self._array.array.dtype.itemsize
+        meeting = math.prod(
+            min(there, (n - 1) // c + 2 if n % c else n // c)
+            for n, c, there in zip(part, grid.cell, grid.counts, strict=True)
+        )
+        # The allocator keeps as much again, for the threads that have decoded chunks before.
+        chunks = 2 * self._in_flight(meeting) + meeting * _BOOKS_BYTES
+        per_value = itemsize
+        if not self._declared.is_plain:
+            per_value += self._per_value
+        return chunks + math.prod(part) * per_value
 
     def _store(self) -> Store:
         store = self._array.array.store

@@ -1,0 +1,310 @@
+"""Stored grids: variables of a group, by a path or URL, whose cells are rows.
+
+xarray opens the group, for its metadata and coordinates. Values are read as those of all stored rows
+are, by range and within the memory plan: a chunk that is lost or damaged is an error that names it,
+and never a gap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import zarr
+
+from daskgmm.errors import DataError, MissingDependencyError
+from daskgmm.redaction import one_line
+from daskgmm.storage import (
+    COLUMN,
+    CellArray,
+    GridSource,
+    HeldArray,
+    Location,
+    MissingChunks,
+    ZarrSource,
+    open_array,
+    open_node,
+)
+from daskgmm.tables.grids import Choice, chosen
+from daskgmm.tables.kind import Kind, OpenedRows, Request
+from daskgmm.tables.names import known_name
+from daskgmm.tables.stored import open_stored
+from daskgmm.tables.xarrays import (
+    Cells,
+    cells_of,
+    check_laid_on,
+    complete_rows,
+    decoded,
+    is_xarray,
+    laid_on,
+    selected,
+)
+
+__all__ = ["GRIDS", "Beside", "Grid", "open_grid", "weights_on"]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Variables of a stored group that are features.
+
+    Attributes
+    ----------
+    data : xarray.Dataset or xarray.DataArray
+        The features, with their names, dimensions and coordinates; no values are read of it.
+    name : str
+        What messages call it; secrets are removed.
+    fingerprint : callable
+        Gives a hash by which the stored values are known again.
+    beside : callable
+        Another variable of the group, by its name, as a :class:`Beside`.
+    arrays : mapping
+        The stored arrays that are read, by name.
+    variables : tuple of str
+        Names of the arrays that are features.
+    mask : str or None
+        Name of the one that is the mask.
+    dims : callable
+        The dimensions of an array, by its name.
+    """
+
+    data: Any
+    name: str
+    fingerprint: Callable[[], str]
+    beside: Callable[[str], Beside]
+    arrays: Mapping[str, ZarrSource]
+    variables: tuple[str, ...]
+    mask: str | None
+    dims: Callable[[str], tuple[str, ...]]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of all dimensions."""
+        return tuple(self.data.sizes.values())
+
+    def rows(self, names: Sequence[str] | None = None) -> tuple[GridSource, Cells]:
+        """The cells as rows, and the grid to put results of them back on.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            The features of a model, by which variables are taken if they have these names.
+
+        Raises
+        ------
+        DataError
+            If variables are no numbers, or differ in their cells.
+        """
+        data, variables = selected(self.data, names), self.variables
+        dims, feature_names = cells_of(data)
+        if hasattr(data, "data_vars"):
+            variables = tuple(map(str, data.data_vars))
+        source = GridSource(
+            self.name,
+            tuple(map(str, dims)),
+            [self.array(name) for name in variables],
+            None if self.mask is None else self.array(self.mask),
+        )
+        source.feature_names = feature_names
+        coords = {k: c for k, c in data.coords.items() if set(c.dims) <= set(dims)}
+        shape = tuple(data.sizes[dim] for dim in dims)
+        return source, Cells(dims, shape, coords, source.blocks.chunks)
+
+    def array(self, name: str) -> CellArray:
+        """A stored array, by its name, that is read.
+
+        Raises
+        ------
+        DataError
+            If it holds no numbers, such as dates.
+        """
+        if name not in self.arrays:
+            raise DataError(
+                f"variable {name!r} of {self.name} has no numbers as they are stored; choose others"
+            )
+        return CellArray(self.arrays[name], self.dims(name))
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """A variable of a stored group that is no feature, such as weights.
+
+    Attributes
+    ----------
+    name : str
+    data : xarray.DataArray
+        Its dimensions and coordinates; no values are read of it.
+    array : ZarrSource or None
+        Its values; None where they are no numbers.
+    """
+
+    name: str
+    data: Any
+    array: ZarrSource | None
+
+
+def open_grid(
+    place: str | os.PathLike[str], choice: Choice, missing_chunks: MissingChunks = "error"
+) -> Grid:
+    """Open variables of a stored group; only metadata and coordinates are read.
+
+    Parameters
+    ----------
+    place : path or URL
+        Source of a Zarr group that xarray can open.
+    choice : Choice
+    missing_chunks : {"error", "fill"}
+
+    Raises
+    ------
+    NotFoundError, DataError, DamagedDataError, StorageError
+    MissingDependencyError
+        If xarray is not installed.
+    """
+    group = _StoredGroup(place, missing_chunks)
+    names = choice.names(group.names, group.name)
+    if not names:
+        raise DataError(f"group {group.name} has no variables; check the path")
+    mask = choice.mask if choice.mask is None else group.variable(choice.mask)
+    parts = {name: group.variable(str(name)) for name in names}
+    data = group.opened[[]].assign(parts)
+    return Grid(
+        chosen(data, Choice(None, choice.feature_dim, mask)),
+        group.name,
+        group.fingerprint,
+        group.beside,
+        group.arrays,
+        tuple(map(str, names)),
+        choice.mask,
+        group.dims,
+    )
+
+
+class _StoredGroup:
+    """A Zarr group of variables, whose values are read with every check."""
+
+    def __init__(self, place: str | os.PathLike[str], missing_chunks: MissingChunks) -> None:
+        try:
+            import xarray  # here, since only its users have it
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"variables of a group are opened by xarray, which is not installed "
+                f"({one_line(error)}); pip install 'daskgmm[xarray]'"
+            ) from error
+        location = Location.parse(place)
+        node = open_node(location)
+        if isinstance(node, zarr.Array):
+            raise DataError(
+                f"{location.name} is an array, and variables are those of a group; name the group "
+                "that the array is in, and the array as one of its variables (--variables)"
+            )
+        self.name = location.name
+        self._place, self._missing_chunks = place, missing_chunks
+        how: dict[str, Any] = {
+            "engine": "zarr",
+            "chunks": None,
+            "decode_timedelta": False,
+            "zarr_format": node.metadata.zarr_format,
+            # By their own metadata, which consolidated ones may not have followed.
+            "consolidated": False if location.is_local else None,
+        }
+        self.opened = xarray.open_dataset(location.store(), **how)  # type: ignore[arg-type]
+        as_stored = {"mask_and_scale": False, "decode_times": False, "decode_coords": False}
+        self._codes = xarray.open_dataset(location.store(), **how, **as_stored)  # type: ignore[arg-type]
+        self.names = list(self.opened.data_vars)
+        self.arrays: dict[str, ZarrSource] = {}
+
+    def variable(self, name: str) -> Any:
+        """What xarray has to know of a variable, decoded; its values are read elsewhere.
+
+        Raises
+        ------
+        DataError, DamagedDataError, StorageError
+        """
+        known_name(name, list(self.opened.variables), f"variables of {self.name}")
+        codes, found = self._codes[name], self.opened[name]
+        if found.dtype.kind not in "biuf":
+            return found  # dates, say, which are numbers where they are stored
+        array = self.arrays[name] = open_array(self._place, name, self._missing_chunks)
+        lazy = codes.variable.to_base_variable()
+        lazy.data = da.zeros(array.stored_shape, dtype=codes.dtype, chunks=-1)
+        from xarray import DataArray
+
+        coords = {k: c for k, c in found.coords.items() if k != name}
+        return decoded(DataArray(lazy, coords, name=name))
+
+    def beside(self, name: str) -> Beside:
+        """A variable that is no feature."""
+        data = self.variable(name)
+        return Beside(name, data, self.arrays.get(name))
+
+    def dims(self, name: str) -> tuple[str, ...]:
+        """The dimensions of an array, as it is stored."""
+        return tuple(map(str, self._codes[name].dims))
+
+    def fingerprint(self) -> str:
+        """Hash of the fingerprints of the arrays that are read."""
+        found = [[name, array.fingerprint()] for name, array in sorted(self.arrays.items())]
+        return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
+
+
+def weights_on(grid: Grid, given: Any, names: Sequence[str] | None = None) -> Any:
+    """Weights of a grid's cells in the order of their rows, for :func:`weights_of`.
+
+    Parameters
+    ----------
+    grid : Grid
+    given : Beside, xarray.DataArray or array-like
+        Those with dimensions may lack some of the cells', such as areas by latitude alone. Others
+        have a weight for each cell, in the order of the dimensions.
+    names : sequence of str, optional
+        The features of a model.
+
+    Returns
+    -------
+    GridSource, Dask array or ndarray
+        A Dask array where that is what was given for each cell.
+
+    Raises
+    ------
+    DataError
+        If they do not lie on the cells.
+    """
+    source, cells = grid.rows(names)
+
+    def rows_of(name: str, part: CellArray | HeldArray) -> GridSource:
+        return GridSource(name, source.dims, [part], blocks=source.blocks, layout=COLUMN)
+
+    if isinstance(given, Beside):
+        check_laid_on(cells, given.data)
+        return rows_of(f"{grid.name}/{given.name}", grid.array(given.name))
+    if is_xarray(given) and not hasattr(given, "data_vars"):
+        given = decoded(given)
+        check_laid_on(cells, given)
+        if isinstance(given.data, da.Array) and set(given.dims) == set(cells.dims):
+            return laid_on(cells, given)
+        return rows_of("sample_weight", HeldArray(given.to_numpy(), tuple(map(str, given.dims))))
+    values = np.asanyarray(given)
+    if values.shape != source.shape[:1]:
+        return values  # which is refused for its length
+    return rows_of("sample_weight", HeldArray(values.reshape(cells.shape), source.dims))
+
+
+def _is_grid(x: Any) -> bool:
+    return isinstance(x, Grid)
+
+
+def _open(x: Grid, request: Request) -> OpenedRows:
+    for array in x.arrays.values():
+        array.survey().raise_for_damage(array.missing_chunks)
+    source, cells = x.rows(request.use.names)
+    opened = complete_rows(open_stored(source, request), request, source.dtype)
+    return replace(opened, fingerprint=x.fingerprint, laid_out=cells.laid_out)
+
+
+GRIDS = Kind("stored variables on a grid", _is_grid, _open, is_stored=True)
