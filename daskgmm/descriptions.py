@@ -18,6 +18,7 @@ from daskgmm.storage import (
     read_model,
     read_projection,
     results_described,
+    variables_described,
 )
 
 __all__ = ["check", "info"]
@@ -60,7 +61,8 @@ def info(path: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``kind`` is ``"model"``, ``"results"`` or ``"data"``. ``loops`` says what computes here: the
+        ``kind`` is ``"model"``, ``"results"`` or ``"data"``; of a group of variables on a grid,
+        ``variables`` has the facts of each. ``loops`` says what computes here: the
         instruction set that compiled loops run on, or why there are none. ``drift`` says what the
         last update found: log-likelihood per new row, the largest changes of weights, and of means
         in standard deviations.
@@ -72,6 +74,9 @@ def info(path: str) -> dict[str, Any]:
             results = None if has_columns(path) else results_described(path)
             if results is not None:
                 return {**results, "kind": "results", "loops": loops.described()}
+            grid = None if has_columns(path) else variables_described(path)
+            if grid is not None:
+                return {"kind": "data", **grid, "loops": loops.described()}
             source, columns = open_source(path), {}
             if isinstance(source, ParquetSource):
                 columns = {"columns": source.column_types}

@@ -17,7 +17,7 @@ from daskgmm.execution import peak_memory_bytes
 from daskgmm.row_results import SavedModel, write_results
 from daskgmm.rules import names_of
 from daskgmm.storage import read_model, read_projection, read_statistics, save_model
-from daskgmm.tables import check_keep, check_rows_output, open_rows, outliers
+from daskgmm.tables import check_keep, check_rows_output, open_as_fitted, outliers
 
 __all__ = ["write_outliers"]
 
@@ -72,7 +72,7 @@ def write_outliers(
         check_apart(choice["sample_weight"], [output, model])
     saved = SavedModel.read(model)
     if isinstance(data, str | os.PathLike):
-        data = open_rows(data)
+        data = open_as_fitted(data, saved.read_as)
     check_keep(names_of(how.get("keep") or []), data, [output])
     check_rows_output(output, overwrite=bool(how.get("overwrite")), source=data)
     wanted = _wanted(choice, saved)

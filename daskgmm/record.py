@@ -32,6 +32,7 @@ __all__ = [
     "facts_of_record",
     "fitted_as_of_record",
     "names_of_record",
+    "read_as_of_record",
     "record_of",
     "settings_of_record",
     "threshold_of_record",
@@ -104,6 +105,7 @@ def record_of(model: Any) -> dict[str, Any]:
         **_fitted_as(model),
         **({} if fact("threshold_") is None else {"threshold": asdict(model.threshold_)}),
         **({} if fact("_known_as") is None else {"known_as": model._known_as}),
+        **({} if fact("_read_as") is None else {"read_as": dict(model._read_as)}),
     }
 
 
@@ -176,6 +178,24 @@ def names_of_record(record: Mapping[str, Any], where: str, n_features: int) -> l
             f"{where} has {len(names)} feature_names for {n_features} features; was it edited?"
         )
     raise ModelFormatError(f"{where}: its feature_names are no list of strings; was it edited?")
+
+
+def read_as_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any] | None:
+    """What said which values the rows of the fit were; None where they were rows as they are.
+
+    Raises
+    ------
+    ModelFormatError
+        If it names nothing; ``where`` says of which model.
+    """
+    found = record.get("read_as")
+    if found is None:
+        return None
+    if isinstance(found, dict) and isinstance(names := found.get("variables"), list):
+        others = {name: found[name] for name in ("feature_dim", "mask") if name in found}
+        if names and all(isinstance(name, str) for name in (*names, *others.values())):
+            return {"variables": names, **others}
+    raise ModelFormatError(f"{where}: its read_as is {found!r:.200}; was it edited?")
 
 
 def settings_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from daskgmm.em import Threshold
 from daskgmm.errors import DamagedDataError
 from daskgmm.execution import MixtureSize, Work
 from daskgmm.kernel import Affine, Block, Mixture
-from daskgmm.record import names_of_record, threshold_of_record
+from daskgmm.record import names_of_record, read_as_of_record, threshold_of_record
 from daskgmm.redaction import redacted
 from daskgmm.rules import names_of
 from daskgmm.storage import read_model, read_projection
@@ -29,8 +29,8 @@ from daskgmm.tables import (
     check_features,
     check_keep,
     create_rows_output,
+    open_as_fitted,
     open_input,
-    open_rows,
     write_on_grid,
 )
 
@@ -51,6 +51,8 @@ class SavedModel:
         Of the features.
     threshold : Threshold or None
         What makes a row an outlier.
+    read_as : mapping or None
+        What said which values the rows of the fit were.
     """
 
     name: str
@@ -58,6 +60,7 @@ class SavedModel:
     projection: Affine | None
     names: list[str] | None
     threshold: Threshold | None
+    read_as: Mapping[str, Any] | None
 
     @classmethod
     def read(cls, place: str) -> Self:
@@ -66,7 +69,8 @@ class SavedModel:
         projection, name = read_projection(place, mixture), redacted(place)
         n_features = mixture.n_features if projection is None else projection.n_in
         names = names_of_record(record, name, n_features)
-        return cls(name, mixture, projection, names, threshold_of_record(record, name))
+        threshold = threshold_of_record(record, name)
+        return cls(name, mixture, projection, names, threshold, read_as_of_record(record, name))
 
     @property
     def n_features(self) -> int:
@@ -116,7 +120,7 @@ def write_results(
         Whether a Zarr node, or results in Parquet, that are there may be replaced.
     """
     if isinstance(data, str | os.PathLike):
-        data = open_rows(data)
+        data = open_as_fitted(data, model.read_as)
     kept = tuple(names_of(keep or []))
     check_keep(kept, data, [place for _, place in asked])
     opened = _opened(data, model, asked, memory_limit)

@@ -17,6 +17,7 @@ from daskgmm.events import LOG_FORMATS, Message, teller
 from daskgmm.lazily import Lazily
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
 from daskgmm.plain_json import plain_json
+from daskgmm.redaction import redacted
 from daskgmm.rules import FLAG, Rule, counts_of
 from daskgmm.settings import (
     DATA_OPTIONS,
@@ -33,12 +34,12 @@ from daskgmm.settings import (
 )
 
 if TYPE_CHECKING:
-    from daskgmm import execution, storage, tables
+    from daskgmm import execution, record, storage, tables
     from daskgmm.conversion import before_fits
     from daskgmm.execution import clusters
 else:
     execution, tables = Lazily("daskgmm.execution"), Lazily("daskgmm.tables")
-    storage = Lazily("daskgmm.storage")
+    record, storage = Lazily("daskgmm.record"), Lazily("daskgmm.storage")
     before_fits = Lazily("daskgmm.conversion.before_fits")
     clusters = Lazily("daskgmm.execution.clusters")
 
@@ -227,6 +228,12 @@ def _with_rows(function: Command, data: str, kwargs: dict[str, Any], *, converts
                 if weights is not None:
                     before_fits.check_weights(weights, source)
                 return called(source)
+    read_as = None
+    if kwargs.get("model") is not None:
+        model = kwargs["model"]
+        read_as = record.read_as_of_record(storage.read_model(model)[1], redacted(model))
+    if read_as is not None:
+        return called(tables.open_as_fitted(data, read_as, **how))
     chosen = {option.name: how.pop(option.name) for option in GRID_OPTIONS}
     if all(value is None for value in chosen.values()):
         return called(storage.open_source(data, **how))  # which needs no Dask

@@ -5,6 +5,7 @@ Labels, probabilities, densities, criteria and draws.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -38,6 +39,7 @@ from daskgmm.tables import (
     Weights,
     check_features,
     columns_named,
+    open_as_fitted,
     open_input,
     open_weights,
     results_named,
@@ -107,12 +109,14 @@ class OfRows(FittedState):
 
     def criteria(self, X: Any, sample_weight: Any = None) -> Score:
         """Log-likelihood, AIC, BIC and ICL of the rows, at once; see :meth:`score`, :meth:`bic`."""
+        X = self._as_fitted(X)
         weights = None if sample_weight is None else self._open_weights(sample_weight, X)
         if weights is not None:
             weights.warn_if_no_counts()
         return self._score(X, weights)
 
     def _score(self, x: Any, sample_weight: Any) -> Score:
+        x = self._as_fitted(x)
         is_open = sample_weight is None or isinstance(sample_weight, Weights)
         weights = sample_weight if is_open else self._open_weights(sample_weight, x)
         opened = self._open(x, weights)
@@ -120,6 +124,12 @@ class OfRows(FittedState):
             found = score_rows(opened.mapped(self._projection).rows, self._mixture)
         n_rows = opened.weighing(found.weight).n_rows
         return replace(found, n_rows=n_rows, n_parameters=self._n_parameters())
+
+    def _as_fitted(self, x: Any) -> Any:
+        """What a path or URL means as rows, by default as the rows of the fit were read."""
+        if self._read_as is None or not isinstance(x, str | os.PathLike):
+            return x
+        return open_as_fitted(x, self._read_as)
 
     def _open_weights(self, given: Any, x: Any) -> Weights:
         return open_weights(given, x, getattr(self, "feature_names_in_", None))
@@ -129,6 +139,7 @@ class OfRows(FittedState):
 
     def _of_rows(self, x: Any, function: Callable[..., Any], dtype: Any, about: Returned) -> Any:
         """``function(block, mixture)`` of all rows, in the container that is asked for."""
+        x = self._as_fitted(x)
         mixture, opened = self._mixture, self._open(x, counted=False)
         columns = about.shape[0] if about.shape else None
         work: tuple[Any, ...] = (function, mixture)

@@ -71,6 +71,7 @@ class Outliers(OfRows):
             self.threshold_ = threshold_of_mixture(mixture, probability)
             return self
         assert quantile is not None
+        X = self._as_fitted(X)
         weights = None if sample_weight is None else self._open_weights(sample_weight, X)
         opened = self._open(X, weights, sum_bytes=LOWEST_BYTES)
         with columns_named(opened.feature_names):

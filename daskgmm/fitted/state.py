@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,8 @@ class FittedState(DensityMixin, BaseEstimator):
     """What weights were multiplied by in the fit."""
     _known_as: str | None = None
     """What a job knows the rows by."""
+    _read_as: Mapping[str, Any] | None = None
+    """What said which of the stored values the rows of the fit were; None for rows as they are."""
     _blurred = ""
     _past: tuple[float, ...] = ()
     """Log-likelihoods of the last two accepted passes, over fits that went on from each other."""

@@ -30,7 +30,8 @@ from daskgmm.storage.rows.preflight import StoredSource, preflight
 from daskgmm.storage.rows.row_layout import COLUMN, rows_dtype, rows_shape
 from daskgmm.storage.rows.sources import has_columns, open_source
 from daskgmm.storage.rows.traffic import bytes_read
-from daskgmm.storage.rows.zarr_nodes import open_node
+from daskgmm.storage.rows.variables_described import variables_described
+from daskgmm.storage.rows.zarr_nodes import has_variables, open_node
 from daskgmm.storage.rows.zarr_source import ZarrSource, open_array
 from daskgmm.storage.snapshots.folders import CHECKPOINT_FILE, CheckpointFolder
 from daskgmm.storage.snapshots.state_files import StateFile, said_of_changes
@@ -70,6 +71,7 @@ __all__ = [
     "file_draft",
     "first_overlap",
     "has_columns",
+    "has_variables",
     "held",
     "is_lasting",
     "is_parquet_name",
@@ -86,5 +88,6 @@ __all__ = [
     "said_of_changes",
     "save_model",
     "text_variable",
+    "variables_described",
     "write_text",
 ]

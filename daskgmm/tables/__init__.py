@@ -7,7 +7,7 @@ of the table :data:`daskgmm.tables.opening.KINDS`.
 from daskgmm.tables.containers import CONTAINERS
 from daskgmm.tables.kind import OpenedRows, Use
 from daskgmm.tables.names import check_features, columns_named, known_name, with_columns_named
-from daskgmm.tables.open_rows import open_rows, weights_named
+from daskgmm.tables.open_rows import open_as_fitted, open_rows, weights_named
 from daskgmm.tables.opening import is_lazy, open_input, open_weights
 from daskgmm.tables.returned import Result, Returned, of_features, outliers, results_named, returned
 from daskgmm.tables.stage import Stage
@@ -35,6 +35,7 @@ __all__ = [
     "is_lazy",
     "known_name",
     "of_features",
+    "open_as_fitted",
     "open_column",
     "open_input",
     "open_rows",

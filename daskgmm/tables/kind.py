@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,6 +45,8 @@ class OpenedRows:
         function of blocks, its arguments, a description of the results, and an array of none.
     n_threads : int or None
         Blocks that memory has room for at once, where the rows are stored.
+    read_as : mapping or None
+        What said by names which values are the rows, so that other data can be read alike.
     """
 
     rows: Rows
@@ -58,6 +60,7 @@ class OpenedRows:
     laid_out: Callable[[Any, Returned], Any] | None = None
     framed: Callable[..., Any] | None = None
     n_threads: int | None = None
+    read_as: Mapping[str, Any] | None = None
 
     @property
     def n_rows(self) -> int:

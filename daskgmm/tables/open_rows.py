@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from daskgmm.errors import ParameterError
-from daskgmm.storage import open_source
+from daskgmm.storage import has_variables, open_source
 from daskgmm.tables.grids import Choice, chosen
 from daskgmm.tables.stored_grids import Grid, open_grid
 from daskgmm.tables.weights import weights_beside
 from daskgmm.tables.xarrays import is_xarray
 
-__all__ = ["open_rows", "weights_named"]
+__all__ = ["open_as_fitted", "open_rows", "weights_named"]
 
 
 def open_rows(  # noqa: PLR0913 (each is an option of commands, by its name)
@@ -78,6 +79,36 @@ def open_rows(  # noqa: PLR0913 (each is an option of commands, by its name)
                 "one of the two"
             )
     return open_grid(data, choice, missing_chunks)
+
+
+def open_as_fitted(
+    data: str | os.PathLike[str], read_as: Mapping[str, Any] | None, **how: Any
+) -> Any:
+    """Open stored rows as those of a fit were read, unless it is said how.
+
+    Parameters
+    ----------
+    data : path or URL
+    read_as : mapping or None
+        What said which values the rows of the fit were: see :class:`OpenedRows`.
+    **how
+        As of :func:`open_rows`. Where it says what the features are, nothing is taken of the fit; a
+        mask alone is another one for the same features.
+
+    Returns
+    -------
+    Source or Grid
+
+    Raises
+    ------
+    NotFoundError, DataError, DamagedDataError, ParameterError
+        As :func:`open_rows`.
+    """
+    how = {name: value for name, value in how.items() if value is not None}
+    is_said = not how.keys().isdisjoint(("variables", "feature_dim", "member", "columns"))
+    if read_as and not is_said and has_variables(data, read_as["variables"]):
+        how = {**read_as, **how}
+    return open_rows(data, **how)
 
 
 def weights_named(rows: Any, data: Any, name: str) -> Any:

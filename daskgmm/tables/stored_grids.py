@@ -69,6 +69,8 @@ class Grid:
         Names of the arrays that are features.
     mask : str or None
         Name of the one that is the mask.
+    feature_dim : str or None
+        Dimension along which their values are features.
     dims : callable
         The dimensions of an array, by its name.
     """
@@ -80,7 +82,16 @@ class Grid:
     arrays: Mapping[str, ZarrSource]
     variables: tuple[str, ...]
     mask: str | None
+    feature_dim: str | None
     dims: Callable[[str], tuple[str, ...]]
+
+    @property
+    def read_as(self) -> dict[str, Any]:
+        """Arguments of :func:`open_rows` by which another group is read as this one is."""
+        said = {"feature_dim": self.feature_dim, "mask": self.mask}
+        return {"variables": list(self.variables)} | {
+            k: v for k, v in said.items() if v is not None
+        }
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -181,6 +192,7 @@ def open_grid(
         group.arrays,
         tuple(map(str, names)),
         choice.mask,
+        choice.feature_dim,
         group.dims,
     )
 
@@ -259,8 +271,8 @@ def weights_on(grid: Grid, given: Any, names: Sequence[str] | None = None) -> An
     Parameters
     ----------
     grid : Grid
-    given : Beside, xarray.DataArray or array-like
-        Those with dimensions may lack some of the cells', such as areas by latitude alone. Others
+    given : Beside, str, xarray.DataArray or array-like
+        A text is the name of a variable of the group. Those with dimensions may lack some of the cells', such as areas by latitude alone. Others
         have a weight for each cell, in the order of the dimensions.
     names : sequence of str, optional
         The features of a model.
@@ -280,6 +292,8 @@ def weights_on(grid: Grid, given: Any, names: Sequence[str] | None = None) -> An
     def rows_of(name: str, part: CellArray | HeldArray) -> GridSource:
         return GridSource(name, source.dims, [part], blocks=source.blocks, layout=COLUMN)
 
+    if isinstance(given, str):
+        given = grid.beside(given)
     if isinstance(given, Beside):
         check_laid_on(cells, given.data)
         return rows_of(f"{grid.name}/{given.name}", grid.array(given.name))
@@ -304,7 +318,7 @@ def _open(x: Grid, request: Request) -> OpenedRows:
         array.survey().raise_for_damage(array.missing_chunks)
     source, cells = x.rows(request.use.names)
     opened = complete_rows(open_stored(source, request), request, source.dtype)
-    return replace(opened, fingerprint=x.fingerprint, laid_out=cells.laid_out)
+    return replace(opened, fingerprint=x.fingerprint, laid_out=cells.laid_out, read_as=x.read_as)
 
 
 GRIDS = Kind("stored variables on a grid", _is_grid, _open, is_stored=True)

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from commands import forked
 
-from daskgmm import GaussianMixture, load_model, open_rows, select
+from daskgmm import GaussianMixture, job, load_model, open_rows, select
 from daskgmm.errors import DamagedDataError, DataError, MemoryLimitError, ParameterError
 
 DIMS = ("time", "lat", "lon")
@@ -313,3 +313,76 @@ def test_weights_in_the_order_of_cells_need_no_chunks_of_their_own(ocean, stored
         np.testing.assert_allclose(model.means_[0], expected, rtol=1e-12)
     with pytest.raises(DataError, match=r"has 1199 weights, but .* has 1200 rows"):
         GaussianMixture(1).fit(open_rows(stored, variables="ice"), sample_weight=weight.ravel()[1:])
+
+
+# -- models that remember how their rows were read -----------------------------------------
+
+
+@pytest.fixture(scope="module")
+def remembering(stored, tmp_path_factory):
+    """A saved model of profiles behind a mask, and the data that it was fitted to, as opened."""
+    data = open_rows(stored, variables=["temp", "salt"], feature_dim="level", mask="sea")
+    path = tmp_path_factory.mktemp("models") / "model.zarr"
+    GaussianMixture(2, random_state=0).fit(data).save(path)
+    return path, data
+
+
+def test_a_path_is_read_as_the_rows_of_the_fit_were(ocean, stored, remembering, tmp_path):
+    path, data = remembering
+    model = load_model(path)
+    xr.testing.assert_identical(model.predict(str(stored)), model.predict(data))
+    assert model.score(stored, sample_weight="area") == model.score(data, sample_weight="area")
+    job.predict(str(stored), str(path), {"labels": str(tmp_path / "labels.zarr")})
+    labels = xr.open_zarr(tmp_path / "labels.zarr", consolidated=False).labels
+    np.testing.assert_array_equal(np.isnan(labels), model.predict(data) == -2)
+    model.update(stored)
+    assert model.updates_[0].n_rows == len(_table(ocean, masked=True)[0])
+    model.save(tmp_path / "updated.zarr")
+    record = load_model(tmp_path / "updated.zarr").record()
+    assert record["read_as"] == {
+        "variables": ["temp", "salt"],
+        "feature_dim": "level",
+        "mask": "sea",
+    }
+    anew = model.fit(_table(ocean)[0])
+    assert "read_as" not in anew.record()
+
+
+def test_what_the_command_line_says_wins(ocean, stored, remembering, tmp_path):
+    def score(*how):
+        return forked("score", stored, "--model", remembering[0], *how, "--json", cwd=tmp_path)
+
+    assert score().json["n_rows"] == len(_table(ocean, masked=True)[0])
+    features = ("--variables", "temp,salt", "--feature-dim", "level")
+    assert score(*features).json["n_rows"] == len(_table(ocean)[0])
+    assert score("--mask", "ice").json["n_rows"] == len(_table(ocean)[0])
+    assert "temp_0" in score("--variables", "temp").error
+
+
+def test_info_lists_the_variables_that_can_be_chosen(stored, remembering, tmp_path):
+    found = forked("info", stored, "--json", cwd=tmp_path).json
+    assert found["kind"] == "data"
+    assert found["variables"]["temp"] == {
+        "dims": [*DIMS, "level"],
+        "shape": [*SIZES, 3],
+        "chunks": [2, 3, 50, 2],
+        "dtype": "float64",
+        "units": "degC",
+    }
+    assert {"sea", "area", "salt", "ice"} < found["variables"].keys()
+    shown = forked("info", remembering[0], "--json", cwd=tmp_path).json
+    assert shown["read_as"]["feature_dim"] == "level"
+
+
+def test_other_data_are_read_as_ever(ocean, stored, remembering, tmp_path):
+    model = load_model(remembering[0])
+    rows = _table(ocean)[0]
+    np.save(tmp_path / "rows.npy", rows)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        assert len(model.predict(str(tmp_path / "rows.npy"))) == len(rows)
+    ocean[["ice", "area"]].to_zarr(tmp_path / "other.zarr", consolidated=False)
+    with pytest.raises(DataError, match=r"holds 2 arrays: .* \(--variables ice\)"):
+        model.predict(str(tmp_path / "other.zarr"))
+    ocean[["temp", "ice"]].to_zarr(tmp_path / "part.zarr", consolidated=False)
+    with pytest.raises(DataError, match=r"no 'salt' among the variables of .*part\.zarr"):
+        model.predict(str(tmp_path / "part.zarr"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import zarr
@@ -23,7 +24,7 @@ from daskgmm.storage.places.locations import Location
 from daskgmm.storage.places.patience import patiently, storage_timeout
 from daskgmm.storage.rows.coordinates import dimensions_of, without_coordinates
 
-__all__ = ["only_array", "open_node", "own_member"]
+__all__ = ["arrays_of", "has_variables", "only_array", "open_node", "own_member"]
 
 
 def open_node(
@@ -103,6 +104,20 @@ def _known_members(location: Location) -> str:
     return f"members of {location.name} are: {', '.join(known)}; name one of them"
 
 
+def has_variables(data: str | os.PathLike[str], names: Sequence[str]) -> bool:
+    """Whether a path or URL is that of a Zarr group with an array of one of these names or more.
+
+    False where nothing can be opened: whoever opens it then says why.
+    """
+    try:
+        node = open_node(Location.parse(data))
+    except DaskGMMError:
+        return False
+    return isinstance(node, zarr.Group) and any(
+        isinstance(own_member(node, name), zarr.Array) for name in names
+    )
+
+
 def own_member(group: zarr.Group, key: str) -> zarr.Array[Any] | zarr.Group | None:
     """A member of a group by its own metadata; None if there is none.
 
@@ -125,7 +140,7 @@ def _unconsolidated(group: zarr.Group) -> zarr.Group:
     )
 
 
-def _arrays_of(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
+def arrays_of(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
     """The arrays of a group by their own metadata, found by those that were consolidated, too.
 
     Some stores, such as plain HTTP, cannot list.
@@ -161,7 +176,7 @@ def only_array(
     with warnings.catch_warnings():
         # Zarr warns of files that are not its own, such as a README; they do no harm.
         warnings.simplefilter("ignore", ZarrUserWarning)
-        arrays = without_coordinates(_arrays_of(group))
+        arrays = without_coordinates(arrays_of(group))
         if not arrays:
             groups = sorted(group.group_keys())
             raise DataError(
