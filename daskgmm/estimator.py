@@ -509,7 +509,7 @@ class GaussianMixture(FittedMixture):
         check_options(self.get_params(deep=False))
         mixture, statistics, projection = self._mixture, self._statistics(), self._projection
         kept = Kept.checked(self, mixture, statistics, projection, self._unit_of_weights)
-        X, read_as = self._as_fitted(X), self._read_as
+        X, read_as, units = self._as_fitted(X), self._read_as, self._units
         tell, began = self._teller(), time.perf_counter()
         names = getattr(self, "feature_names_in_", None)
         # As they are: a fit of all would scale them as it scaled the old ones.
@@ -522,7 +522,7 @@ class GaussianMixture(FittedMixture):
         n_rows, rows_read = (getattr(self, name, None) or 0 for name in ("n_rows_", "rows_read_"))
         self._conclude(outcome)
         self._set_names(names)
-        self._read_as = read_as
+        self._read_as, self._units = read_as, units
         self._past, self.updates_ = (), updates
         self.__dict__["n_rows_"] += n_rows
         self.__dict__["rows_read_"] += rows_read
@@ -654,7 +654,7 @@ class GaussianMixture(FittedMixture):
         self._fitted_as = None if outcome.mapped_back is None else self.covariance_type
         self.__dict__.pop("selection_", None)  # of an earlier fit
         self._set_names(opened.feature_names)
-        self._read_as = opened.read_as
+        self._read_as, self._units = opened.read_as, opened.feature_units
         self.__dict__.update(outcome.facts)
         prior = in_units_of_data(prior_of(self), outcome.mapped_back)
         self.thin_components_ = thin = thin_components(course.kept, outcome.n_counted, prior)

@@ -36,6 +36,7 @@ __all__ = [
     "record_of",
     "settings_of_record",
     "threshold_of_record",
+    "units_of_record",
 ]
 
 
@@ -155,9 +156,12 @@ def _saved(value: Any) -> Any:
 
 
 def _names_of(model: Any) -> dict[str, list[str]]:
-    """Names of the features; nothing where there are none, as in models of before there were."""
-    names = getattr(model, "feature_names_in_", None)
-    return {} if names is None else {"feature_names": [str(name) for name in names]}
+    """Names and units of the features, where there are any, which older models never have."""
+    named = {
+        "feature_names": getattr(model, "feature_names_in_", None),
+        "feature_units": model._units,
+    }
+    return {key: [str(text) for text in texts] for key, texts in named.items() if texts is not None}
 
 
 def names_of_record(record: Mapping[str, Any], where: str, n_features: int) -> list[str] | None:
@@ -168,16 +172,33 @@ def names_of_record(record: Mapping[str, Any], where: str, n_features: int) -> l
     ModelFormatError
         If there is not one for each feature; ``where`` says of which model.
     """
-    names = record.get("feature_names")
-    if names is None:
+    return _texts_of_record(record, "feature_names", where, n_features)
+
+
+def units_of_record(record: Mapping[str, Any], where: str, n_features: int) -> list[str] | None:
+    """Units of the features, empty where one has none; None where the data had none.
+
+    Raises
+    ------
+    ModelFormatError
+        If there is not one for each feature; ``where`` says of which model.
+    """
+    return _texts_of_record(record, "feature_units", where, n_features)
+
+
+def _texts_of_record(
+    record: Mapping[str, Any], key: str, where: str, n_features: int
+) -> list[str] | None:
+    texts = record.get(key)
+    if texts is None:
         return None
-    if isinstance(names, list) and all(isinstance(name, str) for name in names):
-        if len(names) == n_features:
-            return names
+    if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+        if len(texts) == n_features:
+            return texts
         raise ModelFormatError(
-            f"{where} has {len(names)} feature_names for {n_features} features; was it edited?"
+            f"{where} has {len(texts)} {key} for {n_features} features; was it edited?"
         )
-    raise ModelFormatError(f"{where}: its feature_names are no list of strings; was it edited?")
+    raise ModelFormatError(f"{where}: its {key} are no list of strings; was it edited?")
 
 
 def read_as_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any] | None:

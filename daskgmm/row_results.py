@@ -15,7 +15,12 @@ from daskgmm.em import Threshold
 from daskgmm.errors import DamagedDataError
 from daskgmm.execution import MixtureSize, Work
 from daskgmm.kernel import Affine, Block, Mixture
-from daskgmm.record import names_of_record, read_as_of_record, threshold_of_record
+from daskgmm.record import (
+    names_of_record,
+    read_as_of_record,
+    threshold_of_record,
+    units_of_record,
+)
 from daskgmm.redaction import redacted
 from daskgmm.rules import names_of
 from daskgmm.storage import read_model, read_projection
@@ -28,6 +33,7 @@ from daskgmm.tables import (
     Writer,
     check_features,
     check_keep,
+    check_units,
     create_rows_output,
     open_as_fitted,
     open_input,
@@ -47,7 +53,7 @@ class SavedModel:
         What messages call it; secrets are removed.
     mixture : Mixture
     projection : Affine or None
-    names : list of str or None
+    names, units : list of str or None
         Of the features.
     threshold : Threshold or None
         What makes a row an outlier.
@@ -59,6 +65,7 @@ class SavedModel:
     mixture: Mixture
     projection: Affine | None
     names: list[str] | None
+    units: list[str] | None
     threshold: Threshold | None
     read_as: Mapping[str, Any] | None
 
@@ -69,8 +76,9 @@ class SavedModel:
         projection, name = read_projection(place, mixture), redacted(place)
         n_features = mixture.n_features if projection is None else projection.n_in
         names = names_of_record(record, name, n_features)
-        threshold = threshold_of_record(record, name)
-        return cls(name, mixture, projection, names, threshold, read_as_of_record(record, name))
+        units = units_of_record(record, name, n_features)
+        threshold, read_as = threshold_of_record(record, name), read_as_of_record(record, name)
+        return cls(name, mixture, projection, names, units, threshold, read_as)
 
     @property
     def n_features(self) -> int:
@@ -157,6 +165,7 @@ def _opened(
         f"the model {model.name}",
         opened.name,
     )
+    check_units(model.units, opened.feature_units, names, opened.name)
     return opened.mapped(model.projection)
 
 

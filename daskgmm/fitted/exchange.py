@@ -20,6 +20,7 @@ from daskgmm.record import (
     read_as_of_record,
     record_of,
     settings_of_record,
+    units_of_record,
 )
 from daskgmm.redaction import redacted
 from daskgmm.storage import read_model, read_projection, read_statistics, save_model
@@ -145,6 +146,7 @@ class Exchanged(FittedState):
         model._set_mixture(mixture, read_statistics(path, mixture), projection)
         model._fitted_as = fitted_as
         model._set_names(names_of_record(record, redacted(str(path)), model.n_features_in_))
+        model._units = units_of_record(record, redacted(str(path)), model.n_features_in_)
         model._read_as = read_as_of_record(record, redacted(str(path)))
         model.__dict__.update(facts)
         return model

@@ -38,6 +38,7 @@ from daskgmm.tables import (
     Use,
     Weights,
     check_features,
+    check_units,
     columns_named,
     open_as_fitted,
     open_input,
@@ -218,17 +219,16 @@ class OfRows(FittedState):
         return opened
 
     def _check_features(self, opened: OpenedRows) -> None:
-        """Refuse rows of other features than those that the mixture was fitted to."""
+        """Refuse rows of other features than the mixture was fitted to; warn of other units."""
         mixture, projection = self._mixture, self._projection
+        names = getattr(self, "feature_names_in_", None)
         check_features(
-            (
-                mixture.n_features if projection is None else projection.n_in,
-                getattr(self, "feature_names_in_", None),
-            ),
+            (mixture.n_features if projection is None else projection.n_in, names),
             (opened.rows.n_features, opened.feature_names),
             type(self).__name__,
             opened.name,
         )
+        check_units(self._units, opened.feature_units, names, opened.name)
 
     def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Draw rows from the mixture.

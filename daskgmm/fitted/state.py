@@ -72,6 +72,8 @@ class FittedState(DensityMixin, BaseEstimator):
     """What a job knows the rows by."""
     _read_as: Mapping[str, Any] | None = None
     """What said which of the stored values the rows of the fit were; None for rows as they are."""
+    _units: Sequence[str] | None = None
+    """Units of the features, empty where there are none."""
     _blurred = ""
     _past: tuple[float, ...] = ()
     """Log-likelihoods of the last two accepted passes, over fits that went on from each other."""

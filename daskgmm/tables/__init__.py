@@ -6,7 +6,13 @@ of the table :data:`daskgmm.tables.opening.KINDS`.
 
 from daskgmm.tables.containers import CONTAINERS
 from daskgmm.tables.kind import OpenedRows, Use
-from daskgmm.tables.names import check_features, columns_named, known_name, with_columns_named
+from daskgmm.tables.names import (
+    check_features,
+    check_units,
+    columns_named,
+    known_name,
+    with_columns_named,
+)
 from daskgmm.tables.open_rows import open_as_fitted, open_rows, weights_named
 from daskgmm.tables.opening import is_lazy, open_input, open_weights
 from daskgmm.tables.returned import Result, Returned, of_features, outliers, results_named, returned
@@ -30,6 +36,7 @@ __all__ = [
     "check_features",
     "check_keep",
     "check_rows_output",
+    "check_units",
     "columns_named",
     "create_rows_output",
     "is_lazy",

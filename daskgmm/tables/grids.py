@@ -11,7 +11,7 @@ import numpy as np
 from daskgmm.errors import DataError
 from daskgmm.rules import names_of
 from daskgmm.tables.names import known_name
-from daskgmm.tables.xarrays import check_numbers, decoded
+from daskgmm.tables.xarrays import UNITS, check_numbers, decoded
 
 __all__ = ["Choice", "chosen"]
 
@@ -129,7 +129,9 @@ def _along(data: Any, dim: str) -> Any:
     check_numbers(variables)
     from xarray import concat  # here, since only xarray's users have it
 
-    parts, names = [], []
+    parts: list[Any] = []
+    names: list[str] = []
+    units: list[str] = []
     for name, variable in variables.items():
         if dim in variable.dims:
             labels = _labels(variable, dim)
@@ -139,10 +141,15 @@ def _along(data: Any, dim: str) -> Any:
         else:
             part = variable.expand_dims(_FEATURE, -1)
             names.append(str(name))
+        units += [str(variable.attrs.get(UNITS, ""))] * (len(names) - len(units))
         parts.append(part.rename(None))
     _check_alike(variables, dim)
     joined = concat(parts, _FEATURE, coords="minimal", compat="override", join="override")
-    return joined.assign_coords({_FEATURE: np.array(names, dtype=object)})
+    joined = joined.drop_vars(UNITS, errors="ignore")
+    coords: dict[str, Any] = {_FEATURE: np.array(names, dtype=object)}
+    if any(units):
+        coords[UNITS] = (_FEATURE, np.array(units, dtype=object))
+    return joined.assign_coords(coords)
 
 
 def _labels(variable: Any, dim: str) -> list[str]:

@@ -37,6 +37,8 @@ class OpenedRows:
         Gives a hash by which stored rows are known again; None for rows that are not stored.
     feature_names : tuple of str or None
         Where the data name their columns.
+    feature_units : tuple of str or None
+        Where the data say the units of some; empty for others.
     laid_out : callable or None
         Puts a result for each row, and its description, back on the grid that the rows came from.
         If it is given, rows that are not counted include those with gaps.
@@ -57,6 +59,7 @@ class OpenedRows:
     staging: Staging = field(default_factory=Staging)
     fingerprint: Callable[[], str] | None = None
     feature_names: tuple[str, ...] | None = None
+    feature_units: tuple[str, ...] | None = None
     laid_out: Callable[[Any, Returned], Any] | None = None
     framed: Callable[..., Any] | None = None
     n_threads: int | None = None

@@ -9,11 +9,12 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from daskgmm.errors import ColumnError, DataError
+from daskgmm.errors import ColumnError, DaskGMMWarning, DataError
 
 __all__ = [
     "check_features",
     "check_names",
+    "check_units",
     "columns_named",
     "known_name",
     "names_of",
@@ -137,6 +138,46 @@ def check_names(fitted: Sequence[str] | None, given: Names | None) -> None:
     """
     if fitted is not None and given is not None and tuple(fitted) != given:
         raise DataError(_mismatch(fitted, given))
+
+
+def check_units(
+    fitted: Sequence[str] | None,
+    given: Sequence[str] | None,
+    names: Sequence[str] | None,
+    data: str,
+) -> None:
+    """Warn of features whose units differ from those of the fit; numbers are taken as they are.
+
+    Units that are written in another way are no error, and cannot be told from others.
+
+    Parameters
+    ----------
+    fitted, given : sequence of str or None
+        Units of the fit, and of the rows; empty where there are none.
+    names : sequence of str or None
+        Of the features.
+    data : str
+        What messages call the rows.
+
+    Warns
+    -----
+    DaskGMMWarning
+    """
+    if fitted is None or given is None:
+        return
+    called = range(len(fitted)) if names is None else names
+    differ = [
+        f"{name} is in {theirs!r} and was in {ours!r}"
+        for name, ours, theirs in zip(called, fitted, given, strict=True)
+        if ours.strip() and theirs.strip() and ours.strip() != theirs.strip()
+    ]
+    if differ:
+        warnings.warn(
+            f"{data} has other units than the rows of the fit: {_shown(differ)}; if these are not two "
+            "names of the same unit, convert the values first: they are taken as they are",
+            DaskGMMWarning,
+            stacklevel=4,
+        )
 
 
 @contextmanager

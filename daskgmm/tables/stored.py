@@ -82,6 +82,7 @@ def open_stored(source: StoredSource, request: Request) -> OpenedRows:
         staging=staging,
         fingerprint=fingerprint,
         feature_names=names,
+        feature_units=getattr(source, "feature_units", None),
         n_threads=plan.n_threads,
     )
 

@@ -44,6 +44,7 @@ from daskgmm.tables.xarrays import (
     is_xarray,
     laid_on,
     selected,
+    units_of,
 )
 
 __all__ = ["GRIDS", "Beside", "Grid", "open_grid", "weights_on"]
@@ -121,7 +122,7 @@ class Grid:
             [self.array(name) for name in variables],
             None if self.mask is None else self.array(self.mask),
         )
-        source.feature_names = feature_names
+        source.feature_names, source.feature_units = feature_names, units_of(data)
         coords = {k: c for k, c in data.coords.items() if set(c.dims) <= set(dims)}
         shape = tuple(data.sizes[dim] for dim in dims)
         return source, Cells(dims, shape, coords, source.blocks.chunks)

@@ -29,6 +29,7 @@ from daskgmm.tables.names import Names, names_of_last_dimension
 from daskgmm.tables.returned import Returned
 
 __all__ = [
+    "UNITS",
     "XARRAY",
     "XARRAY_ON_DASK",
     "Cells",
@@ -41,6 +42,7 @@ __all__ = [
     "laid_on",
     "row_weights",
     "selected",
+    "units_of",
 ]
 
 _NUMBERS = "biuf"
@@ -48,6 +50,8 @@ _PACKED = {"scale_factor", "add_offset", "_FillValue", "missing_value"}
 """Attributes of values that have not been decoded; xarray moves them to ``encoding`` when it does."""
 _SCALING = {"scale_factor", "add_offset"}
 _FLAGS = {"flag_values", "flag_meanings"}
+UNITS = "units"
+"""CF's attribute, and the coordinate along features that have different ones."""
 _CODES = "values that are to be decoded"
 """Name of a variable, such as no coordinate has."""
 
@@ -110,7 +114,8 @@ def _open(x: Any, request: Request) -> OpenedRows:
         opened = open_in_memory(rows, request)
     sizes = ", ".join(f"{dim} {n:,}" for dim, n in zip(cells.dims, cells.shape, strict=True))
     name = f"{type(x).__name__} over {sizes}"
-    return replace(opened, name=name, feature_names=names, laid_out=cells.laid_out)
+    opened = replace(opened, name=name, laid_out=cells.laid_out)
+    return replace(opened, feature_names=names, feature_units=units_of(x))
 
 
 def complete_rows(opened: OpenedRows, request: Request, dtype: np.dtype[Any]) -> OpenedRows:
@@ -305,6 +310,21 @@ def cells_of(x: Any) -> tuple[tuple[Hashable, ...], Names | None]:
     if not dims:
         raise DataError(f"variable {first!r} has no dimensions; rows are cells along dimensions")
     return dims, tuple(str(name) for name in variables)
+
+
+def units_of(x: Any) -> tuple[str, ...] | None:
+    """Units of the features, empty where there are none; None if no feature has any.
+
+    Those of a Dataset's variables; those of a coordinate along the last dimension of a DataArray,
+    or else of all its values.
+    """
+    if hasattr(x, "data_vars"):
+        units = [variable.attrs.get(UNITS, "") for variable in x.data_vars.values()]
+    elif UNITS in x.coords and x.coords[UNITS].dims == x.dims[-1:]:
+        units = x.coords[UNITS].to_numpy().tolist()
+    else:
+        units = [x.attrs.get(UNITS, "")] * x.sizes[x.dims[-1]]
+    return tuple(map(str, units)) if any(units) else None
 
 
 def check_numbers(variables: Mapping[Hashable, Any]) -> None:

@@ -18,7 +18,9 @@ from daskgmm.storage.places.patience import patiently, storage_timeout
 from daskgmm.storage.rows.checked_array import CheckedArray
 from daskgmm.storage.rows.codecs import CodecChain
 
-__all__ = ["dimensions_of", "feature_names_of", "without_coordinates"]
+__all__ = ["dimensions_of", "feature_names_of", "feature_units_of", "without_coordinates"]
+
+_UNITS = "units"
 
 _TEXT = "OTU"
 """Kinds of dtypes of strings, by what NumPy is there."""
@@ -65,15 +67,32 @@ def feature_names_of(
         Where the array is, if it is the root of its store.
     """
     dimension = dimensions_of(array)[1] if array.ndim == 2 else None
-    if not dimension:
+    return _texts_beside(array, dimension, name, place) if dimension else None
+
+
+def feature_units_of(
+    array: zarr.Array[Any], name: str, place: Location | None = None
+) -> tuple[str, ...] | None:
+    """Units of the columns of rows, empty where there are none; None where nothing says them.
+
+    They are the strings of a coordinate ``units`` along the columns, which the array names.
+    """
+    if array.ndim != 2 or _UNITS not in str(array.attrs.get("coordinates", "")).split():
         return None
-    beside = _beside(array, dimension, name, place)
+    return _texts_beside(array, _UNITS, name, place)
+
+
+def _texts_beside(
+    array: zarr.Array[Any], key: str, name: str, place: Location | None
+) -> tuple[str, ...] | None:
+    """Strings of an array of the same group, one for each column of rows."""
+    beside = _beside(array, key, name, place)
     if not isinstance(beside, zarr.Array) or beside.shape != array.shape[1:]:
         return None
     if beside.dtype.kind not in _TEXT or CodecChain(beside).runs_code:
         return None
     # Through its checks: what stands for a chunk that is lost would be taken for names.
-    labels = CheckedArray(beside, f"{dimension} of {name}").read((slice(0, beside.shape[0]),))
+    labels = CheckedArray(beside, f"{key} of {name}").read((slice(0, beside.shape[0]),))
     return tuple(str(label) for label in labels)
 
 

@@ -172,6 +172,7 @@ class GridSource:
 
     is_plain = False
     feature_names: tuple[str, ...] | None = None
+    feature_units: tuple[str, ...] | None = None
     unit_rows = 1
     units_are_whole = True
     gaps = ""

@@ -30,12 +30,15 @@ class Column(NamedTuple):
         Whether NumPy has no numbers of that type: it is cast to float64 first.
     itemsize : int
         Bytes of a value.
+    units : str
+        As the field's metadata say; empty where they do not.
     """
 
     name: str
     kind: str
     cast: bool
     itemsize: int
+    units: str = ""
 
 
 def _is_number(kind: Any) -> bool:
@@ -49,7 +52,8 @@ def _column(field: Any) -> Column:
     from pyarrow import types
 
     cast = types.is_boolean(field.type) or types.is_decimal(field.type)
-    return Column(field.name, str(field.type), cast, max(1, field.type.bit_width // 8))
+    units = (field.metadata or {}).get(b"units", b"").decode("utf-8", "replace")
+    return Column(field.name, str(field.type), cast, max(1, field.type.bit_width // 8), units)
 
 
 def dtype_of(columns: Sequence[Column]) -> np.dtype[Any]:

@@ -135,6 +135,12 @@ class ParquetSource:
         return tuple(column.name for column in self._columns)
 
     @property
+    def feature_units(self) -> tuple[str, ...] | None:
+        """Units of the columns, empty where there are none; None if no column has any."""
+        units = tuple(column.units for column in self._columns)
+        return units if any(units) else None
+
+    @property
     def column_types(self) -> dict[str, str]:
         """Name and type of each column, whether it can be a feature or not."""
         return {} if self._schemas is None else self._schemas.types()

@@ -20,7 +20,7 @@ from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.checked_array import CheckedArray
 from daskgmm.storage.rows.checked_store import CheckedStore, MissingChunks
 from daskgmm.storage.rows.codecs import CodecChain
-from daskgmm.storage.rows.coordinates import feature_names_of
+from daskgmm.storage.rows.coordinates import feature_names_of, feature_units_of
 from daskgmm.storage.rows.declared import declared_by
 from daskgmm.storage.rows.fingerprint import fingerprint_of, state_of
 from daskgmm.storage.rows.lent_memory import lent_array
@@ -54,8 +54,8 @@ class ZarrSource:
 
     Attributes
     ----------
-    feature_names : tuple of str or None
-        Of the columns, where the group of the array has a coordinate for them.
+    feature_names, feature_units : tuple of str or None
+        Of the columns, where the group of the array has coordinates for them.
 
     Raises
     ------
@@ -65,6 +65,7 @@ class ZarrSource:
 
     is_plain = False
     feature_names: tuple[str, ...] | None = None
+    feature_units: tuple[str, ...] | None = None
 
     def __init__(
         self,
@@ -371,6 +372,7 @@ def _with_names(
     source: ZarrSource, array: zarr.Array[Any], place: Location | None = None
 ) -> ZarrSource:
     source.feature_names = feature_names_of(array, source.name, place)
+    source.feature_units = feature_units_of(array, source.name, place)
     return source
 
 
