@@ -126,3 +126,10 @@ def test_fewer_complete_rows_than_components_are_refused(cells):
         select(_Counted(few).grid(), [2, 4])
     with pytest.raises(DataError, match="each of the 12,000 rows has a gap"):
         GaussianMixture(1).fit(_complete(cells)).score(_Counted(few * np.nan).grid())
+
+
+def test_a_quantile_is_one_of_the_complete_rows(cells):
+    lazy, rows = _Counted(cells).grid(), _complete(cells)
+    model = GaussianMixture(2, random_state=0).fit(rows)
+    found, expected = (model.set_threshold(x, quantile=0.2).threshold_ for x in (lazy, rows))
+    assert found.value == pytest.approx(expected.value, rel=1e-12)
