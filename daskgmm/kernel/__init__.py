@@ -31,12 +31,14 @@ from daskgmm.kernel.e_step import (
     labels,
     log_density,
     most_probable,
+    probabilities,
     responsibilities,
     squared_distances,
 )
 from daskgmm.kernel.linear_sums import LinearSums
-from daskgmm.kernel.mixture import Mixture, count_parameters, gaussian_mixture
+from daskgmm.kernel.mixture import NOISE, Mixture, count_parameters, gaussian_mixture
 from daskgmm.kernel.moments import Moments, moments_and_extremes
+from daskgmm.kernel.noise import Noise, Uniform
 from daskgmm.kernel.passes import Pass, Precision
 from daskgmm.kernel.prior import Prior, RelativeRidge, Ridge
 from daskgmm.kernel.statistics import Statistics, count_sums, weighted_statistics
@@ -46,6 +48,7 @@ from daskgmm.kernel.truncated import Neighbourhoods
 
 __all__ = [
     "COMPONENTS",
+    "NOISE",
     "Affine",
     "Block",
     "Components",
@@ -63,6 +66,7 @@ __all__ = [
     "Mixture",
     "Moments",
     "Neighbourhoods",
+    "Noise",
     "Pass",
     "Precision",
     "Prior",
@@ -74,6 +78,7 @@ __all__ = [
     "SphericalGaussians",
     "Statistics",
     "TiedGaussians",
+    "Uniform",
     "components_named",
     "conditional_mixture",
     "conditional_moments",
@@ -87,6 +92,7 @@ __all__ = [
     "marginal_mixture",
     "moments_and_extremes",
     "most_probable",
+    "probabilities",
     "regression_of",
     "responsibilities",
     "squared_distances",

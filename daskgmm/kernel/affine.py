@@ -152,7 +152,11 @@ class Affine:
             one = mapped.covariances.mean(axis=1)
             if np.allclose(mapped.covariances, one[:, None], rtol=_ISOTROPIC, atol=0):
                 mapped = SphericalGaussians(mapped.means, one)
-        return Mixture(mixture.weights, mapped)
+        noise = mixture.noise
+        if noise is not None:
+            moved = noise.uniform.moved(self.factors, -self.shift * self.factors)
+            noise = replace(noise, uniform=moved)
+        return Mixture(mixture.weights, mapped, noise)
 
     def mixture_back(self, mixture: Mixture) -> Mixture:
         """The mixture of x, in the data's own units, of a mixture of z; spherical becomes diag."""
@@ -160,16 +164,21 @@ class Affine:
         assert isinstance(law, Gaussians)
         scaled = law.scaled(self.scale)
         means = scaled.means + self.shift
-        return Mixture(mixture.weights, type(scaled)(means, scaled.covariances))
+        noise = mixture.noise
+        if noise is not None:
+            noise = replace(noise, uniform=noise.uniform.moved(self.scale, self.shift))
+        return Mixture(mixture.weights, type(scaled)(means, scaled.covariances), noise)
 
     def statistics_back(self, statistics: Statistics) -> Statistics | None:
         """Statistics of x of those of z; None where they lack what x needs."""
         law = statistics.law
         if not issubclass(law, Gaussians) or not law.is_scale_equivariant():
             return None
+        uniform = statistics.uniform
         return replace(
             statistics,
             log_likelihood=statistics.log_likelihood + statistics.weight * self.log_jacobian,
             sums=law.scaled_sums(statistics.sums, self.scale),
             centres=statistics.centres * self.scale + self.shift,
+            uniform=None if uniform is None else uniform.moved(self.scale, self.shift),
         )

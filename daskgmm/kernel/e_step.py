@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.formulations import formulation_of
-from daskgmm.kernel.formulations.sub_blocked import normalise
-from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.mixture import NOISE, Mixture
 from daskgmm.kernel.passes import Pass
 from daskgmm.kernel.statistics import Statistics
 from daskgmm.kernel.sub_blocks import sub_blocks
@@ -29,6 +28,7 @@ __all__ = [
     "labels",
     "log_density",
     "most_probable",
+    "probabilities",
     "responsibilities",
     "squared_distances",
 ]
@@ -74,21 +74,43 @@ def log_density(x: NDArray[Any], mixture: Mixture) -> Float64Array:
 
 
 def responsibilities(x: NDArray[Any], mixture: Mixture) -> Float64Array:
-    """Probability of each component given each row, (n_rows, K), float64; raises as log_density."""
+    """Probability of each component given each row, (n_rows, K), float64; raises as log_density.
+
+    Those of a row sum to 1, or to what noise leaves of that: see :func:`probabilities`.
+    """
     evaluation = formulation_of(mixture, _FLOAT64).evaluation()
     out = np.empty((len(x), mixture.n_components))
     for span, x_t in sub_blocks(x, mixture.n_components):
-        resp, _ = normalise(evaluation.joint(x_t))
+        resp, _ = evaluation.normalised(evaluation.joint(x_t))
         out[span] = resp.T
     return out
 
 
+def probabilities(x: NDArray[Any], mixture: Mixture) -> Float64Array:
+    """Probability of each of ``mixture.classes`` given each row, noise after the K components.
+
+    It is :func:`responsibilities` where there is no noise; raises as that.
+    """
+    if mixture.noise is None:
+        return responsibilities(x, mixture)
+    evaluation = formulation_of(mixture, _FLOAT64).evaluation()
+    out = np.empty((len(x), mixture.n_components + 1))
+    for span, x_t in sub_blocks(x, mixture.n_components):
+        resp, log_total = evaluation.normalised(evaluation.joint(x_t))
+        out[span, :-1] = resp.T
+        np.exp(evaluation.noise - log_total, out=out[span, -1])
+    return out
+
+
 def labels(x: NDArray[Any], mixture: Mixture) -> NDArray[np.int64]:
-    """Most probable component of each row, shape (n_rows,); raises as :func:`e_step`."""
+    """Most probable component of each row, or -1 for noise, (n_rows,); raises as :func:`e_step`."""
     evaluation = formulation_of(mixture, _FLOAT64).evaluation()
     out = np.empty(len(x), dtype=np.int64)
     for span, x_t in sub_blocks(x, mixture.n_components):
-        np.argmax(evaluation.joint(x_t), axis=0, out=out[span])
+        joint = evaluation.joint(x_t)
+        np.argmax(joint, axis=0, out=out[span])
+        if mixture.noise is not None:
+            out[span][joint.max(axis=0) < evaluation.noise] = NOISE
     return out
 
 
@@ -111,29 +133,33 @@ def squared_distances(x: NDArray[Any], mixture: Mixture) -> Float64Array:
 def most_probable(
     x: NDArray[Any], mixture: Mixture, n: int
 ) -> tuple[NDArray[np.int64], Float64Array]:
-    """The n most probable components of each row, and their probabilities; raises as :func:`e_step`.
+    """The n most probable classes of each row, and their probabilities; raises as :func:`e_step`.
 
     Returns
     -------
-    components, probabilities : ndarray of shape (n_rows, min(n, K)), int64 and float64
-        The most probable first, and of equal ones the one of lower index: the first column is
-        that of :func:`labels`, and probabilities have the bits of :func:`responsibilities`.
+    labels, found : ndarray of shape (n_rows, min(n, number of classes)), int64 and float64
+        The most probable first, and of equal ones the component of lower index: the first column
+        is that of :func:`labels`, and probabilities have the bits of :func:`probabilities`.
     """
     evaluation = formulation_of(mixture, _FLOAT64).evaluation()
-    shape = len(x), min(n, mixture.n_components)
-    components, probabilities = np.empty(shape, np.int64), np.empty(shape)
+    classes = np.array(mixture.classes)
+    shape = len(x), min(n, len(classes))
+    components, found = np.empty(shape, np.int64), np.empty(shape)
     for span, x_t in sub_blocks(x, mixture.n_components):
         joint = evaluation.joint(x_t)
-        resp, _ = normalise(joint)
+        resp, log_total = evaluation.normalised(joint)
+        if mixture.noise is not None:
+            joint = np.vstack([joint, np.full_like(joint[:1], evaluation.noise)])
+            resp = np.vstack([resp, np.exp(evaluation.noise - log_total)])
         # Without -inf, so that a component that was taken is below all others.
         np.maximum(joint, np.finfo(joint.dtype).min, out=joint)
         columns = np.arange(joint.shape[1])
         for rank in range(shape[1]):
             best = np.argmax(joint, axis=0)
-            components[span, rank] = best
-            probabilities[span, rank] = resp[best, columns]
+            components[span, rank] = classes[best]
+            found[span, rank] = resp[best, columns]
             joint[best, columns] = -np.inf
-    return components, probabilities
+    return components, found
 
 
 class DensitySums(NamedTuple):
@@ -144,7 +170,7 @@ class DensitySums(NamedTuple):
     log_likelihood : float
         Sum of the log densities, in nats.
     log_decided : float
-        Sum of the log responsibilities of each row's likeliest component. At most 0, and 0 if
+        Sum of the log probabilities of each row's likeliest class. At most 0, and 0 if
         every assignment is certain; ``ICL = BIC - 2 * log_decided``.
     """
 
@@ -158,8 +184,9 @@ def density_sums(block: Block, mixture: Mixture) -> DensitySums:
     evaluation = formulation_of(mixture, _FLOAT64).evaluation()
     log_likelihood, log_decided = 0.0, 0.0
     for span, x_t in sub_blocks(block.x, mixture.n_components):
-        resp, log_total = normalise(evaluation.joint(x_t))
-        decided = np.log(resp.max(axis=0))
+        resp, log_total = evaluation.normalised(evaluation.joint(x_t))
+        likeliest = np.maximum(resp.max(axis=0), np.exp(evaluation.noise - log_total))
+        decided = np.log(likeliest)
         if block.weight is not None:
             log_total, decided = log_total * block.weight[span], decided * block.weight[span]
         log_likelihood += float(log_total.sum())

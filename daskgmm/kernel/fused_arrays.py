@@ -57,6 +57,9 @@ class NaturalArrays(NamedTuple):
         dtype.
     constant : array of shape (K,), of the same dtype
         Constant term of each log density.
+    noise : array of shape (1,), float64
+        One more log density, the same for every row, of which there are no sums; of shape (0,)
+        where there is none.
     """
 
     centre: Array
@@ -65,6 +68,7 @@ class NaturalArrays(NamedTuple):
     second_of: Array
     coefficients: Array
     constant: Array
+    noise: Array
 
 
 class WhitenedArrays(NamedTuple):
@@ -81,6 +85,8 @@ class WhitenedArrays(NamedTuple):
         factors are lower triangular.
     heights : array of shape (K,), of the same dtype
         Log of the weighted densities at the means.
+    noise : array of shape (1,), float64
+        As of :class:`NaturalArrays`.
     """
 
     centre: Array
@@ -89,6 +95,7 @@ class WhitenedArrays(NamedTuple):
     factors: Array
     shifts: Array
     heights: Array
+    noise: Array
 
 
 class WhitenedSums(NamedTuple):

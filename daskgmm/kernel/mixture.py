@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,19 +12,25 @@ from daskgmm.errors import ParameterError
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components import Components, Gaussians, components_named
 from daskgmm.kernel.components.base import frozen
+from daskgmm.kernel.noise import Noise, Uniform
 
-__all__ = ["Mixture", "count_parameters", "gaussian_mixture"]
+__all__ = ["NOISE", "Mixture", "count_parameters", "gaussian_mixture"]
+
+NOISE = -1
+"""Label of rows that are most probably noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Weights and K components of one kind in D features.
+    """Weights and K components of one kind in D features, and noise beside them if there is any.
 
     Parameters
     ----------
     weights : array of shape (K,)
-        Positive or zero, summing to 1.
+        Positive or zero, summing to 1 with the weight of noise.
     components : Components
+    noise : Noise, optional
+        One more term of constant density: a row's is ``sum_k w_k f_k(x) + w_0 / V``.
 
     Raises
     ------
@@ -34,20 +40,22 @@ class Mixture:
 
     weights: Float64Array
     components: Components
+    noise: Noise | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", frozen("weights", self.weights))
         k = self.components.n_components
         if self.weights.shape != (k,):
             raise ParameterError(f"weights must be of shape ({k},); got {self.weights.shape}")
-        if np.any(self.weights < 0) or abs(self.weights.sum() - 1.0) > 1e-6:
+        if np.any(self.weights < 0) or abs(self.weights.sum() + self.noise_weight - 1.0) > 1e-6:
+            beside = "" if self.noise is None else f", with {self.noise_weight} of noise,"
             raise ParameterError(
-                f"weights must be at least 0 and sum to 1; got {self.weights.tolist()}"
+                f"weights must be at least 0 and sum to 1{beside}; got {self.weights.tolist()}"
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Unpickled arrays are writeable, so the object is built anew.
-        return (type(self), (self.weights, self.components))
+        return (type(self), (self.weights, self.components, self.noise))
 
     @property
     def kind(self) -> str:
@@ -85,7 +93,33 @@ class Mixture:
     @property
     def n_parameters(self) -> int:
         """Free parameters; see :func:`count_parameters`."""
-        return count_parameters(self.kind, self.n_components, self.n_features)
+        has_noise = self.noise is not None
+        return count_parameters(self.kind, self.n_components, self.n_features, has_noise)
+
+    @property
+    def noise_weight(self) -> float:
+        """Weight of noise; 0 where the mixture has none."""
+        return 0.0 if self.noise is None else self.noise.weight
+
+    @property
+    def log_noise(self) -> float:
+        """Log of the weighted density of noise, in nats; -inf where there is none."""
+        return -np.inf if self.noise is None else self.noise.log_height
+
+    @property
+    def uniform(self) -> Uniform | None:
+        """Density of noise; None where the mixture has none."""
+        return None if self.noise is None else self.noise.uniform
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """What a row can be labelled: 0 to K - 1 and, where there is noise, -1 after these."""
+        return (*range(self.n_components), *((NOISE,) if self.noise is not None else ()))
+
+    @property
+    def shares(self) -> Float64Array:
+        """Weights of the components among themselves, (K,), summing to 1."""
+        return self.weights if self.noise is None else self.weights / self.weights.sum()
 
     def check(self) -> None:
         """Raise SingularComponentError if a component has no density; see ``error.component``."""
@@ -102,13 +136,30 @@ class Mixture:
         heights: Float64Array = log_weights + self.components.log_peaks
         return heights
 
+    @property
+    def log_bound(self) -> float:
+        """The largest log of a weighted density, of components at their peaks or of noise."""
+        return max(float(self.log_heights.max()), self.log_noise)
+
     def take(self, chosen: Any) -> Mixture:
-        """The mixture of the ``chosen`` components, with weights that sum to 1."""
+        """The mixture of the ``chosen`` components and of noise, with weights that sum to 1."""
         weights = self.weights[chosen]
-        return Mixture(weights / weights.sum(), self.components.take(chosen))
+        total = weights.sum() + self.noise_weight
+        noise = None
+        if self.noise is not None:
+            noise = replace(self.noise, weight=float(self.noise.weight / total))
+        return Mixture(weights / total, self.components.take(chosen), noise)
+
+    def with_noise(self, uniform: Uniform | None, weight: float) -> Mixture:
+        """The mixture with noise of a density and a weight; without any for None."""
+        if uniform is None:
+            return self if self.noise is None else Mixture(self.shares, self.components)
+        return Mixture(self.shares * (1.0 - weight), self.components, Noise(weight, uniform))
 
 
-def gaussian_mixture(weights: Any, means: Any, covariances: Any, kind: str) -> Mixture:
+def gaussian_mixture(
+    weights: Any, means: Any, covariances: Any, kind: str, noise: Noise | None = None
+) -> Mixture:
     """A mixture of Gaussians from its arrays.
 
     Parameters
@@ -119,6 +170,7 @@ def gaussian_mixture(weights: Any, means: Any, covariances: Any, kind: str) -> M
         Full (K, D, D), tied (D, D), diag (K, D) or spherical (K,).
     kind : str
         A key of :data:`daskgmm.kernel.COMPONENTS`.
+    noise : Noise, optional
 
     Raises
     ------
@@ -128,9 +180,9 @@ def gaussian_mixture(weights: Any, means: Any, covariances: Any, kind: str) -> M
     law = components_named(kind)
     if not issubclass(law, Gaussians):
         raise ParameterError(f"{kind} components are no Gaussians")
-    return Mixture(weights, law(means, covariances))
+    return Mixture(weights, law(means, covariances), noise)
 
 
-def count_parameters(kind: str, k: int, d: int) -> int:
-    """Free parameters of a mixture: K - 1 weights, and the components'."""
-    return (k - 1) + components_named(kind).count_parameters(k, d)
+def count_parameters(kind: str, k: int, d: int, has_noise: bool = False) -> int:
+    """Free parameters of a mixture: K - 1 weights, or K beside noise, and the components'."""
+    return (k - 1) + has_noise + components_named(kind).count_parameters(k, d)

@@ -7,9 +7,12 @@ from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
+from daskgmm.kernel.block import Float64Array
+from daskgmm.kernel.components import Components
 from daskgmm.kernel.components.base import RidgeLike
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.moments import Moments
+from daskgmm.kernel.noise import Noise
 from daskgmm.kernel.statistics import Statistics
 
 __all__ = ["Prior", "RelativeRidge", "Ridge", "least_count"]
@@ -77,6 +80,15 @@ def least_count(statistics: Statistics) -> float:
     return least * statistics.weight / statistics.n_rows if statistics.n_rows > 0 else least
 
 
+def mixture_of_counts(n_k: Float64Array, components: Components, found: Statistics) -> Mixture:
+    """The mixture whose weights are shares of counts, noise's among them if there is any."""
+    total = n_k.sum() + found.n_noise
+    noise = None
+    if found.uniform is not None:
+        noise = Noise(float(found.n_noise / total), found.uniform)
+    return Mixture(n_k / total, components, noise)
+
+
 @dataclass(frozen=True, eq=False)
 class Ridge:
     """A constant added to every variance in each M-step, as in scikit-learn.
@@ -111,7 +123,7 @@ class Ridge:
         components = statistics.law.estimated(
             statistics.sums, statistics.centres, n_k, self.reg_covar
         )
-        return Mixture(n_k / n_k.sum(), components)
+        return mixture_of_counts(n_k, components, statistics)
 
     def objective(self, mixture: Mixture, statistics: Statistics) -> float:
         """Log-likelihood per row, less the ridge's penalty."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.components import Components, components_named
 from daskgmm.kernel.components.base import Sums
+from daskgmm.kernel.noise import Uniform
 from daskgmm.kernel.sub_blocks import sub_blocks
 
 __all__ = ["Statistics", "added", "count_sums", "scaled", "weighted_statistics"]
@@ -52,6 +53,8 @@ class Statistics:
         Points about which moments are taken.
     kind : str
         Kind of the components, a key of :data:`daskgmm.kernel.COMPONENTS`.
+    uniform : Uniform, optional
+        Density of noise, if the mixture has any: what ``n_k`` leave of ``weight`` is its own.
     """
 
     n_rows: int
@@ -60,12 +63,14 @@ class Statistics:
     sums: Mapping[str, Float64Array]
     centres: Float64Array
     kind: str
+    uniform: Uniform | None = None
 
     @classmethod
-    def zero(cls, centres: Float64Array, kind: str) -> Self:
+    def zero(cls, centres: Float64Array, kind: str, uniform: Uniform | None = None) -> Self:
         """Statistics of no rows: the neutral element of ``+`` at these centres."""
         shapes = components_named(kind).sum_shapes(*centres.shape)
-        return cls(0, 0.0, 0.0, {n: np.zeros(s) for n, s in shapes.items()}, centres, kind)
+        sums = {name: np.zeros(shape) for name, shape in shapes.items()}
+        return cls(0, 0.0, 0.0, sums, centres, kind, uniform)
 
     def are_of(self, kind: str, k: int, d: int) -> bool:
         """Whether kind and shapes are those of K components in D features."""
@@ -82,6 +87,11 @@ class Statistics:
     def n_k(self) -> Float64Array:
         """Weighted sum of each component's responsibilities, (K,)."""
         return self.sums["n_k"]
+
+    @property
+    def n_noise(self) -> float:
+        """Weighted sum of the probabilities that rows are noise; 0 where there is none."""
+        return 0.0 if self.uniform is None else max(self.weight - float(self.n_k.sum()), 0.0)
 
     @property
     def law(self) -> type[Components]:
@@ -116,6 +126,7 @@ class Statistics:
             added(self.sums, other.sums),
             self.centres,
             self.kind,
+            self.uniform,
         )
 
     def scaled(self, factor: float) -> Self:
@@ -140,7 +151,11 @@ class Statistics:
 
 
 def weighted_statistics(
-    block: Block, resp: Float64Array, centres: Float64Array, kind: str
+    block: Block,
+    resp: Float64Array,
+    centres: Float64Array,
+    kind: str,
+    uniform: Uniform | None = None,
 ) -> Statistics:
     """Statistics of rows whose responsibilities are given, with log-likelihood 0.
 
@@ -153,8 +168,10 @@ def weighted_statistics(
         Points about which moments are taken, best near the components.
     kind : str
         Kind of the components.
+    uniform : Uniform, optional
+        Density of noise, to which belongs what the responsibilities of a row leave of 1.
     """
-    total = Statistics.zero(centres, kind)
+    total = Statistics.zero(centres, kind, uniform)
     for span, x_t in sub_blocks(block.x, len(centres)):
         of_span = np.ascontiguousarray(resp[span].T)
         if block.weight is not None:

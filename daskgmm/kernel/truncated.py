@@ -35,7 +35,6 @@ from daskgmm.kernel import loops
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.components import HasCovariances
 from daskgmm.kernel.formulations import Formulation, formulation_by_cell_of, formulation_of
-from daskgmm.kernel.formulations.sub_blocked import normalise
 from daskgmm.kernel.fused_arrays import Cells
 from daskgmm.kernel.linalg import precision_factors
 from daskgmm.kernel.mixture import Mixture
@@ -77,7 +76,7 @@ class Neighbourhoods:
         from the mixture and fall into the cell.
         """
         present = np.flatnonzero(mixture.weights > 0)
-        origin, white = mixture.weights @ mixture.means, _common_factor(mixture)
+        origin, white = mixture.shares @ mixture.means, _common_factor(mixture)
         means = (mixture.means[present] - origin) @ white
         # |y - m|^2 is least where m . y - |m|^2 / 2 is largest.
         slopes, heights = means @ white.T, -0.5 * np.square(means).sum(axis=1)
@@ -107,7 +106,7 @@ class Neighbourhoods:
 def _common_factor(mixture: Mixture) -> Float64Array:
     """P (D, D) with ``P P^T`` the inverse of the components' mean covariance."""
     assert isinstance(mixture.components, HasCovariances), "else there is no truncation"
-    common: Float64Array = np.tensordot(mixture.weights, mixture.components.dense(), 1)
+    common: Float64Array = np.tensordot(mixture.shares, mixture.components.dense(), 1)
     factor: Float64Array = precision_factors(common[None], shared=True)[0]
     return factor
 
@@ -125,7 +124,7 @@ def _mass(mixture: Mixture, cells: Neighbourhoods) -> Float64Array:
     evaluation = formulation_of(mixture, np.dtype(np.float64)).evaluation()
     mass = np.zeros((len(cells.neighbours), k))
     for span, x_t in sub_blocks(x, k):
-        resp, _ = normalise(evaluation.joint(x_t), evaluation.bounded)
+        resp, _ = evaluation.normalised(evaluation.joint(x_t))
         found, begins = np.unique(cell[span], return_index=True)
         mass[found] += np.add.reduceat(resp * shares[span], begins, axis=1).T
     return mass
@@ -167,13 +166,13 @@ def _cell_by_cell(
     dtype: np.dtype[Any],
 ) -> Statistics:
     """Truncated statistics of rows in the order of cells, by one E-step for each cell."""
-    total = Statistics.zero(mixture.means, mixture.kind)
+    total = Statistics.zero(mixture.means, mixture.kind, mixture.uniform)
     log_likelihood = 0.0
     parts = _parts(mixture, neighbourhoods, dtype)
     for m in np.flatnonzero(np.diff(bounds)).tolist():
         found = parts[m].statistics(block[bounds[m] : bounds[m + 1]])
         chosen = neighbourhoods.neighbours[m]
-        share = mixture.weights[chosen].sum()
+        share = mixture.weights[chosen].sum() + mixture.noise_weight
         log_likelihood += found.log_likelihood + found.weight * float(np.log(share))
         total.law.add_at(total.sums, chosen, found.sums)
     return replace(

@@ -132,9 +132,10 @@ def formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Formulation:
 def linear_formulation_of(mixture: Mixture, dtype: np.dtype[Any]) -> Natural | None:
     """The cheapest formulation of linear sums; None if none keeps its digits.
 
-    Only components of one common covariance have such sums; see :mod:`daskgmm.kernel.linear_sums`.
+    Only components of one common covariance have such sums, and only where responsibilities sum
+    to 1, without noise; see :mod:`daskgmm.kernel.linear_sums`.
     """
-    if not isinstance(mixture.components, SharesWhitening):
+    if not isinstance(mixture.components, SharesWhitening) or mixture.noise is not None:
         return None
     kinds: tuple[type[Natural], ...] = (CompiledNatural, Natural)
     found = _cheapest(kinds, mixture, dtype, scatter_known=True)

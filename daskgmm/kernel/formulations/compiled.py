@@ -62,6 +62,7 @@ class CompiledNatural(Natural):
             second_of[:n],
             self._coefficients,
             form.constant,
+            _noise_of(mixture, form.offset, dtype),
         )
         exact = form if dtype == FLOAT64 else NaturalForm.of(mixture, FLOAT64, scatter_known)
         present = mixture.weights > 0
@@ -69,6 +70,7 @@ class CompiledNatural(Natural):
             exact.constant, form.constant, out=np.zeros(len(present)), where=present
         )
         self._lost = np.concatenate([exact.quadratic, exact.linear], axis=1) - self._coefficients
+        self._lost_noise = _lost_noise(mixture, self._arrays.noise, form.offset)
         self._dtype = dtype
 
     @classmethod
@@ -117,6 +119,7 @@ class CompiledNatural(Natural):
         # Correct the rounding of the coefficients to first order: its error is the same for
         # every row and would not average out.
         log_likelihood += self._lost_constant @ n_k + np.vdot(self._lost, sums)
+        log_likelihood += self._lost_noise * (block.total_weight - n_k.sum())
         return float(log_likelihood) + block.total_weight * form.offset, n_k, sums
 
     def log_densities(self, x: NDArray[Any]) -> Float64Array:
@@ -161,12 +164,19 @@ class CompiledWhitened(Direct):
         self._centre, self._scale, factors, shifts = _white_coordinates(mixture)
         self._factors, self._shifts = factors.astype(dtype, "C"), shifts.astype(dtype, "C")
         self._means = ((mixture.means - self._centre) / self._scale).astype(dtype)
-        self._offset = float(mixture.log_heights.max())
+        self._offset = mixture.log_bound
         self._heights = (mixture.log_heights - self._offset).astype(dtype)
         self._lost = self._lost_by_rounding(factors, shifts) if dtype != FLOAT64 else None
         self._arrays = WhitenedArrays(
-            self._centre, 1.0 / self._scale, self._means, self._factors, self._shifts, self._heights
+            self._centre,
+            1.0 / self._scale,
+            self._means,
+            self._factors,
+            self._shifts,
+            self._heights,
+            _noise_of(mixture, self._offset, dtype),
         )
+        self._lost_noise = _lost_noise(mixture, self._arrays.noise, self._offset)
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
@@ -206,7 +216,7 @@ class CompiledWhitened(Direct):
         if self._lost is not None:
             of_one, of_first, of_second = self._lost
             lost = of_one @ n_k + np.vdot(of_first, first) + np.vdot(of_second, second)
-            log_likelihood += float(lost)
+            log_likelihood += float(lost) + self._lost_noise * (block.total_weight - n_k.sum())
         second = second * self._scale[:, None] * self._scale
         about = Statistics(
             len(block),
@@ -215,6 +225,7 @@ class CompiledWhitened(Direct):
             {"n_k": n_k, "first": first * self._scale, "second": second},
             self._centre + self._scale * self._means.astype(np.float64),  # as they were rounded
             mixture.kind,
+            mixture.uniform,
         )
         return about.recentre(mixture.means)
 
@@ -245,6 +256,20 @@ def _white_coordinates(mixture: Mixture) -> tuple[NDArray[Any], ...]:
     factors = np.swapaxes(mixture.components.whitening(), 1, 2) * scale
     means = (mixture.means - centre) / scale
     return centre, scale, factors, -np.einsum("kij,kj->ki", factors, means)
+
+
+def _noise_of(mixture: Mixture, offset: float, dtype: np.dtype[Any]) -> Float64Array:
+    """Log of the weighted density of noise as the loops take it, rounded as they work."""
+    if mixture.noise is None:
+        return np.empty(0)
+    return np.array([mixture.log_noise - offset], dtype).astype(np.float64)
+
+
+def _lost_noise(mixture: Mixture, noise: NDArray[Any], offset: float) -> float:
+    """What rounding took from the log of the weighted density of noise."""
+    if len(noise) == 0 or not np.isfinite(noise[0]):
+        return 0.0
+    return float(mixture.log_noise - offset - noise[0])
 
 
 def _one_cell(n_rows: int, n_components: int) -> Cells:

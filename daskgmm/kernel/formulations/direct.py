@@ -51,10 +51,11 @@ class _Deviations(Evaluation):
 
     def __init__(self, mixture: Mixture) -> None:
         self._components = mixture.components
-        self.offset = float(mixture.log_heights.max())
+        self.offset = mixture.log_bound
+        self.noise = mixture.log_noise - self.offset
         with np.errstate(divide="ignore"):
             self._log_weights = (np.log(mixture.weights) - self.offset)[:, None]
-        self._total = Statistics.zero(mixture.means, mixture.kind)
+        self._total = Statistics.zero(mixture.means, mixture.kind, mixture.uniform)
 
     def joint(self, x_t: Float64Array) -> Float64Array:
         joint = self._components.log_densities(x_t)

@@ -31,6 +31,7 @@ from daskgmm.kernel.formulations.rounding import keeps_digits
 from daskgmm.kernel.formulations.sub_blocked import Evaluation, SubBlocked
 from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.noise import Uniform
 from daskgmm.kernel.statistics import Statistics
 from daskgmm.kernel.sub_blocks import TILE_PRODUCTS
 
@@ -51,10 +52,14 @@ class NaturalForm:
         Coefficients of the products, of z and of 1, relative to ``offset``, in the dtype
         that the loops work in.
     offset : float
+    noise : float
+        Log of the weighted density of noise, relative to ``offset``; -inf where there is none.
     means : array of shape (K, D)
     kind : str
     law : type
         The kind of components.
+    uniform : Uniform or None
+        The density of noise.
     """
 
     centre: Float64Array
@@ -64,9 +69,11 @@ class NaturalForm:
     linear: NDArray[Any]
     constant: NDArray[Any]
     offset: float
+    noise: float
     means: Float64Array
     kind: str
     law: type[HasNaturalForm]
+    uniform: Uniform | None
 
     @classmethod
     def of(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool) -> Self:
@@ -75,7 +82,7 @@ class NaturalForm:
         components = mixture.components
         assert isinstance(components, HasNaturalForm)
         means, linear, quadratic = _terms(mixture)
-        offset = float(mixture.log_heights.max())
+        offset = mixture.log_bound
         half_square = 0.5 * np.einsum("kd,kd->k", means, linear)
         return cls(
             centre,
@@ -85,9 +92,11 @@ class NaturalForm:
             linear.astype(dtype),
             (mixture.log_heights - offset - half_square).astype(dtype),
             offset,
+            mixture.log_noise - offset,
             mixture.means,
             mixture.kind,
             type(components),
+            mixture.uniform,
         )
 
     def statistics(
@@ -106,6 +115,7 @@ class NaturalForm:
             self.law.sums_of_products(n_k, first, products, self.scale),
             np.broadcast_to(self.centre, self.means.shape),
             self.kind,
+            self.uniform,
         ).recentre(self.means)
 
     def linear_sums(
@@ -155,7 +165,7 @@ class _Products(Evaluation):
     def __init__(self, form: NaturalForm) -> None:
         k, d = form.linear.shape
         self._form = form
-        self.offset = form.offset
+        self.offset, self.noise = form.offset, form.noise
         self.bounded = bool(form.runs)
         self._tiles = _tiles(form.runs)
         self._n_k = np.zeros(k)
@@ -261,15 +271,15 @@ def _size(mixture: Mixture, scatter_known: bool) -> float:
 
 @lru_cache(maxsize=2)
 def coordinates(mixture: Mixture) -> tuple[Float64Array, Float64Array]:
-    """Mean (D,) and standard deviation of the mixture as a whole: z has about unit variance.
+    """Mean (D,) and standard deviation of the components together: z has about unit variance.
 
     The standard deviation has shape (D,), or (1,) where the kind allows one scale.
     """
     components = mixture.components
     assert isinstance(components, HasNaturalForm)
     assert isinstance(components, HasCovariances)
-    centre = mixture.weights @ mixture.means
-    spread = mixture.weights @ (components.variances() + np.square(mixture.means - centre))
+    centre = mixture.shares @ mixture.means
+    spread = mixture.shares @ (components.variances() + np.square(mixture.means - centre))
     if not components.is_scale_equivariant():
         spread = spread.mean(keepdims=True)
     return centre, np.sqrt(spread)

@@ -3,7 +3,7 @@
 In y = P^T (x - c), with P the factor that all components share, every component has
 unit covariance and ``|y - m_k|^2 = |y|^2 - 2 m_k . y + |m_k|^2``: the first term is
 the same for all, the second is one matrix product, (K, D) by (D, n). The second
-moments do not depend on the responsibilities, which sum to 1, so one product
+moments depend on the sum of the responsibilities alone, so one product
 y y^T serves all components: no work of order K D^2 at all.
 """
 
@@ -57,13 +57,13 @@ class _White(Evaluation):
     def __init__(self, mixture: Mixture) -> None:
         k, d = mixture.n_components, mixture.n_features
         self._mixture = mixture
-        self._centre = mixture.weights @ mixture.means
+        self._centre = mixture.shares @ mixture.means
         self._factor = _factor(mixture)
         self._means = _white_means(mixture)
-        heights = mixture.log_heights
-        self.offset = float(heights.max())
+        self.offset = mixture.log_bound
+        self.noise = mixture.log_noise - self.offset
         half_square = 0.5 * np.square(self._means).sum(axis=1)
-        self._constant = (heights - self.offset - half_square)[:, None]
+        self._constant = (mixture.log_heights - self.offset - half_square)[:, None]
         self._n_k = np.zeros(k)
         self._first = np.zeros((d, k))
         self._scatter = np.zeros((d, d))
@@ -78,7 +78,7 @@ class _White(Evaluation):
     def add(self, resp: Float64Array) -> None:
         self._n_k += resp.sum(axis=1)
         self._first += self._y @ resp.T
-        # Responsibilities of a row sum to its weight.
+        # Responsibilities of a row sum to its weight, or to what noise leaves of that.
         self._scatter += (self._y * resp.sum(axis=0)) @ self._y.T
 
     def statistics(self, block: Block, log_likelihood: float) -> Statistics:
@@ -95,13 +95,14 @@ class _White(Evaluation):
             },
             np.broadcast_to(self._centre, mixture.means.shape),
             mixture.kind,
+            mixture.uniform,
         )
         return about_centre.recentre(mixture.means)
 
 
 def _white_means(mixture: Mixture) -> Float64Array:
-    """``P^T (mu_k - c)``, shape (K, D), c the mean of the mixture."""
-    centre = mixture.weights @ mixture.means
+    """``P^T (mu_k - c)``, shape (K, D), c the mean of the components."""
+    centre = mixture.shares @ mixture.means
     white: Float64Array = (mixture.means - centre) @ _factor(mixture)
     return white
 

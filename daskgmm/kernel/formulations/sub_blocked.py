@@ -23,25 +23,31 @@ _SMALLEST = 1e-280
 """Sums of densities above it have all their digits."""
 
 
-def normalise(joint: Float64Array, bounded: bool = True) -> tuple[Float64Array, Float64Array]:
+def normalise(
+    joint: Float64Array, bounded: bool = True, noise: float = -np.inf
+) -> tuple[Float64Array, Float64Array]:
     """Responsibilities (K, n) and log of the sum over components (n,) of log densities (K, n).
 
     Where ``bounded``, the log densities are relative to a bound that no row exceeds, so
     that exp cannot overflow; only where rows so far from all components come that their
     densities underflow, the largest of each row is subtracted, which costs two more
-    passes over ``joint``.
+    passes over ``joint``. ``noise`` is one more log density, the same for every row: it adds to
+    the sum, and responsibilities leave it its share.
     """
     if bounded:
         resp = np.exp(joint)
         total = resp.sum(axis=0)
+        total += np.exp(noise)
         if total.min(initial=np.inf) > _SMALLEST:
             log_total = np.log(total)
             np.multiply(resp, np.reciprocal(total, out=total), out=resp)
             return resp, log_total
     largest = joint.max(axis=0)
+    np.maximum(largest, noise, out=largest)
     resp = joint - largest
     np.exp(resp, out=resp)
     total = resp.sum(axis=0)
+    total += np.exp(noise - largest)
     log_total = largest + np.log(total)
     np.multiply(resp, np.reciprocal(total, out=total), out=resp)
     return resp, log_total
@@ -52,6 +58,8 @@ class Evaluation(ABC):
 
     offset: float
     """Largest log of a weighted density at a mean, to which :meth:`joint` is relative."""
+    noise: float
+    """Log of the weighted density of noise, relative to that; -inf where there is none."""
     bounded = True
     """Whether no row's log density is above the offset."""
 
@@ -61,6 +69,10 @@ class Evaluation(ABC):
 
         The result is scratch, which the next call overwrites.
         """
+
+    def normalised(self, joint: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Responsibilities (K, n) of what :meth:`joint` gave, and log densities less the offset."""
+        return normalise(joint, self.bounded, self.noise)
 
     @abstractmethod
     def add(self, resp: Float64Array) -> None:
@@ -89,7 +101,7 @@ class SubBlocked(ABC):
         evaluation = self.evaluation()
         found = np.empty(len(x))
         for span, x_t in sub_blocks(x, self.n_components):
-            _, log_total = normalise(evaluation.joint(x_t))
+            _, log_total = evaluation.normalised(evaluation.joint(x_t))
             found[span] = log_total + evaluation.offset
         return found
 
@@ -104,7 +116,7 @@ class SubBlocked(ABC):
         """Add all rows of a block to the evaluation's sums, and return their log-likelihood."""
         log_likelihood = block.total_weight * evaluation.offset
         for span, x_t in sub_blocks(block.x, self.n_components):
-            resp, log_total = normalise(evaluation.joint(x_t), evaluation.bounded)
+            resp, log_total = evaluation.normalised(evaluation.joint(x_t))
             if log_density is not None:
                 log_density[span] = log_total + evaluation.offset
             if block.weight is None:

@@ -113,6 +113,7 @@ def _natural(arrays: NaturalArrays, d: int) -> Any:
             _address(arrays.second_of, INT64, n_products),
             _address(arrays.coefficients, dtype, n, n_products + d),
             _address(arrays.constant, dtype, n),
+            _address(arrays.noise, FLOAT64, 1) if len(arrays.noise) else 0,
             n,
             n_products,
         ]
@@ -186,6 +187,7 @@ def add_whitened(
         _address(arrays.factors, dtype, k, d, d),
         _address(arrays.shifts, dtype, k, d),
         _address(arrays.heights, dtype, k),
+        _address(arrays.noise, FLOAT64, 1) if len(arrays.noise) else 0,
     ]
     of_sums = [
         _address(log_likelihood, FLOAT64, 1),

@@ -88,7 +88,8 @@ INLINE void load_tile(const X *x, int64_t n_rows, int64_t d, Scaling by, T *z, i
 }  // namespace
 
 // What callers pass. `weight` is null where every row counts once, `log_density` where the log
-// densities of the rows are not asked for.
+// densities of the rows are not asked for, `noise` where there is none: one more log density, the
+// same for every row.
 struct Rows {
     const void *x;
     const double *weight;
@@ -103,11 +104,13 @@ struct Natural {
     const double *centre, *inverse_scale;
     const int64_t *first_of, *second_of;
     const void *coefficients, *constant;
+    const double *noise;
     int64_t n_components, n_products;
 };
 struct Whitened {
     const double *centre, *inverse_scale;
     const void *means, *factors, *shifts, *heights;
+    const double *noise;
 };
 struct Sums {
     double *log_likelihood, *n_k, *first, *second;
@@ -261,7 +264,7 @@ constexpr double LISTED_NS = 45.0, LISTED_TERM_NS = 0.15, SUMMED_NS = 1.6, SUMME
 // Log densities of a tile, then responsibilities, and which of them are not zero to rounding.
 template <class T>
 struct Tile {
-    Tile(int64_t n_components, int64_t most_lanes, bool &failed)
+    Tile(int64_t n_components, int64_t most_lanes, const double *noise_, bool &failed)
         : joint(whole(n_components, 4) * stride_for<T>(most_lanes), failed),
           largest(most_lanes, failed),
           total(most_lanes, failed),
@@ -270,7 +273,9 @@ struct Tile {
           counts(n_components, failed),
           rows(n_components * most_lanes + LANES<T>, failed),
           values(n_components * most_lanes + LANES<T>, failed),
-          n(n_components) {}
+          n(n_components),
+          has_noise(noise_ != nullptr),
+          noise(has_noise ? (T)*noise_ : (T)0) {}
 
     void of(int64_t lanes_, int64_t n_rows_, const Rows &rows, int64_t start) {
         lanes = lanes_, n_rows = n_rows_, stride = stride_for<T>(lanes);
@@ -299,6 +304,7 @@ struct Tile {
                 const Vector<T> here = load(joint.data + k * stride + i);
                 most = here > most ? here : most;
             }
+            if (has_noise) most = all(noise) > most ? all(noise) : most;
             store(largest.data + i, most);
         }
         if (n < SKIPPING_FROM) return n * lanes;
@@ -338,7 +344,7 @@ struct Tile {
     double normalise(double *n_k) {
         for (int64_t i = 0; i < lanes; i += WIDTH<T>) {
             const Vector<T> most = load(largest.data + i);
-            Vector<T> sum = all((T)0);
+            Vector<T> sum = density_of_noise(most);
             for (int64_t k = 0; k < n; k++) {
                 const Vector<T> value = exp(load(joint.data + k * stride + i) - most);
                 store(joint.data + k * stride + i, value);
@@ -369,7 +375,8 @@ struct Tile {
         const int32_t *row = rows.data;
         for (int64_t t = n_listed; t < whole(n_listed, LANES<T>); t++) value[t] = 0;
         for (int64_t t = 0; t < n_listed; t += WIDTH<T>) store(value + t, exp(load(value + t)));
-        zeroed(total.data, lanes);
+        for (int64_t i = 0; i < lanes; i += WIDTH<T>)
+            store(total.data + i, density_of_noise(load(largest.data + i)));
         for (int64_t t = 0; t < n_listed; t++) total.data[row[t]] += value[t];
         const double log_likelihood = invert();
         for (int64_t t = 0; t < n_listed; t++) value[t] *= total.data[row[t]];
@@ -386,11 +393,19 @@ struct Tile {
     Buffer<int64_t> counts;
     Buffer<int32_t> rows;
     Buffer<T> values;
-    int64_t n, lanes = 0, n_rows = 0, stride = 0, n_listed = 0;
+    const int64_t n;
+    const bool has_noise;
+    const T noise;
+    int64_t lanes = 0, n_rows = 0, stride = 0, n_listed = 0;
     const double *weight = nullptr;
     double *found_log_density = nullptr;
 
   private:
+    // Relative to the rows' largest.
+    inline Vector<T> density_of_noise(Vector<T> most) const {
+        return has_noise ? exp(all(noise) - most) : all((T)0);
+    }
+
     // Sum of the log densities `largest + log(total)`; `total` becomes its inverse, times the
     // weights, and 0 beyond the rows.
     double invert() {
@@ -412,7 +427,7 @@ struct Tile {
         for (int64_t i = 0; i < n_rows; i++) found_log_density[i] = log_density.data[i];
     }
 
-    // A total lies between 1 and K: of a product of sixteen, one logarithm serves all.
+    // A total lies between 1 and K, or K + 1 with noise: of a product of sixteen, one logarithm serves all.
     Float64 logs(int64_t first) const {
         Float64 heights = all(0.0), found = all(0.0), product = all(1.0);
         int64_t taken = 0;
@@ -500,7 +515,7 @@ int add_natural(const Rows &rows, const Cells &cells, const Natural &natural, co
     Buffer<T> all_phi(padded * stride_for<T>(most_lanes), failed), by_row(most_lanes * padded, failed);
     Buffer<T> theta(n * padded, failed), heights(n, failed);
     Buffer<double> partial(whole(n, 4) * padded, failed), partial_k(n, failed);
-    Tile<T> tile(n, most_lanes, failed);
+    Tile<T> tile(n, most_lanes, natural.noise, failed);
     if (failed) return 1;
     T *phi = all_phi.data;
     double log_likelihood = 0.0;
@@ -561,6 +576,11 @@ int find_log_densities(const Rows &rows, const Natural &natural, double *found) 
             for (int64_t k = 1; k < n; k++) {
                 const Float64 here = load(joint.data + k * stride + i);
                 most = here > most ? here : most;
+            }
+            if (natural.noise != nullptr) {
+                const Float64 noise = all(*natural.noise);
+                most = noise > most ? noise : most;
+                total = exp(noise - most);
             }
             for (int64_t k = 0; k < n; k++) total += exp(load(joint.data + k * stride + i) - most);
             store(logs.data + i, most + log(total));
@@ -698,7 +718,7 @@ int add_whitened(const Rows &rows, const Cells &cells, const Whitened &whitened,
     bool failed = false;
     Buffer<T> all_z(d * stride_for<T>(most_lanes), failed);
     Buffer<double> partial_k(n, failed);
-    Tile<T> tile(n, most_lanes, failed);
+    Tile<T> tile(n, most_lanes, whitened.noise, failed);
     Deviations<T> deviations(d, most_lanes, failed);
     if (failed) return 1;
     T *z = all_z.data;
