@@ -98,6 +98,7 @@ def info(path: str) -> dict[str, Any]:
         "kind": "model",
         "covariance_type": mixture.kind,
         "weights": mixture.weights.tolist(),
+        **({} if mixture.noise is None else {"noise_weight": mixture.noise.weight}),
         "means": means.tolist(),
         **projected,
         "covariances": mixture.covariances.tolist(),

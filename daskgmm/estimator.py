@@ -194,6 +194,12 @@ class GaussianMixture(FittedMixture):
         the model says of rows, whatever they hold there. As with ``n_projected``, densities and
         covariances are then those of the other columns; ``means_`` has all of them. It goes with
         ``n_projected``, and not with a ``standardize`` that maps rows.
+    noise : bool or float, optional
+        Beside the components, noise of a constant density, for rows that belong to none of them:
+        over the box of all rows (of the sample, after ``n_projected``), or over a region of this
+        volume, in the product of the features' units. Rows that are most probably noise are
+        labelled -1, and the last column of ``predict_proba`` is theirs. Starts are made after the
+        first read alone, whose box it is.
     memory_limit : int or str, optional
         Bytes that a process may use in all while it reads stored rows, such as
         ``"2GiB"``; half of what is free by default. Decides how they are cut, never the
@@ -236,6 +242,10 @@ class GaussianMixture(FittedMixture):
     projected_means_ : ndarray of shape (K, d)
         With ``n_projected``: means of projected features, which decide what the model says;
         ``means_`` are these in the data's own units.
+    noise_weight_, noise_log_density_ : float
+        With ``noise``: its weight, which ``weights_`` leave of 1, and ``-log(volume)``.
+    noise_box_ : ndarray of shape (2, D)
+        With ``noise``: minimum and maximum of each feature, between which :meth:`sample` draws it.
     converged_ : bool
         Whether the stop rule held within ``max_iter`` and ``reads``.
     n_iter_ : int
@@ -323,6 +333,7 @@ class GaussianMixture(FittedMixture):
         n_projected: float | None = None,
         on_collapse: str = "reseed",
         constant: str = "error",
+        noise: bool | float | None = None,
         memory_limit: int | str | None = None,
         stage: str | os.PathLike[str] | None = None,
         stage_limit: int | str | None = None,
@@ -357,6 +368,7 @@ class GaussianMixture(FittedMixture):
         self.n_projected = n_projected
         self.on_collapse = on_collapse
         self.constant = constant
+        self.noise = noise
         self.memory_limit = memory_limit
         self.stage = stage
         self.stage_limit = stage_limit

@@ -132,9 +132,9 @@ def write_results(
     kept = tuple(names_of(keep or []))
     check_keep(kept, data, [place for _, place in asked])
     opened = _opened(data, model, asked, memory_limit)
-    k = model.mixture.n_components
+    classes = model.mixture.classes
     places = {
-        place: Asked(opened, results, k, model.name, overwrite, data, kept)
+        place: Asked(opened, results, classes, model.name, overwrite, data, kept)
         for results, place in asked
     }
     if opened.laid_out is None:
@@ -149,9 +149,11 @@ def _opened(
     memory_limit: int | str | None,
 ) -> OpenedRows:
     """The rows, as the model sees them."""
-    k, names = model.mixture.n_components, model.names
+    classes, names = model.mixture.classes, model.names
     wanted = {result.name: result for results, _ in asked for result in results}
-    row_bytes = sum(array.row_bytes for result in wanted.values() for array in result.arrays(k))
+    row_bytes = sum(
+        array.row_bytes for result in wanted.values() for array in result.arrays(classes)
+    )
     opened = open_input(
         data,
         Work((MixtureSize.of(model.mixture),), output_row_bytes=row_bytes),
@@ -193,8 +195,6 @@ def _write_grain(
     found = {name: result.of(block, mixture) for name, result in wanted.items()}
     for results, writer in writers:
         writer.write(block.start, {k: v for r in results for k, v in found[r.name].items()})
-    counted = [
-        a.name for r in wanted.values() for a in r.arrays(mixture.n_components) if a.is_counted
-    ]
+    counted = [a.name for r in wanted.values() for a in r.arrays(mixture.classes) if a.is_counted]
     arrays = {name: values for result in found.values() for name, values in result.items()}
     return Written(len(block), sum(int((arrays[name] == 1).sum()) for name in counted))

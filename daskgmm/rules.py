@@ -25,6 +25,7 @@ __all__ = [
     "COUNT_OR_NONE",
     "FLAG",
     "NAMES",
+    "NOISE",
     "NUMBER",
     "NUMBER_OR_AUTO",
     "N_AXES",
@@ -232,6 +233,12 @@ def _flag(text: str) -> bool:
     raise ValueError(text)
 
 
+def _flag_or_number(text: str) -> bool | float:
+    """A flag by its words, else a number: 1 is a number here."""
+    return _flag(text) if text.strip().isalpha() and text.lower() not in _NUMBERS else float(text)
+
+
+_NUMBERS = ("inf", "infinity", "nan")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _SIZE = re.compile(r"(?P<number>[\d.]+(?:e[+-]?\d+)?)\s*(?P<prefix>[kmgtp]?)(?P<binary>i?)b?")
 
@@ -299,6 +306,12 @@ STANDARDIZE = Rule(
     _is_scale,
     parse=lambda text: text if text == "robust" else _flag(text),
     metavar="true|false|robust",
+)
+NOISE = Rule(
+    "true, false, or a volume above 0",
+    lambda value: _is_flag(value) or (_is_number(value) and value > 0),
+    parse=_flag_or_number,
+    metavar="true|false|VOLUME",
 )
 N_AXES = Rule(
     "a whole number of 1 or more, or a share of the variance above 0 and up to 1, such as 0.99",

@@ -25,6 +25,7 @@ from daskgmm.rules import (
     FLAG,
     N_AXES,
     NAMES,
+    NOISE,
     NUMBER,
     NUMBER_OR_AUTO,
     PLACE,
@@ -50,6 +51,7 @@ TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     SEED.what: (("0", "4294967295"), ("-1", "4294967296", "0.5", "seed", "")),
     FLAG.what: (("true", "false"), ("maybe", "2", "")),
     STANDARDIZE.what: (("true", "false", "robust"), ("maybe", "2", "")),
+    NOISE.what: (("true", "false", "0.5", "1e9"), ("maybe", "0", "-1", "nan", "inf", "")),
     N_AXES.what: (("1", "8", "0.99", "1.0"), ("0", "-1", "1.5", "0.0", "most", "nan", "")),
     SIZE.what: (
         ("512MiB", "4 GB", "1e6", "12345"),

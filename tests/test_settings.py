@@ -169,6 +169,7 @@ OTHER: dict[str, Any] = {
     "prior": "auto",
     "standardize": True,
     "n_projected": 1,
+    "noise": True,
     "resume": False,
 }
 """Other values than the fit below has, where they do not follow from rule and default."""

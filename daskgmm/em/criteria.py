@@ -15,7 +15,7 @@ import numpy as np
 from daskgmm.em import weighted
 from daskgmm.em.evaluate import Score
 from daskgmm.em.scan import Scan
-from daskgmm.kernel import Block, Float64Array, Mixture, responsibilities
+from daskgmm.kernel import Block, Float64Array, Mixture, probabilities
 
 __all__ = ["CRITERIA", "Entry", "GapLaw", "log_decided", "score_of"]
 
@@ -176,6 +176,6 @@ def score_of(scan: Scan, mixture: Mixture, per_row: float) -> Score:
 
 
 def log_decided(block: Block, mixture: Mixture) -> Float64Array:
-    """Log responsibility of the likeliest component of each row, (n_rows,)."""
-    logs: Float64Array = np.log(responsibilities(block.x, mixture).max(axis=1))
+    """Log probability of the likeliest class of each row, (n_rows,)."""
+    logs: Float64Array = np.log(probabilities(block.x, mixture).max(axis=1))
     return logs

@@ -21,7 +21,7 @@ from daskgmm.em.starting import Tell, competed, starts_of
 from daskgmm.em.starts.assign import StartMaker
 from daskgmm.em.starts.climbs import ALIKE, Climber, densities_of, displaced
 from daskgmm.errors import DaskGMMError
-from daskgmm.kernel import Coordinates, Mixture, count_parameters
+from daskgmm.kernel import Coordinates, Mixture
 from daskgmm.kernel.blas import single_thread
 
 __all__ = ["early_start", "rivals_of"]
@@ -67,7 +67,7 @@ def early_start(
     """
     if not problem.may_start_early:
         return None
-    p = count_parameters(problem.kind, problem.n_components, rows.n_features)
+    p = problem.count_parameters(rows.n_features)
     most = int(_MOST_OF_SAMPLE * n_sampled)
     n_wanted = min(math.ceil(_SHARE * rows.n_rows), most)
     n_wanted = max(n_wanted, _ROWS_PER_PARAMETER * p)

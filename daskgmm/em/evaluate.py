@@ -26,8 +26,8 @@ from daskgmm.kernel import (
     labels,
     log_density,
     most_probable,
-    responsibilities,
 )
+from daskgmm.kernel import probabilities as probabilities_of
 
 __all__ = [
     "Score",
@@ -58,7 +58,7 @@ class Score:
     log_likelihood : float
         Weighted sum of the log densities, in nats.
     log_decided : float
-        Weighted sum of the log responsibilities of each row's likeliest component.
+        Weighted sum of the log probabilities of each row's likeliest class.
     n_parameters : int
     """
 
@@ -99,23 +99,23 @@ class Score:
 
 
 def label_rows(block: Block, mixture: Mixture) -> NDArray[np.int64]:
-    """Most probable component of each row of a block, shape (n_rows,)."""
+    """Most probable component of each row of a block, or -1 for noise, shape (n_rows,)."""
     check_finite(block)
     return labels(block.x, mixture)
 
 
 def probabilities(block: Block, mixture: Mixture) -> Float64Array:
-    """Probability of each component given each row of a block, shape (n_rows, K)."""
+    """Probability of each of ``mixture.classes`` given each row of a block, (n_rows, classes)."""
     check_finite(block)
-    return responsibilities(block.x, mixture)
+    return probabilities_of(block.x, mixture)
 
 
 def top_components(
     block: Block, mixture: Mixture, n: int
 ) -> tuple[NDArray[np.int64], Float64Array]:
-    """The n most probable components of each row and their probabilities, the likeliest first.
+    """The n most probable classes of each row and their probabilities, the likeliest first.
 
-    Both are of shape (n_rows, n), or (n_rows, K) where there are fewer.
+    Both are of shape (n_rows, n), or (n_rows, classes) where there are fewer.
     """
     check_finite(block)
     return most_probable(block.x, mixture, n)

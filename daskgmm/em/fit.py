@@ -261,7 +261,9 @@ def _candidates(
     if not courses:
         stepper = problem.stepper_on(scan)
         starts = starts_of(problem, scan, rng, tell)
-        ended = problem.ended.goes_on(scan, stepper, tol) if problem.ended is not None else None
+        uniform, ended = problem.uniform_on(scan), None
+        if problem.ended is not None:
+            ended = problem.ended.goes_on(scan, stepper, tol, uniform)
         begun = tuple(Course.begun(start, stepper, tol) for start in starts)
         return begun if ended is None else (ended,)
     course = courses[0]

@@ -52,7 +52,7 @@ def _as_before(mixture: Mixture, previous: Previous) -> Order:
         before = previous.components
         assert isinstance(before, Gaussians)
     else:
-        within = mixture.weights @ now.variances()
+        within = mixture.shares @ now.variances()
         before, now = (
             DiagGaussians(means, np.broadcast_to(within, means.shape))
             for means in (previous, now.means)

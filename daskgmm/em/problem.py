@@ -34,6 +34,7 @@ from daskgmm.kernel import (
     RelativeConjugate,
     RelativeRidge,
     Ridge,
+    Uniform,
     count_parameters,
 )
 
@@ -88,6 +89,9 @@ class Problem:
         The map that rows are put through after the scan.
     on_collapse : {"reseed", "prune", "error"}
         What is done about components that collapse; see :mod:`daskgmm.em.collapse`.
+    noise : bool or float
+        Whether there is noise, over the box of all rows; or the volume of its region, in the
+        data's own units, or of projected features.
 
     Raises
     ------
@@ -116,6 +120,7 @@ class Problem:
     ended: Fit | None = None
     scaling: Scaling | None = None
     on_collapse: str = "error"
+    noise: bool | float = False
 
     def __post_init__(self) -> None:
         k, near = self.n_components, self.n_near
@@ -136,8 +141,8 @@ class Problem:
             raise ParameterError(
                 "reads=1 needs a start before the first read: n_components above 1, "
                 "max_iter above 1, progressive=True, stepper='auto' or 'surrogate', no truncate, "
-                "no scale or axes that the first read has to find, and no start that is given or "
-                "that warm_start goes on from; change these, or set reads=2",
+                "no noise, scale or axes that the first read has to find, and no start that is "
+                "given or that warm_start goes on from; change these, or set reads=2",
                 "reads",
             )
 
@@ -165,7 +170,7 @@ class Problem:
             ``n_rows x n_features`` values.
         """
         n, k, d = scan.n_rows, self.n_components, scan.sample.n_features
-        p = count_parameters(self.kind, k, d)
+        p = self.count_parameters(d)
         if 2 * p > n * d and d > 2:  # nobody takes one or two features for rows
             warnings.warn(
                 f"{n:,} rows of {d:,} features are few for {k} {self.kind} components, which have "
@@ -210,6 +215,7 @@ class Problem:
         """
         is_open = self.given.is_empty and self.last is None and self.n_components > 1
         is_open = is_open and (self.scaling is None or not self.scaling.needs_scan)
+        is_open = is_open and self.noise is False
         may_compete = self.progressive and self.max_iter > 1 and self.n_near is None
         return is_open and may_compete and self._stepper_class is Surrogate
 
@@ -233,8 +239,24 @@ class Problem:
         d = rows.n_features
         if self.scaling is not None:
             d = self.scaling.most_seen(d)
-        p = count_parameters(self.kind, self.n_components, d)
+        p = self.count_parameters(d)
         return statistical_tol(p, rows.total_weight)
+
+    def count_parameters(self, n_features: int) -> int:
+        """Free parameters of the mixture of so many features."""
+        has_noise = self.noise is not False
+        return count_parameters(self.kind, self.n_components, n_features, has_noise)
+
+    def uniform_on(self, scan: Scan) -> Uniform | None:
+        """Density of noise among the rows of a scan; None where there is to be none."""
+        if self.noise is False:
+            return None
+        log_volume = None
+        if self.noise is not True:
+            log_volume = float(np.log(self.noise))
+            if scan.affine is not None:
+                log_volume += scan.affine.log_jacobian
+        return Uniform.over(scan.minimum, scan.maximum, log_volume)
 
     def prior_on(self, scan: Scan) -> Prior:
         """The prior, in the units of the rows."""
@@ -255,7 +277,7 @@ class Problem:
         It is ``(p / 2)(1 / n - 1 / N)``. The n rows are those of the sample, or ``n_fitted``
         others.
         """
-        p = count_parameters(self.kind, self.n_components, scan.sample.n_features)
+        p = self.count_parameters(scan.sample.n_features)
         return 0.5 * p * (1.0 / (n_fitted or scan.sample.total_weight) - 1.0 / scan.weight)
 
     def most_gained_on(self, scan: Scan) -> float:
@@ -266,7 +288,7 @@ class Problem:
         """
         if not self.progressive or self.given.complete or self.last is not None:
             return np.inf
-        p = count_parameters(self.kind, self.n_components, scan.sample.n_features)
+        p = self.count_parameters(scan.sample.n_features)
         n_fitted = None if scan.early is None else scan.early.weight
         return GAPS * self.expected_gain_on(scan, n_fitted) + 0.5 * p / scan.weight
 
@@ -324,11 +346,19 @@ class Fit:
         """The best candidate in the data's own units, unless it is of projected features."""
         return self.course.in_units_of_data(self.affine)
 
-    def goes_on(self, scan: Scan, stepper: AnyStepper, tol: float) -> Course | None:
-        """The course for another fit, of a history of its own; None if the rows are others."""
+    def goes_on(
+        self, scan: Scan, stepper: AnyStepper, tol: float, uniform: Uniform | None
+    ) -> Course | None:
+        """The course for another fit, of a history of its own; None if the rows are others.
+
+        ``uniform`` is the density of noise in that fit, which must be the same as well.
+        """
         is_same = np.array_equal(self.moments.mean, scan.moments.mean) and np.array_equal(
             self.moments.scatter, scan.moments.scatter
         )
+        last = self.course.kept.uniform
+        densities = [None if one is None else one.log_density for one in (last, uniform)]
+        is_same = is_same and densities[0] == densities[1]
         if not is_same or type(self.course.state) is not type(stepper.init(self.course.kept)):
             return None
         return replace(

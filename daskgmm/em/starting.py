@@ -13,12 +13,12 @@ import numpy as np
 from daskgmm.em.problem import Problem
 from daskgmm.em.rows import rows_of_sample
 from daskgmm.em.scan import Scan
-from daskgmm.em.starts.assign import StartMaker
+from daskgmm.em.starts.assign import NOISE_OF_STARTS, StartMaker
 from daskgmm.em.starts.climbs import Climber
 from daskgmm.em.starts.competing import N_STARTS, Competition, Outcome
 from daskgmm.em.starts.extended_search import ExtendedSearch
 from daskgmm.errors import ParameterError
-from daskgmm.kernel import Mixture, count_parameters, moments_and_extremes
+from daskgmm.kernel import Mixture, moments_and_extremes
 from daskgmm.kernel.blas import single_thread
 from daskgmm.telling import Event
 
@@ -58,15 +58,17 @@ def starts_of(
     ParameterError
         If ``problem.last`` has another kind, number of components or number of features.
     """
+    uniform = problem.uniform_on(scan)
     if problem.last is not None:
-        return [_of_last_fit(problem, problem.last, scan.sample.n_features)]
+        last = _of_last_fit(problem, problem.last, scan.sample.n_features)
+        return [last.with_noise(uniform, last.noise_weight or NOISE_OF_STARTS)]
     if scan.is_whole:
         distinct = scan.sample.distinct()  # repeated rows go the way of rows that have weights
         scan = replace(scan, sample=distinct)
         if problem.progressive:
             scan = _in_order_of_values(scan)
     prior, rng = problem.prior_on(scan), _rng_of(problem, scan, rng)
-    maker = StartMaker(problem.n_components, problem.kind, prior, rng, problem.given)
+    maker = StartMaker(problem.n_components, problem.kind, prior, rng, problem.given, uniform)
     if problem.given.complete:
         return [maker.start(scan, problem.init_params)]
     with single_thread():  # sums of a BLAS on several threads depend on their number
@@ -131,7 +133,7 @@ def _in_order_of_values(scan: Scan) -> Scan:
 def _may_search(problem: Problem, scan: Scan) -> bool:
     """Whether a search is asked for, has several optima, and rows enough to tell them apart."""
     k, n_distinct = problem.n_components, len(scan.sample)
-    p = count_parameters(problem.kind, k, scan.sample.n_features)
+    p = problem.count_parameters(scan.sample.n_features)
     is_open = problem.progressive and problem.given.means is None
     return is_open and 1 < k < n_distinct and p <= scan.weight
 

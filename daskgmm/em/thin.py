@@ -145,7 +145,7 @@ def _are_thin(mixture: Mixture, held: Float64Array, prior: AnyPrior) -> NDArray[
     thin: NDArray[np.bool_] = (held < _FEW * regular) & (held < _OF_FEW * share)
     doubtful = np.flatnonzero(~thin & (held < _FEW_OF_FLAT * regular) & (held < _OF_FLAT * share))
     if len(doubtful) > 0 and isinstance(mixture.components, HasCovariances):
-        within = sum(w * _dense(mixture, k) for k, w in enumerate(mixture.weights))
+        within = sum(w * _dense(mixture, k) for k, w in enumerate(mixture.shares))
         thin[doubtful] = _are_at_floor(mixture, doubtful, prior)
         for k in doubtful:
             wide = linalg.eigh(_dense(mixture, int(k)), within, eigvals_only=True)
@@ -184,8 +184,8 @@ def _ridge_of(mixture: Mixture, prior: AnyPrior) -> Float64Array:
         return np.full(1, ridge.mean()) if mixture.kind == "spherical" else ridge
     if not isinstance(prior, RelativeRidge):
         return np.zeros(1)
-    # At a fit, the mixture has the variances of the rows.
-    components, w = mixture.components, mixture.weights
+    # At a fit, the mixture has the variances of the rows; noise is left out.
+    components, w = mixture.components, mixture.shares
     assert isinstance(components, HasCovariances)
     variances = w @ components.variances() + w @ np.square(mixture.means - w @ mixture.means)
     return prior.share * (

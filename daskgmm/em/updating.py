@@ -142,8 +142,12 @@ class OldRows:
             return cls(statistics, mixture, None, n_threads)
         rng = np.random.default_rng(_SEED)
         # As many of each, of less weight if it is rare: so rare ones are no worse known.
-        x = np.vstack([mixture.components.sample(rng, i, each) for i in range(k)])
-        weight = np.repeat(statistics.weight * mixture.weights / each, each)
+        drawn = [mixture.components.sample(rng, i, each) for i in range(k)]
+        weights = mixture.weights
+        if mixture.noise is not None:
+            drawn.append(mixture.noise.uniform.sample(rng, each))
+            weights = np.append(weights, mixture.noise.weight)
+        x, weight = np.vstack(drawn), np.repeat(statistics.weight * weights / each, each)
         return cls(statistics, mixture, Block(x, weight=weight).present(), n_threads)
 
     def under(self, mixture: Mixture) -> Statistics:
@@ -177,6 +181,8 @@ class OldRows:
 def complete_log_likelihood(statistics: Statistics, mixture: Mixture) -> float:
     """``sum_k n_k (log w_k + log peak_k) - tr(inv(Sigma_k) second_k) / 2``, in nats.
 
+    Noise adds ``n_0 (log w_0 - log V)``.
+
     Parameters
     ----------
     statistics : Statistics
@@ -188,6 +194,9 @@ def complete_log_likelihood(statistics: Statistics, mixture: Mixture) -> float:
     assert isinstance(components, Gaussians)
     held = n_k != 0
     heights = float(n_k[held] @ mixture.log_heights[held])
+    n_noise = statistics.weight - float(n_k.sum())
+    if mixture.noise_weight > 0:
+        heights += n_noise * mixture.log_noise
     # Precisions and second moments have one shape in each kind: their product is the trace.
     return heights - 0.5 * float((components.precisions * statistics["second"]).sum())
 
@@ -304,7 +313,7 @@ def _prior_on(problem: Problem, old: OldRows, scan: Scan) -> Prior:
     prior = problem.prior
     if not isinstance(prior, RelativeRidge | RelativeConjugate):
         return prior
-    w, means, components = old.mixture.weights, old.mixture.means, old.mixture.components
+    w, means, components = old.mixture.shares, old.mixture.means, old.mixture.components
     assert isinstance(components, HasCovariances)
     mean, weight = w @ means, old.statistics.weight
     if isinstance(prior, RelativeRidge):

@@ -60,7 +60,7 @@ class Conditioned(OfRows, Exchanged):
         ------
         ParameterError
             If a feature is not the model's, or is named twice; or for a model with
-            ``n_projected``.
+            ``n_projected`` or ``noise``.
         """
         chosen = self._features(names, "marginal")
         return self._over(marginal_mixture(self._mixture, chosen), chosen)
@@ -160,6 +160,12 @@ class Conditioned(OfRows, Exchanged):
                 f"{who} needs a mixture of the features, and the model is of axes that n_projected "
                 "found; fit without n_projected (standardize=True does no harm)",
                 "n_projected",
+            )
+        if self._mixture.noise is not None:
+            raise ParameterError(
+                f"{who} needs a mixture of components alone, and the density of noise says nothing "
+                "of single features; fit without noise",
+                "noise",
             )
         listed = [chosen] if isinstance(chosen, str | int | np.integer) else list(chosen)
         found = [self._feature(one) for one in listed]

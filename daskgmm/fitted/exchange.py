@@ -166,8 +166,14 @@ class Exchanged(FittedState):
         Raises
         ------
         ParameterError
-            If the model is of projected features.
+            If the model is of projected features, or has noise.
         """
+        if self._mixture.noise is not None:
+            raise ParameterError(
+                "the model has noise, which scikit-learn's mixture has not: fit without noise, or "
+                "take weights_, means_ and covariances_ from it",
+                "noise",
+            )
         if (projection := self._projection) is not None:
             raise ParameterError(
                 "the model is of projected features, which scikit-learn's mixture has not: fit "

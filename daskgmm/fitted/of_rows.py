@@ -55,7 +55,7 @@ class OfRows(FittedState):
     """What a fitted mixture says of rows."""
 
     def predict(self, X: Any, *, mark_outliers: bool = False) -> Any:
-        """Most probable component of each row, shape (n_rows,), int64.
+        """Most probable component of each row, shape (n_rows,), int64; -1 for noise.
 
         With ``mark_outliers``, -1 for rows beyond the threshold that :meth:`set_threshold` set.
 
@@ -69,10 +69,13 @@ class OfRows(FittedState):
         threshold = self._known_threshold()
         (labels,) = results_named("labels", threshold)
         function = partial(labels_of_inliers, threshold=threshold)
-        return self._of_rows(X, function, np.int64, labels.arrays(self._mixture.n_components)[0])
+        return self._of_rows(X, function, np.int64, labels.arrays(self._mixture.classes)[0])
 
     def predict_proba(self, X: Any) -> Any:
-        """Probability of each component given each row, (n_rows, K); lazy as :meth:`predict`."""
+        """Probability of each component given each row, (n_rows, K); lazy as :meth:`predict`.
+
+        With ``noise``, that of noise follows in one more column, so that rows sum to 1.
+        """
         return self._of_rows(X, probabilities, np.float64, self._returned("probabilities"))
 
     def score_samples(self, X: Any) -> Any:
@@ -136,7 +139,7 @@ class OfRows(FittedState):
         return open_weights(given, x, getattr(self, "feature_names_in_", None))
 
     def _returned(self, name: str) -> Returned:
-        return returned(name, self._mixture.n_components)
+        return returned(name, self._mixture.classes)
 
     def _of_rows(self, x: Any, function: Callable[..., Any], dtype: Any, about: Returned) -> Any:
         """``function(block, mixture)`` of all rows, in the container that is asked for."""
@@ -168,7 +171,7 @@ class OfRows(FittedState):
         ----------
         transform : {"default", "pandas", "polars"}, optional
             ``"default"``: arrays. ``"pandas"``: Series ``labels`` and ``log_density``, and a
-            DataFrame of probabilities with columns ``component_0`` and so on, with the index of
+            DataFrame of probabilities with columns ``component_0`` and so on, and ``noise``, with the index of
             a DataFrame that came in; of a Dask DataFrame, Dask's, with its partitions and index;
             of other lazy data, Dask's with an index of their own. ``"polars"``: the same of
             polars, for data in memory. None leaves the choice as it was. Results for xarray
@@ -243,7 +246,7 @@ class OfRows(FittedState):
             Grouped by component, as in scikit-learn. Rows of a model with ``n_projected`` lie on
             its axes.
         y : ndarray of shape (n_samples,)
-            Component of each row.
+            Component of each row; -1 for noise, which comes last and is drawn from ``noise_box_``.
         """
         mixture = self._mixture
         if not isinstance(n_samples, Integral) or n_samples < 1:
@@ -251,11 +254,17 @@ class OfRows(FittedState):
                 f"Invalid value for 'n_samples': a whole number of 1 or more; got {n_samples}"
             )
         rng = check_random_state(self.random_state)
-        counts = rng.multinomial(n_samples, mixture.weights / mixture.weights.sum())
+        shares = mixture.weights
+        if mixture.noise is not None:
+            shares = np.append(shares, mixture.noise.weight)
+        counts = rng.multinomial(n_samples, shares / shares.sum())
         generator = np.random.default_rng(rng.randint(2**31 - 1))
-        drawn = np.vstack(
-            [mixture.components.sample(generator, k, n) for k, n in enumerate(counts)]
-        )
+        parts = [
+            mixture.components.sample(generator, k, counts[k]) for k in range(mixture.n_components)
+        ]
+        if mixture.noise is not None:
+            parts.append(mixture.noise.uniform.sample(generator, counts[-1]))
+        drawn = np.vstack(parts)
         if (projection := self._projection) is not None:
             drawn = projection.back(drawn)
-        return drawn, np.repeat(np.arange(len(counts)), counts)
+        return drawn, np.repeat(np.array(mixture.classes), counts)

@@ -91,5 +91,5 @@ class Outliers(OfRows):
             If no threshold was set: see :meth:`set_threshold`.
         """
         threshold = self._known_threshold()
-        about = outliers(threshold).arrays(self._mixture.n_components)[0]
+        about = outliers(threshold).arrays(self._mixture.classes)[0]
         return self._of_rows(X, partial(are_outliers, threshold=threshold), bool, about)

@@ -46,6 +46,8 @@ def html_of(mixture: Mixture, names: Sequence[str] | None, facts: Sequence[str])
         rows.append(_row("td", [i, f"{mixture.weights[i]:.4g}", *means, *more]))
     if k > _MOST_COMPONENTS:
         rows.append(_row("td", [f"... and {k - _MOST_COMPONENTS} more"]))
+    if mixture.noise is not None:
+        rows.append(_row("td", ["noise", f"{mixture.noise.weight:.4g}"]))
     heading = escape(", ".join(facts))
     return f"<div><p>{heading}</p><table>{''.join(rows)}</table></div>"
 

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from daskgmm.em import Fit, Threshold
 from daskgmm.errors import ParameterError
+from daskgmm.fitted.noise import NOISE_ATTRIBUTES, attributes_of_noise, noise_of
 from daskgmm.fitted.parameters import covariances_of_factors
 from daskgmm.fitted.projection import (
     PROJECTION_ATTRIBUTES,
@@ -45,10 +46,12 @@ class FittedState(DensityMixin, BaseEstimator):
         assert isinstance(components, Gaussians)
         self.weights_ = np.array(mixture.weights)
         self.means_ = np.array(components.means)
-        for name in (*PROJECTION_ATTRIBUTES, "threshold_"):  # of an earlier fit
+        for name in (*PROJECTION_ATTRIBUTES, *NOISE_ATTRIBUTES, "threshold_"):  # of an earlier fit
             self.__dict__.pop(name, None)
         if projection is not None:
             self.__dict__.update(attributes_of_projection(projection, components.means))
+        if mixture.noise is not None:
+            self.__dict__.update(attributes_of_noise(mixture.noise))
         self.covariances_ = np.array(components.covariances)
         self.precisions_cholesky_ = np.array(components.factors)
         self.precisions_ = np.array(components.precisions)
@@ -122,7 +125,8 @@ class FittedState(DensityMixin, BaseEstimator):
                 "weights_ and means_ are set, but neither covariances_ nor precisions_cholesky_"
             )
         means = getattr(self, "projected_means_", self.means_)
-        return gaussian_mixture(self.weights_, means, covariances, kind)
+        noise = noise_of(self.__dict__)
+        return gaussian_mixture(self.weights_, means, covariances, kind, noise)
 
     def _is_still(self, mixture: Mixture) -> bool:
         """Whether the parameters are a mixture's: they may have been set by hand since."""
@@ -131,6 +135,7 @@ class FittedState(DensityMixin, BaseEstimator):
         return (
             now.kind == mixture.kind
             and np.array_equal(now.weights, mixture.weights)
+            and (now.noise_weight, now.log_noise) == (mixture.noise_weight, mixture.log_noise)
             and all(np.array_equal(ours[name], theirs[name]) for name in theirs)
         )
 
@@ -143,4 +148,5 @@ class FittedState(DensityMixin, BaseEstimator):
     def _n_parameters(self) -> int:
         """Free parameters: private in scikit-learn, and used for criteria all the same."""
         mixture = self._mixture
-        return count_parameters(self._fitted_as or mixture.kind, *mixture.means.shape)
+        kind, (k, d) = self._fitted_as or mixture.kind, mixture.means.shape
+        return count_parameters(kind, k, d, mixture.noise is not None)

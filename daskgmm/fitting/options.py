@@ -38,3 +38,4 @@ class FitOptions(Protocol):
     n_projected: float | None
     on_collapse: str
     constant: str
+    noise: bool | float | None

@@ -58,7 +58,7 @@ def in_order(
     if affine is not None and affine.projects:  # the first feature is that of the data
         means = affine.back(kept.means)
         variances = np.broadcast_to(np.square(affine.scale), means.shape)
-        by = Mixture(kept.weights, DiagGaussians(means, variances))
+        by = Mixture(kept.shares, DiagGaussians(means, variances))
     order = order_of(name, by, previous)
     if order is None:
         return result, None

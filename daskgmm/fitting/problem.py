@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from daskgmm.em import Problem, Scaling
 from daskgmm.errors import ParameterError
 from daskgmm.execution import in_force
@@ -52,7 +54,16 @@ def problem_of(
         last=last,
         scaling=_scaling_of(options),
         on_collapse=options.on_collapse,
+        noise=_noise_of(options),
     )
+
+
+def _noise_of(options: FitOptions) -> bool | float:
+    """Whether there is noise, over the box of all rows; or the volume of its region."""
+    given = options.noise
+    if given is None or isinstance(given, bool | np.bool_):
+        return bool(given)
+    return float(given)
 
 
 def _scaling_of(options: FitOptions) -> Scaling | None:

@@ -21,6 +21,7 @@ from daskgmm.rules import (
     COUNTS,
     FLAG,
     N_AXES,
+    NOISE,
     NUMBER_OR_AUTO,
     PLACE,
     PLACE_OR_AUTO,
@@ -240,6 +241,16 @@ OPTIONS: tuple[Option, ...] = (
         one_of("error", "drop"),
         "What constant columns are: an error that names them, or left out of the fit and of all that "
         "the model says.",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option(
+        "noise",
+        None,
+        NOISE,
+        "Take rows that belong to no component for noise, of uniform density over the box of all "
+        "rows; or over a region of this volume, in the data's units.",
         commands=_BOTH,
         section="model",
         is_saved=True,

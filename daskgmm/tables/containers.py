@@ -9,14 +9,9 @@ from typing import Any
 import dask.array as da
 
 from daskgmm.errors import MissingDependencyError, ParameterError
-from daskgmm.tables.returned import Returned
+from daskgmm.tables.returned import Returned, names_along
 
-__all__ = ["CONTAINERS", "columns_of", "in_pandas"]
-
-
-def columns_of(returned: Returned, n_values: int) -> list[str]:
-    """Names of columns that hold several values for each row."""
-    return list(returned.names) or [f"component_{k}" for k in range(n_values)]
+__all__ = ["CONTAINERS", "in_pandas"]
 
 
 def _as_it_is(found: Any, returned: Returned, data: Any) -> Any:
@@ -28,12 +23,12 @@ def in_pandas(found: Any, returned: Returned, index: Any = None) -> Any:
     pandas = _library("pandas")
     if found.ndim == 1:
         return pandas.Series(found, index=index, name=returned.name)
-    return pandas.DataFrame(found, index=index, columns=columns_of(returned, found.shape[1]))
+    return pandas.DataFrame(found, index=index, columns=names_along(returned.along))
 
 
 def _of_pandas(found: Any, returned: Returned, data: Any) -> Any:
     if isinstance(found, da.Array):
-        columns = returned.name if found.ndim == 1 else columns_of(returned, found.shape[1])
+        columns = returned.name if found.ndim == 1 else names_along(returned.along)
         return _library("dask.dataframe").from_dask_array(found, columns)
     pandas = _library("pandas")
     index = data.index if isinstance(data, pandas.DataFrame) else None
@@ -50,7 +45,7 @@ def _of_polars(found: Any, returned: Returned, data: Any) -> Any:
     polars = _library("polars")
     if found.ndim == 1:
         return polars.Series(returned.name, found)
-    return polars.DataFrame(found, schema=columns_of(returned, found.shape[1]), orient="row")
+    return polars.DataFrame(found, schema=names_along(returned.along), orient="row")
 
 
 def _library(name: str) -> Any:

@@ -6,7 +6,7 @@ Predictions on a grid of xarray and stored results are described by the same row
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -23,18 +23,23 @@ from daskgmm.em import (
     top_components,
 )
 from daskgmm.errors import ParameterError
-from daskgmm.kernel import Block, Mixture
+from daskgmm.kernel import NOISE, Block, Mixture
 from daskgmm.rules import RESULT_NAMES
 
 __all__ = [
     "RESULTS",
+    "Classes",
     "Result",
     "Returned",
+    "names_along",
     "of_features",
     "outliers",
     "results_named",
     "returned",
 ]
+
+Classes = tuple[int, ...]
+"""What rows can be labelled: see :attr:`daskgmm.kernel.Mixture.classes`."""
 
 _NO_LABEL = -2
 """Label of a row with a gap."""
@@ -54,11 +59,9 @@ class Returned:
     attributes : mapping
         By the CF conventions.
     dims : tuple of str
-        Names of the dimensions after that of the rows.
-    shape : tuple of int
-        Along these.
-    names : tuple of str
-        What the values of a row are called, where they are not of components or ranks.
+        Names of the dimensions after that of the rows, one at most.
+    along : tuple of int or str
+        Coordinates along it: labels of components and of noise, ranks, or names of features.
     is_counted : bool
         Whether the rows whose value is 1 are counted while it is written.
     """
@@ -68,9 +71,18 @@ class Returned:
     fill: int | float
     attributes: Mapping[str, Any] = field(default_factory=dict)
     dims: tuple[str, ...] = ()
-    shape: tuple[int, ...] = ()
-    names: tuple[str, ...] = ()
+    along: tuple[int | str, ...] = ()
     is_counted: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Along the dimensions after that of the rows."""
+        return (len(self.along),) if self.dims else ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What its values are called where each is a column of its own, after its name."""
+        return tuple("noise" if one == NOISE else str(one) for one in self.along)
 
     @property
     def row_bytes(self) -> int:
@@ -87,18 +99,18 @@ class Result:
     name : str
         As it is asked for.
     arrays : callable
-        Descriptions of the arrays, given the number of components.
+        Descriptions of the arrays, given the classes of a mixture.
     function : callable
         Gives the arrays of a block of rows under a mixture, in that order.
     """
 
     name: str
-    arrays: Callable[[int], tuple[Returned, ...]]
+    arrays: Callable[[Classes], tuple[Returned, ...]]
     function: Callable[[Block, Mixture], tuple[NDArray[Any], ...]]
 
     def of(self, block: Block, mixture: Mixture) -> dict[str, NDArray[Any]]:
         """The arrays of a block by name, in the dtypes that are stored."""
-        arrays = self.arrays(mixture.n_components)
+        arrays = self.arrays(mixture.classes)
         found = zip(arrays, self.function(block, mixture), strict=True)
         return {array.name: values.astype(array.dtype, copy=False) for array, values in found}
 
@@ -106,41 +118,51 @@ class Result:
 _INT8, _INT32, _FLOAT64 = np.dtype(np.int8), np.dtype(np.int32), np.dtype(np.float64)
 
 
-def _flags(n_components: int) -> dict[str, Any]:
+def names_along(along: Sequence[int | str]) -> list[str]:
+    """What values along a dimension are called in columns: of components, noise or features."""
+    names = {NOISE: "noise"}
+    return [one if isinstance(one, str) else names.get(one, f"component_{one}") for one in along]
+
+
+def _flags(classes: Classes) -> dict[str, Any]:
     return {
-        "flag_values": np.arange(n_components, dtype=_INT32),
-        "flag_meanings": " ".join(f"component_{k}" for k in range(n_components)),
+        "flag_values": np.array(classes, dtype=_INT32),
+        "flag_meanings": " ".join(names_along(classes)),
     }
 
 
-def _labels(n_components: int) -> tuple[Returned, ...]:
-    about = {"long_name": "most probable component", **_flags(n_components)}
+def _labels(classes: Classes) -> tuple[Returned, ...]:
+    about = {"long_name": "most probable component", **_flags(classes)}
     return (Returned("labels", _INT32, _NO_LABEL, about),)
 
 
-def _labels_of_inliers(n_components: int) -> tuple[Returned, ...]:
-    flags = np.arange(-1, n_components, dtype=_INT32)
-    (labels,) = _labels(n_components)
-    meanings = f"outlier {labels.attributes['flag_meanings']}"
-    about = {**labels.attributes, "flag_values": flags, "flag_meanings": meanings}
+def _labels_of_inliers(classes: Classes) -> tuple[Returned, ...]:
+    """Of which outliers have the label of noise."""
+    (labels,) = _labels(classes)
+    components = tuple(one for one in classes if one != NOISE)
+    both = "outlier" if components == classes else "noise_or_outlier"
+    about = {
+        **labels.attributes,
+        "flag_values": np.array([NOISE, *components], dtype=_INT32),
+        "flag_meanings": " ".join([both, *names_along(components)]),
+    }
     return (replace(labels, attributes=about),)
 
 
-def _probabilities(n_components: int) -> tuple[Returned, ...]:
+def _probabilities(classes: Classes) -> tuple[Returned, ...]:
     about = {"long_name": "probability of the component", "units": "1"}
-    along = ("component",), (n_components,)
-    return (Returned("probabilities", _FLOAT64, np.nan, about, *along),)
+    return (Returned("probabilities", _FLOAT64, np.nan, about, ("component",), classes),)
 
 
-def _log_density(_: int) -> tuple[Returned, ...]:
+def _log_density(_: Classes) -> tuple[Returned, ...]:
     """In nats, of the features in their units."""
     about = {"long_name": "log density of the mixture"}
     return (Returned("log_density", _FLOAT64, np.nan, about),)
 
 
-def _top(n_components: int, n: int) -> tuple[Returned, ...]:
-    along = ("rank",), (min(n, n_components),)
-    labels = {"long_name": "components, the most probable first", **_flags(n_components)}
+def _top(classes: Classes, n: int) -> tuple[Returned, ...]:
+    along = ("rank",), tuple(range(min(n, len(classes))))
+    labels = {"long_name": "components, the most probable first", **_flags(classes)}
     about = {"long_name": "probability of these components", "units": "1"}
     return (
         Returned("top_labels", _INT32, _NO_LABEL, labels, *along),
@@ -148,7 +170,7 @@ def _top(n_components: int, n: int) -> tuple[Returned, ...]:
     )
 
 
-def _squared_distance(_: int) -> tuple[Returned, ...]:
+def _squared_distance(_: Classes) -> tuple[Returned, ...]:
     """Of Mahalanobis."""
     about = {"long_name": "squared distance to the most probable component", "units": "1"}
     return (Returned("squared_distance", _FLOAT64, np.nan, about),)
@@ -157,7 +179,7 @@ def _squared_distance(_: int) -> tuple[Returned, ...]:
 _MEASURES = {"log_density": _log_density, "squared_distance": _squared_distance}
 
 
-def _outliers(n_components: int, threshold: Threshold) -> tuple[Returned, ...]:
+def _outliers(classes: Classes, threshold: Threshold) -> tuple[Returned, ...]:
     about = {
         "long_name": "whether the row is an outlier",
         "flag_values": np.arange(2, dtype=_INT8),
@@ -166,7 +188,7 @@ def _outliers(n_components: int, threshold: Threshold) -> tuple[Returned, ...]:
         "threshold_of": threshold.measure,
     }
     flags = Returned("outlier", _INT8, _NO_LABEL, about, is_counted=True)
-    return (flags, *_MEASURES[threshold.measure](n_components))
+    return (flags, *_MEASURES[threshold.measure](classes))
 
 
 def _found_outliers(
@@ -247,10 +269,10 @@ def of_features(name: str, long_name: str, features: Iterable[str]) -> Returned:
     """The description of a value for each of some features."""
     names = tuple(features)
     about = {"long_name": long_name}
-    return Returned(name, _FLOAT64, np.nan, about, ("feature",), (len(names),), names)
+    return Returned(name, _FLOAT64, np.nan, about, ("feature",), names)
 
 
-def returned(name: str, n_components: int) -> Returned:
-    """The description of a result that is one array."""
-    (array,) = RESULTS[name].arrays(n_components)
+def returned(name: str, classes: Classes) -> Returned:
+    """The description of a result that is one array, of a mixture of such classes."""
+    (array,) = RESULTS[name].arrays(classes)
     return array

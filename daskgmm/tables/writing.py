@@ -31,7 +31,7 @@ from daskgmm.storage import (
     is_parquet_name,
 )
 from daskgmm.tables.kind import OpenedRows
-from daskgmm.tables.returned import Result, Returned
+from daskgmm.tables.returned import Classes, Result, Returned
 
 __all__ = [
     "OUTPUTS",
@@ -71,7 +71,8 @@ class Asked:
     opened : OpenedRows
         The rows; blocks of ``opened.output_rows`` rows, or multiples, are written at once.
     results : tuple of Result
-    n_components : int
+    classes : tuple of int
+        Of the mixture.
     model : str
         What records call the model; secrets are removed.
     overwrite : bool
@@ -84,7 +85,7 @@ class Asked:
 
     opened: OpenedRows
     results: tuple[Result, ...]
-    n_components: int
+    classes: Classes
     model: str
     overwrite: bool = False
     source: Any = None
@@ -93,13 +94,14 @@ class Asked:
     @property
     def arrays(self) -> tuple[Returned, ...]:
         """All arrays of the results."""
-        return tuple(a for result in self.results for a in result.arrays(self.n_components))
+        return tuple(a for result in self.results for a in result.arrays(self.classes))
 
     @property
     def stored(self) -> dict[str, ResultArray]:
         """What storage has to know of these arrays, by name."""
         return {
-            a.name: ResultArray(a.dtype, a.fill, a.dims, a.shape, a.attributes) for a in self.arrays
+            a.name: ResultArray(a.dtype, a.fill, a.dims, a.shape, a.attributes, a.columns)
+            for a in self.arrays
         }
 
 
@@ -124,7 +126,10 @@ class OutputKind:
     create: Callable[[str, Asked], AbstractContextManager[Output]]
 
 
-_ALONG = {"component": "component", "rank": "rank, 0 for the most probable component"}
+_ALONG = {
+    "component": "component, or -1 for noise",
+    "rank": "rank, 0 for the most probable component",
+}
 """Dimensions of results beside the rows, and what coordinates along them are."""
 
 
@@ -142,9 +147,10 @@ def group_attributes(asked: Asked) -> dict[str, str]:
 
 def _create_group(place: str, asked: Asked) -> RowOutput:
     """A Zarr group of the results along a dimension ``row``, and coordinates along the others."""
-    sizes = {dim: n for a in asked.arrays for dim, n in zip(a.dims, a.shape, strict=True)}
     along = {
-        dim: Variable((dim,), np.arange(n), {"long_name": _ALONG[dim]}) for dim, n in sizes.items()
+        dim: Variable((dim,), np.array(a.along), {"long_name": _ALONG[dim]})
+        for a in asked.arrays
+        for dim in a.dims
     }
     return RowOutput.create(
         place,

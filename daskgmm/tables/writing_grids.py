@@ -33,7 +33,7 @@ def _dataset(asked: Asked, mixture: Mixture) -> Any:
     opened, arrays = asked.opened, {}
     assert opened.laid_out is not None
     for result in asked.results:
-        for n, array in enumerate(result.arrays(asked.n_components)):
+        for n, array in enumerate(result.arrays(asked.classes)):
             function = partial(_nth, result=result, n=n)
             how: dict[str, Any] = {"dtype": array.dtype, "columns": (array.shape or (None,))[0]}
             found = opened.rows.map(of_complete, function, mixture, array.fill, **how)

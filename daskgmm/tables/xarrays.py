@@ -87,7 +87,7 @@ class Cells:
                     f"the data have a dimension or coordinate {dim!r}, which is that of "
                     f"{returned.name}; rename it with .rename({dim}=...)"
                 )
-            coords[dim] = list(returned.names) or np.arange(found.shape[1])
+            coords[dim] = np.array(returned.along)
         if self.chunks is None:
             data = found.reshape(*self.shape, *found.shape[1:])
         else:

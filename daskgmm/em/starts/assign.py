@@ -28,12 +28,16 @@ from daskgmm.kernel import (
     Mixture,
     Prior,
     Ridge,
+    Uniform,
     components_named,
     weighted_statistics,
 )
 from daskgmm.kernel.blas import single_thread
 
-__all__ = ["INITIALISERS", "StartMaker", "nearest"]
+__all__ = ["INITIALISERS", "NOISE_OF_STARTS", "StartMaker", "nearest"]
+
+NOISE_OF_STARTS = 0.05
+"""Weight of noise in starts. The M-steps of a few passes find how much there is."""
 
 Initialiser = Callable[[Block, int, np.random.RandomState], Float64Array]
 """``(rows, n_components, rng) -> responsibilities`` of shape (n_rows, n_components)."""
@@ -100,6 +104,8 @@ class StartMaker:
     given : GivenStart
         Parts of the start that the user gave. Given means also decide the assignment, so
         that weights and covariances belong to them.
+    uniform : Uniform or None
+        Density of noise, which takes a share of the weights of every start.
     """
 
     n_components: int
@@ -107,6 +113,7 @@ class StartMaker:
     prior: Prior
     rng: np.random.RandomState
     given: GivenStart = NOTHING_GIVEN
+    uniform: Uniform | None = None
 
     def start(self, scan: Scan, init_params: str) -> Mixture:
         """Parameters to start EM from.
@@ -126,6 +133,9 @@ class StartMaker:
         ParameterError
             If ``init_params`` is unknown.
         """
+        return self._start(scan, init_params).with_noise(self.uniform, NOISE_OF_STARTS)
+
+    def _start(self, scan: Scan, init_params: str) -> Mixture:
         given = self.given
         if (whole := given.mixture(self.kind)) is not None:
             return whole

@@ -204,7 +204,7 @@ def _assigned(
     block: Block, mixture: Mixture, exchange: _Exchange, centres: Float64Array
 ) -> Statistics:
     resp = exchange.responsibilities(block.x, mixture)
-    return weighted_statistics(block, resp, centres, mixture.kind)
+    return weighted_statistics(block, resp, centres, mixture.kind, mixture.uniform)
 
 
 def _filled(of_components: Float64Array, place: int) -> Float64Array:

@@ -155,8 +155,7 @@ class ExtendedSearch:
         """With one component, whichever, moved to rows that lie together, rather where few do."""
         block, k = self.sample.rows.block, mixture.n_components
         others = np.delete(np.arange(k), self.rng.randint(k))
-        left = mixture.weights[others]
-        rest = Mixture(left / left.sum(), mixture.components.take(others))
+        rest = mixture.take(others)
         fewest = min(2 * (block.n_features + 1), len(block))
         most = max(len(block) // k, fewest)
         size = int(fewest * (most / fewest) ** self.rng.uniform())
@@ -168,7 +167,8 @@ class ExtendedSearch:
         own[np.argsort(away, kind="stable")[:size]] = 1.0
         resp = np.column_stack([responsibilities(block.x, rest) * (1.0 - own)[:, None], own])
         centres = np.vstack([rest.means, own @ block.x / size])
-        return self.sample.prior.m_step(weighted_statistics(block, resp, centres, mixture.kind))
+        found = weighted_statistics(block, resp, centres, mixture.kind, mixture.uniform)
+        return self.sample.prior.m_step(found)
 
     def _neighbour(self, best: Course) -> Course | None:
         """A higher one near by: after exchanges, or by way of one component more, or less."""

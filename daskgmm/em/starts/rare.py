@@ -296,7 +296,9 @@ def _exchanged(mixture: Mixture, group: Float64Array, known: _Known, prior: Prio
     starts = []
     for _, pair in cheapest_mergers(mixture, _PAIRS):
         centres = np.vstack([np.delete(mixture.means, pair[1], axis=0), centre])
-        statistics = weighted_statistics(rows, _merged(resp, pair), centres, mixture.kind)
+        statistics = weighted_statistics(
+            rows, _merged(resp, pair), centres, mixture.kind, mixture.uniform
+        )
         starts.append(thin.climbed(prior.m_step(statistics), prior))
     best = max(starts, key=lambda start: start.objective)
     return known.climbed(best.kept, prior)

@@ -25,6 +25,11 @@ A model of projected features has ``format_version`` 2 and these arrays as well:
     Means after that; ``means`` are these in the data's own units. ``covariances`` have the
     dimensions ``axis`` and ``other_axis`` in place of features, and statistics ``axis``, too.
 
+A model with noise has ``format_version`` 3, and its weights sum to less than 1. The attribute
+``noise`` has the rest: its ``weight`` and ``log_density``, the logarithm of a density that is
+the same for all rows, and ``minimum`` and ``maximum`` of the box that it is drawn from. The
+attribute ``is_projected`` says there whether it is of projected features.
+
 Readers may rely on the names, dimensions and meaning of ``weights``, ``means``, ``covariances``,
 ``component`` and ``feature``, and on the attributes ``format``, ``format_version`` and
 ``covariance_type``. The version is raised when one of these changes, so that an older reader
@@ -48,8 +53,15 @@ from daskgmm.kernel import COMPONENTS, Affine, Components, Mixture, Statistics
 from daskgmm.plain_json import plain_json
 from daskgmm.storage.outputs.atomic_output import atomic_output
 from daskgmm.storage.outputs.float_groups import FloatGroup, write_group
+from daskgmm.storage.outputs.noise import (
+    NOISE_ATTRIBUTE,
+    OF_NOISE,
+    noise_described,
+    noise_of_attributes,
+)
 from daskgmm.storage.outputs.projections import (
     AXES,
+    IS_PROJECTED,
     OF_PROJECTED,
     PROJECTED_MEANS,
     axes,
@@ -71,11 +83,11 @@ __all__ = [
 ]
 
 FORMAT = "daskgmm"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 _UNITS = "units"
 
-_RESERVED = ("format", "format_version", "covariance_type")
+_RESERVED = ("format", "format_version", "covariance_type", NOISE_ATTRIBUTE, IS_PROJECTED)
 
 _STATISTICS = "statistics"
 """Attribute with the numbers of a model's statistics; their arrays' names begin with it."""
@@ -140,13 +152,16 @@ def attributes_of(
     ParameterError
         As :func:`save_model`.
     """
-    own = {
+    own: dict[str, Any] = {
         "format": FORMAT,
         "format_version": 1 if projection is None else OF_PROJECTED,
         "covariance_type": mixture.kind,
     }
+    if mixture.noise is not None:
+        own |= {"format_version": OF_NOISE, NOISE_ATTRIBUTE: noise_described(mixture.noise)}
+        own[IS_PROJECTED] = projection is not None
     facts = plain_json(record)
-    for key in _RESERVED:
+    for key in own:
         if facts.get(key, own[key]) != own[key]:
             raise ParameterError(
                 f"record[{key!r}] is {facts[key]!r}, but the model's is {own[key]!r}; leave it out"
@@ -257,7 +272,9 @@ def read_model(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any]]:
     _check_shapes(name, law, {key: group.member(of) for key, of in names.items()})
     values = {key: group.values(of) for key, of in names.items()}
     try:
-        mixture = Mixture(values.pop("weights"), law(**values))
+        weights, components = values.pop("weights"), law(**values)
+        noise = noise_of_attributes(attributes, components.n_features)
+        mixture = Mixture(weights, components, noise)
         mixture.check()
     except (ParameterError, SingularComponentError) as error:
         raise ModelFormatError(f"{name} holds no valid mixture: {error}") from error
@@ -306,7 +323,9 @@ def read_statistics(path: str | os.PathLike[str], mixture: Mixture) -> Statistic
             "was it edited?"
         )
     centres = values.pop("centres")
-    return Statistics(n_rows, weight, log_likelihood, values, centres, mixture.kind)
+    return Statistics(
+        n_rows, weight, log_likelihood, values, centres, mixture.kind, mixture.uniform
+    )
 
 
 def _checked_format(name: str, attributes: Mapping[str, Any]) -> str:

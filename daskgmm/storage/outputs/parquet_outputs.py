@@ -88,7 +88,9 @@ _RESULTS = "results.zarr"
 def _columns_of(results: Mapping[str, ResultArray]) -> dict[str, list[str]]:
     """Names of the columns of each result: of several for each row, with a number."""
     return {
-        name: [f"{name}_{k}" for k in range(array.shape[0])] if array.shape else [name]
+        name: [f"{name}_{of}" for of in array.columns or range(array.shape[0])]
+        if array.shape
+        else [name]
         for name, array in results.items()
     }
 

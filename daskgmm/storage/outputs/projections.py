@@ -17,6 +17,7 @@ from daskgmm.storage.places.locations import Location
 
 __all__ = [
     "AXES",
+    "IS_PROJECTED",
     "OF_PROJECTED",
     "PROJECTED_MEANS",
     "axes",
@@ -27,7 +28,9 @@ __all__ = [
 ]
 
 OF_PROJECTED = 2
-"""``format_version`` of these models; all others are of version 1, which older readers read."""
+"""``format_version`` of these models, if there is nothing else that older readers do not know."""
+IS_PROJECTED = "is_projected"
+"""Attribute of models of later versions that says whether they are."""
 
 _PROJECTION = {
     "projection_shift": ("feature",),
@@ -41,13 +44,15 @@ AXES = {"feature": "axis", "other_feature": "other_axis"}
 
 def is_projected(attributes: Mapping[str, Any]) -> bool:
     """Whether a model's attributes say that it is of projected features."""
-    return attributes.get("format_version") == OF_PROJECTED
+    if attributes.get("format_version") == OF_PROJECTED:
+        return True
+    return attributes.get(IS_PROJECTED) is True
 
 
 def back(mixture: Mixture, projection: Affine) -> Mixture:
     """A mixture that has the means in the data's own units, and nothing else to say."""
     means = projection.back(mixture.means)
-    return Mixture(mixture.weights, DiagGaussians(means, np.ones_like(means)))
+    return Mixture(mixture.shares, DiagGaussians(means, np.ones_like(means)))
 
 
 def axes(mixture: Mixture) -> dict[str, Variable]:

@@ -61,6 +61,9 @@ class ResultArray:
         Along these.
     attributes : mapping
         Plain JSON, and NumPy arrays.
+    columns : tuple of str
+        What single values along the first of these dimensions are called, where each is a
+        column; by default their places.
     """
 
     dtype: np.dtype[Any]
@@ -68,6 +71,7 @@ class ResultArray:
     dims: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
