@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from daskgmm.errors import ParameterError
 from daskgmm.kernel.block import Block, Float64Array
-from daskgmm.kernel.components import DiagGaussians, Gaussians, SphericalGaussians
+from daskgmm.kernel.components import (
+    DiagGaussians,
+    Elliptical,
+    SphericalGaussians,
+    components_named,
+)
 from daskgmm.kernel.components.base import frozen
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.moments import Moments
@@ -145,10 +150,12 @@ class Affine:
 
     def mixture_of(self, mixture: Mixture, kind: str) -> Mixture:
         """The mixture of z, of a kind if it can be, of a mixture of x in the data's own units."""
-        law = mixture.components
-        assert isinstance(law, Gaussians)
+        components = mixture.components
+        assert isinstance(components, Elliptical)
+        law, wanted = components.gaussians, components_named(kind)
         mapped = type(law)(law.means - self.shift, law.covariances).scaled(self.factors)
-        if kind == SphericalGaussians.kind and isinstance(mapped, DiagGaussians):
+        is_spherical = issubclass(wanted, Elliptical) and wanted.family() is SphericalGaussians
+        if is_spherical and isinstance(mapped, DiagGaussians):
             one = mapped.covariances.mean(axis=1)
             if np.allclose(mapped.covariances, one[:, None], rtol=_ISOTROPIC, atol=0):
                 mapped = SphericalGaussians(mapped.means, one)
@@ -156,23 +163,23 @@ class Affine:
         if noise is not None:
             moved = noise.uniform.moved(self.factors, -self.shift * self.factors)
             noise = replace(noise, uniform=moved)
-        return Mixture(mixture.weights, mapped, noise)
+        return Mixture(mixture.weights, components.with_gaussians(mapped), noise)
 
     def mixture_back(self, mixture: Mixture) -> Mixture:
         """The mixture of x, in the data's own units, of a mixture of z; spherical becomes diag."""
-        law = mixture.components
-        assert isinstance(law, Gaussians)
-        scaled = law.scaled(self.scale)
-        means = scaled.means + self.shift
+        components = mixture.components
+        assert isinstance(components, Elliptical)
+        scaled = components.gaussians.scaled(self.scale)
+        back = type(scaled)(scaled.means + self.shift, scaled.covariances)
         noise = mixture.noise
         if noise is not None:
             noise = replace(noise, uniform=noise.uniform.moved(self.scale, self.shift))
-        return Mixture(mixture.weights, type(scaled)(means, scaled.covariances), noise)
+        return Mixture(mixture.weights, components.with_gaussians(back), noise)
 
     def statistics_back(self, statistics: Statistics) -> Statistics | None:
         """Statistics of x of those of z; None where they lack what x needs."""
         law = statistics.law
-        if not issubclass(law, Gaussians) or not law.is_scale_equivariant():
+        if not issubclass(law, Elliptical) or not law.is_scale_equivariant():
             return None
         uniform = statistics.uniform
         return replace(

@@ -10,7 +10,7 @@ import numpy as np
 
 from daskgmm.errors import ParameterError
 from daskgmm.kernel.block import Float64Array
-from daskgmm.kernel.components import Components, Gaussians, components_named
+from daskgmm.kernel.components import Components, Elliptical, components_named
 from daskgmm.kernel.components.base import frozen
 from daskgmm.kernel.noise import Noise, Uniform
 
@@ -69,16 +69,16 @@ class Mixture:
 
     @property
     def covariances(self) -> Float64Array:
-        """Covariances, of the kind's shape, in squared units of the data.
+        """Covariances or scale matrices, of the kind's shape, in squared units of the data.
 
         Raises
         ------
         TypeError
-            If the components are not Gaussians.
+            If the components have none.
         """
-        if not isinstance(self.components, Gaussians):
+        if not isinstance(self.components, Elliptical):
             raise TypeError(f"{self.kind} components have no array of covariances")
-        return self.components.covariances
+        return self.components.gaussians.covariances
 
     @property
     def n_components(self) -> int:
@@ -160,7 +160,7 @@ class Mixture:
 def gaussian_mixture(
     weights: Any, means: Any, covariances: Any, kind: str, noise: Noise | None = None
 ) -> Mixture:
-    """A mixture of Gaussians from its arrays.
+    """A mixture of Gaussians from its arrays; of t components, one to start from.
 
     Parameters
     ----------
@@ -178,9 +178,9 @@ def gaussian_mixture(
         If shapes, values or the kind's name are wrong.
     """
     law = components_named(kind)
-    if not issubclass(law, Gaussians):
+    if not issubclass(law, Elliptical):
         raise ParameterError(f"{kind} components are no Gaussians")
-    return Mixture(weights, law(means, covariances), noise)
+    return Mixture(weights, law.begun(law.family()(means, covariances)), noise)
 
 
 def count_parameters(kind: str, k: int, d: int, has_noise: bool = False) -> int:

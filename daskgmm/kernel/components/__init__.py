@@ -19,15 +19,18 @@ from daskgmm.kernel.components.base import (
     WhitensEach,
 )
 from daskgmm.kernel.components.diag import DiagGaussians
+from daskgmm.kernel.components.elliptical import Elliptical
 from daskgmm.kernel.components.full import FullGaussians
 from daskgmm.kernel.components.gaussian import Gaussians
 from daskgmm.kernel.components.spherical import SphericalGaussians
+from daskgmm.kernel.components.students import Students, students_named, students_of
 from daskgmm.kernel.components.tied import TiedGaussians
 
 __all__ = [
     "COMPONENTS",
     "Components",
     "DiagGaussians",
+    "Elliptical",
     "FullGaussians",
     "Gaussians",
     "HasConjugatePrior",
@@ -38,9 +41,13 @@ __all__ = [
     "PriorTerms",
     "SharesWhitening",
     "SphericalGaussians",
+    "Students",
     "TiedGaussians",
     "WhitensEach",
     "components_named",
+    "family_of",
+    "kind_of",
+    "students_of",
 ]
 
 _KINDS: tuple[type[Components], ...] = (
@@ -52,16 +59,33 @@ _KINDS: tuple[type[Components], ...] = (
 COMPONENTS: dict[str, type[Components]] = {kind.kind: kind for kind in _KINDS}
 
 
+def family_of(kind: str) -> str:
+    """Kind of the Gaussians of a kind: itself, or what t components have for scale matrices."""
+    law = components_named(kind)
+    return law.family().kind if issubclass(law, Elliptical) else kind
+
+
+def kind_of(family: str, degrees: str | float | None) -> str:
+    """Kind of t components over a kind of Gaussians; the latter without degrees of freedom."""
+    law = components_named(family)
+    if degrees is None or not issubclass(law, Gaussians):
+        return family
+    return students_of(law, degrees).kind
+
+
 def components_named(kind: str) -> type[Components]:
-    """Class of a kind of components, by its key in :data:`COMPONENTS`.
+    """Class of a kind of components: by its key in :data:`COMPONENTS`, or of t components over it.
 
     Raises
     ------
     ParameterError
-        If the table has no such key.
+        If there is no such kind.
     """
     try:
-        return COMPONENTS[kind]
-    except (KeyError, TypeError):
+        found = COMPONENTS.get(kind) or students_named(kind, COMPONENTS)
+    except (AttributeError, TypeError):
+        found = None
+    if found is None:
         known = ", ".join(COMPONENTS)
-        raise ParameterError(f"covariance_type must be one of {known}; got {kind!r}") from None
+        raise ParameterError(f"covariance_type must be one of {known}; got {kind!r}")
+    return found

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from daskgmm.errors import ParameterError
 from daskgmm.kernel.block import Float64Array
-from daskgmm.kernel.components.base import Components, PriorTerms, RidgeLike, Run, Sums
+from daskgmm.kernel.components.base import PriorTerms, RidgeLike, Run, Sums
+from daskgmm.kernel.components.elliptical import Elliptical
 from daskgmm.kernel.components.gaussian_prior import GaussianPrior
 from daskgmm.kernel.components.gaussian_tangent import GaussianTangent
 
@@ -26,7 +27,7 @@ __all__ = ["Gaussians"]
 
 
 @dataclass(frozen=True, eq=False)
-class Gaussians(Components):
+class Gaussians(Elliptical):
     """K Gaussian components.
 
     To add a kind of covariance, subclass this, or one of the two classes between this one and
@@ -56,6 +57,25 @@ class Gaussians(Components):
     def locations(self) -> Float64Array:
         """The means."""
         return self.means
+
+    @property
+    def gaussians(self) -> Gaussians:
+        """Themselves."""
+        return self
+
+    def with_gaussians(self, gaussians: Gaussians) -> Gaussians:
+        """The given ones: there is nothing else to keep."""
+        return gaussians
+
+    @classmethod
+    def family(cls) -> type[Gaussians]:
+        """The class itself."""
+        return cls
+
+    @classmethod
+    def begun(cls, gaussians: Gaussians) -> Gaussians:
+        """The given ones."""
+        return gaussians
 
     @classmethod
     def array_shapes(cls, k: int, d: int) -> dict[str, tuple[int, ...]]:

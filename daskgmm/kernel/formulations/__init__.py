@@ -22,6 +22,7 @@ from daskgmm.kernel.formulations.direct import Direct
 from daskgmm.kernel.formulations.natural import Natural
 from daskgmm.kernel.formulations.shared import Shared
 from daskgmm.kernel.formulations.sub_blocked import Evaluation
+from daskgmm.kernel.formulations.tailed import Tailed
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
@@ -81,6 +82,7 @@ CANDIDATES: tuple[type[Formulation], ...] = (
     CompiledWhitened,
     Natural,
     Shared,
+    Tailed,
     Direct,
 )
 

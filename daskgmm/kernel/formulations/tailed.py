@@ -1,0 +1,99 @@
+"""Tailed: t components by the matrix products of Gaussians' natural form.
+
+What two products with the products of features give is a Gaussian's log density, and so the squared
+distance ``delta``; each responsibility times ``u`` then weights the same products of features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.components import Students
+from daskgmm.kernel.formulations.natural import Natural
+from daskgmm.kernel.formulations.rounding import FLOAT64
+from daskgmm.kernel.formulations.sub_blocked import Evaluation, SubBlocked
+from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.statistics import Statistics
+
+__all__ = ["Tailed"]
+
+_TAIL_NS = 12.0
+"""Measured: a logarithm and an exponential more, of a component of a row."""
+
+
+class Tailed(SubBlocked):
+    """The natural form of the Gaussians under t components."""
+
+    name: ClassVar[str] = "tailed"
+
+    def __init__(self, mixture: Mixture, dtype: np.dtype[Any]) -> None:
+        self.mixture = mixture
+        self.n_components = mixture.n_components
+        self._gaussians = Natural(_gaussian_of(mixture), FLOAT64)
+
+    @classmethod
+    def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
+        """That of the natural form, and the tails'; infinite for other components."""
+        if not isinstance(mixture.components, Students):
+            return np.inf
+        of_gaussians = Natural.cost(_gaussian_of(mixture), FLOAT64)
+        return of_gaussians + _TAIL_NS * mixture.n_components
+
+    @classmethod
+    def applies(cls, mixture: Mixture, dtype: np.dtype[Any]) -> bool:
+        """Whether squared distances keep their digits."""
+        return Natural.applies(_gaussian_of(mixture), FLOAT64)
+
+    def evaluation(self) -> Evaluation:
+        """See :class:`daskgmm.kernel.formulations.Formulation`."""
+        return _Tails(self.mixture, self._gaussians)
+
+
+@lru_cache(maxsize=4)  # asked for the cost, then for making the formulation
+def _gaussian_of(mixture: Mixture) -> Mixture:
+    """The mixture of the Gaussians under t components, of weights that are nowhere 0."""
+    components = mixture.components
+    assert isinstance(components, Students)
+    k = mixture.n_components
+    return Mixture(np.full(k, 1.0 / k), components.gaussians)
+
+
+class _Tails(Evaluation):
+    """Sums over sub-blocks: those of the products of features, and of tails."""
+
+    def __init__(self, mixture: Mixture, gaussians: Natural) -> None:
+        assert isinstance(mixture.components, Students)
+        self._mixture, self._components = mixture, mixture.components
+        self._products = gaussians.evaluation()
+        heights = _gaussian_of(mixture).log_heights - self._products.offset
+        self._heights = heights[:, None]
+        self.offset = mixture.log_bound
+        self.noise = mixture.log_noise - self.offset
+        with np.errstate(divide="ignore"):
+            self._log_weights = (np.log(mixture.weights) - self.offset)[:, None]
+        zero = np.zeros(mixture.n_components)
+        self._tails = {"n_k": zero, "tails": zero.copy()}
+
+    def joint(self, x_t: Float64Array) -> Float64Array:
+        squared = self._products.joint(x_t)
+        np.subtract(self._heights, squared, out=squared)
+        squared *= 2.0
+        joint, self._logs = self._components.densities_and_logs(squared)
+        joint += self._log_weights
+        return joint
+
+    def add(self, resp: Float64Array) -> None:
+        u, tails = self._components.scales(self._logs)
+        self._components.add_tails(self._tails, resp, tails)
+        self._products.add(np.multiply(resp, u, out=u))
+
+    def statistics(self, block: Block, log_likelihood: float) -> Statistics:
+        moments = self._products.statistics(block, log_likelihood)
+        sums = type(self._components).with_moments(self._tails, moments.sums)
+        kind, uniform = self._mixture.kind, self._mixture.uniform
+        return replace(moments, sums=sums, kind=kind, uniform=uniform)
