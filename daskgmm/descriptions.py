@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from daskgmm.errors import DamagedDataError, DataError, ModelFormatError
-from daskgmm.kernel import loops
+from daskgmm.kernel import Mixture, family_of, loops
 from daskgmm.storage import (
     ParquetSource,
     StoredSource,
@@ -96,15 +96,22 @@ def info(path: str) -> dict[str, Any]:
     return {
         **record,
         "kind": "model",
-        "covariance_type": mixture.kind,
+        "covariance_type": family_of(mixture.kind),
         "weights": mixture.weights.tolist(),
         **({} if mixture.noise is None else {"noise_weight": mixture.noise.weight}),
         "means": means.tolist(),
         **projected,
         "covariances": mixture.covariances.tolist(),
+        **_degrees(mixture),
         "loops": loops.described(),
         **_drift(record.get("updates") or []),
     }
+
+
+def _degrees(mixture: Mixture) -> dict[str, Any]:
+    """Degrees of freedom, where there are any."""
+    arrays, name = mixture.components.arrays, "degrees_of_freedom"
+    return {name: arrays[name].tolist()} if name in arrays else {}
 
 
 def _drift(updates: list[dict[str, Any]]) -> dict[str, Any]:

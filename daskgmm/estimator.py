@@ -42,6 +42,7 @@ from daskgmm.fitting import (
     check_start,
     in_order,
     in_units_of_data,
+    kind_asked,
     prior_of,
     problem_of,
     remembered,
@@ -200,6 +201,13 @@ class GaussianMixture(FittedMixture):
         volume, in the product of the features' units. Rows that are most probably noise are
         labelled -1, and the last column of ``predict_proba`` is theirs. Starts are made after the
         first read alone, whose box it is.
+    tails : {"t"}, optional
+        Multivariate t components in place of Gaussians: rows far from one count less for its
+        location and scale. ``covariances_`` are scale matrices then, which a covariance is
+        ``nu / (nu - 2)`` times, nu the degrees of freedom.
+    degrees_of_freedom : "shared", "each" or float, default="shared"
+        With ``tails``: one number for all components, one for each, both estimated, or the number
+        that all have.
     memory_limit : int or str, optional
         Bytes that a process may use in all while it reads stored rows, such as
         ``"2GiB"``; half of what is free by default. Decides how they are cut, never the
@@ -242,6 +250,8 @@ class GaussianMixture(FittedMixture):
     projected_means_ : ndarray of shape (K, d)
         With ``n_projected``: means of projected features, which decide what the model says;
         ``means_`` are these in the data's own units.
+    degrees_of_freedom_ : ndarray of shape (K,)
+        With ``tails``; from 0.1 to a million, at which components are Gaussian.
     noise_weight_, noise_log_density_ : float
         With ``noise``: its weight, which ``weights_`` leave of 1, and ``-log(volume)``.
     noise_box_ : ndarray of shape (2, D)
@@ -334,6 +344,8 @@ class GaussianMixture(FittedMixture):
         on_collapse: str = "reseed",
         constant: str = "error",
         noise: bool | float | None = None,
+        tails: str | None = None,
+        degrees_of_freedom: str | float = "shared",
         memory_limit: int | str | None = None,
         stage: str | os.PathLike[str] | None = None,
         stage_limit: int | str | None = None,
@@ -369,6 +381,8 @@ class GaussianMixture(FittedMixture):
         self.on_collapse = on_collapse
         self.constant = constant
         self.noise = noise
+        self.tails = tails
+        self.degrees_of_freedom = degrees_of_freedom
         self.memory_limit = memory_limit
         self.stage = stage
         self.stage_limit = stage_limit
@@ -588,7 +602,7 @@ class GaussianMixture(FittedMixture):
             settings=self.get_params(),
             fingerprints=tuple(known),
             n_rows=opened.rows.n_rows,
-            shape=(self.covariance_type, self.n_components, opened.rows.n_features),
+            shape=(kind_asked(self), self.n_components, opened.rows.n_features),
         )
 
     def _open_to_fit(
@@ -611,7 +625,7 @@ class GaussianMixture(FittedMixture):
     @property
     def _size(self) -> MixtureSize:
         """What decides how much memory a fit takes."""
-        return MixtureSize(self.covariance_type, self.n_components)
+        return MixtureSize(kind_asked(self), self.n_components)
 
     def _teller(self) -> Tell:
         """Whom events of a fit are told."""

@@ -25,6 +25,7 @@ from daskgmm.em import (
 )
 from daskgmm.errors import ModelFormatError
 from daskgmm.execution import peak_memory_bytes
+from daskgmm.kernel import family_of
 from daskgmm.settings import OPTIONS
 
 __all__ = [
@@ -121,7 +122,9 @@ def _height_of(model: Any) -> dict[str, float | None]:
 def _fitted_as(model: Any) -> dict[str, str]:
     """The kind of the fit, where the parameters are of another one in the data's own units."""
     asked = getattr(model, "_fitted_as", None)
-    return {} if asked in (None, model._fitted_type) else {"fitted_as": asked}
+    if asked is None or asked == family_of(model._fitted_type):
+        return {}
+    return {"fitted_as": asked}
 
 
 def fitted_as_of_record(record: Mapping[str, Any], where: str, kind: str) -> str | None:

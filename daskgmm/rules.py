@@ -23,6 +23,7 @@ __all__ = [
     "COUNT",
     "COUNTS",
     "COUNT_OR_NONE",
+    "DEGREES",
     "FLAG",
     "NAMES",
     "NOISE",
@@ -306,6 +307,14 @@ STANDARDIZE = Rule(
     _is_scale,
     parse=lambda text: text if text == "robust" else _flag(text),
     metavar="true|false|robust",
+)
+DEGREES = Rule(
+    "shared, each, or a number above 0",
+    lambda value: (
+        value in ("shared", "each") if isinstance(value, str) else _is_number(value) and value > 0
+    ),
+    parse=lambda text: text if text in ("shared", "each") else float(text),
+    metavar="shared|each|NUMBER",
 )
 NOISE = Rule(
     "true, false, or a volume above 0",

@@ -133,6 +133,10 @@ def test_models_are_kept_with_their_noise(clear, tmp_path):
     assert model.noise_weight_ == pytest.approx(back.noise_weight_, abs=0.05)
     with pytest.raises(ParameterError, match="has noise"):
         model.to_sklearn()
+    with pytest.raises(ParameterError, match="density of noise"):
+        model.marginal([0])
+    marked = model.set_threshold(x, quantile=0.3).predict(x, mark_outliers=True)
+    assert (marked[model.predict(x) == -1] == -1).all()
     metadata = tmp_path / "plain" / "zarr.json"
     text = json.loads(metadata.read_text())
     assert text["attributes"]["format_version"] == 3

@@ -22,6 +22,7 @@ from daskgmm.jobfile import Given, read_job
 from daskgmm.rules import (
     COUNT,
     COUNT_OR_NONE,
+    DEGREES,
     FLAG,
     N_AXES,
     NAMES,
@@ -51,6 +52,10 @@ TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     SEED.what: (("0", "4294967295"), ("-1", "4294967296", "0.5", "seed", "")),
     FLAG.what: (("true", "false"), ("maybe", "2", "")),
     STANDARDIZE.what: (("true", "false", "robust"), ("maybe", "2", "")),
+    DEGREES.what: (
+        ("shared", "each", "4", "0.5"),
+        ("some", "0", "-1", "nan", "inf", ""),
+    ),
     NOISE.what: (("true", "false", "0.5", "1e9"), ("maybe", "0", "-1", "nan", "inf", "")),
     N_AXES.what: (("1", "8", "0.99", "1.0"), ("0", "-1", "1.5", "0.0", "most", "nan", "")),
     SIZE.what: (

@@ -170,6 +170,7 @@ OTHER: dict[str, Any] = {
     "standardize": True,
     "n_projected": 1,
     "noise": True,
+    "tails": "t",
     "resume": False,
 }
 """Other values than the fit below has, where they do not follow from rule and default."""
@@ -177,7 +178,8 @@ OTHER: dict[str, Any] = {
 ALONE = [
     option
     for option in OPTIONS
-    if option.name not in {"truncate", "warm_start", "stage_limit", "checkpoint"}
+    if option.name
+    not in {"truncate", "warm_start", "stage_limit", "checkpoint", "degrees_of_freedom"}
 ]
 """Options that can be changed alone; the others want something else to be changed with them."""
 

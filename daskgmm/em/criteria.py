@@ -15,7 +15,7 @@ import numpy as np
 from daskgmm.em import weighted
 from daskgmm.em.evaluate import Score
 from daskgmm.em.scan import Scan
-from daskgmm.kernel import Block, Float64Array, Mixture, probabilities
+from daskgmm.kernel import Block, Float64Array, Mixture, family_of, probabilities
 
 __all__ = ["CRITERIA", "Entry", "GapLaw", "log_decided", "score_of"]
 
@@ -65,7 +65,7 @@ class Entry:
         """Entry of a mixture that is not fitted to all rows yet."""
         return cls(
             n_components=mixture.n_components,
-            covariance_type=mixture.kind,
+            covariance_type=family_of(mixture.kind),
             n_parameters=mixture.n_parameters,
             log_likelihood_per_row=score.log_likelihood_per_row,
             bic=score.bic,

@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from daskgmm.kernel import (
     DiagGaussians,
+    Elliptical,
     Float64Array,
     FullGaussians,
     Gaussians,
@@ -46,11 +47,11 @@ def _as_before(mixture: Mixture, previous: Previous) -> Order:
     alone, of Mahalanobis distances by the mean variances within components, squared.
     """
     assert previous is not None, "checked before the first pass"
-    now = mixture.components
-    assert isinstance(now, Gaussians)
+    assert isinstance(mixture.components, Elliptical)
+    now = mixture.components.gaussians
     if isinstance(previous, Mixture):
-        before = previous.components
-        assert isinstance(before, Gaussians)
+        assert isinstance(previous.components, Elliptical)
+        before = previous.components.gaussians
     else:
         within = mixture.shares @ now.variances()
         before, now = (

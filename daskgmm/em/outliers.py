@@ -20,8 +20,8 @@ from daskgmm.em.evaluate import label_rows, log_densities
 from daskgmm.em.lowest import quantile_of_rows
 from daskgmm.em.rows import Rows
 from daskgmm.em.scan import check_finite
-from daskgmm.errors import DataError
-from daskgmm.kernel import Block, Float64Array, Mixture, squared_distances
+from daskgmm.errors import DataError, ParameterError
+from daskgmm.kernel import Block, Float64Array, Gaussians, Mixture, squared_distances
 
 __all__ = [
     "MEASURES",
@@ -110,7 +110,19 @@ def threshold_of_rows(rows: Rows, mixture: Mixture, quantile: float) -> Threshol
 
 
 def threshold_of_mixture(mixture: Mixture, probability: float) -> Threshold:
-    """The squared distance beyond which rows of the mixture itself are with a probability."""
+    """The squared distance beyond which rows of the mixture itself are with a probability.
+
+    Raises
+    ------
+    ParameterError
+        If the components are no Gaussians.
+    """
+    if not isinstance(mixture.components, Gaussians):
+        raise ParameterError(
+            "distances have a chi-square distribution for Gaussians alone, and the model has t "
+            "components; give a quantile of log densities",
+            "probability",
+        )
     value = float(chdtri(mixture.n_features, probability))
     return Threshold("squared_distance", value, probability)
 

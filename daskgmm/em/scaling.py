@@ -21,7 +21,7 @@ import numpy as np
 
 from daskgmm.em.scan import Scan
 from daskgmm.errors import ColumnError, DataError, ParameterError
-from daskgmm.kernel import Affine, Block, Float64Array, Gaussians, components_named
+from daskgmm.kernel import Affine, Block, Elliptical, Float64Array, components_named
 
 __all__ = ["SCALES", "Scaling"]
 
@@ -105,7 +105,7 @@ class Scaling:
         if self.drops or self.n_projected is not None or self.standardize == "robust":
             return True
         law = components_named(kind)
-        is_same = issubclass(law, Gaussians) and law.is_scale_equivariant() and stopping != "means"
+        is_same = issubclass(law, Elliptical) and law.is_scale_equivariant() and stopping != "means"
         return bool(self.standardize) and not is_same
 
     def most_seen(self, d: int) -> int:

@@ -26,6 +26,7 @@ from daskgmm.kernel import (
     RelativeConjugate,
     RelativeRidge,
     Ridge,
+    family_of,
 )
 
 __all__ = ["ThinComponent", "n_spurious", "said_of_ridge", "said_of_thin", "thin_components"]
@@ -140,7 +141,7 @@ def said_of_ridge(mixture: Mixture, thin: Sequence[ThinComponent], prior: AnyPri
 
 
 def _are_thin(mixture: Mixture, held: Float64Array, prior: AnyPrior) -> NDArray[np.bool_]:
-    regular = mixture.n_features + 1 if mixture.kind == "full" else 2
+    regular = mixture.n_features + 1 if family_of(mixture.kind) == "full" else 2
     share = held.sum() / mixture.n_components
     thin: NDArray[np.bool_] = (held < _FEW * regular) & (held < _OF_FEW * share)
     doubtful = np.flatnonzero(~thin & (held < _FEW_OF_FLAT * regular) & (held < _OF_FLAT * share))
@@ -179,15 +180,14 @@ def _dense(mixture: Mixture, k: int) -> Float64Array:
 
 
 def _ridge_of(mixture: Mixture, prior: AnyPrior) -> Float64Array:
+    is_spherical = family_of(mixture.kind) == "spherical"
     if isinstance(prior, Ridge):
         ridge = np.asarray(prior.reg_covar, np.float64)
-        return np.full(1, ridge.mean()) if mixture.kind == "spherical" else ridge
+        return np.full(1, ridge.mean()) if is_spherical else ridge
     if not isinstance(prior, RelativeRidge):
         return np.zeros(1)
     # At a fit, the mixture has the variances of the rows; noise is left out.
     components, w = mixture.components, mixture.shares
     assert isinstance(components, HasCovariances)
     variances = w @ components.variances() + w @ np.square(mixture.means - w @ mixture.means)
-    return prior.share * (
-        np.full(1, variances.mean()) if mixture.kind == "spherical" else variances
-    )
+    return prior.share * (np.full(1, variances.mean()) if is_spherical else variances)

@@ -16,6 +16,7 @@ from daskgmm.fitted.of_rows import OfRows
 from daskgmm.kernel import (
     Gaussians,
     Mixture,
+    Students,
     conditional_mixture,
     marginal_mixture,
     regression_of,
@@ -60,7 +61,7 @@ class Conditioned(OfRows, Exchanged):
         ------
         ParameterError
             If a feature is not the model's, or is named twice; or for a model with
-            ``n_projected`` or ``noise``.
+            ``n_projected``, ``noise`` or ``tails``.
         """
         chosen = self._features(names, "marginal")
         return self._over(marginal_mixture(self._mixture, chosen), chosen)
@@ -160,6 +161,10 @@ class Conditioned(OfRows, Exchanged):
                 f"{who} needs a mixture of the features, and the model is of axes that n_projected "
                 "found; fit without n_projected (standardize=True does no harm)",
                 "n_projected",
+            )
+        if isinstance(self._mixture.components, Students):
+            raise ParameterError(
+                f"{who} needs Gaussians, and the model has t components; fit without tails", "tails"
             )
         if self._mixture.noise is not None:
             raise ParameterError(

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from daskgmm.errors import ParameterError
 from daskgmm.fitted.parameters import checked_mixture, covariances_of_factors
 from daskgmm.fitted.state import FittedState
-from daskgmm.kernel import FullGaussians, Gaussians
+from daskgmm.kernel import FullGaussians, Gaussians, Students, family_of
 from daskgmm.record import (
     facts_of_record,
     fitted_as_of_record,
@@ -133,10 +133,10 @@ class Exchanged(FittedState):
         settings = settings_of_record(record, redacted(str(path)))
         facts = facts_of_record(record, redacted(str(path)))
         known = cls().get_params()
-        fitted_as = fitted_as_of_record(record, redacted(str(path)), mixture.kind)
+        fitted_as = fitted_as_of_record(record, redacted(str(path)), family_of(mixture.kind))
         model = cls(
             n_components=mixture.n_components,
-            covariance_type=fitted_as or mixture.kind,
+            covariance_type=fitted_as or family_of(mixture.kind),
             **{
                 name: value
                 for name, value in settings.items()
@@ -166,8 +166,14 @@ class Exchanged(FittedState):
         Raises
         ------
         ParameterError
-            If the model is of projected features, or has noise.
+            If the model is of projected features, has noise, or t components.
         """
+        if isinstance(self._mixture.components, Students):
+            raise ParameterError(
+                "the model has t components, which scikit-learn's mixture has not: fit without "
+                "tails, or take weights_, means_, covariances_ and degrees_of_freedom_ from it",
+                "tails",
+            )
         if self._mixture.noise is not None:
             raise ParameterError(
                 "the model has noise, which scikit-learn's mixture has not: fit without noise, or "

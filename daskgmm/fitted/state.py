@@ -20,13 +20,15 @@ from daskgmm.fitted.projection import (
     attributes_of_projection,
     projection_of,
 )
+from daskgmm.fitted.tails import DEGREES, attributes_of_tails, mixture_of
 from daskgmm.kernel import (
     Affine,
-    Gaussians,
+    Elliptical,
     Mixture,
     Statistics,
     count_parameters,
-    gaussian_mixture,
+    family_of,
+    kind_of,
 )
 
 __all__ = ["FittedState"]
@@ -42,16 +44,18 @@ class FittedState(DensityMixin, BaseEstimator):
         projection: Affine | None = None,
     ) -> None:
         """Set the parameters; those of projected rows with their projection."""
-        components = mixture.components
-        assert isinstance(components, Gaussians)
+        assert isinstance(mixture.components, Elliptical)
+        components = mixture.components.gaussians
         self.weights_ = np.array(mixture.weights)
         self.means_ = np.array(components.means)
-        for name in (*PROJECTION_ATTRIBUTES, *NOISE_ATTRIBUTES, "threshold_"):  # of an earlier fit
+        # Of an earlier fit.
+        for name in (*PROJECTION_ATTRIBUTES, *NOISE_ATTRIBUTES, DEGREES, "threshold_"):
             self.__dict__.pop(name, None)
         if projection is not None:
             self.__dict__.update(attributes_of_projection(projection, components.means))
         if mixture.noise is not None:
             self.__dict__.update(attributes_of_noise(mixture.noise))
+        self.__dict__.update(attributes_of_tails(mixture.components))
         self.covariances_ = np.array(components.covariances)
         self.precisions_cholesky_ = np.array(components.factors)
         self.precisions_ = np.array(components.precisions)
@@ -113,20 +117,24 @@ class FittedState(DensityMixin, BaseEstimator):
     @property
     def _mixture(self) -> Mixture:
         check_is_fitted(self)
-        kind = self._fitted_type or self.covariance_type
+        kind = self._fitted_type or self._kind_of(self.covariance_type)
         if not (hasattr(self, "weights_") and hasattr(self, "means_")):
             raise NotFittedError("weights_ and means_ must be set by fit, or both by hand")
         if hasattr(self, "covariances_"):
             covariances = self.covariances_
         elif hasattr(self, "precisions_cholesky_"):
-            covariances = covariances_of_factors(self.precisions_cholesky_, kind)
+            covariances = covariances_of_factors(self.precisions_cholesky_, family_of(kind))
         else:
             raise NotFittedError(
                 "weights_ and means_ are set, but neither covariances_ nor precisions_cholesky_"
             )
         means = getattr(self, "projected_means_", self.means_)
         noise = noise_of(self.__dict__)
-        return gaussian_mixture(self.weights_, means, covariances, kind, noise)
+        return mixture_of(kind, (self.weights_, means, covariances), self.__dict__, noise)
+
+    def _kind_of(self, family: str) -> str:
+        """Kind of components over a family of covariances, as the parameters ask for it."""
+        return kind_of(family, self.degrees_of_freedom if self.tails == "t" else None)
 
     def _is_still(self, mixture: Mixture) -> bool:
         """Whether the parameters are a mixture's: they may have been set by hand since."""
@@ -148,5 +156,6 @@ class FittedState(DensityMixin, BaseEstimator):
     def _n_parameters(self) -> int:
         """Free parameters: private in scikit-learn, and used for criteria all the same."""
         mixture = self._mixture
-        kind, (k, d) = self._fitted_as or mixture.kind, mixture.means.shape
+        kind = mixture.kind if self._fitted_as is None else self._kind_of(self._fitted_as)
+        k, d = mixture.means.shape
         return count_parameters(kind, k, d, mixture.noise is not None)

@@ -9,7 +9,7 @@ from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.order import check_previous, in_order
 from daskgmm.fitting.outcome import Outcome, warn_of_collapses, warn_of_end, warn_of_thin
 from daskgmm.fitting.prior import in_units_of_data, prior_of
-from daskgmm.fitting.problem import problem_of
+from daskgmm.fitting.problem import kind_asked, problem_of
 from daskgmm.fitting.start import check_start
 from daskgmm.fitting.update import Kept, remembered, updated
 
@@ -21,6 +21,7 @@ __all__ = [
     "check_start",
     "in_order",
     "in_units_of_data",
+    "kind_asked",
     "prior_of",
     "problem_of",
     "remembered",

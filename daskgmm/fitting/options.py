@@ -39,3 +39,5 @@ class FitOptions(Protocol):
     on_collapse: str
     constant: str
     noise: bool | float | None
+    tails: str | None
+    degrees_of_freedom: str | float

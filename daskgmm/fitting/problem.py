@@ -12,9 +12,9 @@ from daskgmm.execution import in_force
 from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.prior import prior_of
 from daskgmm.fitting.start import given_start_of
-from daskgmm.kernel import Mixture
+from daskgmm.kernel import Mixture, kind_of
 
-__all__ = ["problem_of"]
+__all__ = ["kind_asked", "problem_of"]
 
 
 def problem_of(
@@ -37,7 +37,7 @@ def problem_of(
     """
     return Problem(
         options.n_components,
-        options.covariance_type,
+        kind_asked(options),
         prior=prior_of(options),
         tol=options.tol,
         stopping=options.stopping,
@@ -56,6 +56,27 @@ def problem_of(
         on_collapse=options.on_collapse,
         noise=_noise_of(options),
     )
+
+
+def kind_asked(options: FitOptions) -> str:
+    """Kind of the components: of Gaussians, or of t components over them.
+
+    Raises
+    ------
+    ParameterError
+        If degrees of freedom are given without tails.
+    """
+    degrees = options.degrees_of_freedom
+    if options.tails is None:
+        if degrees != "shared":
+            raise ParameterError(
+                f"degrees_of_freedom={degrees!r} is of t components; set tails='t', or leave it out",
+                "degrees_of_freedom",
+            )
+        return options.covariance_type
+    if not isinstance(degrees, str):
+        degrees = float(degrees)
+    return kind_of(options.covariance_type, degrees)
 
 
 def _noise_of(options: FitOptions) -> bool | float:

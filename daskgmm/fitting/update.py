@@ -15,7 +15,7 @@ from daskgmm.execution import in_force
 from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.outcome import Outcome
 from daskgmm.fitting.prior import prior_of
-from daskgmm.kernel import Affine, Mixture, Statistics
+from daskgmm.kernel import Affine, Mixture, Statistics, Students
 from daskgmm.tables import OpenedRows, columns_named
 
 __all__ = ["Kept", "remembered", "updated"]
@@ -66,6 +66,12 @@ class Kept:
                 "parameters are from elsewhere, from an older version, from a fit that reads cut "
                 "off, or from one of spherical components of standardised features; fit it again, "
                 "without reads, and with covariance_type='diag' for the last"
+            )
+        if isinstance(mixture.components, Students):
+            raise ParameterError(
+                "an update estimates the log-likelihood of the old rows from their statistics, "
+                "which it can for Gaussians alone; fit t components to all rows",
+                "tails",
             )
         if options.standardize == "robust" and projection is None and options.reg_covar != "auto":
             raise ParameterError(

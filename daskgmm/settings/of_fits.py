@@ -19,6 +19,7 @@ from daskgmm.rules import (
     COUNT,
     COUNT_OR_NONE,
     COUNTS,
+    DEGREES,
     FLAG,
     N_AXES,
     NOISE,
@@ -251,6 +252,25 @@ OPTIONS: tuple[Option, ...] = (
         NOISE,
         "Take rows that belong to no component for noise, of uniform density over the box of all "
         "rows; or over a region of this volume, in the data's units.",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option(
+        "tails",
+        None,
+        one_of("t"),
+        "Components with heavy tails: t for the multivariate t distribution, by which outliers "
+        "count less. Default: Gaussians.",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option(
+        "degrees_of_freedom",
+        "shared",
+        DEGREES,
+        "Of t components: one number for all, one for each, or the number that all have.",
         commands=_BOTH,
         section="model",
         is_saved=True,

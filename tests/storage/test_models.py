@@ -158,7 +158,7 @@ def test_what_is_no_model_is_named(tmp_path):
             read_model(tmp_path / name)
 
 
-@pytest.mark.parametrize("version", [4, 99])
+@pytest.mark.parametrize("version", [5, 99])
 def test_a_newer_format_says_to_upgrade(saved, version):
     edit(saved, lambda attributes: attributes.update(format_version=version))
     with pytest.raises(ModelFormatError, match=rf"newer daskgmm \(format_version {version}.*upgr"):

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.kernel import (
     Affine,
+    Elliptical,
     Float64Array,
-    Gaussians,
     Mixture,
     components_named,
     gaussian_mixture,
@@ -57,8 +57,9 @@ class GivenStart:
             or do not sum to 1, or if a precision is not positive definite.
         """
         law, (k, d) = components_named(kind), shape
-        assert issubclass(law, Gaussians)
-        of = f"{k} components, {d} features and {kind} covariances"
+        assert issubclass(law, Elliptical)
+        law = law.family()
+        of = f"{k} components, {d} features and {law.kind} covariances"
         part = _part("weights_init", weights, (k,), of)
         if part is not None and (np.any(part < 0) or abs(part.sum() - 1.0) > 1e-6):
             raise ParameterError(
@@ -103,7 +104,8 @@ class GivenStart:
         if self.means is None and self.covariances is None:
             return self
         law = components_named(kind)
-        assert issubclass(law, Gaussians)
+        assert issubclass(law, Elliptical)
+        law = law.family()
         means, covariances = self.means, self.covariances
         if covariances is not None:
             zero = np.zeros((len(covariances), affine.n_in))
@@ -122,12 +124,14 @@ class GivenStart:
         """The mixture with the given parts in place of its own."""
         if self.is_empty:
             return mixture
-        return gaussian_mixture(
-            mixture.weights if self.weights is None else self.weights,
+        components = mixture.components
+        assert isinstance(components, Elliptical)
+        gaussians = components.family()(
             mixture.means if self.means is None else self.means,
             mixture.covariances if self.covariances is None else self.covariances,
-            mixture.kind,
         )
+        weights = mixture.weights if self.weights is None else self.weights
+        return Mixture(weights, components.with_gaussians(gaussians))
 
 
 NOTHING_GIVEN = GivenStart()

@@ -28,7 +28,10 @@ A model of projected features has ``format_version`` 2 and these arrays as well:
 A model with noise has ``format_version`` 3, and its weights sum to less than 1. The attribute
 ``noise`` has the rest: its ``weight`` and ``log_density``, the logarithm of a density that is
 the same for all rows, and ``minimum`` and ``maximum`` of the box that it is drawn from. The
-attribute ``is_projected`` says there whether it is of projected features.
+attribute ``is_projected`` says there, and in later versions, whether it is of projected features.
+
+A model of t components has ``format_version`` 4, scale matrices for ``covariances``, the array
+``degrees_of_freedom`` (component,), and the attribute ``tails``, which says how these were found.
 
 Readers may rely on the names, dimensions and meaning of ``weights``, ``means``, ``covariances``,
 ``component`` and ``feature``, and on the attributes ``format``, ``format_version`` and
@@ -49,7 +52,15 @@ import numpy as np
 import zarr
 
 from daskgmm.errors import ModelFormatError, ParameterError, SingularComponentError
-from daskgmm.kernel import COMPONENTS, Affine, Components, Mixture, Statistics
+from daskgmm.kernel import (
+    COMPONENTS,
+    Affine,
+    Components,
+    Mixture,
+    Statistics,
+    components_named,
+    family_of,
+)
 from daskgmm.plain_json import plain_json
 from daskgmm.storage.outputs.atomic_output import atomic_output
 from daskgmm.storage.outputs.float_groups import FloatGroup, write_group
@@ -69,6 +80,12 @@ from daskgmm.storage.outputs.projections import (
     is_projected,
     projected,
 )
+from daskgmm.storage.outputs.tails import (
+    OF_TAILS,
+    TAILS_ATTRIBUTE,
+    kind_of_attributes,
+    tails_described,
+)
 from daskgmm.storage.outputs.variables import Variable, text_variable
 from daskgmm.storage.places.locations import Location
 
@@ -83,11 +100,14 @@ __all__ = [
 ]
 
 FORMAT = "daskgmm"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 _UNITS = "units"
 
-_RESERVED = ("format", "format_version", "covariance_type", NOISE_ATTRIBUTE, IS_PROJECTED)
+_RESERVED = (
+    *("format", "format_version", "covariance_type"),
+    *(NOISE_ATTRIBUTE, TAILS_ATTRIBUTE, IS_PROJECTED),
+)
 
 _STATISTICS = "statistics"
 """Attribute with the numbers of a model's statistics; their arrays' names begin with it."""
@@ -155,10 +175,14 @@ def attributes_of(
     own: dict[str, Any] = {
         "format": FORMAT,
         "format_version": 1 if projection is None else OF_PROJECTED,
-        "covariance_type": mixture.kind,
+        "covariance_type": family_of(mixture.kind),
     }
     if mixture.noise is not None:
         own |= {"format_version": OF_NOISE, NOISE_ATTRIBUTE: noise_described(mixture.noise)}
+    if mixture.kind != family_of(mixture.kind):
+        described = tails_described(type(mixture.components))
+        own |= {"format_version": OF_TAILS, TAILS_ATTRIBUTE: described}
+    if own["format_version"] > OF_PROJECTED:
         own[IS_PROJECTED] = projection is not None
     facts = plain_json(record)
     for key in own:
@@ -192,7 +216,8 @@ def _statistics_of(statistics: Statistics, names: Mapping[str, str]) -> dict[str
     ``names`` are those of dimensions, where they differ from the usual ones.
     """
     each = ("component", "feature")
-    dims = {"n_k": each[:1], "second": statistics.law.dimensions["covariances"]}
+    of_each = dict.fromkeys(("n_k", "n_u", "tails"), each[:1])
+    dims = {**of_each, "second": statistics.law.dimensions["covariances"]}
     kept = {**statistics.sums, "centres": statistics.centres}
     return {
         f"{_STATISTICS}_{name}": Variable(
@@ -266,7 +291,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any]]:
     """
     group = FloatGroup(Location.parse(path), "model")
     name, attributes = group.name, group.attributes
-    law = COMPONENTS[_checked_format(name, attributes)]
+    law = _checked_law(name, attributes)
     called = {"means": PROJECTED_MEANS} if is_projected(attributes) else {}
     names = {key: called.get(key, key) for key in ("weights", *law.dimensions)}
     _check_shapes(name, law, {key: group.member(of) for key, of in names.items()})
@@ -326,6 +351,14 @@ def read_statistics(path: str | os.PathLike[str], mixture: Mixture) -> Statistic
     return Statistics(
         n_rows, weight, log_likelihood, values, centres, mixture.kind, mixture.uniform
     )
+
+
+def _checked_law(name: str, attributes: Mapping[str, Any]) -> type[Components]:
+    """The class of components of attributes that are a model's."""
+    try:
+        return components_named(kind_of_attributes(_checked_format(name, attributes), attributes))
+    except ParameterError as error:
+        raise ModelFormatError(f"{name}: {error}; was it edited?") from error
 
 
 def _checked_format(name: str, attributes: Mapping[str, Any]) -> str:

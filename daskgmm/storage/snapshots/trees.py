@@ -16,7 +16,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.kernel import COMPONENTS, Components
+from daskgmm.errors import ParameterError
+from daskgmm.kernel import COMPONENTS, Components, components_named
 
 __all__ = ["Tree", "TreeError", "from_tree", "to_tree"]
 
@@ -152,9 +153,12 @@ class _Reader:
         """Components of a kind that the table of kinds has."""
         found = dict(self._expect(dict, plain, where))
         name = found.pop("kind", None)
-        if not isinstance(name, str) or name not in COMPONENTS:
-            raise TreeError(f"{where} is of kind {name!r:.80}; known are {', '.join(COMPONENTS)}")
-        components: Components = self._built(COMPONENTS[name], found, where)
+        try:
+            law = components_named(name)
+        except ParameterError:
+            known = ", ".join(COMPONENTS)
+            raise TreeError(f"{where} is of kind {name!r:.80}; known are {known}") from None
+        components: Components = self._built(law, found, where)
         return components
 
     def _built(self, kind: Any, found: dict[str, Any], where: str) -> Any:
