@@ -45,6 +45,7 @@ from daskgmm.kernel import (
     Prior,
     Ridge,
     TiedGaussians,
+    family_of,
     log_density,
     responsibilities,
     weighted_statistics,
@@ -304,7 +305,7 @@ def ended(course: Course, problem: Problem, scan: Scan) -> Course:
 
 def few_of(mixture: Mixture, scan: Scan, prior: Prior) -> list[int]:
     """Components that hold too few rows for a covariance, or next to none and are at the floor."""
-    regular = mixture.n_features + 1 if mixture.kind == "full" else 2
+    regular = mixture.n_features + 1 if family_of(mixture.kind) == "full" else 2
     thin = thin_components(mixture, _counted(scan), prior)
     return [one.component for one in thin if one.at_floor or one.n_rows < regular]
 
