@@ -162,9 +162,28 @@ def test_many_components_of_few_rows_have_no_narrow_ones():
     """The likelihood of 50 components of 150 rows has no bound, the posterior has one."""
     with pytest.warns(match="few for 50 full components"):
         got = GaussianMixture(50, prior="auto", random_state=0).fit(X)
+    assert len(got.weights_) == 50, "few rows are no collapse: the prior has some more"
     deviations = np.sqrt(np.linalg.eigvalsh(got.covariances_)[:, 0])
     assert deviations.min() > 0.02 * X.std(axis=0).min()
     assert np.isfinite(got.score(X))
+
+
+def test_components_may_share_rows():
+    """Where there are fewer distinct rows than components, as with a number for reg_covar."""
+    x = np.repeat(X[::50], 20, axis=0)
+    with pytest.warns(match="only 3 distinct"), pytest.warns(match="of 4 components"):
+        got = GaussianMixture(4, covariance_type="diag", prior="auto", random_state=0).fit(x)
+    assert got.covariances_.shape == (4, 4)
+    assert (got.covariances_ > 0).all()
+
+
+def test_a_component_of_two_rows_has_not_collapsed():
+    x = rows_of(made_mixture("full", 1, 2), 300)
+    x[:2] += 60.0
+    fit = {"prior": "auto", "on_collapse": "error", "random_state": 0, "order": "weight"}
+    with pytest.warns(match="1 of 2 components holds 2 rows"):
+        got = GaussianMixture(2, **fit).fit(x)
+    np.testing.assert_array_equal(np.flatnonzero(got.predict(x) == 1), [0, 1])
 
 
 def test_a_selection_has_criteria_of_the_log_likelihood():

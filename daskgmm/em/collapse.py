@@ -39,6 +39,7 @@ from daskgmm.em.thin import said_of_thin, thin_components
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.history import Collapse
 from daskgmm.kernel import (
+    Conjugate,
     Float64Array,
     HasCovariances,
     Mixture,
@@ -304,7 +305,12 @@ def ended(course: Course, problem: Problem, scan: Scan) -> Course:
 
 
 def few_of(mixture: Mixture, scan: Scan, prior: Prior) -> list[int]:
-    """Components that hold too few rows for a covariance, or next to none and are at the floor."""
+    """Components that hold too few rows for a covariance, or next to none and are at the floor.
+
+    None under a prior that gives covariances rows of its own.
+    """
+    if _gives_rows(prior):
+        return []
     regular = mixture.n_features + 1 if family_of(mixture.kind) == "full" else 2
     thin = thin_components(mixture, _counted(scan), prior)
     return [one.component for one in thin if one.at_floor or one.n_rows < regular]
@@ -319,12 +325,13 @@ def with_distinct_rows(problem: Problem, scan: Scan) -> tuple[Problem, tuple[Col
     """The problem with no more components than the sample has distinct rows.
 
     Where ``reg_covar`` is one number above 0, components share rows instead, as they do in
-    scikit-learn.
+    scikit-learn; and where a prior gives covariances rows of its own.
     """
     prior, k = problem.prior_on(scan), problem.n_components
     floor = prior.reg_covar if isinstance(prior, Ridge) else 0.0
     shares = np.ndim(floor) == 0 and float(np.asarray(floor)) > 0
     is_open = problem.given.is_empty and problem.last is None
+    shares |= _gives_rows(prior)
     if shares or problem.on_collapse == _ERROR or not is_open:
         return problem, ()
     x = scan.sample.x
@@ -347,6 +354,10 @@ def said_of_collapses(collapses: Sequence[Collapse], n_components: int) -> str:
     if pruned:
         text += f", {pruned} pruned: {n_components} of {n_components + pruned} are left"
     return text
+
+
+def _gives_rows(prior: Prior) -> bool:
+    return isinstance(prior, Conjugate) and prior.keeps_variance
 
 
 def _others(mixture: Mixture, some: Sequence[int]) -> NDArray[np.intp]:
