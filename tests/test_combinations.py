@@ -1,0 +1,83 @@
+"""Options of fits, two by two: a pair works, or is refused in one line that says how to go on."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from daskgmm import GaussianMixture
+from daskgmm.errors import DaskGMMError
+
+pytestmark = pytest.mark.slow  # a fit for each of some hundred pairs
+
+OPTIONS = {
+    "prior": ("auto",),
+    "noise": (True,),
+    "tails": ("t",),
+    "degrees_of_freedom": ("each", 4.0),
+    "on_collapse": ("prune",),
+    "constant": ("drop",),
+    "standardize": (True, "robust"),
+    "n_projected": (2,),
+    "stepper": ("squarem", "surrogate", "plain"),
+    "stopping": ("increment",),
+    "progressive": (False,),
+    "n_init": (2,),
+    "order": ("weight",),
+    "precision": ("float32",),
+    "covariance_type": ("tied", "diag", "spherical"),
+}
+REFUSED = {
+    ("prior", "tails", "t"): "have no prior",
+    ("prior", "degrees_of_freedom", "each"): "have no prior",
+    ("prior", "degrees_of_freedom", 4.0): "have no prior",
+    ("constant", "standardize", "robust"): "does not go with standardize",
+}
+PAIRS = [
+    pytest.param(a, u, b, v, id=f"{a}={u} {b}={v}")
+    for a, b in itertools.combinations(OPTIONS, 2)
+    for u, v in itertools.product(OPTIONS[a], OPTIONS[b])
+]
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    parts = rng.normal(0, 1, (400, 3)), rng.normal(6, 1, (400, 3)), rng.uniform(-20, 20, (40, 3))
+    return rng.permutation(np.concatenate(parts))
+
+
+def fitted(x: np.ndarray, **options: object) -> GaussianMixture:
+    if "degrees_of_freedom" in options:
+        options["tails"] = "t"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return GaussianMixture(2, random_state=0, **options).fit(x)
+
+
+@pytest.mark.parametrize(("a", "u", "b", "v"), PAIRS)
+def test_two_options_go_together_or_are_refused_in_one_line(x, a, u, b, v):
+    if (a, b, v) in REFUSED:
+        with pytest.raises(DaskGMMError, match=REFUSED[a, b, v]) as caught:
+            fitted(x, **{a: u, b: v})
+        assert "\n" not in str(caught.value)
+        return
+    model = fitted(x, **{a: u, b: v})
+    np.testing.assert_allclose(model.predict_proba(x).sum(axis=1), 1.0, rtol=1e-6)
+    assert np.isfinite([model.lower_bound_, model.score(x), model.bic(x)]).all()
+    assert np.isfinite(model.sample(10)[0]).all()
+    assert set(np.unique(model.predict(x))) <= {-1, *range(model.weights_.size)}
+
+
+@pytest.mark.parametrize(("a", "b", "v"), REFUSED)
+def test_what_is_refused_is_so_before_rows_are_read(a, b, v):
+    def read(block: np.ndarray) -> np.ndarray:
+        raise AssertionError("the rows were read")
+
+    rows = da.zeros((1000, 3), chunks=(500, 3)).map_blocks(read, meta=np.empty((0, 0)))
+    with pytest.raises(DaskGMMError, match=REFUSED[a, b, v]):
+        fitted(rows, **{a: OPTIONS[a][0], b: v})
