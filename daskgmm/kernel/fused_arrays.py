@@ -4,11 +4,33 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cells", "NaturalArrays", "WeightedRows", "WhitenedArrays", "WhitenedSums"]
+__all__ = [
+    "Cells",
+    "NaturalArrays",
+    "TailSums",
+    "WeightedRows",
+    "WhitenedArrays",
+    "WhitenedSums",
+]
 
 Array = NDArray[Any]
+_NONE: Array = np.empty(0)
+
+
+class TailSums(NamedTuple):
+    """What is added to of t components, beside the sums of Gaussians.
+
+    Attributes
+    ----------
+    n_u, tails : arrays of shape (K,), float64
+        Sums of ``r u``, and of ``r (log u - u)``.
+    """
+
+    n_u: Array
+    tails: Array
 
 
 class WeightedRows(NamedTuple):
@@ -60,6 +82,9 @@ class NaturalArrays(NamedTuple):
     noise : array of shape (1,), float64
         One more log density, the same for every row, of which there are no sums; of shape (0,)
         where there is none.
+    tails : array of shape (K, 5), float64
+        Of t components: log height, ``(nu + D) / 2``, ``1 / nu``, ``(nu + D) / nu`` and its
+        logarithm; the other arrays then give ``-delta / 2``. Of shape (0,) for Gaussians.
     """
 
     centre: Array
@@ -69,6 +94,7 @@ class NaturalArrays(NamedTuple):
     coefficients: Array
     constant: Array
     noise: Array
+    tails: Array = _NONE
 
 
 class WhitenedArrays(NamedTuple):
@@ -85,7 +111,7 @@ class WhitenedArrays(NamedTuple):
         factors are lower triangular.
     heights : array of shape (K,), of the same dtype
         Log of the weighted densities at the means.
-    noise : array of shape (1,), float64
+    noise, tails : arrays of shape (1,) and (K, 5), float64
         As of :class:`NaturalArrays`.
     """
 
@@ -96,6 +122,7 @@ class WhitenedArrays(NamedTuple):
     shifts: Array
     heights: Array
     noise: Array
+    tails: Array = _NONE
 
 
 class WhitenedSums(NamedTuple):
@@ -110,3 +137,8 @@ class WhitenedSums(NamedTuple):
     n_k: Array
     first: Array
     second: Array
+
+    @classmethod
+    def zero(cls, k: int, d: int) -> WhitenedSums:
+        """Sums of no rows."""
+        return cls(np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d)))

@@ -20,12 +20,14 @@ from daskgmm.kernel import (
     Mixture,
     Ridge,
     Students,
+    Uniform,
     components_named,
     count_parameters,
     e_step,
     family_of,
     kind_of,
     log_density,
+    loops,
     students_of,
 )
 from daskgmm.kernel.components.students import (
@@ -34,6 +36,8 @@ from daskgmm.kernel.components.students import (
     degrees_of,
     tail_of,
 )
+from daskgmm.kernel.formulations import CANDIDATES
+from daskgmm.kernel.formulations.direct import Direct
 from daskgmm.testing.components import ComponentsTests
 
 FAITHFUL = np.loadtxt("tests/data/faithful.txt")
@@ -175,3 +179,30 @@ def test_an_optimiser_finds_no_higher_likelihood():
     assert isinstance(components, Students)
     # At an optimum, an error e of the likelihood leaves parameters wrong by its root.
     np.testing.assert_allclose(components.degrees_of_freedom, np.exp(best.x[5]), rtol=1e-3)
+
+
+@pytest.mark.parametrize("family", WORDS_OF_FAMILIES)
+@pytest.mark.parametrize(("k", "d"), [(3, 2), (40, 5)])
+def test_every_formulation_gives_tails_beside_noise(family, k, d):
+    components = students(family, "each", k, d, nu=1.0 + np.arange(k) / 4)
+    uniform = Uniform.over(np.full(d, -9.0), np.full(d, 11.0))
+    mixture = Mixture(np.full(k, 1 / k), components).with_noise(uniform, 0.2)
+    rng = np.random.default_rng(0)
+    x = np.vstack([components.sample(rng, j, 700 // k) for j in range(k)])
+    block = Block(x, weight=rng.uniform(0.5, 2.0, len(x)))
+    dtype, densities = np.dtype(np.float64), np.empty(len(x))
+    expected = Direct(mixture, dtype).statistics(block)
+    log_densities = Direct(mixture, dtype).log_densities(x)
+    names = []
+    for candidate in CANDIDATES:
+        if not np.isfinite(candidate.cost(mixture, dtype)):
+            continue
+        names.append(candidate.name)
+        found = candidate(mixture, dtype).statistics(block, densities)
+        np.testing.assert_allclose(densities, log_densities, atol=1e-9)
+        np.testing.assert_allclose(found.log_likelihood, expected.log_likelihood, rtol=1e-11)
+        np.testing.assert_allclose(found.n_noise, expected.n_noise, rtol=1e-9)
+        for name, sums in expected.sums.items():
+            np.testing.assert_allclose(found[name], sums, atol=1e-9 * np.abs(sums).max())
+    assert "tailed" in names
+    assert loops.VARIANT is None or "compiled tailed natural" in names

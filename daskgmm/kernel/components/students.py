@@ -212,6 +212,14 @@ class Students(Elliptical):
         else:
             sums["tails"][...] += n_k * tail_of(self.degrees)
 
+    def completed_tails(self, n_k: Float64Array, tails: Float64Array) -> Float64Array:
+        """Sums of ``r (E log tau - u)`` from those of ``r (log u - u)``, (K,)."""
+        if not isinstance(self.degrees, str):
+            return n_k * tail_of(self.degrees)
+        half = 0.5 * (self.degrees_of_freedom + self.n_features)
+        completed: Float64Array = tails + n_k * (special.digamma(half) - np.log(half))
+        return completed
+
     @classmethod
     def add_complete(
         cls, sums: Sums, centres: Float64Array, x_t: Float64Array, resp: Float64Array

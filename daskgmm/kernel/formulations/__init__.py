@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.components import SharesWhitening
 from daskgmm.kernel.formulations.compiled import CompiledNatural, CompiledWhitened
+from daskgmm.kernel.formulations.compiled_tailed import (
+    CompiledTailedNatural,
+    CompiledTailedWhitened,
+)
 from daskgmm.kernel.formulations.direct import Direct
 from daskgmm.kernel.formulations.natural import Natural
 from daskgmm.kernel.formulations.shared import Shared
@@ -82,6 +86,8 @@ CANDIDATES: tuple[type[Formulation], ...] = (
     CompiledWhitened,
     Natural,
     Shared,
+    CompiledTailedNatural,
+    CompiledTailedWhitened,
     Tailed,
     Direct,
 )

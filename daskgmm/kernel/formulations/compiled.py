@@ -37,7 +37,7 @@ from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
-__all__ = ["CompiledNatural", "CompiledWhitened"]
+__all__ = ["CompiledNatural", "CompiledWhitened", "noise_of", "one_cell"]
 
 _ROW_NS, _COMPONENT_NS = 0.6, 1.5
 """Measured: to load a feature; to exponentiate and normalise a component of a row."""
@@ -55,14 +55,14 @@ class CompiledNatural(Natural):
         n = form.quadratic.shape[1]
         first_of, second_of = _factors_of_products(form.law, d)
         self._coefficients = np.concatenate([form.quadratic, form.linear], axis=1)
-        self._arrays = NaturalArrays(
+        self.arrays = NaturalArrays(
             form.centre,
             np.broadcast_to(1.0 / form.scale, (d,)).copy(),
             first_of[:n],
             second_of[:n],
             self._coefficients,
             form.constant,
-            _noise_of(mixture, form.offset, dtype),
+            noise_of(mixture, form.offset, dtype),
         )
         exact = form if dtype == FLOAT64 else NaturalForm.of(mixture, FLOAT64, scatter_known)
         present = mixture.weights > 0
@@ -70,7 +70,7 @@ class CompiledNatural(Natural):
             exact.constant, form.constant, out=np.zeros(len(present)), where=present
         )
         self._lost = np.concatenate([exact.quadratic, exact.linear], axis=1) - self._coefficients
-        self._lost_noise = _lost_noise(mixture, self._arrays.noise, form.offset)
+        self._lost_noise = _lost_noise(mixture, self.arrays.noise, form.offset)
         self._dtype = dtype
 
     @classmethod
@@ -89,8 +89,8 @@ class CompiledNatural(Natural):
 
     def statistics(self, block: Block, log_density: Float64Array | None = None) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        one_cell = _one_cell(len(block), self.n_components)
-        return self.statistics_by_cell(block, one_cell, log_density)
+        cells = one_cell(len(block), self.n_components)
+        return self.statistics_by_cell(block, cells, log_density)
 
     def statistics_by_cell(
         self, block: Block, cells: Cells, log_density: Float64Array | None = None
@@ -102,7 +102,7 @@ class CompiledNatural(Natural):
 
     def linear_sums(self, block: Block) -> LinearSums:
         """See :meth:`Natural.linear_sums`."""
-        found = self._sums(block, _one_cell(len(block), self.n_components))
+        found = self._sums(block, one_cell(len(block), self.n_components))
         return self.form.linear_sums(block, *found)
 
     def _sums(
@@ -113,7 +113,7 @@ class CompiledNatural(Natural):
         n_k = np.zeros(self.n_components)
         sums = np.zeros(self._coefficients.shape)
         rows = loops.weighted_rows(block.x, block.weight, log_density)
-        log_likelihood = loops.add_natural(rows, cells, self._arrays, n_k, sums)
+        log_likelihood = loops.add_natural(rows, cells, self.arrays, n_k, sums)
         if log_density is not None:
             log_density += form.offset
         # Correct the rounding of the coefficients to first order: its error is the same for
@@ -127,7 +127,7 @@ class CompiledNatural(Natural):
         if self._dtype != FLOAT64:  # the loop works in float64 only
             return super().log_densities(x)
         found = np.empty(len(x))
-        loops.find_log_densities(loops.rows_as_compiled(x), self._arrays, found)
+        loops.find_log_densities(loops.rows_as_compiled(x), self.arrays, found)
         found += self.form.offset
         return found
 
@@ -167,16 +167,16 @@ class CompiledWhitened(Direct):
         self._offset = mixture.log_bound
         self._heights = (mixture.log_heights - self._offset).astype(dtype)
         self._lost = self._lost_by_rounding(factors, shifts) if dtype != FLOAT64 else None
-        self._arrays = WhitenedArrays(
+        self.arrays = WhitenedArrays(
             self._centre,
             1.0 / self._scale,
             self._means,
             self._factors,
             self._shifts,
             self._heights,
-            _noise_of(mixture, self._offset, dtype),
+            noise_of(mixture, self._offset, dtype),
         )
-        self._lost_noise = _lost_noise(mixture, self._arrays.noise, self._offset)
+        self._lost_noise = _lost_noise(mixture, self.arrays.noise, self._offset)
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
@@ -196,20 +196,23 @@ class CompiledWhitened(Direct):
 
     def statistics(self, block: Block, log_density: Float64Array | None = None) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
-        one_cell = _one_cell(len(block), self.n_components)
-        return self.statistics_by_cell(block, one_cell, log_density)
+        cells = one_cell(len(block), self.n_components)
+        return self.statistics_by_cell(block, cells, log_density)
 
     def statistics_by_cell(
         self, block: Block, cells: Cells, log_density: Float64Array | None = None
     ) -> Statistics:
         """See :meth:`CompiledNatural.statistics_by_cell`."""
-        mixture = self.mixture
-        k, d = mixture.means.shape
-        sums = WhitenedSums(np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d)))
+        sums = WhitenedSums.zero(*self.mixture.means.shape)
         rows = loops.weighted_rows(block.x, block.weight, log_density)
-        log_likelihood = loops.add_whitened(rows, cells, self._arrays, sums)
+        log_likelihood = loops.add_whitened(rows, cells, self.arrays, sums)
         if log_density is not None:
             log_density += self._offset
+        return self.statistics_of(block, log_likelihood, sums)
+
+    def statistics_of(self, block: Block, log_likelihood: float, sums: WhitenedSums) -> Statistics:
+        """Statistics of a block from what the loop added."""
+        mixture = self.mixture
         n_k, first, second = sums
         lower = np.tril(second)
         second = lower + np.swapaxes(np.tril(lower, -1), 1, 2)
@@ -258,7 +261,7 @@ def _white_coordinates(mixture: Mixture) -> tuple[NDArray[Any], ...]:
     return centre, scale, factors, -np.einsum("kij,kj->ki", factors, means)
 
 
-def _noise_of(mixture: Mixture, offset: float, dtype: np.dtype[Any]) -> Float64Array:
+def noise_of(mixture: Mixture, offset: float, dtype: np.dtype[Any]) -> Float64Array:
     """Log of the weighted density of noise as the loops take it, rounded as they work."""
     if mixture.noise is None:
         return np.empty(0)
@@ -272,6 +275,6 @@ def _lost_noise(mixture: Mixture, noise: NDArray[Any], offset: float) -> float:
     return float(mixture.log_noise - offset - noise[0])
 
 
-def _one_cell(n_rows: int, n_components: int) -> Cells:
+def one_cell(n_rows: int, n_components: int) -> Cells:
     """One cell with all rows, which are compared with all components."""
     return Cells(np.array([0, n_rows]), np.arange(n_components)[None])

@@ -20,7 +20,7 @@ from daskgmm.kernel.formulations.sub_blocked import Evaluation, SubBlocked
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
-__all__ = ["Tailed"]
+__all__ = ["Tailed", "gaussian_of"]
 
 _TAIL_NS = 12.0
 """Measured: a logarithm and an exponential more, of a component of a row."""
@@ -34,20 +34,20 @@ class Tailed(SubBlocked):
     def __init__(self, mixture: Mixture, dtype: np.dtype[Any]) -> None:
         self.mixture = mixture
         self.n_components = mixture.n_components
-        self._gaussians = Natural(_gaussian_of(mixture), FLOAT64)
+        self._gaussians = Natural(gaussian_of(mixture), FLOAT64)
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
         """That of the natural form, and the tails'; infinite for other components."""
         if not isinstance(mixture.components, Students):
             return np.inf
-        of_gaussians = Natural.cost(_gaussian_of(mixture), FLOAT64)
+        of_gaussians = Natural.cost(gaussian_of(mixture), FLOAT64)
         return of_gaussians + _TAIL_NS * mixture.n_components
 
     @classmethod
     def applies(cls, mixture: Mixture, dtype: np.dtype[Any]) -> bool:
         """Whether squared distances keep their digits."""
-        return Natural.applies(_gaussian_of(mixture), FLOAT64)
+        return Natural.applies(gaussian_of(mixture), FLOAT64)
 
     def evaluation(self) -> Evaluation:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
@@ -55,7 +55,7 @@ class Tailed(SubBlocked):
 
 
 @lru_cache(maxsize=4)  # asked for the cost, then for making the formulation
-def _gaussian_of(mixture: Mixture) -> Mixture:
+def gaussian_of(mixture: Mixture) -> Mixture:
     """The mixture of the Gaussians under t components, of weights that are nowhere 0."""
     components = mixture.components
     assert isinstance(components, Students)
@@ -70,7 +70,7 @@ class _Tails(Evaluation):
         assert isinstance(mixture.components, Students)
         self._mixture, self._components = mixture, mixture.components
         self._products = gaussians.evaluation()
-        heights = _gaussian_of(mixture).log_heights - self._products.offset
+        heights = gaussian_of(mixture).log_heights - self._products.offset
         self._heights = heights[:, None]
         self.offset = mixture.log_bound
         self.noise = mixture.log_noise - self.offset

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from daskgmm.kernel.fused_arrays import (
     Cells,
     NaturalArrays,
+    TailSums,
     WeightedRows,
     WhitenedArrays,
     WhitenedSums,
@@ -114,6 +115,7 @@ def _natural(arrays: NaturalArrays, d: int) -> Any:
             _address(arrays.coefficients, dtype, n, n_products + d),
             _address(arrays.constant, dtype, n),
             _address(arrays.noise, FLOAT64, 1) if len(arrays.noise) else 0,
+            _address(arrays.tails, FLOAT64, n, 5) if len(arrays.tails) else 0,
             n,
             n_products,
         ]
@@ -126,8 +128,17 @@ def _call(name: str, *arguments: Any) -> None:
         raise MemoryError(f"{name} found no memory for a tile of rows")
 
 
+def _tail_sums(sums: TailSums | None, k: int) -> list[int]:
+    return [0, 0] if sums is None else [_address(of, FLOAT64, k) for of in sums]
+
+
 def add_natural(
-    rows: WeightedRows, cells: Cells, arrays: NaturalArrays, n_k: Array, sums: Array
+    rows: WeightedRows,
+    cells: Cells,
+    arrays: NaturalArrays,
+    n_k: Array,
+    sums: Array,
+    tails: TailSums | None = None,
 ) -> float:
     """Add, over rows, responsibilities, and responsibility times products.
 
@@ -138,6 +149,8 @@ def add_natural(
     arrays : NaturalArrays
     n_k, sums : arrays of shape (K,) and (K, P + D), float64
         Added to.
+    tails : TailSums, optional
+        Of t components, whose ``sums`` are of weights r u.
 
     Returns
     -------
@@ -150,6 +163,7 @@ def add_natural(
         _address(n_k, FLOAT64, len(arrays.constant)),
         _address(sums, FLOAT64, *arrays.coefficients.shape),
         0,
+        *_tail_sums(tails, len(arrays.constant)),
     ]
     _call(
         f"add_natural_{arrays.coefficients.dtype}",
@@ -162,7 +176,11 @@ def add_natural(
 
 
 def add_whitened(
-    rows: WeightedRows, cells: Cells, arrays: WhitenedArrays, sums: WhitenedSums
+    rows: WeightedRows,
+    cells: Cells,
+    arrays: WhitenedArrays,
+    sums: WhitenedSums,
+    tails: TailSums | None = None,
 ) -> float:
     """Add, over rows, responsibilities, and moments about the means weighted by them.
 
@@ -172,6 +190,8 @@ def add_whitened(
     cells : Cells
     arrays : WhitenedArrays
     sums : WhitenedSums
+    tails : TailSums, optional
+        As of :func:`add_natural`.
 
     Returns
     -------
@@ -188,12 +208,14 @@ def add_whitened(
         _address(arrays.shifts, dtype, k, d),
         _address(arrays.heights, dtype, k),
         _address(arrays.noise, FLOAT64, 1) if len(arrays.noise) else 0,
+        _address(arrays.tails, FLOAT64, k, 5) if len(arrays.tails) else 0,
     ]
     of_sums = [
         _address(log_likelihood, FLOAT64, 1),
         _address(sums.n_k, FLOAT64, k),
         _address(sums.first, FLOAT64, k, d),
         _address(sums.second, FLOAT64, k, d, d),
+        *_tail_sums(tails, k),
     ]
     _call(f"add_whitened_{dtype}", _rows(rows), _cells(cells), _struct(of_arrays), _struct(of_sums))
     return float(log_likelihood[0])

@@ -89,7 +89,8 @@ INLINE void load_tile(const X *x, int64_t n_rows, int64_t d, Scaling by, T *z, i
 
 // What callers pass. `weight` is null where every row counts once, `log_density` where the log
 // densities of the rows are not asked for, `noise` where there is none: one more log density, the
-// same for every row.
+// same for every row. `tails` is null for Gaussians; of t components it has TAIL numbers for each,
+// and log densities are `-delta / 2`, without heights.
 struct Rows {
     const void *x;
     const double *weight;
@@ -104,16 +105,16 @@ struct Natural {
     const double *centre, *inverse_scale;
     const int64_t *first_of, *second_of;
     const void *coefficients, *constant;
-    const double *noise;
+    const double *noise, *tails;
     int64_t n_components, n_products;
 };
 struct Whitened {
     const double *centre, *inverse_scale;
     const void *means, *factors, *shifts, *heights;
-    const double *noise;
+    const double *noise, *tails;
 };
 struct Sums {
-    double *log_likelihood, *n_k, *first, *second;
+    double *log_likelihood, *n_k, *first, *second, *n_u, *tails;
 };
 
 namespace {
@@ -452,6 +453,59 @@ struct Tile {
     }
 };
 
+constexpr int64_t TAIL = 5;  // log height, (nu + D) / 2, 1 / nu, (nu + D) / nu and its logarithm
+
+// Turns squared distances of a tile into log densities of t components, and responsibilities r
+// into weights r u.
+template <class T>
+struct Tails {
+    Tails(const double *tails, int64_t n, int64_t most_lanes_, bool &failed)
+        : scales(tails == nullptr ? 0 : n * most_lanes_, failed),
+          logs(tails == nullptr ? 0 : n * most_lanes_, failed),
+          of(tails),
+          most_lanes(most_lanes_) {}
+
+    void densities(T *joint, const Tile<T> &tile, const int64_t *chosen) {
+        for (int64_t c = 0; c < tile.n && of != nullptr; c++) {
+            const double *tail = of + TAIL * chosen[c];
+            const Float64 height = all(tail[0]), minus_half = all(-tail[1]), scale = all(-2.0 * tail[2]);
+            double *u = scales.data + c * most_lanes, *log = logs.data + c * most_lanes;
+            for (int64_t i = 0; i < tile.lanes; i += WIDTH<double>) {
+                const Float64 found = load_wide(joint + c * tile.stride + i), zero = all(0.0);
+                Float64 inverse;
+                const Float64 of_row =
+                    log_and_inverse(fma(found < zero ? found : zero, scale, all(1.0)), inverse);
+                store(log + i, of_row), store(u + i, all(tail[3]) * inverse);
+                store_wide(joint + c * tile.stride + i, fma(minus_half, of_row, height));
+            }
+        }
+    }
+
+    void weights(T *resp, const Tile<T> &tile, const int64_t *chosen, const Sums &sums) const {
+        for (int64_t c = 0; c < tile.n && of != nullptr; c++) {
+            const Float64 log_top = all(of[TAIL * chosen[c] + 4]);
+            const double *u = scales.data + c * most_lanes, *log = logs.data + c * most_lanes;
+            Float64 count[PARTS], sum[PARTS];
+            UNROLL for (int part = 0; part < PARTS; part++) count[part] = sum[part] = all(0.0);
+            for (int64_t i = 0; i < tile.lanes; i += LANES<double>)
+                UNROLL for (int part = 0; part < PARTS; part++) {
+                    const int64_t at = i + part * WIDTH<double>;
+                    const Float64 r = load_wide(resp + c * tile.stride + at), scale = load(u + at);
+                    const Float64 weight = r * scale;
+                    store_wide(resp + c * tile.stride + at, weight);
+                    count[part] += weight;
+                    sum[part] = fma(r, (log_top - load(log + at)) - scale, sum[part]);
+                }
+            sums.n_u[chosen[c]] += total_of(count);
+            sums.tails[chosen[c]] += total_of(sum);
+        }
+    }
+
+    Buffer<double> scales, logs;
+    const double *of;
+    int64_t most_lanes;
+};
+
 template <class T>
 INLINE void multiply_features(T *phi, const T *z, const int64_t *first_of, const int64_t *second_of,
                               int64_t n_products, int64_t lanes) {
@@ -516,6 +570,7 @@ int add_natural(const Rows &rows, const Cells &cells, const Natural &natural, co
     Buffer<T> theta(n * padded, failed), heights(n, failed);
     Buffer<double> partial(whole(n, 4) * padded, failed), partial_k(n, failed);
     Tile<T> tile(n, most_lanes, natural.noise, failed);
+    Tails<T> tails(natural.tails, n, most_lanes, failed);
     if (failed) return 1;
     T *phi = all_phi.data;
     double log_likelihood = 0.0;
@@ -537,12 +592,14 @@ int add_natural(const Rows &rows, const Cells &cells, const Natural &natural, co
             tile.of(lanes, n_rows, rows, start);
             multiply_features(phi, z, natural.first_of, natural.second_of, n_products, lanes);
             densities(phi, lanes, n_terms, theta.data, padded, heights.data, tile.joint.data, n);
-            if (tile.listing_pays(n_terms)) {
+            tails.densities(tile.joint.data, tile, chosen);
+            if (tile.listing_pays(n_terms) && tails.of == nullptr) {
                 tile.list_active();
                 log_likelihood += tile.normalise_listed(partial_k.data);
                 add_listed_sums(phi, n_terms, tile, by_row.data, partial.data, padded);
             } else {
                 log_likelihood += tile.normalise(partial_k.data);
+                tails.weights(tile.joint.data, tile, chosen, sums);
                 add_sums(phi, n_terms, tile.joint.data, n, lanes, partial.data, padded);
             }
         }
@@ -719,6 +776,7 @@ int add_whitened(const Rows &rows, const Cells &cells, const Whitened &whitened,
     Buffer<T> all_z(d * stride_for<T>(most_lanes), failed);
     Buffer<double> partial_k(n, failed);
     Tile<T> tile(n, most_lanes, whitened.noise, failed);
+    Tails<T> tails(whitened.tails, n, most_lanes, failed);
     Deviations<T> deviations(d, most_lanes, failed);
     if (failed) return 1;
     T *z = all_z.data;
@@ -743,10 +801,12 @@ int add_whitened(const Rows &rows, const Cells &cells, const Whitened &whitened,
                 for (; i < lanes; i += 2 * WIDTH<T>)
                     whitened_strip<T, 2>(z + i, stride, factor, shift, d, heights[k], joint + i);
             }
-            const bool is_listed = tile.listing_pays(d * (d + 3) / 2);
+            tails.densities(tile.joint.data, tile, chosen);
+            const bool is_listed = tile.listing_pays(d * (d + 3) / 2) && tails.of == nullptr;
             if (is_listed) tile.list_active();
             log_likelihood +=
                 is_listed ? tile.normalise_listed(partial_k.data) : tile.normalise(partial_k.data);
+            tails.weights(tile.joint.data, tile, chosen, sums);
             int64_t listed = 0;
             for (int64_t c = 0; c < n; c++) {
                 const int64_t k = chosen[c], count = is_listed ? tile.counts.data[c] : lanes;

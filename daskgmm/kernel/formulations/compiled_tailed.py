@@ -1,0 +1,130 @@
+"""Compiled tailed: t components by the loops for Gaussians, which give distances and moments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from daskgmm.kernel import loops
+from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.components import Students
+from daskgmm.kernel.formulations.compiled import (
+    CompiledNatural,
+    CompiledWhitened,
+    noise_of,
+    one_cell,
+)
+from daskgmm.kernel.formulations.direct import Direct
+from daskgmm.kernel.formulations.rounding import FLOAT64
+from daskgmm.kernel.formulations.tailed import Tailed, gaussian_of
+from daskgmm.kernel.fused_arrays import TailSums, WeightedRows, WhitenedSums
+from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.statistics import Statistics
+
+__all__ = ["CompiledTailedNatural", "CompiledTailedWhitened"]
+
+_TAIL_NS = 1.5
+"""Measured: a logarithm and a division more, of a component of a row."""
+
+
+def _tails_of(mixture: Mixture) -> Float64Array:
+    """Numbers of each component, as :class:`~daskgmm.kernel.fused_arrays.NaturalArrays` has them."""
+    assert isinstance(mixture.components, Students)
+    nu, d = mixture.components.degrees_of_freedom, mixture.n_features
+    heights = mixture.log_heights - mixture.log_bound
+    return np.stack([heights, 0.5 * (nu + d), 1.0 / nu, (nu + d) / nu, np.log1p(d / nu)], axis=1)
+
+
+def _finished(
+    mixture: Mixture, moments: Statistics, n_k: Float64Array, tails: Float64Array
+) -> Statistics:
+    """Statistics of t components from moments of Gaussians whose rows count ``r u``."""
+    components = mixture.components
+    assert isinstance(components, Students)
+    others = {"n_k": n_k, "tails": components.completed_tails(n_k, tails)}
+    sums = type(components).with_moments(others, moments.sums)
+    return replace(moments, sums=sums, kind=mixture.kind, uniform=mixture.uniform)
+
+
+class CompiledTailedNatural(Tailed):
+    """The natural form of the Gaussians under t components, by the compiled loop."""
+
+    name: ClassVar[str] = "compiled tailed natural"
+
+    def __init__(self, mixture: Mixture, dtype: np.dtype[Any]) -> None:
+        super().__init__(mixture, dtype)
+        of = CompiledNatural(gaussian_of(mixture), FLOAT64)
+        heights = gaussian_of(mixture).log_heights - of.form.offset
+        self._form = of.form
+        self._arrays = of.arrays._replace(
+            constant=of.arrays.constant - heights,
+            noise=noise_of(mixture, mixture.log_bound, FLOAT64),
+            tails=_tails_of(mixture),
+        )
+
+    @classmethod
+    def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
+        """That of Gaussians, and the tails'; infinite without loops, or for other components."""
+        if not isinstance(mixture.components, Students):
+            return np.inf
+        of_gaussians = CompiledNatural.cost(gaussian_of(mixture), FLOAT64)
+        return of_gaussians + _TAIL_NS * mixture.n_components
+
+    def statistics(self, block: Block, log_density: Float64Array | None = None) -> Statistics:
+        """See :class:`daskgmm.kernel.formulations.Formulation`."""
+        mixture, k = self.mixture, self.n_components
+        n_k, added = np.zeros(k), TailSums(np.zeros(k), np.zeros(k))
+        sums = np.zeros(self._arrays.coefficients.shape)
+        rows = loops.weighted_rows(block.x, block.weight, log_density)
+        cells = one_cell(len(block), k)
+        log_likelihood = loops.add_natural(rows, cells, self._arrays, n_k, sums, added)
+        if log_density is not None:
+            log_density += mixture.log_bound
+        log_likelihood += block.total_weight * mixture.log_bound
+        products, first = np.split(sums, [self._form.quadratic.shape[1]], axis=1)
+        moments = self._form.statistics(block, log_likelihood, added.n_u, first, products)
+        return _finished(mixture, moments, n_k, added.tails)
+
+
+class CompiledTailedWhitened(Direct):
+    """The whitened form of the Gaussians under t components, by the compiled loop."""
+
+    name: ClassVar[str] = "compiled tailed whitened"
+
+    def __init__(self, mixture: Mixture, dtype: np.dtype[Any]) -> None:
+        super().__init__(mixture, dtype)
+        self._of = CompiledWhitened(gaussian_of(mixture), FLOAT64)
+        self._arrays = self._of.arrays._replace(
+            heights=np.zeros(mixture.n_components),
+            noise=noise_of(mixture, mixture.log_bound, FLOAT64),
+            tails=_tails_of(mixture),
+        )
+
+    @classmethod
+    def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
+        """See :meth:`CompiledTailedNatural.cost`."""
+        if not isinstance(mixture.components, Students):
+            return np.inf
+        of_gaussians = CompiledWhitened.cost(gaussian_of(mixture), FLOAT64)
+        return of_gaussians + _TAIL_NS * mixture.n_components
+
+    @classmethod
+    def applies(cls, mixture: Mixture, dtype: np.dtype[Any]) -> bool:
+        """Whether whitened rows keep their digits."""
+        return CompiledWhitened.applies(gaussian_of(mixture), FLOAT64)
+
+    def statistics(self, block: Block, log_density: Float64Array | None = None) -> Statistics:
+        """See :class:`daskgmm.kernel.formulations.Formulation`."""
+        mixture, (k, d) = self.mixture, self.mixture.means.shape
+        sums, added = WhitenedSums.zero(k, d), TailSums(np.zeros(k), np.zeros(k))
+        rows: WeightedRows = loops.weighted_rows(block.x, block.weight, log_density)
+        cells = one_cell(len(block), k)
+        log_likelihood = loops.add_whitened(rows, cells, self._arrays, sums, added)
+        if log_density is not None:
+            log_density += mixture.log_bound
+        moments = self._of.statistics_of(block, 0.0, sums._replace(n_k=added.n_u))
+        log_likelihood += block.total_weight * mixture.log_bound
+        moments = replace(moments, log_likelihood=log_likelihood)
+        return _finished(mixture, moments, sums.n_k, added.tails)
