@@ -60,7 +60,7 @@ def test_the_compiled_formulations_are_under_test():
         assert applies(formulation, made_mixture("full", 2, 2))
 
 
-OF_TAILS = ("tailed",)
+OF_TAILS = ("compiled tailed natural", "compiled tailed whitened", "tailed")
 """Formulations of t components, which ``test_students.py`` holds against the direct one."""
 
 DO_NOT_APPLY = {
