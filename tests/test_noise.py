@@ -170,6 +170,17 @@ def test_a_warm_start_takes_up_and_drops_noise(clear):
     assert model.set_params(noise=True).fit(x).noise_weight_ > 0
 
 
+@pytest.mark.parametrize("family", ["full", "tied", "diag", "spherical"])
+def test_noise_stays_under_a_prior(clear, family):
+    x, truth = clear
+    how = {"covariance_type": family, "prior": "auto", "tol": 1e-10}
+    model, plain = fitted(x, **how), fitted(x, stepper="plain", max_iter=1000, **how)
+    np.testing.assert_array_equal(model.predict(x) == -1, truth == -1)
+    # A gap of 1e-10 per row leaves parameters wrong by its root.
+    assert model.noise_weight_ == pytest.approx(plain.noise_weight_, abs=1e-4)
+    np.testing.assert_allclose(model.means_, plain.means_, atol=1e-3)
+
+
 def test_selection_counts_noise(clear):
     x, truth = clear
     chosen = select(x, range(1, 4), noise=True, random_state=0)

@@ -172,7 +172,7 @@ class Mender:
         if isinstance(mixture.components, TiedGaussians):
             return self._of_fewer(course, mixture)
         kept = [k for k in range(mixture.n_components) if self.is_well(mixture, k)]
-        return mixture.take(kept) if kept else self._of_all(mixture.kind)
+        return mixture.take(kept) if kept else self._of_all(mixture)
 
     def _of_fewer(self, course: Course, mixture: Mixture) -> Mixture:
         """The mixture before the step without its lightest component, where all share a covariance.
@@ -180,20 +180,26 @@ class Mender:
         It is not known which of them has collapsed.
         """
         if mixture.n_components == 1:
-            return self._of_all(mixture.kind)
+            return self._of_all(mixture)
         before = course.mixture
         rest = before.take(_others(before, [int(np.argmin(before.weights))]))
         if self.is_well(rest):
             return rest
-        whole = self._of_all(mixture.kind).components
+        whole = self._of_all(mixture).components
         assert isinstance(whole, TiedGaussians)
-        return Mixture(rest.weights, TiedGaussians(rest.means, whole.covariances))
+        return Mixture(rest.weights, TiedGaussians(rest.means, whole.covariances), rest.noise)
 
-    def _of_all(self, kind: str) -> Mixture:
-        """One component of all rows; raises SingularComponentError if it has no density."""
+    def _of_all(self, mixture: Mixture) -> Mixture:
+        """One component of all rows, beside the mixture's noise.
+
+        Raises
+        ------
+        SingularComponentError
+            If it has no density.
+        """
         sample, mean = self.scan.sample, self.scan.moments.mean
         ones = np.ones((len(sample), 1))
-        one = self.prior.m_step(weighted_statistics(sample, ones, mean[None], kind))
+        one = self.prior.m_step(weighted_statistics(sample, ones, mean[None], mixture.kind))
         if not self.is_well(one):
             n, n_distinct = len(sample), len(np.unique(sample.x, axis=0))
             few = f" ({n_distinct:,} of {n:,} rows are distinct)" * (n_distinct < n)
@@ -201,7 +207,7 @@ class Mender:
                 f"not even one component of all rows has a density: rows are few or alike{few}, or "
                 "columns are sums of others; raise reg_covar, or choose covariance_type='diag'"
             )
-        return one
+        return one.with_noise(mixture.uniform, mixture.noise_weight)
 
     # -- what takes the place of the others -------------------------------------------
 

@@ -20,7 +20,7 @@ from daskgmm.kernel.components import (
 )
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.moments import Moments
-from daskgmm.kernel.prior import least_count
+from daskgmm.kernel.prior import least_count, mixture_of_counts
 from daskgmm.kernel.statistics import Statistics, added
 
 __all__ = ["Conjugate", "RelativeConjugate"]
@@ -71,7 +71,7 @@ class Conjugate:
         counts = n_k + self._given
         prior = _prior_of(self, statistics.kind, len(n_k))
         components = prior.estimated(statistics.sums, statistics.centres, n_k)
-        return Mixture(counts / counts.sum(), components)
+        return mixture_of_counts(counts, components, statistics)
 
     def objective(self, mixture: Mixture, statistics: Statistics) -> float:
         """Log-likelihood per row, less :meth:`penalty`."""
