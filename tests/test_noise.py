@@ -194,6 +194,7 @@ def test_other_noise_is_refused(noise):
         GaussianMixture(2, noise=noise).fit(FAITHFUL)
 
 
+@pytest.mark.slow
 def test_commands_have_noise(clear, tmp_path):
     path = write_store(tmp_path / "rows.zarr", clear[0])
     model, out = tmp_path / "model.zarr", tmp_path / "out.zarr"

@@ -156,6 +156,7 @@ def test_other_tails_are_refused(x, how, message):
         fitted(x, **how)
 
 
+@pytest.mark.slow
 def test_commands_have_tails(x, tmp_path):
     path, model = write_store(tmp_path / "rows.zarr", x), tmp_path / "model.zarr"
     how = ["--components", 2, "--tails", "t", "--degrees-of-freedom", 4]

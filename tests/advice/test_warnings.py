@@ -13,6 +13,8 @@ from zarr.registry import get_codec_class
 from daskgmm import GaussianMixture, open_rows
 from daskgmm.descriptions import check
 
+pytestmark = pytest.mark.slow  # a fit or two for each advice
+
 COUNTS = (X * 10).astype("i2")
 TILED = np.random.default_rng(0).normal(size=(30, 40))
 

@@ -140,6 +140,10 @@ def test_options_reach_the_fit(folder):
         "n_projected": None,
         "on_collapse": "reseed",
         "constant": "error",
+        "prior": None,
+        "noise": None,
+        "tails": None,
+        "degrees_of_freedom": "shared",
         "order": None,
     }
     assert (result["n_iter"], result["stop_reason"], result["converged"]) == (7, "max_iter", False)

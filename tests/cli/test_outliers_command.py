@@ -18,6 +18,8 @@ from commands import chunk, forked, tree
 from daskgmm import load_model
 from daskgmm.outliers import write_outliers
 
+pytestmark = pytest.mark.slow  # whole commands; tests/test_outliers.py has their parts
+
 OUTLIERS = ("outliers", "data.zarr", "--model", "model.zarr", "--output", "out.zarr")
 
 
