@@ -47,7 +47,7 @@ PAIRS = [
 @pytest.fixture(scope="module")
 def x() -> np.ndarray:
     rng = np.random.default_rng(0)
-    parts = rng.normal(0, 1, (400, 3)), rng.normal(6, 1, (400, 3)), rng.uniform(-20, 20, (40, 3))
+    parts = rng.normal(0, 1, (150, 3)), rng.normal(6, 1, (150, 3)), rng.uniform(-20, 20, (20, 3))
     return rng.permutation(np.concatenate(parts))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -153,27 +154,22 @@ def test_components_that_close_in_on_copies_end_no_choice(kind):
     assert np.isfinite(found.model.score(x))
 
 
-class Collapsing:
+@dataclass(frozen=True, eq=False)
+class Collapsing(Ridge):
     """Ridge, whose M-step on all rows collapses for mixtures of some numbers of components."""
 
-    def __init__(self, n_rows, counts):
-        self._ridge, self._n_rows, self._counts = Ridge(1e-6), n_rows, counts
+    n_rows: int = 0
+    counts: frozenset[int] = frozenset()
 
     def m_step(self, statistics):
-        if statistics.n_rows == self._n_rows and len(statistics.n_k) in self._counts:
+        if statistics.n_rows == self.n_rows and len(statistics.n_k) in self.counts:
             raise SingularComponentError("collapsed", 0)
-        return self._ridge.m_step(statistics)
-
-    def objective(self, mixture, statistics):
-        return self._ridge.objective(mixture, statistics)
-
-    def with_pseudo_rows(self, statistics):
-        return self._ridge.with_pseudo_rows(statistics)
+        return super().m_step(statistics)
 
 
 def _chosen(x, counts, collapsing):
     rows = InMemoryRows(x)
-    prior = Collapsing(len(x), collapsing)
+    prior = Collapsing(1e-6, len(x), frozenset(collapsing))
     problems = [Problem(k, "full", prior, tol=1e-12) for k in counts]
     chooser = Chooser(rows, scan_rows(rows, len(x) // 2, 0), "bic", 0, fewest_in_part=1000)
     return chooser.fitted(chooser.starts(problems, np.random.RandomState(0)))

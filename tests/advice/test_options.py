@@ -217,12 +217,12 @@ CASES = {
         lambda at, said: [fit(X, reg_covar=ridge) for ridge in (said[1], float(said[2]))],
     ),
     "more components than distinct rows": Case(
-        lambda at: fit(np.repeat(X[:2], 50, axis=0), 3, reg_covar=0.0),
+        lambda at: fit(np.repeat(X[:2], 50, axis=0), 3, reg_covar=0.0, on_collapse="error"),
         r"lower n_components to at most (\d+)",
         lambda at, said: fit(np.repeat(X[:2], 50, axis=0), int(said[1]), reg_covar=1e-6),
     ),
     "more components than distinct rows, with a ridge": Case(
-        lambda at: fit(np.repeat(X[:2], 50, axis=0), 3, reg_covar=0.0),
+        lambda at: fit(np.repeat(X[:2], 50, axis=0), 3, reg_covar=0.0, on_collapse="error"),
         r"or give (reg_covar) a number above (0)",
         lambda at, said: fit(np.repeat(X[:2], 50, axis=0), 3, **{said[1]: int(said[2]) + 1e-3}),
     ),
@@ -257,7 +257,7 @@ CASES = {
         lambda at, said: fit(X, 2, means_init=X[:2]),
     ),
     "a covariance that is singular, of fewer components": Case(
-        lambda at: fit(np.repeat(X[:2], 50, axis=0), 2, reg_covar=0.0),
+        lambda at: fit(np.repeat(X[:2], 50, axis=0), 2, reg_covar=0.0, on_collapse="error"),
         r"lower (n_components) or raise reg_covar",
         lambda at, said: fit(np.repeat(X[:3], 50, axis=0), 1, reg_covar=0.0),
     ),
