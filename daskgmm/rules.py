@@ -1,7 +1,8 @@
 """Rules: what a value may be, in words and as a test, and how a text is read as one.
 
 One rule serves a parameter in Python, an option of a command, a variable of the environment
-and a key of a file, so that all of them accept the same values.
+and a key of a file, so that all of them accept the same values. The file grows by a rule with each
+kind of option, and is longer than others for it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Fit: the scan, the starts and the race, which every fit to all rows goes through."""
+"""Fit: the scan, the starts and the race, which every fit to all rows goes through.
+
+The file is longer than others for the documentation of its two protocols.
+"""
 
 from __future__ import annotations
 

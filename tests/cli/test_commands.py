@@ -60,7 +60,9 @@ def test_fit_prints_one_json_document_and_progress_elsewhere(folder, x):
     assert result["seconds"] > 0
     assert result["model"] == "new.zarr"
 
-    scan, *passes = done.stderr.splitlines()
+    # A line for starts is there if they took long, as they do on a machine with other work.
+    said = [line for line in done.stderr.splitlines() if not line.startswith("starts: ")]
+    scan, *passes = said
     assert scan.startswith(f"scan: {len(x):,} rows")
     assert len(passes) == result["n_iter"]
     assert all(PASS_LINE.match(line) for line in passes), passes

@@ -73,7 +73,8 @@ def test_a_log_file_has_the_lines_of_all_runs_and_their_errors(folder):
     assert "nowhere.zarr" in forked("fit", "nowhere.zarr", *FIT[2:], *OUT, *log, cwd=folder).error
     lines = (folder / "log.txt").read_text().splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in lines)
-    said = [line.split(" ", 2)[2] for line in lines]
+    # A line for starts is there if they took long, as they do on a machine with other work.
+    said = [line.split(" ", 2)[2] for line in lines if " starts: " not in line]
     starts = ("scan: ", "pass 1: ", "pass 2: ", "pass 3: ", "note: not", "Error: nowhere.zarr")
     assert len(said) == len(starts)
     assert all(line.startswith(start) for line, start in zip(said, starts, strict=True))

@@ -3,6 +3,8 @@
 *Second moments* (the sum ``second``) have the shape of the kind's ``covariances``: of
 ``sum r (x - centre)(x - centre)^T`` the whole (full), the sum over components (tied), the
 diagonal (diag), the trace (spherical).
+
+The file is longer than others because it has the part of every protocol that the four kinds share.
 """
 
 from __future__ import annotations
