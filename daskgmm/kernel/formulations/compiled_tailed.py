@@ -18,7 +18,7 @@ from daskgmm.kernel.formulations.compiled import (
 )
 from daskgmm.kernel.formulations.direct import Direct
 from daskgmm.kernel.formulations.rounding import FLOAT64
-from daskgmm.kernel.formulations.tailed import Tailed, gaussian_of
+from daskgmm.kernel.formulations.tailed import Tailed, cost_with_tails, gaussian_of
 from daskgmm.kernel.fused_arrays import TailSums, WeightedRows, WhitenedSums
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
@@ -67,10 +67,7 @@ class CompiledTailedNatural(Tailed):
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
         """That of Gaussians, and the tails'; infinite without loops, or for other components."""
-        if not isinstance(mixture.components, Students):
-            return np.inf
-        of_gaussians = CompiledNatural.cost(gaussian_of(mixture), FLOAT64)
-        return of_gaussians + _TAIL_NS * mixture.n_components
+        return cost_with_tails(CompiledNatural.cost, mixture, _TAIL_NS)
 
     def statistics(self, block: Block, log_density: Float64Array | None = None) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
@@ -105,10 +102,7 @@ class CompiledTailedWhitened(Direct):
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
         """See :meth:`CompiledTailedNatural.cost`."""
-        if not isinstance(mixture.components, Students):
-            return np.inf
-        of_gaussians = CompiledWhitened.cost(gaussian_of(mixture), FLOAT64)
-        return of_gaussians + _TAIL_NS * mixture.n_components
+        return cost_with_tails(CompiledWhitened.cost, mixture, _TAIL_NS)
 
     @classmethod
     def applies(cls, mixture: Mixture, dtype: np.dtype[Any]) -> bool:

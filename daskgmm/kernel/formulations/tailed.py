@@ -6,6 +6,7 @@ distance ``delta``; each responsibility times ``u`` then weights the same produc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ from daskgmm.kernel.formulations.sub_blocked import Evaluation, SubBlocked
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
-__all__ = ["Tailed", "gaussian_of"]
+__all__ = ["Tailed", "cost_with_tails", "gaussian_of"]
 
 _TAIL_NS = 12.0
 """Measured: a logarithm and an exponential more, of a component of a row."""
@@ -39,10 +40,7 @@ class Tailed(SubBlocked):
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
         """That of the natural form, and the tails'; infinite for other components."""
-        if not isinstance(mixture.components, Students):
-            return np.inf
-        of_gaussians = Natural.cost(gaussian_of(mixture), FLOAT64)
-        return of_gaussians + _TAIL_NS * mixture.n_components
+        return cost_with_tails(Natural.cost, mixture, _TAIL_NS)
 
     @classmethod
     def applies(cls, mixture: Mixture, dtype: np.dtype[Any]) -> bool:
@@ -52,6 +50,24 @@ class Tailed(SubBlocked):
     def evaluation(self) -> Evaluation:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
         return _Tails(self.mixture, self._gaussians)
+
+
+def cost_with_tails(
+    cost: Callable[[Mixture, np.dtype[Any]], float], mixture: Mixture, tail_ns: float
+) -> float:
+    """Cost of a formulation of Gaussians with the tails of t components; infinite for other components.
+
+    Parameters
+    ----------
+    cost : callable
+        That of the Gaussians under the components.
+    mixture : Mixture
+    tail_ns : float
+        Nanoseconds that the tail of one component takes a row.
+    """
+    if not isinstance(mixture.components, Students):
+        return np.inf
+    return cost(gaussian_of(mixture), FLOAT64) + tail_ns * mixture.n_components
 
 
 @lru_cache(maxsize=4)  # asked for the cost, then for making the formulation
