@@ -1,12 +1,13 @@
-"""Components: the interface of all kinds, and protocols for what only some kinds can do.
+"""Components: the interface of all kinds, and capabilities: what only some kinds can do.
 
 Symbols, here and in the kinds: K components, D features, n rows of a sub-block. Sub-blocks
 are feature-major, shape (D, n), because n is long: sums over features and over components
 then run along contiguous memory.
 
-Every kind has the methods of :class:`Components`. Code that needs more asks for one of the
-protocols below; it is not offered for kinds that lack the protocol. Protocols have only methods,
-so that the test for one computes nothing.
+Every kind has the methods of :class:`Components`. Code that needs more asks whether the kind has
+a capability, one of the abstract classes below that kinds inherit beside ``Components``; what
+needs one is not offered for kinds that lack it. They are classes and not protocols because a small
+fit asks thousands of times, and Python finds a class at once but a protocol method by method.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -198,25 +199,26 @@ def frozen(name: str, value: Any) -> Float64Array:
     return array
 
 
-@runtime_checkable
-class HasCovariances(Protocol):
+class HasCovariances(ABC):
     """Components with means and covariances, which merging, division and truncation need."""
 
+    @abstractmethod
     def variances(self) -> Float64Array:
         """Variance of each feature in each component, (K, D)."""
         ...
 
+    @abstractmethod
     def dense(self) -> Float64Array:
         """Covariances as full matrices, (K, D, D)."""
         ...
 
+    @abstractmethod
     def shrunk(self, weights: Float64Array, share: Float64Array) -> Components:
         """Components whose covariances are moved by ``share`` (K,) towards their weighted mean."""
         ...
 
 
-@runtime_checkable
-class HasNaturalForm(Protocol):
+class HasNaturalForm(ABC):
     """Log densities that are linear in features and products of features.
 
     ``log N_k = log_peak_k + a_k + linear_k . z + quadratic_k . products(z)``, with
@@ -224,15 +226,18 @@ class HasNaturalForm(Protocol):
     """
 
     @classmethod
+    @abstractmethod
     def is_scale_equivariant(cls) -> bool:
         """Whether rescaling single features maps the kind onto itself."""
         ...
 
     @classmethod
+    @abstractmethod
     def product_runs(cls, d: int) -> tuple[Run, ...]:
         """Runs of products of features that the second moments need, P products in all."""
         ...
 
+    @abstractmethod
     def natural_terms(
         self, centre: Float64Array, scale: Float64Array
     ) -> tuple[Float64Array, Float64Array, Float64Array]:
@@ -240,6 +245,7 @@ class HasNaturalForm(Protocol):
         ...
 
     @classmethod
+    @abstractmethod
     def sums_of_products(
         cls, n_k: Float64Array, first: Float64Array, products: Float64Array, scale: Float64Array
     ) -> dict[str, Float64Array]:
@@ -247,23 +253,24 @@ class HasNaturalForm(Protocol):
         ...
 
 
-@runtime_checkable
-class WhitensEach(Protocol):
+class WhitensEach(ABC):
     """Components each of which has its own triangular matrix that whitens deviations."""
 
+    @abstractmethod
     def whitening(self) -> Float64Array:
         """P (K, D, D), upper triangular: ``P_k^T (x - mu_k)`` has unit covariance."""
         ...
 
 
-@runtime_checkable
-class SharesWhitening(Protocol):
+class SharesWhitening(ABC):
     """Components of one common covariance, which one triangular matrix whitens."""
 
+    @abstractmethod
     def common_whitening(self) -> Float64Array:
         """P (D, D), upper triangular: ``P^T (x - mu_k)`` has unit covariance for every k."""
         ...
 
+    @abstractmethod
     def common_precision(self) -> Float64Array:
         """``P P^T``, (D, D)."""
         ...
@@ -288,10 +295,10 @@ class Tangent(Protocol):
         ...
 
 
-@runtime_checkable
-class HasTangent(Protocol):
+class HasTangent(ABC):
     """Components that quasi-Newton steps can move."""
 
+    @abstractmethod
     def tangent(self, shares: Float64Array) -> Tangent:
         """Coordinates about these components, of weights ``shares`` (K,), all above 0.
 
@@ -345,11 +352,11 @@ class PriorOfComponents(Protocol):
         ...
 
 
-@runtime_checkable
-class HasConjugatePrior(Protocol):
+class HasConjugatePrior(ABC):
     """Components that have a conjugate prior."""
 
     @classmethod
+    @abstractmethod
     def prior(cls, k: int, terms: PriorTerms) -> PriorOfComponents:
         """The prior of K components."""
         ...

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from daskgmm.kernel.block import Float64Array
-from daskgmm.kernel.components.base import RidgeLike
+from daskgmm.kernel.components.base import RidgeLike, WhitensEach
 from daskgmm.kernel.components.matrices import MatrixGaussians, outer, symmetric
 from daskgmm.kernel.linalg import precision_factors, scatter_matrix
 
@@ -16,7 +16,7 @@ __all__ = ["FullGaussians"]
 
 
 @dataclass(frozen=True, eq=False)
-class FullGaussians(MatrixGaussians):
+class FullGaussians(MatrixGaussians, WhitensEach):
     """K Gaussians, each with its own covariance matrix."""
 
     kind: ClassVar[str] = "full"

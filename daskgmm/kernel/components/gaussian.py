@@ -4,7 +4,7 @@
 ``sum r (x - centre)(x - centre)^T`` the whole (full), the sum over components (tied), the
 diagonal (diag), the trace (spherical).
 
-The file is longer than others because it has the part of every protocol that the four kinds share.
+The file is longer than others because it has the part of every capability that the four kinds share.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 
 from daskgmm.errors import ParameterError
 from daskgmm.kernel.block import Float64Array
-from daskgmm.kernel.components.base import PriorTerms, RidgeLike, Run, Sums
+from daskgmm.kernel.components.base import (
+    HasConjugatePrior,
+    HasCovariances,
+    HasNaturalForm,
+    HasTangent,
+    PriorTerms,
+    RidgeLike,
+    Run,
+    Sums,
+)
 from daskgmm.kernel.components.elliptical import Elliptical
 from daskgmm.kernel.components.gaussian_prior import GaussianPrior
 from daskgmm.kernel.components.gaussian_tangent import GaussianTangent
@@ -29,7 +38,7 @@ __all__ = ["Gaussians"]
 
 
 @dataclass(frozen=True, eq=False)
-class Gaussians(Elliptical):
+class Gaussians(Elliptical, HasCovariances, HasNaturalForm, HasTangent, HasConjugatePrior):
     """K Gaussian components.
 
     To add a kind of covariance, subclass this, or one of the two classes between this one and

@@ -26,7 +26,7 @@ from scipy import optimize, special
 
 from daskgmm.errors import ParameterError
 from daskgmm.kernel.block import Float64Array
-from daskgmm.kernel.components.base import Components, RidgeLike, Sums
+from daskgmm.kernel.components.base import Components, HasCovariances, HasTangent, RidgeLike, Sums
 from daskgmm.kernel.components.elliptical import Elliptical
 from daskgmm.kernel.components.gaussian import Gaussians
 from daskgmm.kernel.components.student_tangent import StudentTangent
@@ -49,7 +49,7 @@ SHARED, EACH = "shared", "each"
 
 
 @dataclass(frozen=True, eq=False)
-class Students(Elliptical):
+class Students(Elliptical, HasCovariances, HasTangent):
     """K multivariate t components; see :func:`students_of` for its subclasses.
 
     Parameters

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from daskgmm.kernel.block import Float64Array
-from daskgmm.kernel.components.base import RidgeLike, Sums
+from daskgmm.kernel.components.base import RidgeLike, SharesWhitening, Sums
 from daskgmm.kernel.components.matrices import MatrixGaussians, symmetric
 from daskgmm.kernel.linalg import precision_factors, scatter_matrix
 
@@ -16,7 +16,7 @@ __all__ = ["TiedGaussians"]
 
 
 @dataclass(frozen=True, eq=False)
-class TiedGaussians(MatrixGaussians):
+class TiedGaussians(MatrixGaussians, SharesWhitening):
     """K Gaussians of one covariance matrix."""
 
     kind: ClassVar[str] = "tied"
