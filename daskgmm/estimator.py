@@ -22,11 +22,14 @@ from daskgmm.em import (
     Fit,
     FitBegan,
     FitEnded,
+    Gaps,
+    Missing,
     Previous,
     Problem,
     Tell,
     fit,
     said_of_collapses,
+    said_of_gaps,
     said_of_ridge,
     said_of_thin,
     thin_components,
@@ -64,6 +67,9 @@ from daskgmm.tables import (
 )
 
 __all__ = ["GaussianMixture", "load_model"]
+
+_COUNTED = ("n_missing_", "n_left_out_", "n_rows_", "rows_read_")
+"""Attributes that an update adds to."""
 
 
 class GaussianMixture(FittedMixture):
@@ -195,6 +201,12 @@ class GaussianMixture(FittedMixture):
         the model says of rows, whatever they hold there. As with ``n_projected``, densities and
         covariances are then those of the other columns; ``means_`` has all of them. It goes with
         ``n_projected``, and not with a ``standardize`` that maps rows.
+    missing : {"error", "drop"}, default="error"
+        What NaN is in rows to fit, and in those that the model is asked of later; null in Parquet,
+        and what a store declares missing (``_FillValue`` and its like), is NaN. ``"error"`` names
+        the first place. ``"drop"``: rows with a gap are left out: they count for nothing, and come
+        back with the label -2, and NaN for probabilities and densities. Cells of xarray with gaps are
+        left out in any case.
     noise : bool or float, optional
         Beside the components, noise of a constant density, for rows that belong to none of them:
         over the box of all rows (of the sample, after ``n_projected``), or over a region of this
@@ -279,6 +291,8 @@ class GaussianMixture(FittedMixture):
         The stop rule that held, or ``"max_iter"``, or ``"reads"``.
     n_passes_ : int
         Reads of all rows, by whatever part of the fit.
+    n_missing_, n_left_out_ : int
+        Rows of the data with a gap, as far as they were read; those of them that count for nothing.
     n_rows_, rows_read_ : int
         Rows of the data, without those with gaps where these are left out; rows read over all
         passes, staged or not, with gaps or not.
@@ -343,6 +357,7 @@ class GaussianMixture(FittedMixture):
         n_projected: float | None = None,
         on_collapse: str = "reseed",
         constant: str = "error",
+        missing: Missing = "error",
         noise: bool | float | None = None,
         tails: str | None = None,
         degrees_of_freedom: str | float = "shared",
@@ -380,6 +395,7 @@ class GaussianMixture(FittedMixture):
         self.n_projected = n_projected
         self.on_collapse = on_collapse
         self.constant = constant
+        self.missing = missing
         self.noise = noise
         self.tails = tails
         self.degrees_of_freedom = degrees_of_freedom
@@ -482,6 +498,7 @@ class GaussianMixture(FittedMixture):
             opened=opened.weighing(found.moments.weight),
             seconds=checkpoints.seconds_before + time.perf_counter() - began,
             staged=staged,
+            gaps=found.gaps,
         )
         self._conclude(outcome)
         self._ended = found
@@ -545,13 +562,13 @@ class GaussianMixture(FittedMixture):
         self._check_features(opened)
         outcome, report = updated(kept, opened, self, half_life, tell, began)
         updates = remembered(getattr(self, "updates_", None), report)
-        n_rows, rows_read = (getattr(self, name, None) or 0 for name in ("n_rows_", "rows_read_"))
+        before = {name: getattr(self, name, None) or 0 for name in _COUNTED}
         self._conclude(outcome)
         self._set_names(names)
         self._read_as, self._units = read_as, units
         self._past, self.updates_ = (), updates
-        self.__dict__["n_rows_"] += n_rows
-        self.__dict__["rows_read_"] += rows_read
+        for name, n in before.items():
+            self.__dict__[name] += n
         return self
 
     def fit_predict(self, X: Any, y: None = None, sample_weight: Any = None) -> Any:
@@ -619,7 +636,7 @@ class GaussianMixture(FittedMixture):
             memory_limit=self.memory_limit,
             stage=Stage(self.stage, self.stage_limit, self.stage_dtype),
             weights=weights,
-            use=use,
+            use=replace(use, missing=self.missing),
         )
 
     @property
@@ -695,12 +712,21 @@ class GaussianMixture(FittedMixture):
         thin = getattr(self, "thin_components_", None) or ()
         n_left, collapses = self._mixture.n_components, getattr(self, "collapses_", None) or ()
         said = (
+            self._said_of_gaps,
             said_of_dropped(self._projection, getattr(self, "feature_names_in_", None)),
             said_of_collapses(collapses, n_left),
             said_of_thin(thin, n_left),
             self._blurred,
         )
         return "; ".join(one for one in said if one)
+
+    @property
+    def _said_of_gaps(self) -> str:
+        n_missing, n_left_out, n_rows = (getattr(self, name, None) or 0 for name in _COUNTED[:3])
+        if self.missing == "error":
+            return ""
+        gaps = Gaps(n_missing, n_left_out)
+        return said_of_gaps(gaps, n_rows + n_left_out, self.missing)
 
 
 def load_model(path: Any) -> GaussianMixture:

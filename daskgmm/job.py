@@ -13,7 +13,7 @@ from typing import Any
 
 from daskgmm.apart import check_apart, is_at_place
 from daskgmm.checkpoints import may_pass
-from daskgmm.em import Threshold
+from daskgmm.em import Missing, Threshold
 from daskgmm.errors import ModelFormatError, ParameterError, StorageError
 from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.execution import peak_memory_bytes
@@ -214,8 +214,8 @@ def predict(
     mark_outliers : bool
         Whether labels of rows beyond the model's threshold are -1.
     **how
-        ``keep``, names of columns that are copied into outputs in Parquet; ``memory_limit``; and
-        ``overwrite``.
+        ``keep``, names of columns that are copied into outputs in Parquet; ``memory_limit``;
+        ``overwrite``; and ``missing``, by default what it was in the fit.
 
     Returns
     -------
@@ -255,9 +255,16 @@ def _threshold_to_mark_by(model: SavedModel) -> Threshold:
 
 
 def score(
-    data: Any, model: str, *, sample_weight: Any = None, memory_limit: int | str | None = None
+    data: Any,
+    model: str,
+    *,
+    sample_weight: Any = None,
+    memory_limit: int | str | None = None,
+    missing: Missing | None = None,
 ) -> dict[str, Any]:
     """Log-likelihood and criteria of stored rows under a saved model, in one pass.
+
+    ``missing`` says what NaN is; by default what it was in the fit.
 
     Returns
     -------
@@ -265,6 +272,8 @@ def score(
         ``n_rows sum_of_weights log_likelihood_per_row aic bic icl n_parameters model``.
     """
     fitted = load_model(model).set_params(memory_limit=memory_limit)
+    if missing is not None:
+        fitted.set_params(missing=missing)
     found = fitted.criteria(data, sample_weight)
     return {
         "n_rows": found.n_rows,

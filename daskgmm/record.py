@@ -18,20 +18,22 @@ from daskgmm.em import (
     Collapse,
     Course,
     Iteration,
+    Missing,
     RareComponent,
     ThinComponent,
     Threshold,
     Update,
 )
-from daskgmm.errors import ModelFormatError
+from daskgmm.errors import ModelFormatError, ParameterError
 from daskgmm.execution import peak_memory_bytes
 from daskgmm.kernel import family_of
-from daskgmm.settings import OPTIONS
+from daskgmm.settings import OPTIONS, option_named
 
 __all__ = [
     "facts_of_fit",
     "facts_of_record",
     "fitted_as_of_record",
+    "missing_of_record",
     "names_of_record",
     "read_as_of_record",
     "record_of",
@@ -83,6 +85,8 @@ def record_of(model: Any) -> dict[str, Any]:
         "n_features": np.shape(model.means_)[1],
         **_names_of(model),
         "n_rows": fact("n_rows_"),
+        "n_missing": fact("n_missing_"),
+        "n_left_out": fact("n_left_out_"),
         **_height_of(model),
         "n_iter": fact("n_iter_"),
         "n_passes": fact("n_passes_"),
@@ -222,6 +226,22 @@ def read_as_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any] |
     raise ModelFormatError(f"{where}: its read_as is {found!r:.200}; was it edited?")
 
 
+def missing_of_record(record: Mapping[str, Any], where: str) -> Missing:
+    """What NaN was in the rows of the fit; an error, where an older model does not say.
+
+    Raises
+    ------
+    ModelFormatError
+        If it is none of what there is; ``where`` says of which model.
+    """
+    found: Missing = settings_of_record(record, where).get("missing", "error")
+    try:
+        option_named("missing").check(found)
+    except ParameterError as error:
+        raise _edited(where, error) from error
+    return found
+
+
 def settings_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Parameters of the estimator that was fitted.
 
@@ -264,6 +284,8 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
             "remaining_gain",
             "n_passes",
             "n_rows",
+            "n_missing",
+            "n_left_out",
             "rows_read",
             "seconds",
         ),

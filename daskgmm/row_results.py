@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from daskgmm.em import Threshold
+from daskgmm.em import Missing, Threshold, with_rows_present
 from daskgmm.errors import DamagedDataError
 from daskgmm.execution import MixtureSize, Work
 from daskgmm.kernel import Affine, Block, Mixture
 from daskgmm.record import (
+    missing_of_record,
     names_of_record,
     read_as_of_record,
     threshold_of_record,
@@ -59,6 +60,8 @@ class SavedModel:
         What makes a row an outlier.
     read_as : mapping or None
         What said which values the rows of the fit were.
+    missing : {"error", "drop", "em"}
+        What NaN is.
     """
 
     name: str
@@ -68,6 +71,7 @@ class SavedModel:
     units: list[str] | None
     threshold: Threshold | None
     read_as: Mapping[str, Any] | None
+    missing: Missing = "error"
 
     @classmethod
     def read(cls, place: str) -> Self:
@@ -78,7 +82,8 @@ class SavedModel:
         names = names_of_record(record, name, n_features)
         units = units_of_record(record, name, n_features)
         threshold, read_as = threshold_of_record(record, name), read_as_of_record(record, name)
-        return cls(name, mixture, projection, names, units, threshold, read_as)
+        missing = missing_of_record(record, name)
+        return cls(name, mixture, projection, names, units, threshold, read_as, missing)
 
     @property
     def n_features(self) -> int:
@@ -112,6 +117,7 @@ def write_results(
     keep: Sequence[str] | None = None,
     memory_limit: int | str | None = None,
     overwrite: bool = False,
+    missing: Missing | None = None,
 ) -> Written:
     """Write results for each stored row, in one pass.
 
@@ -126,7 +132,11 @@ def write_results(
     memory_limit : int or str, optional
     overwrite : bool
         Whether a Zarr node, or results in Parquet, that are there may be replaced.
+    missing : {"error", "drop", "em"}, optional
+        What NaN is; by default what it was in the fit.
     """
+    if missing is not None:
+        model = replace(model, missing=missing)
     if isinstance(data, str | os.PathLike):
         data = open_as_fitted(data, model.read_as)
     kept = tuple(names_of(keep or []))
@@ -138,7 +148,7 @@ def write_results(
         for results, place in asked
     }
     if opened.laid_out is None:
-        return _write(places, model.mixture, opened)
+        return _write(places, model, opened)
     return Written(opened.rows.n_rows, write_on_grid(places, model.mixture))
 
 
@@ -159,7 +169,11 @@ def _opened(
         Work((MixtureSize.of(model.mixture),), output_row_bytes=row_bytes),
         memory_limit=memory_limit,
         # Cells of a grid have results whether they have gaps or not.
-        use=Use(not isinstance(data, Grid), names=None if names is None else tuple(names)),
+        use=Use(
+            not isinstance(data, Grid),
+            names=None if names is None else tuple(names),
+            missing=model.missing,
+        ),
     )
     check_features(
         (model.n_features, names),
@@ -171,7 +185,7 @@ def _opened(
     return opened.mapped(model.projection)
 
 
-def _write(places: Mapping[str, Asked], mixture: Mixture, opened: OpenedRows) -> Written:
+def _write(places: Mapping[str, Asked], model: SavedModel, opened: OpenedRows) -> Written:
     """Write all outputs in one pass; they appear when all rows of all of them are there."""
     rows = opened.rows
     with ExitStack() as stack:
@@ -179,7 +193,7 @@ def _write(places: Mapping[str, Asked], mixture: Mixture, opened: OpenedRows) ->
             (asked.results, stack.enter_context(create_rows_output(place, asked)).writer)
             for place, asked in places.items()
         ]
-        written: Written = rows.fold(_write_grain, mixture, writers)
+        written: Written = rows.fold(_write_grain, model.mixture, writers, model.missing)
         if written.n_rows != rows.n_rows:
             raise DamagedDataError(
                 f"{opened.name}: {written.n_rows} rows came where {rows.n_rows} were expected"
@@ -188,11 +202,15 @@ def _write(places: Mapping[str, Asked], mixture: Mixture, opened: OpenedRows) ->
 
 
 def _write_grain(
-    block: Block, mixture: Mixture, writers: Sequence[tuple[tuple[Result, ...], Writer]]
+    block: Block,
+    mixture: Mixture,
+    writers: Sequence[tuple[tuple[Result, ...], Writer]],
+    missing: Missing,
 ) -> Written:
     """Write the results of a grain, each of which is found once."""
     wanted = {result.name: result for results, _ in writers for result in results}
-    found = {name: result.of(block, mixture) for name, result in wanted.items()}
+    block, out = with_rows_present(block, mixture, missing)
+    found = {name: result.of(block, mixture, out) for name, result in wanted.items()}
     for results, writer in writers:
         writer.write(block.start, {k: v for r in results for k, v in found[r.name].items()})
     counted = [a.name for r in wanted.values() for a in r.arrays(mixture.classes) if a.is_counted]

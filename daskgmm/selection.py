@@ -158,6 +158,7 @@ def select(
         opened=opened,
         seconds=time.perf_counter() - began,
         staged=staged,
+        gaps=chooser.scan.gaps,
     )
     model._conclude(outcome)
     by = 0.0 if affine is None else affine.log_jacobian

@@ -25,6 +25,7 @@ from daskgmm.settings import (
     HALF_LIFE,
     KEEP,
     MARK_OUTLIERS,
+    MISSING,
     OPTIONS,
     OUTLIER_OPTIONS,
     RESULTS,
@@ -188,7 +189,7 @@ def with_conversion(function: Command) -> Command:
 
 def with_settings(name: str) -> Callable[[Command], Command]:
     """Decorator that adds the options of the settings that the command ``name`` has."""
-    rows = (*OPTIONS, WEIGHTS, RESULTS, HALF_LIFE, KEEP, MARK_OUTLIERS, *OUTLIER_OPTIONS)
+    rows = (*OPTIONS, WEIGHTS, RESULTS, HALF_LIFE, KEEP, MISSING, MARK_OUTLIERS, *OUTLIER_OPTIONS)
     options = [option_of(option) for option in rows if name in option.commands]
     return lambda function: _with_options(function, *options)
 

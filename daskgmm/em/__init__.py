@@ -2,7 +2,6 @@
 
 from daskgmm.em.choosing import Chooser
 from daskgmm.em.collapse import ON_COLLAPSE, said_of_collapses
-from daskgmm.em.complete import CompleteRows, check_some_complete, weighing
 from daskgmm.em.course import Course
 from daskgmm.em.criteria import CRITERIA, Entry, GapLaw
 from daskgmm.em.evaluate import (
@@ -11,15 +10,24 @@ from daskgmm.em.evaluate import (
     feature_means,
     label_rows,
     log_densities,
-    of_complete,
+    of_present,
     probabilities,
     score_rows,
     top_components,
+    with_rows_present,
 )
 from daskgmm.em.fit import fit, told_in_units_of_data
 from daskgmm.em.held_out import HeldOut
 from daskgmm.em.lowest import LOWEST_BYTES
 from daskgmm.em.mapped import MappedRows, check_complete, of_mapped
+from daskgmm.em.missing import (
+    Gaps,
+    Missing,
+    RowsWithGaps,
+    check_some_complete,
+    said_of_gaps,
+    weighing,
+)
 from daskgmm.em.ordering import ORDERS, Previous, order_of
 from daskgmm.em.outliers import (
     MEASURES,
@@ -91,18 +99,19 @@ __all__ = [
     "Climber",
     "Collapse",
     "Competition",
-    "CompleteRows",
     "Course",
     "Entry",
     "Fit",
     "FitBegan",
     "FitEnded",
     "GapLaw",
+    "Gaps",
     "GivenStart",
     "HeldOut",
     "InMemoryRows",
     "Iteration",
     "MappedRows",
+    "Missing",
     "Needs",
     "OldRows",
     "PlainEM",
@@ -112,6 +121,7 @@ __all__ = [
     "RareComponent",
     "Resumed",
     "Rows",
+    "RowsWithGaps",
     "Rules",
     "Scaling",
     "Scan",
@@ -137,13 +147,14 @@ __all__ = [
     "label_rows",
     "labels_of_inliers",
     "log_densities",
-    "of_complete",
     "of_mapped",
+    "of_present",
     "order_of",
     "probabilities",
     "rows_of_sample",
     "run",
     "said_of_collapses",
+    "said_of_gaps",
     "said_of_ridge",
     "said_of_thin",
     "scan_rows",
@@ -162,4 +173,5 @@ __all__ = [
     "with_exchanges",
     "with_one_less",
     "with_one_more",
+    "with_rows_present",
 ]

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from daskgmm.em.complete import CompleteRows
+from daskgmm.em.missing import RowsWithGaps
 from daskgmm.em.problem import GAPS, Problem
 from daskgmm.em.rows import Rows, rows_of_sample
 from daskgmm.em.scan import EarlyStart, Scan, scan_of_pieces
@@ -79,7 +79,7 @@ def early_start(
     if read is None or len(block := read.present()) < _ROWS_PER_PARAMETER * p:
         return None
     # How many rows have gaps is not known yet; of these as many as of all, about.
-    share = len(block) / len(read) if isinstance(rows, CompleteRows) else 1.0
+    share = len(block) / len(read) if isinstance(rows, RowsWithGaps) else 1.0
     # The rows of a run may be alike, and parts of a sample should not be.
     block = block.take(own.permutation(len(block)))
     scan = scan_of_pieces(block, rows.n_rows, share * rows.total_weight)

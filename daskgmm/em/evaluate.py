@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.em.complete import check_some_complete
+from daskgmm.em.missing import Missing, check_some_complete, gaps_of, left_out
 from daskgmm.em.rows import Rows
 from daskgmm.em.scan import check_finite
 from daskgmm.kernel import (
@@ -35,10 +35,11 @@ __all__ = [
     "feature_means",
     "label_rows",
     "log_densities",
-    "of_complete",
+    "of_present",
     "probabilities",
     "score_rows",
     "top_components",
+    "with_rows_present",
 ]
 
 
@@ -140,21 +141,38 @@ def feature_deviations(block: Block, given: Mixture, regression: Regression) -> 
     return deviations
 
 
-def of_complete(
-    block: Block, function: Callable[..., NDArray[Any]], mixture: Mixture, fill: float
+def of_present(
+    block: Block,
+    function: Callable[..., NDArray[Any]],
+    mixture: Mixture,
+    fill: float,
+    missing: Missing = "drop",
 ) -> NDArray[Any]:
-    """Function of each row of a block that is complete, and ``fill`` where a feature is NaN.
+    """Function of each row of a block that counts, and ``fill`` for those that are left out.
 
     Booleans come as int8, which has room for ``fill``.
     """
-    gap = np.isnan(block.x).any(axis=1)
-    if not gap.any():
-        return _with_room(function(block, mixture))
-    # Gaps are filled and not removed, so that row numbers in errors stay right.
-    filled = np.where(gap[:, None], mixture.means[:1].astype(block.x.dtype), block.x)
-    found = _with_room(function(replace(block, x=filled), mixture))
-    found[gap] = fill
+    block, out = with_rows_present(block, mixture, missing)
+    found = _with_room(function(block, mixture))
+    if out is not None:
+        found[out] = fill
     return found
+
+
+def with_rows_present(
+    block: Block, mixture: Mixture, missing: Missing
+) -> tuple[Block, NDArray[np.bool_] | None]:
+    """The block with numbers in place of rows that are left out, and which these are.
+
+    Such rows are filled and not removed, so that row numbers in errors stay right.
+    """
+    if (gaps := gaps_of(block.x)) is None:
+        return block, None
+    block, out = replace(block, has_gaps=missing == "em"), left_out(gaps, missing)
+    if not out.any():
+        return block, None
+    filled = np.where(out[:, None], mixture.means[:1].astype(block.x.dtype), block.x)
+    return replace(block, x=filled), out
 
 
 def _with_room(found: NDArray[Any]) -> NDArray[Any]:

@@ -13,10 +13,10 @@ from typing import Protocol
 import numpy as np
 
 from daskgmm.em.collapse import Mender, ended, with_distinct_rows
-from daskgmm.em.complete import CompleteRows, weighing
 from daskgmm.em.course import Course
 from daskgmm.em.early import early_start, rivals_of
 from daskgmm.em.mapped import MappedRows
+from daskgmm.em.missing import RowsWithGaps, weighing
 from daskgmm.em.problem import Fit, Problem
 from daskgmm.em.race import Race, Reading, Rules
 from daskgmm.em.rows import Rows
@@ -152,7 +152,7 @@ def fit(
     with single_thread():
         result = ended(_result(race, problem), problem, scan)
     result = replace(result, collapses=(*fewer, *result.collapses))
-    return Fit(result, n_passes, scan.moments, scan.affine)
+    return Fit(result, n_passes, scan.moments, scan.affine, scan.gaps)
 
 
 def _scan_of(
@@ -187,7 +187,7 @@ def _tell_collapses(race: Race, courses: Sequence[Course], tell: Tell) -> None:
 
 def _check_enough(rows: Rows, problem: Problem) -> None:
     """Refuse fewer complete rows than components; how many there are, a read has found."""
-    is_number = isinstance(rows, CompleteRows) and rows.each_once
+    is_number = isinstance(rows, RowsWithGaps) and rows.each_once
     if is_number and rows.total_weight < problem.n_components:
         raise DataError(
             f"n_components={problem.n_components} must be <= n_samples={rows.total_weight:.0f}, the "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from daskgmm.em.course import Course
+from daskgmm.em.missing import Gaps
 from daskgmm.em.rows import Rows
 from daskgmm.em.scaling import Scaling
 from daskgmm.em.scan import Scan
@@ -334,12 +335,15 @@ class Fit:
         Of all rows, as the fit saw them: rows of the same moments are the same.
     affine : Affine or None
         The map that they were put through.
+    gaps : Gaps
+        Rows in which values are missing.
     """
 
     course: Course
     n_passes: int
     moments: Moments
     affine: Affine | None = None
+    gaps: Gaps = Gaps()
 
     @property
     def result(self) -> Course:

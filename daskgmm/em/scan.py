@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.em.complete import check_some_complete
+from daskgmm.em.missing import Gaps, check_some_complete
 from daskgmm.em.rows import Rows
 from daskgmm.em.tail import PassWithTail, Tail
 from daskgmm.errors import ColumnError, DamagedDataError, NonFiniteError
@@ -43,6 +43,8 @@ __all__ = [
 
 _LARGEST = 1e150
 """Values beyond have squares that float64 cannot sum."""
+_WAY_ON = "remove or impute these rows"
+_WAYS_WITH_NAN = f'{_WAY_ON}, or leave those with NaN out with missing="drop" (--missing drop)'
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class NonFinite:
             f"the data contain NaN or infinity: {self.count} value{'s' * (self.count > 1)}, "
             f"the first at row {self.row}, column ",
             self.column,
-            f" ({self.value}); " + (f"{note}; " if note else "") + "remove or impute these rows",
+            f" ({self.value}); " + (f"{note}; " if note else "") + (_WAYS_WITH_NAN if np.isnan(self.value) else _WAY_ON),
         )
 
 
@@ -137,6 +139,8 @@ class Scan:
         The start of the pass that was made in the same read, if there was one.
     affine : Affine or None
         The map that all of the above were put through since, and rows of later passes are.
+    gaps : Gaps
+        Rows in which values are missing.
     """
 
     n_rows: int
@@ -147,6 +151,7 @@ class Scan:
     non_finite: NonFinite | None = None
     early: EarlyStart | None = None
     affine: Affine | None = None
+    gaps: Gaps = Gaps()
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
@@ -156,6 +161,7 @@ class Scan:
             np.maximum(self.maximum, other.maximum),
             self.sample.followed_by(other.sample),
             _first_of(self.non_finite, other.non_finite),
+            gaps=self.gaps + other.gaps,
         )
 
     @property
@@ -207,6 +213,7 @@ def _scan_block(block: Block, threshold: int, seed: int) -> Scan:
     n, d = len(block), block.n_features
     none = Block(np.empty((0, d)), weight=None if block.weight is None else np.empty(0))
     nothing = Scan(n, Moments.zero(d), np.full(d, np.inf), np.full(d, -np.inf), none)
+    nothing = replace(nothing, gaps=Gaps.of(block))
     if (bad := find_non_finite(block)) is not None:
         return replace(nothing, non_finite=bad)
     sample = block
@@ -217,7 +224,7 @@ def _scan_block(block: Block, threshold: int, seed: int) -> Scan:
         return nothing
     moments, minimum, maximum = moments_and_extremes(block)
     sampled = Block(sample.x.astype(np.float64), weight=sample.weight)
-    return Scan(n, moments, minimum, maximum, sampled)
+    return Scan(n, moments, minimum, maximum, sampled, gaps=nothing.gaps)
 
 
 def scan_of_pieces(block: Block, n_rows: int, weight: float) -> Scan | None:

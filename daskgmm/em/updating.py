@@ -31,6 +31,7 @@ from functools import cached_property
 import numpy as np
 
 from daskgmm.em.course import Course
+from daskgmm.em.missing import Gaps
 from daskgmm.em.problem import Problem
 from daskgmm.em.race import Race, Reading, Rules
 from daskgmm.em.rows import Rows, rows_of_sample, statistics_of
@@ -107,10 +108,13 @@ class Updated:
     course : Course
         Its statistics are those of all rows; log-likelihoods are per row of all.
     report : Update
+    gaps : Gaps
+        New rows in which values are missing.
     """
 
     course: Course
     report: Update
+    gaps: Gaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,7 +267,7 @@ def update(
         **_moved(mixture, course.kept),
         n_passes=race.n_passes + n_lost,
     )
-    return Updated(replace(course, statistics=everything), report)
+    return Updated(replace(course, statistics=everything), report, scan.gaps)
 
 
 def _race_of(rows: Rows, problem: Problem, old: OldRows, scan: Scan, tol: float) -> Race:

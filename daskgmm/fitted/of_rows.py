@@ -23,8 +23,8 @@ from daskgmm.em import (
     label_rows,
     labels_of_inliers,
     log_densities,
-    of_complete,
     of_mapped,
+    of_present,
     probabilities,
     score_rows,
 )
@@ -147,11 +147,12 @@ class OfRows(FittedState):
         mixture, opened = self._mixture, self._open(x, counted=False)
         columns = about.shape[0] if about.shape else None
         work: tuple[Any, ...] = (function, mixture)
-        if opened.laid_out is not None:
-            work = (of_complete, *work, about.fill)
+        missing = "drop" if opened.laid_out is not None else self.missing
+        if missing != "error":
+            work = (of_present, *work, about.fill, missing)
             dtype = np.promote_types(dtype, np.int8)  # booleans have no value for gaps
         if (projection := self._projection) is not None:
-            check = check_finite if opened.laid_out is None else check_complete
+            check = check_finite if missing == "error" else check_complete
             work = (of_mapped, projection, check, *work)
         if opened.feature_names is not None:
             work = (with_columns_named, opened.feature_names, *work)
@@ -216,7 +217,7 @@ class OfRows(FittedState):
             Work((MixtureSize.of(mixture),), sum_bytes=sum_bytes),
             memory_limit=self.memory_limit,
             weights=weights,
-            use=Use(counted, names=None if names is None else tuple(names)),
+            use=Use(counted, names=None if names is None else tuple(names), missing=self.missing),
         )
         self._check_features(opened)
         return opened

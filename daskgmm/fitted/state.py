@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from daskgmm.em import Fit, Threshold
+from daskgmm.em import Fit, Missing, Threshold
 from daskgmm.errors import ParameterError
 from daskgmm.fitted.noise import NOISE_ATTRIBUTES, attributes_of_noise, noise_of
 from daskgmm.fitted.parameters import covariances_of_factors
@@ -65,6 +65,7 @@ class FittedState(DensityMixin, BaseEstimator):
         self._kept = None if statistics is None else (mixture, statistics)
 
     threshold_: Threshold
+    missing: Missing
     _fitted_type: str | None = None
     _fitted_as: str | None = None
     """Kind of the components that were fitted to mapped rows; None where that is their kind."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from daskgmm.em import Missing
 from daskgmm.kernel import Precision
 
 __all__ = ["FitOptions"]
@@ -38,6 +39,7 @@ class FitOptions(Protocol):
     n_projected: float | None
     on_collapse: str
     constant: str
+    missing: Missing
     noise: bool | float | None
     tails: str | None
     degrees_of_freedom: str | float

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from daskgmm.em import READS, Course, ThinComponent, said_of_collapses, said_of_thin
+from daskgmm.em import READS, Course, Gaps, ThinComponent, said_of_collapses, said_of_thin
 from daskgmm.errors import DaskGMMWarning
 from daskgmm.execution import StagingReport
 from daskgmm.fitting.options import FitOptions
@@ -40,6 +40,8 @@ class Outcome:
         The rows that it was fitted to.
     seconds : float
     staged : StagingReport
+    gaps : Gaps
+        Rows in which values are missing.
     """
 
     course: Course
@@ -48,6 +50,7 @@ class Outcome:
     opened: OpenedRows
     seconds: float
     staged: StagingReport
+    gaps: Gaps = Gaps()
 
     @property
     def projection(self) -> Affine | None:
@@ -87,6 +90,8 @@ class Outcome:
         rows_read = n_passes * opened.rows.n_rows  # those with gaps, too
         return {
             "tol_": self.course.tol,
+            "n_missing_": self.gaps.n_rows,
+            "n_left_out_": self.gaps.n_left_out,
             **facts_of_fit(self.course, n_passes, opened.n_rows, rows_read, self.seconds),
             "staged_bytes_memory_": self.staged.memory_bytes,
             "staged_bytes_disk_": self.staged.disk_bytes,

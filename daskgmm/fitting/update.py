@@ -131,6 +131,7 @@ def updated(
         opened=opened,
         seconds=time.perf_counter() - began,
         staged=staged,
+        gaps=found.gaps,
     )
     return outcome, replace(found.report, n_rows=opened.n_rows)
 

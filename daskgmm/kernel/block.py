@@ -27,11 +27,15 @@ class Block:
     weight : ndarray of shape (n_rows,), float64, optional
         How often each row counts: a row of weight 2 equals two rows, and one of weight 0 is
         absent. Finite and not negative. Without it every row counts once.
+    has_gaps : bool
+        Whether NaN stands for a value that is not known, so that rows are judged by the others.
+        Where it is false, no row of weight above 0 has NaN.
     """
 
     x: NDArray[Any]
     start: int = 0
     weight: Float64Array | None = None
+    has_gaps: bool = False
 
     def __len__(self) -> int:
         return len(self.x)
@@ -39,7 +43,7 @@ class Block:
     def __getitem__(self, span: slice) -> Self:
         """Block of consecutive rows."""
         weight = None if self.weight is None else self.weight[span]
-        return type(self)(self.x[span], self.start + (span.start or 0), weight)
+        return type(self)(self.x[span], self.start + (span.start or 0), weight, self.has_gaps)
 
     @property
     def n_features(self) -> int:
@@ -67,16 +71,17 @@ class Block:
         return replace(self, x=np.ascontiguousarray(self.x[::step]), start=0, weight=weight)
 
     def followed_by(self, other: Self) -> Self:
-        """The rows of both blocks, with weights if this block has them."""
+        """The rows of both blocks, with weights if one of them has any."""
         return self.joined([self, other])
 
     @classmethod
     def joined(cls, blocks: Sequence[Self]) -> Self:
-        """The rows of several blocks in their order, with weights if the first has them."""
+        """The rows of several blocks in their order, with weights if one of them has any."""
         weight = None
-        if blocks[0].weight is not None:
+        if any(block.weight is not None for block in blocks):
             weight = np.concatenate([block.weights for block in blocks])
-        return cls(np.concatenate([block.x for block in blocks]), weight=weight)
+        has_gaps = any(block.has_gaps for block in blocks)
+        return cls(np.concatenate([block.x for block in blocks]), weight=weight, has_gaps=has_gaps)
 
     def distinct(self) -> Self:
         """Each row once, where it first comes, with the sum of its weights.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daskgmm.rules import FLAG, NAMES, POSITIVE, RESULT_NAMES, SHARE
+from daskgmm.rules import FLAG, NAMES, POSITIVE, RESULT_NAMES, SHARE, one_of
 from daskgmm.settings.option import Option
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "HALF_LIFE",
     "KEEP",
     "MARK_OUTLIERS",
+    "MISSING",
     "OUTLIER_OPTIONS",
     "RESULTS",
     "TIMEOUT_VARIABLE",
@@ -44,6 +45,16 @@ KEEP = Option(
     section="",
 )
 """``keep`` of :func:`daskgmm.job.predict`."""
+
+MISSING = Option(
+    "missing",
+    None,
+    one_of("error", "drop"),
+    "What missing values are, as of fit. Default: as the model was fitted.",
+    commands=("predict", "score"),
+    section="",
+)
+"""``missing`` of rows that are held against a model."""
 
 MARK_OUTLIERS = Option(
     "mark_outliers",

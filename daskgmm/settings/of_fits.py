@@ -247,6 +247,16 @@ OPTIONS: tuple[Option, ...] = (
         is_saved=True,
     ),
     Option(
+        "missing",
+        "error",
+        one_of("error", "drop"),
+        "What NaN, null, and what the store declares missing is: an error that names the first place, "
+        "or a reason to leave the row out.",
+        commands=_BOTH,
+        section="model",
+        is_saved=True,
+    ),
+    Option(
         "noise",
         None,
         NOISE,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from daskgmm.em import CompleteRows, MappedRows, Rows, check_complete, check_finite, weighing
+from daskgmm.em import MappedRows, Missing, Rows, RowsWithGaps, check_complete, check_finite, weighing
 from daskgmm.execution import Staging, Work
 from daskgmm.kernel import Affine
 from daskgmm.tables.returned import Returned
@@ -73,17 +73,23 @@ class OpenedRows:
     @property
     def is_complete_alone(self) -> bool:
         """Whether rows with gaps are left out, and each of the others counts once."""
-        return isinstance(self.rows, CompleteRows) and self.rows.each_once
+        return isinstance(self.rows, RowsWithGaps) and self.rows.each_once
 
     def weighed(self) -> OpenedRows:
         """The same rows, whose weights were summed, if it takes a pass to know their sum."""
-        if not isinstance(self.rows, CompleteRows):
+        if not isinstance(self.rows, RowsWithGaps):
             return self
         return replace(self, rows=self.rows.weighed(), passes=self.passes + 1)
 
     def weighing(self, weight: float) -> OpenedRows:
         """The same rows, of which a read has found the sum of the weights."""
         return replace(self, rows=weighing(self.rows, weight))
+
+    def with_gaps(self, missing: Missing, *, each_once: bool) -> OpenedRows:
+        """The same rows, of which those are left out that ``missing`` says."""
+        if missing == "error" or isinstance(self.rows, RowsWithGaps):
+            return self
+        return replace(self, rows=RowsWithGaps(self.rows, missing, each_once))
 
     def mapped(self, affine: Affine | None) -> OpenedRows:
         """The same rows, seen through a map; results for each of them are laid out as before."""
@@ -104,6 +110,8 @@ class Use:
         not, they can be mapped but not folded.
     alone : bool
         Whether, where they are fitted, they must be enough for that alone.
+    missing : {"error", "drop", "em"}
+        What NaN is. Cells of a grid with gaps are left out in any case.
     names : tuple of str or None
         The features of a model, held against those of the data before rows are counted, and used
         to select those of data without an order, such as Datasets.
@@ -112,6 +120,7 @@ class Use:
     counted: bool = True
     alone: bool = True
     names: tuple[str, ...] | None = None
+    missing: Missing = "error"
 
 
 @dataclass(frozen=True)

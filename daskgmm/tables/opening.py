@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from daskgmm.errors import ParameterError
 from daskgmm.execution import Work
 from daskgmm.rules import bytes_of
 from daskgmm.tables.arrow_tables import ARROW_TABLES
@@ -34,6 +35,8 @@ KINDS: tuple[Kind, ...] = (
     IN_MEMORY,
 )
 """Kinds of data in the order in which they are asked; another one is a file and a row."""
+_GRIDS = (GRIDS, XARRAY_ON_DASK, XARRAY)
+"""Kinds whose rows are cells, to which results are given back with gaps where gaps were."""
 
 
 def is_lazy(x: Any) -> bool:
@@ -72,14 +75,23 @@ def open_input(
         If the shape or dtype cannot be rows, or there is not a weight for each. For data in
         memory also ValueError and TypeError, in scikit-learn's words.
     ParameterError
-        If rows are to be staged that are not stored.
+        If rows are to be staged that are not stored, or gaps of cells are to be filled.
     MemoryLimitError
         If the data cannot be processed within the limit.
     """
     request = Request(work, bytes_of(memory_limit), stage or Stage(), weights, use)
     kind = _kind_of(x)
     request.stage.check(is_stored=kind.is_stored)
-    return kind.open(x, request)
+    if use.missing == "em" and kind in _GRIDS:
+        raise ParameterError(
+            "missing='em' is for rows of arrays and tables; cells of a grid that have a gap are left "
+            "out (missing='drop'): set that, or give the cells as an array of shape (n_rows, "
+            "n_features)",
+            "missing",
+        )
+    opened = kind.open(x, request)
+    # Cells of a grid in memory that have gaps are gone by now, and on Dask have no weight.
+    return opened if kind in _GRIDS else opened.with_gaps(use.missing, each_once=weights is None)
 
 
 def open_weights(given: Any, x: Any, names: Sequence[str] | None = None) -> Weights:

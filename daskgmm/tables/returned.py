@@ -108,11 +108,17 @@ class Result:
     arrays: Callable[[Classes], tuple[Returned, ...]]
     function: Callable[[Block, Mixture], tuple[NDArray[Any], ...]]
 
-    def of(self, block: Block, mixture: Mixture) -> dict[str, NDArray[Any]]:
-        """The arrays of a block by name, in the dtypes that are stored."""
+    def of(
+        self, block: Block, mixture: Mixture, out: NDArray[np.bool_] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """The arrays of a block by name, in the dtypes that are stored; rows ``out`` are left out."""
         arrays = self.arrays(mixture.classes)
-        found = zip(arrays, self.function(block, mixture), strict=True)
-        return {array.name: values.astype(array.dtype, copy=False) for array, values in found}
+        found = {}
+        for array, values in zip(arrays, self.function(block, mixture), strict=True):
+            found[array.name] = stored = values.astype(array.dtype, copy=False)
+            if out is not None:
+                stored[out] = array.fill
+        return found
 
 
 _INT8, _INT32, _FLOAT64 = np.dtype(np.int8), np.dtype(np.int32), np.dtype(np.float64)

@@ -67,7 +67,8 @@ def open_stored(source: StoredSource, request: Request) -> OpenedRows:
     check_sizes(source.name, source.shape, request)
     source.survey().raise_for_damage(source.missing_chunks)
     if isinstance(source, ParquetSource) and request.weights is None:
-        source.check_complete()  # with weights, a row with nulls may weigh nothing
+        if request.use.missing == "error":  # with weights, a row with nulls may weigh nothing
+            source.check_complete()
     stage, fingerprint = request.stage, source.fingerprint
     # Predictions alone are returned as arrays, whose names should last; to list the store takes time.
     state = None if request.use.counted else getattr(source, "state", lambda: None)()

@@ -11,7 +11,7 @@ import dask
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from daskgmm.em import of_complete
+from daskgmm.em import of_present
 from daskgmm.execution import in_force
 from daskgmm.kernel import Block, Mixture
 from daskgmm.storage import Location, atomic_output
@@ -36,7 +36,7 @@ def _dataset(asked: Asked, mixture: Mixture) -> Any:
         for n, array in enumerate(result.arrays(asked.classes)):
             function = partial(_nth, result=result, n=n)
             how: dict[str, Any] = {"dtype": array.dtype, "columns": (array.shape or (None,))[0]}
-            found = opened.rows.map(of_complete, function, mixture, array.fill, **how)
+            found = opened.rows.map(of_present, function, mixture, array.fill, **how)
             arrays[array.name] = opened.laid_out(found, array)
     return Dataset(arrays, attrs=group_attributes(asked))
 

@@ -19,7 +19,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.em import CompleteRows, check_some_complete
+from daskgmm.em import RowsWithGaps, check_some_complete
 from daskgmm.errors import DataError
 from daskgmm.execution import cells_of_rows, rows_of_cells
 from daskgmm.tables.dask_arrays import open_dask_array
@@ -123,7 +123,7 @@ def complete_rows(opened: OpenedRows, request: Request, dtype: np.dtype[Any]) ->
     may_lack = dtype.kind == "f" or request.weights is not None
     if not (request.use.counted and may_lack):
         return opened
-    return replace(opened, rows=CompleteRows(opened.rows, each_once=request.weights is None))
+    return replace(opened, rows=RowsWithGaps(opened.rows, each_once=request.weights is None))
 
 
 def _rows_of(x: Any) -> tuple[NDArray[Any] | da.Array, Cells, Names | None]:

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from daskgmm import GaussianMixture, select
-from daskgmm.em import CompleteRows, InMemoryRows
+from daskgmm.em import RowsWithGaps, InMemoryRows
 from daskgmm.errors import DataError
 from daskgmm.kernel import Block, e_step, gaussian_mixture
 
@@ -62,7 +62,7 @@ def test_a_fold_is_that_of_the_complete_rows_and_accounts_for_all(cells):
         )
         if weight is not None:
             weight = np.where(there, weight, np.nan)  # of a cell that is missing, as areas may be
-        found = CompleteRows(InMemoryRows(cells, weight=weight)).fold(e_step, mixture)
+        found = RowsWithGaps(InMemoryRows(cells, weight=weight)).fold(e_step, mixture)
         assert (found.n_rows, found.weight) == (len(cells), expected.weight)
         for name, array in expected.sums.items():  # sums of 10^4 terms of order 1 to 10
             np.testing.assert_allclose(found[name], array, rtol=1e-11, atol=1e-9)

@@ -1,0 +1,204 @@
+"""Missing: rows in which values are missing, and which of them count for nothing.
+
+How many rows count is known once all of them were read. So a row that is left out is one of weight
+0: every read still accounts for all rows, and sums of weights are of those that count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.em.rows import Rows, T
+from daskgmm.errors import DataError
+from daskgmm.kernel import Block, Float64Array
+
+__all__ = [
+    "Gaps",
+    "Missing",
+    "RowsWithGaps",
+    "check_some_complete",
+    "gaps_of",
+    "left_out",
+    "said_of_gaps",
+    "weighing",
+]
+
+Missing = Literal["error", "drop", "em"]
+"""What NaN is: an error; a reason to leave the row out; a value that is not known, so that only rows
+of which nothing is known are left out."""
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """How many rows a read found in which values are missing. Additive.
+
+    Attributes
+    ----------
+    n_rows : int
+        Rows with a gap: NaN in one feature or more.
+    n_left_out : int
+        Those of them that count for nothing.
+    """
+
+    n_rows: int = 0
+    n_left_out: int = 0
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.n_rows + other.n_rows, self.n_left_out + other.n_left_out)
+
+    @classmethod
+    def of(cls, block: Block) -> Self:
+        """Of a block of :class:`RowsWithGaps`."""
+        if (gaps := gaps_of(block.x)) is None:
+            return cls()
+        out = left_out(gaps, "em" if block.has_gaps else "drop")
+        return cls(int(gaps.any(axis=1).sum()), int(out.sum()))
+
+
+def said_of_gaps(gaps: Gaps, n_rows: int, missing: str) -> str:
+    """For people, how many rows have gaps and what was done with them; empty if none has any."""
+    if gaps.n_rows == 0:
+        return ""
+    said = f"{gaps.n_rows:,} of {n_rows:,} rows have missing values, "
+    if missing == "drop":
+        return said + "and were left out (missing='drop')"
+    said += "and count by the values that they have (missing='em')"
+    if gaps.n_left_out:
+        said += f"; {gaps.n_left_out:,} of them have none, and were left out"
+    return said
+
+
+def check_some_complete(weight: float, n_rows: int) -> None:
+    """Refuse rows none of which counts, so that their weights sum to 0.
+
+    Raises
+    ------
+    DataError
+    """
+    if weight == 0.0 and n_rows > 0:
+        raise DataError(
+            f"each of the {n_rows:,} rows has a gap: NaN in one feature or more; choose features "
+            "that are present in the same rows"
+        )
+
+
+def weighing(rows: Rows, weight: float) -> Rows:
+    """The same rows, of which a read has found the sum of the weights; few rows need to know."""
+    if isinstance(rows, RowsWithGaps):
+        return replace(rows, weight=weight)
+    return rows
+
+
+def gaps_of(x: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Which values of rows (n, D) are NaN; None, which is found quickly, if none is."""
+    if x.dtype.kind != "f" or len(x) == 0 or not np.isnan(x.min()):
+        return None
+    return np.isnan(x)
+
+
+def left_out(gaps: NDArray[np.bool_], missing: Missing) -> NDArray[np.bool_]:
+    """Which rows are left out for their gaps, (n,); none where these are an error."""
+    found: NDArray[np.bool_]
+    if missing == "error":
+        found = np.zeros(len(gaps), bool)
+    else:
+        found = gaps.any(axis=1) if missing == "drop" else gaps.all(axis=1)
+    return found
+
+
+def _weighed(block: Block, missing: Missing) -> Block:
+    """The block with a weight of 0 for rows that are left out, and else the weight that there was.
+
+    Raises
+    ------
+    DataError
+        If a row that counts has no weight: NaN, which others may have.
+    """
+    if (gaps := gaps_of(block.x)) is not None:
+        out = left_out(gaps, missing)
+        weight: Float64Array | None = block.weight
+        if out.any():
+            weight = np.where(out, 0.0, block.weights)
+        block = replace(block, weight=weight, has_gaps=missing == "em")
+    if block.weight is not None and np.isnan(block.weight).any():
+        row = block.start + int(np.argmax(np.isnan(block.weight)))
+        raise DataError(
+            f"sample_weight has nan at row {row}, in which no feature is missing; give each such row "
+            "a weight: 0 leaves it out"
+        )
+    return block
+
+
+def _of_weighed(block: Block, missing: Missing, function: Callable[..., T], *args: Any) -> T:
+    return function(_weighed(block, missing), *args)
+
+
+def _weight_of(block: Block) -> float:
+    return block.total_weight
+
+
+@dataclass(frozen=True, eq=False)
+class RowsWithGaps:
+    """Rows in which values may be missing: those that are left out for it have no weight.
+
+    Attributes
+    ----------
+    rows : Rows
+        With weights or without; those of rows that are left out may be NaN.
+    missing : {"drop", "em"}
+        Whether one gap is enough to be left out, or nothing of the row must be there.
+    each_once : bool
+        Whether they have no other weights, so that a sum of weights is a number of rows.
+    weight : float or None
+        Sum of the weights of the rows that count; None before a read has found it.
+    """
+
+    rows: Rows
+    missing: Missing = "drop"
+    each_once: bool = True
+    weight: float | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """N, rows that are left out included."""
+        return self.rows.n_rows
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return self.rows.n_features
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights; that of all rows, with gaps or without, where it is not yet known."""
+        return self.rows.total_weight if self.weight is None else self.weight
+
+    @property
+    def gaps(self) -> str:
+        """What a store says of missing values, for messages about NaN."""
+        return getattr(self.rows, "gaps", "")
+
+    def fold(self, function: Callable[..., T], *args: Any) -> T:
+        """See :meth:`Rows.fold`."""
+        found: T = self.rows.fold(_of_weighed, self.missing, function, *args)
+        return found
+
+    def weighed(self) -> RowsWithGaps:
+        """The same rows, whose weights were summed, which takes a pass."""
+        return replace(self, weight=self.fold(_weight_of))
+
+    def map(
+        self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
+    ) -> Any:
+        """See :meth:`Rows.map`; rows that are left out are among those that are mapped."""
+        return self.rows.map(function, *args, dtype=dtype, columns=columns)
+
+    def pieces(self, n_wanted: int, seed: int) -> Block | None:
+        """See :meth:`Rows.pieces`."""
+        found = self.rows.pieces(n_wanted, seed)
+        return None if found is None else _weighed(found, self.missing)
