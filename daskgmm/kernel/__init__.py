@@ -40,9 +40,16 @@ from daskgmm.kernel.e_step import (
     responsibilities,
     squared_distances,
 )
+from daskgmm.kernel.gaps import bytes_with_gaps, has_density_of_parts
+from daskgmm.kernel.imputing import imputed
 from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import NOISE, Mixture, count_parameters, gaussian_mixture
-from daskgmm.kernel.moments import Moments, moments_and_extremes
+from daskgmm.kernel.moments import (
+    FeatureMoments,
+    Moments,
+    moments_and_extremes,
+    moments_with_gaps,
+)
 from daskgmm.kernel.noise import Noise, Uniform
 from daskgmm.kernel.passes import Pass, Precision
 from daskgmm.kernel.prior import Prior, RelativeRidge, Ridge
@@ -62,6 +69,7 @@ __all__ = [
     "DensitySums",
     "DiagGaussians",
     "Elliptical",
+    "FeatureMoments",
     "Float64Array",
     "FullGaussians",
     "Gaussians",
@@ -86,6 +94,7 @@ __all__ = [
     "Students",
     "TiedGaussians",
     "Uniform",
+    "bytes_with_gaps",
     "components_named",
     "conditional_mixture",
     "conditional_moments",
@@ -95,11 +104,14 @@ __all__ = [
     "e_step",
     "family_of",
     "gaussian_mixture",
+    "has_density_of_parts",
+    "imputed",
     "kind_of",
     "labels",
     "log_density",
     "marginal_mixture",
     "moments_and_extremes",
+    "moments_with_gaps",
     "most_probable",
     "probabilities",
     "regression_of",

@@ -5,10 +5,14 @@ depends only on the numbers of features and components, and no array of (rows x 
 unless it is the result. Each sub-block is transposed once to feature-major, so that sums over
 features or components run along contiguous memory. Arithmetic is float64 whatever the dtype of
 the block; only a :class:`~daskgmm.kernel.Pass` may work in float32.
+
+Where a value is NaN, and the mixture has a density of parts of a row, what is said of the row is said
+given the other features: see :mod:`daskgmm.kernel.gaps`. Rows of NaN alone are for the caller.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +20,8 @@ from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.formulations import formulation_of
+from daskgmm.kernel.formulations.sub_blocked import Evaluation, normalise
+from daskgmm.kernel.gaps import completed_rows, gaps_in
 from daskgmm.kernel.mixture import NOISE, Mixture
 from daskgmm.kernel.passes import Pass
 from daskgmm.kernel.statistics import Statistics
@@ -70,7 +76,13 @@ def e_step(block: Block, mixture: Mixture) -> Statistics:
 
 def log_density(x: NDArray[Any], mixture: Mixture) -> Float64Array:
     """Log density of each row, in nats, shape (n_rows,), float64; raises as :func:`e_step`."""
-    return formulation_of(mixture, _FLOAT64).log_densities(x)
+    if gaps_in(x, mixture) is None:
+        return formulation_of(mixture, _FLOAT64).log_densities(x)
+    found = np.empty(len(x))
+    for evaluation, rows, joint in _joints(x, mixture):
+        _, log_total = evaluation.normalised(joint)
+        found[rows] = log_total + evaluation.offset
+    return found
 
 
 def responsibilities(x: NDArray[Any], mixture: Mixture) -> Float64Array:
@@ -78,11 +90,10 @@ def responsibilities(x: NDArray[Any], mixture: Mixture) -> Float64Array:
 
     Those of a row sum to 1, or to what noise leaves of that: see :func:`probabilities`.
     """
-    evaluation = formulation_of(mixture, _FLOAT64).evaluation()
     out = np.empty((len(x), mixture.n_components))
-    for span, x_t in sub_blocks(x, mixture.n_components):
-        resp, _ = evaluation.normalised(evaluation.joint(x_t))
-        out[span] = resp.T
+    for evaluation, rows, joint in _joints(x, mixture):
+        resp, _ = evaluation.normalised(joint)
+        out[rows] = resp.T
     return out
 
 
@@ -104,13 +115,12 @@ def probabilities(x: NDArray[Any], mixture: Mixture) -> Float64Array:
 
 def labels(x: NDArray[Any], mixture: Mixture) -> NDArray[np.int64]:
     """Most probable component of each row, or -1 for noise, (n_rows,); raises as :func:`e_step`."""
-    evaluation = formulation_of(mixture, _FLOAT64).evaluation()
     out = np.empty(len(x), dtype=np.int64)
-    for span, x_t in sub_blocks(x, mixture.n_components):
-        joint = evaluation.joint(x_t)
-        np.argmax(joint, axis=0, out=out[span])
+    for evaluation, rows, joint in _joints(x, mixture):
+        best = np.argmax(joint, axis=0)
         if mixture.noise is not None:
-            out[span][joint.max(axis=0) < evaluation.noise] = NOISE
+            best[joint.max(axis=0) < evaluation.noise] = NOISE
+        out[rows] = best
     return out
 
 
@@ -141,12 +151,10 @@ def most_probable(
         The most probable first, and of equal ones the component of lower index: the first column
         is that of :func:`labels`, and probabilities have the bits of :func:`probabilities`.
     """
-    evaluation = formulation_of(mixture, _FLOAT64).evaluation()
     classes = np.array(mixture.classes)
     shape = len(x), min(n, len(classes))
     components, found = np.empty(shape, np.int64), np.empty(shape)
-    for span, x_t in sub_blocks(x, mixture.n_components):
-        joint = evaluation.joint(x_t)
+    for evaluation, rows, joint in _joints(x, mixture):
         resp, log_total = evaluation.normalised(joint)
         if mixture.noise is not None:
             joint = np.vstack([joint, np.full_like(joint[:1], evaluation.noise)])
@@ -156,8 +164,8 @@ def most_probable(
         columns = np.arange(joint.shape[1])
         for rank in range(shape[1]):
             best = np.argmax(joint, axis=0)
-            components[span, rank] = classes[best]
-            found[span, rank] = resp[best, columns]
+            components[rows, rank] = classes[best]
+            found[rows, rank] = resp[best, columns]
             joint[best, columns] = -np.inf
     return components, found
 
@@ -181,14 +189,46 @@ class DensitySums(NamedTuple):
 def density_sums(block: Block, mixture: Mixture) -> DensitySums:
     """Log-likelihood and certainty of assignments of a block; raises as :func:`e_step`."""
     block = block.present()
-    evaluation = formulation_of(mixture, _FLOAT64).evaluation()
-    log_likelihood, log_decided = 0.0, 0.0
-    for span, x_t in sub_blocks(block.x, mixture.n_components):
-        resp, log_total = evaluation.normalised(evaluation.joint(x_t))
+    log_likelihood, log_decided, offsets = 0.0, 0.0, 0.0
+    for evaluation, rows, joint in _joints(block.x, mixture):
+        resp, log_total = evaluation.normalised(joint)
         likeliest = np.maximum(resp.max(axis=0), np.exp(evaluation.noise - log_total))
         decided = np.log(likeliest)
+        weight = float(len(log_total))
         if block.weight is not None:
-            log_total, decided = log_total * block.weight[span], decided * block.weight[span]
+            of_rows = block.weight[rows]
+            log_total, decided, weight = log_total * of_rows, decided * of_rows, of_rows.sum()
+        offsets += weight * evaluation.offset
         log_likelihood += float(log_total.sum())
         log_decided += float(decided.sum())
-    return DensitySums(log_likelihood + block.total_weight * evaluation.offset, log_decided)
+    return DensitySums(log_likelihood + float(offsets), log_decided)
+
+
+class _OfParts:
+    """What an evaluation says of log densities of the observed features of rows, which have none."""
+
+    offset = 0.0
+    noise = -np.inf
+
+    def normalised(self, joint: Float64Array) -> tuple[Float64Array, Float64Array]:
+        return normalise(joint, bounded=False)
+
+
+def _joints(
+    x: NDArray[Any], mixture: Mixture
+) -> Iterator[tuple[Evaluation | _OfParts, Any, Float64Array]]:
+    """Joint log densities (K, n) of some rows at a time, what they are relative to, and which rows.
+
+    Those of rows in which features are missing, NaN, are of the others, after all complete rows.
+    """
+    evaluation = formulation_of(mixture, _FLOAT64).evaluation()
+    gaps = gaps_in(x, mixture)
+    if gaps is None:
+        for span, x_t in sub_blocks(x, mixture.n_components):
+            yield evaluation, span, evaluation.joint(x_t)
+        return
+    complete = np.flatnonzero(~gaps.any(axis=1))
+    for span, x_t in sub_blocks(x[complete], mixture.n_components):
+        yield evaluation, complete[span], evaluation.joint(x_t)
+    for rows, _, joint in completed_rows(x, gaps, mixture):
+        yield _OfParts(), rows, joint

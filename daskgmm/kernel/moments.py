@@ -11,7 +11,7 @@ from daskgmm.kernel import loops
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.sub_blocks import sub_blocks
 
-__all__ = ["Moments", "moments_and_extremes"]
+__all__ = ["FeatureMoments", "Moments", "moments_and_extremes", "moments_with_gaps"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,75 @@ class Moments:
         """Maximum-likelihood variance of each feature, shape (D,)."""
         diagonal: Float64Array = np.diagonal(self.scatter) / (self.weight or 1.0)
         return diagonal
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMoments:
+    """Moments of the values of each feature that rows have. Additive, as :class:`Moments`.
+
+    Attributes
+    ----------
+    row_weight : float
+        Sum of the weights of the rows.
+    weight, mean, scatter : arrays of shape (D,)
+        Of the rows that have the feature: sum of weights, mean, ``sum w (x - mean)^2``.
+    """
+
+    row_weight: float
+    weight: Float64Array
+    mean: Float64Array
+    scatter: Float64Array
+
+    def __add__(self, other: Self) -> Self:
+        weight = self.weight + other.weight
+        share = other.weight / np.where(weight > 0, weight, 1.0)
+        delta = other.mean - self.mean
+        return type(self)(
+            self.row_weight + other.row_weight,
+            weight,
+            self.mean + share * delta,
+            self.scatter + other.scatter + self.weight * share * np.square(delta),
+        )
+
+    @classmethod
+    def of(cls, moments: Moments) -> Self:
+        """Of complete rows."""
+        weight = np.full(len(moments.mean), moments.weight)
+        return cls(moments.weight, weight, moments.mean, np.diagonal(moments.scatter))
+
+    @property
+    def variances(self) -> Float64Array:
+        """Maximum-likelihood variance of each feature, shape (D,)."""
+        variances: Float64Array = self.scatter / np.where(self.weight > 0, self.weight, 1.0)
+        return variances
+
+    def with_correlations(self, covariance: Float64Array) -> Moments:
+        """Moments of all rows, with the correlations of a covariance (D, D)."""
+        root = np.sqrt(self.variances / np.diagonal(covariance))
+        scatter = self.row_weight * covariance * root[:, None] * root
+        return Moments(self.row_weight, self.mean, scatter)
+
+
+def moments_with_gaps(block: Block) -> tuple[FeatureMoments, Float64Array, Float64Array]:
+    """Moments and extremes of a block of rows in which NaN is missing, and of weight above 0.
+
+    Extremes of a feature that no row has are infinite, the minimum above the maximum.
+    """
+    d = block.n_features
+    total = FeatureMoments.of(Moments.zero(d))
+    low, high = np.full(d, np.inf), np.full(d, -np.inf)
+    weights = block.weights
+    for span, x_t in sub_blocks(block.x, 1):
+        there = ~np.isnan(x_t)
+        low = np.minimum(low, np.where(there, x_t, np.inf).min(axis=1))
+        high = np.maximum(high, np.where(there, x_t, -np.inf).max(axis=1))
+        of_values = there * weights[span]
+        weight = of_values.sum(axis=1)
+        x_t = np.where(there, x_t, 0.0)
+        mean = (x_t * of_values).sum(axis=1) / np.where(weight > 0, weight, 1.0)
+        scatter = (of_values * np.square(x_t - mean[:, None])).sum(axis=1)
+        total = total + FeatureMoments(float(weights[span].sum()), weight, mean, scatter)
+    return total, low, high
 
 
 def moments_and_extremes(block: Block) -> tuple[Moments, Float64Array, Float64Array]:

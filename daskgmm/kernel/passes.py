@@ -11,6 +11,7 @@ from daskgmm.errors import DataError
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.formulations import formulation_of, linear_formulation_of
 from daskgmm.kernel.formulations.rounding import FLOAT32, FLOAT64
+from daskgmm.kernel.gaps import statistics_with_gaps
 from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.moments import Moments
@@ -39,7 +40,7 @@ class Pass:
         more, float64 is used all the same.
     total : Moments, optional
         Moments of all rows, if known: they save most of the work where components share one
-        covariance.
+        covariance. Not of rows with gaps, whose moments follow from the mixture.
     neighbourhoods : Neighbourhoods, optional
         If given, each row is compared only with the components near it. The log-likelihood is
         then a lower bound; see :mod:`daskgmm.kernel.truncated`.
@@ -83,6 +84,10 @@ class Pass:
         """
         self._check_features(block)
         present, dtype = block.present(), self._dtype_for(block.x.dtype)
+        if present.has_gaps:
+            log_density = np.empty(len(present))
+            found = statistics_with_gaps(present, self.mixture, dtype, log_density)
+            return _as_read(block, found), log_density
         # These two ways do not compute the density of every row under every component.
         if self.neighbourhoods is not None or self.knows_scatter:
             found = self._of_present(present, dtype)
@@ -101,6 +106,8 @@ class Pass:
             )
 
     def _of_present(self, block: Block, dtype: np.dtype[Any]) -> Statistics | LinearSums:
+        if block.has_gaps:
+            return statistics_with_gaps(block, self.mixture, dtype)
         if self.neighbourhoods is not None:
             return truncated_statistics(block, self.mixture, self.neighbourhoods, dtype)
         if self.knows_scatter and (linear := linear_formulation_of(self.mixture, dtype)):

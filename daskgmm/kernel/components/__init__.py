@@ -18,6 +18,7 @@ from daskgmm.kernel.components.base import (
     SharesWhitening,
     WhitensEach,
 )
+from daskgmm.kernel.components.completed import CompletesRows
 from daskgmm.kernel.components.diag import DiagGaussians
 from daskgmm.kernel.components.elliptical import Elliptical
 from daskgmm.kernel.components.full import FullGaussians
@@ -28,6 +29,7 @@ from daskgmm.kernel.components.tied import TiedGaussians
 
 __all__ = [
     "COMPONENTS",
+    "CompletesRows",
     "Components",
     "DiagGaussians",
     "Elliptical",

@@ -53,6 +53,11 @@ class DiagGaussians(UncorrelatedGaussians):
         return total
 
     @classmethod
+    def add_variances(cls, second: Float64Array, k: int, moments: Float64Array) -> None:
+        """They are those of the variances."""
+        second[k] += moments
+
+    @classmethod
     def _add_scatter(
         cls, second: Float64Array, k: int, deviations: Float64Array, r: Float64Array
     ) -> None:

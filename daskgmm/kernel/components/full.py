@@ -56,6 +56,11 @@ class FullGaussians(MatrixGaussians, WhitensEach):
         np.matmul(self.factors[k].T, deviations, out=out)
 
     @classmethod
+    def matrix_of(cls, second: Float64Array, k: int) -> Float64Array:
+        """That of the component."""
+        return second[k]
+
+    @classmethod
     def _add_scatter(
         cls, second: Float64Array, k: int, deviations: Float64Array, r: Float64Array
     ) -> None:

@@ -10,7 +10,7 @@ The file is longer than others because it has the part of every capability that 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -30,6 +30,7 @@ from daskgmm.kernel.components.base import (
     Run,
     Sums,
 )
+from daskgmm.kernel.components.completed import Completed, CompletesRows, Filler
 from daskgmm.kernel.components.elliptical import Elliptical
 from daskgmm.kernel.components.gaussian_prior import GaussianPrior
 from daskgmm.kernel.components.gaussian_tangent import GaussianTangent
@@ -38,7 +39,9 @@ __all__ = ["Gaussians"]
 
 
 @dataclass(frozen=True, eq=False)
-class Gaussians(Elliptical, HasCovariances, HasNaturalForm, HasTangent, HasConjugatePrior):
+class Gaussians(
+    Elliptical, HasCovariances, HasNaturalForm, HasTangent, HasConjugatePrior, CompletesRows
+):
     """K Gaussian components.
 
     To add a kind of covariance, subclass this, or one of the two classes between this one and
@@ -198,6 +201,20 @@ class Gaussians(Elliptical, HasCovariances, HasNaturalForm, HasTangent, HasConju
             np.subtract(x_t, centres[k][:, None], out=deviations)
             first[k] += deviations @ r
             cls._add_scatter(second, k, deviations, r)
+
+    @abstractmethod
+    def fillers(self, gaps: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], Filler]]:
+        """See :class:`~daskgmm.kernel.components.completed.CompletesRows`."""
+
+    def add_completed(self, sums: Sums, completed: Completed, resp: Float64Array) -> None:
+        """Add rows that are completed, with responsibilities (K, n), to sums about the means."""
+        n_k, first, second = sums["n_k"], sums["first"], sums["second"]
+        n_k += resp.sum(axis=1)
+        for k, r in enumerate(resp):
+            deviations = completed.deviations(k)
+            first[k] += deviations @ r
+            self._add_scatter(second, k, deviations, r)
+            completed.add_left(second, k, r)
 
     @classmethod
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
@@ -13,6 +14,8 @@ from scipy import linalg
 
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import Run
+from daskgmm.kernel.components.completed import Filler
+from daskgmm.kernel.components.completed_matrices import matrix_fillers
 from daskgmm.kernel.components.gaussian import Gaussians
 
 __all__ = ["MatrixGaussians", "outer", "symmetric"]
@@ -83,6 +86,15 @@ class MatrixGaussians(Gaussians):
         left = symmetric(np.swapaxes(inverse, -1, -2) @ inverse)
         shape = self.n_components, *coefficients.shape[-2:]
         return np.broadcast_to(coefficients, shape), type(self)(self.means[:, missing], left)
+
+    def fillers(self, gaps: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], Filler]]:
+        """Patterns that are common by themselves, and others together where digits allow it."""
+        return matrix_fillers(self, gaps)
+
+    @classmethod
+    @abstractmethod
+    def matrix_of(cls, second: Float64Array, k: int) -> Float64Array:
+        """The matrix of second moments (D, D) to which component k adds, a view."""
 
     def _coloured(self, k: int, white: Float64Array) -> Float64Array:
         coloured: Float64Array = white @ np.linalg.cholesky(self.dense()[k]).T

@@ -64,6 +64,11 @@ class SphericalGaussians(UncorrelatedGaussians):
         return total
 
     @classmethod
+    def add_variances(cls, second: Float64Array, k: int, moments: Float64Array) -> None:
+        """Their sum is that of the one variance."""
+        second[k] += moments.sum()
+
+    @classmethod
     def _add_scatter(
         cls, second: Float64Array, k: int, deviations: Float64Array, r: Float64Array
     ) -> None:

@@ -60,6 +60,11 @@ class TiedGaussians(MatrixGaussians, SharesWhitening):
         np.matmul(self.factors.T, deviations, out=out)
 
     @classmethod
+    def matrix_of(cls, second: Float64Array, k: int) -> Float64Array:
+        """The one of all components."""
+        return second
+
+    @classmethod
     def _add_scatter(
         cls, second: Float64Array, k: int, deviations: Float64Array, r: Float64Array
     ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import Run
+from daskgmm.kernel.components.completed import Completed, Filler
 from daskgmm.kernel.components.gaussian import Gaussians
 
 __all__ = ["UncorrelatedGaussians"]
@@ -47,6 +50,15 @@ class UncorrelatedGaussians(Gaussians):
         """Coefficients of 0, and the missing features as they are."""
         none = np.zeros((self.n_components, len(missing), len(observed)))
         return none, self.marginal(missing)
+
+    def fillers(self, gaps: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], Filler]]:
+        """All rows at once: without correlations, missing features are as without the others."""
+        yield np.arange(len(gaps)), _Uncorrelated(self)
+
+    @classmethod
+    @abstractmethod
+    def add_variances(cls, second: Float64Array, k: int, moments: Float64Array) -> None:
+        """Add second moments (D,) of single features to those of component k, in place."""
 
     def _coloured(self, k: int, white: Float64Array) -> Float64Array:
         coloured: Float64Array = white * np.sqrt(self.variances()[k])
@@ -104,3 +116,36 @@ class UncorrelatedGaussians(Gaussians):
         """Inverse of :meth:`moved`."""
         t: Float64Array = np.log(np.sqrt(covariances) / roots)
         return t
+
+
+class _Uncorrelated:
+    """Completes rows of any patterns."""
+
+    def __init__(self, components: UncorrelatedGaussians) -> None:
+        self.components = components
+        self.variances = components.variances()
+
+    def completed(self, x_t: Float64Array, span: slice) -> Completed:
+        """See :class:`Filler`."""
+        return _OfAnyPattern(self, x_t)
+
+
+class _OfAnyPattern(Completed):
+    def __init__(self, filler: _Uncorrelated, x_t: Float64Array) -> None:
+        self._filler, self._x_t, self._gaps = filler, x_t, np.isnan(x_t)
+        heights = -0.5 * np.log(2.0 * np.pi * filler.variances)
+        self.log_densities = heights @ ~self._gaps
+        for k, variances in enumerate(filler.variances):
+            self.log_densities[k] -= 0.5 * (np.square(self.deviations(k)).T @ (1.0 / variances))
+
+    def deviations(self, k: int) -> Float64Array:
+        found = self._x_t - self._filler.components.means[k][:, None]
+        found[self._gaps] = 0.0
+        return found
+
+    def add_left(self, second: Float64Array, k: int, r: Float64Array) -> None:
+        moments = self._filler.variances[k] * (self._gaps @ r)
+        self._filler.components.add_variances(second, k, moments)
+
+    def coloured(self, k: int, white: Float64Array) -> Float64Array:
+        return np.where(self._gaps, np.sqrt(self._filler.variances[k])[:, None] * white, 0.0)

@@ -1,0 +1,144 @@
+"""Completed matrices: rows with missing features, under Gaussians whose features are correlated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.kernel.block import Float64Array
+from daskgmm.kernel.components.completed import Completed, Filler, inverses_of, scattered
+from daskgmm.kernel.patterns import Group, groups
+
+if TYPE_CHECKING:
+    from daskgmm.kernel.components.matrices import MatrixGaussians
+
+__all__ = ["matrix_fillers"]
+
+_LARGEST_INFLATION = 1e4
+"""Largest ``L_jj S_jj``, what the other features leave of the digits of a product by the precision:
+four of sixteen."""
+
+
+def matrix_fillers(
+    components: MatrixGaussians, gaps: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[np.intp], Filler]]:
+    """See :class:`~daskgmm.kernel.components.completed.CompletesRows`."""
+    precisions = components.precisions
+    diagonals = np.diagonal(precisions, axis1=-2, axis2=-1)
+    variances = np.diagonal(components.covariances, axis1=-2, axis2=-1)
+    together = bool((diagonals * variances).max() <= _LARGEST_INFLATION)
+    n_kept = 1 if precisions.ndim == 2 else len(precisions)
+    for group in groups(gaps, n_kept, together=together):
+        if len(group.missing) == 1:
+            yield group.rows, _OnePattern(components, group.missing[0])
+        else:
+            yield group.rows, _Patterns(components, precisions, group)
+
+
+class _OnePattern:
+    """Rows of one pattern, by the regression of the missing features on the observed ones."""
+
+    def __init__(self, components: MatrixGaussians, missing: NDArray[np.intp]) -> None:
+        self.components, self.missing = components, missing
+        self.observed = np.setdiff1d(np.arange(components.n_features), missing)
+        self.coefficients, self.rest = components.regressed(self.observed, missing)
+        self.given = components.marginal(self.observed)
+
+    def completed(self, x_t: Float64Array, span: slice) -> Completed:
+        """See :class:`Filler`."""
+        return _OfOnePattern(self, x_t[self.observed])
+
+
+class _OfOnePattern(Completed):
+    def __init__(self, filler: _OnePattern, x_t: Float64Array) -> None:
+        self._filler, self._x_t = filler, x_t
+        self.log_densities = filler.given.log_densities(x_t)
+
+    def deviations(self, k: int) -> Float64Array:
+        filler = self._filler
+        found = np.empty((filler.components.n_features, self._x_t.shape[1]))
+        observed = self._x_t - filler.given.means[k][:, None]
+        found[filler.observed] = observed
+        found[filler.missing] = filler.coefficients[k] @ observed
+        return found
+
+    def add_left(self, second: Float64Array, k: int, r: Float64Array) -> None:
+        filler = self._filler
+        places = np.ix_(filler.missing, filler.missing)
+        filler.components.matrix_of(second, k)[places] += r.sum() * filler.rest.dense()[k]
+
+    def coloured(self, k: int, white: Float64Array) -> Float64Array:
+        filler, found = self._filler, np.zeros_like(white)
+        lower = np.linalg.cholesky(filler.rest.dense()[k])
+        found[filler.missing] = lower @ white[filler.missing]
+        return found
+
+
+class _Patterns:
+    """Rows of several patterns that lack as many features, by the precisions."""
+
+    def __init__(self, components: MatrixGaussians, precisions: Float64Array, group: Group) -> None:
+        self.components, self.missing, self.which = components, group.missing, group.which
+        self.precisions = precisions if precisions.ndim == 3 else precisions[None]
+        kept = [inverses_of(one, group.missing) for one in self.precisions]
+        self.roots = [roots for roots, _ in kept]
+        self.log_dets = [log_det for _, log_det in kept]
+
+    def completed(self, x_t: Float64Array, span: slice) -> Completed:
+        """See :class:`Filler`."""
+        return _OfPatterns(self, x_t, self.which[span])
+
+
+class _OfPatterns(Completed):
+    def __init__(self, filler: _Patterns, x_t: Float64Array, which: NDArray[np.intp]) -> None:
+        self._filler, self._which = filler, which
+        self._gaps, self._x_t = np.isnan(x_t), x_t
+        self._places = filler.missing[which].T, np.arange(x_t.shape[1])
+        components = filler.components
+        k, m = components.n_components, filler.missing.shape[1]
+        self.log_densities = np.empty((k, x_t.shape[1]))
+        self._expected = np.empty((k, *self._places[0].shape))
+        for j in range(k):
+            i = self._kept(j)
+            deviations = self._observed(j)
+            product = filler.precisions[i] @ deviations
+            of_missing = product[self._places]
+            roots = filler.roots[i][which]
+            half = np.matmul(roots, of_missing.T[:, :, None])
+            self._expected[j] = -np.matmul(np.swapaxes(roots, 1, 2), half)[:, :, 0].T
+            distances = np.einsum("dn,dn->n", deviations, product)
+            distances -= np.square(half[:, :, 0]).sum(axis=1)
+            self.log_densities[j] = -0.5 * (distances + filler.log_dets[i][which])
+        peaks = components.log_peaks + 0.5 * m * np.log(2.0 * np.pi)
+        self.log_densities += peaks[:, None]
+
+    def _kept(self, k: int) -> int:
+        """Which of the precisions is that of component k: all share one, or each has its own."""
+        return min(k, len(self._filler.precisions) - 1)
+
+    def _observed(self, k: int) -> Float64Array:
+        """Deviations of the observed features, and 0."""
+        deviations = self._x_t - self._filler.components.means[k][:, None]
+        deviations[self._gaps] = 0.0
+        return deviations
+
+    def deviations(self, k: int) -> Float64Array:
+        found = self._observed(k)
+        found[self._places] = self._expected[k]
+        return found
+
+    def add_left(self, second: Float64Array, k: int, r: Float64Array) -> None:
+        filler, roots = self._filler, self._filler.roots[self._kept(k)]
+        n_k = np.bincount(self._which, r, len(roots))
+        left = n_k[:, None, None] * (np.swapaxes(roots, 1, 2) @ roots)
+        matrix = filler.components.matrix_of(second, k)
+        matrix += scattered(left, filler.missing, len(matrix))
+
+    def coloured(self, k: int, white: Float64Array) -> Float64Array:
+        roots, found = self._filler.roots[self._kept(k)][self._which], np.zeros_like(white)
+        of_missing = white[self._places].T[:, :, None]
+        found[self._places] = np.matmul(np.swapaxes(roots, 1, 2), of_missing)[:, :, 0].T
+        return found

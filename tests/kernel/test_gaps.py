@@ -1,0 +1,163 @@
+"""Rows with gaps: the E-step is that of a dense reference for each pattern, in all families."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from kernel.naive import REDUCED
+from scipy.stats import multivariate_normal
+
+from daskgmm.kernel import (
+    Block,
+    Mixture,
+    Pass,
+    gaussian_mixture,
+    imputed,
+    labels,
+    log_density,
+    probabilities,
+)
+from daskgmm.kernel.patterns import groups
+
+D, K = 4, 3
+FAMILIES = tuple(REDUCED)
+
+
+def mixture_of(kind: str, near: float = 0.3) -> Mixture:
+    """Three components; ``near`` is what the last feature has of its own beside the others."""
+    rng = np.random.default_rng(1)
+    a = rng.normal(size=(K, D, D))
+    dense = a @ a.transpose(0, 2, 1) + 0.3 * np.eye(D)
+    dense[:, -1] = dense[:, 0]  # the last feature is the first one, and something more
+    dense[:, :, -1] = dense[:, :, 0]
+    dense[:, -1, -1] = dense[:, 0, 0] + near
+    kept = {
+        "full": dense,
+        "tied": dense[0],
+        "diag": np.diagonal(dense, axis1=1, axis2=2),
+        "spherical": np.array([0.5, 1.0, 2.0]),
+    }
+    return gaussian_mixture([0.2, 0.5, 0.3], 2 * rng.normal(size=(K, D)), kept[kind], kind)
+
+
+def rows_of_every_pattern(n_each: int = 5, n_common: int = 100) -> np.ndarray:
+    """Some rows of each pattern but that of no feature, and more of one of them."""
+    rng = np.random.default_rng(2)
+    patterns = [p for p in itertools.product([False, True], repeat=D) if not all(p)]
+    patterns = patterns * n_each + [(True, False, True, False)] * n_common
+    x = 2 * rng.normal(size=(len(patterns), D))
+    x[np.array(patterns)] = np.nan
+    return rng.permutation(x)
+
+
+class Dense:
+    """The E-step by definition: a Gaussian of the observed features, inverted for each row."""
+
+    def __init__(self, x: np.ndarray, mixture: Mixture, weight: np.ndarray) -> None:
+        dense = mixture.components.dense()
+        self.log_density = np.empty(len(x))
+        self.resp, self.means = np.empty((len(x), K)), np.empty_like(x)
+        self.n_k, self.first = np.zeros(K), np.zeros((K, D))
+        second = np.zeros((K, D, D))
+        for i, row in enumerate(x):
+            o, expected, left = ~np.isnan(row), np.zeros((K, D)), np.zeros((K, D, D))
+            joint = np.empty(K)
+            for k, s in enumerate(dense):
+                of_observed = multivariate_normal(mixture.means[k][o], s[np.ix_(o, o)])
+                joint[k] = np.log(mixture.weights[k]) + of_observed.logpdf(row[o])
+                b = s[np.ix_(~o, o)] @ np.linalg.inv(s[np.ix_(o, o)])
+                expected[k, o] = (row - mixture.means[k])[o]
+                expected[k, ~o] = b @ expected[k, o]
+                left[k][np.ix_(~o, ~o)] = s[np.ix_(~o, ~o)] - b @ s[np.ix_(o, ~o)]
+            self.log_density[i] = np.logaddexp.reduce(joint)
+            self.resp[i] = np.exp(joint - self.log_density[i])
+            r = weight[i] * self.resp[i]
+            self.n_k += r
+            self.first += r[:, None] * expected
+            outer = expected[:, :, None] * expected[:, None, :]
+            second += r[:, None, None] * (outer + left)
+            self.means[i] = np.where(o, row, self.resp[i] @ (mixture.means + expected))
+        self.second = REDUCED[mixture.kind](second)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("n_common", [0, 100], ids=["rare", "common"])
+def test_the_e_step_is_that_of_the_dense_reference_for_every_pattern(kind, n_common):
+    mixture, x = mixture_of(kind), rows_of_every_pattern(5, n_common)
+    weight = np.random.default_rng(3).uniform(0.5, 2, len(x))
+    expected = Dense(x, mixture, weight)
+    one = Pass(mixture)
+    found, densities = one.with_log_densities(Block(x, weight=weight, has_gaps=True))
+    # Conditioned as 1e2, sums of a few hundred terms of order 1 to 10.
+    close = {"rtol": 1e-10, "atol": 1e-9}
+    np.testing.assert_allclose(densities, expected.log_density, **close)
+    np.testing.assert_allclose(found.log_likelihood, weight @ expected.log_density, **close)
+    for name in ("n_k", "first", "second"):
+        np.testing.assert_allclose(found[name], getattr(expected, name), **close)
+    assert (found.n_rows, found.weight) == (len(x), pytest.approx(weight.sum()))
+    np.testing.assert_allclose(log_density(x, mixture), expected.log_density, **close)
+    np.testing.assert_allclose(probabilities(x, mixture), expected.resp, **close)
+    np.testing.assert_array_equal(labels(x, mixture), expected.resp.argmax(axis=1))
+    np.testing.assert_allclose(imputed(x, mixture), expected.means, **close)
+
+
+@pytest.mark.parametrize("kind", ["full", "tied"])
+def test_features_that_are_nearly_sums_of_others_lose_no_digits(kind):
+    """By the precision, of size 1e10, log densities would be good to 1e-6."""
+    mixture, x = mixture_of(kind, near=1e-10), rows_of_every_pattern()
+    x = x[np.isnan(x[:, -1]) | np.isnan(x[:, 0])]  # the density of both together is degenerate
+    expected = Dense(x, mixture, np.ones(len(x)))
+    np.testing.assert_allclose(
+        log_density(x, mixture), expected.log_density, rtol=1e-11, atol=1e-11
+    )
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_complete_rows_and_rows_with_gaps_add_up(kind):
+    mixture, x = mixture_of(kind), rows_of_every_pattern()
+    one = Pass(mixture)
+    apart = [x[np.isnan(x).any(axis=1)], x[~np.isnan(x).any(axis=1)]]
+    with_gaps, complete = (one.of(Block(part, has_gaps=True)) for part in apart)
+    found = one.of(Block(x, has_gaps=True))
+    for name, array in (with_gaps + complete).sums.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-12, atol=1e-10)
+    plain = one.complete(one.of(Block(apart[1])))
+    np.testing.assert_array_equal(complete["first"], plain["first"])
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_each_row_is_in_one_group_of_its_own_pattern(together):
+    rng = np.random.default_rng(4)
+    for d in (3, 20, 100):  # keys of one word, and of several
+        gaps = rng.random((500, d)) < 0.3
+        gaps[:, 0] |= ~gaps.any(axis=1)
+        gaps[:200] = gaps[0]
+        seen = np.zeros(len(gaps), int)
+        for group in groups(gaps, 8, together=together):
+            seen[group.rows] += 1
+            of_rows = np.zeros((len(group.rows), d), bool)
+            np.put_along_axis(of_rows, group.missing[group.which], True, axis=1)
+            np.testing.assert_array_equal(of_rows, gaps[group.rows])
+        np.testing.assert_array_equal(seen, 1)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_draws_have_the_conditional_distribution(kind):
+    """Mean and covariance of 20,000 draws for one row, to four standard errors."""
+    mixture, rng = mixture_of(kind), np.random.default_rng(5)
+    n = 20_000
+    row = np.array([0.3, np.nan, -1.0, np.nan])
+    drawn = imputed(np.tile(row, (n, 1)), mixture, rng.random((n, 1 + D)))
+    np.testing.assert_array_equal(drawn[:, ~np.isnan(row)], np.tile(row[[0, 2]], (n, 1)))
+    mean = imputed(row[None], mixture)[0]
+    error = drawn.std(axis=0) / np.sqrt(n)
+    assert (np.abs(drawn.mean(axis=0) - mean) <= 4 * error + 1e-12).all()
+
+
+def test_rows_of_nothing_stay_as_they_are():
+    x = np.array([[np.nan] * D, [1.0, np.nan, 0.0, 2.0]])
+    found = imputed(x, mixture_of("full"))
+    assert np.isnan(found[0]).all()
+    assert np.isfinite(found[1]).all()
