@@ -201,12 +201,15 @@ class GaussianMixture(FittedMixture):
         the model says of rows, whatever they hold there. As with ``n_projected``, densities and
         covariances are then those of the other columns; ``means_`` has all of them. It goes with
         ``n_projected``, and not with a ``standardize`` that maps rows.
-    missing : {"error", "drop"}, default="error"
+    missing : {"error", "drop", "em"}, default="error"
         What NaN is in rows to fit, and in those that the model is asked of later; null in Parquet,
         and what a store declares missing (``_FillValue`` and its like), is NaN. ``"error"`` names
         the first place. ``"drop"``: rows with a gap are left out: they count for nothing, and come
-        back with the label -2, and NaN for probabilities and densities. Cells of xarray with gaps are
-        left out in any case.
+        back with the label -2, and NaN for probabilities and densities. ``"em"``: rows count by the
+        values that they have. Their density is that of these, and EM takes the others for what
+        each component expects given them, with its uncertainty (Ghahramani and Jordan 1994), which
+        is right where values are missing at random; only rows that have none are left out. Cells of
+        xarray with gaps are left out in any case, and ``"em"`` is refused for them.
     noise : bool or float, optional
         Beside the components, noise of a constant density, for rows that belong to none of them:
         over the box of all rows (of the sample, after ``n_projected``), or over a region of this

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from daskgmm.apart import check_apart, is_at_place
 from daskgmm.checkpoints import may_pass
-from daskgmm.em import Missing, Threshold
+from daskgmm.em import Missing, Threshold, check_marks_outliers
 from daskgmm.errors import ModelFormatError, ParameterError, StorageError
 from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.execution import peak_memory_bytes
@@ -192,6 +193,7 @@ def predict(
     outputs: Mapping[str, str] | Sequence[tuple[str, str]],
     *,
     mark_outliers: bool = False,
+    missing: Missing | None = None,
     **how: Any,
 ) -> dict[str, Any]:
     """Write results for each stored row, in one pass.
@@ -213,9 +215,11 @@ def predict(
         with a file for each that the rows are in.
     mark_outliers : bool
         Whether labels of rows beyond the model's threshold are -1.
+    missing : {"error", "drop", "em"}, optional
+        What NaN is; by default what it was in the fit.
     **how
-        ``keep``, names of columns that are copied into outputs in Parquet; ``memory_limit``;
-        ``overwrite``; and ``missing``, by default what it was in the fit.
+        ``keep``, names of columns that are copied into outputs in Parquet; ``memory_limit``; and
+        ``overwrite``.
 
     Returns
     -------
@@ -231,6 +235,8 @@ def predict(
     began = time.perf_counter()
     pairs = outputs.items() if isinstance(outputs, Mapping) else outputs
     saved = SavedModel.read(model)
+    if missing is not None:
+        saved = replace(saved, missing=missing)
     threshold = _threshold_to_mark_by(saved) if mark_outliers else None
     asked = [(results_named(names, threshold), place) for names, place in pairs]
     check_apart(data, [*(place for _, place in asked), model])
@@ -245,6 +251,7 @@ def predict(
 
 
 def _threshold_to_mark_by(model: SavedModel) -> Threshold:
+    check_marks_outliers(model.missing)
     if model.threshold is None:
         raise ParameterError(
             f"{model.name} has no threshold for outliers; choose one with daskgmm outliers DATA "

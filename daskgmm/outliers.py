@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from daskgmm.apart import check_apart, is_at_place
-from daskgmm.em import Threshold
+from daskgmm.em import Threshold, check_marks_outliers
 from daskgmm.errors import ParameterError
 from daskgmm.estimator import load_model
 from daskgmm.execution import peak_memory_bytes
@@ -71,6 +71,7 @@ def write_outliers(
     if is_at_place(choice.get("sample_weight")):
         check_apart(choice["sample_weight"], [output, model])
     saved = SavedModel.read(model)
+    check_marks_outliers(saved.missing)
     if isinstance(data, str | os.PathLike):
         data = open_as_fitted(data, saved.read_as)
     check_keep(names_of(how.get("keep") or []), data, [output])

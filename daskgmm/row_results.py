@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
-from daskgmm.em import Missing, Threshold, with_rows_present
+from daskgmm.em import Missing, Threshold, check_density_of_parts, with_rows_present
 from daskgmm.errors import DamagedDataError
 from daskgmm.execution import MixtureSize, Work
 from daskgmm.kernel import Affine, Block, Mixture
@@ -117,7 +117,6 @@ def write_results(
     keep: Sequence[str] | None = None,
     memory_limit: int | str | None = None,
     overwrite: bool = False,
-    missing: Missing | None = None,
 ) -> Written:
     """Write results for each stored row, in one pass.
 
@@ -132,11 +131,8 @@ def write_results(
     memory_limit : int or str, optional
     overwrite : bool
         Whether a Zarr node, or results in Parquet, that are there may be replaced.
-    missing : {"error", "drop", "em"}, optional
-        What NaN is; by default what it was in the fit.
     """
-    if missing is not None:
-        model = replace(model, missing=missing)
+    check_density_of_parts(model.missing, model.mixture, model.projection)
     if isinstance(data, str | os.PathLike):
         data = open_as_fitted(data, model.read_as)
     kept = tuple(names_of(keep or []))

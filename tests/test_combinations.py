@@ -30,12 +30,18 @@ OPTIONS = {
     "order": ("weight",),
     "precision": ("float32",),
     "covariance_type": ("tied", "diag", "spherical"),
+    "missing": ("drop", "em"),
 }
 REFUSED = {
     ("prior", "tails", "t"): "have no prior",
     ("prior", "degrees_of_freedom", "each"): "have no prior",
     ("prior", "degrees_of_freedom", 4.0): "have no prior",
     ("constant", "standardize", "robust"): "does not go with standardize",
+    ("noise", "missing", "em"): "do not go together",
+    ("tails", "missing", "em"): "do not go together",
+    ("degrees_of_freedom", "missing", "em"): "do not go together",
+    ("constant", "missing", "em"): "do not go together",
+    ("n_projected", "missing", "em"): "do not go together",
 }
 PAIRS = [
     pytest.param(a, u, b, v, id=f"{a}={u} {b}={v}")

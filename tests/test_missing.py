@@ -1,4 +1,4 @@
-"""Missing values: rows with gaps are left out, and come back as gaps, for every kind of rows."""
+"""Missing values: rows with gaps are left out, or count by what they have, for all kinds of rows."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def x() -> np.ndarray:
     x[:, 1] += 0.8 * x[:, 0]
     x = rng.permutation(x)
     x[rng.random(x.shape) < 0.1] = np.nan
+    x[np.isnan(x).all(axis=1)] = 0.0
     x[7:9] = np.nan
     return x
 
@@ -89,9 +90,10 @@ def test_dropped_rows_count_for_nothing_and_come_back_as_gaps(rows, x):
     assert model.n_left_out_ == model.n_missing_
     np.testing.assert_allclose(model.bic(rows), plain.bic(x[there]), rtol=1e-9)
     labels, densities = np.asarray(model.predict(rows)), np.asarray(model.score_samples(rows))
+    plain = GaussianMixture.from_parameters(model.weights_, model.means_, model.covariances_)
     np.testing.assert_array_equal(labels == -2, ~there)
     np.testing.assert_array_equal(np.isnan(densities), ~there)
-    np.testing.assert_array_equal(labels[there], model.predict(x[there]))
+    np.testing.assert_array_equal(labels[there], plain.predict(x[there]))
     assert np.isnan(np.asarray(model.predict_proba(rows))[~there]).all()
 
 
@@ -136,3 +138,165 @@ def test_rows_all_of_which_have_gaps_are_refused():
     x = np.full((20, 2), np.nan)
     with pytest.raises(DaskGMMError, match="each of the 20 rows has a gap"):
         GaussianMixture(1, missing="drop").fit(x)
+
+
+# -- rows that count by the values that they have ------------------------------------------
+
+FAMILIES = ("full", "tied", "diag", "spherical")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_gaps_em_is_that_of_complete_rows(kind, family, x, tmp_path):
+    rows = KINDS[kind](_complete(x), tmp_path)
+    models = [
+        GaussianMixture(2, covariance_type=family, random_state=0, missing=missing).fit(rows)
+        for missing in ("error", "em")
+    ]
+    # Nothing depends on what could have been missing.
+    for name in ("weights_", "means_", "covariances_", "lower_bounds_"):
+        np.testing.assert_array_equal(*(getattr(model, name) for model in models))
+    assert (models[1].n_missing_, models[1].n_left_out_) == (0, 0)
+
+
+def test_rows_count_by_what_they_have(rows, x):
+    nothing, gaps = np.isnan(x).all(axis=1), np.isnan(x).any(axis=1)
+    model = GaussianMixture(2, random_state=0, missing="em").fit(rows)
+    assert (model.n_rows_, model.n_missing_) == ((~nothing).sum(), gaps.sum())
+    assert model.n_left_out_ == nothing.sum() == 2
+    assert "count by the values" in model._note
+    labels, densities = np.asarray(model.predict(rows)), np.asarray(model.score_samples(rows))
+    np.testing.assert_array_equal(labels == -2, nothing)
+    np.testing.assert_array_equal(np.isnan(densities), nothing)
+    np.testing.assert_allclose(model.score(rows), densities[~nothing].mean(), rtol=1e-12)
+    np.testing.assert_allclose(model.score(rows), model.lower_bound_, atol=1e-6)
+    total = np.asarray(model.predict_proba(rows)).sum(axis=1)
+    np.testing.assert_allclose(total[~nothing], 1.0, rtol=1e-12)
+    # p log N is of the rows that count.
+    p, n = model._n_parameters(), (~nothing).sum()
+    bic = -2 * densities[~nothing].sum() + p * np.log(n)
+    np.testing.assert_allclose(model.bic(rows), bic, rtol=1e-12)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("stepper", ["plain", "squarem", "surrogate"])
+@pytest.mark.parametrize("prior", [None, "auto"])
+@pytest.mark.filterwarnings("ignore:not converged", "ignore:.*come from chance")
+def test_the_accepted_objective_never_falls(family, stepper, prior, x):
+    model = GaussianMixture(
+        3,
+        covariance_type=family,
+        stepper=stepper,
+        prior=prior,
+        progressive=False,
+        init_params="random_from_data",
+        tol=1e-9,
+        random_state=1,
+        missing="em",
+    ).fit(x)
+    accepted = [i.objective for i in model.history_ if i.accepted]
+    assert (np.diff(accepted) >= -1e-12 * np.abs(accepted[-1])).all()
+
+
+def test_the_estimate_is_near_the_truth(x):
+    for family in FAMILIES:
+        model = GaussianMixture(2, covariance_type=family, random_state=0, missing="em").fit(x)
+        order = np.argsort(model.means_[:, 0])
+        # 250 rows of each: three standard errors of a mean, of 1.3 at most, are 0.25.
+        np.testing.assert_allclose(model.means_[order][0], [0, 0, 0], atol=0.3)
+        np.testing.assert_allclose(model.means_[order][1], [6, 10.8, 6], atol=0.3)
+
+
+def test_a_weight_is_a_repetition(x):
+    weight = np.random.default_rng(2).integers(0, 3, len(x)).astype(float)
+    how = {"random_state": 0, "missing": "em", "tol": 1e-10}
+    model = GaussianMixture(2, **how).fit(x, sample_weight=weight)
+    again = GaussianMixture(2, **how).fit(np.repeat(x, weight.astype(int), axis=0))
+    np.testing.assert_allclose(model.means_, again.means_, rtol=1e-4)
+    np.testing.assert_allclose(model.lower_bound_, again.lower_bound_, rtol=1e-7)
+
+
+@pytest.mark.parametrize("standardize", [True, "robust"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_are_scaled_by_the_values_that_are_there(standardize, family, x):
+    how = {"covariance_type": family, "random_state": 0, "missing": "em", "tol": 1e-10}
+    one = GaussianMixture(2, standardize=standardize, **how).fit(x)
+    other = GaussianMixture(2, standardize=standardize, **how).fit(x * [1e3, 1.0, 1e-3])
+    np.testing.assert_allclose(one.means_ * [1e3, 1.0, 1e-3], other.means_, rtol=1e-5)
+
+
+REFUSED = {
+    "tails": "t",
+    "noise": True,
+    "truncate": 5,
+    "n_projected": 2,
+    "constant": "drop",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_needs_all_features_is_refused_in_one_line(name, x):
+    n = 300 if name == "truncate" else 2
+    model = GaussianMixture(n, missing="em", **{name: REFUSED[name]})
+    with pytest.raises(DaskGMMError, match=rf"{name}=.* do not go together: .*; leave") as caught:
+        model.fit(x)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_model_cannot_say_of_parts_of_rows_is_refused(x):
+    model = GaussianMixture(2, random_state=0, missing="em").fit(x)
+    for refused in (
+        lambda: model.set_threshold(probability=0.01),
+        lambda: model.set_threshold(x, quantile=0.01),
+        lambda: model.update(x),
+        lambda: GaussianMixture(2, tails="t").fit(_complete(x)).set_params(missing="em").predict(x),
+    ):
+        with pytest.raises(DaskGMMError, match=r"set.*missing='drop'"):
+            refused()
+
+
+def test_cells_of_a_grid_are_refused(x):
+    xr = pytest.importorskip("xarray")
+    grid = xr.DataArray(x.reshape(20, 30, 3), dims=("lat", "lon", "feature"))
+    with pytest.raises(DaskGMMError, match="cells of a grid"):
+        GaussianMixture(2, missing="em").fit(grid)
+    dropped = GaussianMixture(2, missing="drop", random_state=0).fit(grid)
+    np.testing.assert_array_equal(dropped.predict(grid) == -2, np.isnan(grid).any("feature"))
+
+
+def test_a_column_of_gaps_is_refused(x):
+    empty = np.where([False, True, False], np.nan, x)
+    with pytest.raises(DaskGMMError, match="column 1 has no value in any row"):
+        GaussianMixture(2, missing="em").fit(empty)
+
+
+def test_selection_counts_them_by_what_they_have(x):
+    found = select(x, range(1, 4), random_state=0, missing="em")
+    assert found.best.n_components == 2
+    assert found.model.n_rows_ == len(x) - 2
+
+
+def test_a_model_of_rows_with_gaps_takes_such_rows_by_default(x, tmp_path):
+    data, model = _zarr(x, tmp_path), str(tmp_path / "model.zarr")
+    fitted = GaussianMixture(2, random_state=0, missing="em")
+    report = job.fit(data, model, fitted)
+    assert (report["n_missing"], report["n_left_out"]) == (fitted.n_missing_, 2)
+    places = {"labels,probabilities,top:2": str(tmp_path / "out.zarr")}
+    job.predict(data, model, places)
+    found = zarr.open_group(str(tmp_path / "out.zarr"))
+    np.testing.assert_array_equal(found["labels"][:], fitted.predict(x))
+    np.testing.assert_array_equal(found["top_labels"][:, 0], fitted.predict(x))
+    assert job.score(data, model)["n_rows"] == len(x) - 2
+    dropped = job.score(data, model, missing="drop")
+    assert dropped["n_rows"] == len(_complete(x))
+
+
+def test_a_fit_goes_on_from_its_checkpoint_to_the_same_bits(x, tmp_path):
+    data = _zarr(x, tmp_path)
+    how = {"random_state": 0, "missing": "em", "covariance_type": "tied", "tol": 1e-9}
+    whole = GaussianMixture(3, **how).fit(data)
+    kept = GaussianMixture(3, checkpoint=tmp_path / "kept", **how).fit(data)
+    again = GaussianMixture(3, checkpoint=tmp_path / "kept", resume=True, **how).fit(data)
+    for model in (kept, again):
+        np.testing.assert_array_equal(model.means_, whole.means_)
+        assert model.n_missing_ == whole.n_missing_

@@ -116,7 +116,11 @@ def click_options(command: str) -> dict[str, click.Option]:
 def test_commands_have_the_options_of_the_table(command):
     found = click_options(command)
     of_fit = {n for n in found if n in BY_NAME}
-    own = {"n_components", "covariance_type", "components"} if command == "select" else set()
+    own = {
+        "select": {"n_components", "covariance_type", "components"},
+        "predict": {"missing"},  # by default that of the model
+        "score": {"missing"},
+    }.get(command, set())
     expected = {option.name for option in OPTIONS if command in option.commands}
     assert of_fit - own == expected
     for name in expected:

@@ -16,14 +16,18 @@ from daskgmm.em.evaluate import (
     top_components,
     with_rows_present,
 )
+from daskgmm.em.finite import check_finite
 from daskgmm.em.fit import fit, told_in_units_of_data
 from daskgmm.em.held_out import HeldOut
 from daskgmm.em.lowest import LOWEST_BYTES
 from daskgmm.em.mapped import MappedRows, check_complete, of_mapped
 from daskgmm.em.missing import (
+    NO_GAPS,
     Gaps,
     Missing,
     RowsWithGaps,
+    check_density_of_parts,
+    check_marks_outliers,
     check_some_complete,
     said_of_gaps,
     weighing,
@@ -41,7 +45,7 @@ from daskgmm.em.problem import Fit, Problem
 from daskgmm.em.race import Race, Rules, run
 from daskgmm.em.rows import InMemoryRows, Rows, rows_of_sample, statistics_of
 from daskgmm.em.scaling import Scaling
-from daskgmm.em.scan import Scan, check_finite, scan_rows
+from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.starting import Tell
 from daskgmm.em.starts import (
     INITIALISERS,
@@ -88,6 +92,7 @@ __all__ = [
     "INITIALISERS",
     "LOWEST_BYTES",
     "MEASURES",
+    "NO_GAPS",
     "N_STARTS",
     "ON_COLLAPSE",
     "ORDERS",
@@ -139,7 +144,9 @@ __all__ = [
     "Updated",
     "are_outliers",
     "check_complete",
+    "check_density_of_parts",
     "check_finite",
+    "check_marks_outliers",
     "check_some_complete",
     "feature_deviations",
     "feature_means",

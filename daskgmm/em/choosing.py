@@ -133,7 +133,7 @@ class Chooser:
         is_large = len(part.sample) >= self.fewest_in_part
         in_parts = is_large and first.progressive and not scan.is_whole
         fitted_to = part if in_parts else scan
-        sample = _climber(fitted_to, first)
+        sample = _climber(fitted_to.completed, first)
         starts = self._fitted_one_by_one(problems, fitted_to, sample, rng)
         if first.progressive and not scan.is_whole:
             starts = _after_mergers(starts, sample)

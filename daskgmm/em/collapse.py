@@ -92,7 +92,7 @@ class Mender:
         if problem.on_collapse == _ERROR:
             return None
         reseeds = problem.on_collapse == _RESEED
-        return cls(scan, problem.prior_on(scan), problem.n_threads, reseeds)
+        return cls(scan.completed, problem.prior_on(scan), problem.n_threads, reseeds)
 
     def is_well(self, mixture: Mixture, k: int | None = None) -> bool:
         """Whether a mixture, or its component k, has a density and variances beyond rounding."""
@@ -340,7 +340,7 @@ def with_distinct_rows(problem: Problem, scan: Scan) -> tuple[Problem, tuple[Col
     shares |= _gives_rows(prior)
     if shares or problem.on_collapse == _ERROR or not is_open:
         return problem, ()
-    x = scan.sample.x
+    x = scan.completed.sample.x
     if len(np.unique(x[: 8 * k], axis=0)) >= k or (n := len(np.unique(x, axis=0))) >= k:
         return problem, ()
     return replace(problem, n_components=n), (Collapse(0, k - n, 0, k - n),)

@@ -78,6 +78,8 @@ def early_start(
     read = rows.pieces(n_wanted, int(own.randint(2**31 - 1)))
     if read is None or len(block := read.present()) < _ROWS_PER_PARAMETER * p:
         return None
+    if block.has_gaps:  # starts work on values
+        return None
     # How many rows have gaps is not known yet; of these as many as of all, about.
     share = len(block) / len(read) if isinstance(rows, RowsWithGaps) else 1.0
     # The rows of a run may be alike, and parts of a sample should not be.

@@ -13,9 +13,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.em.finite import check_finite
 from daskgmm.em.missing import Missing, check_some_complete, gaps_of, left_out
 from daskgmm.em.rows import Rows
-from daskgmm.em.scan import check_finite
 from daskgmm.kernel import (
     Block,
     Float64Array,

@@ -321,7 +321,8 @@ def _is_same(one: Mixture, other: Mixture | None) -> bool:
 def _looks(problem: Problem, scan: Scan, start: Mixture) -> bool:
     """Whether to look for components that the sample has missed."""
     # Bounds of different neighbourhoods cannot tell whether a new component is better.
-    may_join = problem.may_move_components and problem.n_near is None
+    # Neither can log densities of rows that have more features or fewer.
+    may_join = problem.may_move_components and problem.n_near is None and not scan.is_estimated
     return may_join and may_miss_components(scan, start)
 
 
@@ -350,7 +351,7 @@ def rules_of(problems: Sequence[Problem], scan: Scan) -> Rules:
         stepper=ByKind(steppers) if len(steppers) > 1 else steppers[first.kind],
         stop=stop_rule_named(first.stopping),
         max_iter=first.max_iter,
-        total=scan.moments,
+        total=None if scan.is_estimated else scan.moments,
         precision=first.precision,
         n_near=first.n_near,
         past=first.past,

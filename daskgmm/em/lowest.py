@@ -20,8 +20,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from daskgmm.em.finite import check_finite
 from daskgmm.em.rows import Rows
-from daskgmm.em.scan import check_finite
 from daskgmm.kernel import Block, Float64Array, Mixture
 
 __all__ = ["LOWEST_BYTES", "Lowest", "Quantile", "quantile_of_rows"]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.em.finite import check_finite
 from daskgmm.em.rows import Rows, T
-from daskgmm.em.scan import check_finite
 from daskgmm.kernel import Affine, Block
 
 __all__ = ["MappedRows", "check_complete", "of_mapped"]

@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.em.rows import Rows, T
-from daskgmm.errors import DataError
-from daskgmm.kernel import Block, Float64Array
+from daskgmm.errors import DataError, ParameterError
+from daskgmm.kernel import Affine, Block, Float64Array, Mixture, has_density_of_parts
 
 __all__ = [
+    "NO_GAPS",
     "Gaps",
     "Missing",
     "RowsWithGaps",
+    "check_density_of_parts",
+    "check_marks_outliers",
     "check_some_complete",
     "gaps_of",
     "left_out",
@@ -60,6 +63,9 @@ class Gaps:
         return cls(int(gaps.any(axis=1).sum()), int(out.sum()))
 
 
+NO_GAPS = Gaps()
+
+
 def said_of_gaps(gaps: Gaps, n_rows: int, missing: str) -> str:
     """For people, how many rows have gaps and what was done with them; empty if none has any."""
     if gaps.n_rows == 0:
@@ -84,6 +90,37 @@ def check_some_complete(weight: float, n_rows: int) -> None:
         raise DataError(
             f"each of the {n_rows:,} rows has a gap: NaN in one feature or more; choose features "
             "that are present in the same rows"
+        )
+
+
+def check_density_of_parts(missing: Missing, mixture: Mixture, projection: Affine | None) -> None:
+    """Refuse rows with gaps of a mixture that has no density of some of their features.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if missing == "em" and (projection is not None or not has_density_of_parts(mixture)):
+        raise ParameterError(
+            "missing='em' needs a density of the features that a row has, which models of projected "
+            "features, with noise, and of t components do not have; set missing='drop', which leaves "
+            "rows with gaps out",
+            "missing",
+        )
+
+
+def check_marks_outliers(missing: Missing) -> None:
+    """Refuse outliers among rows of which some have more features than others.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if missing == "em":
+        raise ParameterError(
+            "outliers are told by one threshold for all rows, and with missing='em' some have "
+            "densities of fewer features; set missing='drop', which leaves rows with gaps out",
+            "missing",
         )
 
 

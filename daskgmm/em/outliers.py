@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy.special import chdtri
 
 from daskgmm.em.evaluate import label_rows, log_densities
+from daskgmm.em.finite import check_finite
 from daskgmm.em.lowest import quantile_of_rows
 from daskgmm.em.rows import Rows
-from daskgmm.em.scan import check_finite
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.kernel import Block, Float64Array, Gaussians, Mixture, squared_distances
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from daskgmm.em.course import Course
-from daskgmm.em.missing import Gaps
+from daskgmm.em.missing import NO_GAPS, Gaps
 from daskgmm.em.rows import Rows
 from daskgmm.em.scaling import Scaling
 from daskgmm.em.scan import Scan
@@ -343,7 +343,7 @@ class Fit:
     n_passes: int
     moments: Moments
     affine: Affine | None = None
-    gaps: Gaps = Gaps()
+    gaps: Gaps = NO_GAPS
 
     @property
     def result(self) -> Course:

@@ -270,6 +270,8 @@ class InMemoryRows:
         Threads that a fold runs on.
     weight : ndarray of shape (n_rows,), float64, optional
         How often each row counts.
+    has_gaps : bool
+        Whether NaN stands for a value that is not known.
 
     Attributes
     ----------
@@ -283,8 +285,9 @@ class InMemoryRows:
         grain: int | None = None,
         n_threads: int = 1,
         weight: Float64Array | None = None,
+        has_gaps: bool = False,
     ) -> None:
-        self.block = Block(x, weight=weight)
+        self.block = Block(x, weight=weight, has_gaps=has_gaps)
         self._grain = grain or grain_rows(x.shape[1])
         self.n_threads = n_threads
 
@@ -346,7 +349,7 @@ class InMemoryRows:
 def rows_of_sample(sample: Block, n_threads: int = 1) -> InMemoryRows:
     """A sample as rows to fold over, in grains short enough for threads to share."""
     grain = max(1, grain_rows(sample.n_features) // _GRAINS_OF_SAMPLE)
-    return InMemoryRows(sample.x, grain, n_threads, sample.weight)
+    return InMemoryRows(sample.x, grain, n_threads, sample.weight, sample.has_gaps)
 
 
 def statistics_of(rows: Rows, mixture: Mixture) -> Statistics:

@@ -67,6 +67,7 @@ def quantiles(block: Block, which: tuple[float, ...]) -> list[Float64Array]:
     found = [np.empty(block.n_features) for _ in which]
     for j in range(block.n_features):
         order = np.argsort(block.x[:, j], kind="stable")
+        order = order[: len(order) - int(np.isnan(block.x[:, j]).sum())]  # missing values are last
         values, below = block.x[order, j], np.cumsum(block.weights[order])
         for q, of_q in zip(which, found, strict=True):
             place = q * max(below[-1] - 1.0, 0.0)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from daskgmm.em.missing import Gaps, check_some_complete
+from daskgmm.em.drawn import covariance_with_gaps, drawn_by_moments, hash_rows
+from daskgmm.em.finite import NonFinite, find_non_finite
+from daskgmm.em.missing import NO_GAPS, Gaps, check_some_complete
 from daskgmm.em.rows import Rows
 from daskgmm.em.tail import PassWithTail, Tail
-from daskgmm.errors import ColumnError, DamagedDataError, NonFiniteError
+from daskgmm.errors import ColumnError, DamagedDataError
 from daskgmm.history import ScanDone
 from daskgmm.kernel import (
     Affine,
     Block,
+    FeatureMoments,
     Float64Array,
     Mixture,
     Moments,
@@ -25,76 +28,18 @@ from daskgmm.kernel import (
     Precision,
     Statistics,
     moments_and_extremes,
+    moments_with_gaps,
 )
 from daskgmm.kernel.blas import single_thread
 
 __all__ = [
     "EarlyStart",
-    "NonFinite",
     "Scan",
-    "check_finite",
-    "hash_rows",
     "sample_threshold",
     "scan_in_pass",
     "scan_of_pieces",
     "scan_rows",
 ]
-
-
-_LARGEST = 1e150
-"""Values beyond have squares that float64 cannot sum."""
-_WAY_ON = "remove or impute these rows"
-_WAYS_WITH_NAN = f'{_WAY_ON}, or leave those with NaN out with missing="drop" (--missing drop)'
-
-
-@dataclass(frozen=True)
-class NonFinite:
-    """Number and first place of values that cannot be used: NaN, infinite or beyond 1e150."""
-
-    count: int
-    row: int
-    column: int
-    value: float
-
-    def error(self, note: str = "") -> NonFiniteError:
-        """The exception to raise; ``note`` is what the rows' store says of NaN, if anything."""
-        if np.isfinite(self.value):
-            return NonFiniteError(
-                f"the data contain values beyond {_LARGEST:g} in size, whose squares overflow: "
-                f"{self.count}, the first at row {self.row}, column ",
-                self.column,
-                f" ({self.value:g}); rescale the data, or remove these rows",
-            )
-        return NonFiniteError(
-            f"the data contain NaN or infinity: {self.count} value{'s' * (self.count > 1)}, "
-            f"the first at row {self.row}, column ",
-            self.column,
-            f" ({self.value}); " + (f"{note}; " if note else "") + (_WAYS_WITH_NAN if np.isnan(self.value) else _WAY_ON),
-        )
-
-
-def find_non_finite(block: Block) -> NonFinite | None:
-    """Values that cannot be used in a block's rows of weight above 0; None if there are none."""
-    x = block.x
-    # Extremes carry NaN and infinity, and need no mask of the block.
-    if len(x) == 0 or -_LARGEST <= float(x.min()) <= float(x.max()) <= _LARGEST:
-        return None
-    with np.errstate(over="ignore"):  # as float32 the bound is infinite, which nothing exceeds
-        bad = ~np.isfinite(x) | (np.abs(x) > _LARGEST)
-    if block.weight is not None:
-        bad &= block.weight[:, None] > 0
-    if not bad.any():
-        return None
-    non_finite = bad & ~np.isfinite(x)
-    bad = non_finite if non_finite.any() else bad
-    row, column = (int(i) for i in np.unravel_index(np.argmax(bad), bad.shape))
-    return NonFinite(int(bad.sum()), block.start + row, column, float(x[row, column]))
-
-
-def check_finite(block: Block) -> None:
-    """Raise NonFiniteError if a row of weight above 0 has a value that cannot be used."""
-    if (bad := find_non_finite(block)) is not None:
-        raise bad.error()
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +86,11 @@ class Scan:
         The map that all of the above were put through since, and rows of later passes are.
     gaps : Gaps
         Rows in which values are missing.
+    partial : FeatureMoments or None
+        Of the rows with gaps that count, where there are any, until the read has ended.
+    is_estimated : bool
+        Whether moments are estimated: where rows with gaps count, the variances are of the values
+        that are there, and the correlations those of one Gaussian that is fitted to the sample.
     """
 
     n_rows: int
@@ -151,7 +101,9 @@ class Scan:
     non_finite: NonFinite | None = None
     early: EarlyStart | None = None
     affine: Affine | None = None
-    gaps: Gaps = Gaps()
+    gaps: Gaps = NO_GAPS
+    partial: FeatureMoments | None = None
+    is_estimated: bool = False
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
@@ -162,6 +114,7 @@ class Scan:
             self.sample.followed_by(other.sample),
             _first_of(self.non_finite, other.non_finite),
             gaps=self.gaps + other.gaps,
+            partial=_sum_of(self.partial, other.partial),
         )
 
     @property
@@ -174,34 +127,43 @@ class Scan:
         """Sum of the weights of all rows."""
         return self.moments.weight
 
+    def ended(self) -> Scan:
+        """The scan when all rows were read: with moments of those with gaps and others together."""
+        if self.partial is None or self.non_finite is not None:
+            return self
+        both = FeatureMoments.of(self.moments) + self.partial
+        if not (self.minimum < self.maximum).all():  # which is refused
+            moments = replace(self.moments, weight=both.row_weight)
+            return replace(self, moments=moments, partial=None, is_estimated=True)
+        covariance = covariance_with_gaps(self.sample, both.mean, both.variances)
+        moments = both.with_correlations(covariance)
+        return replace(self, moments=moments, partial=None, is_estimated=True)
+
+    @cached_property
+    def completed(self) -> Scan:
+        """The scan with a sample without gaps, drawn from one Gaussian given what is there.
+
+        For what works on the values of rows; fits go on with the sample as it is.
+        """
+        if not self.sample.has_gaps:
+            return self
+        sample = drawn_by_moments(self.sample, self.moments)
+        return replace(self, sample=sample)
+
     @property
     def is_whole(self) -> bool:
         """Whether the sample holds every row of weight above 0."""
         return self.sample.total_weight >= self.weight * (1.0 - 1e-9)
 
 
+def _sum_of(left: FeatureMoments | None, right: FeatureMoments | None) -> FeatureMoments | None:
+    return left or right if left is None or right is None else left + right
+
+
 def _first_of(left: NonFinite | None, right: NonFinite | None) -> NonFinite | None:
     if left is None or right is None:
         return left or right
     return NonFinite(left.count + right.count, left.row, left.column, left.value)
-
-
-def hash_rows(start: int, n_rows: int, seed: int) -> NDArray[np.uint64]:
-    """Hash of each row index ``start .. start + n_rows``, uniform over 64 bits.
-
-    The finaliser of SplitMix64 (Steele, Lea and Flood 2014) applied to the index
-    and the seed. A row is in the sample if its hash is below a threshold: the sample
-    is uniform, the same for any chunking, and grows by raising the threshold.
-    """
-    with np.errstate(over="ignore"):
-        z = np.arange(start, start + n_rows, dtype=np.uint64)
-        z *= np.uint64(0x9E3779B97F4A7C15)
-        z += np.uint64((seed * 0xD1342543DE82EF95 + 0x632BE59BD9B4E019) % 2**64)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            z ^= z >> np.uint64(shift)
-            z *= np.uint64(factor)
-        z ^= z >> np.uint64(31)
-    return z
 
 
 def sample_threshold(n_rows: int, n_sampled: int) -> int:
@@ -222,9 +184,27 @@ def _scan_block(block: Block, threshold: int, seed: int) -> Scan:
     block, sample = block.present(), sample.present()
     if len(block) == 0:
         return nothing
-    moments, minimum, maximum = moments_and_extremes(block)
-    sampled = Block(sample.x.astype(np.float64), weight=sample.weight)
-    return Scan(n, moments, minimum, maximum, sampled, gaps=nothing.gaps)
+    sampled = Block(sample.x.astype(np.float64), weight=sample.weight, has_gaps=sample.has_gaps)
+    scan = replace(nothing, sample=sampled)
+    if not block.has_gaps:
+        return _with_moments(scan, block)
+    is_complete = ~np.isnan(block.x).any(axis=1)
+    partial, minimum, maximum = moments_with_gaps(block.take(~is_complete))
+    scan = _with_moments(scan, block.take(is_complete))
+    return replace(
+        scan,
+        minimum=np.minimum(scan.minimum, minimum),
+        maximum=np.maximum(scan.maximum, maximum),
+        partial=partial,
+    )
+
+
+def _with_moments(scan: Scan, complete: Block) -> Scan:
+    """The scan with moments and extremes of complete rows."""
+    if len(complete) == 0:
+        return scan
+    moments, minimum, maximum = moments_and_extremes(complete)
+    return replace(scan, moments=moments, minimum=minimum, maximum=maximum)
 
 
 def scan_of_pieces(block: Block, n_rows: int, weight: float) -> Scan | None:
@@ -305,9 +285,10 @@ def scan_in_pass(
     threshold = sample_threshold(rows.n_rows, n_sampled)
     with single_thread():
         found = rows.fold(_scan_and_pass, threshold, seed, one)
-        _check(found.scan, rows, is_fit=is_fit)
+        scan = found.scan.ended()
+        _check(scan, rows, is_fit=is_fit)
         statistics, tail = one.complete(found.term)
-    return replace(found.scan, early=replace(early, tail=tail)), statistics
+    return replace(scan, early=replace(early, tail=tail)), statistics
 
 
 def scan_rows(
@@ -344,7 +325,8 @@ def scan_rows(
         If the pass read another number of rows than ``rows.n_rows``.
     """
     began = time.perf_counter()
-    scan = rows.fold(_scan_block, sample_threshold(rows.n_rows, n_sampled), seed)
+    with single_thread():
+        scan = rows.fold(_scan_block, sample_threshold(rows.n_rows, n_sampled), seed).ended()
     _check(scan, rows, may_be_constant=may_be_constant)
     tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - began))
     return scan
@@ -360,6 +342,10 @@ def _check(scan: Scan, rows: Rows, *, is_fit: bool = True, may_be_constant: bool
             "is the data being written?"
         )
     check_some_complete(scan.weight, scan.n_rows)
+    if scan.is_estimated and len(none := np.flatnonzero(scan.minimum > scan.maximum)) > 0:
+        raise ColumnError(
+            "column ", int(none[0]), " has no value in any row; leave it out of the data"
+        )
     constant = np.flatnonzero(scan.minimum == scan.maximum).tolist()
     if may_be_constant and len(constant) < len(scan.minimum):
         return

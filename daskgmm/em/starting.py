@@ -58,6 +58,8 @@ def starts_of(
     ParameterError
         If ``problem.last`` has another kind, number of components or number of features.
     """
+    if scan.sample.has_gaps:
+        return _starts_with_gaps(problem, scan, rng, tell, known)
     uniform = problem.uniform_on(scan)
     if problem.last is not None:
         last = _of_last_fit(problem, problem.last, scan.sample.n_features)
@@ -83,6 +85,23 @@ def starts_of(
         sample = Climber(rows_of_sample(scan.sample, problem.n_threads), prior)
         search = ExtendedSearch(sample, more, problem.n_init, problem.may_move_components, rng)
         return [search.best(found.best[0])]
+
+
+def _starts_with_gaps(
+    problem: Problem,
+    scan: Scan,
+    rng: np.random.RandomState,
+    tell: Tell,
+    known: Sequence[Mixture],
+) -> list[Mixture]:
+    """Starts from the completed sample; where these compete, they end on the sample as it is."""
+    starts = starts_of(problem, scan.completed, rng, tell, known)
+    is_as_made = problem.last is not None or problem.given.complete or problem.max_iter == 0
+    if is_as_made or not problem.progressive:
+        return starts
+    sample = Climber(rows_of_sample(scan.sample, problem.n_threads), problem.prior_on(scan))
+    with single_thread():
+        return [sample.finished(start) for start in starts]
 
 
 def competed(

@@ -12,7 +12,7 @@ from daskgmm.em.rows import grain_rows
 from daskgmm.em.tail import tail_bytes, tail_rows
 from daskgmm.errors import MemoryLimitError
 from daskgmm.execution.process_memory import default_limit, resident_bytes
-from daskgmm.kernel import Mixture, count_sums, sub_block_bytes
+from daskgmm.kernel import Mixture, bytes_with_gaps, count_sums, sub_block_bytes
 from daskgmm.source import Source, cuts_of, has_whole_units
 
 __all__ = [
@@ -137,6 +137,8 @@ class Work:
         Pieces that a thread should have on their way; as many as fit without fewer threads.
     sum_bytes : int
         Bytes of what a pass adds up in place of statistics, where that may be more.
+    has_gaps : bool
+        Whether rows in which values are missing count by the others.
     """
 
     mixtures: tuple[MixtureSize, ...]
@@ -145,6 +147,7 @@ class Work:
     keep_rows: bool = False
     reads_at_once: int = 1
     sum_bytes: int = 0
+    has_gaps: bool = False
 
     @property
     def n_components(self) -> int:
@@ -280,6 +283,8 @@ def _process_bytes(data: StoredShape, work: Work, n_sampled: int) -> int:
     """
     d = data.n_features
     needed = _RESERVE_BYTES + n_sampled * _sample_row(work.n_components, d)
+    if work.has_gaps:  # the sample as it is, and completed
+        needed += n_sampled * 2 * 8 * d
     needed += _STATISTICS_OF_PROCESS * work.statistics_bytes(d)
     return needed + (_SCANS_OF_PROCESS * _scan_bytes(d) if work.sampled else 0)
 
@@ -294,6 +299,8 @@ def _thread_bytes(data: StoredShape, work: Work, grain: int) -> int:
     d = data.n_features
     reading = 3 * read_rows(grain, data.row_bytes) * data.row_bytes + data.unit_overhead
     temporaries = sub_block_bytes(work.n_components, d) + 24 * grain
+    if work.has_gaps:
+        temporaries += bytes_with_gaps(grain, work.n_components, d)
     sums = _PARTIAL_SUMS * work.statistics_bytes(d)
     if work.sampled:
         # The first read may be the scan, and a pass that gathers the tail, at once.

@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 from daskgmm.em import (
     Score,
     check_complete,
+    check_density_of_parts,
     check_finite,
     label_rows,
     labels_of_inliers,
@@ -31,6 +32,7 @@ from daskgmm.em import (
 from daskgmm.errors import ParameterError
 from daskgmm.execution import MixtureSize, Work
 from daskgmm.fitted.state import FittedState
+from daskgmm.settings import MISSING
 from daskgmm.tables import (
     CONTAINERS,
     OpenedRows,
@@ -212,6 +214,8 @@ class OfRows(FittedState):
         """Rows for a single pass."""
         mixture = self._mixture
         names = getattr(self, "feature_names_in_", None)
+        MISSING.check(self.missing)
+        check_density_of_parts(self.missing, mixture, self._projection)
         opened = open_input(
             x,
             Work((MixtureSize.of(mixture),), sum_bytes=sum_bytes),

@@ -5,7 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Self
 
-from daskgmm.em import LOWEST_BYTES, are_outliers, threshold_of_mixture, threshold_of_rows
+from daskgmm.em import (
+    LOWEST_BYTES,
+    are_outliers,
+    check_marks_outliers,
+    threshold_of_mixture,
+    threshold_of_rows,
+)
 from daskgmm.errors import ParameterError
 from daskgmm.fitted.of_rows import OfRows
 from daskgmm.settings import OUTLIER_OPTIONS
@@ -58,6 +64,7 @@ class Outliers(OfRows):
         """
         for option, value in zip(OUTLIER_OPTIONS, (quantile, probability), strict=True):
             option.check(value)
+        check_marks_outliers(self.missing)
         mixture = self._mixture
         of_rows = X is not None and quantile is not None
         if (quantile is None) == (probability is None) or (

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from daskgmm.em import Fit, Missing, Threshold
+from daskgmm.em import Fit, Missing, Threshold, check_marks_outliers
 from daskgmm.errors import ParameterError
 from daskgmm.fitted.noise import NOISE_ATTRIBUTES, attributes_of_noise, noise_of
 from daskgmm.fitted.parameters import covariances_of_factors
@@ -108,6 +108,7 @@ class FittedState(DensityMixin, BaseEstimator):
             If nobody has said.
         """
         check_is_fitted(self)
+        check_marks_outliers(self.missing)
         if not hasattr(self, "threshold_"):
             raise ParameterError(
                 "the model has no threshold for outliers: call set_threshold(X, quantile=0.01) or "

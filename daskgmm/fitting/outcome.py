@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from daskgmm.em import READS, Course, Gaps, ThinComponent, said_of_collapses, said_of_thin
+from daskgmm.em import NO_GAPS, READS, Course, Gaps, ThinComponent, said_of_collapses, said_of_thin
 from daskgmm.errors import DaskGMMWarning
 from daskgmm.execution import StagingReport
 from daskgmm.fitting.options import FitOptions
@@ -50,7 +50,7 @@ class Outcome:
     opened: OpenedRows
     seconds: float
     staged: StagingReport
-    gaps: Gaps = Gaps()
+    gaps: Gaps = NO_GAPS
 
     @property
     def projection(self) -> Affine | None:

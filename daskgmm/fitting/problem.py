@@ -9,6 +9,7 @@ import numpy as np
 from daskgmm.em import Problem, Scaling
 from daskgmm.errors import ParameterError
 from daskgmm.execution import in_force
+from daskgmm.fitting.missing import check_missing
 from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.prior import prior_of
 from daskgmm.fitting.start import given_start_of
@@ -35,6 +36,7 @@ def problem_of(
     ParameterError
         If parameters contradict each other, or a given part of the start is none.
     """
+    check_missing(options)
     return Problem(
         options.n_components,
         kind_asked(options),

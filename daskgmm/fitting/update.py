@@ -67,6 +67,13 @@ class Kept:
                 "off, or from one of spherical components of standardised features; fit it again, "
                 "without reads, and with covariance_type='diag' for the last"
             )
+        if options.missing == "em":
+            raise ParameterError(
+                "an update estimates the log-likelihood of the old rows from their statistics, "
+                "which it can for complete rows alone; set_params(missing='drop'), which leaves new "
+                "rows with gaps out, or fit all rows",
+                "missing",
+            )
         if isinstance(mixture.components, Students):
             raise ParameterError(
                 "an update estimates the log-likelihood of the old rows from their statistics, "

@@ -49,7 +49,7 @@ KEEP = Option(
 MISSING = Option(
     "missing",
     None,
-    one_of("error", "drop"),
+    one_of("error", "drop", "em"),
     "What missing values are, as of fit. Default: as the model was fitted.",
     commands=("predict", "score"),
     section="",

@@ -249,9 +249,10 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "missing",
         "error",
-        one_of("error", "drop"),
-        "What NaN, null, and what the store declares missing is: an error that names the first place, "
-        "or a reason to leave the row out.",
+        one_of("error", "drop", "em"),
+        "What NaN, null, and what the store declares missing is: an error that names the first place; "
+        "a reason to leave the row out (drop); or a value that is not known, so that rows count by "
+        "the others (em).",
         commands=_BOTH,
         section="model",
         is_saved=True,

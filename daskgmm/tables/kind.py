@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from daskgmm.em import MappedRows, Missing, Rows, RowsWithGaps, check_complete, check_finite, weighing
+from daskgmm.em import (
+    MappedRows,
+    Missing,
+    Rows,
+    RowsWithGaps,
+    check_complete,
+    check_finite,
+    weighing,
+)
 from daskgmm.execution import Staging, Work
 from daskgmm.kernel import Affine
 from daskgmm.tables.returned import Returned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from daskgmm.errors import ParameterError
@@ -79,6 +80,7 @@ def open_input(
     MemoryLimitError
         If the data cannot be processed within the limit.
     """
+    work = replace(work, has_gaps=use.missing == "em")
     request = Request(work, bytes_of(memory_limit), stage or Stage(), weights, use)
     kind = _kind_of(x)
     request.stage.check(is_stored=kind.is_stored)

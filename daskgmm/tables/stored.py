@@ -66,9 +66,10 @@ def open_stored(source: StoredSource, request: Request) -> OpenedRows:
     check_names(request.use.names, names)  # gaps in columns that are of no use are no matter
     check_sizes(source.name, source.shape, request)
     source.survey().raise_for_damage(source.missing_chunks)
-    if isinstance(source, ParquetSource) and request.weights is None:
-        if request.use.missing == "error":  # with weights, a row with nulls may weigh nothing
-            source.check_complete()
+    # With weights, a row with nulls may weigh nothing.
+    must_be_complete = request.weights is None and request.use.missing == "error"
+    if isinstance(source, ParquetSource) and must_be_complete:
+        source.check_complete()
     stage, fingerprint = request.stage, source.fingerprint
     # Predictions alone are returned as arrays, whose names should last; to list the store takes time.
     state = None if request.use.counted else getattr(source, "state", lambda: None)()

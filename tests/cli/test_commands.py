@@ -142,6 +142,7 @@ def test_options_reach_the_fit(folder):
         "n_projected": None,
         "on_collapse": "reseed",
         "constant": "error",
+        "missing": "error",
         "prior": None,
         "noise": None,
         "tails": None,

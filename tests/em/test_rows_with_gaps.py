@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from daskgmm import GaussianMixture, select
-from daskgmm.em import RowsWithGaps, InMemoryRows
+from daskgmm.em import InMemoryRows, RowsWithGaps
 from daskgmm.errors import DataError
 from daskgmm.kernel import Block, e_step, gaussian_mixture
 

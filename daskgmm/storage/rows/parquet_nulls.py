@@ -43,8 +43,9 @@ def check_complete(data: str, files: Sequence[StoredFile], names: Sequence[str])
         )
         raise NonFiniteError(
             f"{data}: columns have nulls, which a Gaussian has no density for: {said}; drop "
-            "or impute them when the files are written, leave such rows out with missing='drop' "
-            f"(--missing drop), or the columns with columns= (--columns){_way_to_drop(data, names)}"
+            "or impute them when the files are written, or leave the columns out with columns= "
+            "(--columns), or such rows with missing='drop' (--missing drop), or take nulls for "
+            f"values that are not known with missing='em'{_way_to_drop(data, names)}"
         )
 
 

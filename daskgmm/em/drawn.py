@@ -1,0 +1,89 @@
+"""Drawn: random numbers by the index of a row, and values drawn by them where they are missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.kernel import (
+    Block,
+    Float64Array,
+    Mixture,
+    Moments,
+    e_step,
+    gaussian_mixture,
+    imputed,
+)
+
+__all__ = ["covariance_with_gaps", "drawn_by_moments", "hash_rows", "uniform_of_rows"]
+
+_ROWS_OF_CORRELATIONS = 20_000
+"""Rows of a sample that correlations are found from: to 1% or so."""
+_STEPS, _MOVED = 50, 1e-3
+"""Most steps of EM for them; and the largest change of a correlation that ends it."""
+_LEAST = 1e-6
+"""Added to variances of standardised features, of which few may be there together."""
+
+
+def hash_rows(start: int, n_rows: int, seed: int) -> NDArray[np.uint64]:
+    """Hash of each row index ``start .. start + n_rows``, uniform over 64 bits.
+
+    The finaliser of SplitMix64 (Steele, Lea and Flood 2014) applied to the index
+    and the seed. A row is in the sample if its hash is below a threshold: the sample
+    is uniform, the same for any chunking, and grows by raising the threshold.
+    """
+    with np.errstate(over="ignore"):
+        z = np.arange(start, start + n_rows, dtype=np.uint64)
+        z *= np.uint64(0x9E3779B97F4A7C15)
+        z += np.uint64((seed * 0xD1342543DE82EF95 + 0x632BE59BD9B4E019) % 2**64)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z ^= z >> np.uint64(shift)
+            z *= np.uint64(factor)
+        z ^= z >> np.uint64(31)
+    return z
+
+
+def uniform_of_rows(start: int, n_rows: int, n_each: int, seed: int) -> Float64Array:
+    """Random numbers above 0 and below 1 by the index of their row, (n_rows, n_each)."""
+    hashes = hash_rows(start * n_each, n_rows * n_each, seed)
+    found: Float64Array = ((hashes >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    return found.reshape(n_rows, n_each)
+
+
+def covariance_with_gaps(
+    sample: Block, mean: Float64Array, variances: Float64Array
+) -> Float64Array:
+    """Covariance (D, D) of one Gaussian that is fitted by EM to rows with gaps, standardised.
+
+    Parameters
+    ----------
+    sample : Block
+    mean, variances : arrays of shape (D,)
+        By which they are standardised.
+    """
+    block = sample.thinned(max(1, len(sample) // _ROWS_OF_CORRELATIONS))
+    block = replace(block, x=(block.x - mean) / np.sqrt(variances))
+    d = len(mean)
+    covariance, centre = np.eye(d), np.zeros(d)
+    for _ in range(_STEPS if len(block) > 0 else 0):
+        found = e_step(block, _one(centre, covariance))
+        centre = centre + found["first"][0] / found.n_k[0]
+        moved = found.recentre(centre[None])["second"][0] / found.n_k[0] + _LEAST * np.eye(d)
+        change = np.abs(moved - covariance).max()
+        covariance = moved
+        if change < _MOVED:
+            break
+    return covariance
+
+
+def drawn_by_moments(sample: Block, moments: Moments) -> Block:
+    """The rows with values drawn in place of missing ones, from the Gaussian of these moments."""
+    one = _one(moments.mean, moments.scatter / moments.weight)
+    uniform = uniform_of_rows(0, len(sample), 1 + sample.n_features, 0)
+    return replace(sample, x=imputed(sample.x, one, uniform), has_gaps=False)
+
+
+def _one(mean: Float64Array, covariance: Float64Array) -> Mixture:
+    return gaussian_mixture(np.ones(1), mean[None], covariance[None], "full")
