@@ -300,3 +300,52 @@ def test_a_fit_goes_on_from_its_checkpoint_to_the_same_bits(x, tmp_path):
     for model in (kept, again):
         np.testing.assert_array_equal(model.means_, whole.means_)
         assert model.n_missing_ == whole.n_missing_
+
+
+# -- imputing -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("draw", [False, True])
+def test_imputed_rows_come_in_the_container_of_the_rows(rows, x, draw):
+    model = GaussianMixture(2, random_state=0, missing="em").fit(rows)
+    found = model.impute(rows, draw=draw)
+    lazy = isinstance(rows, da.Array | str)  # paths are stored rows
+    assert isinstance(found, da.Array if lazy else type(rows))
+    if isinstance(rows, pd.DataFrame):
+        assert list(found.columns) == NAMES
+        assert found.index.equals(rows.index)
+    values = found.to_pandas() if isinstance(found, pa.Table) else found
+    values = np.asarray(values)
+    there, nothing = ~np.isnan(x), np.isnan(x).all(axis=1)
+    np.testing.assert_array_equal(values[there], x[there])
+    np.testing.assert_array_equal(np.isnan(values).any(axis=1), nothing)
+    expected = GaussianMixture(2, random_state=0, missing="em").fit(x).impute(x, draw=draw)
+    np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_draws_depend_on_the_seed_and_the_row_and_not_on_chunks(x):
+    model = GaussianMixture(2, random_state=0, missing="em").fit(x)
+    whole = model.impute(x, draw=True)
+    parts = model.impute(da.from_array(x, chunks=(77, 3)), draw=True).compute()
+    np.testing.assert_allclose(whole, parts, rtol=1e-8, atol=1e-8)  # patterns may go another way
+    other = model.set_params(random_state=1).impute(x, draw=True)
+    gaps = np.isnan(x) & ~np.isnan(x).all(axis=1, keepdims=True)
+    assert (whole != other)[gaps].all()
+
+
+def test_a_dask_dataframe_is_imputed_by_partition(x):
+    dd = pytest.importorskip("dask.dataframe")
+    frame = pd.DataFrame(x, columns=NAMES, index=np.arange(len(x)) + 5)
+    model = GaussianMixture(2, random_state=0, missing="em").fit(frame)
+    lazy = model.impute(dd.from_pandas(frame, npartitions=3))
+    pd.testing.assert_frame_equal(lazy.compute(), model.impute(frame))
+    with pytest.raises(DaskGMMError, match="draw=True needs the index of each row"):
+        model.impute(dd.from_pandas(frame, npartitions=3), draw=True)
+
+
+def test_float32_stays_and_models_without_such_a_density_are_refused(x):
+    model = GaussianMixture(2, random_state=0, missing="em").fit(x)
+    assert model.impute(x.astype(np.float32)).dtype == np.float32
+    tailed = GaussianMixture(2, tails="t", random_state=0).fit(_complete(x))
+    with pytest.raises(DaskGMMError, match="impute needs"):
+        tailed.impute(x)

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.em.drawn import uniform_of_rows
 from daskgmm.em.finite import check_finite
 from daskgmm.em.missing import Missing, check_some_complete, gaps_of, left_out
 from daskgmm.em.rows import Rows
@@ -23,6 +24,7 @@ from daskgmm.kernel import (
     Regression,
     conditional_moments,
     density_sums,
+    imputed,
     labels,
     log_density,
     most_probable,
@@ -33,6 +35,7 @@ __all__ = [
     "Score",
     "feature_deviations",
     "feature_means",
+    "imputed_rows",
     "label_rows",
     "log_densities",
     "of_present",
@@ -139,6 +142,23 @@ def feature_deviations(block: Block, given: Mixture, regression: Regression) -> 
     check_finite(block)
     deviations: Float64Array = np.sqrt(conditional_moments(block.x, given, regression)[1])
     return deviations
+
+
+def imputed_rows(block: Block, mixture: Mixture, seed: int | None = None) -> NDArray[Any]:
+    """The rows of a block with numbers in place of NaN, (n_rows, D), float32 or float64.
+
+    They are means given what is there, or drawn by a seed and the index of each row.
+    """
+    block = replace(block, has_gaps=True)
+    check_finite(block)
+    if block.x.dtype.kind != "f":
+        return block.x.astype(np.float64)
+    if gaps_of(block.x) is None:
+        return block.x.copy()
+    uniform = None
+    if seed is not None:
+        uniform = uniform_of_rows(block.start, len(block), 1 + block.n_features, seed)
+    return imputed(block.x, mixture, uniform)
 
 
 def of_present(

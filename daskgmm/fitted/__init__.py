@@ -8,6 +8,7 @@ here.
 
 from daskgmm.fitted.conditioned import Conditioned
 from daskgmm.fitted.exchange import Exchanged
+from daskgmm.fitted.imputing import Imputing
 from daskgmm.fitted.of_rows import OfRows
 from daskgmm.fitted.outliers import Outliers
 from daskgmm.fitted.projection import said_of_dropped
@@ -16,5 +17,5 @@ from daskgmm.fitted.shown import Shown
 __all__ = ["FittedMixture", "said_of_dropped"]
 
 
-class FittedMixture(Conditioned, Outliers, OfRows, Shown, Exchanged):
+class FittedMixture(Conditioned, Imputing, Outliers, OfRows, Shown, Exchanged):
     """A mixture with fitted attributes; :class:`~daskgmm.GaussianMixture` adds the fit."""

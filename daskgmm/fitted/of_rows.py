@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from daskgmm.em import (
+    Missing,
     Score,
     check_complete,
     check_density_of_parts,
@@ -209,19 +210,26 @@ class OfRows(FittedState):
         return getattr(self, "_sklearn_output_config", {}).get("transform", "default")
 
     def _open(
-        self, x: Any, weights: Weights | None = None, *, counted: bool = True, sum_bytes: int = 0
+        self,
+        x: Any,
+        weights: Weights | None = None,
+        *,
+        counted: bool = True,
+        sum_bytes: int = 0,
+        missing: Missing | None = None,
     ) -> OpenedRows:
-        """Rows for a single pass."""
+        """Rows for a single pass; ``missing`` is by default what it was in the fit."""
         mixture = self._mixture
         names = getattr(self, "feature_names_in_", None)
         MISSING.check(self.missing)
-        check_density_of_parts(self.missing, mixture, self._projection)
+        missing = missing or self.missing
+        check_density_of_parts(missing, mixture, self._projection)
         opened = open_input(
             x,
             Work((MixtureSize.of(mixture),), sum_bytes=sum_bytes),
             memory_limit=self.memory_limit,
             weights=weights,
-            use=Use(counted, names=None if names is None else tuple(names), missing=self.missing),
+            use=Use(counted, names=None if names is None else tuple(names), missing=missing),
         )
         self._check_features(opened)
         return opened

@@ -4,7 +4,7 @@ A kind of data is one file here, or a format in :mod:`daskgmm.storage.rows`, and
 of the table :data:`daskgmm.tables.opening.KINDS`.
 """
 
-from daskgmm.tables.containers import CONTAINERS
+from daskgmm.tables.containers import CONTAINERS, as_given, columns_of
 from daskgmm.tables.kind import OpenedRows, Use
 from daskgmm.tables.names import (
     check_features,
@@ -33,11 +33,13 @@ __all__ = [
     "Use",
     "Weights",
     "Writer",
+    "as_given",
     "check_features",
     "check_keep",
     "check_rows_output",
     "check_units",
     "columns_named",
+    "columns_of",
     "create_rows_output",
     "is_lazy",
     "known_name",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import dask.array as da
 
 from daskgmm.errors import MissingDependencyError, ParameterError
+from daskgmm.tables.kind import OpenedRows
 from daskgmm.tables.returned import Returned, names_along
 
-__all__ = ["CONTAINERS", "in_pandas"]
+__all__ = ["CONTAINERS", "as_given", "columns_of", "in_pandas"]
 
 
 def _as_it_is(found: Any, returned: Returned, data: Any) -> Any:
@@ -56,6 +57,25 @@ def _library(name: str) -> Any:
         raise MissingDependencyError(
             f"set_output needs {name}, which is not installed: pip install {extra}"
         ) from None
+
+
+def columns_of(data: Any, opened: OpenedRows) -> list[Any]:
+    """What the columns of rows are called, where they are called anything; else their places."""
+    named = opened.feature_names or getattr(data, "columns", None)
+    return list(range(opened.rows.n_features)) if named is None else list(named)
+
+
+def as_given(found: Any, data: Any, names: Sequence[Any]) -> Any:
+    """Rows (n, D) in the container that others came in: an array, or a table in memory."""
+    library = type(data).__module__.partition(".")[0]
+    if isinstance(found, da.Array) or library not in ("pandas", "polars", "pyarrow"):
+        return found
+    if library == "pandas":
+        return _library("pandas").DataFrame(found, index=data.index, columns=data.columns)
+    columns = {str(name): found[:, j] for j, name in enumerate(names)}
+    if library == "polars":
+        return _library("polars").DataFrame(columns)
+    return type(data).from_pydict(columns)
 
 
 CONTAINERS: dict[str, Callable[[Any, Returned, Any], Any]] = {

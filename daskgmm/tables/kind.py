@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from daskgmm.em import (
+    InMemoryRows,
     MappedRows,
     Missing,
     Rows,
@@ -77,6 +80,14 @@ class OpenedRows:
     def n_rows(self) -> int:
         """Rows that count, which a read has found where rows with gaps are left out."""
         return round(self.rows.total_weight) if self.is_complete_alone else self.rows.n_rows
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of rows as floats: float32 where they are of it, else float64."""
+        rows = self.rows.rows if isinstance(self.rows, RowsWithGaps) else self.rows
+        held = rows.block.x if isinstance(rows, InMemoryRows) else getattr(rows, "array", None)
+        is_single = held is not None and held.dtype == np.float32
+        return np.dtype(np.float32 if is_single else np.float64)
 
     @property
     def is_complete_alone(self) -> bool:

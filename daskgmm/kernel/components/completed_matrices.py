@@ -72,8 +72,10 @@ class _OfOnePattern(Completed):
 
     def coloured(self, k: int, white: Float64Array) -> Float64Array:
         filler, found = self._filler, np.zeros_like(white)
-        lower = np.linalg.cholesky(filler.rest.dense()[k])
-        found[filler.missing] = lower @ white[filler.missing]
+        # The upper triangular root, as of precisions: a draw does not depend on the way.
+        flipped = filler.rest.dense()[k][::-1, ::-1]
+        upper = np.linalg.cholesky(flipped)[::-1, ::-1]
+        found[filler.missing] = upper @ white[filler.missing]
         return found
 
 

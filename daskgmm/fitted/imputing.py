@@ -1,0 +1,77 @@
+"""Imputing: rows with numbers in place of missing values, by what a fitted mixture says of them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from daskgmm.em import imputed_rows
+from daskgmm.errors import ParameterError
+from daskgmm.fitted.of_rows import OfRows
+from daskgmm.kernel import has_density_of_parts
+from daskgmm.tables import as_given, columns_of, of_features
+
+__all__ = ["Imputing"]
+
+
+class Imputing(OfRows):
+    """What a fitted mixture puts in place of missing values."""
+
+    def impute(self, X: Any, draw: bool = False) -> Any:
+        """The same rows with numbers in place of missing values.
+
+        Parameters
+        ----------
+        X : array of shape (n_rows, n_features)
+            As for :meth:`predict`; NaN is missing, whatever ``missing`` of the fit says.
+        draw : bool, default=False
+            Whether to draw from the distribution of what is missing given what is there, as multiple
+            imputation does, and not to take its mean. ``random_state`` and the index of a row decide
+            what is drawn for it.
+
+        Returns
+        -------
+        array, Dask array or table, as `X` is
+            Lazy for lazy rows. Rows that have no value stay missing.
+
+        Raises
+        ------
+        ParameterError
+            If the mixture has no density of some features of a row: of projected features, with
+            noise, or of t components. If rows are to be drawn whose chunks are of unknown size.
+        DataError
+            If the rows cannot be used.
+
+        References
+        ----------
+        Ghahramani and Jordan (1994), Supervised learning from incomplete data via an EM approach.
+        """
+        mixture = self._mixture
+        if self._projection is not None or not has_density_of_parts(mixture):
+            raise ParameterError(
+                "impute needs a density of the features that a row has, which models of projected "
+                "features, with noise, and of t components do not have; fit without n_projected, "
+                "constant='drop', noise and tails"
+            )
+        seed = None
+        if draw:
+            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        X = self._as_fitted(X)
+        opened = self._open(X, counted=False, missing="em")
+        if draw and (opened.framed is not None or np.isnan(getattr(X, "shape", (0,))[0])):
+            raise ParameterError(
+                "draw=True needs the index of each row, and partitions of these rows are of unknown "
+                "size; give .to_dask_array(lengths=True) of a Dask DataFrame, or call "
+                "compute_chunk_sizes() of an array",
+                "draw",
+            )
+        function, dtype = partial(imputed_rows, seed=seed), opened.dtype
+        names = columns_of(X, opened)
+        if opened.framed is not None:
+            about = of_features("imputed", "the row without gaps", names)
+            return opened.framed(function, (mixture,), about, np.empty((0, len(names)), dtype))
+        found = opened.rows.map(function, mixture, dtype=dtype, columns=mixture.n_features)
+        return as_given(found, X, names)
