@@ -239,6 +239,8 @@ def test_mclust_finds_the_same(weights, kind, request):
         (lambda w: np.where(np.arange(N) == 7, np.nan, w), "sample_weight has nan at row 7"),
         (lambda w: np.where(np.arange(N) == 3999, np.inf, w), "sample_weight has inf at row 3999"),
         (lambda w: 0.0 * w, f"sample_weight is zero for each of {N} rows"),
+        (lambda w: 1e-300 * w, "multiply all weights by one factor"),
+        (lambda w: 1e300 * w, "multiply all weights by one factor"),
         (lambda w: w[:-1], f"has {N - 1} weights, but .* has {N} rows"),
         (lambda w: np.ones((N, D)), "1D"),
         (lambda w: np.ma.masked_less(w, 1.0), "masked"),

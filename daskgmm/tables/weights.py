@@ -35,6 +35,8 @@ __all__ = ["Weights", "column_beside", "open_column", "weights_beside", "weights
 _NAME = "sample_weight"
 _READ_ROWS = 2**19
 """Weights of a partition while they are checked: 4 MiB."""
+_MOST_SQUARES = 1e280
+"""Sums of squares of weights are below this and above its inverse: float64 keeps their digits."""
 _TOO_SMALL = 0.5
 """Share of the effective number of rows below which a sum of weights is no number of rows."""
 
@@ -65,7 +67,8 @@ class _Summed:
         if wrong.any():
             first = int(np.argmax(wrong))
             return cls(len(block), 0.0, 0.0, (block.start + first, float(weights[first])))
-        return cls(len(block), float(weights.sum()), float(weights @ weights), None)
+        with np.errstate(over="ignore"):  # sums that are too large are refused when all are known
+            return cls(len(block), float(weights.sum()), float(np.vdot(weights, weights)), None)
 
 
 def _sum_of(block: Block, may_lack: bool) -> _Summed:
@@ -238,6 +241,12 @@ def weights_of(given: Any, *, may_lack: bool = False) -> Weights:
         )
     if summed.total == 0.0:
         raise DataError(f"{name} is zero for each of {summed.n_rows} rows; none is left to fit")
+    if not 1.0 / _MOST_SQUARES < summed.squares < _MOST_SQUARES:
+        raise DataError(
+            f"{name} has a sum of squares of {summed.squares:.3g}, and float64 keeps the digits of "
+            f"such sums between {1.0 / _MOST_SQUARES:g} and {_MOST_SQUARES:g}; multiply all weights "
+            "by one factor: no fit depends on it"
+        )
     return Weights(
         opened,
         name,
