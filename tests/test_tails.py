@@ -13,7 +13,7 @@ import zarr
 from commands import forked, write_store
 
 from daskgmm import GaussianMixture, load_model, select
-from daskgmm.errors import InvalidParameterError, ModelFormatError, ParameterError
+from daskgmm.errors import DaskGMMWarning, InvalidParameterError, ModelFormatError, ParameterError
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_models_keep_their_tails(x, tmp_path):
         back.to_sklearn()
     with pytest.raises(ParameterError, match="needs Gaussians"):
         load_model(tmp_path / "shared").marginal([0])
-    with pytest.raises(ParameterError, match="for Gaussians alone"):
+    with pytest.raises(ParameterError, match="only under Gaussians"):
         back.set_threshold(probability=0.01)
     metadata = tmp_path / "each" / "zarr.json"
     for wrong in ("many", {"distribution": "t", "degrees_of_freedom": -1.0}, {}):
@@ -154,6 +154,16 @@ def test_selection_counts_tails(x):
 def test_other_tails_are_refused(x, how, message):
     with pytest.raises((InvalidParameterError, ParameterError), match=message):
         fitted(x, **how)
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+def test_messages_call_components_as_people_do(x):
+    few = np.random.default_rng(0).normal(size=(6, 20))
+    with pytest.warns(DaskGMMWarning, match="are few for 2 full t components"):
+        model = fitted(few, degrees_of_freedom=4.5, max_iter=1)
+    assert "2 full t components in 20 features" in model._html_repr()
+    with pytest.raises(ParameterError, match="full t components have no prior"):
+        fitted(x, prior="auto")
 
 
 @pytest.mark.slow

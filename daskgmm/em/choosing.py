@@ -50,7 +50,7 @@ class Start:
     @property
     def name(self) -> str:
         """Name in messages, such as ``"3 full"``."""
-        return f"{self.problem.n_components} {self.problem.kind}"
+        return self.problem.name
 
     def precedes(self, other: Problem) -> bool:
         """Whether the other problem asks for one component more of the same kind."""
@@ -200,7 +200,7 @@ class Chooser:
             except SingularComponentError as error:
                 if len(problems) == 1:
                     raise
-                self._warn(f"left out: {problem.n_components} {problem.kind}: {error}")
+                self._warn(f"left out: {problem.name}: {error}")
                 continue
             starts.append(Start(problem, mixture))
             self._say(f"fitted to the sample: {i} of {len(problems)} candidates, {starts[-1].name}")

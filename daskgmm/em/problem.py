@@ -37,6 +37,7 @@ from daskgmm.kernel import (
     Ridge,
     Uniform,
     count_parameters,
+    name_of_kind,
 )
 
 __all__ = ["GAPS", "Fit", "Problem"]
@@ -174,7 +175,7 @@ class Problem:
         p = self.count_parameters(d)
         if 2 * p > n * d and d > 2:  # nobody takes one or two features for rows
             warnings.warn(
-                f"{n:,} rows of {d:,} features are few for {k} {self.kind} components, which have "
+                f"{n:,} rows of {d:,} features are few for {self.name} components, which have "
                 f"{p:,} parameters; if rows and columns are the wrong way round, transpose the "
                 "data, or else choose fewer components"
                 + (", or covariance_type='diag'" if p > count_parameters("diag", k, d) else ""),
@@ -243,15 +244,33 @@ class Problem:
         p = self.count_parameters(d)
         return statistical_tol(p, rows.total_weight)
 
+    @property
+    def name(self) -> str:
+        """What messages call it, such as ``"3 full"``."""
+        return f"{self.n_components} {name_of_kind(self.kind)}"
+
     def count_parameters(self, n_features: int) -> int:
         """Free parameters of the mixture of so many features."""
         has_noise = self.noise is not False
         return count_parameters(self.kind, self.n_components, n_features, has_noise)
 
     def uniform_on(self, scan: Scan) -> Uniform | None:
-        """Density of noise among the rows of a scan; None where there is to be none."""
+        """Density of noise among the rows of a scan; None where there is to be none.
+
+        Raises
+        ------
+        ParameterError
+            If the rows fill no volume.
+        """
         if self.noise is False:
             return None
+        same = np.flatnonzero(scan.minimum == scan.maximum)
+        if len(same) > 0:
+            raise ParameterError(
+                f"noise needs rows that differ, and all rows of weight above 0 have one value of "
+                f"column {same[0]}; fit more rows, or leave noise out",
+                "noise",
+            )
         log_volume = None
         if self.noise is not True:
             log_volume = float(np.log(self.noise))

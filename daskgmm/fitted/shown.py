@@ -9,7 +9,7 @@ from typing import Any
 from sklearn.utils import estimator_html_repr
 
 from daskgmm.fitted.state import FittedState
-from daskgmm.kernel import HasCovariances, Mixture
+from daskgmm.kernel import HasCovariances, Mixture, name_of_kind
 
 __all__ = ["Shown", "html_of"]
 
@@ -17,15 +17,16 @@ _MOST_COMPONENTS, _MOST_FEATURES = 20, 8
 
 
 def html_of(mixture: Mixture, names: Sequence[str] | None, facts: Sequence[str]) -> str:
-    """A table of weights, and means with standard deviations, a row for each component.
+    """A table with a row for each component: its weight, and means with standard deviations.
 
-    The components come in their order, the first 20 of them with the first 8 features.
+    Of t components the table has the roots of the scale matrices' diagonals instead of standard
+    deviations. It has the first 20 components, in their order, and the first 8 features.
 
     Parameters
     ----------
     mixture : Mixture
     names : sequence of str or None
-        Of the features; from anywhere.
+        Names of the features, which may hold any text.
     facts : sequence of str
         What the line above the table says.
 
@@ -69,7 +70,8 @@ class Shown(FittedState):
             names = [f"axis {i}" for i in range(d)]
             of = f"ax{'e' if d > 1 else 'i'}s of {projection.n_in} features"
         facts = [
-            f"{type(self).__name__}: {mixture.n_components} {mixture.kind} components in {d} {of}"
+            f"{type(self).__name__}: {mixture.n_components} {name_of_kind(mixture.kind)} components "
+            f"in {d} {of}"
         ]
         if n_rows is not None:
             facts.append(f"{n_rows:,} rows")

@@ -19,6 +19,7 @@ from daskgmm.kernel.components import (
     components_named,
     family_of,
     kind_of,
+    name_of_kind,
     students_of,
 )
 from daskgmm.kernel.conditioning import (
@@ -113,6 +114,7 @@ __all__ = [
     "moments_and_extremes",
     "moments_with_gaps",
     "most_probable",
+    "name_of_kind",
     "probabilities",
     "regression_of",
     "responsibilities",

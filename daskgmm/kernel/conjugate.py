@@ -17,6 +17,7 @@ from daskgmm.kernel.components import (
     PriorOfComponents,
     PriorTerms,
     components_named,
+    name_of_kind,
 )
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.moments import Moments
@@ -26,8 +27,8 @@ from daskgmm.kernel.statistics import Statistics, added
 __all__ = ["Conjugate", "RelativeConjugate"]
 
 _SHARE_OF_VARIANCE = 1e-6
-"""Added to each variance of a scale that follows the rows, of which columns may be sums of others:
-what :class:`~daskgmm.kernel.prior.RelativeRidge` adds."""
+"""Share of each variance that is added to a scale that follows the rows, because columns may be sums
+of others. It is the share that :class:`~daskgmm.kernel.prior.RelativeRidge` adds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,8 @@ class Conjugate:
     terms : PriorTerms
         The prior of means and covariances.
     concentration : float
-        Of the Dirichlet prior of the weights, at least 1: each component is given so many rows less
-        one.
+        Parameter of the symmetric Dirichlet prior of the weights, at least 1. The prior adds
+        ``concentration - 1`` rows to each component.
     power : float
         The scale of the terms is divided by ``K ** power``: 2 / D for the covariance of all rows,
         so that K components fill the volume of the rows; 0 for the scale itself.
@@ -88,9 +89,10 @@ class Conjugate:
         return below / weight
 
     def with_pseudo_rows(self, statistics: Statistics, mixture: Mixture) -> Statistics:
-        """The statistics about the mixture's means, plus what has the gradient of the prior there.
+        """The statistics about the mixture's means, plus sums with the prior's gradient there.
 
-        The sum of the weights stays: what one component is given by the prior, all others lose.
+        The weight of all rows stays the same: what the prior gives to one component, the others and
+        noise lose.
         """
         k = mixture.n_components
         of_weights = self._given * (1.0 - k * mixture.weights)
@@ -105,7 +107,7 @@ class Conjugate:
 
     @property
     def _given(self) -> float:
-        """Rows that each weight is given."""
+        """Rows that the prior of the weights adds to each component."""
         return self.terms.row * (self.concentration - 1.0)
 
     def _scale(self, k: int) -> Float64Array:
@@ -127,23 +129,24 @@ class RelativeConjugate:
     Parameters
     ----------
     shrinkage : float, default=0.01
-        Rows at the prior's mean that each component is given.
+        Number of rows at the prior's mean that the prior adds to each component.
     dof : float, optional
-        Degrees of freedom of the prior of covariances, above 0; D + 2 by default.
+        Degrees of freedom of the prior of the covariances, above 0; D + 2 by default.
     scale : number, or array of shape (D,) or (D, D), optional
-        Scatter that each covariance is given: 0 for none, or positive definite. By default it is
-        the covariance of all rows, over ``K ** (2 / D)``.
+        Scatter that the prior adds to each component: 0 for none, or positive definite. By default
+        it is the covariance of all rows, divided by ``K ** (2 / D)``.
     mean : array of shape (D,) or number, optional
         Prior mean of each mean; the mean of all rows by default.
     concentration : float, default=1.0
-        Of the Dirichlet prior of the weights, at least 1, which says nothing.
+        Parameter of the symmetric Dirichlet prior of the weights, at least 1; with 1, the prior is
+        flat.
     row : float
-        Weight of one row, where weights are no counts.
+        Weight of one row, where weights are not counts.
 
     Raises
     ------
     ParameterError
-        If a value is none that a prior can have.
+        If no prior can have one of the values.
     """
 
     shrinkage: float = 0.01
@@ -187,7 +190,9 @@ class RelativeConjugate:
     def check(self, kind: str, d: int) -> None:
         """Raise ParameterError if components of a kind in ``d`` features cannot have this prior."""
         if not issubclass(components_named(kind), HasConjugatePrior):
-            raise ParameterError(f"{kind} components have no prior; leave it out (None)", "prior")
+            raise ParameterError(
+                f"{name_of_kind(kind)} components have no prior; leave out prior, or tails", "prior"
+            )
         for name in ("mean", "scale"):
             shape = np.shape(getattr(self, name))
             allowed = ((), (d,), (d, d))[: 3 if name == "scale" else 2]

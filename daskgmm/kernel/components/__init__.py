@@ -49,6 +49,7 @@ __all__ = [
     "components_named",
     "family_of",
     "kind_of",
+    "name_of_kind",
     "students_of",
 ]
 
@@ -73,6 +74,12 @@ def kind_of(family: str, degrees: str | float | None) -> str:
     if degrees is None or not issubclass(law, Gaussians):
         return family
     return students_of(law, degrees).kind
+
+
+def name_of_kind(kind: str) -> str:
+    """What messages call a kind of components: ``full``, or ``full t``."""
+    is_student = issubclass(components_named(kind), Students)
+    return f"{family_of(kind)} t" if is_student else kind
 
 
 def components_named(kind: str) -> type[Components]:
