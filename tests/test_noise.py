@@ -6,15 +6,25 @@ found, beyond one case that is clear.
 """
 
 import json
+from functools import partial
 
 import dask.array as da
 import numpy as np
 import pytest
 import zarr
 from commands import forked, write_store
+from made_data import assert_same_bits
 
 from daskgmm import GaussianMixture, load_model, select
-from daskgmm.errors import InvalidParameterError, ModelFormatError, ParameterError
+from daskgmm.em import Iteration
+from daskgmm.errors import (
+    CheckpointError,
+    InterruptedFitError,
+    InvalidParameterError,
+    ModelFormatError,
+    ParameterError,
+)
+from daskgmm.events import listening
 
 FAITHFUL = np.loadtxt("tests/data/faithful.txt")
 _I = np.arange(1, 41)
@@ -147,16 +157,37 @@ def test_models_are_kept_with_their_noise(clear, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:not converged")
-def test_a_fit_with_noise_goes_on_from_its_checkpoint(clear, tmp_path):
+@pytest.mark.parametrize(
+    ("stepper", "more"),
+    [
+        ("surrogate", {}),
+        ("squarem", {}),
+        ("plain", {}),
+        ("surrogate", {"tails": "t"}),
+        ("surrogate", {"prior": "auto"}),
+    ],
+)
+def test_an_interrupted_fit_with_noise_goes_on_to_the_same_bits(clear, tmp_path, stepper, more):
     path = write_store(tmp_path / "rows.zarr", clear[0])
-    how = {"stepper": "squarem", "tol": 0.0, "progressive": False}
-    whole = fitted(path, max_iter=4, **how)
-    kept = {**how, "checkpoint": tmp_path / "kept"}
-    fitted(path, max_iter=2, **kept)
-    with pytest.raises(Exception, match="noise"):
-        fitted(path, noise=None, max_iter=2, resume=True, **kept)
-    again = fitted(path, max_iter=4, **how)
+    how = {"stepper": stepper, "tol": 0.0, "max_iter": 5, **more}
+    how["means_init"] = [[1.0, 1.0], [5.0, 3.0]]
+    whole = fitted(path, **how)
+    kept = {**how, "checkpoint": tmp_path / "kept", "resume": True}
+    for after in (1, 3):
+        with listening(partial(interrupt, after)), pytest.raises(InterruptedFitError):
+            fitted(path, **kept)
+    with pytest.raises(CheckpointError, match=r"settings\.noise was True, is None"):
+        fitted(path, **kept | {"noise": None})
+    again = fitted(path, **kept)
     assert again.noise_weight_ == whole.noise_weight_
+    assert again.lower_bounds_ == whole.lower_bounds_
+    assert_same_bits(again._mixture, whole._mixture)
+
+
+def interrupt(after: int, event: object) -> None:
+    """Stop a fit after so many passes."""
+    if isinstance(event, Iteration) and event.n_iter == after:
+        raise KeyboardInterrupt
 
 
 def test_a_warm_start_takes_up_and_drops_noise(clear):
@@ -186,6 +217,13 @@ def test_selection_counts_noise(clear):
     chosen = select(x, range(1, 4), noise=True, random_state=0)
     assert chosen.best.n_components == 2
     np.testing.assert_array_equal(chosen.model.predict(x) == -1, truth == -1)
+
+
+@pytest.mark.parametrize("noise", [True, 10.0])
+def test_one_row_has_no_box(noise):
+    weights = np.r_[1.0, np.zeros(len(FAITHFUL) - 1)]
+    with pytest.raises(ParameterError, match=r"noise needs rows that differ.* column 0"):
+        GaussianMixture(2, noise=noise).fit(FAITHFUL, sample_weight=weights)
 
 
 @pytest.mark.parametrize("noise", [0.0, -1.0, "much", np.inf])
