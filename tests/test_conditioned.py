@@ -18,6 +18,7 @@ from gmr import GMM
 from made_data import made_mixture, rows_of
 
 from daskgmm import GaussianMixture, load_model
+from daskgmm.em import evaluate
 from daskgmm.errors import DataError, ParameterError
 
 NAMES = ["temp", "salt", "oxygen"]
@@ -185,6 +186,19 @@ def test_lazy_rows_have_lazy_predictions(x):
         np.testing.assert_allclose(means.compute(), expected, rtol=1e-12)
 
 
+def test_means_are_found_once_for_both_results(x, monkeypatch):
+    """Means and deviations of a block come from one evaluation of it."""
+    gm, found = model_of(names=None), []
+    once = evaluate.conditional_moments
+    monkeypatch.setattr(evaluate, "conditional_moments", lambda *a: found.append(a) or once(*a))
+    gm.predict_features(x[:, :2], 2, return_std=True)
+    assert len(found) == 1
+    lazy = gm.predict_features(da.from_array(x[:, :2], chunks=(17, 2)), 2, return_std=True)
+    with dask.config.set(scheduler="sync"):
+        dask.compute(*lazy)
+    assert len(found) == 1 + 4
+
+
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_frames_have_names_of_features_as_columns(gm, frame):
     gm.set_output(transform="pandas")
@@ -194,10 +208,15 @@ def test_frames_have_names_of_features_as_columns(gm, frame):
     assert found.columns.tolist() == ["oxygen"]
     assert found.index.equals(frame.index)
     np.testing.assert_array_equal(found, expected)
-    lazy = gm.predict_features(dd.from_pandas(given, npartitions=3), "oxygen")
+    lazy_rows = dd.from_pandas(given, npartitions=3)
+    lazy = gm.predict_features(lazy_rows, "oxygen")
     assert isinstance(lazy, dd.DataFrame)
     with dask.config.set(scheduler="sync"):
         pd.testing.assert_frame_equal(lazy.compute(), found)
+    both = [gm.predict_features(one, "oxygen", return_std=True) for one in (given, lazy_rows)]
+    for one, other in zip(*both, strict=True):
+        with dask.config.set(scheduler="sync"):
+            pd.testing.assert_frame_equal(other.compute(), one)
     gm.set_output(transform="polars")
     table = gm.predict_features(pl.from_pandas(given), "oxygen")
     assert table.columns == ["oxygen"]

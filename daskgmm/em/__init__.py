@@ -6,8 +6,8 @@ from daskgmm.em.course import Course
 from daskgmm.em.criteria import CRITERIA, Entry, GapLaw
 from daskgmm.em.evaluate import (
     Score,
-    feature_deviations,
     feature_means,
+    feature_moments,
     imputed_rows,
     label_rows,
     log_densities,
@@ -149,8 +149,8 @@ __all__ = [
     "check_finite",
     "check_marks_outliers",
     "check_some_complete",
-    "feature_deviations",
     "feature_means",
+    "feature_moments",
     "fit",
     "imputed_rows",
     "label_rows",

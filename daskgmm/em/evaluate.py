@@ -33,8 +33,8 @@ from daskgmm.kernel import probabilities as probabilities_of
 
 __all__ = [
     "Score",
-    "feature_deviations",
     "feature_means",
+    "feature_moments",
     "imputed_rows",
     "label_rows",
     "log_densities",
@@ -137,11 +137,11 @@ def feature_means(block: Block, given: Mixture, regression: Regression) -> Float
     return conditional_moments(block.x, given, regression)[0]
 
 
-def feature_deviations(block: Block, given: Mixture, regression: Regression) -> Float64Array:
-    """Standard deviation of each missing feature given the block's, (n_rows, M)."""
+def feature_moments(block: Block, given: Mixture, regression: Regression) -> Float64Array:
+    """:func:`feature_means`, and beside them the standard deviations, (n_rows, 2 M)."""
     check_finite(block)
-    deviations: Float64Array = np.sqrt(conditional_moments(block.x, given, regression)[1])
-    return deviations
+    means, variances = conditional_moments(block.x, given, regression)
+    return np.hstack([means, np.sqrt(variances)])
 
 
 def imputed_rows(block: Block, mixture: Mixture, seed: int | None = None) -> NDArray[Any]:

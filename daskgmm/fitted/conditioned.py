@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.em import feature_deviations, feature_means
+from daskgmm.em import feature_means, feature_moments
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.fitted.exchange import Exchanged
 from daskgmm.fitted.of_rows import OfRows
@@ -33,10 +33,10 @@ _KEPT = ("random_state", "memory_limit")
 
 
 _PREDICTED = (
-    (feature_means, "conditional_mean", "mean of the feature given the others"),
-    (feature_deviations, "conditional_std", "standard deviation of the feature given the others"),
+    ("conditional_mean", "mean of the feature given the others"),
+    ("conditional_std", "standard deviation of the feature given the others"),
 )
-"""What is predicted of features: functions of blocks, and what results are called."""
+"""Names and long names of what is predicted of features."""
 
 
 class Conditioned(OfRows, Exchanged):
@@ -53,9 +53,9 @@ class Conditioned(OfRows, Exchanged):
         Returns
         -------
         GaussianMixture
-            Of the same components in the same order, and of the same covariance type, as
+            A model of the same components in the same order, and of the same covariance type, as
             :meth:`from_parameters` makes it. It has ``random_state``, ``memory_limit`` and the
-            choice of :meth:`set_output` of this one.
+            choice of :meth:`set_output` of this model.
 
         Raises
         ------
@@ -77,8 +77,8 @@ class Conditioned(OfRows, Exchanged):
         Returns
         -------
         GaussianMixture
-            Over the other features, in their order; else as of :meth:`marginal`. Weights are the
-            responsibilities that the components have for the values.
+            A model over the other features, in their order, and otherwise as :meth:`marginal`
+            makes it. Its weights are the responsibilities that the components have for the values.
 
         Raises
         ------
@@ -102,9 +102,9 @@ class Conditioned(OfRows, Exchanged):
         Parameters
         ----------
         X : array of shape (n_rows, n_others)
-            Rows of the other features, in the order of the model, as :meth:`predict` takes them:
-            of Parquet and Datasets they are selected by name. For fewer of them take the
-            regression of a :meth:`marginal`.
+            Rows of the other features, in the order of the model, as :meth:`predict` takes them.
+            In Parquet and Datasets they are selected by name. To predict from fewer features, use
+            the regression of a :meth:`marginal`.
         names : str, int or sequence of these
             The M features to predict, by name or index.
         return_std : bool, default=False
@@ -117,7 +117,8 @@ class Conditioned(OfRows, Exchanged):
             :meth:`predict`. Columns of DataFrames, and the coordinate ``feature`` of xarray's,
             are the names.
         deviations : array of the same shape and container
-            If ``return_std``. They are of single rows, and take in how far apart components are.
+            Only with ``return_std``: the standard deviation of a single row about its mean. It
+            includes how far the means of the components are apart.
 
         Raises
         ------
@@ -137,16 +138,13 @@ class Conditioned(OfRows, Exchanged):
         given = self._over(marginal_mixture(mixture, others), others)
         regression = regression_of(law, others, wanted)
         called = self._names_of(wanted) or [f"feature_{i}" for i in wanted]
-        kinds = _PREDICTED if return_std else _PREDICTED[:1]
-        found = [
-            given._of_rows(
-                X,
-                partial(function, regression=regression),
-                np.float64,
-                of_features(name, about, called),
-            )
-            for function, name, about in kinds
-        ]
+        function = feature_moments if return_std else feature_means
+        found = given._results_of_rows(
+            X,
+            partial(function, regression=regression),
+            np.float64,
+            [of_features(*named, called) for named in _PREDICTED[: 1 + return_std]],
+        )
         return tuple(found) if return_std else found[0]
 
     def _features(self, chosen: Feature | Sequence[Feature], who: str) -> NDArray[np.intp]:

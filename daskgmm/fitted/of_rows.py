@@ -6,9 +6,10 @@ Labels, probabilities, densities, criteria and draws.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate, pairwise
 from numbers import Integral
 from typing import Any, Self
 
@@ -33,6 +34,7 @@ from daskgmm.em import (
 from daskgmm.errors import ParameterError
 from daskgmm.execution import MixtureSize, Work
 from daskgmm.fitted.state import FittedState
+from daskgmm.kernel import Block
 from daskgmm.settings import MISSING
 from daskgmm.tables import (
     CONTAINERS,
@@ -60,12 +62,13 @@ class OfRows(FittedState):
     def predict(self, X: Any, *, mark_outliers: bool = False) -> Any:
         """Most probable component of each row, shape (n_rows,), int64; -1 for noise.
 
-        With ``mark_outliers``, -1 for rows beyond the threshold that :meth:`set_threshold` set.
+        With ``mark_outliers``, the label is also -1 for rows beyond the threshold that
+        :meth:`set_threshold` set.
 
-        A NumPy array for data in memory; a lazy Dask array for data that are lazy; or as
-        :meth:`set_output` says. For an
-        xarray.DataArray or Dataset, a DataArray on the same dimensions and coordinates, which is
-        lazy if the data are; -2 marks cells in which a feature is NaN.
+        It is a NumPy array for data in memory, a lazy Dask array for data that are lazy, or what
+        :meth:`set_output` asked for. For an xarray.DataArray or Dataset it is a DataArray on the
+        same dimensions and coordinates, which is lazy if the data are; -2 marks cells in which a
+        feature is NaN.
         """
         if not mark_outliers:
             return self._of_rows(X, label_rows, np.int64, self._returned("labels"))
@@ -146,9 +149,20 @@ class OfRows(FittedState):
 
     def _of_rows(self, x: Any, function: Callable[..., Any], dtype: Any, about: Returned) -> Any:
         """``function(block, mixture)`` of all rows, in the container that is asked for."""
-        x = self._as_fitted(x)
+        (found,) = self._results_of_rows(x, function, dtype, [about])
+        return found
+
+    def _results_of_rows(
+        self, x: Any, function: Callable[..., Any], dtype: Any, abouts: Sequence[Returned]
+    ) -> list[Any]:
+        """Results that ``function(block, mixture)`` finds side by side, each as :meth:`_of_rows`.
+
+        Several results have columns, and one fill.
+        """
+        x, about = self._as_fitted(x), abouts[0]
         mixture, opened = self._mixture, self._open(x, counted=False)
-        columns = about.shape[0] if about.shape else None
+        columns = sum(one.shape[0] for one in abouts) if about.shape else None
+        parts = _parts_of(abouts)
         work: tuple[Any, ...] = (function, mixture)
         missing = "drop" if opened.laid_out is not None else self.missing
         if missing != "error":
@@ -161,12 +175,15 @@ class OfRows(FittedState):
             work = (with_columns_named, opened.feature_names, *work)
         container = self._container
         if container == "pandas" and opened.framed is not None:
-            none = np.empty((0,) if columns is None else (0, columns), dtype)
-            return opened.framed(work[0], work[1:], about, none)
+            return [
+                opened.framed(_part_of, (part, *work), one, np.empty((0, *one.shape), dtype))
+                for one, part in zip(abouts, parts, strict=True)
+            ]
         found = opened.rows.map(*work, dtype=dtype, columns=columns)
+        results = zip([found[part] for part in parts], abouts, strict=True)
         if opened.laid_out is not None:
-            return opened.laid_out(found, about)
-        return CONTAINERS[container](found, about, x)
+            return [opened.laid_out(*result) for result in results]
+        return [CONTAINERS[container](*result, x) for result in results]
 
     def set_output(self, *, transform: str | None = None) -> Self:
         """Choose what `predict`, `predict_proba` and `score_samples` return.
@@ -175,11 +192,11 @@ class OfRows(FittedState):
         ----------
         transform : {"default", "pandas", "polars"}, optional
             ``"default"``: arrays. ``"pandas"``: Series ``labels`` and ``log_density``, and a
-            DataFrame of probabilities with columns ``component_0`` and so on, and ``noise``, with the index of
-            a DataFrame that came in; of a Dask DataFrame, Dask's, with its partitions and index;
-            of other lazy data, Dask's with an index of their own. ``"polars"``: the same of
-            polars, for data in memory. None leaves the choice as it was. Results for xarray
-            are xarray's in any case.
+            DataFrame of probabilities with columns ``component_0`` and so on, and ``noise`` for
+            models with noise. They have the index of a DataFrame that came in. For a Dask
+            DataFrame they are Dask's, with its partitions and index; for other lazy data, Dask's
+            with an index of their own. ``"polars"``: the same of polars, for data in memory. None
+            leaves the choice as it was. Results for xarray are xarray's in any case.
 
         Returns
         -------
@@ -281,3 +298,15 @@ class OfRows(FittedState):
         if (projection := self._projection) is not None:
             drawn = projection.back(drawn)
         return drawn, np.repeat(np.array(mixture.classes), counts)
+
+
+def _parts_of(abouts: Sequence[Returned]) -> list[Any]:
+    """Where each of some results is in an array of them side by side."""
+    if len(abouts) == 1:
+        return [...]
+    ends = accumulate((one.shape[0] for one in abouts), initial=0)
+    return [np.s_[:, start:stop] for start, stop in pairwise(ends)]
+
+
+def _part_of(block: Block, part: Any, function: Callable[..., Any], *args: Any) -> Any:
+    return function(block, *args)[part]
