@@ -26,11 +26,11 @@ from daskgmm.kernel.statistics import Statistics
 __all__ = ["CompiledTailedNatural", "CompiledTailedWhitened"]
 
 _TAIL_NS = 1.5
-"""Measured: a logarithm and a division more, of a component of a row."""
+"""Measured: what one more logarithm and division take for a component of a row."""
 
 
 def _tails_of(mixture: Mixture) -> Float64Array:
-    """Numbers of each component, as :class:`~daskgmm.kernel.fused_arrays.NaturalArrays` has them."""
+    """What the loops need of each component: see :class:`daskgmm.kernel.fused_arrays.NaturalArrays`."""
     assert isinstance(mixture.components, Students)
     nu, d = mixture.components.degrees_of_freedom, mixture.n_features
     heights = mixture.log_heights - mixture.log_bound
@@ -38,14 +38,31 @@ def _tails_of(mixture: Mixture) -> Float64Array:
 
 
 def _finished(
-    mixture: Mixture, moments: Statistics, n_k: Float64Array, tails: Float64Array
+    mixture: Mixture,
+    moments: Statistics,
+    n_k: Float64Array,
+    tails: Float64Array,
+    log_density: Float64Array | None,
 ) -> Statistics:
-    """Statistics of t components from moments of Gaussians whose rows count ``r u``."""
+    """Statistics of t components from moments of Gaussians whose rows count ``r u``.
+
+    The loops measure log densities from ``log_bound``, which is added to their sum, and in place
+    to ``log_density``.
+    """
     components = mixture.components
     assert isinstance(components, Students)
+    if log_density is not None:
+        log_density += mixture.log_bound
     others = {"n_k": n_k, "tails": components.completed_tails(n_k, tails)}
     sums = type(components).with_moments(others, moments.sums)
-    return replace(moments, sums=sums, kind=mixture.kind, uniform=mixture.uniform)
+    log_likelihood = moments.log_likelihood + moments.weight * mixture.log_bound
+    return replace(
+        moments,
+        log_likelihood=log_likelihood,
+        sums=sums,
+        kind=mixture.kind,
+        uniform=mixture.uniform,
+    )
 
 
 class CompiledTailedNatural(Tailed):
@@ -66,7 +83,7 @@ class CompiledTailedNatural(Tailed):
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
-        """That of Gaussians, and the tails'; infinite without loops, or for other components."""
+        """Cost of Gaussians and of tails; infinite without loops, or for other components."""
         return cost_with_tails(CompiledNatural.cost, mixture, _TAIL_NS)
 
     def statistics(self, block: Block, log_density: Float64Array | None = None) -> Statistics:
@@ -77,12 +94,9 @@ class CompiledTailedNatural(Tailed):
         rows = loops.weighted_rows(block.x, block.weight, log_density)
         cells = one_cell(len(block), k)
         log_likelihood = loops.add_natural(rows, cells, self._arrays, n_k, sums, added)
-        if log_density is not None:
-            log_density += mixture.log_bound
-        log_likelihood += block.total_weight * mixture.log_bound
         products, first = np.split(sums, [self._form.quadratic.shape[1]], axis=1)
         moments = self._form.statistics(block, log_likelihood, added.n_u, first, products)
-        return _finished(mixture, moments, n_k, added.tails)
+        return _finished(mixture, moments, n_k, added.tails, log_density)
 
 
 class CompiledTailedWhitened(Direct):
@@ -116,9 +130,6 @@ class CompiledTailedWhitened(Direct):
         rows: WeightedRows = loops.weighted_rows(block.x, block.weight, log_density)
         cells = one_cell(len(block), k)
         log_likelihood = loops.add_whitened(rows, cells, self._arrays, sums, added)
-        if log_density is not None:
-            log_density += mixture.log_bound
         moments = self._of.statistics_of(block, 0.0, sums._replace(n_k=added.n_u))
-        log_likelihood += block.total_weight * mixture.log_bound
         moments = replace(moments, log_likelihood=log_likelihood)
-        return _finished(mixture, moments, sums.n_k, added.tails)
+        return _finished(mixture, moments, sums.n_k, added.tails, log_density)

@@ -1,7 +1,7 @@
 """Tailed: t components by the matrix products of Gaussians' natural form.
 
-What two products with the products of features give is a Gaussian's log density, and so the squared
-distance ``delta``; each responsibility times ``u`` then weights the same products of features.
+Matrix products with the products of features give the log densities of Gaussians, and so the squared
+distances ``delta``. Each responsibility times ``u`` then weights the same products of features.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from daskgmm.kernel.statistics import Statistics
 __all__ = ["Tailed", "cost_with_tails", "gaussian_of"]
 
 _TAIL_NS = 12.0
-"""Measured: a logarithm and an exponential more, of a component of a row."""
+"""Measured: what one more logarithm and exponential take for a component of a row."""
 
 
 class Tailed(SubBlocked):
@@ -39,7 +39,7 @@ class Tailed(SubBlocked):
 
     @classmethod
     def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
-        """That of the natural form, and the tails'; infinite for other components."""
+        """Cost of the natural form and of the tails; infinite for other components."""
         return cost_with_tails(Natural.cost, mixture, _TAIL_NS)
 
     @classmethod
@@ -55,12 +55,12 @@ class Tailed(SubBlocked):
 def cost_with_tails(
     cost: Callable[[Mixture, np.dtype[Any]], float], mixture: Mixture, tail_ns: float
 ) -> float:
-    """Cost of a formulation of Gaussians with the tails of t components; infinite for other components.
+    """Cost of a formulation with the tails of t components; infinite for other components.
 
     Parameters
     ----------
     cost : callable
-        That of the Gaussians under the components.
+        Cost of the formulation for the Gaussians under the components.
     mixture : Mixture
     tail_ns : float
         Nanoseconds that the tail of one component takes a row.
@@ -70,7 +70,7 @@ def cost_with_tails(
     return cost(gaussian_of(mixture), FLOAT64) + tail_ns * mixture.n_components
 
 
-@lru_cache(maxsize=4)  # asked for the cost, then for making the formulation
+@lru_cache(maxsize=4)  # it is asked for by the cost, and then to make the formulation
 def gaussian_of(mixture: Mixture) -> Mixture:
     """The mixture of the Gaussians under t components, of weights that are nowhere 0."""
     components = mixture.components
