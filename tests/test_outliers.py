@@ -87,6 +87,16 @@ def test_far_rows_are_outliers_by_both(gm, x):
         assert gm.set_threshold(**chosen).is_outlier(far)[-1]
 
 
+def test_rows_whose_distance_overflows_are_outliers():
+    gm = GaussianMixture.from_parameters([0.5, 0.5], [[0.0, 0.0], [1.0, 1.0]], [1e-20, 1e-20])
+    near = np.array([[0.0, 0.0], [1.0, 1.0]])
+    far = np.vstack([near, [[1e149, 0.0]]])
+    for chosen in ({"probability": 1e-6}, {"X": near, "quantile": 0.1}):
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = gm.set_threshold(**chosen).is_outlier(far)
+        assert found.tolist() == [False, False, True]
+
+
 def test_labels_of_outliers_are_minus_one(gm, x):
     gm.set_threshold(x, quantile=0.05)
     marked, labels = gm.is_outlier(x), gm.predict(x)

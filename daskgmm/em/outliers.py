@@ -1,9 +1,11 @@
 """Outliers: rows that a mixture hardly explains, by a threshold that is chosen in one of two ways.
 
-By a quantile of the log density: so many rows of some data are below, whatever the data are. By
-the squared Mahalanobis distance to the component of greatest responsibility, which for rows of that
-component has a chi-square distribution with D degrees of freedom: so many rows of the mixture
-itself are beyond, and data that are like it have as many, in no read.
+- A quantile of the log density of some rows: this share of these rows is below the threshold,
+  whatever the rows are.
+- A probability, for the squared Mahalanobis distance to the component of greatest responsibility.
+  For rows of a Gaussian component this distance has a chi-square distribution with D degrees of
+  freedom. So the threshold follows from the probability without a read, and rows that are like the
+  mixture are beyond it with about this probability.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 OUTLIER_LABEL = -1
-"""As noise has it."""
+"""Label of outliers, which is that of noise."""
 
 
 def distances(block: Block, mixture: Mixture) -> Float64Array:
@@ -49,17 +51,17 @@ class Measure(NamedTuple):
     ----------
     of : callable
         ``of(block, mixture)`` gives it for each row.
-    is_beyond : callable
-        ``is_beyond(values, threshold)`` says which rows are outliers.
+    is_within : callable
+        ``is_within(values, threshold)`` says which rows are no outliers.
     """
 
     of: Callable[[Block, Mixture], Float64Array]
-    is_beyond: Callable[[Float64Array, float], Any]
+    is_within: Callable[[Float64Array, float], Any]
 
 
 MEASURES: dict[str, Measure] = {
-    "log_density": Measure(log_densities, np.less),
-    "squared_distance": Measure(distances, np.greater),
+    "log_density": Measure(log_densities, np.greater_equal),
+    "squared_distance": Measure(distances, np.less_equal),
 }
 
 
@@ -70,14 +72,15 @@ class Threshold:
     Attributes
     ----------
     measure : str
-        ``"log_density"``, in nats, below which rows are outliers; or ``"squared_distance"``, above
-        which they are: that of Mahalanobis, to the component of greatest responsibility.
+        ``"log_density"``, in nats: rows below the threshold are outliers. Or
+        ``"squared_distance"``, the squared Mahalanobis distance to the component of greatest
+        responsibility: rows above the threshold are outliers.
     value : float
     share : float
         The quantile, or the probability, that was asked for.
     rank_error : float or None
-        Bound of how far the share of the rows' weight below a quantile is from it; None of a
-        probability.
+        Largest difference that there can be between ``share`` and the share of the rows' weight
+        that is below the threshold. None where a probability was asked for.
     """
 
     measure: str
@@ -89,11 +92,12 @@ class Threshold:
         """Whether each row of a block is an outlier, and the measure that says so."""
         measure = MEASURES[self.measure]
         values = measure.of(block, mixture)
-        return measure.is_beyond(values, self.value), values
+        # A row so far away that float64 has no square of its distance is within nothing.
+        return ~measure.is_within(values, self.value), values
 
 
 def threshold_of_rows(rows: Rows, mixture: Mixture, quantile: float) -> Threshold:
-    """The log density that a share of rows, by their weight, lies below: one pass.
+    """The threshold below which a share of rows lies, by their weight; it takes one pass.
 
     Raises
     ------
@@ -110,17 +114,17 @@ def threshold_of_rows(rows: Rows, mixture: Mixture, quantile: float) -> Threshol
 
 
 def threshold_of_mixture(mixture: Mixture, probability: float) -> Threshold:
-    """The squared distance beyond which rows of the mixture itself are with a probability.
+    """The squared distance that rows of the mixture itself exceed with a probability.
 
     Raises
     ------
     ParameterError
-        If the components are no Gaussians.
+        If the components are not Gaussians.
     """
     if not isinstance(mixture.components, Gaussians):
         raise ParameterError(
-            "distances have a chi-square distribution for Gaussians alone, and the model has t "
-            "components; give a quantile of log densities",
+            "squared distances have a chi-square distribution only under Gaussians, and the model "
+            "has t components; give a quantile of log densities",
             "probability",
         )
     value = float(chdtri(mixture.n_features, probability))
