@@ -1,13 +1,17 @@
 """Collapse: components that a fit has lost, and what takes their place.
 
-A component has collapsed if its covariance is not positive definite, or a variance of it is no more
-than the rounding of the values. At the end of a fit it has also collapsed if it holds fewer rows
-than make a covariance regular, or next to no rows with a variance that is little more than what
-``reg_covar`` adds. Its rows go to the other components. A group of the worst-fitting rows of the
-sample gets a component in its place, or else the component whose division gains most is divided.
-Where the sample has no place for it, and after the third time, the mixture has one component less.
-All of this is done on the sample that the scan drew, where the new mixture is fitted first: it
-takes no pass, and does not depend on workers.
+A component has collapsed if its covariance is not positive definite, or if one of its variances is
+so small that the rounding of the values can make it up. At the end of a fit, a component has also
+collapsed if it holds too few rows for a regular covariance, or if it holds next to no rows and has
+a variance that is little more than what ``reg_covar`` adds.
+
+The rows of a collapsed component go to the other components. In its place, a group of rows of the
+sample that fit worst gets a component, or else the component whose division gains most is divided.
+If the sample has no place for a new component, or components were replaced three times before, the
+mixture has one component less.
+
+All of this is done on the sample that the scan drew, and the new mixture is fitted to the sample
+first. So it takes no pass, and its result does not depend on workers.
 
 References
 ----------
@@ -40,6 +44,7 @@ from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.history import Collapse
 from daskgmm.kernel import (
     Conjugate,
+    Elliptical,
     Float64Array,
     HasCovariances,
     Mixture,
@@ -58,9 +63,9 @@ _RESEED, _PRUNE, _ERROR = ON_COLLAPSE = ("reseed", "prune", "error")
 """What is done about components that collapse."""
 
 _MOST_TIMES = 3
-"""Times in a fit that components are reseeded; later ones are pruned."""
+"""How often in a fit components are reseeded; those that collapse later are pruned."""
 _MOST_AT_ONCE = 8
-"""Components that are reseeded at one time: each search for a place looks at all components."""
+"""Most components that are reseeded at one time: each search for a place looks at all others."""
 
 _FAILURES = (SingularComponentError, ParameterError, np.linalg.LinAlgError)
 """Why there is no place for a component. ParameterError says that a parameter is not finite."""
@@ -112,7 +117,7 @@ class Mender:
     def _rounding(self) -> Float64Array:
         """Variance of each feature that the rounding of values can make up, (D,).
 
-        It is 0 where ``reg_covar`` sees to it that variances are above 0.
+        It is 0 where ``reg_covar`` keeps variances above 0.
         """
         largest = np.maximum(np.abs(self.scan.minimum), np.abs(self.scan.maximum))
         rounding: Float64Array = np.square(np.finfo(np.float64).eps * largest)
@@ -125,7 +130,8 @@ class Mender:
         Parameters
         ----------
         course : Course
-            Before the step that led to the mixture; its own is well, unless it is a start.
+            As it was before the step that led to the mixture. The course's own mixture is well,
+            unless it is a start.
         mixture : Mixture
 
         Raises
@@ -141,8 +147,8 @@ class Mender:
     def mended_at_end(self, course: Course) -> tuple[Mixture, Collapse] | None:
         """The same for the result of a course, of which few rows are enough; None if it is well.
 
-        It stays as it is, too, where others take the place of components with few rows whatever is
-        left out: an outlier far away has a component of its own in every fit.
+        The result also stays as it is if every other fit has components of few rows, too: an
+        outlier far away, for example, has a component of its own in every fit.
 
         Raises
         ------
@@ -169,10 +175,10 @@ class Mender:
 
     def _rest(self, course: Course, mixture: Mixture) -> Mixture:
         """The components of a mixture that are well; one of all rows if there are none."""
-        if isinstance(mixture.components, TiedGaussians):
+        if family_of(mixture.kind) == TiedGaussians.kind:
             return self._of_fewer(course, mixture)
         kept = [k for k in range(mixture.n_components) if self.is_well(mixture, k)]
-        return mixture.take(kept) if kept else self._of_all(mixture)
+        return mixture.take(kept) if kept else self._of_all(course, mixture)
 
     def _of_fewer(self, course: Course, mixture: Mixture) -> Mixture:
         """The mixture before the step without its lightest component, where all share a covariance.
@@ -180,17 +186,21 @@ class Mender:
         It is not known which of them has collapsed.
         """
         if mixture.n_components == 1:
-            return self._of_all(mixture)
+            return self._of_all(course, mixture)
         before = course.mixture
         rest = before.take(_others(before, [int(np.argmin(before.weights))]))
         if self.is_well(rest):
             return rest
-        whole = self._of_all(mixture).components
-        assert isinstance(whole, TiedGaussians)
-        return Mixture(rest.weights, TiedGaussians(rest.means, whole.covariances), rest.noise)
+        whole, components = self._of_all(course, mixture), rest.components
+        assert isinstance(components, Elliptical)
+        shared = TiedGaussians(rest.means, whole.covariances)
+        return Mixture(rest.weights, components.with_gaussians(shared), rest.noise)
 
-    def _of_all(self, mixture: Mixture) -> Mixture:
+    def _of_all(self, course: Course, mixture: Mixture) -> Mixture:
         """One component of all rows, beside the mixture's noise.
+
+        Noise can make such a component collapse again and again. So after the third time, noise
+        has no weight, which EM never changes: the component of all rows then stays as it is.
 
         Raises
         ------
@@ -207,23 +217,26 @@ class Mender:
                 f"not even one component of all rows has a density: rows are few or alike{few}, or "
                 "columns are sums of others; raise reg_covar, or choose covariance_type='diag'"
             )
-        return one.with_noise(mixture.uniform, mixture.noise_weight)
+        stays = _times(course) >= _MOST_TIMES
+        return one.with_noise(mixture.uniform, 0.0 if stays else mixture.noise_weight)
 
     # -- what takes the place of the others -------------------------------------------
 
     def _filled(self, course: Course, rest: Mixture, lost: int) -> Mixture | None:
         """A fit to the sample from what is left, with as many components as there is place for.
 
-        None if components collapse there, whatever their number.
+        It is None if components collapse in that fit, too, whatever their number.
         """
-        times = sum(one.n_reseeded > 0 for one in course.collapses)
-        found = self._reseeded(rest, lost) if self.reseeds and times < _MOST_TIMES else None
+        may_grow = self.reseeds and _times(course) < _MOST_TIMES
+        found = self._reseeded(rest, lost) if may_grow else None
         return self._fitted(rest) if found is None else found
 
     @staticmethod
     def _event(course: Course, mixture: Mixture, rest: Mixture, found: Mixture) -> Collapse:
         """What happened to a mixture that had ``rest`` left."""
         n, left, now = (one.n_components for one in (mixture, rest, found))
+        if left == n:  # it was the only one, and a component of all rows takes its place
+            left = 0
         return Collapse(len(course.history), n - left, now - left, n - now)
 
     def _reseeded(self, rest: Mixture, lost: int) -> Mixture | None:
@@ -311,9 +324,9 @@ def ended(course: Course, problem: Problem, scan: Scan) -> Course:
 
 
 def few_of(mixture: Mixture, scan: Scan, prior: Prior) -> list[int]:
-    """Components that hold too few rows for a covariance, or next to none and are at the floor.
+    """Components that hold too few rows for a covariance, or next to no rows and are at the floor.
 
-    None under a prior that gives covariances rows of its own.
+    There are none under a prior that adds rows of its own to each covariance.
     """
     if _gives_rows(prior):
         return []
@@ -323,15 +336,15 @@ def few_of(mixture: Mixture, scan: Scan, prior: Prior) -> list[int]:
 
 
 def _counted(scan: Scan) -> float:
-    """Rows: weights that sum to less than the rows there are count shares."""
+    """Number of rows that count; weights with a smaller sum are taken for shares of the rows."""
     return max(scan.weight, scan.n_rows)
 
 
 def with_distinct_rows(problem: Problem, scan: Scan) -> tuple[Problem, tuple[Collapse, ...]]:
     """The problem with no more components than the sample has distinct rows.
 
-    Where ``reg_covar`` is one number above 0, components share rows instead, as they do in
-    scikit-learn; and where a prior gives covariances rows of its own.
+    The problem stays as it is where components may share rows, as they do in scikit-learn: if
+    ``reg_covar`` is one number above 0, or if a prior adds rows of its own to each covariance.
     """
     prior, k = problem.prior_on(scan), problem.n_components
     floor = prior.reg_covar if isinstance(prior, Ridge) else 0.0
@@ -360,6 +373,11 @@ def said_of_collapses(collapses: Sequence[Collapse], n_components: int) -> str:
     if pruned:
         text += f", {pruned} pruned: {n_components} of {n_components + pruned} are left"
     return text
+
+
+def _times(course: Course) -> int:
+    """How often components took the place of others in a course."""
+    return sum(one.n_reseeded > 0 for one in course.collapses)
 
 
 def _gives_rows(prior: Prior) -> bool:
