@@ -32,6 +32,7 @@ from .parquet import parquet_table
 from .passes import contestants_of, measured_grid, pass_tables
 from .peers import ASKED_FOR, PEERS, THIS_PROJECT
 from .reading import read_table
+from .recovery import recovery_rows, recovery_table
 from .selecting import select_table
 from .stores import CODECS, MadeStore, rows_of
 from .suite import PROBLEMS
@@ -314,6 +315,23 @@ def _campaign(tables: int, sizes: list[int], seed: int, json_file: Path | None) 
     """
     say = partial(click.echo, err=True)
     _report([campaign_table(list(campaign_rows(tables, sizes, seed, say)))], json_file)
+
+
+@main.command("recovery")
+@click.option("--rows", type=click.IntRange(1_000), default=100_000, show_default=True)
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Draws.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
+@_json
+def _recovery(rows: int, repeats: int, seed: int, json_file: Path | None) -> None:
+    """What fits recover from rows with gross outliers, or with one rare component.
+
+    \b
+    Examples:
+      python -m tests.benchmarks recovery
+      python -m tests.benchmarks recovery --rows 1000000 --repeats 1
+    """
+    found = list(recovery_rows(rows, repeats, seed, partial(click.echo, err=True)))
+    _report([recovery_table(found)], json_file)
 
 
 @main.command("ugly")

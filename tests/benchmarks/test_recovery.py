@@ -1,0 +1,30 @@
+"""The table of recovery: noise and t components find what outliers hide from the defaults."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from .__main__ import main
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_options_recover_what_the_defaults_lose(tmp_path: Path) -> None:
+    file = tmp_path / "recovery.json"
+    command = ["recovery", "--rows", "10000", "--repeats", "1", "--json", str(file)]
+    result = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    (table,) = json.loads(file.read_text())["tables"]
+    rows = {row["case"]: row for row in table["rows"]}
+    clean, lost = rows["clean"], rows["5% gross outliers, by defaults"]
+    assert clean["gap"] == 0
+    assert clean["error"] == clean["error_clean"]
+    for case in ("5% gross outliers, noise=True", "5% gross outliers, tails='t'"):
+        found = rows[case]
+        assert found["agreement"] > found["agreement_clean"] - 0.05 > lost["agreement"] - 0.05
+        assert found["error"] < 5 < lost["error"]
+        assert 0 <= found["gap"] < lost["gap"]
