@@ -1,4 +1,4 @@
-"""Apart: places of a command that must not lie one in the other, found before anything is read."""
+"""Apart: checks that no place of a command lies in another one, before anything is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["check_apart", "is_at_place"]
 
 
 def is_at_place(weights: Any) -> bool:
-    """Whether weights have a place of their own, and are no variable of the group of the rows."""
+    """Whether weights have a place of their own, and are not a variable beside the rows."""
     return isinstance(weights, str | os.PathLike) or hasattr(weights, "survey")
 
 

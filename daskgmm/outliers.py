@@ -22,7 +22,7 @@ from daskgmm.tables import check_keep, check_rows_output, open_as_fitted, outlie
 __all__ = ["write_outliers"]
 
 _QUANTILE = 0.01
-"""Share of the rows that are outliers where nobody says anything."""
+"""Share of the rows that are outliers by default."""
 
 
 def write_outliers(
@@ -51,7 +51,8 @@ def write_outliers(
         Whether the threshold is written into the model, in one step, when the output is there.
     choice : mapping
         ``quantile``, ``probability`` and ``sample_weight`` of ``GaussianMixture.set_threshold``.
-        Without the first two the threshold is the model's own, or else of the quantile 0.01.
+        Without the first two, the threshold is the model's own; if the model has none, it is the
+        quantile 0.01.
     **how
         As of :func:`daskgmm.job.predict`.
 
@@ -100,13 +101,14 @@ def write_outliers(
 
 
 def _wanted(choice: Mapping[str, Any], saved: SavedModel) -> dict[str, Any] | None:
-    """What the threshold is to be found by; None where it is the model's own."""
+    """How the threshold is to be found; None where it is the model's own."""
     wanted = {name: value for name, value in choice.items() if value is not None}
     if not wanted and saved.threshold is not None:
         return None
     if {"quantile", "probability"} <= set(wanted):
         raise ParameterError(
-            "outliers are chosen in one of two ways; give --quantile or --probability, not both"
+            "outliers are chosen by a quantile or by a probability; give --quantile or "
+            "--probability, not both"
         )
     if "sample_weight" in wanted and "quantile" not in wanted:
         raise ParameterError(
@@ -117,7 +119,7 @@ def _wanted(choice: Mapping[str, Any], saved: SavedModel) -> dict[str, Any] | No
 
 
 def _save(threshold: Threshold, model: str) -> None:
-    """Put a threshold into a saved model, of which all else stays as it is."""
+    """Put a threshold into a saved model, and leave everything else in it as it is."""
     mixture, record = read_model(model)
     save_model(
         model,

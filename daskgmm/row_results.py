@@ -51,17 +51,17 @@ class SavedModel:
     Attributes
     ----------
     name : str
-        What messages call it; secrets are removed.
+        What messages call the model; secrets are removed.
     mixture : Mixture
     projection : Affine or None
     names, units : list of str or None
         Of the features.
     threshold : Threshold or None
-        What makes a row an outlier.
+        What decides whether a row is an outlier.
     read_as : mapping or None
-        What said which values the rows of the fit were.
+        Options that said which stored values were the rows of the fit.
     missing : {"error", "drop", "em"}
-        What NaN is.
+        What becomes of rows with NaN.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Written:
     ----------
     n_rows : int
     n_counted : int
-        How often 1 was written, in arrays in which it is counted.
+        How many values 1 were written to arrays in which they are counted.
     """
 
     n_rows: int
@@ -164,7 +164,7 @@ def _opened(
         data,
         Work((MixtureSize.of(model.mixture),), output_row_bytes=row_bytes),
         memory_limit=memory_limit,
-        # Cells of a grid have results whether they have gaps or not.
+        # Cells of a grid have results, whether they have gaps or not.
         use=Use(
             not isinstance(data, Grid),
             names=None if names is None else tuple(names),

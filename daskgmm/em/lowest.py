@@ -30,7 +30,7 @@ _MOST = 1 << 17
 LOWEST_BYTES = 16 * _MOST
 """Bytes of a partial result at most."""
 _ROUNDED = 1e-12
-"""Relative size of what sums of weights and their products with a quantile are rounded by."""
+"""Relative rounding of sums of weights, and of their products with a quantile."""
 _RUNS = 8
 
 OfBlock = Callable[[Block, Mixture], Float64Array]
@@ -45,9 +45,9 @@ class Quantile:
     value : float
         Halfway between two of the rows' values, so that rounding does not move rows past it.
     rank_error : float
-        Bound of how far the share of the weight below it is from what was asked for. Where the
-        value is exact it is what no value comes nearer to, for want of a row or because many have
-        the same value.
+        Largest difference that there can be between the share of the weight below the value and
+        the share that was asked for. An exact value can have such a difference, too: where many
+        rows have the same value, or too few rows make up the share.
     """
 
     value: float
@@ -68,7 +68,7 @@ class Lowest:
     weights : array of shape (m,)
         Above 0.
     wanted : float
-        Rank, in weight, which that of the last value here exceeds, if there are such.
+        Rank, in weight, of the quantile. Values are kept until their rank exceeds it.
     most : int
         Values that there is room for.
     above, below : float
@@ -127,7 +127,8 @@ class Lowest:
     def _halved(self) -> Self:
         """Neighbours in order joined in pairs, the lighter one at the value of the heavier.
 
-        Of equal ones those move that keep the two bounds near each other: the larger one counts.
+        Of two equal weights, the one moves that keeps ``above`` and ``below`` near each other,
+        because the larger of them is the error.
         """
         n = len(self.values) // 2 * 2
         low, high = self.values[:n:2], self.values[1:n:2]
@@ -146,7 +147,7 @@ class Lowest:
         )
 
     def quantile(self, total_weight: float) -> Quantile:
-        """The highest value that no more than the rank that is wanted lies below."""
+        """The highest value below which lies no more weight than is wanted."""
         ordered = self.in_order()
         values, ranks = ordered.values, np.cumsum(ordered.weights)
         n = min(int(np.searchsorted(ranks, self.wanted, "right")), len(ranks) - 1)

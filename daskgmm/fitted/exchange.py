@@ -66,7 +66,7 @@ class Exchanged(FittedState):
         Raises
         ------
         ParameterError
-            If they are no mixture's.
+            If no mixture has such parameters.
         """
         mixture = checked_mixture(weights, means, covariances, covariance_type)
         if names is not None and len(names) != mixture.n_features:
@@ -88,7 +88,7 @@ class Exchanged(FittedState):
         NotFittedError
             If it is not fitted.
         ParameterError
-            If its parameters are no mixture's.
+            If no mixture has its parameters.
         """
         check_is_fitted(model)
         ours = cls.from_parameters(
@@ -160,8 +160,8 @@ class Exchanged(FittedState):
         """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``.
 
         Covariances of a kind that scikit-learn has not become full ones.
-        What scikit-learn has no equivalent of (``"auto"``, and a ``reg_covar`` of standardised
-        features) is left at its default, so that it can be fitted anew.
+        Parameters without an equivalent in scikit-learn (``"auto"``, and a ``reg_covar`` of
+        standardised features) are left at its defaults, so that the estimator can be fitted anew.
 
         Raises
         ------
@@ -170,19 +170,19 @@ class Exchanged(FittedState):
         """
         if isinstance(self._mixture.components, Students):
             raise ParameterError(
-                "the model has t components, which scikit-learn's mixture has not: fit without "
+                "the model has t components, which scikit-learn's mixture cannot have: fit without "
                 "tails, or take weights_, means_, covariances_ and degrees_of_freedom_ from it",
                 "tails",
             )
         if self._mixture.noise is not None:
             raise ParameterError(
-                "the model has noise, which scikit-learn's mixture has not: fit without noise, or "
+                "the model has noise, which scikit-learn's mixture cannot have: fit without noise, or "
                 "take weights_, means_ and covariances_ from it",
                 "noise",
             )
         if (projection := self._projection) is not None:
             raise ParameterError(
-                "the model is of projected features, which scikit-learn's mixture has not: fit "
+                "the model is of projected features, which scikit-learn's mixture cannot have: fit "
                 f"make_pipeline(StandardScaler(), PCA({projection.n_out}), GaussianMixture(...)) of "
                 "scikit-learn, or this class without n_projected",
                 "n_projected",

@@ -1,4 +1,4 @@
-"""Noise: the density of rows that belong to no component as attributes of a fitted estimator."""
+"""Noise: attributes of a fitted estimator that say what density rows of no component have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOISE_ATTRIBUTES = ("noise_weight_", "noise_log_density_", "noise_box_")
 
 
 def attributes_of_noise(noise: Noise) -> dict[str, Any]:
-    """:data:`NOISE_ATTRIBUTES`."""
+    """Values of :data:`NOISE_ATTRIBUTES`."""
     uniform = noise.uniform
     box = np.stack([uniform.minimum, uniform.maximum])
     return dict(zip(NOISE_ATTRIBUTES, (noise.weight, uniform.log_density, box), strict=True))

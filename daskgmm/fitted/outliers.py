@@ -33,19 +33,22 @@ class Outliers(OfRows):
     ) -> Self:
         """Choose what makes a row an outlier; it is saved with the model.
 
-        Another fit and an update forget it: it is of the mixture as it is now.
+        Another fit or an update removes the threshold, because it belongs to the mixture as it is
+        now.
 
         Parameters
         ----------
         X : array of shape (n_rows, n_features), optional
             Rows of which a quantile is taken, as for :meth:`score`; not read for a probability.
         quantile : float, optional
-            Outliers are the rows whose log density is below that of this share of `X`, by weight:
-            one pass. It is exact where that is no more than 131,072 rows (13 million rows for
-            0.01); else ``threshold_.rank_error`` bounds the error of the share.
+            Outliers are the rows whose log density is below this quantile of the log densities of
+            `X`, by weight. It takes one pass. It is exact if the share is at most 131,072 rows,
+            which for 0.01 are rows out of 13 million; otherwise ``threshold_.rank_error`` bounds
+            the error of the share.
         probability : float, optional
             Outliers are the rows whose squared Mahalanobis distance to the component of greatest
-            responsibility is above what rows of a Gaussian exceed with this probability: no pass.
+            responsibility is above what rows of a Gaussian exceed with this probability. It takes
+            no pass, and is not for models of t components.
         sample_weight : array of shape (n_rows,), optional
             How often each row of `X` counts.
 
@@ -57,8 +60,9 @@ class Outliers(OfRows):
         Raises
         ------
         ParameterError
-            If not one of ``quantile`` and ``probability`` is given; or a quantile without rows, or
-            weights without a quantile.
+            If not exactly one of ``quantile`` and ``probability`` is given; if a quantile is given
+            without rows, or weights without a quantile; or if a probability is given and the model
+            has t components.
         DataError, MemoryLimitError
             If the rows cannot be used.
         """

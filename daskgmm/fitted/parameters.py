@@ -46,7 +46,7 @@ def checked_mixture(
     Raises
     ------
     ParameterError
-        If they are no mixture's: shapes, weights that do not sum to 1, values that are not
+        If no mixture has them: shapes, weights that do not sum to 1, values that are not
         finite, covariances that are not positive definite.
     """
     try:

@@ -48,7 +48,7 @@ class FittedState(DensityMixin, BaseEstimator):
         components = mixture.components.gaussians
         self.weights_ = np.array(mixture.weights)
         self.means_ = np.array(components.means)
-        # Of an earlier fit.
+        # An earlier fit may have left these.
         for name in (*PROJECTION_ATTRIBUTES, *NOISE_ATTRIBUTES, DEGREES, "threshold_"):
             self.__dict__.pop(name, None)
         if projection is not None:
@@ -100,12 +100,12 @@ class FittedState(DensityMixin, BaseEstimator):
         return projection_of(self.__dict__)
 
     def _known_threshold(self) -> Threshold:
-        """What makes a row an outlier.
+        """The threshold beyond which rows are outliers.
 
         Raises
         ------
         ParameterError
-            If nobody has said.
+            If no threshold was set.
         """
         check_is_fitted(self)
         check_marks_outliers(self.missing)

@@ -75,7 +75,7 @@ def regression_of(
     ----------
     components : Gaussians
     observed, missing : ndarray of int
-        Indices of features, one or more in each, none twice. Those in neither are left out.
+        Indices of features, one or more in each, and none twice. Features in neither are left out.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def conditional_mixture(
     Raises
     ------
     ParameterError
-        If they are not finite, or so large that no component has a density there.
+        If the values are not finite, or so large that no component has a density there.
     """
     others = np.setdiff1d(np.arange(mixture.n_features), observed)
     regression = regression_of(_gaussians(mixture), observed, others)
@@ -118,7 +118,8 @@ def conditional_mixture(
         joint = np.log(mixture.weights)[:, None] + log_densities
     if not np.isfinite(joint.max()):
         raise ParameterError(
-            f"no component has a density at {values.tolist()}; give values as the features have"
+            f"no component has a density at {values.tolist()}; give values that are finite and "
+            "nearer to the data"
         )
     weights, _ = normalise(joint, bounded=False)
     means = [regression.means(k, x_t)[:, 0] for k in range(mixture.n_components)]
@@ -142,8 +143,8 @@ def conditional_moments(
     Returns
     -------
     means, variances : ndarray of shape (n_rows, M), float64
-        The variance is what is left within components, and what their means differ by: the sum
-        over components of ``r_k (Cov_k + (mean_k - mean)^2)``.
+        The variance is the sum over components of ``r_k (Cov_k + (mean_k - mean)^2)``: what is
+        left within components, and how far their means are apart.
     """
     evaluation = formulation_of(given, _FLOAT64).evaluation()
     k, left = given.n_components, regression.rest.variances()

@@ -21,9 +21,9 @@ class GaussianPrior:
 
     ``mu_k | Sigma_k ~ N(mean, Sigma_k / shrinkage)``, and the density of a covariance is
     proportional to ``|Sigma|^(-(dof + D + 1) / 2) exp(-tr(scale inv(Sigma)) / 2)``; of a variance
-    to ``v^(-(dof + 2) / 2) exp(-scale / (2 v))``. So the prior is like the likelihood of
-    ``shrinkage`` rows at the mean and of rows whose scatter is the scale, but counts of its own
-    divide the scatter: ``rows`` for each component.
+    to ``v^(-(dof + 2) / 2) exp(-scale / (2 v))``. So the prior acts like ``shrinkage`` rows at the
+    mean, and further rows whose scatter is the scale. Only the count by which the scatter is
+    divided is the prior's own.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ class GaussianPrior:
     def pulls(self, components: Gaussians, n_k: Float64Array) -> dict[str, Float64Array]:
         """Sums about the means that have the gradient of the log density there, and this ``n_k``.
 
-        Rows of ``n_k`` whose covariances are those of the components have no gradient. Adding
-        some to the second moments makes up for what ``n_k`` differs from the rows of the prior.
+        Rows whose covariance is that of their component have no gradient. So the difference
+        between ``n_k`` and the rows of the prior is made up by the second moments of such rows.
         """
         own = self._about(components.means)
         return {

@@ -41,9 +41,10 @@ __all__ = [
 ]
 
 LEAST_DEGREES, MOST_DEGREES = 0.1, 1e6
-"""Degrees of freedom that an M-step finds. At the most, a component is Gaussian to 1e-6."""
+"""Least and largest degrees of freedom that an M-step finds. With the largest, a component is
+Gaussian to 1e-6."""
 _START = 10.0
-"""Degrees of freedom of starts that know nothing of tails."""
+"""Degrees of freedom of starts, which are made of Gaussians."""
 _SEPARATOR = "-t-"
 SHARED, EACH = "shared", "each"
 
@@ -82,7 +83,7 @@ class Students(Elliptical, HasCovariances, HasTangent):
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Its class has no name in a module.
+        # The class is made by a function, so that pickle finds no name for it in a module.
         return (_made, (self.law, self.degrees, tuple(self.arrays.values())))
 
     # -- the Gaussians under them ---------------------------------------------------
@@ -104,7 +105,7 @@ class Students(Elliptical, HasCovariances, HasTangent):
 
     @classmethod
     def begun(cls, gaussians: Gaussians) -> Students:
-        """With ten degrees of freedom, or those that are given."""
+        """Components with ten degrees of freedom, or with those that are given."""
         nu = np.full(
             gaussians.n_components, _START if isinstance(cls.degrees, str) else cls.degrees
         )
@@ -341,7 +342,7 @@ def _made(law: type[Gaussians], degrees: str | float, arrays: tuple[Any, ...]) -
     return students_of(law, degrees)(*arrays)
 
 
-@cache  # a class for each number that is asked for
+@cache  # there is one class for each number that is asked for
 def students_of(law: type[Gaussians], degrees: str | float) -> type[Students]:
     """The class of t components with scale matrices of a Gaussian kind.
 
@@ -376,7 +377,7 @@ def students_of(law: type[Gaussians], degrees: str | float) -> type[Students]:
 
 
 def students_named(kind: str, families: Mapping[str, type[Components]]) -> type[Students] | None:
-    """The class of a kind's name; None if it is that of none."""
+    """The class of t components with this name of a kind; None if there is none."""
     family, found, degrees = kind.partition(_SEPARATOR)
     law = families.get(family)
     if not found or law is None or not issubclass(law, Gaussians):
