@@ -97,6 +97,18 @@ def test_rows_whose_distance_overflows_are_outliers():
         assert found.tolist() == [False, False, True]
 
 
+@pytest.mark.parametrize("quantile", [0.001, 0.01, 0.04])
+def test_rows_of_noise_differ_in_density(quantile):
+    """With noise in the density, the rows of noise had one density, and none was below another."""
+    rng = np.random.default_rng(0)
+    x = np.vstack([rng.normal(size=(950, 2)), rng.uniform(-150, 150, (50, 2))])
+    gm = GaussianMixture(1, noise=True).fit(x).set_threshold(x, quantile=quantile)
+    marked = gm.is_outlier(x)
+    assert marked.sum() == quantile * 1000
+    assert set(gm.predict(x[marked])) == {-1}
+    assert gm.is_outlier(np.full((1, 2), 1e6)).all()
+
+
 def test_labels_of_outliers_are_minus_one(gm, x):
     gm.set_threshold(x, quantile=0.05)
     marked, labels = gm.is_outlier(x), gm.predict(x)

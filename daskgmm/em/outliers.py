@@ -1,7 +1,8 @@
 """Outliers: rows that a mixture hardly explains, by a threshold that is chosen in one of two ways.
 
 - A quantile of the log density of some rows: this share of these rows is below the threshold,
-  whatever the rows are.
+  whatever the rows are. Noise beside the components is left out of the density, because no density
+  is below that of noise, so that all rows of noise would be alike.
 - A probability, for the squared Mahalanobis distance to the component of greatest responsibility.
   For rows of a Gaussian component this distance has a chi-square distribution with D degrees of
   freedom. So the threshold follows from the probability without a read, and rows that are like the
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +40,16 @@ OUTLIER_LABEL = -1
 """Label of outliers, which is that of noise."""
 
 
+def component_densities(block: Block, mixture: Mixture) -> Float64Array:
+    """Log density of each row under the components alone, without noise, in nats, (n_rows,)."""
+    return log_densities(block, _without_noise(mixture))
+
+
+@lru_cache(maxsize=4)  # it is asked for with every block
+def _without_noise(mixture: Mixture) -> Mixture:
+    return mixture.with_noise(None, 0.0)
+
+
 def distances(block: Block, mixture: Mixture) -> Float64Array:
     """Squared Mahalanobis distance of each row to its most probable component, (n_rows,)."""
     check_finite(block)
@@ -60,7 +72,7 @@ class Measure(NamedTuple):
 
 
 MEASURES: dict[str, Measure] = {
-    "log_density": Measure(log_densities, np.greater_equal),
+    "log_density": Measure(component_densities, np.greater_equal),
     "squared_distance": Measure(distances, np.less_equal),
 }
 
@@ -72,7 +84,8 @@ class Threshold:
     Attributes
     ----------
     measure : str
-        ``"log_density"``, in nats: rows below the threshold are outliers. Or
+        ``"log_density"``, that of the components without noise, in nats: rows below the threshold
+        are outliers. Or
         ``"squared_distance"``, the squared Mahalanobis distance to the component of greatest
         responsibility: rows above the threshold are outliers.
     value : float
@@ -104,7 +117,7 @@ def threshold_of_rows(rows: Rows, mixture: Mixture, quantile: float) -> Threshol
     DataError
         If so many rows are so far from all components that float64 has no log density for them.
     """
-    found = quantile_of_rows(rows, mixture, log_densities, quantile)
+    found = quantile_of_rows(rows, mixture, component_densities, quantile)
     if not np.isfinite(found.value):
         raise DataError(
             f"{quantile:g} of the rows are so far from all components that their log density is "

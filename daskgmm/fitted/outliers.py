@@ -42,7 +42,8 @@ class Outliers(OfRows):
             Rows of which a quantile is taken, as for :meth:`score`; not read for a probability.
         quantile : float, optional
             Outliers are the rows whose log density is below this quantile of the log densities of
-            `X`, by weight. It takes one pass. It is exact if the share is at most 131,072 rows,
+            `X`, by weight. The log density is that of :meth:`score_samples`; in a model with noise
+            it is that of the components alone, as no density is below that of noise. It takes one pass. It is exact if the share is at most 131,072 rows,
             which for 0.01 are rows out of 13 million; otherwise ``threshold_.rank_error`` bounds
             the error of the share.
         probability : float, optional

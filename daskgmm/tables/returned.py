@@ -182,7 +182,16 @@ def _squared_distance(_: Classes) -> tuple[Returned, ...]:
     return (Returned("squared_distance", _FLOAT64, np.nan, about),)
 
 
-_MEASURES = {"log_density": _log_density, "squared_distance": _squared_distance}
+def _component_density(classes: Classes) -> tuple[Returned, ...]:
+    """As :func:`_log_density`; without noise, where a mixture has it."""
+    (array,) = _log_density(classes)
+    if NOISE not in classes:
+        return (array,)
+    about = {"long_name": "log density of the components, without noise"}
+    return (replace(array, attributes=about),)
+
+
+_MEASURES = {"log_density": _component_density, "squared_distance": _squared_distance}
 
 
 def _outliers(classes: Classes, threshold: Threshold) -> tuple[Returned, ...]:
