@@ -152,6 +152,23 @@ def test_standardised_fits_are_in_the_data_s_own_units(x):
     np.testing.assert_array_equal(rest.covariances_, gm.covariances_[:, [0, 2]])
 
 
+def test_constant_columns_that_were_left_out_are_named(x):
+    columns = np.column_stack([x, np.full(len(x), 3.0)])
+    gm = GaussianMixture(2, constant="drop", random_state=0, max_iter=0).fit(columns)
+    for call in (lambda: gm.marginal([0]), lambda: gm.condition({0: 1.0}), gm.to_sklearn):
+        with pytest.raises(ParameterError, match="constant column left out: 3"):
+            call()
+
+
+@pytest.mark.parametrize("values", [[0], 5, None])
+def test_what_is_no_choice_of_features_is_refused(gm, values):
+    with pytest.raises(ParameterError, match="condition needs a value for each known feature"):
+        gm.condition(values)
+    if not isinstance(values, list | int):
+        with pytest.raises(ParameterError, match="marginal needs names or indices of features"):
+            gm.marginal(values)
+
+
 # -- regression ---------------------------------------------------------------------------
 
 

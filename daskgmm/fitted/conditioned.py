@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from daskgmm.em import feature_means, feature_moments
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.fitted.exchange import Exchanged
 from daskgmm.fitted.of_rows import OfRows
+from daskgmm.fitted.projection import said_of_dropped
 from daskgmm.kernel import (
     Gaussians,
     Mixture,
@@ -86,6 +87,11 @@ class Conditioned(OfRows, Exchanged):
             As :meth:`marginal`; if there is no other feature; or if no component has a density at
             the values.
         """
+        if not isinstance(values, Mapping):
+            raise ParameterError(
+                f"condition needs a value for each known feature, such as {{'temp': 20.0}}; got "
+                f"{values!r:.100}"
+            )
         known = self._features(list(values), "condition")
         rest = self._others(known, "condition")
         try:
@@ -154,6 +160,11 @@ class Conditioned(OfRows, Exchanged):
         ------
         ParameterError
         """
+        if said := said_of_dropped(self._projection, getattr(self, "feature_names_in_", None)):
+            raise ParameterError(
+                f"{who} needs a mixture of all features, and this one has {said}; fit without them",
+                "constant",
+            )
         if self._projection is not None:
             raise ParameterError(
                 f"{who} needs a mixture of the features, and the model is of axes that n_projected "
@@ -170,7 +181,11 @@ class Conditioned(OfRows, Exchanged):
                 "of single features; fit without noise",
                 "noise",
             )
-        listed = [chosen] if isinstance(chosen, str | int | np.integer) else list(chosen)
+        if isinstance(chosen, str | int | np.integer):
+            chosen = [chosen]
+        if not isinstance(chosen, Iterable):
+            raise ParameterError(f"{who} needs names or indices of features; got {chosen!r}")
+        listed = list(chosen)
         found = [self._feature(one) for one in listed]
         if not found:
             raise ParameterError(f"{who} needs one feature or more; got none")

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from daskgmm.errors import ParameterError
 from daskgmm.fitted.parameters import checked_mixture, covariances_of_factors
+from daskgmm.fitted.projection import said_of_dropped
 from daskgmm.fitted.state import FittedState
 from daskgmm.kernel import FullGaussians, Gaussians, Students, family_of
 from daskgmm.record import (
@@ -168,25 +169,7 @@ class Exchanged(FittedState):
         ParameterError
             If the model is of projected features, has noise, or t components.
         """
-        if isinstance(self._mixture.components, Students):
-            raise ParameterError(
-                "the model has t components, which scikit-learn's mixture cannot have: fit without "
-                "tails, or take weights_, means_, covariances_ and degrees_of_freedom_ from it",
-                "tails",
-            )
-        if self._mixture.noise is not None:
-            raise ParameterError(
-                "the model has noise, which scikit-learn's mixture cannot have: fit without noise, or "
-                "take weights_, means_ and covariances_ from it",
-                "noise",
-            )
-        if (projection := self._projection) is not None:
-            raise ParameterError(
-                "the model is of projected features, which scikit-learn's mixture cannot have: fit "
-                f"make_pipeline(StandardScaler(), PCA({projection.n_out}), GaussianMixture(...)) of "
-                "scikit-learn, or this class without n_projected",
-                "n_projected",
-            )
+        self._check_for_sklearn()
         mixture, components = self._mixture, self._mixture.components
         assert isinstance(components, Gaussians)
         theirs, ours = InMemoryGaussianMixture().get_params(), self.get_params()
@@ -212,3 +195,32 @@ class Exchanged(FittedState):
         if hasattr(self, "feature_names_in_"):
             model.feature_names_in_ = self.feature_names_in_.copy()
         return model
+
+    def _check_for_sklearn(self) -> None:
+        """Raise ParameterError if scikit-learn has no such mixture."""
+        if isinstance(self._mixture.components, Students):
+            raise ParameterError(
+                "the model has t components, which scikit-learn's mixture cannot have: fit without "
+                "tails, or take weights_, means_, covariances_ and degrees_of_freedom_ from it",
+                "tails",
+            )
+        if self._mixture.noise is not None:
+            raise ParameterError(
+                "the model has noise, which scikit-learn's mixture cannot have: fit without noise, or "
+                "take weights_, means_ and covariances_ from it",
+                "noise",
+            )
+        projection = self._projection
+        if said := said_of_dropped(projection, getattr(self, "feature_names_in_", None)):
+            raise ParameterError(
+                f"the model has {said}, which scikit-learn's mixture cannot have: fit the other "
+                "columns alone",
+                "constant",
+            )
+        if projection is not None:
+            raise ParameterError(
+                "the model is of projected features, which scikit-learn's mixture cannot have: fit "
+                f"make_pipeline(StandardScaler(), PCA({projection.n_out}), GaussianMixture(...)) of "
+                "scikit-learn, or this class without n_projected",
+                "n_projected",
+            )

@@ -48,7 +48,7 @@ class Mixture:
         if self.weights.shape != (k,):
             raise ParameterError(f"weights must be of shape ({k},); got {self.weights.shape}")
         if np.any(self.weights < 0) or abs(self.weights.sum() + self.noise_weight - 1.0) > 1e-6:
-            beside = "" if self.noise is None else f", with {self.noise_weight} of noise,"
+            beside = "" if self.noise is None else f" with the weight {self.noise_weight} of noise"
             raise ParameterError(
                 f"weights must be at least 0 and sum to 1{beside}; got {self.weights.tolist()}"
             )
