@@ -75,6 +75,8 @@ def test_two_options_go_together_or_are_refused_in_one_line(x, a, u, b, v):
     model = fitted(x, **{a: u, b: v})
     np.testing.assert_allclose(model.predict_proba(x).sum(axis=1), 1.0, rtol=1e-6)
     assert np.isfinite([model.lower_bound_, model.score(x), model.bic(x)]).all()
+    # The ridge, a millionth of the variances, makes M-steps maxima to about its share.
+    assert (np.diff(model.lower_bounds_) > -1e-6).all()
     assert np.isfinite(model.sample(10)[0]).all()
     assert set(np.unique(model.predict(x))) <= {-1, *range(model.weights_.size)}
 

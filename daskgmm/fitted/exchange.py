@@ -167,7 +167,8 @@ class Exchanged(FittedState):
         Raises
         ------
         ParameterError
-            If the model is of projected features, has noise, or t components.
+            If the model is of projected features, or has noise, t components or constant columns
+            that were left out.
         """
         self._check_for_sklearn()
         mixture, components = self._mixture, self._mixture.components
