@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from daskgmm.errors import ParameterError
+from daskgmm.events import Message, teller
+from daskgmm.redaction import redacted
 from daskgmm.storage import has_variables, open_source
 from daskgmm.tables.grids import Choice, chosen
 from daskgmm.tables.stored_grids import Grid, open_grid
@@ -46,7 +48,6 @@ def open_rows(  # noqa: PLR0913 (each is an option of commands, by its name)
         Dimension along which the values of variables are features, such as levels of a profile.
     mask : str or xarray.DataArray, optional
         Cells in which it is 0 or missing are left out: a variable beside the others, by its name.
-
     columns : str or sequence of str, optional
         Names of the columns of Parquet files that are the features, in this order. By default they
         are all: of the files, or at predict those that the model knows.
@@ -108,7 +109,19 @@ def open_as_fitted(
     is_said = not how.keys().isdisjoint(("variables", "feature_dim", "member", "columns"))
     if read_as and not is_said and has_variables(data, read_as["variables"]):
         how = {**read_as, **how}
+        teller()(Message(_said(data, how)))
     return open_rows(data, **how)
+
+
+def _said(data: str | os.PathLike[str], how: Mapping[str, Any]) -> str:
+    """What the model's own record chose, in a line."""
+    along = f" along {how['feature_dim']}" if how.get("feature_dim") else ""
+    behind = f", behind the mask {how['mask']}" if how.get("mask") else ""
+    return (
+        f"{redacted(os.fspath(data))} is read as the rows of the model's fit were: variables "
+        f"{', '.join(how['variables'])}{along}{behind}; variables, feature_dim and mask (--variables and so "
+        "on) name others"
+    )
 
 
 def weights_named(rows: Any, data: Any, name: str) -> Any:

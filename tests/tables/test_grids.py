@@ -12,6 +12,7 @@ from commands import forked
 
 from daskgmm import GaussianMixture, job, load_model, open_rows, select
 from daskgmm.errors import DamagedDataError, DataError, MemoryLimitError, ParameterError
+from daskgmm.events import Message, listening
 
 DIMS = ("time", "lat", "lon")
 SIZES = (4, 6, 50)
@@ -330,7 +331,12 @@ def remembering(stored, tmp_path_factory):
 def test_a_path_is_read_as_the_rows_of_the_fit_were(ocean, stored, remembering, tmp_path):
     path, data = remembering
     model = load_model(path)
-    xr.testing.assert_identical(model.predict(str(stored)), model.predict(data))
+    told = []
+    with listening(told.append):
+        xr.testing.assert_identical(model.predict(str(stored)), model.predict(data))
+    lines = [event.message for event in told if isinstance(event, Message)]
+    assert len(lines) == 1
+    assert "variables temp, salt along level, behind the mask sea; variables" in lines[0]
     assert model.score(stored, sample_weight="area") == model.score(data, sample_weight="area")
     job.predict(str(stored), str(path), {"labels": str(tmp_path / "labels.zarr")})
     labels = xr.open_zarr(tmp_path / "labels.zarr", consolidated=False).labels
