@@ -7,8 +7,10 @@ from daskgmm.storage.outputs.parquet_outputs import (
     ParquetOutput,
     check_parquet_output,
     is_parquet_name,
+    parquet_draft,
 )
 from daskgmm.storage.outputs.projections import read_projection
+from daskgmm.storage.outputs.remote_drafts import FileToPut
 from daskgmm.storage.outputs.row_outputs import (
     RESULTS_FORMAT,
     ResultArray,
@@ -44,6 +46,7 @@ __all__ = [
     "CheckpointFolder",
     "Draft",
     "DraftedOutput",
+    "FileToPut",
     "GridSource",
     "HeldArray",
     "Location",
@@ -78,6 +81,7 @@ __all__ = [
     "open_array",
     "open_node",
     "open_source",
+    "parquet_draft",
     "preflight",
     "read_model",
     "read_projection",

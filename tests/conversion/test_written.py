@@ -22,6 +22,7 @@ from daskgmm.errors import (
     OutputExistsError,
     ParameterError,
 )
+from daskgmm.storage import Location
 
 X = np.random.default_rng(0).normal(size=(700, 2)) * [1, 5]
 
@@ -156,8 +157,12 @@ def test_an_output_behind_a_url(source, bucket):
         np.testing.assert_array_equal(rows.read(0, 700), X)
     with pytest.raises(OutputExistsError):
         convert(source, f"{bucket}/x.zarr")
-    with pytest.raises(ParameterError, match="Parquet is written to local files"):
+    for overwrite in (False, True):
+        convert(source, f"{bucket}/x.parquet", overwrite=overwrite)
+    np.testing.assert_array_equal(open_rows(f"{bucket}/x.parquet").read(0, 700), X)
+    with pytest.raises(OutputExistsError):
         convert(source, f"{bucket}/x.parquet")
+    assert Location.parse(bucket).children() == ["x.parquet", "x.zarr"]
     with pytest.raises(ParameterError, match="is memory of this process"):
         convert(source, "memory://x.zarr")
 

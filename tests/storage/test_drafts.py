@@ -16,6 +16,8 @@ import zarr
 from daskgmm.errors import NotFoundError, OutputExistsError, StorageError
 from daskgmm.storage import Draft, DraftedOutput, Location, atomic_output, file_draft
 from daskgmm.storage.outputs.drafts import LocalDraft, LocalKind
+from daskgmm.storage.outputs.remote_drafts import RemoteDraft, RemoteKind
+from daskgmm.storage.places.locations import PARTIAL_NOTE
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Kind:
     """A row of the table: how a draft is made, and how a text is kept in what it becomes."""
 
     draft: Callable[..., Draft]
-    write: Callable[[Location, str], None]
+    write: Callable[[Location, str], object]
     read: Callable[[Location], str]
     root: Callable[[Path], str] = str
 
@@ -47,6 +49,23 @@ def read_node(place: Location) -> str:
     return str(zarr.open_group(place.store(), mode="r").attrs["text"])
 
 
+def write_object(place: Location, text: str) -> None:
+    fs, path = place.filesystem()
+    fs.pipe_file(path, text.encode())
+    if ".partial-" in place.address:
+        fs.pipe_file(f"{path.rpartition('/')[0]}/scratch", b"of no use when all is written")
+
+
+def read_object(place: Location) -> str:
+    fs, path = place.filesystem()
+    return str(fs.cat_file(path).decode())
+
+
+def _are_texts(fs, path: str) -> bool:
+    return any(not name.endswith(PARTIAL_NOTE) for name in fs.find(path))
+
+
+TEXTS = RemoteKind("texts", _are_texts, part="whole")
 FOLDER = LocalKind("a folder of texts", lambda path: (path / "inner").is_dir(), part="whole")
 
 KINDS = {
@@ -59,6 +78,18 @@ KINDS = {
     "node": Kind(atomic_output, write_node, read_node),
     "node behind a URL": Kind(
         atomic_output, write_node, read_node, lambda path: f"memory://drafts-{path.name}"
+    ),
+    "object": Kind(
+        lambda target, **how: RemoteDraft(target, TEXTS, **how),
+        write_object,
+        read_object,
+        lambda path: f"memory://object-{path.name}",
+    ),
+    "objects": Kind(
+        lambda target, **how: RemoteDraft(target, TEXTS, **how),
+        lambda place, text: [write_object(place.child(name), text) for name in ("a", "in/b")],
+        lambda place: read_object(place.child("in/b")),
+        lambda path: f"memory://objects-{path.name}",
     ),
 }
 LOCAL = [name for name, kind in KINDS.items() if kind.root is str]

@@ -19,9 +19,18 @@ from daskgmm import GaussianMixture, load_model, open_rows, select
 from daskgmm.cli import main
 from daskgmm.em import Iteration
 from daskgmm.em.rows import grain_rows
-from daskgmm.errors import DaskGMMError, DataError, InterruptedFitError, NonFiniteError
+from daskgmm.errors import (
+    DaskGMMError,
+    DataError,
+    InterruptedFitError,
+    NonFiniteError,
+    StorageError,
+)
 from daskgmm.events import listening
 from daskgmm.execution.partitions import blocks_within, partition_starts
+from daskgmm.storage import Location
+from daskgmm.storage.places.locations import PARTIAL_NOTE
+from daskgmm.storage.places.remote import RemoteFileSystem
 from daskgmm.testing.rows import assert_once_in_order, assert_pieces
 
 N = 4000
@@ -281,6 +290,95 @@ def test_outputs_in_parquet_are_whole_or_not_there(folder, frame, fitted, tmp_pa
     assert pd.read_parquet(out).columns.tolist() == ["w", "labels"]
 
 
+def _behind(url):
+    """Everything below a URL."""
+    fs, path = Location.parse(url).filesystem()
+    fs.invalidate_cache()
+    return {name[len(path) + 1 :]: fs.cat_file(name) for name in fs.find(path)}
+
+
+def test_outputs_behind_a_url_are_files_for_files(folder, frame, fitted, bucket, tmp_path):
+    fitted.save(tmp_path / "m.zarr")
+    expected = fitted.predict(frame[NAMES])
+    how = (
+        "predict",
+        folder,
+        "--model",
+        tmp_path / "m.zarr",
+        "--output",
+        f"{bucket}/labels.parquet",
+    )
+    status, said = _run(*how, "--keep", "id")
+    assert status == 0, said
+    names = [f"labels.parquet/year={i}/part.parquet" for i in range(3)]
+    assert sorted(_behind(bucket)) == names
+    found = open_rows(f"{bucket}/labels.parquet", columns="labels")
+    np.testing.assert_array_equal(found.read(0, N)[:, 0], expected)
+    status, said = _run(*how)
+    assert status == 1
+    assert "--overwrite" in said
+    status, said = _run(*how, "--overwrite")
+    assert status == 0, said
+    assert open_rows(f"{bucket}/labels.parquet").feature_names == ("labels",)
+    one = ("predict", folder / "year=1" / "part.parquet", *how[2:-1], f"{bucket}/one.parquet")
+    for more in ((), ("--overwrite",)):
+        status, said = _run(*one, *more)
+        assert status == 0, said
+    assert sorted(_behind(bucket)) == [*names, "one.parquet"]
+    found = open_rows(f"{bucket}/one.parquet").read(0, 2400)
+    np.testing.assert_array_equal(found[:, 0], expected[700:3100])
+
+
+@pytest.mark.parametrize("when", ["the old is copied aside", "the new is copied"])
+def test_what_fails_behind_a_url_leaves_the_old(
+    when, folder, fitted, bucket, tmp_path, monkeypatch
+):
+    fitted.save(tmp_path / "m.zarr")
+    how = (
+        "predict",
+        folder,
+        "--model",
+        tmp_path / "m.zarr",
+        "--output",
+        f"{bucket}/labels.parquet",
+    )
+    copy_all, n_tries = RemoteFileSystem.copy_all, []
+
+    def breaks(self, pairs):
+        pairs = list(pairs)
+        n_tries.append(len(pairs))
+        if len(n_tries) == n_failing:
+            copy_all(self, pairs[:2])
+            raise StorageError("the line is cut")
+        copy_all(self, pairs)
+
+    monkeypatch.setattr(RemoteFileSystem, "copy_all", breaks)
+    n_failing = 1  # there is nothing old
+    assert "the line is cut" in _run(*how)[1]
+    assert _behind(bucket) == {}
+    assert _run(*how)[0] == 0
+    old = _behind(bucket)
+    n_failing = len(n_tries) + (1 if when == "the old is copied aside" else 2)
+    assert "the line is cut" in _run(*how, "--overwrite", "--keep", "id")[1]
+    assert _behind(bucket) == old
+
+
+def test_files_of_a_run_that_was_killed_are_no_rows(folder, fitted, bucket, tmp_path):
+    fitted.save(tmp_path / "m.zarr")
+    fs, root = Location.parse(bucket).filesystem()
+    left = (folder / "year=0" / "part.parquet").read_bytes()
+    fs.pipe_file(f"{root}/labels.parquet/year=7/part.parquet", left)
+    fs.pipe_file(f"{root}/labels.parquet/{PARTIAL_NOTE}", b"")
+    with pytest.raises(DataError, match=r"not all files of .*labels\.parquet were written"):
+        open_rows(f"{bucket}/labels.parquet")
+    status, said = _run(
+        *("predict", folder, "--model", tmp_path / "m.zarr"),
+        *("--output", f"{bucket}/labels.parquet"),
+    )
+    assert status == 0, said
+    assert sorted(_behind(bucket)) == [f"labels.parquet/year={i}/part.parquet" for i in range(3)]
+
+
 def test_outputs_that_cannot_be_are_refused_before_the_pass(folder, frame, fitted, tmp_path):
     fitted.save(tmp_path / "m.zarr")
     np.save(tmp_path / "x.npy", frame[NAMES].to_numpy())
@@ -293,7 +391,6 @@ def test_outputs_that_cannot_be_are_refused_before_the_pass(folder, frame, fitte
         (folder, ("--output", tmp_path / "l.zarr", "--keep", "id"), "keep copies"),
         (folder, ("--output", tmp_path / "l.parquet", "--keep", "idd"), "did you mean 'id'"),
         (folder, ("--output", "memory://x/l.parquet"), "memory of this process"),
-        (folder, ("--output", "s3://x/l.parquet"), "name a local path, or s3://x/l.zarr"),
         (folder, ("--output", tmp_path / "no" / "l.parquet"), "does not exist"),
         (folder, ("--output", tmp_path / "notes.parquet", "--overwrite"), "never replaced"),
         (f"{folder}/*/part.parquet", ("--output", file, "--overwrite"), "overlap"),

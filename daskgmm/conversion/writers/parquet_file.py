@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from daskgmm.conversion.reader import imported
 from daskgmm.conversion.writers.pieces import Pieces
 from daskgmm.conversion.writers.writer import Described, Writer
-from daskgmm.errors import ParameterError
-from daskgmm.storage import Location, failures_named, file_draft
+from daskgmm.storage import FileToPut, Location, failures_named, file_draft, parquet_draft
 
 __all__ = ["ParquetFile"]
 
@@ -33,17 +32,10 @@ class ParquetFile(Writer):
 
     Raises
     ------
-    ParameterError
-        If it is a URL.
     OutputExistsError, NotFoundError, StorageError
     """
 
     def __init__(self, place: Location, described: Described, *, overwrite: bool) -> None:
-        if not place.is_local:
-            raise ParameterError(
-                f"{place.name} is a URL, and Parquet is written to local files; write Zarr there, or "
-                "copy the file when it is written"
-            )
         self._pa, parquet = imported("pyarrow", _EXTRA), imported("pyarrow.parquet", _EXTRA)
         pa = self._pa
         kind = pa.from_numpy_dtype(described.dtype)
@@ -56,10 +48,11 @@ class ParquetFile(Writer):
         self._kept: Any = pa.schema(kept).empty_table() if kept else None
         row_bytes = described.dtype.itemsize * len(described.columns) + _KEPT_BYTES * len(kept)
         self._pieces = Pieces(max(1, min(_GROUP_ROWS, _GROUP_BYTES // row_bytes)))
-        draft = file_draft(place, overwrite=overwrite)
+        draft = (file_draft if place.is_local else parquet_draft)(place, overwrite=overwrite)
         super().__init__(draft)
         with draft.begun():
-            self._file = parquet.ParquetWriter(draft.place.path, self._schema, compression="zstd")
+            self._made = FileToPut(draft.place)
+            self._file = parquet.ParquetWriter(self._made.path, self._schema, compression="zstd")
 
     def write(self, values: NDArray[Any], kept: Any = None) -> None:
         """Append rows, with what they have in the columns that are written as they are.
@@ -92,6 +85,7 @@ class ParquetFile(Writer):
         self._append(self._pieces.rest())
         with failures_named(self.name, "written"):
             self._file.close()
+            self._made.put()
 
     def abort(self) -> None:
         """Remove what was written; what was there before stays."""
@@ -99,4 +93,5 @@ class ParquetFile(Writer):
             with suppress(OSError):  # of a file that is thrown away
                 self._file.close()
         finally:
+            self._made.drop()
             super().abort()

@@ -2,7 +2,8 @@
 
 Tasks write results into a Zarr group in a hidden folder beside the output. When all rows are
 there, each file is written, with the columns to keep beside its results, and all of them
-appear under the output's name by one rename.
+appear under the output's name by one rename; behind a URL they are copied there, see
+:class:`~daskgmm.storage.outputs.remote_drafts.RemoteDraft`.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ from daskgmm.storage.outputs.drafts import (
     LocalKind,
     failures_named,
 )
+from daskgmm.storage.outputs.remote_drafts import FileToPut, RemoteDraft, RemoteKind
 from daskgmm.storage.outputs.row_outputs import ResultArray, RowAxes, RowOutput, RowWriter
 from daskgmm.storage.places.apart import first_overlap
-from daskgmm.storage.places.locations import Location
+from daskgmm.storage.places.locations import PARTIAL_NOTE, Location
+from daskgmm.storage.places.remote import RemoteFileSystem
 from daskgmm.storage.rows.parquet_files import ENDINGS, StoredFile, pyarrow_parquet
 from daskgmm.storage.rows.parquet_source import ParquetSource
 from daskgmm.storage.rows.parquet_streams import opened_file
 
-__all__ = ["ParquetOutput", "check_parquet_output", "is_parquet_name"]
+__all__ = ["ParquetOutput", "check_parquet_output", "is_parquet_name", "parquet_draft"]
 
 _GROUP_ROWS, _GROUP_BYTES = 1 << 17, 1 << 25
 """Most rows of a row group, and bytes of it from which on it is written."""
@@ -53,21 +56,15 @@ def check_parquet_output(path: str | os.PathLike[str], *, overwrite: bool) -> No
         If its folder does not exist.
     StorageError
         If nothing can be written there.
-    ParameterError
-        If it is behind a URL.
     """
-    _draft_of(Location.parse(path), overwrite=overwrite).abort()
+    parquet_draft(Location.parse(path), overwrite=overwrite).abort()
 
 
-def _draft_of(target: Location, *, overwrite: bool) -> Draft:
-    """Prepare to write; raises as :func:`check_parquet_output`."""
-    if not target.is_local:
-        stem = os.path.splitext(target.name)[0]
-        raise ParameterError(
-            f"{target.name}: Parquet is written to local folders alone, where it appears whole; name "
-            f"a local path, or {stem}.zarr"
-        )
-    return LocalDraft(target, _KIND, overwrite=overwrite)
+def parquet_draft(target: Location, *, overwrite: bool) -> Draft:
+    """Prepare to write a file or a folder of files; raises as :func:`check_parquet_output`."""
+    if target.is_local:
+        return LocalDraft(target, _LOCAL, overwrite=overwrite)
+    return RemoteDraft(target, _REMOTE, overwrite=overwrite)
 
 
 def _is_parquet(path: Path) -> bool:
@@ -80,7 +77,15 @@ def _is_parquet(path: Path) -> bool:
     return all(name.lower().endswith(ENDINGS) for name in names)
 
 
-_KIND = LocalKind("Parquet alone", _is_parquet, part="whole")
+def _is_parquet_behind(fs: RemoteFileSystem, path: str) -> bool:
+    """The same behind a URL."""
+    found = [name for name in fs.find(path) if name.rpartition("/")[2] != PARTIAL_NOTE]
+    return bool(found) and all(name.lower().endswith(ENDINGS) for name in found)
+
+
+_SAID, _WHOLE = "Parquet alone", "whole"
+_LOCAL = LocalKind(_SAID, _is_parquet, part=_WHOLE)
+_REMOTE = RemoteKind(_SAID, _is_parquet_behind, part=_WHOLE)
 _RESULTS = "results.zarr"
 """Name of the results beside the part that is shown."""
 
@@ -170,10 +175,12 @@ class ParquetOutput(DraftedOutput):
                 "keep",
             )
         source.check_kept(keep)
-        draft = _draft_of(target, overwrite=overwrite)
+        draft = parquet_draft(target, overwrite=overwrite)
+        folder = draft.place.parent
+        assert folder is not None
         with draft.begun():
             rows = RowOutput.create(
-                draft.place.path.with_name(_RESULTS),
+                f"{folder.address}/{_RESULTS}",
                 RowAxes((sum(file.n_rows for file in source.files),)),
                 results,
                 partition_rows=partition_rows,
@@ -189,16 +196,17 @@ class ParquetOutput(DraftedOutput):
             If rows were never written, or a file cannot be.
         """
         with failures_named(self.name, "written"):
-            self._rows.commit()
-            self._write_files()
+            self._write_files(self._rows.written())
 
-    def _write_files(self) -> None:
-        top, first = self._draft.place.path, 0
-        results = zarr.open_group(top.with_name(_RESULTS), mode="r")
+    def _write_files(self, results: zarr.Group) -> None:
+        top, first = self._draft.place, 0
         for file, name in zip(self._source.files, self._source.relative_names, strict=True):
-            path = top / name if name else top
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._write_file(path, file, results, first)
+            made = FileToPut(top.child(name) if name else top)
+            try:
+                self._write_file(made.path, file, results, first)
+                made.put()
+            finally:
+                made.drop()
             first += file.n_rows
 
     def _write_file(self, path: Path, file: StoredFile, results: Any, first: int) -> None:

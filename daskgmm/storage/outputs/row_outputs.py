@@ -264,6 +264,17 @@ class RowOutput(DraftedOutput):
         for name, array in self._arrays.items():
             self._check_array(name, array)
 
+    def written(self) -> zarr.Group:
+        """The group before it is shown, for whoever makes another output of it.
+
+        Raises
+        ------
+        StorageError
+            If rows were never written.
+        """
+        self._finish()
+        return zarr.open_group(self._draft.place.store(), mode="r")
+
     def _check_array(self, name: str, array: zarr.Array[Any]) -> None:
         grid = StoredGrid.of(array, f"{self.name}/{name}")
         try:

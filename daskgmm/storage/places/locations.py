@@ -17,7 +17,10 @@ from daskgmm.storage.places.patience import storage_timeout
 from daskgmm.storage.places.remote import RemoteFileSystem
 from daskgmm.storage.places.services import service_of
 
-__all__ = ["Location"]
+__all__ = ["PARTIAL_NOTE", "Location"]
+
+PARTIAL_NOTE = ".daskgmm-partial"
+"""Name of an object below a folder behind a URL of which not all was written yet."""
 
 _LOCAL_SCHEMES = ("file://", "local://")
 

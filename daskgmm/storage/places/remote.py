@@ -105,6 +105,7 @@ class RemoteFileSystem:
     _info, info = _both_forms("_info")
     _ls, ls = _both_forms("_ls")
     _pipe_file, pipe_file = _both_forms("_pipe_file")
+    _put_file, put_file = _both_forms("_put_file")
     _rm, rm = _both_forms("_rm")
 
     def __init__(self, fs: Any, timeout: float, *, is_own: bool) -> None:

@@ -28,6 +28,8 @@ class Service:
     condition : callable, optional
         Gives arguments of a put that fails if the object has been replaced, from what is
         known of the object. None where the file system has no such arguments.
+    put : mapping
+        Options of the put of a file, by which no more than some MiB of it are in memory.
     close : callable, optional
         Gives a coroutine that closes the connections of a file system, where nobody else
         closes them.
@@ -38,6 +40,7 @@ class Service:
     options: Callable[[float], dict[str, Any]] = lambda seconds: {}
     attributes: Mapping[str, Any] = field(default_factory=dict)
     condition: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    put: Mapping[str, Any] = field(default_factory=dict)
     close: Callable[[Any], Awaitable[None]] | None = None
 
 
@@ -69,12 +72,14 @@ _S3 = Service(
     options=_s3_options,
     attributes={"retries": 1},
     condition=lambda info: {"IfMatch": info["ETag"]},
+    put={"chunksize": 1 << 24},
     close=_s3_close,
 )
 _GCS = Service(
     extra="gs",
     credentials="GOOGLE_APPLICATION_CREDENTIALS",
     options=lambda seconds: {"use_listings_cache": False},
+    put={"chunksize": 1 << 24},
 )
 
 

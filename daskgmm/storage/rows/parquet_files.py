@@ -18,7 +18,7 @@ from daskgmm.errors import (
     StorageError,
 )
 from daskgmm.redaction import cause_to_show, one_line
-from daskgmm.storage.places.locations import Location
+from daskgmm.storage.places.locations import PARTIAL_NOTE, Location
 from daskgmm.storage.places.patience import patiently, storage_timeout
 from daskgmm.storage.rows.listing import version_of
 
@@ -27,6 +27,8 @@ __all__ = [
     "RESTORE",
     "Bytes",
     "StoredFile",
+    "files_below",
+    "files_matching",
     "found_files",
     "is_pattern",
     "pyarrow_parquet",
@@ -174,7 +176,7 @@ def _in_order(paths: Iterable[str]) -> list[str]:
     return sorted(kept, key=lambda path: PurePosixPath(path).parts)
 
 
-def _below(place: Location) -> list[str]:
+def files_below(place: Location) -> list[str]:
     """Relative paths of all files below a folder."""
     if not place.is_local:
         fs, path = place.filesystem()
@@ -194,13 +196,13 @@ def is_pattern(place: Location) -> bool:
     return bool(is_one) and not (place.is_local and os.path.exists(place.address))
 
 
-def _matching(place: Location) -> tuple[str, list[Location]]:
+def files_matching(place: Location) -> tuple[Location, list[str]]:
+    """The folder before the first special character of a glob, and files below it that match."""
     fixed, _, _ = re.split(r"([*?\[])", place.address, maxsplit=1)
     root_address = fixed.rpartition("/")[0]
     root = Location(root_address or "/", root_address or "/", place.is_local)
     pattern = re.compile(glob_translate(place.address[len(root_address) + 1 :]))
-    kept = _in_order(path for path in _below(root) if pattern.match(path))
-    return root.address, [root.child(path) for path in kept]
+    return root, [path for path in files_below(root) if pattern.match(path)]
 
 
 def found_files(place: Location) -> tuple[str, list[Location]]:
@@ -220,7 +222,8 @@ def found_files(place: Location) -> tuple[str, list[Location]]:
         If the folder holds none.
     """
     if is_pattern(place):
-        base, files = _matching(place)
+        root, below = files_matching(place)
+        base, files = root.address, [root.child(path) for path in _in_order(below)]
         if not files:
             raise NotFoundError(
                 f"no file matches {place.name}; a file's name ends in {' or '.join(ENDINGS)}, and "
@@ -231,7 +234,13 @@ def found_files(place: Location) -> tuple[str, list[Location]]:
         raise NotFoundError(f"{place.name} does not exist; check the path")
     if _is_file(place):
         return "", [place]
-    files = [place.child(path) for path in _in_order(_below(place))]
+    below = files_below(place)
+    if PARTIAL_NOTE in below:
+        raise DataError(
+            f"not all files of the folder {place.name} were written: it has {PARTIAL_NOTE}, of a run "
+            "that goes on, or was killed; then write it again"
+        )
+    files = [place.child(path) for path in _in_order(below)]
     if not files:
         raise DataError(
             f"the folder {place.name} holds no Parquet files; their names end in "
