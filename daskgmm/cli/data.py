@@ -70,8 +70,8 @@ def _table(result: dict[str, Any]) -> str:
 def _convert(source: str, output: str, **options: Any) -> tuple[dict[str, Any], str]:
     """Write the rows of CSV, Parquet, NetCDF or HDF5 as Zarr or Parquet, with names and units.
 
-    SRC is a file, a folder, or a glob in quotes; CSV may be compressed. The output's ending, .zarr
-    or .parquet, says what is written.
+    SRC is a file, a folder, or a glob in quotes, here or behind a URL; CSV may be compressed. The
+    output's ending, .zarr or .parquet, says what is written.
 
     \b
     Example:

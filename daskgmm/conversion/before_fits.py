@@ -15,6 +15,7 @@ from typing import Any
 
 from daskgmm.conversion.convert import convert
 from daskgmm.conversion.files import COMPRESSED, files_of, format_of
+from daskgmm.conversion.inputs import Input
 from daskgmm.conversion.options import CONVERT_OPTIONS
 from daskgmm.conversion.reader import Format
 from daskgmm.errors import DataError, NotFoundError, ParameterError, StorageError
@@ -23,7 +24,7 @@ from daskgmm.execution import give_back_memory
 from daskgmm.redaction import redacted
 from daskgmm.storage import Location, StoredSource, open_source, read_model
 
-__all__ = ["check_weights", "converted_before"]
+__all__ = ["check_weights", "converted_before", "needs_conversion"]
 
 _COMPRESSION = 5
 """Bytes of text of a byte that is compressed, when free space is looked for."""
@@ -57,7 +58,7 @@ def converted_before(
     StorageError
         If the temporary folder has no room for them.
     """
-    if not _needs_conversion(data):
+    if not needs_conversion(data):
         yield None
         return
     name = redacted(os.fspath(data))
@@ -139,11 +140,11 @@ def _text(value: Any) -> str:
     return ",".join(value) if isinstance(value, list | tuple) else str(value)
 
 
-def _needs_conversion(data: Any) -> bool:
+def needs_conversion(data: Any) -> bool:
+    """Whether data are of a format that no pass reads."""
     if not isinstance(data, str | os.PathLike):
         return False
-    location = Location.parse(data)
-    return location.is_local and _is_to_convert(_format_at(location))
+    return _is_to_convert(_format_at(Location.parse(data)))
 
 
 def _is_to_convert(found: Format | None) -> bool:
@@ -151,7 +152,9 @@ def _is_to_convert(found: Format | None) -> bool:
 
 
 def _format_at(location: Location) -> Format | None:
-    """The format of a file, a glob of files, or a folder of files that is no store."""
+    """The format of a file, a glob of files, or a local folder of files that is no store."""
+    if not location.is_local:
+        return format_of(location.name)
     path = location.path
     if path.is_dir():
         names = sorted(entry.name for entry in path.iterdir())
@@ -163,12 +166,12 @@ def _format_at(location: Location) -> Format | None:
     return format_of(location.name)
 
 
-def _check_free(folder: Path, files: Sequence[Path], name: str) -> None:
+def _check_free(folder: Path, files: Sequence[Input], name: str) -> None:
     """Refuse to begin where the disk has less room than the files' text takes.
 
     Numbers of eight bytes are about as long as a text, and are compressed when they are written.
     """
-    needed = sum(file.stat().st_size * (1 if _is_plain(file) else _COMPRESSION) for file in files)
+    needed = sum(file.n_bytes * (1 if _is_plain(file) else _COMPRESSION) for file in files)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise StorageError(
@@ -178,5 +181,5 @@ def _check_free(folder: Path, files: Sequence[Path], name: str) -> None:
         )
 
 
-def _is_plain(file: Path) -> bool:
-    return file.suffix.lower() not in COMPRESSED
+def _is_plain(file: Input) -> bool:
+    return file.suffix not in COMPRESSED

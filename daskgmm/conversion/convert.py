@@ -6,13 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.conversion.files import files_of
+from daskgmm.conversion.files import files_of, is_glob
+from daskgmm.conversion.inputs import Input
 from daskgmm.conversion.options import How
 from daskgmm.conversion.reader import Block, Reader
 from daskgmm.conversion.writers.parquet_file import ParquetFile
@@ -47,10 +47,11 @@ def convert(
 
     Parameters
     ----------
-    source : path
-        A local file, a folder, or a glob, of files of one format.
+    source : path or URL
+        A file, a folder, or a glob, of files of one format. NetCDF of version 3 is read from local
+        files alone.
     output : path or URL
-        Its ending says what is written: .zarr, or .parquet to a local file. It appears whole, or not.
+        Its ending says what is written: .zarr or .parquet. It appears whole, or not.
     overwrite : bool
         Whether what is there may be replaced.
     **options
@@ -107,7 +108,7 @@ def convert(
         **rows.counts(),
         "columns_kept": [] if reader.kept is None else list(reader.kept.names),
         "columns_dropped": [column._asdict() for column in reader.left_out],
-        "bytes_read": sum(file.stat().st_size for file in files),
+        "bytes_read": sum(file.n_bytes for file in files),
         "bytes_written": _bytes_at(place),
         "seconds": time.perf_counter() - began,
         "peak_memory_bytes": peak_memory_bytes(),
@@ -243,7 +244,7 @@ def _writer_of(output: str | os.PathLike[str]) -> Callable[..., Writer]:
     return WRITERS[ending.lower()]
 
 
-def _check_apart(source: str | os.PathLike[str], files: Sequence[Path], output: Location) -> None:
+def _check_apart(source: str | os.PathLike[str], files: Sequence[Input], output: Location) -> None:
     """Refuse an output that is, or is inside, what is read, or that would not last."""
     if not is_lasting(output):
         raise ParameterError(
@@ -251,8 +252,7 @@ def _check_apart(source: str | os.PathLike[str], files: Sequence[Path], output: 
             "store that stays"
         )
     given = Location.parse(source)
-    places = [Location.parse(file) for file in files]
-    for place in [given] if given.path.exists() else places:
+    for place in [file.place for file in files] if is_glob(given) else [given]:
         if first_overlap([place, output]) is not None:
             raise ParameterError(
                 f"{output.name} and {place.name} overlap; name an output that lies apart from what is read"

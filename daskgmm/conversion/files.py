@@ -5,14 +5,15 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from daskgmm.conversion.formats import FORMATS
+from daskgmm.conversion.inputs import Input
 from daskgmm.conversion.reader import Format
-from daskgmm.errors import DataError, NotFoundError, ParameterError
-from daskgmm.storage import Location
+from daskgmm.errors import DataError, NotFoundError
+from daskgmm.storage import Location, files_below, files_matching
 
-__all__ = ["COMPRESSED", "files_of", "format_of"]
+__all__ = ["COMPRESSED", "files_of", "format_of", "is_glob"]
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _GLOB = frozenset("*?[")
@@ -26,7 +27,7 @@ def format_of(name: str) -> Format | None:
     return next((f for f in FORMATS if name.endswith(f.endings)), None)
 
 
-def files_of(source: str | os.PathLike[str]) -> tuple[Format, list[Path]]:
+def files_of(source: str | os.PathLike[str]) -> tuple[Format, list[Input]]:
     """The files of a path, a folder or a glob, sorted by name, and their format.
 
     Names that begin with a dot or an underscore are none, as everywhere where tables are kept.
@@ -37,20 +38,16 @@ def files_of(source: str | os.PathLike[str]) -> tuple[Format, list[Path]]:
         If there is none.
     DataError
         If they are of no known format, or of several.
-    ParameterError
-        If it is a URL.
+    StorageError
+        If a service fails.
     """
     location = Location.parse(source)
-    if not location.is_local:
-        raise ParameterError(
-            f"{location.name} is a URL, and what is converted is read from local files: copy it here first"
-        )
-    files = _found(location)
+    files = [Input(place) for place in _found(location)]
     formats = {f.name: f for file in files if (f := format_of(file.name)) is not None}
     if not formats:
         raise DataError(
             f"{location.name} is of no known format; what can be converted ends in {_endings()}"
-            + _of_zarr(location.path)
+            + _of_zarr(location)
         )
     if len(formats) > 1 or len(files) > 1:
         files = [file for file in files if format_of(file.name) is not None]
@@ -63,13 +60,44 @@ def files_of(source: str | os.PathLike[str]) -> tuple[Format, list[Path]]:
     return found, files
 
 
-def _found(location: Location) -> list[Path]:
+def _found(location: Location) -> list[Location]:
+    return (_found_here if location.is_local else _found_behind)(location)
+
+
+def _found_behind(location: Location) -> list[Location]:
+    """Files behind a URL; a server of HTTP has no folders."""
+    if is_glob(location):
+        root, names = files_matching(location)
+    elif not location.exists():
+        raise NotFoundError(f"{location.name} is not there, or may not be read; check the URL")
+    elif format_of(location.name) is not None and _is_file(location):
+        return [location]
+    else:
+        root, names = location, files_below(location)
+    found = [root.child(name) for name in sorted(names) if _is_shown(PurePath(name).parts)]
+    if not found:
+        raise NotFoundError(f"{location.name} holds no files; check the URL")
+    return found
+
+
+def is_glob(location: Location) -> bool:
+    """Whether it is a pattern of names, and no name."""
+    has_signs = bool(_GLOB & set(location.name))
+    return has_signs and not (location.is_local and location.path.exists())
+
+
+def _is_file(location: Location) -> bool:
+    fs, path = location.filesystem()
+    return bool(fs.info(path).get("type") == "file")
+
+
+def _found_here(location: Location) -> list[Location]:
     path = location.path
     if path.is_dir():
         found = [p for p in path.rglob("*") if p.is_file() and _is_shown(p.relative_to(path).parts)]
     elif path.exists():
         found = [path]
-    elif _GLOB & set(location.name):
+    elif is_glob(location):
         found = [p for p in map(Path, glob.glob(location.address, recursive=True)) if p.is_file()]
     else:
         raise NotFoundError(f"{location.name} does not exist; check the path")
@@ -78,9 +106,10 @@ def _found(location: Location) -> list[Path]:
     return [_as_written(p, location) for p in sorted(found)]
 
 
-def _as_written(path: Path, location: Location) -> Path:
-    """The path as messages should show it: relative, where the user's is."""
-    return path if os.path.isabs(location.name) else Path(os.path.relpath(path))
+def _as_written(path: Path, location: Location) -> Location:
+    """The path, and as messages should show it: relative, where the user's is."""
+    shown = path if os.path.isabs(location.name) else os.path.relpath(path)
+    return Location(os.path.abspath(path), str(shown), is_local=True)
 
 
 def _is_shown(parts: Sequence[str]) -> bool:
@@ -88,7 +117,8 @@ def _is_shown(parts: Sequence[str]) -> bool:
 
 
 def _folder(location: Location) -> str:
-    return location.name if location.path.is_dir() else os.path.dirname(location.name)
+    is_folder = location.path.is_dir() if location.is_local else not is_glob(location)
+    return location.name if is_folder else os.path.dirname(location.name)
 
 
 def _endings() -> str:
@@ -96,7 +126,7 @@ def _endings() -> str:
     return f"{', '.join(endings[:-1])} or {endings[-1]}"
 
 
-def _of_zarr(path: Path) -> str:
-    if any((path / marker).exists() for marker in ("zarr.json", ".zgroup", ".zarray")):
+def _of_zarr(location: Location) -> str:
+    if {"zarr.json", ".zgroup", ".zarray"} & set(location.children()):
         return "; it is Zarr, which needs no conversion: fit it as it is"
     return ""

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.conversion.inputs import Input
 from daskgmm.conversion.options import How
 from daskgmm.errors import DamagedDataError, DaskGMMError, MissingDependencyError
 from daskgmm.redaction import cause_to_show, one_line
@@ -144,7 +144,7 @@ class Format:
     name: str
     endings: tuple[str, ...]
     options: frozenset[str]
-    open: Callable[[Sequence[Path], How], Reader]
+    open: Callable[[Sequence[Input], How], Reader]
     before_fits: bool = True
 
 
@@ -166,7 +166,7 @@ def imported(module: str, extra: str) -> Any:
 
 
 @contextmanager
-def reading(path: Path, *kinds: type[Exception]) -> Iterator[None]:
+def reading(path: Input, *kinds: type[Exception]) -> Iterator[None]:
     """Errors of these kinds as damage of a file.
 
     Raises
@@ -177,7 +177,11 @@ def reading(path: Path, *kinds: type[Exception]) -> Iterator[None]:
         yield
     except (DaskGMMError, MemoryError):
         raise
-    except (OSError, EOFError, *kinds) as error:  # type: ignore[misc]
+    except Exception as error:
+        if path.failure is not None:  # which the library took for the end of the file
+            raise path.failure from cause_to_show(error)
+        if not isinstance(error, (OSError, EOFError, *kinds)):
+            raise
         raise DamagedDataError(
             f"{path} cannot be read to its end: {one_line(error)}; restore it from a copy"
         ) from cause_to_show(error)

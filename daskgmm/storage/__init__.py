@@ -27,6 +27,7 @@ from daskgmm.storage.places.holding import held
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.checked_store import MissingChunks
 from daskgmm.storage.rows.grid_source import CellArray, GridSource, HeldArray
+from daskgmm.storage.rows.parquet_files import Bytes, files_below, files_matching
 from daskgmm.storage.rows.parquet_source import ParquetSource
 from daskgmm.storage.rows.preflight import StoredSource, preflight
 from daskgmm.storage.rows.row_layout import COLUMN, rows_dtype, rows_shape
@@ -42,6 +43,7 @@ __all__ = [
     "CHECKPOINT_FILE",
     "COLUMN",
     "RESULTS_FORMAT",
+    "Bytes",
     "CellArray",
     "CheckpointFolder",
     "Draft",
@@ -72,6 +74,8 @@ __all__ = [
     "enclosing_node",
     "failures_named",
     "file_draft",
+    "files_below",
+    "files_matching",
     "first_overlap",
     "has_columns",
     "has_variables",

@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskgmm.conversion.convert import convert
+from daskgmm.conversion.files import files_of
 from daskgmm.conversion.options import How
 from daskgmm.conversion.readers import delimited
 from daskgmm.conversion.readers.delimited import DelimitedReader
@@ -339,7 +340,7 @@ def test_blocks_are_bounded_whatever_the_length_of_the_file(tmp_path, monkeypatc
     monkeypatch.setattr(delimited, "_BLOCK_BYTES", 1 << 12)
     x = np.random.default_rng(0).normal(size=(4000, 3))
     pd.DataFrame(x, columns=list("abc")).to_csv(tmp_path / "t.csv", index=False)
-    blocks = list(DelimitedReader([tmp_path / "t.csv"], How()).blocks())
+    blocks = list(DelimitedReader(files_of(tmp_path / "t.csv")[1], How()).blocks())
     assert max(len(block.values) for block in blocks) < 200
     np.testing.assert_array_equal(np.concatenate([block.values for block in blocks]), x)
     assert [b.start for b in blocks] == list(np.cumsum([0, *(len(b.values) for b in blocks[:-1])]))

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskgmm.conversion.convert import convert
+from daskgmm.conversion.files import files_of
 from daskgmm.conversion.options import How
 from daskgmm.conversion.readers import hdf5, netcdf, parquet
 from daskgmm.conversion.readers.grids import cell_of, cuts
@@ -265,6 +266,8 @@ def test_blocks_are_bounded(ocean, tmp_path, monkeypatch):
         (ParquetReader, "t.parquet"),
         (Hdf5Reader, "t.h5"),
     ):
-        sizes = [block.values.nbytes for block in reader([tmp_path / name], How()).blocks()]
+        sizes = [
+            block.values.nbytes for block in reader(files_of(tmp_path / name)[1], How()).blocks()
+        ]
         assert max(sizes) <= 320
         assert len(sizes) > 2

@@ -10,12 +10,12 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from daskgmm.conversion.choice import chosen, kept_of
+from daskgmm.conversion.inputs import Input
 from daskgmm.conversion.options import How
 from daskgmm.conversion.reader import Block, Column, imported, reading
 from daskgmm.conversion.readers.arrow import EXTRA, block_of, column_of
@@ -44,7 +44,7 @@ class DelimitedReader:
 
     Parameters
     ----------
-    files : sequence of Path
+    files : sequence of Input
     how : How
 
     Raises
@@ -54,7 +54,7 @@ class DelimitedReader:
         first block cannot be read.
     """
 
-    def __init__(self, files: Sequence[Path], how: How) -> None:
+    def __init__(self, files: Sequence[Input], how: How) -> None:
         self._pa, self._csv = imported("pyarrow", EXTRA), imported("pyarrow.csv", EXTRA)
         self._files, self._how = files, how
         self._dialect = dialect_of(files[0], how)
@@ -76,7 +76,7 @@ class DelimitedReader:
         self._positions = [self._places_in(part) for part in range(len(files))]
         self.dtype = np.dtype(np.float64 if how.dtype == "auto" else how.dtype)
 
-    def _header(self, path: Path) -> list[str]:
+    def _header(self, path: Input) -> list[str]:
         """Names of a file's columns; their numbers, if it has no names."""
         record = first_record(path, self._dialect)
         if not record:

@@ -16,9 +16,9 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from daskgmm.conversion.inputs import Input
 from daskgmm.conversion.options import How
 from daskgmm.conversion.reader import imported, reading
 from daskgmm.conversion.readers.arrow import EXTRA
@@ -60,12 +60,13 @@ _MARKS = (
 )
 
 
-def _zstandard(path: Path) -> Any:
+def _zstandard(handle: Any) -> Any:
     pa = imported("pyarrow", EXTRA)
-    return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+    file = pa.OSFile(handle) if isinstance(handle, str) else pa.PythonFile(handle, "r")
+    return pa.CompressedInputStream(file, "zstd")
 
 
-_COMPRESSIONS: tuple[tuple[bytes, Callable[[Path], Any]], ...] = (
+_COMPRESSIONS: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
     (b"\x1f\x8b", gzip.open),
     (b"BZh", bz2.open),
     (b"\xfd7zXZ\x00", lzma.open),
@@ -74,15 +75,14 @@ _COMPRESSIONS: tuple[tuple[bytes, Callable[[Path], Any]], ...] = (
 """What compressed files begin with: their names may say otherwise."""
 
 
-def opened(path: Path) -> IO[bytes]:
+def opened(path: Input) -> IO[bytes]:
     """The bytes of a file, decompressed."""
-    with path.open("rb") as file:
-        first = file.read(8)
+    first = path.head(8)
     for magic, open_compressed in _COMPRESSIONS:
         if first.startswith(magic):
-            stream: IO[bytes] = open_compressed(path)
+            stream: IO[bytes] = open_compressed(path.handle())
             return stream
-    return path.open("rb")
+    return path.opened()
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Fault(NamedTuple):
     text: str = ""
 
 
-def dialect_of(path: Path, how: How) -> Dialect:
+def dialect_of(path: Input, how: How) -> Dialect:
     """How a file is written, by what was said of it and by its beginning.
 
     Raises
@@ -153,7 +153,7 @@ def dialect_of(path: Path, how: How) -> Dialect:
     return Dialect(separator, how.decimal, encoding, (*MISSING, *(how.missing_text or ())))
 
 
-def _encoding(path: Path, said: str | None) -> str:
+def _encoding(path: Input, said: str | None) -> str:
     if said is not None:
         try:
             return codecs.lookup(said).name
@@ -172,7 +172,7 @@ def _text(stream: Any, encoding: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(stream, name, errors="replace", newline="")
 
 
-def _head(path: Path, encoding: str) -> list[str]:
+def _head(path: Input, encoding: str) -> list[str]:
     """The first lines, each of them whole."""
     with reading(path, *UNREADABLE), opened(path) as stream, _text(stream, encoding) as text:
         found = text.read(_HEAD_BYTES)
@@ -196,7 +196,7 @@ def _separator(lines: list[str], decimal: str) -> str:
 
 
 def _records(
-    path: Path, dialect: Dialect, *, strict: bool = False
+    path: Input, dialect: Dialect, *, strict: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
     """Records that are not empty, and the line on which each begins."""
     line = 1
@@ -242,7 +242,7 @@ class QuotesCounted:
     def close(self) -> None:
         """Leave the stream to whoever opened it."""
 
-    def check_closed(self, path: Path, dialect: Dialect) -> None:
+    def check_closed(self, path: Input, dialect: Dialect) -> None:
         """Refuse a file that ends between quotes.
 
         Raises
@@ -255,12 +255,12 @@ class QuotesCounted:
                 pass
 
 
-def first_record(path: Path, dialect: Dialect) -> list[str]:
+def first_record(path: Input, dialect: Dialect) -> list[str]:
     """The values of the first line that is not empty."""
     return next(_records(path, dialect), (1, []))[1]
 
 
-def line_of(path: Path, dialect: Dialect, record: int) -> int:
+def line_of(path: Input, dialect: Dialect, record: int) -> int:
     """The line on which a record begins; both are counted from the first, records from 0 on."""
     for i, (line, _) in enumerate(_records(path, dialect)):
         if i == record:
@@ -269,13 +269,13 @@ def line_of(path: Path, dialect: Dialect, record: int) -> int:
 
 
 def first_fault(
-    path: Path, dialect: Dialect, width: int, numbers: dict[int, bool], n_skipped: int
+    path: Input, dialect: Dialect, width: int, numbers: dict[int, bool], n_skipped: int
 ) -> Fault | None:
     """The first line that has another count of values, or holds none that is a number.
 
     Parameters
     ----------
-    path : Path
+    path : Input
     dialect : Dialect
     width : int
         Values that each line has.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from daskgmm.conversion.choice import chosen
+from daskgmm.conversion.inputs import Input
 from daskgmm.conversion.options import How
 from daskgmm.conversion.reader import BLOCK_BYTES, Block, Column, dtype_of, imported, reading
 from daskgmm.errors import DataError
@@ -31,7 +31,7 @@ class Hdf5Reader:
 
     kept = None
 
-    def __init__(self, files: Sequence[Path], how: How) -> None:
+    def __init__(self, files: Sequence[Input], how: How) -> None:
         self._h5py, self._files, self._member = imported("h5py", _EXTRA), files, how.member
         with self._dataset(files[0]) as dataset:
             all_columns, self.is_named = _columns(dataset)
@@ -48,11 +48,11 @@ class Hdf5Reader:
                 )
 
     @contextmanager
-    def _dataset(self, path: Path) -> Iterator[Any]:
-        with reading(path, Exception), self._h5py.File(path, "r") as file:
+    def _dataset(self, path: Input) -> Iterator[Any]:
+        with reading(path, Exception), self._h5py.File(path.handle(), "r") as file:
             yield self._found(file, path)
 
-    def _found(self, file: Any, path: Path) -> Any:
+    def _found(self, file: Any, path: Input) -> Any:
         member = self._member
         if member is not None and member in file and self._is_table(file[member]):
             return file[member]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from daskgmm.conversion.choice import chosen
+from daskgmm.conversion.inputs import Input
 from daskgmm.conversion.options import How
 from daskgmm.conversion.reader import BLOCK_BYTES, Block, Column, dtype_of, imported, reading
 from daskgmm.conversion.readers.grids import cell_of, cuts
@@ -40,7 +40,7 @@ class NetcdfReader:
 
     kept = None
 
-    def __init__(self, files: Sequence[Path], how: How) -> None:
+    def __init__(self, files: Sequence[Input], how: How) -> None:
         self._xarray, self._files, self._member = imported("xarray", _EXTRA), files, how.member
         with self._opened(files[0]) as data:
             names = how.variables or _of_most_dimensions(data, files[0])
@@ -56,15 +56,15 @@ class NetcdfReader:
             self.dtype = dtype_of(how.dtype, [data[c.name].dtype for c in self.columns])
         self._shapes = [self._shape(path) for path in files]
 
-    def _opened(self, path: Path) -> Any:
+    def _opened(self, path: Input) -> Any:
         engine = _engine(path)
         # What is raised for a damaged file depends on the library, and is of any kind.
         with reading(path, Exception):
             if engine == "h5netcdf":  # which prints an error of its own when it gives up
-                imported("h5py", _EXTRA).File(path, "r").close()
+                imported("h5py", _EXTRA).File(path.handle(), "r").close()
             # Times would be no numbers.
             return self._xarray.open_dataset(
-                path,
+                path.handle(),
                 engine=engine,
                 group=self._member,
                 decode_times=False,
@@ -72,7 +72,7 @@ class NetcdfReader:
                 cache=False,
             )
 
-    def _shape(self, path: Path) -> tuple[int, ...]:
+    def _shape(self, path: Input) -> tuple[int, ...]:
         """Of the cells of a file, whose variables are checked."""
         with self._opened(path) as data:
             for column in self.columns:
@@ -114,9 +114,9 @@ class NetcdfReader:
         return f"{self._files[part]}, {cell} (counted from 0)"
 
 
-def _engine(path: Path) -> str:
-    with reading(path), path.open("rb") as file:
-        first = file.read(8)
+def _engine(path: Input) -> str:
+    with reading(path):
+        first = path.head(8)
     engine = next((engine for magic, engine in _ENGINES.items() if first.startswith(magic)), None)
     if engine is None:
         raise DamagedDataError(
@@ -124,10 +124,15 @@ def _engine(path: Path) -> str:
             "it is compressed"
         )
     imported(engine, _EXTRA)
+    if engine == "scipy" and not path.place.is_local:  # it would hold each variable whole
+        raise DataError(
+            f"{path} is NetCDF of version 3, which is read from local files alone: download it, and "
+            "convert the copy"
+        )
     return engine
 
 
-def _of_most_dimensions(data: Any, path: Path) -> list[str]:
+def _of_most_dimensions(data: Any, path: Input) -> list[str]:
     """Data variables of numbers over as many dimensions as any of them.
 
     Raises

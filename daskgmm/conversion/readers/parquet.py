@@ -6,10 +6,10 @@ A scan of pyarrow's datasets reads several row groups ahead, by which memory wou
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from daskgmm.conversion.choice import chosen, kept_of
+from daskgmm.conversion.inputs import Input
 from daskgmm.conversion.options import How
 from daskgmm.conversion.reader import BLOCK_BYTES, Block, Column, dtype_of, imported, reading
 from daskgmm.conversion.readers.arrow import EXTRA, block_of, column_of, numpy_dtype_of
@@ -35,7 +35,7 @@ class ParquetReader:
 
     is_named = True
 
-    def __init__(self, files: Sequence[Path], how: How) -> None:
+    def __init__(self, files: Sequence[Input], how: How) -> None:
         self._pa, self._parquet = imported("pyarrow", EXTRA), imported("pyarrow.parquet", EXTRA)
         self._files = files
         schema = self._schema(files[0])
@@ -49,15 +49,17 @@ class ParquetReader:
         kinds = [numpy_dtype_of(schema.field(j).type) for j in found]
         self.dtype = dtype_of(how.dtype, [kind for kind in kinds if kind is not None])
 
-    def _schema(self, path: Path) -> Any:
+    def _schema(self, path: Input) -> Any:
         with self._opened(path) as file:
             return file.schema_arrow
 
-    def _opened(self, path: Path) -> Any:
+    def _opened(self, path: Input) -> Any:
         with reading(path, self._pa.ArrowException):
-            return self._parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+            return self._parquet.ParquetFile(
+                path.handle(), buffer_size=_BUFFER_BYTES, pre_buffer=False
+            )
 
-    def _check_same(self, path: Path, first: Any) -> None:
+    def _check_same(self, path: Input, first: Any) -> None:
         schema = self._schema(path)
         for column in (*self.columns, *map(_column, self.kept or ())):
             at = schema.get_all_field_indices(column.name)

@@ -138,6 +138,11 @@ class Bytes:
             return self._fs.info(self._path)
 
         about = self.patiently(info, "the file")
+        if about.get("size") is None:
+            raise StorageError(
+                f"{self.name} is behind a server that does not tell its size: download it, and name the "
+                "copy"
+            )
         return int(about["size"]), version_of(about)
 
     def read(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
