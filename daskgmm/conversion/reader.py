@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from daskgmm.conversion.inputs import Input
 from daskgmm.conversion.options import How
-from daskgmm.errors import DamagedDataError, DaskGMMError, MissingDependencyError
+from daskgmm.errors import DamagedDataError, DaskGMMError, DataError, MissingDependencyError
 from daskgmm.redaction import cause_to_show, one_line
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Format",
     "LeftOut",
     "Reader",
+    "check_units",
     "dtype_of",
     "imported",
     "reading",
@@ -185,6 +186,22 @@ def reading(path: Input, *kinds: type[Exception]) -> Iterator[None]:
         raise DamagedDataError(
             f"{path} cannot be read to its end: {one_line(error)}; restore it from a copy"
         ) from cause_to_show(error)
+
+
+def check_units(
+    file: object, column: Column, units: str, first: object, option: str = "--columns"
+) -> None:
+    """Refuse a file that says other units of a column than the first one.
+
+    Raises
+    ------
+    DataError
+    """
+    if units and column.units and units != column.units:
+        raise DataError(
+            f"{file} has {column.name!r} in {units!r}, which is in {column.units!r} in {first}; convert "
+            f"them apart, or leave it out of {option}"
+        )
 
 
 def dtype_of(wanted: str, stored: Sequence[np.dtype[Any]]) -> np.dtype[Any]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from following import Case, X, command, fit, follow
 
@@ -34,6 +36,23 @@ def unequal(at: Path) -> Path:
         at / "many/2.parquet"
     )
     return at / "many"
+
+
+def mixed(at: Path) -> Path:
+    (at / "units").mkdir(exist_ok=True)
+    for number, units in ((1, "K"), (2, "degC")):
+        fields = [pa.field(name, pa.float64()) for name in NAMES]
+        fields[0] = fields[0].with_metadata({"units": units})
+        rows = pa.table([*X.T], schema=pa.schema(fields))
+        pq.write_table(rows, at / f"units/{number}.parquet")
+    return at / "units"
+
+
+def more(at: Path) -> Path:
+    """Files of which neither has all columns."""
+    table(at, "more/1.parquet", first=1.0)
+    table(at, "more/2.parquet", second=1.0)
+    return at / "more"
 
 
 def cut_off(at: Path) -> Path:
@@ -115,6 +134,16 @@ CASES = {
         r"has '(\w+)' as int64.* leave the column out with columns=",
         lambda at, said: fit(open_rows(unequal(at), columns=[n for n in NAMES if n != said[1]])),
     ),
+    "files in mixed units": Case(
+        lambda at: fit(mixed(at)),
+        r"has '(\w+)' in 'degC', .* leave the column out with columns=",
+        lambda at, said: fit(open_rows(mixed(at), columns=[n for n in NAMES if n != said[1]])),
+    ),
+    "files with columns of their own": Case(
+        lambda at: fit(more(at)),
+        r"name the features with columns= \(--columns (\S+)\)",
+        lambda at, said: fit(open_rows(more(at), columns=said[1])),
+    ),
     "a file that was cut off": Case(
         lambda at: open_rows(cut_off(at)),
         r"is truncated.*restore it from a copy, or write it again",
@@ -129,12 +158,6 @@ CASES = {
         lambda at: [np.save(at / "x.npy", X), predict(at, at / "l.parquet", data=at / "x.npy")],
         r"name it (\S+l\.zarr)",
         lambda at, said: predict(at, said[1], data=at / "x.npy"),
-        Exception,
-    ),
-    "labels in Parquet behind a URL": Case(
-        lambda at: predict(at, "s3://bucket/l.parquet"),
-        r"name a local path",
-        lambda at, said: predict(at, at / "l.parquet"),
         Exception,
     ),
     "columns to keep that are not there": keeping("salty", r"did you mean '(\w+)'"),

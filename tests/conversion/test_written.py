@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import xarray as xr
@@ -146,6 +147,22 @@ def test_numbers_that_are_too_large_for_the_dtype_are_refused(tmp_path):
         convert(tmp_path / "t.csv", tmp_path / "x.zarr", dtype="float32")
     assert tree(tmp_path) == before
     convert(tmp_path / "t.csv", tmp_path / "x.zarr", dtype="float64")
+
+
+@pytest.mark.parametrize("ending", ["parquet", "nc"])
+def test_files_in_mixed_units_are_refused(ending, tmp_path):
+    for number, units in ((1, "m"), (2, "km")):
+        place = tmp_path / "in" / f"{number}.{ending}"
+        place.parent.mkdir(exist_ok=True)
+        if ending == "nc":
+            xr.Dataset({"a": ("x", X[:, 0], {"units": units})}).to_netcdf(place, engine="h5netcdf")
+        else:
+            field = pa.field("a", pa.float64(), metadata={"units": units})
+            pq.write_table(pa.table([X[:, 0]], schema=pa.schema([field])), place)
+    before = tree(tmp_path)
+    with pytest.raises(DataError, match=rf"2\.{ending} has 'a' in 'km', which is in 'm' in .*1\."):
+        convert(tmp_path / "in", tmp_path / "x.zarr")
+    assert tree(tmp_path) == before
 
 
 def test_an_output_behind_a_url(source, bucket):

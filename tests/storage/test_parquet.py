@@ -216,6 +216,39 @@ def test_a_folder_of_unequal_schemas_is_refused(tmp_path, frame):
         _ = open_source(tmp_path).shape
 
 
+def _in_units(path, **units):
+    fields = [
+        pa.field(n, pa.float64(), metadata={"units": u} if u else None) for n, u in units.items()
+    ]
+    pq.write_table(pa.table([[1.0, 2.0]] * len(fields), schema=pa.schema(fields)), path)
+
+
+def test_a_folder_of_mixed_units_is_refused(tmp_path):
+    """The first file's were taken for those of all."""
+    _in_units(tmp_path / "1.parquet", a="m", b="s")
+    _in_units(tmp_path / "2.parquet", a="km", b="")
+    with pytest.raises(
+        DataError, match=r"2\.parquet has 'a' in 'km', which is in 'm' in .*1\.parq"
+    ):
+        _ = open_source(tmp_path).shape
+    assert open_source(tmp_path, columns=["b"]).feature_units == ("s",)
+
+
+def test_names_that_a_file_has_twice_are_told_as_its_own(tmp_path):
+    pq.write_table(pa.table([[1.0], [2.0], [3.0]], names=["a", "b", "a"]), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"x\.parquet has 2 columns 'a', .*names of their own"):
+        _ = open_source(tmp_path / "x.parquet").shape
+    assert open_source(tmp_path / "x.parquet", columns=["b"]).shape == (1, 1)
+
+
+def test_a_file_of_which_bytes_are_gone_is_refused_by_its_footer(path):
+    """It was seen in the first pass."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000] + whole[1500:])
+    with pytest.raises(DamagedDataError, match=r"is truncated: row group \d+ would end at byte"):
+        open_source(path)
+
+
 def test_files_without_parquet_in_them(tmp_path, path, frame):
     whole = path.read_bytes()
     for content, said in [

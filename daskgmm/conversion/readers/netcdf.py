@@ -11,7 +11,15 @@ import numpy as np
 from daskgmm.conversion.choice import chosen
 from daskgmm.conversion.inputs import Input
 from daskgmm.conversion.options import How
-from daskgmm.conversion.reader import BLOCK_BYTES, Block, Column, dtype_of, imported, reading
+from daskgmm.conversion.reader import (
+    BLOCK_BYTES,
+    Block,
+    Column,
+    check_units,
+    dtype_of,
+    imported,
+    reading,
+)
 from daskgmm.conversion.readers.grids import cell_of, cuts
 from daskgmm.errors import DamagedDataError, DataError
 
@@ -85,6 +93,13 @@ class NetcdfReader:
                         f"{path}: variable {column.name!r} {said}, but is over {_listed(self._dims)} in "
                         f"{self._files[0]}; convert them apart, or leave it out of --variables"
                     )
+                check_units(
+                    path,
+                    column,
+                    str(variable.attrs.get("units", "")),
+                    self._files[0],
+                    "--variables",
+                )
             return tuple(data.sizes[dim] for dim in self._dims)
 
     def blocks(self) -> Iterator[Block]:

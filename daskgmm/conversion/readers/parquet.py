@@ -11,7 +11,15 @@ from typing import Any
 from daskgmm.conversion.choice import chosen, kept_of
 from daskgmm.conversion.inputs import Input
 from daskgmm.conversion.options import How
-from daskgmm.conversion.reader import BLOCK_BYTES, Block, Column, dtype_of, imported, reading
+from daskgmm.conversion.reader import (
+    BLOCK_BYTES,
+    Block,
+    Column,
+    check_units,
+    dtype_of,
+    imported,
+    reading,
+)
 from daskgmm.conversion.readers.arrow import EXTRA, block_of, column_of, numpy_dtype_of
 from daskgmm.errors import DataError
 
@@ -61,14 +69,20 @@ class ParquetReader:
 
     def _check_same(self, path: Input, first: Any) -> None:
         schema = self._schema(path)
+        for column in self.columns:
+            at = schema.get_field_index(column.name)
+            check_units(
+                path, column, _column(schema.field(at)).units if at >= 0 else "", self._files[0]
+            )
         for column in (*self.columns, *map(_column, self.kept or ())):
             at = schema.get_all_field_indices(column.name)
             kinds = [str(schema.field(j).type) for j in at]
             if kinds != [column.type]:
-                said = f"{column.type} here and {kinds[0]} there" if kinds else "lacking there"
+                said = f"has {column.name!r} as {kinds[0]}, which is {column.type} there"
                 raise DataError(
-                    f"{path} has other columns than {self._files[0]}: {column.name!r} is {said}; convert "
-                    "them apart, or leave it out of --columns"
+                    f"{path} has other columns than {self._files[0]}: it "
+                    f"{said if kinds else f'lacks {column.name!r}'}; convert them apart, or leave it out of "
+                    "--columns"
                 )
 
     def blocks(self) -> Iterator[Block]:

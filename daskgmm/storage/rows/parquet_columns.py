@@ -52,8 +52,17 @@ def _column(field: Any) -> Column:
     from pyarrow import types
 
     cast = types.is_boolean(field.type) or types.is_decimal(field.type)
-    units = (field.metadata or {}).get(b"units", b"").decode("utf-8", "replace")
-    return Column(field.name, str(field.type), cast, max(1, field.type.bit_width // 8), units)
+    size = max(1, field.type.bit_width // 8)
+    return Column(field.name, str(field.type), cast, size, _units(field))
+
+
+def _units(field: Any) -> str:
+    return str((field.metadata or {}).get(b"units", b"").decode("utf-8", "replace"))
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    """Whether two schemas have the same columns, in the same units."""
+    return bool(one.equals(other)) and [*map(_units, one)] == [*map(_units, other)]
 
 
 def dtype_of(columns: Sequence[Column]) -> np.dtype[Any]:
@@ -77,7 +86,7 @@ class Schemas:
         self._name = name
         self._distinct: list[tuple[str, Any]] = []
         for file, schema in found:
-            if not any(schema.equals(other) for _, other in self._distinct):
+            if not any(_are_same(schema, other) for _, other in self._distinct):
                 self._distinct.append((file, schema))
 
     @property
@@ -113,7 +122,11 @@ class Schemas:
         if not fields:
             raise DataError(f"{self._name} has no columns that could be features")
         self._check_no_others(apart)
-        return self.named([field.name for field in fields])
+        names = [field.name for field in fields]
+        for name, n in Counter(names).items():
+            if n > 1:
+                raise self._doubled(name, n)
+        return self.named(names)
 
     def numbers(self) -> Names:
         """Names of all columns that are numbers."""
@@ -166,10 +179,7 @@ class Schemas:
         if n_found == 0:
             raise ParameterError(self._unknown(name), "columns")
         if n_found > 1:
-            raise DataError(
-                f"{self._name} has {n_found} columns {name!r}, so that it cannot be told which is "
-                "meant; write them with names of their own"
-            )
+            raise self._doubled(name, n_found)
         field = self._first.field(name)
         if not _is_number(field.type):
             raise DataError(
@@ -177,6 +187,12 @@ class Schemas:
                 f"out: {_those(self.numbers())}"
             )
         return _column(field)
+
+    def _doubled(self, name: str, n: int) -> DataError:
+        return DataError(
+            f"{self._name} has {n} columns {name!r}, so that it cannot be told which is meant; write "
+            "them with names of their own"
+        )
 
     def _unknown(self, name: str, *, of_numbers: bool = True) -> str:
         """What is wrong with the name of a column that no file has."""
@@ -200,17 +216,25 @@ class Schemas:
                         "all files with the same types, or leave the column out with columns= "
                         "(--columns)"
                     )
+                units = _units(schema.field(column.name))
+                if column.units and units and units != column.units:
+                    raise DataError(
+                        f"{self._name}: {file} has {column.name!r} in {units!r}, which is in "
+                        f"{column.units!r} in {first[0]}; write all files in the same units, or leave the "
+                        "column out with columns= (--columns)"
+                    )
 
     def _check_no_others(self, apart: Iterable[str]) -> None:
         """Refuse a file with columns of its own, which are features if the first one's are."""
         known = {*self._first.names, *apart}
+        both = [n for n in self.numbers() if all(n in schema.names for _, schema in self._distinct)]
         for file, schema in self._distinct[1:]:
             for name in schema.names:
                 if name not in known:
                     raise DataError(
                         f"{self._name}: {file} has a column {name!r}, which {self._distinct[0][0]} has "
                         "not; name the features with columns= "
-                        f"(--columns {','.join(self.numbers())})"
+                        f"(--columns {','.join(both)})"
                     )
 
 

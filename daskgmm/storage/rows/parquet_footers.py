@@ -14,7 +14,7 @@ from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.kept import Kept
 from daskgmm.storage.rows.parquet_files import RESTORE, Bytes, StoredFile, pyarrow_parquet
 
-__all__ = ["Footer", "changed", "metadata_of", "read_footers"]
+__all__ = ["Footer", "bytes_of", "changed", "metadata_of", "read_footers"]
 
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
 _TAIL_BYTES = 1 << 16
@@ -71,6 +71,7 @@ def read_footer(place: Location) -> Footer:
             f"{place.name} has a footer that cannot be understood: {one_line(error)}; {RESTORE}"
         ) from error
     groups = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+    _check_end(metadata, n_bytes - len(raw) - 8, place.name)
     digest = hashlib.sha256(raw).hexdigest()[:16]
     file = StoredFile(place.address, place.name, place.is_local, n_bytes, version, digest, groups)
     _footers.put((file.address, file.digest), metadata, len(raw))
@@ -102,6 +103,33 @@ def _raw_footer(source: Bytes, n_bytes: int) -> bytes:
     if length + 8 > len(tail):
         (tail,) = source.read([(n_bytes - length - 8, n_bytes)])
     return tail[-length - 8 : -8]
+
+
+def bytes_of(chunk: Any) -> tuple[int, int]:
+    """Where a column of a row group begins in a file, and ends."""
+    first = chunk.data_page_offset
+    if chunk.has_dictionary_page and chunk.dictionary_page_offset:
+        first = min(first, chunk.dictionary_page_offset)
+    return first, first + chunk.total_compressed_size
+
+
+def _check_end(metadata: Any, n_bytes: int, name: str) -> None:
+    """Refuse a file whose last row group would not end before its footer: bytes of it are gone.
+
+    Raises
+    ------
+    DamagedDataError
+    """
+    if not metadata.num_row_groups:
+        return
+    number = metadata.num_row_groups - 1
+    group = metadata.row_group(number)
+    end = max((bytes_of(group.column(j))[1] for j in range(group.num_columns)), default=0)
+    if end > n_bytes:
+        raise DamagedDataError(
+            f"{name} is truncated: row group {number} would end at byte {end}, and its footer begins at "
+            f"{n_bytes}; {RESTORE}"
+        )
 
 
 def _codecs(metadata: Any) -> tuple[str, ...]:

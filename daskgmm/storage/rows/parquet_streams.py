@@ -22,7 +22,7 @@ from daskgmm.redaction import one_line
 from daskgmm.storage.rows.kept import Kept
 from daskgmm.storage.rows.parquet_columns import Column
 from daskgmm.storage.rows.parquet_files import RESTORE, Bytes, StoredFile, pyarrow_parquet
-from daskgmm.storage.rows.parquet_footers import changed, metadata_of
+from daskgmm.storage.rows.parquet_footers import bytes_of, changed, metadata_of
 from daskgmm.storage.rows.traffic import count_read
 
 __all__ = [
@@ -267,16 +267,7 @@ def _ranges(metadata: Any, groups: range, names: set[str] | None) -> list[tuple[
     wanted = [
         j for j in range(metadata.num_columns) if names is None or schema.column(j).path in names
     ]
-    found = []
-    for i in groups:
-        group = metadata.row_group(i)
-        for j in wanted:
-            chunk = group.column(j)
-            first = chunk.data_page_offset
-            if chunk.has_dictionary_page and chunk.dictionary_page_offset:
-                first = min(first, chunk.dictionary_page_offset)
-            found.append((first, first + chunk.total_compressed_size))
-    return found
+    return [bytes_of(group.column(j)) for group in map(metadata.row_group, groups) for j in wanted]
 
 
 def _opened(source: Bytes, file: StoredFile, ranges: Sequence[tuple[int, int]]) -> Any:
