@@ -224,6 +224,8 @@ def _with_rows(function: Command, data: str, kwargs: dict[str, Any], *, converts
 
     if converts:
         given = {o.name: how[o.name] for o in DATA_OPTIONS if how[o.name] != o.default}
+        if before_fits.needs_conversion(data):  # which takes long
+            _check_outputs(kwargs)
         with before_fits.converted_before(data, kwargs.get("model"), **given) as source:
             if source is not None:
                 if weights is not None:
@@ -239,6 +241,13 @@ def _with_rows(function: Command, data: str, kwargs: dict[str, Any], *, converts
     if all(value is None for value in chosen.values()):
         return called(storage.open_source(data, **how))  # which needs no Dask
     return called(tables.open_rows(data, **how, **chosen))
+
+
+def _check_outputs(kwargs: dict[str, Any]) -> None:
+    """Refuse places of outputs that could not be written, of a command of stored rows."""
+    for name in ("output", "probabilities", "log_density"):
+        if kwargs.get(name) is not None:
+            storage.check_output(kwargs[name], overwrite=kwargs["overwrite"])
 
 
 _data_options = (click.argument("data"), *map(option_of, DATA_OPTIONS))

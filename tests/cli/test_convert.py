@@ -102,6 +102,19 @@ def test_a_fit_converts_and_says_how_to_do_it_once(folder):
     np.testing.assert_array_equal(in_zarr.means_, fitted.means_)
 
 
+@pytest.mark.parametrize(
+    ("output", "said"), [("no/m.zarr", "does not exist"), ("m.zarr", "exists")]
+)
+def test_an_output_that_cannot_be_is_refused_before_the_conversion(output, said, folder):
+    """All of the table was converted first."""
+    zarr.create_group(folder / "m.zarr")
+    for words in (("fit", "t.csv", *FIT), ("select", "t.csv", "--components", "1:2")):
+        done = run(*words, "--output", output)
+        assert done.exit_code == 1
+        assert said in done.stderr
+        assert "is converted" not in done.stderr
+
+
 def test_select_score_and_predict_convert_too(folder):
     few = ("--max-iter", 2, "--no-progressive")
     done = run("select", "t.csv", "--components", "1:2", *few, "--output", "m.zarr")
