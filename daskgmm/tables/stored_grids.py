@@ -318,6 +318,10 @@ def _open(x: Grid, request: Request) -> OpenedRows:
     for array in x.arrays.values():
         array.survey().raise_for_damage(array.missing_chunks)
     source, cells = x.rows(request.use.names)
+    if request.use.counted and source.leaves_none():
+        raise DataError(
+            f"the mask {x.mask!r} of {x.name} leaves no cell: it is 0 or missing in all; choose another"
+        )
     opened = complete_rows(open_stored(source, request), request, source.dtype)
     return replace(opened, fingerprint=x.fingerprint, laid_out=cells.laid_out, read_as=x.read_as)
 

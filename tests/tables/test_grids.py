@@ -259,6 +259,21 @@ def test_a_mask_may_say_what_its_values_are_called(where, ocean, tmp_path):
             GaussianMixture(1).fit(open_rows(named, **features))
 
 
+def test_a_mask_that_leaves_no_cell_is_refused_before_the_first_pass(ocean, tmp_path, monkeypatch):
+    """It took a pass to learn that. Predictions of such a part of the ocean are gaps."""
+    dry = ocean.drop_vars("when").assign(sea=xr.zeros_like(ocean.sea, dtype="i1"))
+    whole = {"sea": {"write_empty_chunks": True}}
+    dry.to_zarr(tmp_path / "o.zarr", consolidated=False, zarr_format=3, encoding=whole)
+    how = {"variables": ["temp", "salt"], "feature_dim": "level"}
+    model = GaussianMixture(2, random_state=0).fit(open_rows(tmp_path / "o.zarr", **how))
+    masked = open_rows(tmp_path / "o.zarr", mask="sea", **how)
+    assert (model.predict(masked) == -2).all()
+    monkeypatch.setattr("daskgmm.storage.rows.grid_source.GridSource.read", None)
+    for refused in (GaussianMixture(2).fit, model.score):
+        with pytest.raises(DataError, match=r"the mask 'sea' of .*o\.zarr leaves no cell"):
+            refused(masked)
+
+
 # -- as stored rows -------------------------------------------------------------------------
 
 

@@ -284,8 +284,7 @@ class GridSource:
             cells[..., column : column + width] = self._laid(part, region, width)
             column += width
         if self._mask is not None:
-            values = self._laid(self._mask, region, 1)[..., 0]
-            there = values != 0 if values.dtype.kind != "f" else (values != 0) & ~np.isnan(values)
+            there = _are_there(self._laid(self._mask, region, 1)[..., 0])
             np.copyto(cells, np.nan, where=~there[..., None])
 
     def _laid(self, part: AnyArray, region: Region, width: int) -> NDArray[Any]:
@@ -297,6 +296,19 @@ class GridSource:
         shape = tuple(n for n in values.shape[: len(own)])
         index = tuple(slice(None) if dim in own else None for dim in self.dims)
         return values.reshape(*shape, width)[(*index, slice(None))]
+
+    def leaves_none(self) -> bool:
+        """Whether the mask leaves no cell, where it is so small that it is read whole.
+
+        Raises
+        ------
+        DamagedDataError, StorageError
+            As :meth:`read`.
+        """
+        mask = self._mask
+        if mask is None or math.prod(mask.shape) * mask.dtype.itemsize > _WHOLE_BYTES:
+            return False
+        return not _are_there(mask.on({})).any()
 
     def survey(self) -> Preflight:
         """What a listing of the store tells: of the first array that is damaged, or of all."""
@@ -338,3 +350,9 @@ class GridSource:
         facts = [self.dims, self.blocks.shape, self.blocks.block, self._mask is None]
         text = json.dumps([*facts, *parts, [part.dims for part in self._parts]])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _are_there(mask: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which cells a mask leaves."""
+    found: NDArray[np.bool_] = mask != 0
+    return found if mask.dtype.kind != "f" else found & ~np.isnan(mask)
