@@ -4,8 +4,9 @@
     python examples/ocean_profiles.py ocean.zarr classes.zarr map.png    # yours
 
 This is the work of pyXpcm (Maze et al. 2017): a profile is a row, temperature and salinity at
-each depth are its features, and a mixture says which classes of profiles there are, and how
-surely each profile is of each. Cells of land and of shallow sea have gaps, and come back as gaps.
+each depth are its features, which are standardised and projected on as many principal components as
+have 99% of their variance, and a mixture says which classes of profiles there are, and how surely
+each profile is of each. Cells of land and of shallow sea have gaps, and come back as gaps.
 The map needs matplotlib; without a name of yours it is ocean_profiles.png in this folder.
 """
 
@@ -19,6 +20,8 @@ import xarray as xr
 from daskgmm import GaussianMixture, open_rows
 
 N_CLASSES = 4
+# Classes are numbered from cold to warm at the surface, which is the first feature.
+SETTINGS = {"standardize": True, "n_projected": 0.99, "order": "first-feature", "random_state": 0}
 DIMS = ("time", "depth", "latitude", "longitude")
 
 
@@ -29,9 +32,7 @@ def classify(ocean: xr.Dataset, output: str) -> xr.Dataset:
     few chunks are in memory at once.
     """
     profiles = open_rows(ocean, variables=["TEMP", "PSAL"], feature_dim="depth", mask="sea")
-    # Classes are numbered from cold to warm at the surface, which is the first feature.
-    model = GaussianMixture(N_CLASSES, order="first-feature", random_state=0)
-    model.fit(profiles, sample_weight=ocean["area"])
+    model = GaussianMixture(N_CLASSES, **SETTINGS).fit(profiles, sample_weight=ocean["area"])
     classes = xr.Dataset(
         {"labels": model.predict(profiles), "probabilities": model.predict_proba(profiles)}
     )

@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture as InMemory
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from zarr.codecs import Crc32cCodec
 
 from daskgmm import GaussianMixture, load_model
@@ -90,8 +93,9 @@ def test_ocean_profiles_are_classified_as_scikit_learn_does(tmp_path):
     np.testing.assert_array_equal(found.labels.notnull(), there)
     labels = found.labels.to_numpy()[there]
     np.testing.assert_array_equal(labels, found.probabilities.to_numpy()[there].argmax(axis=1))
-    peer = InMemory(4, random_state=0, n_init=10).fit(rows[there])
-    same = adjusted_rand_score(labels, peer.predict(rows[there]))
+    projected = make_pipeline(StandardScaler(), PCA(0.99)).fit_transform(rows[there])
+    peer = InMemory(4, random_state=0, n_init=10).fit(projected)
+    same = adjusted_rand_score(labels, peer.predict(projected))
     # fronts are narrow, and the peer has no weights
     assert same > 0.95
 
