@@ -11,6 +11,8 @@ from daskgmm import GaussianMixture, select
 from daskgmm.errors import DataError
 
 N = 200
+PLAIN = {"random_state": 0, "progressive": False}
+"""Which weights rows are given is asked here, and not where fits of them begin."""
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +28,15 @@ def weights(frame):
 
 
 DOORS = {
-    "fit": lambda x, w: GaussianMixture(2, random_state=0).fit(x, sample_weight=w).means_,
-    "select": lambda x, w: select(x, [2], random_state=0, sample_weight=w).model.means_,
+    "fit": lambda x, w: GaussianMixture(2, **PLAIN).fit(x, sample_weight=w).means_,
+    "select": lambda x, w: select(x, [2], sample_weight=w, **PLAIN).model.means_,
     "score": lambda x, w: _fitted(x).score(x, sample_weight=w),
     "bic": lambda x, w: _fitted(x).bic(x, sample_weight=w),
 }
 
 
 def _fitted(x):
-    return GaussianMixture(2, random_state=0).fit(x)
+    return GaussianMixture(2, **PLAIN).fit(x)
 
 
 @pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)

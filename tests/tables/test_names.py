@@ -17,6 +17,8 @@ from daskgmm.descriptions import info
 from daskgmm.errors import DamagedDataError, DataError, ModelFormatError
 
 NAMES = ["a", "b", "c"]
+PLAIN = {"random_state": 0, "progressive": False}
+"""Names are asked for here, and not where fits begin."""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ NAMELESS = {
 
 @pytest.fixture(scope="module")
 def fitted(x):
-    return GaussianMixture(2, random_state=0).fit(pd.DataFrame(x, columns=NAMES))
+    return GaussianMixture(2, **PLAIN).fit(pd.DataFrame(x, columns=NAMES))
 
 
 def _loaded(fitted, folder):
@@ -63,7 +65,7 @@ def _loaded(fitted, folder):
 
 @pytest.mark.parametrize("make", NAMED.values(), ids=NAMED)
 def test_names_are_kept(make, x):
-    fitted = GaussianMixture(2, random_state=0).fit(make(x, NAMES))
+    fitted = GaussianMixture(2, **PLAIN).fit(make(x, NAMES))
     assert fitted.feature_names_in_.tolist() == NAMES
     assert fitted.feature_names_in_.dtype == object
     assert fitted.to_sklearn().feature_names_in_.tolist() == NAMES
@@ -76,7 +78,7 @@ def test_a_fit_without_names_forgets_those_of_the_last(make, x):
 
 
 def test_select_keeps_names(x):
-    best = select(NAMED["Dask DataFrame"](x, NAMES), [1, 2], random_state=0).model
+    best = select(NAMED["Dask DataFrame"](x, NAMES), [1, 2], **PLAIN).model
     assert best.feature_names_in_.tolist() == NAMES
 
 
@@ -263,7 +265,7 @@ def _stored(x, names, path, **of_array):
 def test_names_beside_stored_rows_are_kept(zarr_format, x, tmp_path):
     path = _stored(x, NAMES, tmp_path / "x.zarr", zarr_format=zarr_format)
     for data in (path, path / "x", zarr.open_group(path), zarr.open_group(path)["x"]):
-        fitted = GaussianMixture(2, random_state=0).fit(data)
+        fitted = GaussianMixture(2, **PLAIN).fit(data)
         assert fitted.feature_names_in_.tolist() == NAMES
     fitted.score(x if isinstance(x, pd.DataFrame) else pd.DataFrame(x, columns=NAMES))
     turned = _stored(x, NAMES[::-1], tmp_path / "turned.zarr", zarr_format=zarr_format)

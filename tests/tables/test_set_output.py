@@ -27,6 +27,7 @@ from daskgmm import GaussianMixture
 from daskgmm.errors import DataError, ParameterError
 
 N, K = 300, 3
+PLAIN = {"random_state": 0, "progressive": False}
 METHODS = ["predict", "predict_proba", "score_samples"]
 NAMES = {"predict": "labels", "score_samples": "log_density"}
 COMPONENTS = [f"component_{k}" for k in range(K)]
@@ -40,9 +41,15 @@ def frame():
     return pd.DataFrame(x, columns=["a", "b"], index=index)
 
 
-@pytest.fixture
-def fitted(frame):
+@pytest.fixture(scope="module")
+def model_of_frame(frame):
     return GaussianMixture(K, random_state=0).fit(frame)
+
+
+@pytest.fixture
+def fitted(model_of_frame):
+    """One that a test may give another choice of containers."""
+    return clone_of(model_of_frame)
 
 
 def _expected(fitted, frame, method):
@@ -102,7 +109,7 @@ def test_pandas_of_what_has_no_index_counts_rows(data, fitted, frame):
 
 
 def test_fit_predict_is_as_predict(frame):
-    model = GaussianMixture(K, random_state=0).set_output(transform="pandas")
+    model = GaussianMixture(K, **PLAIN).set_output(transform="pandas")
     found = model.fit_predict(frame)
     pd.testing.assert_series_equal(found, model.predict(frame))
 
@@ -198,7 +205,7 @@ def test_grids_stay_grids(fitted, frame):
 
 
 def test_clones_keep_the_choice(fitted, frame):
-    model = clone(GaussianMixture(K, random_state=0).set_output(transform="pandas")).fit(frame)
+    model = clone(GaussianMixture(K, **PLAIN).set_output(transform="pandas")).fit(frame)
     assert isinstance(model.predict(frame), pd.Series)
     assert isinstance(model.set_output().predict(frame), pd.Series)
     assert isinstance(model.set_output(transform="default").predict(frame), np.ndarray)
@@ -207,14 +214,14 @@ def test_clones_keep_the_choice(fitted, frame):
 def test_what_transformers_return_is_no_matter_of_labels(fitted, frame):
     with sklearn.config_context(transform_output="pandas"):
         assert isinstance(fitted.predict(frame), np.ndarray)
-    pipeline = make_pipeline(StandardScaler(), GaussianMixture(K, random_state=0))
+    pipeline = make_pipeline(StandardScaler(), GaussianMixture(K, **PLAIN))
     pipeline.set_output(transform="pandas").fit(frame)
     assert isinstance(pipeline.predict(frame), np.ndarray)
     assert pipeline[-1].feature_names_in_.tolist() == ["a", "b"]
 
 
 def test_searches_work_with_any_choice(frame):
-    model = GaussianMixture(random_state=0).set_output(transform="pandas")
+    model = GaussianMixture(**PLAIN).set_output(transform="pandas")
     search = GridSearchCV(model, {"n_components": [1, 3]}, cv=3).fit(
         frame.sample(frac=1, random_state=0)
     )
