@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,25 @@ def write_chunked(path: Path, x: np.ndarray, layout: str) -> Path:
     array = zarr.create_array(path, shape=x.shape, dtype=x.dtype, fill_value=0, **CHUNKED[layout])
     array[:] = x
     return path
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A stored object in the middle of an array, its key, and the rows of which it holds some."""
+
+    array: Path
+    chunk: Path
+    key: str
+    rows: slice
+
+    @classmethod
+    def of(cls, path: Path) -> Victim:
+        array = zarr.open_array(path, mode="r")
+        cell = array.shards or array.chunks
+        index = math.ceil(N_ROWS / cell[0]) // 2
+        key = array.metadata.encode_chunk_key((index, 0))
+        rows = slice(index * cell[0], min((index + 1) * cell[0], N_ROWS))
+        return cls(path, path / key, key, rows)
 
 
 def _npy(path: Path, x: np.ndarray) -> Path:

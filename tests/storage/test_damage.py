@@ -6,7 +6,6 @@ be, and the preflight says so.
 
 from __future__ import annotations
 
-import math
 import pickle
 import warnings
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 import zarr
 from fsspec.implementations.memory import MemoryFileSystem
 from numcodecs import CRC32, LZMA, Adler32, Blosc, Fletcher32, Zlib, Zstd
-from stored_rows import CHUNKED, N_ROWS, write_chunked
+from stored_rows import CHUNKED, N_ROWS, Victim, write_chunked
 
 from daskgmm.errors import DamagedDataError, IntegrityWarning, ParameterError, StorageError
 from daskgmm.storage import open_source, preflight
@@ -35,15 +34,6 @@ def objects(path: Path) -> list[Path]:
     """The stored chunks or shards."""
     metadata = {"zarr.json", ".zarray", ".zattrs"}
     return sorted(p for p in path.rglob("*") if p.is_file() and p.name not in metadata)
-
-
-def victim(path: Path, layout: str) -> tuple[Path, str, slice]:
-    """A stored object in the middle, its key, and the rows of which it holds some."""
-    array = zarr.open_array(path, mode="r")
-    cell = array.shards or array.chunks
-    index = math.ceil(N_ROWS / cell[0]) // 2
-    key = array.metadata.encode_chunk_key((index, 0))
-    return path / key, key, slice(index * cell[0], min((index + 1) * cell[0], N_ROWS))
 
 
 def survey(source):
@@ -70,11 +60,10 @@ def halve(chunk: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [delete, empty, truncate, halve])
-def test_a_damaged_chunk_fails_its_rows_and_no_others(layout, tmp_path, x, damage):
-    path = write_chunked(tmp_path / "x.zarr", x, layout)
-    chunk, key, rows = victim(path, layout)
+def test_a_damaged_chunk_fails_its_rows_and_no_others(victim, x, damage):
+    path, key, rows = victim.array, victim.key, victim.rows
     source = open_source(path)
-    damage(chunk)
+    damage(victim.chunk)
     for start, stop in {(0, N_ROWS), (rows.start, rows.stop)}:
         with pytest.raises(DamagedDataError) as caught:
             source.read(start, stop)
@@ -93,15 +82,14 @@ def test_a_damaged_chunk_fails_its_rows_and_no_others(layout, tmp_path, x, damag
 
 
 @pytest.mark.parametrize("damage", [delete, empty])
-def test_preflight_sees_lost_chunks_without_reading(layout, tmp_path, x, damage):
-    path = write_chunked(tmp_path / "x.zarr", x, layout)
-    chunk, key, _ = victim(path, layout)
+def test_preflight_sees_lost_chunks_without_reading(victim, damage):
+    path, key = victim.array, victim.key
     source = open_source(path)
     before = survey(source)
     before.raise_for_damage()
     assert before.n_chunks == len(objects(path))
     assert before.stored_bytes == sum(p.stat().st_size for p in objects(path))
-    damage(chunk)
+    damage(victim.chunk)
     after = survey(source)
     assert (after.missing or after.empty) == (key,)
     assert after.n_missing + after.n_empty == 1
@@ -127,17 +115,16 @@ def test_preflight_counts_all_and_names_the_first(tmp_path, x):
 )
 def test_preflight_sees_truncation_where_sizes_are_fixed(tmp_path, x, layout):
     path = write_chunked(tmp_path / "x.zarr", x, layout)
-    chunk, key, _ = victim(path, layout)
-    truncate(chunk)
-    found = survey(open_source(path))
-    assert found.wrong_size == (key,)
+    found = Victim.of(path)
+    truncate(found.chunk)
+    report = survey(open_source(path))
+    assert report.wrong_size == (found.key,)
     with pytest.raises(DamagedDataError, match="1 of 11 chunks is of the wrong size"):
-        found.raise_for_damage("fill")
+        report.raise_for_damage("fill")
 
 
-def test_left_out_chunks_read_as_fill_where_that_is_asked_for(layout, tmp_path, x):
-    path = write_chunked(tmp_path / "x.zarr", x, layout)
-    chunk, _, rows = victim(path, layout)
+def test_left_out_chunks_read_as_fill_where_that_is_asked_for(victim):
+    path, chunk, rows = victim.array, victim.chunk, victim.rows
     chunk.unlink()
     source = open_source(path, missing_chunks="fill")
     survey(source).raise_for_damage("fill")
@@ -165,10 +152,9 @@ def reads_true(source, x, rows) -> bool | None:
         return None
 
 
-def test_a_checksum_is_reported_where_every_flip_is_seen(layout, tmp_path, x):
-    path = write_chunked(tmp_path / "x.zarr", x, layout)
-    chunk, _, rows = victim(path, layout)
-    source = open_source(path)
+def test_a_checksum_is_reported_where_every_flip_is_seen(layout, victim, x):
+    chunk, rows = victim.chunk, victim.rows
+    source = open_source(victim.array)
     assert survey(source).has_checksum == (layout not in UNPROTECTED)
     whole = chunk.read_bytes()
     outcomes = set()
@@ -263,11 +249,11 @@ def test_a_store_that_does_not_list_is_asked_for_every_chunk(x):
 
 def test_a_chunk_that_cannot_be_fetched_is_not_called_damaged(tmp_path, x):
     path = write_chunked(tmp_path / "x.zarr", x, "v3")
-    chunk, key, _ = victim(path, "v3")
+    found = Victim.of(path)
     source = open_source(path)
-    chunk.unlink()
-    chunk.symlink_to(chunk.name)  # opening a link to itself fails, whoever asks
-    with pytest.raises(StorageError, match=f"chunk {key!r} .* cannot be fetched"):
+    found.chunk.unlink()
+    found.chunk.symlink_to(found.chunk.name)  # opening a link to itself fails, whoever asks
+    with pytest.raises(StorageError, match=f"chunk {found.key!r} .* cannot be fetched"):
         source.read(0, N_ROWS)
 
 
@@ -282,8 +268,8 @@ def test_the_rows_of_a_deleted_store_are_not_fill(tmp_path, x):
     assert not path.exists()
 
 
-def test_a_report_is_plain_json(kind, tmp_path, x):
-    found = survey(open_source(kind.write(tmp_path / "x", x))).as_dict()
+def test_a_report_is_plain_json(stored, x):
+    found = survey(open_source(stored)).as_dict()
     assert found["shape"] == list(x.shape)
     assert found["dtype"] == "float64"
 

@@ -32,8 +32,8 @@ from daskgmm.errors import (
 from daskgmm.storage import open_source, preflight
 
 
-def test_partitions_by_unit_cover_the_rows_once(kind, tmp_path, x):
-    source = open_source(kind.write(tmp_path / "x", x))
+def test_partitions_by_unit_cover_the_rows_once(stored, x):
+    source = open_source(stored)
     assert source.shape == x.shape
     assert source.dtype == x.dtype
     assert 1 <= source.unit_rows <= len(x)
@@ -43,28 +43,28 @@ def test_partitions_by_unit_cover_the_rows_once(kind, tmp_path, x):
         np.testing.assert_array_equal(np.concatenate(parts), x)
 
 
-def test_any_range_reads_as_a_slice(kind, tmp_path, x):
-    source = open_source(kind.write(tmp_path / "x", x))
+def test_any_range_reads_as_a_slice(stored, x):
+    source = open_source(stored)
     edges = np.random.default_rng(1).integers(0, len(x) + 1, size=(4, 2))
     for start, stop in [*np.sort(edges, axis=1).tolist(), (0, 0), (len(x), len(x))]:
         np.testing.assert_array_equal(source.read(start, stop), x[start:stop])
 
 
-def test_ranges_outside_are_refused(kind, tmp_path, x):
-    source = open_source(kind.write(tmp_path / "x", x))
+def test_ranges_outside_are_refused(stored, x):
+    source = open_source(stored)
     for start, stop in [(-1, 5), (5, len(x) + 1), (6, 5)]:
         with pytest.raises(IndexError, match=f"{start}:{stop}"):
             source.read(start, stop)
 
 
-def test_a_block_is_the_callers_own(kind, tmp_path, x):
-    source = open_source(kind.write(tmp_path / "x", x))
+def test_a_block_is_the_callers_own(stored, x):
+    source = open_source(stored)
     source.read(0, 20)[:] = -1
     np.testing.assert_array_equal(source.read(0, 20), x[:20])
 
 
-def test_a_source_travels_small_and_reads_there(kind, tmp_path, monkeypatch, x):
-    source = open_source(kind.write(tmp_path / "x", x))
+def test_a_source_travels_small_and_reads_there(kind, stored, tmp_path, monkeypatch, x):
+    source = open_source(stored)
     travelled = cloudpickle.dumps(source)
     monkeypatch.chdir(tmp_path)
     np.testing.assert_array_equal(pickle.loads(travelled).read(3, 40), x[3:40])
