@@ -85,7 +85,7 @@ def weighted_total(block):
 
 @pytest.mark.parametrize("how", ["made", "rechunked", "columns apart", "concatenated"])
 def test_tasks_do_not_grow_with_the_blocks(how):
-    x = rows_of(40_000)
+    x = rows_of(16_000)
 
     def array(n_blocks):
         made = Blocks(x, len(x) // n_blocks).array
@@ -96,14 +96,14 @@ def test_tasks_do_not_grow_with_the_blocks(how):
         return da.concatenate([made, -made]) if how == "concatenated" else made
 
     counts = []
-    for n_blocks in (250, 1000):
+    for n_blocks in (100, 400):
         with Tasks() as tasks, dask.config.set(scheduler="synchronous"):
             DaskRows(array(n_blocks), grain=16).fold(total)
         counts.append(tasks.counts[0])
     if how != "concatenated":  # there both halves need each block, which no run can have alone
         assert max(counts) < 2 * 32 * 1.2
     else:
-        assert counts[1] < 2 * 1000 + 2 * 32 * 1.2
+        assert counts[1] < 2 * 400 + 2 * 32 * 1.2
 
 
 def test_each_block_is_computed_once_in_a_pass_and_let_go():

@@ -373,7 +373,11 @@ def batch_system(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("kind", BATCH)
+@pytest.mark.parametrize(
+    "kind",
+    # One proves it in every run; each starts a worker as users do, which takes seconds.
+    ["slurm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("pbs", "lsf"))],
+)
 def test_batch_jobs_are_workers_that_speak_tls_and_are_cancelled(kind, batch_system, write):
     path = write(
         f"cluster: {kind}\nworkers: 1\noptions:\n  cores: 2\n  processes: 1\n  memory: 1GiB\n"
