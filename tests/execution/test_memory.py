@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forks import FORKS
 from hypothesis import given
 from hypothesis import strategies as st
 from made_data import made_mixture
@@ -26,7 +25,7 @@ from daskgmm.execution import (
     sample_rows,
 )
 from daskgmm.execution.memory import TARGET_BYTES, read_rows
-from daskgmm.execution.process_memory import resident_bytes
+from daskgmm.execution.process_memory import give_back_memory, resident_bytes
 from daskgmm.kernel import COMPONENTS, Block, e_step
 from daskgmm.rules import bytes_of
 
@@ -246,13 +245,17 @@ def test_the_peak_holds_what_was_touched():
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory of glibc")
 def test_what_was_freed_is_given_back_to_the_system():
     """A fit of CSV was refused for what its conversion had freed. In a process of its own."""
-    code = (
-        "from daskgmm.execution.process_memory import give_back_memory, resident_bytes\n"
-        "held = [bytes(2000) for _ in range(50_000)]\n"
-        "del held[:-1]\n"  # what is left is at the end of the heap, and keeps all of it there
-        "before = resident_bytes()\n"
-        "give_back_memory()\n"
-        "print(before - resident_bytes())\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) > 50_000_000
+    given_back = FORKS.SimpleQueue()
+    process = FORKS.Process(target=_give_back, args=(given_back,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert given_back.get() > 50_000_000
+
+
+def _give_back(given_back):
+    held = [bytes(2000) for _ in range(50_000)]
+    del held[:-1]  # what is left is at the end of the heap, and keeps all of it there
+    before = resident_bytes()
+    give_back_memory()
+    given_back.put(before - resident_bytes())

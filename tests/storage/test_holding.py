@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+import signal
 import time
 
 import pytest
+from forks import FORKS
 
 from daskgmm.errors import JobRunningError
 from daskgmm.storage import Location, held
@@ -39,16 +40,18 @@ def test_it_lets_go_when_what_it_was_held_for_fails(folder):
 
 
 def test_a_killed_process_holds_nothing(tmp_path):
-    code = (
-        "import os, signal, sys\n"
-        "from daskgmm.storage import Location, held\n"
-        "with held(Location.parse(sys.argv[1])):\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    process = FORKS.Process(target=_killed_while_it_holds, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert (tmp_path / ".running.lock").exists()
     with held(Location.parse(tmp_path)):
         pass
+
+
+def _killed_while_it_holds(folder):
+    with held(Location.parse(folder)):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_an_owner_that_gives_no_sign_is_taken_for_dead(tmp_path, monkeypatch):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import fsspec
 import pytest
+from forks import FORKS
 from fsspec.implementations.memory import MemoryFileSystem
 
 from daskgmm.errors import DamagedDataError, DaskGMMWarning, PointerMovedError, StorageError
@@ -105,30 +104,32 @@ def test_of_writers_that_race_one_wins(kind, tmp_path, request):
 
 def test_writers_in_other_processes_race_as_well(tmp_path):
     """A lock within the process would pass the test above."""
-    code = (
-        "import sys\n"
-        "from daskgmm.errors import PointerMovedError\n"
-        "from daskgmm.storage import Location\n"
-        "from daskgmm.storage.places.pointer import swap_pointer\n"
-        "won = 0\n"
-        "for turn in range(200):\n"
-        "    place = Location.parse(f'{sys.argv[1]}/latest-{turn}')\n"
-        "    try:\n"
-        "        swap_pointer(place, sys.argv[2], 'start')\n"
-        "        won += 1\n"
-        "    except PointerMovedError:\n"
-        "        pass\n"
-        "print(won)\n"
-    )
     for turn in range(200):
         (tmp_path / f"latest-{turn}").write_text("start")
+    both_there, won = FORKS.Barrier(2), FORKS.SimpleQueue()
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path), name], stdout=subprocess.PIPE, text=True
-        )
+        FORKS.Process(target=_swap_all, args=(tmp_path, name, both_there, won))
         for name in ("one", "two")
     ]
-    assert sum(int(process.communicate()[0]) for process in processes) == 200
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert won.get() + won.get() == 200
+
+
+def _swap_all(folder, name, both_there, won):
+    """How many pointers one writer moves, of those that another one moves at the same time."""
+    both_there.wait(60)
+    n_won = 0
+    for turn in range(200):
+        try:
+            swap_pointer(Location.parse(f"{folder}/latest-{turn}"), name, "start")
+            n_won += 1
+        except PointerMovedError:
+            pass
+    won.put(n_won)
 
 
 def test_a_swap_leaves_pointer_and_lock(tmp_path):

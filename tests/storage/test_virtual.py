@@ -14,6 +14,7 @@ from daskgmm import GaussianMixture, open_rows
 from daskgmm.errors import DataError
 
 X = np.random.default_rng(0).normal(size=(3000, 3))
+X[::3] += 6.0
 
 # They import each other's parts with warnings of their own, and write a log; so they are imported
 # in the tests, where the warnings may be.
