@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import resource
+import shutil
 from pathlib import Path
 
 import numcodecs
@@ -40,10 +41,17 @@ def mixture_of(family: str, seed: int = 0) -> Mixture:
 RECORD = {"history": [{"log_likelihood": -1.25, "n_rows": 10}], "seed": 3, "converged": True}
 
 
+@pytest.fixture(scope="module")
+def saved_once(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    save_model(folder / "m.zarr", mixture_of("full"), RECORD)
+    return folder / "m.zarr"
+
+
 @pytest.fixture
-def saved(tmp_path) -> Path:
-    save_model(tmp_path / "m.zarr", mixture_of("full"), RECORD)
-    return tmp_path / "m.zarr"
+def saved(saved_once, tmp_path) -> Path:
+    """A copy, which a test may damage."""
+    return shutil.copytree(saved_once, tmp_path / "m.zarr")
 
 
 def edit(path: Path, change) -> None:
