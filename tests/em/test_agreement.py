@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,7 @@ NUMBERS = {
 """Data, family, K; log-likelihood of the optimum (natural logarithm), free parameters."""
 
 
+@cache
 def _optimum(data, family, k):
     x = data()
     gm = GaussianMixture(

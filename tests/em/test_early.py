@@ -79,9 +79,34 @@ def _fit(rows, tell=lambda event: None, keeper=None, n_components=K, **options):
     return fit(rows, problem, np.random.RandomState(0), N_SAMPLED, tell, keeper)
 
 
-def test_one_read_is_saved_and_the_end_is_the_same(x):
+def repeating(x):
+    """Rows whose pieces are a corner that repeats, unlike the rest."""
+    return PiecesOf(x, lambda index: index % 700)
+
+
+# Fits that several tests compare with theirs.
+
+
+@pytest.fixture(scope="module")
+def plain(x):
+    """Without an early start."""
+    return _fit(InMemoryRows(x))
+
+
+@pytest.fixture(scope="module")
+def early(x):
+    """With one, and what was told of it."""
     told = []
-    early, plain = _fit(PiecesOf(x), told.append), _fit(InMemoryRows(x))
+    return _fit(PiecesOf(x), told.append), told
+
+
+@pytest.fixture(scope="module")
+def early_of_unlike(x):
+    return _fit(repeating(x))
+
+
+def test_one_read_is_saved_and_the_end_is_the_same(early, plain):
+    early, told = early
     assert early.n_passes < plain.n_passes
     assert early.n_passes == len(early.course.history), "the scan was the first pass"
     assert all(i.accepted and i.gain > 0 for i in early.course.history)
@@ -95,17 +120,21 @@ def test_one_read_is_saved_and_the_end_is_the_same(x):
     )
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_pieces_that_are_unlike_the_rest_cost_no_read_and_change_no_end(x, seed):
-    """All of them lie in one component, or in a corner that repeats."""
-    left, repeats = np.flatnonzero(x[:, 0] < np.quantile(x[:, 0], 0.3)), np.arange(700)
-    plain = _fit(InMemoryRows(x))
-    for where in (left, repeats):
-        found = _fit(PiecesOf(x, lambda index, where=where: where[(index + seed) % len(where)]))
-        assert found.n_passes <= plain.n_passes
-        assert found.course.log_likelihood == pytest.approx(
-            plain.course.log_likelihood, abs=statistical_tol(P, N)
-        )
+UNLIKE = {
+    "in one component": lambda x: np.flatnonzero(x[:, 0] < np.quantile(x[:, 0], 0.3)),
+    "in a corner that repeats": lambda x: np.arange(700),
+}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", UNLIKE)
+def test_pieces_that_are_unlike_the_rest_cost_no_read_and_change_no_end(x, plain, name, seed):
+    where = UNLIKE[name](x)
+    found = _fit(PiecesOf(x, lambda index: where[(index + seed) % len(where)]))
+    assert found.n_passes <= plain.n_passes
+    assert found.course.log_likelihood == pytest.approx(
+        plain.course.log_likelihood, abs=statistical_tol(P, N)
+    )
 
 
 def test_a_whole_weight_repeats_a_row(x):
@@ -130,14 +159,16 @@ def test_values_that_cannot_be_used_are_those_of_the_first_read(x):
 
 @pytest.mark.parametrize("unlike", [False, True], ids=["like the rest", "unlike the rest"])
 @pytest.mark.parametrize("after", [ScanDone, Iteration], ids=["the scan", "a pass"])
-def test_a_fit_that_is_interrupted_goes_on_to_the_same_bits(x, after, unlike):
-    rows = PiecesOf(x, (lambda index: index % 700) if unlike else (lambda index: index))
+def test_a_fit_that_is_interrupted_goes_on_to_the_same_bits(
+    x, early, early_of_unlike, after, unlike
+):
+    rows, expected = (repeating(x), early_of_unlike) if unlike else (PiecesOf(x), early[0])
+    keeper = Kept()
 
     def interrupt(event):
         if isinstance(event, after):
             raise KeyboardInterrupt
 
-    keeper, expected = Kept(), _fit(rows)
     with pytest.raises(KeyboardInterrupt):
         _fit(rows, interrupt, keeper)
     found = _fit(rows, keeper=keeper)
@@ -172,7 +203,7 @@ def test_rivals_are_watched_and_wait_also_after_an_interruption(x):
         assert_same_bits(found.course.kept, expected.course.kept)
 
 
-def test_where_all_rivals_fail_the_early_start_goes_on(x, monkeypatch):
+def test_where_all_rivals_fail_the_early_start_goes_on(x, plain, monkeypatch):
     """A rival of one point in two columns: its covariance is singular on all rows."""
     degenerate = gaussian_mixture(
         np.ones(K) / K, x[:K] + 1e3, np.broadcast_to(1e-12 * np.eye(D), (K, D, D)), "full"
@@ -182,14 +213,14 @@ def test_where_all_rivals_fail_the_early_start_goes_on(x, monkeypatch):
     found = _fit(PiecesOf(x))
     assert found.course.converged
     assert found.course.log_likelihood == pytest.approx(
-        _fit(InMemoryRows(x)).course.log_likelihood, abs=statistical_tol(P, N)
+        plain.course.log_likelihood, abs=statistical_tol(P, N)
     )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unlike", [False, True], ids=["like the rest", "unlike the rest"])
 def test_more_starts_are_never_worse(x, unlike):
-    rows = PiecesOf(x, (lambda index: index % 700) if unlike else (lambda index: index))
+    rows = repeating(x) if unlike else PiecesOf(x)
     one, five = (_fit(rows, n_components=K + 2, n_init=n).course for n in (1, 5))
     p = (K + 2) * (1 + D + D * (D + 1) // 2) - 1
     assert five.log_likelihood >= one.log_likelihood - statistical_tol(p, N)
@@ -200,7 +231,7 @@ def test_a_tolerance_that_holds_at_the_first_pass_ends_the_fit(x):
     assert (found.n_passes, found.course.stop_reason) == (1, "gap")
 
 
-def test_between_the_scan_and_the_pass_of_one_read_nothing_is_lost(x):
+def test_between_the_scan_and_the_pass_of_one_read_nothing_is_lost(x, early):
     class KilledAtThePass(Kept):
         def keep_pass(self, courses):
             raise KeyboardInterrupt
@@ -209,7 +240,7 @@ def test_between_the_scan_and_the_pass_of_one_read_nothing_is_lost(x):
     with pytest.raises(KeyboardInterrupt):
         _fit(rows, keeper=killed)
     keeper._scan = killed._scan
-    assert_same_bits(_fit(rows, keeper=keeper).course.kept, _fit(rows).course.kept)
+    assert_same_bits(_fit(rows, keeper=keeper).course.kept, early[0].course.kept)
 
 
 def test_the_read_gives_the_bits_of_a_scan_and_of_a_pass(x):
@@ -279,8 +310,8 @@ def test_rows_in_memory_give_pieces_where_a_pass_takes_long():
     assert len(found) == 128
 
 
-def test_one_read_is_all_that_is_made_where_no_more_are_asked_for(x):
-    best = _fit(InMemoryRows(x)).course
+def test_one_read_is_all_that_is_made_where_no_more_are_asked_for(x, plain):
+    best = plain.course
     one, two = (_fit(PiecesOf(x), reads=n) for n in (1, 2))
     assert one.n_passes == len(one.course.history) == 1
     assert one.course.stop_reason == READS
@@ -296,10 +327,10 @@ def test_one_read_is_all_that_is_made_where_no_more_are_asked_for(x):
     assert one.course.history[-1].remaining_gain == pytest.approx(gained, rel=0.5)
 
 
-def test_one_read_of_unlike_pieces_ends_at_a_start_of_the_sample(x):
+def test_one_read_of_unlike_pieces_ends_at_a_start_of_the_sample(x, plain):
     left = np.flatnonzero(x[:, 0] < np.quantile(x[:, 0], 0.3))
     found = _fit(PiecesOf(x, lambda index: left[index % len(left)]), reads=1)
-    best = _fit(InMemoryRows(x)).course
+    best = plain.course
     height = statistics_of(InMemoryRows(x), found.course.kept).log_likelihood_per_row
     expected = P / 2 * (1 / N_SAMPLED - 1 / N)
     assert best.log_likelihood - 3 * expected <= height <= best.log_likelihood
