@@ -28,7 +28,7 @@ def start():
 
 @pytest.fixture(scope="module")
 def x(start):
-    return rows_of(start, 40_000, seed=1) + 0.3
+    return rows_of(start, 20_000, seed=1) + 0.3
 
 
 def _model(start, **kwargs):

@@ -301,7 +301,7 @@ def _truncated(rows, start, max_iter=11, course=None):
     return courses[-1], courses
 
 
-def _many(family, n=20_000):
+def _many(family, n=6_000):
     start = made_mixture(family, 40, 2, separation=8.0)
     moved = gaussian_mixture(start.weights, start.means + 0.5, start.covariances, family)
     return rows_of(start, n, seed=1), moved
