@@ -90,17 +90,20 @@ def test_units_change_nothing_of_a_selection():
 
 def test_columns_that_a_given_ridge_blurs_are_named():
     x = _rows(0) * [1.0, 1e-4, 1.0]
+    how = {"reg_covar": 1e-6, "random_state": 0, "progressive": False}
     with pytest.warns(DaskGMMWarning, match=r"reg_covar=1e-06 .* column 1 .*auto"):
-        GaussianMixture(2, reg_covar=1e-6, random_state=0).fit(x)
+        GaussianMixture(2, **how).fit(x)
     with pytest.warns(DaskGMMWarning, match=r"reg_covar=1e-06 .* column 1 "):
-        select(x, [1, 2], reg_covar=1e-6, random_state=0)
+        select(x, [1, 2], **how)
 
 
 @pytest.mark.parametrize("reg_covar", ["auto", 0.0, 1e-12])
 def test_no_warning_where_nothing_is_blurred(reg_covar):
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        GaussianMixture(2, reg_covar=reg_covar, random_state=0).fit(_rows(0) * [1.0, 1e-4, 1.0])
+        GaussianMixture(2, reg_covar=reg_covar, random_state=0, progressive=False).fit(
+            _rows(0) * [1.0, 1e-4, 1.0]
+        )
     assert [one for one in said if issubclass(one.category, DaskGMMWarning)] == []
 
 
@@ -123,4 +126,5 @@ def test_a_number_means_what_scikit_learn_means_by_it():
 
 
 def test_auto_is_left_to_scikit_learn():
-    assert GaussianMixture(2, random_state=0).fit(_rows(0)).to_sklearn().reg_covar == 1e-6
+    model = GaussianMixture(2, random_state=0, progressive=False).fit(_rows(0))
+    assert model.to_sklearn().reg_covar == 1e-6
