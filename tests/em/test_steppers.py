@@ -94,7 +94,8 @@ def test_plain_em_ends_no_higher(family, stepper):
 @pytest.mark.parametrize("stepper", STEPPERS)
 def test_accepted_log_likelihoods_never_fall_and_every_pass_counts(family, stepper):
     rows, start = _case(family, separation=1.0)
-    result = _fit(rows, start, stepper, max_iter=20)
+    # The surrogate is refused steps in each of these; the others, whose passes are cheap, late.
+    result = _fit(rows, start, stepper, max_iter=20 if stepper == "surrogate" else 40)
     assert rows.passes == len(result.history)
     accepted = [i.log_likelihood for i in result.history if i.accepted]
     assert (np.diff(accepted) >= -1e-14).all()
@@ -265,7 +266,7 @@ def test_auto_is_the_first_that_can_do_what_is_asked(family):
 
 def test_a_climb_is_em_and_then_exact(family):
     """It ends no lower than EM, to a tenth of the sample's precision."""
-    rows, start = _case(family, separation=1.0, n=1000)
+    rows, start = _case(family, separation=1.0, n=2000)
     sample = Climber(rows, Ridge(1e-9))
     fit = sample.climb(start, to_the_end=True)
     many = sample.em(start, 500, tol=1e-9)
