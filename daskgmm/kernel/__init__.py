@@ -41,6 +41,7 @@ from daskgmm.kernel.e_step import (
     responsibilities,
     squared_distances,
 )
+from daskgmm.kernel.fixed import NOTHING_FIXED, Fixed, FixedParts
 from daskgmm.kernel.gaps import bytes_with_gaps, has_density_of_parts
 from daskgmm.kernel.imputing import imputed
 from daskgmm.kernel.linear_sums import LinearSums
@@ -62,6 +63,7 @@ from daskgmm.kernel.truncated import Neighbourhoods
 __all__ = [
     "COMPONENTS",
     "NOISE",
+    "NOTHING_FIXED",
     "Affine",
     "Block",
     "Components",
@@ -71,6 +73,8 @@ __all__ = [
     "DiagGaussians",
     "Elliptical",
     "FeatureMoments",
+    "Fixed",
+    "FixedParts",
     "Float64Array",
     "FullGaussians",
     "Gaussians",

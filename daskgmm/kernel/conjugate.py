@@ -19,6 +19,7 @@ from daskgmm.kernel.components import (
     components_named,
     name_of_kind,
 )
+from daskgmm.kernel.fixed import NOTHING_FIXED, Fixed
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.moments import Moments
 from daskgmm.kernel.prior import least_count, mixture_of_counts
@@ -48,6 +49,8 @@ class Conjugate:
     power : float
         The scale of the terms is divided by ``K ** power``: 2 / D for the covariance of all rows,
         so that K components fill the volume of the rows; 0 for the scale itself.
+    fixed : Fixed
+        Parts that stay as they are.
 
     References
     ----------
@@ -58,6 +61,7 @@ class Conjugate:
     terms: PriorTerms
     concentration: float = 1.0
     power: float = 0.0
+    fixed: Fixed = NOTHING_FIXED
 
     has_density: ClassVar[bool] = True
 
@@ -71,8 +75,8 @@ class Conjugate:
         n_k = statistics.n_k + least_count(statistics)
         counts = n_k + self._given
         prior = _prior_of(self, statistics.kind, len(n_k))
-        components = prior.estimated(statistics.sums, statistics.centres, n_k)
-        return mixture_of_counts(counts, components, statistics)
+        components = prior.estimated(statistics.sums, statistics.centres, n_k, self.fixed.means)
+        return self.fixed.put_into(mixture_of_counts(counts, components, statistics))
 
     def objective(self, mixture: Mixture, statistics: Statistics) -> float:
         """Log-likelihood per row, less :meth:`penalty`."""
@@ -99,6 +103,10 @@ class Conjugate:
         pulls = _prior_of(self, mixture.kind, k).pulls(mixture.components, of_weights)
         about = statistics.recentre(mixture.means)
         return replace(about, sums=added(about.sums, pulls))
+
+    def fixing(self, fixed: Fixed) -> Self:
+        """The same prior, with other parts fixed."""
+        return replace(self, fixed=fixed)
 
     def of_parts(self, n_components: int) -> Self:
         """The same prior for each of a few of these components."""

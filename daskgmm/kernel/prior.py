@@ -10,6 +10,7 @@ import numpy as np
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components import Components
 from daskgmm.kernel.components.base import RidgeLike
+from daskgmm.kernel.fixed import NOTHING_FIXED, Fixed
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.moments import Moments
 from daskgmm.kernel.noise import Noise
@@ -20,6 +21,11 @@ __all__ = ["Prior", "RelativeRidge", "Ridge", "least_count"]
 
 class Prior(Protocol):
     """A term that is added to the log-likelihood. Implementations are frozen."""
+
+    @property
+    def fixed(self) -> Fixed:
+        """Parts that M-steps leave as they are: elsewhere the term is minus infinity."""
+        ...
 
     @property
     def has_density(self) -> bool:
@@ -65,6 +71,10 @@ class Prior(Protocol):
         """
         ...
 
+    def fixing(self, fixed: Fixed) -> Self:
+        """The prior with other parts fixed."""
+        ...
+
     def of_parts(self, n_components: int) -> Self:
         """The prior of a few components of a mixture of so many, which are fitted apart."""
         ...
@@ -101,6 +111,8 @@ class Ridge:
     reg_covar : float or array of shape (D,), default=0.0
         In squared units of the data, or of each feature. Where a component has one variance for
         all features, their mean counts.
+    fixed : Fixed
+        Parts that stay as they are.
 
     References
     ----------
@@ -109,6 +121,7 @@ class Ridge:
     """
 
     reg_covar: RidgeLike = 0.0
+    fixed: Fixed = NOTHING_FIXED
 
     has_density: ClassVar[bool] = False
 
@@ -121,9 +134,9 @@ class Ridge:
         """
         n_k = statistics.n_k + least_count(statistics)
         components = statistics.law.estimated(
-            statistics.sums, statistics.centres, n_k, self.reg_covar
+            statistics.sums, statistics.centres, n_k, self.reg_covar, self.fixed.means
         )
-        return mixture_of_counts(n_k, components, statistics)
+        return self.fixed.put_into(mixture_of_counts(n_k, components, statistics))
 
     def objective(self, mixture: Mixture, statistics: Statistics) -> float:
         """Log-likelihood per row, less the ridge's penalty."""
@@ -137,6 +150,10 @@ class Ridge:
     def with_pseudo_rows(self, statistics: Statistics, mixture: Mixture) -> Statistics:
         """The statistics with the ridge in their second moments."""
         return replace(statistics, sums=statistics.law.with_ridge(statistics.sums, self.reg_covar))
+
+    def fixing(self, fixed: Fixed) -> Self:
+        """The same ridge, with other parts fixed."""
+        return replace(self, fixed=fixed)
 
     def of_parts(self, n_components: int) -> Self:
         """The same ridge."""

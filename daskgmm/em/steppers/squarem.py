@@ -101,17 +101,20 @@ class Squarem:
         state = replace(state, base=None, before=now, kept=updated)
         try:
             if base is not None:
-                return _second(state, base, now, updated)
-            moved = Coordinates(mixture).vector(updated)
+                coordinates = Coordinates(base.origin, self.prior.fixed)
+                return _second(state, coordinates, base, now, updated)
+            moved = Coordinates(mixture, self.prior.fixed).vector(updated)
             state = replace(state, base=Base(mixture, now, moved))
         except (np.linalg.LinAlgError, SingularComponentError, ParameterError):
             pass  # nowhere to extrapolate from; the race names a component that is singular
         return Step(state, updated, updated, remaining_gain=np.inf)
 
 
-def _second(state: SquaremState, base: Base, now: float, updated: Mixture) -> Step[SquaremState]:
+def _second(
+    state: SquaremState, coordinates: Coordinates, base: Base, now: float, updated: Mixture
+) -> Step[SquaremState]:
     """Extrapolate after the second step of EM from the base, which led to ``updated``."""
-    coordinates, first = Coordinates(base.origin), base.step
+    first = base.step
     second = coordinates.vector(updated) - first
     rate = _length(second) / max(_length(first), _TINY)
     gain = now - base.objective

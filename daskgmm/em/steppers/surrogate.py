@@ -209,10 +209,10 @@ class Surrogate:
         """State with this pass among its points, and with box and damping adapted to its gain."""
         proposal, best = state.proposal, state.points[-1] if state.points else None
         origin = mixture if state.origin is None else state.origin
-        coordinates, points = Coordinates(origin), list(state.points)
+        coordinates, points = self._about(origin), list(state.points)
         u = coordinates.vector(mixture) if proposal is None else proposal.u
         if not fell and np.abs(u / coordinates.widths).max() > _FARTHEST:
-            origin, coordinates, points = mixture, Coordinates(mixture), []
+            origin, coordinates, points = mixture, self._about(mixture), []
             u = np.zeros(coordinates.size)
         gradient = coordinates.gradient(
             u, mixture, self.prior.with_pseudo_rows(statistics, mixture)
@@ -227,7 +227,7 @@ class Surrogate:
     def _proposed(self, state: SurrogateState, weight: float, tol: float) -> SurrogateState:
         """State with the surrogate's maximiser as proposal; None if there is none."""
         assert state.origin is not None
-        coordinates = Coordinates(state.origin)
+        coordinates = self._about(state.origin)
         p = state.origin.n_parameters
         if state.thinning == 0:
             state = replace(state, thinning=_thinning(len(self.sample), p))
@@ -242,6 +242,10 @@ class Surrogate:
         except _FAILURES:
             proposal = None
         return replace(state, proposal=proposal)
+
+    def _about(self, origin: Mixture) -> Coordinates:
+        """Coordinates of what is free."""
+        return Coordinates(origin, self.prior.fixed)
 
 
 def _thinning(n_sampled: int, n_parameters: int) -> int:

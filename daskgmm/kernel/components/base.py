@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daskgmm.errors import ParameterError
 from daskgmm.kernel.block import Float64Array
@@ -37,6 +38,7 @@ __all__ = [
     "Tangent",
     "WhitensEach",
     "frozen",
+    "given_or",
 ]
 
 Sums = Mapping[str, Float64Array]
@@ -164,12 +166,18 @@ class Components(ABC):
     @classmethod
     @abstractmethod
     def estimated(
-        cls, sums: Sums, centres: Float64Array, n_k: Float64Array, ridge: RidgeLike
+        cls,
+        sums: Sums,
+        centres: Float64Array,
+        n_k: Float64Array,
+        ridge: RidgeLike,
+        means: Float64Array | None = None,
     ) -> Self:
         """The components of maximum expected log-likelihood, ``ridge`` added to each variance.
 
         ``n_k`` (K,) are sums of responsibilities that are nowhere 0; ``ridge`` is one number, or
-        one for each feature, (D,), of which a kind of one variance takes the mean.
+        one for each feature, (D,), of which a kind of one variance takes the mean. ``means``
+        (K, D) are locations that are given, and NaN for those to be found.
         """
 
     @classmethod
@@ -188,6 +196,11 @@ class Components(ABC):
     @abstractmethod
     def sample(self, rng: np.random.Generator, k: int, n: int) -> Float64Array:
         """Draw n rows from component k, (n, D)."""
+
+
+def given_or(means: Float64Array | None, found: Float64Array) -> Float64Array:
+    """The ``means`` that are given, and those ``found`` in place of NaN."""
+    return found if means is None else np.where(np.isnan(means), found, means)
 
 
 def frozen(name: str, value: Any) -> Float64Array:
@@ -290,6 +303,10 @@ class Tangent(Protocol):
         """Inverse of :meth:`components`."""
         ...
 
+    def moving(self, means: NDArray[np.bool_], covariances: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Coordinates (size,) that move where such means (K, D) and covariances are free."""
+        ...
+
     def slopes(self, t: Float64Array, components: Any, sums: Sums) -> Float64Array:
         """Gradient by t of the expected log-likelihood, from sums about ``locations``."""
         ...
@@ -336,7 +353,13 @@ class PriorTerms:
 class PriorOfComponents(Protocol):
     """The conjugate prior of K components of a kind."""
 
-    def estimated(self, sums: Sums, centres: Float64Array, n_k: Float64Array) -> Components:
+    def estimated(
+        self,
+        sums: Sums,
+        centres: Float64Array,
+        n_k: Float64Array,
+        means: Float64Array | None = None,
+    ) -> Components:
         """The components of maximum expected log-likelihood plus log density of the prior.
 
         As :meth:`Components.estimated`; ``n_k`` (K,) are nowhere 0.

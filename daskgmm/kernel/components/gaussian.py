@@ -29,6 +29,7 @@ from daskgmm.kernel.components.base import (
     RidgeLike,
     Run,
     Sums,
+    given_or,
 )
 from daskgmm.kernel.components.completed import Completed, CompletesRows, Filler
 from daskgmm.kernel.components.elliptical import Elliptical
@@ -250,10 +251,15 @@ class Gaussians(
 
     @classmethod
     def estimated(
-        cls, sums: Sums, centres: Float64Array, n_k: Float64Array, ridge: RidgeLike
+        cls,
+        sums: Sums,
+        centres: Float64Array,
+        n_k: Float64Array,
+        ridge: RidgeLike,
+        means: Float64Array | None = None,
     ) -> Self:
         """``mu = centre + first / n_k``, and the covariances of moments about it."""
-        means = centres + sums["first"] / n_k[:, None]
+        means = given_or(means, centres + sums["first"] / n_k[:, None])
         second = cls.recentred(sums, means - centres)["second"]
         return cls(means, cls._covariances(second, n_k, ridge, means.shape[1]))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from daskgmm.kernel.block import Float64Array
-from daskgmm.kernel.components.base import PriorTerms, Sums
+from daskgmm.kernel.components.base import PriorTerms, Sums, given_or
 
 if TYPE_CHECKING:
     from daskgmm.kernel.components.gaussian import Gaussians
@@ -55,12 +55,18 @@ class GaussianPrior:
         """Sums of the pseudo-rows about centres (K, D)."""
         return self._law.recentred(self._sums, centres - self._mean)
 
-    def estimated(self, sums: Sums, centres: Float64Array, n_k: Float64Array) -> Gaussians:
+    def estimated(
+        self,
+        sums: Sums,
+        centres: Float64Array,
+        n_k: Float64Array,
+        means: Float64Array | None = None,
+    ) -> Gaussians:
         """The Gaussians that maximise expected log-likelihood plus log density of the prior."""
         own = self._about(centres)
         total = {name: sums[name] + own[name] for name in ("first", "second")}
         total["n_k"] = n_k + own["n_k"]
-        means = centres + total["first"] / total["n_k"][:, None]
+        means = given_or(means, centres + total["first"] / total["n_k"][:, None])
         second = self._law.recentred(total, means - centres)["second"]
         covariances = self._law._covariances(second, n_k + self._rows, 0.0, means.shape[1])
         return self._law(means, covariances)

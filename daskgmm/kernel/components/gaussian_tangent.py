@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import Sums
@@ -62,6 +63,10 @@ class GaussianTangent:
         m = origin.solved(self._roots, components.means - origin.means)
         of_covariances = origin.between(self._roots, components.covariances)
         return np.concatenate([m.ravel(), of_covariances.ravel()])
+
+    def moving(self, means: NDArray[np.bool_], covariances: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Each mean and each covariance has as many coordinates as numbers."""
+        return np.concatenate([means.ravel(), covariances.ravel()])
 
     def slopes(self, t: Float64Array, components: Gaussians, sums: Sums) -> Float64Array:
         """Gradient by t of the expected log-likelihood, from sums about the components' means."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from daskgmm.kernel.block import Float64Array
@@ -52,6 +53,11 @@ class StudentTangent:
         n = len(self.widths) - self._n_gaussian
         moved = np.log(components.degrees_of_freedom / self._origin.degrees_of_freedom)
         return np.concatenate([self._gaussian.vector(components.gaussians), moved[:n]])
+
+    def moving(self, means: NDArray[np.bool_], covariances: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Those of the Gaussians, and degrees of freedom."""
+        of_degrees = np.ones(len(self.widths) - self._n_gaussian, bool)
+        return np.concatenate([self._gaussian.moving(means, covariances), of_degrees])
 
     def slopes(self, t: Float64Array, components: Students, sums: Sums) -> Float64Array:
         """Gradient by t of the expected log-likelihood, from sums about the components' means.

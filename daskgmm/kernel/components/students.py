@@ -26,7 +26,14 @@ from scipy import optimize, special
 
 from daskgmm.errors import ParameterError
 from daskgmm.kernel.block import Float64Array
-from daskgmm.kernel.components.base import Components, HasCovariances, HasTangent, RidgeLike, Sums
+from daskgmm.kernel.components.base import (
+    Components,
+    HasCovariances,
+    HasTangent,
+    RidgeLike,
+    Sums,
+    given_or,
+)
 from daskgmm.kernel.components.elliptical import Elliptical
 from daskgmm.kernel.components.gaussian import Gaussians
 from daskgmm.kernel.components.student_tangent import StudentTangent
@@ -269,11 +276,17 @@ class Students(Elliptical, HasCovariances, HasTangent):
 
     @classmethod
     def estimated(
-        cls, sums: Sums, centres: Float64Array, n_k: Float64Array, ridge: RidgeLike
+        cls,
+        sums: Sums,
+        centres: Float64Array,
+        n_k: Float64Array,
+        ridge: RidgeLike,
+        means: Float64Array | None = None,
     ) -> Self:
         """``mu = sum r u x / sum r u``, ``Sigma = sum r u d d^T / sum r``, and nu by its root."""
         moments = cls._moments(sums)
-        means = centres + sums["first"] / (sums["n_u"] + (n_k - sums["n_k"]))[:, None]
+        found = centres + sums["first"] / (sums["n_u"] + (n_k - sums["n_k"]))[:, None]
+        means = given_or(means, found)
         second = cls.law.recentred(moments, means - centres)["second"]
         covariances = cls.law._covariances(second, n_k, ridge, means.shape[1])
         return cls(means, covariances, cls._degrees(sums["tails"], n_k))
