@@ -46,6 +46,7 @@ from daskgmm.fitting import (
     in_order,
     in_units_of_data,
     kind_asked,
+    parts_of,
     prior_of,
     problem_of,
     remembered,
@@ -223,6 +224,15 @@ class GaussianMixture(FittedMixture):
     degrees_of_freedom : "shared", "each" or float, default="shared"
         With ``tails``: one number for all components, one for each, both estimated, or the number
         that all have.
+    fixed : mapping or None, default=None
+        Parts that stay as they are in the start: ``"weights"``, ``"means"`` and ``"covariances"``,
+        each with ``"all"`` or the numbers of some components, such as
+        ``{"means": [0, 2], "weights": "all"}``. The start has to give them, by ``weights_init``,
+        ``means_init`` and ``precisions_init``, in which components that are not named may be NaN:
+        they are found. Or it is the last fit, with ``warm_start``; and :meth:`update` leaves the
+        parts as the model has them. Free weights share what fixed ones leave of 1, and criteria
+        count what is free. Components keep their numbers: one that collapses is an error whatever
+        ``on_collapse`` is, and those of few rows stay, with a warning.
     memory_limit : int or str, optional
         Bytes that a process may use in all while it reads stored rows, such as
         ``"2GiB"``; half of what is free by default. Decides how they are cut, never the
@@ -364,6 +374,7 @@ class GaussianMixture(FittedMixture):
         noise: bool | float | None = None,
         tails: str | None = None,
         degrees_of_freedom: str | float = "shared",
+        fixed: Mapping[str, Any] | None = None,
         memory_limit: int | str | None = None,
         stage: str | os.PathLike[str] | None = None,
         stage_limit: int | str | None = None,
@@ -402,6 +413,7 @@ class GaussianMixture(FittedMixture):
         self.noise = noise
         self.tails = tails
         self.degrees_of_freedom = degrees_of_freedom
+        self.fixed = fixed
         self.memory_limit = memory_limit
         self.stage = stage
         self.stage_limit = stage_limit
@@ -698,6 +710,7 @@ class GaussianMixture(FittedMixture):
         self._ended = None
         self._set_mixture(course.kept, outcome.statistics, outcome.projection)
         self._fitted_as = None if outcome.mapped_back is None else self.covariance_type
+        self._fixed_parts = parts_of(self.fixed, course.kept.n_components)
         self.__dict__.pop("selection_", None)  # of an earlier fit
         self._set_names(opened.feature_names)
         self._read_as, self._units = opened.read_as, opened.feature_units

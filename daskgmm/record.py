@@ -26,13 +26,15 @@ from daskgmm.em import (
 )
 from daskgmm.errors import ModelFormatError, ParameterError
 from daskgmm.execution import peak_memory_bytes
-from daskgmm.kernel import family_of
+from daskgmm.kernel import FixedParts, family_of
+from daskgmm.rules import FIXED
 from daskgmm.settings import OPTIONS, option_named
 
 __all__ = [
     "facts_of_fit",
     "facts_of_record",
     "fitted_as_of_record",
+    "fixed_of_record",
     "missing_of_record",
     "names_of_record",
     "read_as_of_record",
@@ -109,6 +111,7 @@ def record_of(model: Any) -> dict[str, Any]:
         **_updates_of(model),
         **({} if model._unit_of_weights == 1.0 else {"unit_of_weights": model._unit_of_weights}),
         **_fitted_as(model),
+        **({"fixed": asdict(model._fixed_parts)} if model._fixed_parts else {}),
         **({} if fact("threshold_") is None else {"threshold": asdict(model.threshold_)}),
         **({} if fact("_known_as") is None else {"known_as": model._known_as}),
         **({} if fact("_read_as") is None else {"read_as": dict(model._read_as)}),
@@ -147,6 +150,22 @@ def fitted_as_of_record(record: Mapping[str, Any], where: str, kind: str) -> str
             f"{where} says that {kind} covariances were fitted as {asked!r:.80}; was it edited?"
         )
     return "spherical"
+
+
+def fixed_of_record(record: Mapping[str, Any], where: str, k: int) -> FixedParts:
+    """What the fit of a model of K components left as it was in the start.
+
+    Raises
+    ------
+    ModelFormatError
+        If that is none; ``where`` says of which model.
+    """
+    saved = record.get("fixed") or {}
+    if FIXED.accepts(saved) and "all" not in saved.values():
+        parts = {part: tuple(which) for part, which in saved.items()}
+        if all(number < k for which in parts.values() for number in which):
+            return FixedParts(**parts)
+    raise ModelFormatError(f"{where}: its fixed parts are {saved!r:.200}; was it edited?")
 
 
 def _updates_of(model: Any) -> dict[str, Any]:

@@ -25,6 +25,7 @@ __all__ = [
     "COUNTS",
     "COUNT_OR_NONE",
     "DEGREES",
+    "FIXED",
     "FLAG",
     "NAMES",
     "NOISE",
@@ -362,6 +363,32 @@ PRIOR = Rule(
     metavar="auto",
 )
 """Which numbers a prior can have is for whoever makes it."""
+
+
+_PARTS = ("weights", "means", "covariances")
+
+
+def _is_fixed(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    return all(part in _PARTS and _are_numbers(which) for part, which in value.items())
+
+
+def _are_numbers(value: Any) -> bool:
+    """Whether a value is all, or numbers of components, each once."""
+    if isinstance(value, str):
+        return value == "all"
+    is_array = isinstance(value, np.ndarray) and value.ndim == 1
+    if not (is_array or isinstance(value, list | tuple | range)):
+        return False
+    numbers = list(value)
+    return all(_is_whole(n) and n >= 0 for n in numbers) and len(set(numbers)) == len(numbers)
+
+
+FIXED = Rule(
+    f"a mapping of some of {', '.join(_PARTS)} to all, or to a list of numbers of components",
+    _is_fixed,
+)
 
 
 _RESULTS = ("labels", "probabilities", "log_density")

@@ -29,7 +29,7 @@ from daskgmm.tables import OpenedRows, columns_named, open_weights
 __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
 
 _UNUSED = {"checkpoint", "checkpoint_every", "resume", "warm_start", "reads", "on_collapse"}
-_UNUSED |= {"weights_init", "means_init", "precisions_init"}
+_UNUSED |= {"weights_init", "means_init", "precisions_init", "fixed"}
 """Parameters of an estimator that mean nothing where many are fitted together."""
 
 

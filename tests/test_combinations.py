@@ -15,6 +15,7 @@ from daskgmm.errors import DaskGMMError
 pytestmark = pytest.mark.slow  # a fit for each of some hundred pairs
 
 OPTIONS = {
+    "fixed": ({"means": [0]}, {"weights": [1]}),
     "prior": ("auto",),
     "noise": (True,),
     "tails": ("t",),
@@ -32,7 +33,12 @@ OPTIONS = {
     "covariance_type": ("tied", "diag", "spherical"),
     "missing": ("drop", "em"),
 }
+STARTS = {"means": [[0.0] * 3, [np.nan] * 3], "weights": [np.nan, 0.4]}
+"""What parts are fixed at; the others are found."""
 REFUSED = {
+    ("fixed", "order", "weight"): "named by number",
+    ("fixed", "on_collapse", "prune"): "named by number",
+    ("fixed", "n_projected", 2): "axes that n_projected finds",
     ("prior", "tails", "t"): "have no prior",
     ("prior", "degrees_of_freedom", "each"): "have no prior",
     ("prior", "degrees_of_freedom", 4.0): "have no prior",
@@ -60,6 +66,9 @@ def x() -> np.ndarray:
 def fitted(x: np.ndarray, **options: object) -> GaussianMixture:
     if "degrees_of_freedom" in options:
         options["tails"] = "t"
+    if "fixed" in options:
+        part = next(iter(options["fixed"]))
+        options[f"{part}_init"] = STARTS[part]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return GaussianMixture(2, random_state=0, **options).fit(x)

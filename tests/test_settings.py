@@ -183,7 +183,7 @@ ALONE = [
     option
     for option in OPTIONS
     if option.name
-    not in {"truncate", "warm_start", "stage_limit", "checkpoint", "degrees_of_freedom"}
+    not in {"truncate", "warm_start", "stage_limit", "checkpoint", "degrees_of_freedom", "fixed"}
 ]
 """Options that can be changed alone; the others want something else to be changed with them."""
 

@@ -93,8 +93,11 @@ class Mender:
 
     @classmethod
     def of(cls, problem: Problem, scan: Scan) -> Self | None:
-        """The mender of a problem; None where a collapse is an error."""
-        if problem.on_collapse == _ERROR:
+        """The mender of a problem; None where a collapse is an error.
+
+        It is one where parts are fixed, which belong to components by number.
+        """
+        if problem.on_collapse == _ERROR or problem.fixed:
             return None
         reseeds = problem.on_collapse == _RESEED
         return cls(scan.completed, problem.prior_on(scan), problem.n_threads, reseeds)
@@ -313,7 +316,8 @@ def ended(course: Course, problem: Problem, scan: Scan) -> Course:
     mender, kept = Mender.of(problem, scan), course.kept
     if mender is None:
         check_factors(kept, len(course.history), course.statistics)
-        if few := few_of(kept, scan, problem.prior_on(scan)):
+        few = [] if problem.fixed else few_of(kept, scan, problem.prior_on(scan))
+        if few:
             thin = thin_components(kept, _counted(scan), problem.prior_on(scan))
             said = said_of_thin([one for one in thin if one.component in few], kept.n_components)
             raise SingularComponentError(

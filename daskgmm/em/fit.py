@@ -265,7 +265,8 @@ def _candidates(
         stepper = problem.stepper_on(scan)
         starts = starts_of(problem, scan, rng, tell)
         uniform, ended = problem.uniform_on(scan), None
-        if problem.ended is not None:
+        fixed = problem.fixed_values
+        if problem.ended is not None and fixed.holds_in(problem.ended.course.mixture):
             ended = problem.ended.goes_on(scan, stepper, tol, uniform)
         begun = tuple(Course.begun(start, stepper, tol) for start in starts)
         return begun if ended is None else (ended,)

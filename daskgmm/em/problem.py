@@ -28,6 +28,8 @@ from daskgmm.em.stopping import MAX_ITER, statistical_tol
 from daskgmm.errors import DaskGMMWarning, ParameterError
 from daskgmm.kernel import (
     Affine,
+    Fixed,
+    FixedParts,
     Mixture,
     Moments,
     Precision,
@@ -94,6 +96,8 @@ class Problem:
     noise : bool or float
         Whether there is noise, over the box of all rows; or the volume of its region, in the
         data's own units, or of projected features.
+    fixed : FixedParts
+        Parts that stay as they are in the start, which is given or that of a warm start.
 
     Raises
     ------
@@ -123,6 +127,7 @@ class Problem:
     scaling: Scaling | None = None
     on_collapse: str = "error"
     noise: bool | float = False
+    fixed: FixedParts = FixedParts()  # noqa: RUF009 (frozen)
 
     def __post_init__(self) -> None:
         k, near = self.n_components, self.n_near
@@ -206,7 +211,7 @@ class Problem:
     @property
     def may_move_components(self) -> bool:
         """Whether merge-and-split moves are allowed: not if the user placed the components."""
-        is_free = self.given.means is None and self.last is None
+        is_free = self.given.means is None and self.last is None and not self.fixed
         return self.progressive and is_free and can_exchange(self.kind)
 
     @property
@@ -242,7 +247,7 @@ class Problem:
         if self.scaling is not None:
             d = self.scaling.most_seen(d)
         p = self.count_parameters(d)
-        return statistical_tol(p, rows.total_weight)
+        return statistical_tol(max(1, p), rows.total_weight)
 
     @property
     def name(self) -> str:
@@ -251,8 +256,17 @@ class Problem:
 
     def count_parameters(self, n_features: int) -> int:
         """Free parameters of the mixture of so many features."""
-        has_noise = self.noise is not False
-        return count_parameters(self.kind, self.n_components, n_features, has_noise)
+        has_noise, k = self.noise is not False, self.n_components
+        fixed = self.fixed.count(self.kind, (k, n_features), has_noise)
+        return count_parameters(self.kind, k, n_features, has_noise) - fixed
+
+    @property
+    def fixed_values(self) -> Fixed:
+        """The fixed parts, as the start has them."""
+        if self.last is not None:
+            return self.fixed.in_mixture(self.last)
+        given = self.given
+        return self.fixed.of(given.weights, given.means, given.covariances, self.kind)
 
     def uniform_on(self, scan: Scan) -> Uniform | None:
         """Density of noise among the rows of a scan; None where there is to be none.
@@ -279,11 +293,11 @@ class Problem:
         return Uniform.over(scan.minimum, scan.maximum, log_volume)
 
     def prior_on(self, scan: Scan) -> Prior:
-        """The prior, in the units of the rows."""
-        prior = self.prior
+        """The prior, in the units of the rows, with the parts that are fixed."""
+        prior: Prior | RelativeRidge | RelativeConjugate = self.prior
         if isinstance(prior, RelativeRidge | RelativeConjugate):
-            return prior.of(scan.moments)
-        return prior
+            prior = prior.of(scan.moments)
+        return prior.fixing(self.fixed_values) if self.fixed else prior
 
     def stepper_on(self, scan: Scan) -> AnyStepper:
         """The stepper, made with the scan's sample."""

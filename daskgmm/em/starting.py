@@ -123,7 +123,7 @@ def competed(
     competition = Competition(
         [partial(maker.start, init_params=way) for way in _ways(problem)],
         n_components=problem.n_components,
-        n_starts=1 if problem.given.means is not None else most,
+        n_starts=1 if problem.given.has_places else most,
         n_kept=n_kept,
         prior=maker.prior,
         n_threads=problem.n_threads,
@@ -153,7 +153,7 @@ def _may_search(problem: Problem, scan: Scan) -> bool:
     """Whether a search is asked for, has several optima, and rows enough to tell them apart."""
     k, n_distinct = problem.n_components, len(scan.sample)
     p = problem.count_parameters(scan.sample.n_features)
-    is_open = problem.progressive and problem.given.means is None
+    is_open = problem.progressive and problem.given.means is None and not problem.fixed
     return is_open and 1 < k < n_distinct and p <= scan.weight
 
 

@@ -313,20 +313,25 @@ def _stepper_on(problem: Problem, old: OldRows, scan: Scan) -> AnyStepper:
 
 
 def _prior_on(problem: Problem, old: OldRows, scan: Scan) -> Prior:
-    """The prior, in the units of old and new rows."""
+    """The prior, in the units of old and new rows, with the parts that are fixed."""
     prior = problem.prior
-    if not isinstance(prior, RelativeRidge | RelativeConjugate):
-        return prior
+    if isinstance(prior, RelativeRidge | RelativeConjugate):
+        prior = prior.of(_moments_of(problem, old, scan))
+    return prior.fixing(problem.fixed.in_mixture(old.mixture)) if problem.fixed else prior
+
+
+def _moments_of(problem: Problem, old: OldRows, scan: Scan) -> Moments:
+    """Moments of old and new rows; of variances alone where the prior needs no more."""
     w, means, components = old.mixture.shares, old.mixture.means, old.mixture.components
     assert isinstance(components, HasCovariances)
     mean, weight = w @ means, old.statistics.weight
-    if isinstance(prior, RelativeRidge):
+    if isinstance(problem.prior, RelativeRidge):
         variances = w @ components.variances() + w @ np.square(means - mean)
-        return prior.of(Moments(weight, mean, np.diag(weight * variances)) + scan.moments)
+        return Moments(weight, mean, np.diag(weight * variances)) + scan.moments
     covariance = (w[:, None] * (means - mean)).T @ (means - mean)
     for k, of_one in enumerate(w):  # one by one: K matrices can be large
         covariance += of_one * _dense(components.take([k]))
-    return prior.of(Moments(weight, mean, weight * covariance) + scan.moments)
+    return Moments(weight, mean, weight * covariance) + scan.moments
 
 
 def _dense(component: Components) -> Float64Array:

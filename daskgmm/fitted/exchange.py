@@ -17,6 +17,7 @@ from daskgmm.kernel import FullGaussians, Gaussians, Students, family_of
 from daskgmm.record import (
     facts_of_record,
     fitted_as_of_record,
+    fixed_of_record,
     names_of_record,
     read_as_of_record,
     record_of,
@@ -146,6 +147,7 @@ class Exchanged(FittedState):
         )
         model._set_mixture(mixture, read_statistics(path, mixture), projection)
         model._fitted_as = fitted_as
+        model._fixed_parts = fixed_of_record(record, redacted(str(path)), mixture.n_components)
         model._set_names(names_of_record(record, redacted(str(path)), model.n_features_in_))
         model._units = units_of_record(record, redacted(str(path)), model.n_features_in_)
         model._read_as = read_as_of_record(record, redacted(str(path)))

@@ -24,6 +24,7 @@ from daskgmm.fitted.tails import DEGREES, attributes_of_tails, mixture_of
 from daskgmm.kernel import (
     Affine,
     Elliptical,
+    FixedParts,
     Mixture,
     Statistics,
     count_parameters,
@@ -62,6 +63,7 @@ class FittedState(DensityMixin, BaseEstimator):
         self.n_features_in_ = self.means_.shape[1]
         self._fitted_type = mixture.kind  # the parameter may be set anew
         self._fitted_as = None
+        self._fixed_parts = FixedParts()
         self._kept = None if statistics is None else (mixture, statistics)
 
     threshold_: Threshold
@@ -69,6 +71,8 @@ class FittedState(DensityMixin, BaseEstimator):
     _fitted_type: str | None = None
     _fitted_as: str | None = None
     """Kind of the components that were fitted to mapped rows; None where that is their kind."""
+    _fixed_parts = FixedParts()
+    """What the fit left as it was in the start."""
     _kept: tuple[Mixture, Statistics] | None = None
     """The fitted mixture, and the statistics of the last pass over the rows it was fitted to."""
     _ended: Fit | None = None
@@ -160,4 +164,6 @@ class FittedState(DensityMixin, BaseEstimator):
         mixture = self._mixture
         kind = mixture.kind if self._fitted_as is None else self._kind_of(self._fitted_as)
         k, d = mixture.means.shape
-        return count_parameters(kind, k, d, mixture.noise is not None)
+        has_noise = mixture.noise is not None
+        n_fixed = self._fixed_parts.count(kind, (k, d), has_noise)
+        return count_parameters(kind, k, d, has_noise) - n_fixed

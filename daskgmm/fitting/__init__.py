@@ -5,6 +5,7 @@ alone keeps state. A subject has a file: where a new option of fits says what is
 goes into the file of its subject, and from there into :func:`problem_of`.
 """
 
+from daskgmm.fitting.fixed import parts_of
 from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.order import check_previous, in_order
 from daskgmm.fitting.outcome import Outcome, warn_of_collapses, warn_of_end, warn_of_thin
@@ -22,6 +23,7 @@ __all__ = [
     "in_order",
     "in_units_of_data",
     "kind_asked",
+    "parts_of",
     "prior_of",
     "problem_of",
     "remembered",

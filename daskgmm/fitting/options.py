@@ -30,6 +30,7 @@ class FitOptions(Protocol):
     means_init: Any
     precisions_init: Any
     warm_start: bool
+    order: str | None
     stopping: str
     stepper: str
     progressive: bool
@@ -43,3 +44,4 @@ class FitOptions(Protocol):
     noise: bool | float | None
     tails: str | None
     degrees_of_freedom: str | float
+    fixed: Mapping[str, Any] | None

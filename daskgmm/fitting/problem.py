@@ -9,6 +9,7 @@ import numpy as np
 from daskgmm.em import Problem, Scaling
 from daskgmm.errors import ParameterError
 from daskgmm.execution import in_force
+from daskgmm.fitting.fixed import fixed_of
 from daskgmm.fitting.missing import check_missing
 from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.prior import prior_of
@@ -57,6 +58,7 @@ def problem_of(
         scaling=_scaling_of(options),
         on_collapse=options.on_collapse,
         noise=_noise_of(options),
+        fixed=fixed_of(options, last),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from daskgmm.em import GivenStart
 from daskgmm.errors import ParameterError
+from daskgmm.fitting.fixed import parts_of
 from daskgmm.fitting.options import FitOptions
 
 __all__ = ["check_start", "given_start_of"]
@@ -22,9 +23,8 @@ def given_start_of(options: FitOptions, n_features: int | None) -> GivenStart:
     return GivenStart.checked(
         options.covariance_type,
         (options.n_components, n_features),
-        options.weights_init,
-        options.means_init,
-        options.precisions_init,
+        (options.weights_init, options.means_init, options.precisions_init),
+        parts_of(options.fixed, options.n_components),
     )
 
 

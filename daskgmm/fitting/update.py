@@ -12,6 +12,7 @@ import numpy as np
 from daskgmm.em import Problem, Tell, Update, statistical_tol, update
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.execution import in_force
+from daskgmm.fitting.fixed import fixed_of
 from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.outcome import Outcome
 from daskgmm.fitting.prior import prior_of
@@ -146,8 +147,10 @@ def updated(
 def _problem_of(options: FitOptions, kept: Kept, weight: float) -> Problem:
     """What an update does, so that the rows count ``weight`` in all, on the scale of counts."""
     mixture, tol = kept.mixture, options.tol
+    fixed = fixed_of(options, mixture)
     if tol == "auto":
-        tol = statistical_tol(mixture.n_parameters, weight)
+        n_fixed = fixed.count(mixture.kind, mixture.means.shape, mixture.noise is not None)
+        tol = statistical_tol(max(1, mixture.n_parameters - n_fixed), weight)
     return Problem(
         mixture.n_components,
         mixture.kind,
@@ -158,6 +161,7 @@ def _problem_of(options: FitOptions, kept: Kept, weight: float) -> Problem:
         stepper=options.stepper,
         precision=options.precision,
         n_threads=in_force().local_threads,
+        fixed=fixed,
     )
 
 

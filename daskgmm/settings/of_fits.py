@@ -20,6 +20,7 @@ from daskgmm.rules import (
     COUNT_OR_NONE,
     COUNTS,
     DEGREES,
+    FIXED,
     FLAG,
     N_AXES,
     NOISE,
@@ -286,6 +287,7 @@ OPTIONS: tuple[Option, ...] = (
         section="model",
         is_saved=True,
     ),
+    Option("fixed", None, FIXED, is_saved=True),
     Option(
         "memory_limit",
         None,

@@ -211,6 +211,26 @@ CASES = {
         r"tol must be (\w+), or a number of (\d+) or more",
         lambda at, said: [fit(X, tol=tol) for tol in (said[1], float(said[2]))],
     ),
+    "parts that are fixed at nothing": Case(
+        lambda at: fit(X, 2, fixed={"means": [0]}),
+        r"give (\w+) for means",
+        lambda at, said: fit(X, 2, fixed={"means": [0]}, **{said[1]: X[:2]}),
+    ),
+    "a part of one covariance": Case(
+        lambda at: fit(X, 2, covariance_type="tied", fixed={"covariances": [0]}),
+        r"say covariances='(all)'",
+        lambda at, said: fit(
+            *(X, 2),
+            covariance_type="tied",
+            precisions_init=np.eye(2),
+            fixed={"covariances": said[1]},
+        ),
+    ),
+    "an order of components that are fixed by number": Case(
+        lambda at: fit(X, 2, fixed={"means": [0]}, means_init=X[:2], order="weight"),
+        r"leave order out \((None)\)",
+        lambda at, said: fit(X, 2, fixed={"means": [0]}, means_init=X[:2], order=eval(said[1])),
+    ),
     "a ridge below 0": Case(
         lambda at: fit(X, reg_covar=-1.0),
         r"reg_covar must be (\w+), or a number of (\d+) or more",

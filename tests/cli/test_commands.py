@@ -147,6 +147,7 @@ def test_options_reach_the_fit(folder):
         "noise": None,
         "tails": None,
         "degrees_of_freedom": "shared",
+        "fixed": None,
         "order": None,
     }
     assert (result["n_iter"], result["stop_reason"], result["converged"]) == (7, "max_iter", False)

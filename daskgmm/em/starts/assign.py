@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances_argmin
@@ -103,7 +104,8 @@ class StartMaker:
         Source of all random numbers of the initialisers.
     given : GivenStart
         Parts of the start that the user gave. Given means also decide the assignment, so
-        that weights and covariances belong to them.
+        that weights and covariances belong to them; where some are given, a group near each of
+        these is theirs.
     uniform : Uniform or None
         Density of noise, which takes a share of the weights of every start.
     """
@@ -133,7 +135,8 @@ class StartMaker:
         ParameterError
             If ``init_params`` is unknown.
         """
-        return self._start(scan, init_params).with_noise(self.uniform, NOISE_OF_STARTS)
+        start = self._start(scan, init_params).with_noise(self.uniform, NOISE_OF_STARTS)
+        return self.prior.fixed.put_into(start)
 
     def _start(self, scan: Scan, init_params: str) -> Mixture:
         given = self.given
@@ -154,11 +157,33 @@ class StartMaker:
         scale = np.where(scale > 0, scale, 1.0)
         shift = scan.moments.mean
         z = replace(scan.sample, x=(scan.sample.x - shift) / scale)
-        if given.means is not None:
-            resp = nearest(z.x, (given.means - shift) / scale)
+        means = None if given.means is None else (given.means - shift) / scale
+        if means is not None and given.has_places:
+            resp = nearest(z.x, means)
         else:
             resp = assign(z, self.n_components, self.rng)
+            if means is not None:
+                resp = _matched(resp, z, means)
         return given.put_into(_m_step_of_sample(scan, resp, self.kind, self.prior))
+
+
+def _matched(resp: Float64Array, z: Block, means: Float64Array) -> Float64Array:
+    """Responsibilities (n, K) in the order of means (K, D), of which some are given, others NaN.
+
+    Each given mean gets the group whose centre is near, so that the squared distances have the
+    least sum.
+    """
+    counted = resp * z.weights[:, None]
+    n_k = np.maximum(counted.sum(axis=0), np.finfo(np.float64).tiny)
+    given = np.flatnonzero(~np.isnan(means).any(axis=1))
+    apart = means[given, None, :] - (counted.T @ z.x / n_k[:, None])
+    _, groups = linear_sum_assignment(np.square(apart).sum(axis=2))
+    order = np.empty(len(means), np.intp)
+    order[given] = groups
+    everyone = np.arange(len(means))
+    order[np.setdiff1d(everyone, given)] = np.setdiff1d(everyone, groups)
+    matched: Float64Array = resp[:, order]
+    return matched
 
 
 def _m_step_of_sample(scan: Scan, resp: Float64Array, kind: str, prior: Prior) -> Mixture:
