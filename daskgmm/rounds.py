@@ -63,7 +63,10 @@ class Round:
         # Neither axes nor the scale that spherical ones had are those of the rows there are now.
         if last._fitted_as is None and given.get("n_projected") is None:
             start["precisions_init"] = last.precisions_
-        model = GaussianMixture(**{**_AS_BEFORE, **given, **start}, resume=True)
+        as_before = dict(_AS_BEFORE)
+        if given.get("fixed"):  # so that components keep their numbers
+            del as_before["order"]
+        model = GaussianMixture(**{**as_before, **given, **start}, resume=True)
         model._known_as = self._mark
         job.fit(self._source, self._place, model, sample_weight=self._weights, overwrite=True)
 

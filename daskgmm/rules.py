@@ -8,6 +8,7 @@ kind of option, and is longer than others for it.
 from __future__ import annotations
 
 import csv
+import json
 import math
 import os
 import re
@@ -337,7 +338,7 @@ PLACE = Rule("a path or a URL", _is_place, metavar="PATH", is_place=True)
 PLACE_OR_AUTO = Rule(
     "auto, or a folder", _is_place, metavar="DIR|auto", words=("auto",), is_place=True
 )
-ARRAY = Rule("an array", _is_array)
+ARRAY = Rule("an array", _is_array, parse=json.loads, metavar="JSON")
 
 _OF_PRIOR = ("shrinkage", "dof", "scale", "mean", "concentration")
 
@@ -388,6 +389,8 @@ def _are_numbers(value: Any) -> bool:
 FIXED = Rule(
     f"a mapping of some of {', '.join(_PARTS)} to all, or to a list of numbers of components",
     _is_fixed,
+    parse=json.loads,
+    metavar="JSON",
 )
 
 

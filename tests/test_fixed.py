@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 
 import dask.array as da
 import numpy as np
 import pytest
+import yaml
+from click.testing import CliRunner
 from made_data import FAMILIES_OF_SKLEARN, made_mixture, precisions_of, rows_of
 
 from daskgmm import GaussianMixture, load_model, select
+from daskgmm.cli import main
 from daskgmm.em import STEPPERS
 from daskgmm.errors import (
     CheckpointError,
@@ -300,3 +304,43 @@ def test_no_other_fit_could_go_on_with_the_parts():
         model.fit(x)
     with pytest.raises(ParameterError, match="select has no use for fixed"):
         select(x, [2, 3], fixed={"means": [0]})
+
+
+@pytest.mark.parametrize("by", ["command", "job"])
+def test_outside_python_starts_and_parts_are_json(tmp_path, by):
+    start, x = start_and_rows("full")
+    np.save(tmp_path / "x.npy", x)
+    mean = start["means_init"][0].tolist()
+    means, fixed = [mean, [None, None], [None, None]], {"means": [0]}
+    out = str(tmp_path / "m.zarr")
+    if by == "command":
+        options = ["--components", "3", "--means-init", json.dumps(means), "--output", out]
+        arguments = ["fit", str(tmp_path / "x.npy"), *options, "--fixed", json.dumps(fixed)]
+    else:
+        model = {"components": 3, "means_init": means, "fixed": fixed}
+        job = {"data": "x.npy", "outputs": {"model": "m.zarr"}, "model": model}
+        (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+        arguments = ["run", str(tmp_path / "job.yaml")]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    found = load_model(out)
+    assert found.means_[0].tolist() == mean
+    assert found.fixed == fixed
+
+
+@pytest.mark.parametrize("mode", ["refit", "update"])
+def test_a_job_with_new_data_leaves_parts_as_they_are(tmp_path, mode):
+    start, x = start_and_rows("full", 1500)
+    mean = start["means_init"][0].tolist()
+    np.save(tmp_path / "x.npy", x)
+    model = {"components": 3, "means_init": [mean, [None] * 2, [None] * 2]}
+    job = {"data": "x.npy", "outputs": {"model": "m.zarr"}, "on_new_data": mode}
+    (tmp_path / "job.yaml").write_text(
+        yaml.safe_dump({**job, "model": {**model, "fixed": {"means": [0]}}})
+    )
+    for moved in (0.0, 0.5):
+        np.save(tmp_path / "x.npy", x + moved)
+        done = CliRunner().invoke(main, ["run", str(tmp_path / "job.yaml")])
+        assert done.exit_code == 0, done.output
+        assert load_model(tmp_path / "m.zarr").means_[0].tolist() == mean
+    assert load_model(tmp_path / "m.zarr").n_rows_ == (1 + (mode == "update")) * len(x)

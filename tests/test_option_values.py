@@ -20,9 +20,11 @@ from daskgmm.cli.options import option_of
 from daskgmm.errors import InvalidParameterError, JobError
 from daskgmm.jobfile import Given, read_job
 from daskgmm.rules import (
+    ARRAY,
     COUNT,
     COUNT_OR_NONE,
     DEGREES,
+    FIXED,
     FLAG,
     N_AXES,
     NAMES,
@@ -48,6 +50,11 @@ TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     COUNT_OR_NONE.what: (("0", "1", "250"), ("-3", "1.5", "many", "", "nan")),
     NUMBER.what: (NUMBERS[0], ("auto", *NUMBERS[1])),
     NUMBER_OR_AUTO.what: (("auto", *NUMBERS[0]), NUMBERS[1]),
+    FIXED.what: (
+        ('{"means": [0, 2]}', '{"weights": "all", "covariances": [1]}'),
+        ("means=0", '{"means": 0}', '{"means": [0, 0]}', '{"tails": "all"}', "[1]", ""),
+    ),
+    ARRAY.what: (("[0.5, 0.5]", "[[0, 1], [null, null]]"), ("0.5", "a", "", '{"a": 1}')),
     PRIOR.what: (("auto",), ("none", "1", "")),
     SEED.what: (("0", "4294967295"), ("-1", "4294967296", "0.5", "seed", "")),
     FLAG.what: (("true", "false"), ("maybe", "2", "")),
