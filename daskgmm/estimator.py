@@ -41,6 +41,7 @@ from daskgmm.fitted import FittedMixture, said_of_dropped
 from daskgmm.fitting import (
     Kept,
     Outcome,
+    check_numbered,
     check_previous,
     check_start,
     in_order,
@@ -58,12 +59,14 @@ from daskgmm.fitting import (
 from daskgmm.kernel import Affine, Precision, loops
 from daskgmm.settings import HALF_LIFE, check_options
 from daskgmm.tables import (
+    Labels,
     OpenedRows,
     Stage,
     Use,
     Weights,
     columns_named,
     open_input,
+    open_labels,
     open_weights,
 )
 
@@ -424,7 +427,7 @@ class GaussianMixture(FittedMixture):
 
     # -- fitting ---------------------------------------------------------------
 
-    def fit(self, X: Any, y: None = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: None = None, sample_weight: Any = None, labels: Any = None) -> Self:
         """Estimate the parameters by EM.
 
         Parameters
@@ -446,6 +449,12 @@ class GaussianMixture(FittedMixture):
             column, where `X` is Parquet. A Series has the index of the DataFrame, in the same
             order, or is refused. The fit does not depend on the unit of weights that are no counts:
             see :meth:`bic` for what does.
+        labels : array of shape (n_rows,), optional
+            Component that each row is known to be of, from 0 to K - 1, or -1 where it is not known.
+            An array, a Dask array, a Zarr array, or a path or URL of one; not for cells of a grid. A few rows, whose indices are
+            kept in memory. Their term of the log-likelihood is ``log(w_k f_k(x))``, here and in
+            ``lower_bound_``; :meth:`score` and criteria know no labels. Starts have the means of
+            labelled rows for their components, which keep their numbers as with ``fixed``.
 
         Returns
         -------
@@ -454,7 +463,10 @@ class GaussianMixture(FittedMixture):
         Raises
         ------
         DataError
-            If the data or the weights cannot be used; nothing is fitted then.
+            If the data, the weights or the labels cannot be used; nothing is fitted then.
+        ParameterError
+            If parameters contradict each other, or ``order`` or ``on_collapse="prune"`` would
+            give components other numbers than their labels.
         MemoryLimitError
             If the data cannot be processed within ``memory_limit``.
         CheckpointError
@@ -483,14 +495,19 @@ class GaussianMixture(FittedMixture):
             tell(Message(f"NumPy does the work, there are no compiled loops: {loops.WHY_NONE}"))
         began = time.perf_counter()
         weights = None if sample_weight is None else open_weights(sample_weight, X).as_counts()
+        if labels is not None:
+            check_numbered(self)
+            labels = open_labels(labels, X, self.n_components)
         # Starts, and one that a rare component may be given to.
         opened = self._open_to_fit(X, [self._size] * (self.n_init + 1), weights)
+        if labels is not None:
+            labels.check_length(opened.rows.n_rows, opened.name)
+            opened = opened.knowing(labels.known)
         rows = opened.rows
-        problem = replace(
-            self._problem(rows.n_features),
-            past=self._past_of(rows.n_rows),
-            ended=self._last_ended(),
-        )
+        problem = replace(self._problem(rows.n_features), has_labels=labels is not None)
+        if labels is None:  # which the fit before had none of, either
+            past, ended = self._past_of(rows.n_rows), self._last_ended()
+            problem = replace(problem, past=past, ended=ended)
         if rows.n_rows < 2:
             raise DataError(
                 f"{opened.name} has n_samples={rows.n_rows} row; a mixture needs 2 rows or more"
@@ -500,7 +517,7 @@ class GaussianMixture(FittedMixture):
             check_previous(self._previous(), (self.n_components, rows.n_features))
         rng = check_random_state(self.random_state)
         tol = problem.tol_on(rows)
-        with open_checkpoints(self._job(opened, weights)) as checkpoints:
+        with open_checkpoints(self._job(opened, weights, labels)) as checkpoints:
             tell(self._fit_began(opened, tol))
             naming = columns_named(opened.feature_names)
             with naming, opened.staging() as staged, checkpoints.interruptible():
@@ -516,7 +533,10 @@ class GaussianMixture(FittedMixture):
             gaps=found.gaps,
         )
         self._conclude(outcome)
-        self._ended = found
+        if labels is None:
+            self._ended = found
+        else:
+            self._past = ()  # of another likelihood than that of rows without labels
         tell(self._fit_ended())
         return self
 
@@ -623,9 +643,9 @@ class GaussianMixture(FittedMixture):
         is_same = self._is_still(kept if self._order is None else kept.take(self._order))
         return self._ended if is_same else None
 
-    def _job(self, opened: OpenedRows, weights: Weights | None) -> Job:
+    def _job(self, opened: OpenedRows, *beside: Weights | Labels | None) -> Job:
         """What checkpoints are told of the fit."""
-        known = [opened.fingerprint] + ([] if weights is None else [weights.fingerprint])
+        known = [opened.fingerprint, *(one.fingerprint for one in beside if one is not None)]
         return Job(
             folder=self.checkpoint,
             resume=self.resume,

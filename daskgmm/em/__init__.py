@@ -20,6 +20,7 @@ from daskgmm.em.evaluate import (
 from daskgmm.em.finite import check_finite
 from daskgmm.em.fit import fit, told_in_units_of_data
 from daskgmm.em.held_out import HeldOut
+from daskgmm.em.known import Known, knowing
 from daskgmm.em.lowest import LOWEST_BYTES
 from daskgmm.em.mapped import MappedRows, check_complete, of_mapped
 from daskgmm.em.missing import (
@@ -116,6 +117,7 @@ __all__ = [
     "HeldOut",
     "InMemoryRows",
     "Iteration",
+    "Known",
     "MappedRows",
     "Missing",
     "Needs",
@@ -153,6 +155,7 @@ __all__ = [
     "feature_moments",
     "fit",
     "imputed_rows",
+    "knowing",
     "label_rows",
     "labels_of_inliers",
     "log_densities",

@@ -95,9 +95,9 @@ class Mender:
     def of(cls, problem: Problem, scan: Scan) -> Self | None:
         """The mender of a problem; None where a collapse is an error.
 
-        It is one where parts are fixed, which belong to components by number.
+        It is one where components are those of their numbers.
         """
-        if problem.on_collapse == _ERROR or problem.fixed:
+        if problem.on_collapse == _ERROR or problem.are_numbered:
             return None
         reseeds = problem.on_collapse == _RESEED
         return cls(scan.completed, problem.prior_on(scan), problem.n_threads, reseeds)
@@ -316,7 +316,7 @@ def ended(course: Course, problem: Problem, scan: Scan) -> Course:
     mender, kept = Mender.of(problem, scan), course.kept
     if mender is None:
         check_factors(kept, len(course.history), course.statistics)
-        few = [] if problem.fixed else few_of(kept, scan, problem.prior_on(scan))
+        few = [] if problem.are_numbered else few_of(kept, scan, problem.prior_on(scan))
         if few:
             thin = thin_components(kept, _counted(scan), problem.prior_on(scan))
             said = said_of_thin([one for one in thin if one.component in few], kept.n_components)
@@ -353,7 +353,7 @@ def with_distinct_rows(problem: Problem, scan: Scan) -> tuple[Problem, tuple[Col
     prior, k = problem.prior_on(scan), problem.n_components
     floor = prior.reg_covar if isinstance(prior, Ridge) else 0.0
     shares = np.ndim(floor) == 0 and float(np.asarray(floor)) > 0
-    is_open = problem.given.is_empty and problem.last is None
+    is_open = problem.given.is_empty and problem.last is None and not problem.has_labels
     shares |= _gives_rows(prior)
     if shares or problem.on_collapse == _ERROR or not is_open:
         return problem, ()

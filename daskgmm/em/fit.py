@@ -352,7 +352,7 @@ def rules_of(problems: Sequence[Problem], scan: Scan) -> Rules:
         stepper=ByKind(steppers) if len(steppers) > 1 else steppers[first.kind],
         stop=stop_rule_named(first.stopping),
         max_iter=first.max_iter,
-        total=None if scan.is_estimated else scan.moments,
+        total=None if scan.is_estimated or first.has_labels else scan.moments,
         precision=first.precision,
         n_near=first.n_near,
         past=first.past,

@@ -98,6 +98,8 @@ class Problem:
         data's own units, or of projected features.
     fixed : FixedParts
         Parts that stay as they are in the start, which is given or that of a warm start.
+    has_labels : bool
+        Whether components of some rows are known.
 
     Raises
     ------
@@ -128,6 +130,7 @@ class Problem:
     on_collapse: str = "error"
     noise: bool | float = False
     fixed: FixedParts = FixedParts()  # noqa: RUF009 (frozen)
+    has_labels: bool = False
 
     def __post_init__(self) -> None:
         k, near = self.n_components, self.n_near
@@ -209,9 +212,14 @@ class Problem:
         )
 
     @property
+    def are_numbered(self) -> bool:
+        """Whether components are those of their numbers, by fixed parts or by labels."""
+        return bool(self.fixed) or self.has_labels
+
+    @property
     def may_move_components(self) -> bool:
         """Whether merge-and-split moves are allowed: not if the user placed the components."""
-        is_free = self.given.means is None and self.last is None and not self.fixed
+        is_free = self.given.means is None and self.last is None and not self.are_numbered
         return self.progressive and is_free and can_exchange(self.kind)
 
     @property
@@ -222,7 +230,7 @@ class Problem:
         """
         is_open = self.given.is_empty and self.last is None and self.n_components > 1
         is_open = is_open and (self.scaling is None or not self.scaling.needs_scan)
-        is_open = is_open and self.noise is False
+        is_open = is_open and self.noise is False and not self.has_labels
         may_compete = self.progressive and self.max_iter > 1 and self.n_near is None
         return is_open and may_compete and self._stepper_class is Surrogate
 

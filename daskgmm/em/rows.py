@@ -272,6 +272,8 @@ class InMemoryRows:
         How often each row counts.
     has_gaps : bool
         Whether NaN stands for a value that is not known.
+    known : ndarray of shape (n_rows,), int64, optional
+        Components of rows; see :class:`~daskgmm.kernel.Block`.
 
     Attributes
     ----------
@@ -286,8 +288,9 @@ class InMemoryRows:
         n_threads: int = 1,
         weight: Float64Array | None = None,
         has_gaps: bool = False,
+        known: NDArray[np.int64] | None = None,
     ) -> None:
-        self.block = Block(x, weight=weight, has_gaps=has_gaps)
+        self.block = Block(x, weight=weight, has_gaps=has_gaps, known=known)
         self._grain = grain or grain_rows(x.shape[1])
         self.n_threads = n_threads
 
@@ -349,7 +352,8 @@ class InMemoryRows:
 def rows_of_sample(sample: Block, n_threads: int = 1) -> InMemoryRows:
     """A sample as rows to fold over, in grains short enough for threads to share."""
     grain = max(1, grain_rows(sample.n_features) // _GRAINS_OF_SAMPLE)
-    return InMemoryRows(sample.x, grain, n_threads, sample.weight, sample.has_gaps)
+    of = sample.weight, sample.has_gaps, sample.known
+    return InMemoryRows(sample.x, grain, n_threads, *of)
 
 
 def statistics_of(rows: Rows, mixture: Mixture) -> Statistics:

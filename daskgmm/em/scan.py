@@ -77,7 +77,7 @@ class Scan:
         Extremes of each feature over rows of weight above 0.
     sample : Block
         The rows of weight above 0 whose hash is below the threshold, in their order among all
-        rows, float64, with their weights.
+        rows, float64, with their weights; and those whose component is known, which count less.
     non_finite : NonFinite or None
         Set if a value cannot be used; the other fields are then meaningless.
     early : EarlyStart or None
@@ -173,18 +173,21 @@ def sample_threshold(n_rows: int, n_sampled: int) -> int:
 
 def _scan_block(block: Block, threshold: int, seed: int) -> Scan:
     n, d = len(block), block.n_features
-    none = Block(np.empty((0, d)), weight=None if block.weight is None else np.empty(0))
+    sample = block
+    if threshold < 2**64:
+        drawn = hash_rows(block.start, n, seed) < np.uint64(threshold)
+        sample = block.drawn(drawn, threshold / 2**64)
+    none = Block(np.empty((0, d)), weight=None if sample.weight is None else np.empty(0))
+    if block.known is not None:
+        none = replace(none, known=np.empty(0, np.int64))
     nothing = Scan(n, Moments.zero(d), np.full(d, np.inf), np.full(d, -np.inf), none)
     nothing = replace(nothing, gaps=Gaps.of(block))
     if (bad := find_non_finite(block)) is not None:
         return replace(nothing, non_finite=bad)
-    sample = block
-    if threshold < 2**64:
-        sample = block.take(hash_rows(block.start, n, seed) < np.uint64(threshold))
     block, sample = block.present(), sample.present()
     if len(block) == 0:
         return nothing
-    sampled = Block(sample.x.astype(np.float64), weight=sample.weight, has_gaps=sample.has_gaps)
+    sampled = replace(sample, x=sample.x.astype(np.float64), start=0)
     scan = replace(nothing, sample=sampled)
     if not block.has_gaps:
         return _with_moments(scan, block)

@@ -153,7 +153,7 @@ def _may_search(problem: Problem, scan: Scan) -> bool:
     """Whether a search is asked for, has several optima, and rows enough to tell them apart."""
     k, n_distinct = problem.n_components, len(scan.sample)
     p = problem.count_parameters(scan.sample.n_features)
-    is_open = problem.progressive and problem.given.means is None and not problem.fixed
+    is_open = problem.progressive and problem.given.means is None and not problem.are_numbered
     return is_open and 1 < k < n_distinct and p <= scan.weight
 
 

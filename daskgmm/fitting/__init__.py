@@ -5,7 +5,7 @@ alone keeps state. A subject has a file: where a new option of fits says what is
 goes into the file of its subject, and from there into :func:`problem_of`.
 """
 
-from daskgmm.fitting.fixed import parts_of
+from daskgmm.fitting.fixed import check_numbered, parts_of
 from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.order import check_previous, in_order
 from daskgmm.fitting.outcome import Outcome, warn_of_collapses, warn_of_end, warn_of_thin
@@ -18,6 +18,7 @@ __all__ = [
     "FitOptions",
     "Kept",
     "Outcome",
+    "check_numbered",
     "check_previous",
     "check_start",
     "in_order",

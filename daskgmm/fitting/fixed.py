@@ -11,7 +11,7 @@ from daskgmm.errors import ParameterError
 from daskgmm.fitting.options import FitOptions
 from daskgmm.kernel import FixedParts, Mixture, family_of
 
-__all__ = ["fixed_of", "parts_of"]
+__all__ = ["check_numbered", "fixed_of", "parts_of"]
 
 _STARTS = {"weights": "weights_init", "means": "means_init", "covariances": "precisions_init"}
 """What each part can be given by."""
@@ -88,6 +88,16 @@ def _wrong(
             len(fixed.weights) == k and options.noise not in (None, False),
             "weights that are all fixed leave nothing for noise; fix fewer, or leave noise out",
         ),
+        *_renumbered(options),
+        (
+            options.n_projected is not None,
+            "axes that n_projected finds are those of no part that is given; leave one of them out",
+        ),
+    )
+
+
+def _renumbered(options: FitOptions) -> Sequence[tuple[bool, str]]:
+    return (
         (
             options.order is not None,
             f"components are named by number, which order={options.order!r} changes; leave order "
@@ -97,8 +107,16 @@ def _wrong(
             options.on_collapse == "prune",
             "components are named by number, which on_collapse='prune' changes; set 'error'",
         ),
-        (
-            options.n_projected is not None,
-            "axes that n_projected finds are those of no part that is given; leave one of them out",
-        ),
     )
+
+
+def check_numbered(options: FitOptions) -> None:
+    """Refuse labels of components that options would give other numbers.
+
+    Raises
+    ------
+    ParameterError
+    """
+    problem = next((said for is_so, said in _renumbered(options) if is_so), None)
+    if problem is not None:
+        raise ParameterError(f"labels: {problem}")

@@ -30,12 +30,15 @@ class Block:
     has_gaps : bool
         Whether NaN stands for a value that is not known, so that rows are judged by the others.
         Where it is false, no row of weight above 0 has NaN.
+    known : ndarray of shape (n_rows,), int64, optional
+        Number of the component that a row is known to be of; -1 where nobody knows.
     """
 
     x: NDArray[Any]
     start: int = 0
     weight: Float64Array | None = None
     has_gaps: bool = False
+    known: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -43,7 +46,9 @@ class Block:
     def __getitem__(self, span: slice) -> Self:
         """Block of consecutive rows."""
         weight = None if self.weight is None else self.weight[span]
-        return type(self)(self.x[span], self.start + (span.start or 0), weight, self.has_gaps)
+        known = None if self.known is None else self.known[span]
+        start = self.start + (span.start or 0)
+        return type(self)(self.x[span], start, weight, self.has_gaps, known)
 
     @property
     def n_features(self) -> int:
@@ -63,31 +68,53 @@ class Block:
     def take(self, which: NDArray[Any]) -> Self:
         """Rows by index or mask; ``start`` is 0, since the rows are not consecutive any more."""
         weight = None if self.weight is None else self.weight[which]
-        return replace(self, x=self.x[which], start=0, weight=weight)
+        known = None if self.known is None else self.known[which]
+        return replace(self, x=self.x[which], start=0, weight=weight, known=known)
+
+    def drawn(self, which: NDArray[np.bool_], share: float) -> Self:
+        """The rows of a mask, a uniform ``share`` of all, and those whose component is known.
+
+        The latter are few, and all there; each counts ``share`` times as much.
+        """
+        if self.known is None:
+            return self.take(which)
+        is_known = self.known >= 0
+        weighed = replace(self, weight=np.where(is_known, share, 1.0) * self.weights)
+        return weighed.take(which | is_known)
 
     def thinned(self, step: int) -> Self:
-        """Every ``step``-th row, C-contiguous."""
+        """Every ``step``-th row, C-contiguous; see :meth:`drawn` for rows that are known."""
+        if self.known is not None:
+            return self.drawn(np.arange(len(self)) % step == 0, 1.0 / step)
         weight = None if self.weight is None else np.ascontiguousarray(self.weight[::step])
         return replace(self, x=np.ascontiguousarray(self.x[::step]), start=0, weight=weight)
 
     def followed_by(self, other: Self) -> Self:
-        """The rows of both blocks, with weights if one of them has any."""
+        """The rows of both blocks; see :meth:`joined`."""
         return self.joined([self, other])
 
     @classmethod
     def joined(cls, blocks: Sequence[Self]) -> Self:
-        """The rows of several blocks in their order, with weights if one of them has any."""
-        weight = None
+        """The rows of several blocks in their order.
+
+        They have weights if one of them has any, and what is known if the first has it.
+        """
+        weight = known = None
         if any(block.weight is not None for block in blocks):
             weight = np.concatenate([block.weights for block in blocks])
+        if blocks[0].known is not None:
+            known = np.concatenate([block.known for block in blocks if block.known is not None])
         has_gaps = any(block.has_gaps for block in blocks)
-        return cls(np.concatenate([block.x for block in blocks]), weight=weight, has_gaps=has_gaps)
+        x = np.concatenate([block.x for block in blocks])
+        return cls(x, weight=weight, has_gaps=has_gaps, known=known)
 
     def distinct(self) -> Self:
         """Each row once, where it first comes, with the sum of its weights.
 
-        The same block if no row comes again.
+        The same block if no row comes again, or if components of some are known.
         """
+        if self.known is not None:
+            return self
         # A cheap test first: rows with different projections are distinct. The sum is made column
         # by column, so that equal rows get equal bits.
         key = np.zeros(len(self.x))

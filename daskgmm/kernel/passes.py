@@ -12,6 +12,7 @@ from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.formulations import formulation_of, linear_formulation_of
 from daskgmm.kernel.formulations.rounding import FLOAT32, FLOAT64
 from daskgmm.kernel.gaps import statistics_with_gaps
+from daskgmm.kernel.known import parted
 from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.moments import Moments
@@ -40,7 +41,8 @@ class Pass:
         more, float64 is used all the same.
     total : Moments, optional
         Moments of all rows, if known: they save most of the work where components share one
-        covariance. Not of rows with gaps, whose moments follow from the mixture.
+        covariance. Not of rows with gaps, whose moments follow from the mixture, nor where
+        components of some rows are known.
     neighbourhoods : Neighbourhoods, optional
         If given, each row is compared only with the components near it. The log-likelihood is
         then a lower bound; see :mod:`daskgmm.kernel.truncated`.
@@ -87,9 +89,12 @@ class Pass:
         if present.has_gaps:
             log_density = np.empty(len(present))
             found = statistics_with_gaps(present, self.mixture, dtype, log_density)
+            if present.known is not None:
+                found = self._of_present(present, dtype)
             return _as_read(block, found), log_density
-        # These two ways do not compute the density of every row under every component.
-        if self.neighbourhoods is not None or self.knows_scatter:
+        # These ways do not compute the density of every row under every component.
+        is_apart = self.neighbourhoods is not None or block.known is not None
+        if is_apart or self.knows_scatter:
             found = self._of_present(present, dtype)
             return _as_read(block, found), formulation_of(self.mixture, FLOAT64).log_densities(
                 present.x
@@ -106,6 +111,33 @@ class Pass:
             )
 
     def _of_present(self, block: Block, dtype: np.dtype[Any]) -> Statistics | LinearSums:
+        block, known = parted(block)
+        found = self._of_unknown(block, dtype)
+        if known is None:
+            return found
+        assert isinstance(found, Statistics), "where components are known, the scatter is not"
+        return found + self._of_known(known, dtype)
+
+    def _of_known(self, block: Block, dtype: np.dtype[Any]) -> Statistics:
+        """Statistics of rows all of whose components are known."""
+        assert block.known is not None
+        mixture, components = self.mixture, self.mixture.components
+        total = Statistics.zero(mixture.means, mixture.kind, mixture.uniform)
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(mixture.weights)
+        log_likelihood = 0.0
+        for number in np.unique(block.known):
+            one = Pass(Mixture(np.ones(1), components.take([number])))
+            rows = replace(block.take(block.known == number), known=None)
+            part = one._of_unknown(rows, dtype)
+            assert isinstance(part, Statistics)
+            components.add_at(total.sums, [number], part.sums)
+            log_likelihood += part.log_likelihood + part.weight * float(log_weights[number])
+        return replace(
+            total, n_rows=len(block), weight=block.total_weight, log_likelihood=log_likelihood
+        )
+
+    def _of_unknown(self, block: Block, dtype: np.dtype[Any]) -> Statistics | LinearSums:
         if block.has_gaps:
             return statistics_with_gaps(block, self.mixture, dtype)
         if self.neighbourhoods is not None:

@@ -6,6 +6,7 @@ of the table :data:`daskgmm.tables.opening.KINDS`.
 
 from daskgmm.tables.containers import CONTAINERS, as_given, columns_of
 from daskgmm.tables.kind import OpenedRows, Use
+from daskgmm.tables.labels import Labels, open_labels
 from daskgmm.tables.names import (
     check_features,
     check_units,
@@ -26,6 +27,7 @@ __all__ = [
     "CONTAINERS",
     "Asked",
     "Grid",
+    "Labels",
     "OpenedRows",
     "Result",
     "Returned",
@@ -47,6 +49,7 @@ __all__ = [
     "open_as_fitted",
     "open_column",
     "open_input",
+    "open_labels",
     "open_rows",
     "open_weights",
     "outliers",

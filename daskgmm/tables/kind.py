@@ -10,12 +10,14 @@ import numpy as np
 
 from daskgmm.em import (
     InMemoryRows,
+    Known,
     MappedRows,
     Missing,
     Rows,
     RowsWithGaps,
     check_complete,
     check_finite,
+    knowing,
     weighing,
 )
 from daskgmm.execution import Staging, Work
@@ -99,6 +101,10 @@ class OpenedRows:
         if not isinstance(self.rows, RowsWithGaps):
             return self
         return replace(self, rows=self.rows.weighed(), passes=self.passes + 1)
+
+    def knowing(self, known: Known) -> OpenedRows:
+        """The same rows, with the components of some."""
+        return replace(self, rows=knowing(self.rows, known))
 
     def weighing(self, weight: float) -> OpenedRows:
         """The same rows, of which a read has found the sum of the weights."""

@@ -30,7 +30,15 @@ from daskgmm.source import cuts_of
 from daskgmm.storage import COLUMN, Location, ParquetSource, StoredSource, has_columns, open_source
 from daskgmm.tables.plain import check_unmasked
 
-__all__ = ["Weights", "column_beside", "open_column", "weights_beside", "weights_of"]
+__all__ = [
+    "Weights",
+    "column_beside",
+    "fingerprint_of",
+    "open_column",
+    "opened_column",
+    "weights_beside",
+    "weights_of",
+]
 
 _NAME = "sample_weight"
 _READ_ROWS = 2**19
@@ -231,7 +239,7 @@ def weights_of(given: Any, *, may_lack: bool = False) -> Weights:
     DataError
         If they are not one finite number of 0 or more for each row, or all are 0.
     """
-    opened, rows, name = _opened(given)
+    opened, rows, name = opened_column(given)
     summed = rows.fold(_sum_of, may_lack)
     if summed.bad is not None:
         row, value = summed.bad
@@ -253,12 +261,28 @@ def weights_of(given: Any, *, may_lack: bool = False) -> Weights:
         summed.n_rows,
         summed.total,
         summed.total**2 / summed.squares,
-        fingerprint=_fingerprint_of(opened),
+        fingerprint=fingerprint_of(opened),
     )
 
 
-def _opened(given: Any) -> tuple[NDArray[Any] | da.Array | StoredSource, Rows, str]:
-    """The weights, as rows of one feature, and what messages call them."""
+def opened_column(
+    given: Any, name: str = _NAME, what: str = "weight"
+) -> tuple[NDArray[Any] | da.Array | StoredSource, Rows, str]:
+    """One number for each row, as rows of one feature, and what messages call them.
+
+    Parameters
+    ----------
+    given : as for :func:`weights_of`
+    name : str
+        What messages call it, if it has no name of its own.
+    what : str
+        What a number is.
+
+    Raises
+    ------
+    DataError
+        If it is no column of numbers.
+    """
     if isinstance(given, str | os.PathLike | zarr.Array | zarr.Group):
         given = open_column(given)
     if hasattr(given, "unit_rows") and hasattr(given, "read"):
@@ -274,13 +298,14 @@ def _opened(given: Any) -> tuple[NDArray[Any] | da.Array | StoredSource, Rows, s
     if isinstance(getattr(given, "data", None), da.Array):  # an xarray.DataArray
         given = given.data
     if isinstance(given, da.Array):
-        return _on_dask(given)
-    return _in_memory(given)
+        return _on_dask(given, name, what)
+    return _in_memory(given, name, what)
 
 
-def _fingerprint_of(
+def fingerprint_of(
     opened: NDArray[Any] | da.Array | StoredSource,
 ) -> Callable[[], str] | None:
+    """Gives a hash by which a column is known again; None for one on Dask."""
     if isinstance(opened, da.Array):
         return None
     if isinstance(opened, np.ndarray):
@@ -289,37 +314,40 @@ def _fingerprint_of(
     return opened.fingerprint
 
 
-def _on_dask(given: da.Array) -> tuple[da.Array, Rows, str]:
+def _on_dask(given: da.Array, name: str, what: str) -> tuple[da.Array, Rows, str]:
     if given.ndim == 2 and given.shape[1] == 1:
         given = given[:, 0]
-    _check_plain(given.ndim, given.shape, given.dtype)
+    _check_plain(given.ndim, given.shape, given.dtype, name, what)
     column, _ = row_blocks(given[:, None])  # counts the rows of chunks of unknown size
-    return column[:, 0].astype(np.float64), DaskRows(column), _NAME
+    return column[:, 0].astype(np.float64), DaskRows(column), name
 
 
-def _in_memory(given: Any) -> tuple[NDArray[Any], Rows, str]:
+def _in_memory(given: Any, name: str, what: str) -> tuple[NDArray[Any], Rows, str]:
     try:
         check_unmasked(given)
         array = np.asanyarray(given)
         check_unmasked(array)
     except DataError:
-        raise DataError(f"{_NAME} is masked; give a row that does not count the weight 0") from None
+        none = "that does not count the weight 0" if what == "weight" else "that has none -1"
+        raise DataError(f"{name} is masked; give a row {none}") from None
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    _check_plain(array.ndim, array.shape, array.dtype)
+    _check_plain(array.ndim, array.shape, array.dtype, name, what)
     array = np.ascontiguousarray(array, np.float64)
-    return array, InMemoryRows(array[:, None], n_threads=in_force().local_threads), _NAME
+    return array, InMemoryRows(array[:, None], n_threads=in_force().local_threads), name
 
 
-def _check_plain(ndim: int, shape: tuple[float, ...], dtype: np.dtype[Any]) -> None:
+def _check_plain(
+    ndim: int, shape: tuple[float, ...], dtype: np.dtype[Any], name: str, what: str
+) -> None:
     if ndim != 1:
         raise DataError(
-            f"{_NAME} must be a 1D array, (n_rows,), of one weight for each row; got shape {shape}"
+            f"{name} must be a 1D array, (n_rows,), of one {what} for each row; got shape {shape}"
         )
     if shape[0] == 0:
-        raise DataError(f"{_NAME} is empty; give one weight for each row")
+        raise DataError(f"{name} is empty; give one {what} for each row")
     if dtype.kind not in "biuf":
-        raise DataError(f"{_NAME} has dtype {dtype}; weights are numbers: convert them first")
+        raise DataError(f"{name} has dtype {dtype}; {what}s are numbers: convert them first")
 
 
 def weights_beside(data: Any, name: str, source: Any = None) -> str | StoredSource:

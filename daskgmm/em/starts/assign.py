@@ -157,14 +157,37 @@ class StartMaker:
         scale = np.where(scale > 0, scale, 1.0)
         shift = scan.moments.mean
         z = replace(scan.sample, x=(scan.sample.x - shift) / scale)
-        means = None if given.means is None else (given.means - shift) / scale
-        if means is not None and given.has_places:
+        means = np.full((self.n_components, z.n_features), np.nan)
+        if given.means is not None:
+            means = (given.means - shift) / scale
+        resp = self._assigned(z, _with_known(means, z), assign)
+        return given.put_into(_m_step_of_sample(scan, resp, self.kind, self.prior))
+
+    def _assigned(self, z: Block, means: Float64Array, assign: Initialiser) -> Float64Array:
+        """Responsibilities (n, K) of rows near means (K, D), of which those to be found are NaN."""
+        is_placed = ~np.isnan(means).any(axis=1)
+        if is_placed.all():
             resp = nearest(z.x, means)
         else:
             resp = assign(z, self.n_components, self.rng)
-            if means is not None:
+            if is_placed.any():
                 resp = _matched(resp, z, means)
-        return given.put_into(_m_step_of_sample(scan, resp, self.kind, self.prior))
+        if z.known is not None:
+            labelled = np.flatnonzero(z.known >= 0)
+            resp[labelled] = _one_hot(z.known[labelled], self.n_components)
+        return resp
+
+
+def _with_known(means: Float64Array, z: Block) -> Float64Array:
+    """The means, with those of rows that are known to be of a component in place of NaN."""
+    if z.known is None:
+        return means
+    means = means.copy()
+    for number in np.flatnonzero(np.isnan(means).any(axis=1)):
+        rows = z.take(z.known == number)
+        if rows.total_weight > 0:
+            means[number] = rows.weights @ rows.x / rows.total_weight
+    return means
 
 
 def _matched(resp: Float64Array, z: Block, means: Float64Array) -> Float64Array:
