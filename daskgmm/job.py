@@ -33,6 +33,7 @@ def fit(
     model: GaussianMixture,
     *,
     sample_weight: Any = None,
+    labels: Any = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Fit ``model`` to stored rows and save it.
@@ -46,6 +47,8 @@ def fit(
         An unfitted estimator, which is fitted in place.
     sample_weight : path, URL or Source, optional
         How often each row counts.
+    labels : path, URL or Source, optional
+        Component that each row is known to be of, -1 where nobody knows.
     overwrite : bool
         Whether a Zarr node at ``output`` may be replaced.
 
@@ -57,10 +60,11 @@ def fit(
     """
     outputs = [output, *([model.checkpoint] if model.checkpoint else [])]
     check_apart(data, outputs)
-    if is_at_place(sample_weight):
-        check_apart(sample_weight, outputs)
+    for beside in (sample_weight, labels):
+        if is_at_place(beside):
+            check_apart(beside, outputs)
     check_output(output, overwrite=overwrite)
-    model.fit(data, sample_weight=sample_weight)
+    model.fit(data, sample_weight=sample_weight, labels=labels)
     try:
         model.save(output, overwrite=overwrite)
     except StorageError as error:

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from click.testing import CliRunner
 from made_data import FAMILIES_OF_SKLEARN
 
-from daskgmm import GaussianMixture
+from daskgmm import GaussianMixture, load_model
+from daskgmm.cli import main
 from daskgmm.em import STEPPERS
 from daskgmm.errors import CheckpointError, DataError, ParameterError
 
@@ -219,3 +221,22 @@ def test_what_cannot_be_with_labels_is_refused_in_one_line():
         fitted(x, labels, reads=1)
     with pytest.raises(DataError, match="cells of a grid"):
         fitted(xr.DataArray(x, dims=("i", "feature")), labels)
+
+
+def test_a_command_takes_labels_beside_the_rows(tmp_path):
+    x, labels = rows_and_labels(900, 15)
+    named = np.append((1, 2, 0), -1)[labels]
+    group = zarr.open_group(str(tmp_path / "data.zarr"), mode="w")
+    group.create_array("x", data=x)
+    group.create_array("known", data=named)
+    table = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "known": named})
+    table.to_parquet(tmp_path / "data.parquet")
+    out, by_columns = str(tmp_path / "model.zarr"), ["--columns", "a,b"]
+    for data, more in (("data.zarr/x", []), ("data.parquet", by_columns)):
+        arguments = ["fit", str(tmp_path / data), "--components", "3", "--output", out, *more]
+        done = CliRunner().invoke(main, [*arguments, "--labels", "known", "--overwrite"])
+        assert done.exit_code == 0, done.output
+        np.testing.assert_allclose(load_model(out).means_[[1, 2, 0]], CENTRES, atol=0.3)
+    done = CliRunner().invoke(main, [*arguments[:-2], "--labels", "known", "--overwrite"])
+    assert done.exit_code == 1
+    assert "column 'known' would be a feature" in done.output

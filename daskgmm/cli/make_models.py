@@ -57,10 +57,10 @@ def _fit(
     Example:
       daskgmm fit data.zarr --components 8 --output model.zarr
     """  # noqa: D301
-    how = {"sample_weight": settings.pop("sample_weight", None), "overwrite": overwrite}
+    beside = {name: settings.pop(name, None) for name in ("sample_weight", "labels")}
     with metrics.metrics_written(metrics_file):
         model = estimator.GaussianMixture(**settings)
-        result = job.fit(source, output, model, **how)
+        result = job.fit(source, output, model, **beside, overwrite=overwrite)
     return result, (
         f"{result['n_components']} {result['covariance_type']} components on "
         f"{result['n_rows']:,} rows x {result['n_features']} features\n"

@@ -24,6 +24,7 @@ from daskgmm.settings import (
     GRID_OPTIONS,
     HALF_LIFE,
     KEEP,
+    LABELS,
     MARK_OUTLIERS,
     MISSING,
     OPTIONS,
@@ -189,7 +190,8 @@ def with_conversion(function: Command) -> Command:
 
 def with_settings(name: str) -> Callable[[Command], Command]:
     """Decorator that adds the options of the settings that the command ``name`` has."""
-    rows = (*OPTIONS, WEIGHTS, RESULTS, HALF_LIFE, KEEP, MISSING, MARK_OUTLIERS, *OUTLIER_OPTIONS)
+    of_single_ones = (RESULTS, HALF_LIFE, KEEP, MISSING, MARK_OUTLIERS, *OUTLIER_OPTIONS)
+    rows = (*OPTIONS, WEIGHTS, LABELS, *of_single_ones)
     options = [option_of(option) for option in rows if name in option.commands]
     return lambda function: _with_options(function, *options)
 
@@ -215,11 +217,13 @@ _pass_options = (
 def _with_rows(function: Command, data: str, kwargs: dict[str, Any], *, converts: bool) -> Any:
     """Call the function with the rows that the options name, which may have to be converted first."""
     how = {option.name: kwargs.pop(option.name) for option in DATA_OPTIONS}
-    weights = kwargs.pop(WEIGHTS.name, None)
+    weights, labels = (kwargs.pop(option.name, None) for option in (WEIGHTS, LABELS))
 
     def called(rows: Any) -> Any:
         if weights is not None:
             kwargs["sample_weight"] = tables.weights_named(rows, data, weights)
+        if labels is not None:
+            kwargs["labels"] = tables.labels_named(rows, data, labels)
         return function(rows, **kwargs)
 
     if converts:
@@ -228,8 +232,9 @@ def _with_rows(function: Command, data: str, kwargs: dict[str, Any], *, converts
             _check_outputs(kwargs)
         with before_fits.converted_before(data, kwargs.get("model"), **given) as source:
             if source is not None:
-                if weights is not None:
-                    before_fits.check_weights(weights, source)
+                for option, column in ((WEIGHTS, weights), (LABELS, labels)):
+                    if column is not None:
+                        before_fits.check_column(column, option.name, source)
                 return called(source)
     read_as = None
     if kwargs.get("model") is not None:

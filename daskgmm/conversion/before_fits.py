@@ -24,7 +24,7 @@ from daskgmm.execution import give_back_memory
 from daskgmm.redaction import redacted
 from daskgmm.storage import Location, StoredSource, open_source, read_model
 
-__all__ = ["check_weights", "converted_before", "needs_conversion"]
+__all__ = ["check_column", "converted_before", "needs_conversion"]
 
 _COMPRESSION = 5
 """Bytes of text of a byte that is compressed, when free space is looked for."""
@@ -113,17 +113,17 @@ def _converted(data: Any, output: Path, options: dict[str, Any]) -> dict[str, An
         ) from error
 
 
-def check_weights(weights: str, source: StoredSource) -> None:
-    """Refuse a column as weights of rows that were converted, which have only features.
+def check_column(column: str, what: str, source: StoredSource) -> None:
+    """Refuse a column as weights or labels of rows that were converted, which have only features.
 
     Raises
     ------
     NotFoundError
     """
-    if "/" not in weights and os.sep not in weights and not os.path.exists(weights):
+    if "/" not in column and os.sep not in column and not os.path.exists(column):
         way = _way(source.name).removesuffix(".zarr")
         raise NotFoundError(
-            f"{weights} does not exist, and no column of what is converted can be the weights; "
+            f"{column} does not exist, and no column of what is converted can be the {what}; "
             f"convert it to Parquet, of which one can: {way}.parquet"
         )
 

@@ -17,7 +17,7 @@ from daskgmm.settings.of_commands import (
     TIMEOUT_VARIABLE,
 )
 from daskgmm.settings.of_fits import OPTIONS, check_options, option_named
-from daskgmm.settings.of_rows import DATA_OPTIONS, GRID_OPTIONS, WEIGHTS
+from daskgmm.settings.of_rows import DATA_OPTIONS, GRID_OPTIONS, LABELS, WEIGHTS
 from daskgmm.settings.option import Option
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "GRID_OPTIONS",
     "HALF_LIFE",
     "KEEP",
+    "LABELS",
     "MARK_OUTLIERS",
     "MISSING",
     "OPTIONS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from daskgmm.rules import NAMES, PLACE, TEXT, one_of
 from daskgmm.settings.option import Option
 
-__all__ = ["DATA_OPTIONS", "GRID_OPTIONS", "WEIGHTS"]
+__all__ = ["DATA_OPTIONS", "GRID_OPTIONS", "LABELS", "WEIGHTS"]
 
 GRID_OPTIONS: tuple[Option, ...] = (
     Option(
@@ -66,3 +66,12 @@ WEIGHTS = Option(
     section="",
 )
 """``sample_weight`` in Python."""
+
+LABELS = Option(
+    "labels",
+    None,
+    WEIGHTS.rule,
+    "Which component rows are known to be of, -1 where nobody knows: an array as for --weights.",
+    commands=("fit",),
+)
+"""``labels`` of ``GaussianMixture.fit``."""

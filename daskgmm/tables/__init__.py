@@ -6,7 +6,7 @@ of the table :data:`daskgmm.tables.opening.KINDS`.
 
 from daskgmm.tables.containers import CONTAINERS, as_given, columns_of
 from daskgmm.tables.kind import OpenedRows, Use
-from daskgmm.tables.labels import Labels, open_labels
+from daskgmm.tables.labels import Labels, labels_named, open_labels
 from daskgmm.tables.names import (
     check_features,
     check_units,
@@ -45,6 +45,7 @@ __all__ = [
     "create_rows_output",
     "is_lazy",
     "known_name",
+    "labels_named",
     "of_features",
     "open_as_fitted",
     "open_column",

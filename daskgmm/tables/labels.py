@@ -11,12 +11,14 @@ import numpy as np
 from daskgmm.em import Known
 from daskgmm.errors import DataError
 from daskgmm.kernel import Block
+from daskgmm.storage import ParquetSource
 from daskgmm.tables.indexes import check_aligned
+from daskgmm.tables.open_rows import weights_named
 from daskgmm.tables.stored_grids import Grid
 from daskgmm.tables.weights import fingerprint_of, opened_column
 from daskgmm.tables.xarrays import is_xarray
 
-__all__ = ["Labels", "open_labels"]
+__all__ = ["Labels", "labels_named", "open_labels"]
 
 _NAME = "labels"
 
@@ -88,3 +90,19 @@ def _known_of(block: Block, n_components: int, name: str) -> Known:
         )
     here = np.flatnonzero(labels >= 0)
     return Known(len(block), block.start + here, labels[here].astype(np.int64))
+
+
+def labels_named(rows: Any, data: Any, name: str) -> Any:
+    """Labels that a command line names: beside the rows, as weights are, or at a path or URL.
+
+    Raises
+    ------
+    DataError
+        If they are a column that would be a feature, too.
+    """
+    if isinstance(rows, ParquetSource) and rows.has(name) and name in rows.feature_names:
+        raise DataError(
+            f"labels: column {name!r} would be a feature as well; name those that are by columns "
+            "(--columns)"
+        )
+    return weights_named(rows, data, name)
