@@ -135,16 +135,17 @@ def gaps_of(x: NDArray[Any]) -> NDArray[np.bool_] | None:
     """Which values of rows (n, D) are NaN; None, which is found quickly, if none is."""
     if x.dtype.kind != "f" or len(x) == 0 or not np.isnan(x.min()):
         return None
-    return np.isnan(x)
+    gaps: NDArray[np.bool_] = np.isnan(x)
+    return gaps
 
 
 def left_out(gaps: NDArray[np.bool_], missing: Missing) -> NDArray[np.bool_]:
     """Which rows are left out for their gaps, (n,); none where these are an error."""
-    found: NDArray[np.bool_]
     if missing == "error":
-        found = np.zeros(len(gaps), bool)
-    else:
-        found = gaps.any(axis=1) if missing == "drop" else gaps.all(axis=1)
+        return np.zeros(len(gaps), bool)
+    found: NDArray[np.bool_] = gaps.any(axis=1)
+    if missing == "em":
+        np.all(gaps, axis=1, out=found)
     return found
 
 

@@ -42,7 +42,7 @@ def imputed(x: NDArray[Any], mixture: Mixture, uniform: Float64Array | None = No
 
 
 def _means(completed: Completed, resp: Float64Array, means: Float64Array) -> Float64Array:
-    total = means.T @ resp
+    total: Float64Array = means.T @ resp
     for k, r in enumerate(resp):
         total += r * completed.deviations(k)
     return total
@@ -54,7 +54,7 @@ def _draws(
     reached = np.cumsum(resp, axis=0) >= uniform[:, 0] * resp.sum(axis=0)
     chosen = np.argmax(reached, axis=0)
     white = ndtri(uniform[:, 1:]).T
-    found = np.empty_like(white)
+    found: Float64Array = np.empty_like(white)
     for k in np.unique(chosen):
         of_k = chosen == k
         drawn = means[k][:, None] + completed.deviations(k) + completed.coloured(k, white)

@@ -88,10 +88,11 @@ class Pass:
         present, dtype = block.present(), self._dtype_for(block.x.dtype)
         if present.has_gaps:
             log_density = np.empty(len(present))
-            found = statistics_with_gaps(present, self.mixture, dtype, log_density)
+            with_gaps: Statistics | LinearSums
+            with_gaps = statistics_with_gaps(present, self.mixture, dtype, log_density)
             if present.known is not None:
-                found = self._of_present(present, dtype)
-            return _as_read(block, found), log_density
+                with_gaps = self._of_present(present, dtype)
+            return _as_read(block, with_gaps), log_density
         # These ways do not compute the density of every row under every component.
         is_apart = self.neighbourhoods is not None or block.known is not None
         if is_apart or self.knows_scatter:

@@ -87,5 +87,5 @@ def inverses_of(
 def scattered(matrices: Float64Array, missing: NDArray[np.intp], d: int) -> Float64Array:
     """Sum of matrices (P, M, M), each at the rows and columns of its missing features, (D, D)."""
     places = (missing[:, :, None] * d + missing[:, None, :]).ravel()
-    total: Float64Array = np.bincount(places, matrices.ravel(), d * d).reshape(d, d)
-    return total
+    total = np.bincount(places, matrices.ravel(), d * d).astype(np.float64, copy=False)
+    return total.reshape(d, d)

@@ -123,7 +123,7 @@ class _OfPatterns(Completed):
 
     def _observed(self, k: int) -> Float64Array:
         """Deviations of the observed features, and 0."""
-        deviations = self._x_t - self._filler.components.means[k][:, None]
+        deviations: Float64Array = self._x_t - self._filler.components.means[k][:, None]
         deviations[self._gaps] = 0.0
         return deviations
 

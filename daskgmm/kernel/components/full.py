@@ -58,7 +58,8 @@ class FullGaussians(MatrixGaussians, WhitensEach):
     @classmethod
     def matrix_of(cls, second: Float64Array, k: int) -> Float64Array:
         """That of the component."""
-        return second[k]
+        matrix: Float64Array = second[k]
+        return matrix
 
     @classmethod
     def _add_scatter(

@@ -139,7 +139,7 @@ class _OfAnyPattern(Completed):
             self.log_densities[k] -= 0.5 * (np.square(self.deviations(k)).T @ (1.0 / variances))
 
     def deviations(self, k: int) -> Float64Array:
-        found = self._x_t - self._filler.components.means[k][:, None]
+        found: Float64Array = self._x_t - self._filler.components.means[k][:, None]
         found[self._gaps] = 0.0
         return found
 
