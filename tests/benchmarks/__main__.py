@@ -18,6 +18,7 @@ from daskgmm.errors import MemoryLimitError
 from .billion import FitFailedError, billion_table
 from .campaign import SIZES, campaign_rows, campaign_table
 from .checkpointing import checkpoint_table
+from .containers import containers_table
 from .contestants import CONTESTANTS, Terms
 from .driver import PARTITIONS, SCHEDULERS, driver_table
 from .environments import CACHE, pythons_of
@@ -110,6 +111,7 @@ def main() -> None:
       python -m tests.benchmarks large-k --features 8 --components 1024
       python -m tests.benchmarks read --size 4GiB --memory-limit 1GiB
       python -m tests.benchmarks parquet --size 2GiB
+      python -m tests.benchmarks containers --size 512MiB
       python -m tests.benchmarks select --rounds 1
       python -m tests.benchmarks checkpoint --size 1GiB
       python -m tests.benchmarks driver --partitions 100,1000
@@ -437,6 +439,37 @@ def _parquet(
     n_rows = rows_of(size, features, dtype, chunk_rows)
     store = MadeStore(folder, n_rows, features, components, dtype, codec, chunk_rows)
     _report([parquet_table(store, group_rows, memory_limit, rounds)], json_file)
+
+
+@main.command("containers")
+@click.option("--size", type=_Size(), default="1GiB", show_default=True, help="Decoded.")
+@click.option("--features", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--components", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--dtype", type=click.Choice(DTYPES), default="float64", show_default=True)
+@_codec
+@_folder
+@_rounds
+@_json
+def _containers(
+    size: int,
+    features: int,
+    components: int,
+    dtype: str,
+    codec: str,
+    folder: Path,
+    rounds: int,
+    json_file: Path | None,
+) -> None:
+    """Reads and passes over the same rows in each container, beside the bare Zarr array.
+
+    \b
+    Example:
+      python -m tests.benchmarks containers --size 512MiB
+    """
+    chunk_rows = 16_384
+    n_rows = rows_of(size, features, dtype, chunk_rows)
+    store = MadeStore(folder, n_rows, features, components, dtype, codec, chunk_rows)
+    _report([containers_table(store, rounds)], json_file)
 
 
 @main.command("read")

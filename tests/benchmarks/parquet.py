@@ -31,7 +31,7 @@ from .made import start_of, truth
 from .stores import MadeStore
 from .table import Column, Table
 
-__all__ = ["parquet_table"]
+__all__ = ["counted", "one_pass", "parquet_of", "parquet_table", "seconds_of"]
 
 _PEAK = """
 import sys
@@ -48,25 +48,25 @@ print(int(line.split()[1]) * 1024)
 def parquet_table(store: MadeStore, group_rows: int, memory_limit: int, rounds: int) -> Table:
     """Reads and passes over the same rows in Parquet and in Zarr, and pyarrow's scan."""
     zarr_path = store.made()
-    path = _made(store, group_rows)
+    path = parquet_of(store, group_rows)
     start = start_of(truth(store.n_features, store.n_components), "full")
     work = Work((MixtureSize("full", store.n_components),), sampled=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IntegrityWarning)
         in_parquet, in_zarr = (open_input(place, work).rows for place in (path, zarr_path))
     measured: dict[str, Callable[[], Any]] = {
-        "parquet_read": lambda: in_parquet.fold(_count),
+        "parquet_read": lambda: in_parquet.fold(counted),
         "pyarrow_scan": lambda: _scan(path, store.n_rows),
-        "zarr_read": lambda: in_zarr.fold(_count),
-        "parquet_pass": lambda: _one_pass(in_parquet, start),
-        "zarr_pass": lambda: _one_pass(in_zarr, start),
+        "zarr_read": lambda: in_zarr.fold(counted),
+        "parquet_pass": lambda: one_pass(in_parquet, start),
+        "zarr_pass": lambda: one_pass(in_zarr, start),
     }
-    in_parquet.fold(_count)  # warms up
+    in_parquet.fold(counted)  # warms up
     found = []
     for number in range(rounds):
         row: dict[str, Any] = {"round": number + 1}
         for name, work_of in measured.items():
-            seconds, processor = _seconds(work_of)
+            seconds, processor = seconds_of(work_of)
             row |= {name: store.n_rows / seconds, f"{name}_core": store.n_rows / processor}
         found.append(_with_shares(row))
     found.append({key: median(row[key] for row in found) for key in found[0]} | {"round": "median"})
@@ -98,7 +98,7 @@ def _with_shares(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _made(store: MadeStore, group_rows: int) -> Path:
+def parquet_of(store: MadeStore, group_rows: int) -> Path:
     """The rows of a store in one Parquet file, written once."""
     path = store.path.with_suffix(f".{group_rows}.parquet")
     if path.exists():
@@ -114,7 +114,8 @@ def _made(store: MadeStore, group_rows: int) -> Path:
     return partial.rename(path)
 
 
-def _count(block: Block) -> int:
+def counted(block: Block) -> int:
+    """Rows of a block, which was read and nothing more."""
     return len(block)
 
 
@@ -122,11 +123,12 @@ def _scan(path: Path, n_rows: int) -> None:
     assert sum(batch.num_rows for batch in ds.dataset(path).to_batches()) == n_rows
 
 
-def _one_pass(rows: Rows, start: Mixture) -> None:
+def one_pass(rows: Rows, start: Mixture) -> None:
+    """An iteration of EM."""
     run(rows, start, Rules(PlainEM(Ridge()), stop_rule_named("increment"), max_iter=1))
 
 
-def _seconds(work: Callable[[], Any]) -> tuple[float, float]:
+def seconds_of(work: Callable[[], Any]) -> tuple[float, float]:
     """By the clock, and of all cores."""
     began, used = time.perf_counter(), time.process_time()
     work()

@@ -17,6 +17,7 @@ from sklearn.mixture import GaussianMixture
 
 from . import billion, environments, floor, stores, suite
 from .__main__ import main
+from .containers import CONTAINERS
 from .fits import compared
 from .grid import FEATURES, Point, default_rows, grid
 from .made import start_of, truth, write_start
@@ -263,6 +264,21 @@ def test_parquet_is_read_beside_zarr_and_pyarrow(tmp_path: Path) -> None:
     ((first, medians),) = tables_of(file)
     assert medians["round"] == "median"
     assert math.isclose(first["share"], first["parquet_read"] / first["pyarrow_scan"])
+
+
+def test_containers_are_held_against_the_bare_array(tmp_path: Path) -> None:
+    file = tmp_path / "containers.json"
+    result = invoked(
+        *("containers", "--size", "4MiB", "--rounds", "1"),
+        *("--folder", str(tmp_path), "--json", str(file)),
+    )
+    assert result.exit_code == 0, result.output
+    (rows,) = tables_of(file)
+    once, medians = rows[: len(CONTAINERS)], rows[len(CONTAINERS) :]
+    assert [row["container"] for row in once] == [*CONTAINERS]
+    assert [row["round"] for row in medians] == ["median"] * len(CONTAINERS)
+    for row in once:
+        assert math.isclose(row["pass_ratio"], row["pass"] / once[0]["pass"])
 
 
 @pytest.mark.parametrize(("stage", "kept"), [("disk", "disk_bytes"), ("auto", "memory_bytes")])
