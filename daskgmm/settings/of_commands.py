@@ -70,7 +70,7 @@ OUTLIER_OPTIONS = (
         "quantile",
         None,
         SHARE,
-        "Share of the rows of DATA, those of lowest density, that are outliers: a read more.  "
+        "Share of the rows of DATA, those of lowest density, that are outliers; takes one more read.  "
         "[default: the threshold of MODEL, else 0.01]",
         commands=("outliers",),
     ),
