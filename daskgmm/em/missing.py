@@ -143,9 +143,8 @@ def left_out(gaps: NDArray[np.bool_], missing: Missing) -> NDArray[np.bool_]:
     """Which rows are left out for their gaps, (n,); none where these are an error."""
     if missing == "error":
         return np.zeros(len(gaps), bool)
-    found: NDArray[np.bool_] = gaps.any(axis=1)
-    if missing == "em":
-        np.all(gaps, axis=1, out=found)
+    combine = np.logical_or if missing == "drop" else np.logical_and
+    found: NDArray[np.bool_] = combine.reduce(gaps, axis=1)
     return found
 
 
