@@ -5,6 +5,8 @@ where all densities underflow; the choice keeps its digits. Not asserted: which 
 where several apply, because that is a matter of speed.
 """
 
+from functools import cache
+
 import numpy as np
 import pytest
 from made_data import covariances_of, has_matrices
@@ -217,6 +219,13 @@ def assert_good_to(found, exact, tolerance):
     assert (np.abs(full) <= tolerance * scale[:, :, None] * scale[:, None, :]).all()
 
 
+@cache
+def drawn_and_exact(mixture, dtype):
+    """Rows from a mixture and their statistics, once for all formulations, which is slow."""
+    x = rows_from(mixture, 3_000).astype(dtype)
+    return x, exact_statistics(x, mixture)
+
+
 def exact_statistics(x, mixture):
     """By the longdouble oracle."""
     oracle = naive_e_step(x, mixture)
@@ -240,9 +249,9 @@ def exact_statistics(x, mixture):
     applicable(sizes((4, 2), (16, 4), (4, 17)), (FLOAT32, FLOAT64)),
 )
 def test_precision_against_longdouble(formulation, mixture, dtype):
-    x = rows_from(mixture, 3_000).astype(dtype)
+    x, exact = drawn_and_exact(mixture, dtype)
     found = statistics_by(formulation, mixture, x, dtype)
-    assert_good_to(found, exact_statistics(x, mixture), 1e-5 if dtype == FLOAT32 else 1e-11)
+    assert_good_to(found, exact, 1e-5 if dtype == FLOAT32 else 1e-11)
 
 
 IN_FLOAT32 = applicable(sizes((4, 2), (64, 2), (16, 8), (3, 33), (4, 128)), (FLOAT32,))
@@ -347,9 +356,14 @@ def test_log_densities_come_with_the_statistics(formulation, mixture, dtype, is_
     ),
 )
 def test_what_is_zero_to_rounding_is_not_missed(formulation, mixture, dtype):
-    # Of each component for itself, of all at once, and some where none is near.
+    x, exact = spread_and_exact(mixture)
+    assert_good_to(statistics_by(formulation, mixture, x, dtype), exact, 1e-10)
+
+
+@cache
+def spread_and_exact(mixture):
+    """Rows of each component for itself, of all at once, and some where none is near."""
     x = rows_from(mixture, 1_500)
     x[:500] = x[np.argsort(x[:500, 0])]
     x[700:710] *= 30
-    found = statistics_by(formulation, mixture, x, dtype)
-    assert_good_to(found, exact_statistics(x, mixture), 1e-10)
+    return x, exact_statistics(x, mixture)

@@ -72,7 +72,7 @@ def test_all_cells_go_through_one_loop(family):
 
 @pytest.mark.parametrize("n_near", [1, 5, 20])
 def test_no_row_is_above_its_log_density(family, way, n_near):
-    mixture, x = _case(family, n=150)
+    mixture, x = _case(family, n=60)
     near = Neighbourhoods.of(mixture, n_near)
     dense = log_density(x, mixture)
     bound = np.array(
@@ -133,7 +133,7 @@ def test_statistics_are_additive(family, way):
 
 
 def test_em_climbs_the_bound_while_neighbourhoods_stay(family):
-    mixture, x = _case(family, separation=2.5, n=20_000)
+    mixture, x = _case(family, separation=2.5, n=6_000)
     moved = gaussian_mixture(mixture.weights, mixture.means + 0.3, mixture.covariances, family)
     near = Neighbourhoods.of(moved, 8)
     bounds = []
