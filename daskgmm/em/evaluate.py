@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from daskgmm.em.drawn import uniform_of_rows
 from daskgmm.em.finite import check_finite
-from daskgmm.em.missing import Missing, check_some_complete, gaps_of, left_out
+from daskgmm.em.missing import Missing, check_some_complete, left_out
 from daskgmm.em.rows import Rows
 from daskgmm.kernel import (
     Block,
@@ -24,6 +24,7 @@ from daskgmm.kernel import (
     Regression,
     conditional_moments,
     density_sums,
+    gap_rows,
     imputed,
     labels,
     log_density,
@@ -153,8 +154,6 @@ def imputed_rows(block: Block, mixture: Mixture, seed: int | None = None) -> NDA
     check_finite(block)
     if block.x.dtype.kind != "f":
         return block.x.astype(np.float64)
-    if gaps_of(block.x) is None:
-        return block.x.copy()
     uniform = None
     if seed is not None:
         uniform = uniform_of_rows(block.start, len(block), 1 + block.n_features, seed)
@@ -181,17 +180,18 @@ def of_present(
 
 def with_rows_present(
     block: Block, mixture: Mixture, missing: Missing
-) -> tuple[Block, NDArray[np.bool_] | None]:
+) -> tuple[Block, NDArray[np.intp] | None]:
     """The block with numbers in place of rows that are left out, and which these are.
 
     Such rows are filled and not removed, so that row numbers in errors stay right.
     """
-    if (gaps := gaps_of(block.x)) is None:
+    if (some := gap_rows(block.x)) is None:
         return block, None
-    block, out = replace(block, has_gaps=missing == "em"), left_out(gaps, missing)
-    if not out.any():
+    block, out = replace(block, has_gaps=missing == "em"), left_out(some, missing)
+    if len(out) == 0:
         return block, None
-    filled = np.where(out[:, None], mixture.means[:1].astype(block.x.dtype), block.x)
+    filled = block.x.copy()
+    filled[out] = mixture.means[0]
     return replace(block, x=filled), out
 
 

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from daskgmm.em.rows import Rows, T
 from daskgmm.errors import DataError, ParameterError
-from daskgmm.kernel import Affine, Block, Float64Array, Mixture, has_density_of_parts
+from daskgmm.kernel import (
+    Affine,
+    Block,
+    Float64Array,
+    GapRows,
+    Mixture,
+    gap_rows,
+    has_density_of_parts,
+)
 
 __all__ = [
     "NO_GAPS",
@@ -25,7 +33,6 @@ __all__ = [
     "check_density_of_parts",
     "check_marks_outliers",
     "check_some_complete",
-    "gaps_of",
     "left_out",
     "said_of_gaps",
     "weighing",
@@ -57,10 +64,9 @@ class Gaps:
     @classmethod
     def of(cls, block: Block) -> Self:
         """Of a block of :class:`RowsWithGaps`."""
-        if (gaps := gaps_of(block.x)) is None:
+        if (some := gap_rows(block.x)) is None:
             return cls()
-        out = left_out(gaps, "em" if block.has_gaps else "drop")
-        return cls(int(gaps.any(axis=1).sum()), int(out.sum()))
+        return cls(len(some.rows), len(left_out(some, "em" if block.has_gaps else "drop")))
 
 
 NO_GAPS = Gaps()
@@ -131,21 +137,11 @@ def weighing(rows: Rows, weight: float) -> Rows:
     return rows
 
 
-def gaps_of(x: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Which values of rows (n, D) are NaN; None, which is found quickly, if none is."""
-    if x.dtype.kind != "f" or len(x) == 0 or not np.isnan(x.min()):
-        return None
-    gaps: NDArray[np.bool_] = np.isnan(x)
-    return gaps
-
-
-def left_out(gaps: NDArray[np.bool_], missing: Missing) -> NDArray[np.bool_]:
-    """Which rows are left out for their gaps, (n,); none where these are an error."""
-    if missing == "error":
-        return np.zeros(len(gaps), bool)
-    combine = np.logical_or if missing == "drop" else np.logical_and
-    found: NDArray[np.bool_] = combine.reduce(gaps, axis=1)
-    return found
+def left_out(some: GapRows, missing: Missing) -> NDArray[np.intp]:
+    """Indices of the rows that are left out for their gaps; none where these are an error."""
+    if missing == "drop":
+        return some.rows
+    return some.rows[some.gaps.all(axis=1) if missing == "em" else slice(0)]
 
 
 def _weighed(block: Block, missing: Missing) -> Block:
@@ -156,11 +152,12 @@ def _weighed(block: Block, missing: Missing) -> Block:
     DataError
         If a row that counts has no weight: NaN, which others may have.
     """
-    if (gaps := gaps_of(block.x)) is not None:
-        out = left_out(gaps, missing)
+    if (some := gap_rows(block.x)) is not None:
+        out = left_out(some, missing)
         weight: Float64Array | None = block.weight
-        if out.any():
-            weight = np.where(out, 0.0, block.weights)
+        if len(out) > 0:
+            weight = block.weights.copy()
+            weight[out] = 0.0
         block = replace(block, weight=weight, has_gaps=missing == "em")
     if block.weight is not None and np.isnan(block.weight).any():
         row = block.start + int(np.argmax(np.isnan(block.weight)))

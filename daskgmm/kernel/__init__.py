@@ -42,7 +42,7 @@ from daskgmm.kernel.e_step import (
     squared_distances,
 )
 from daskgmm.kernel.fixed import NOTHING_FIXED, Fixed, FixedParts
-from daskgmm.kernel.gaps import bytes_with_gaps, has_density_of_parts
+from daskgmm.kernel.gaps import GapRows, bytes_with_gaps, gap_rows, has_density_of_parts
 from daskgmm.kernel.imputing import imputed
 from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import NOISE, Mixture, count_parameters, gaussian_mixture
@@ -77,6 +77,7 @@ __all__ = [
     "FixedParts",
     "Float64Array",
     "FullGaussians",
+    "GapRows",
     "Gaussians",
     "HasConjugatePrior",
     "HasCovariances",
@@ -108,6 +109,7 @@ __all__ = [
     "density_sums",
     "e_step",
     "family_of",
+    "gap_rows",
     "gaussian_mixture",
     "has_density_of_parts",
     "imputed",

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.formulations import formulation_of
 from daskgmm.kernel.formulations.sub_blocked import Evaluation, normalise
-from daskgmm.kernel.gaps import completed_rows, gaps_in
+from daskgmm.kernel.gaps import completed_rows, gaps_in, others
 from daskgmm.kernel.mixture import NOISE, Mixture
 from daskgmm.kernel.passes import Pass
 from daskgmm.kernel.statistics import Statistics
@@ -227,8 +227,8 @@ def _joints(
         for span, x_t in sub_blocks(x, mixture.n_components):
             yield evaluation, span, evaluation.joint(x_t)
         return
-    complete = np.flatnonzero(~gaps.any(axis=1))
-    for span, x_t in sub_blocks(x[complete], mixture.n_components):
+    complete = others(len(x), gaps.rows)
+    for span, x_t in sub_blocks(x.take(complete, axis=0), mixture.n_components):
         yield evaluation, complete[span], evaluation.joint(x_t)
     for rows, _, joint in completed_rows(x, gaps, mixture):
         yield _OfParts(), rows, joint

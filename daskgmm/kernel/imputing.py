@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.completed import Completed
 from daskgmm.kernel.formulations.sub_blocked import normalise
-from daskgmm.kernel.gaps import completed_rows
+from daskgmm.kernel.gaps import GapRows, completed_rows, gap_rows
 from daskgmm.kernel.mixture import Mixture
 
 __all__ = ["imputed"]
@@ -29,15 +29,18 @@ def imputed(x: NDArray[Any], mixture: Mixture, uniform: Float64Array | None = No
         Random numbers from 0 to 1, both excluded: missing features are drawn from their
         distribution given the observed ones. Without, they are its means.
     """
-    found, gaps = x.copy(), np.isnan(x)
-    gaps[gaps.all(axis=1)] = False
-    for rows, completed, joint in completed_rows(x, gaps, mixture):
+    found, some = x.copy(), gap_rows(x)
+    if some is None:
+        return found
+    has_any = ~some.gaps.all(axis=1)
+    some = GapRows(some.rows[has_any], some.gaps[has_any])
+    for rows, completed, joint in completed_rows(x, some, mixture):
         resp, _ = normalise(joint, bounded=False)
         if uniform is None:
             values = _means(completed, resp, mixture.means)
         else:
             values = _draws(completed, resp, mixture.means, uniform[rows])
-        found[rows] = np.where(gaps[rows], values.T, x[rows])
+        found[rows] = np.where(np.isnan(x[rows]), values.T, x[rows])
     return found
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GROUP_BYTES", "Group", "groups"]
+__all__ = ["GROUP_BYTES", "Group", "common_patterns", "groups"]
 
 _COMMON = 64
 """Rows of a block from which on a pattern is worked on by itself."""
@@ -48,6 +48,19 @@ def _keys(gaps: NDArray[np.bool_]) -> NDArray[np.generic]:
     padded = np.zeros((len(bits), 8), np.uint8)
     padded[:, :width] = bits
     return padded.view(np.uint64)[:, 0]
+
+
+def common_patterns(
+    gaps: NDArray[np.bool_],
+) -> tuple[list[tuple[NDArray[np.intp], NDArray[np.bool_]]], NDArray[np.intp]]:
+    """Rows of each common pattern by index, and that pattern (D,); and the rows of no such one."""
+    _, first, which, counts = np.unique(
+        _keys(gaps), return_index=True, return_inverse=True, return_counts=True
+    )
+    order, ends = np.argsort(which, kind="stable"), np.cumsum(counts)
+    common = np.flatnonzero(counts >= _COMMON)
+    found = [(order[ends[p] - counts[p] : ends[p]], gaps[first[p]]) for p in common]
+    return found, np.flatnonzero(counts[which] < _COMMON)
 
 
 def groups(gaps: NDArray[np.bool_], n_kept: int, *, together: bool) -> Iterator[Group]:

@@ -109,7 +109,7 @@ class Result:
     function: Callable[[Block, Mixture], tuple[NDArray[Any], ...]]
 
     def of(
-        self, block: Block, mixture: Mixture, out: NDArray[np.bool_] | None = None
+        self, block: Block, mixture: Mixture, out: NDArray[np.intp] | None = None
     ) -> dict[str, NDArray[Any]]:
         """The arrays of a block by name, in the dtypes that are stored; rows ``out`` are left out."""
         arrays = self.arrays(mixture.classes)

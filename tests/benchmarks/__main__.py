@@ -28,6 +28,7 @@ from .fits import FITS, CheckoutFailedError, fits_table
 from .grid import COMPONENTS, COVARIANCES, DTYPES, FEATURES, grid
 from .large_k import large_k_table, measured_large_k
 from .many_workers import SHAPES, many_workers_table
+from .missing import missing_rows, missing_table
 from .optima import OPTIMA, Optima, searched, searched_table
 from .parquet import parquet_table
 from .passes import contestants_of, measured_grid, pass_tables
@@ -116,6 +117,7 @@ def main() -> None:
       python -m tests.benchmarks checkpoint --size 1GiB
       python -m tests.benchmarks driver --partitions 100,1000
       python -m tests.benchmarks driver --workers 1000
+      python -m tests.benchmarks missing --rounds 3
       python -m tests.benchmarks billion --rows 10000000 --folder /tmp/rows
       python -m tests.benchmarks fits --peer ../before
     """
@@ -363,6 +365,16 @@ def _ugly(
     _report([ugly_table(rows)], json_file)
     if any(row["end"] in FAULTS for row in rows):
         sys.exit(1)
+
+
+@main.command("missing")
+@click.option("--rows", type=click.IntRange(1000), default=200_000, show_default=True)
+@click.option("--share", type=click.FloatRange(0, 1), default=0.1, show_default=True)
+@_rounds
+@_json
+def _missing(rows: int, share: float, rounds: int, json_file: Path | None) -> None:
+    """What a pass costs where a share of the rows has gaps, of few patterns and of many."""
+    _report([missing_table(list(missing_rows(rows, share, rounds)), share)], json_file)
 
 
 @main.command("large-k")

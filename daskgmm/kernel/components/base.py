@@ -205,7 +205,7 @@ def given_or(means: Float64Array | None, found: Float64Array) -> Float64Array:
 
 def frozen(name: str, value: Any) -> Float64Array:
     """A read-only copy in float64; raises ParameterError if it is not finite."""
-    array = np.array(value, dtype=np.float64)
+    array = np.array(value, dtype=np.float64, order="C")  # as compiled loops need it
     if not np.all(np.isfinite(array)):
         raise ParameterError(f"{name} must be finite; got {array!r}")
     array.setflags(write=False)

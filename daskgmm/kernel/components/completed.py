@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Float64Array
+from daskgmm.kernel.components.base import Sums
 
-__all__ = ["Completed", "CompletesRows", "Filler", "inverses_of", "scattered"]
+__all__ = ["Completed", "CompletesRows", "Filler", "Lift", "inverses_of", "scattered"]
 
 
 class Completed(ABC):
@@ -56,6 +57,14 @@ class Filler(Protocol):
         ...
 
 
+class Lift(Protocol):
+    """What turns sums of rows of one pattern, of their observed features, into those of all."""
+
+    def of(self, sums: Sums) -> dict[str, Float64Array]:
+        """Expected sums of all features about the means, from sums of some about theirs."""
+        ...
+
+
 class CompletesRows(ABC):
     """Components that have a density of the features that a row has, and expect the others."""
 
@@ -66,6 +75,11 @@ class CompletesRows(ABC):
         ``gaps`` (n, D) says which features of each row are missing; of each row one or more are,
         and not all.
         """
+        ...
+
+    @abstractmethod
+    def lift(self, observed: NDArray[np.intp], missing: NDArray[np.intp]) -> Lift:
+        """For rows that have the observed features alone."""
         ...
 
 

@@ -9,17 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Float64Array
+from daskgmm.kernel.components.base import Sums
 from daskgmm.kernel.components.completed import Completed, Filler, inverses_of, scattered
 from daskgmm.kernel.patterns import Group, groups
 
 if TYPE_CHECKING:
     from daskgmm.kernel.components.matrices import MatrixGaussians
 
-__all__ = ["matrix_fillers"]
+__all__ = ["MatrixLift", "matrix_fillers"]
 
 _LARGEST_INFLATION = 1e4
 """Largest ``L_jj S_jj``, what the other features leave of the digits of a product by the precision:
 four of sixteen."""
+_FEW_MISSING = 4
+"""Missing features up to which products are made entry by entry, for all rows at once."""
 
 
 def matrix_fillers(
@@ -36,6 +39,40 @@ def matrix_fillers(
             yield group.rows, _OnePattern(components, group.missing[0])
         else:
             yield group.rows, _Patterns(components, precisions, group)
+
+
+class MatrixLift:
+    """Lifts sums by regression: ``B S_oo``, and ``B S_oo B^T + n_k Cov[x_m | x_o]``."""
+
+    def __init__(
+        self,
+        components: MatrixGaussians,
+        observed: NDArray[np.intp],
+        missing: NDArray[np.intp],
+    ) -> None:
+        self._observed, self._missing = observed, missing
+        self._coefficients, rest = components.regressed(observed, missing)
+        self._left = rest.covariances
+        self._shape = components.covariances.shape
+
+    def of(self, sums: Sums) -> dict[str, Float64Array]:
+        """See :class:`Lift`."""
+        o, m = self._observed, self._missing
+        n_k, of_observed = sums["n_k"], sums["second"]
+        first = np.empty((len(n_k), self._shape[-1]))
+        first[:, o] = sums["first"]
+        first[:, m] = np.einsum("kmo,ko->km", self._coefficients, sums["first"])
+        is_shared = of_observed.ndim == 2
+        b = self._coefficients[0] if is_shared else self._coefficients
+        rows = n_k.sum() if is_shared else n_k[:, None, None]
+        second = np.empty(self._shape)
+        crossed = b @ of_observed
+        second[..., o[:, None], o] = of_observed
+        second[..., m[:, None], o] = crossed
+        second[..., o[:, None], m] = np.swapaxes(crossed, -1, -2)
+        of_missing = crossed @ np.swapaxes(b, -1, -2) + rows * self._left
+        second[..., m[:, None], m] = 0.5 * (of_missing + np.swapaxes(of_missing, -1, -2))
+        return {"n_k": n_k, "first": first, "second": second}
 
 
 class _OnePattern:
@@ -87,6 +124,7 @@ class _Patterns:
         self.precisions = precisions if precisions.ndim == 3 else precisions[None]
         kept = [inverses_of(one, group.missing) for one in self.precisions]
         self.roots = [roots for roots, _ in kept]
+        self.left = [np.swapaxes(roots, 1, 2) @ roots for roots, _ in kept]
         self.log_dets = [log_det for _, log_det in kept]
 
     def completed(self, x_t: Float64Array, span: slice) -> Completed:
@@ -97,7 +135,8 @@ class _Patterns:
 class _OfPatterns(Completed):
     def __init__(self, filler: _Patterns, x_t: Float64Array, which: NDArray[np.intp]) -> None:
         self._filler, self._which = filler, which
-        self._gaps, self._x_t = np.isnan(x_t), x_t
+        gaps = np.isnan(x_t)
+        self._there, self._x_t = (~gaps).astype(np.float64), np.where(gaps, 0.0, x_t)
         self._places = filler.missing[which].T, np.arange(x_t.shape[1])
         components = filler.components
         k, m = components.n_components, filler.missing.shape[1]
@@ -108,11 +147,9 @@ class _OfPatterns(Completed):
             deviations = self._observed(j)
             product = filler.precisions[i] @ deviations
             of_missing = product[self._places]
-            roots = filler.roots[i][which]
-            half = np.matmul(roots, of_missing.T[:, :, None])
-            self._expected[j] = -np.matmul(np.swapaxes(roots, 1, 2), half)[:, :, 0].T
+            self._expected[j] = -_multiplied(filler.left[i], which, of_missing)
             distances = np.einsum("dn,dn->n", deviations, product)
-            distances -= np.square(half[:, :, 0]).sum(axis=1)
+            distances += np.einsum("mn,mn->n", self._expected[j], of_missing)
             self.log_densities[j] = -0.5 * (distances + filler.log_dets[i][which])
         peaks = components.log_peaks + 0.5 * m * np.log(2.0 * np.pi)
         self.log_densities += peaks[:, None]
@@ -124,7 +161,7 @@ class _OfPatterns(Completed):
     def _observed(self, k: int) -> Float64Array:
         """Deviations of the observed features, and 0."""
         deviations: Float64Array = self._x_t - self._filler.components.means[k][:, None]
-        deviations[self._gaps] = 0.0
+        deviations *= self._there
         return deviations
 
     def deviations(self, k: int) -> Float64Array:
@@ -133,9 +170,9 @@ class _OfPatterns(Completed):
         return found
 
     def add_left(self, second: Float64Array, k: int, r: Float64Array) -> None:
-        filler, roots = self._filler, self._filler.roots[self._kept(k)]
-        n_k = np.bincount(self._which, r, len(roots))
-        left = n_k[:, None, None] * (np.swapaxes(roots, 1, 2) @ roots)
+        filler, left = self._filler, self._filler.left[self._kept(k)]
+        n_k = np.bincount(self._which, r, len(left))
+        left = n_k[:, None, None] * left
         matrix = filler.components.matrix_of(second, k)
         matrix += scattered(left, filler.missing, len(matrix))
 
@@ -144,3 +181,18 @@ class _OfPatterns(Completed):
         of_missing = white[self._places].T[:, :, None]
         found[self._places] = np.matmul(np.swapaxes(roots, 1, 2), of_missing)[:, :, 0].T
         return found
+
+
+def _multiplied(
+    matrices: Float64Array, which: NDArray[np.intp], vectors: Float64Array
+) -> Float64Array:
+    """``A_p(i) v_i`` of matrices (P, M, M) and vectors (M, n), of which i has the matrix ``which``."""
+    m = len(vectors)
+    if m > _FEW_MISSING:
+        products = np.matmul(matrices[which], vectors.T[:, :, None])[:, :, 0].T
+        return np.ascontiguousarray(products)
+    found: Float64Array = np.zeros_like(vectors)
+    for a in range(m):
+        for b in range(m):
+            found[a] += matrices[:, a, b][which] * vectors[b]
+    return found

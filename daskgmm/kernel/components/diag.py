@@ -53,6 +53,13 @@ class DiagGaussians(UncorrelatedGaussians):
         return total
 
     @classmethod
+    def placed(cls, second: Float64Array, observed: NDArray[np.intp], d: int) -> Float64Array:
+        """Each at its feature."""
+        found = np.zeros((len(second), d))
+        found[:, observed] = second
+        return found
+
+    @classmethod
     def add_variances(cls, second: Float64Array, k: int, moments: Float64Array) -> None:
         """They are those of the variances."""
         second[k] += moments

@@ -31,7 +31,7 @@ from daskgmm.kernel.components.base import (
     Sums,
     given_or,
 )
-from daskgmm.kernel.components.completed import Completed, CompletesRows, Filler
+from daskgmm.kernel.components.completed import Completed, CompletesRows, Filler, Lift
 from daskgmm.kernel.components.elliptical import Elliptical
 from daskgmm.kernel.components.gaussian_prior import GaussianPrior
 from daskgmm.kernel.components.gaussian_tangent import GaussianTangent
@@ -205,6 +205,10 @@ class Gaussians(
 
     @abstractmethod
     def fillers(self, gaps: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], Filler]]:
+        """See :class:`~daskgmm.kernel.components.completed.CompletesRows`."""
+
+    @abstractmethod
+    def lift(self, observed: NDArray[np.intp], missing: NDArray[np.intp]) -> Lift:
         """See :class:`~daskgmm.kernel.components.completed.CompletesRows`."""
 
     def add_completed(self, sums: Sums, completed: Completed, resp: Float64Array) -> None:

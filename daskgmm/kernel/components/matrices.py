@@ -14,8 +14,8 @@ from scipy import linalg
 
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import Run
-from daskgmm.kernel.components.completed import Filler
-from daskgmm.kernel.components.completed_matrices import matrix_fillers
+from daskgmm.kernel.components.completed import Filler, Lift
+from daskgmm.kernel.components.completed_matrices import MatrixLift, matrix_fillers
 from daskgmm.kernel.components.gaussian import Gaussians
 
 __all__ = ["MatrixGaussians", "outer", "symmetric"]
@@ -90,6 +90,10 @@ class MatrixGaussians(Gaussians):
     def fillers(self, gaps: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], Filler]]:
         """Patterns that are common by themselves, and others together where digits allow it."""
         return matrix_fillers(self, gaps)
+
+    def lift(self, observed: NDArray[np.intp], missing: NDArray[np.intp]) -> Lift:
+        """By the regression of the missing features on the observed ones."""
+        return MatrixLift(self, observed, missing)
 
     @classmethod
     @abstractmethod

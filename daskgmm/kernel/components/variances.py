@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Float64Array
-from daskgmm.kernel.components.base import Run
-from daskgmm.kernel.components.completed import Completed, Filler
+from daskgmm.kernel.components.base import Run, Sums
+from daskgmm.kernel.components.completed import Completed, Filler, Lift
 from daskgmm.kernel.components.gaussian import Gaussians
 
 __all__ = ["UncorrelatedGaussians"]
@@ -54,6 +54,15 @@ class UncorrelatedGaussians(Gaussians):
     def fillers(self, gaps: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], Filler]]:
         """All rows at once: without correlations, missing features are as without the others."""
         yield np.arange(len(gaps)), _Uncorrelated(self)
+
+    def lift(self, observed: NDArray[np.intp], missing: NDArray[np.intp]) -> Lift:
+        """Missing features have their variances, and deviate by 0."""
+        return _Lift(self, observed, missing)
+
+    @classmethod
+    @abstractmethod
+    def placed(cls, second: Float64Array, observed: NDArray[np.intp], d: int) -> Float64Array:
+        """Second moments of observed features as those of all D, in which others have none."""
 
     @classmethod
     @abstractmethod
@@ -118,6 +127,27 @@ class UncorrelatedGaussians(Gaussians):
         return t
 
 
+class _Lift:
+    def __init__(
+        self,
+        components: UncorrelatedGaussians,
+        observed: NDArray[np.intp],
+        missing: NDArray[np.intp],
+    ) -> None:
+        self._components, self._observed = components, observed
+        self._left = np.zeros((components.n_components, components.n_features))
+        self._left[:, missing] = components.variances()[:, missing]
+
+    def of(self, sums: Sums) -> dict[str, Float64Array]:
+        """See :class:`Lift`."""
+        n_k, first = sums["n_k"], np.zeros_like(self._left)
+        first[:, self._observed] = sums["first"]
+        second = self._components.placed(sums["second"], self._observed, first.shape[1])
+        for k, n in enumerate(n_k):
+            self._components.add_variances(second, k, n * self._left[k])
+        return {"n_k": n_k, "first": first, "second": second}
+
+
 class _Uncorrelated:
     """Completes rows of any patterns."""
 
@@ -132,15 +162,16 @@ class _Uncorrelated:
 
 class _OfAnyPattern(Completed):
     def __init__(self, filler: _Uncorrelated, x_t: Float64Array) -> None:
-        self._filler, self._x_t, self._gaps = filler, x_t, np.isnan(x_t)
+        self._filler, self._gaps = filler, np.isnan(x_t)
+        self._there, self._x_t = (~self._gaps).astype(np.float64), np.where(self._gaps, 0.0, x_t)
         heights = -0.5 * np.log(2.0 * np.pi * filler.variances)
-        self.log_densities = heights @ ~self._gaps
+        self.log_densities = heights @ self._there
         for k, variances in enumerate(filler.variances):
             self.log_densities[k] -= 0.5 * (np.square(self.deviations(k)).T @ (1.0 / variances))
 
     def deviations(self, k: int) -> Float64Array:
         found: Float64Array = self._x_t - self._filler.components.means[k][:, None]
-        found[self._gaps] = 0.0
+        found *= self._there
         return found
 
     def add_left(self, second: Float64Array, k: int, r: Float64Array) -> None:
