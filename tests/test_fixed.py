@@ -108,6 +108,8 @@ def test_every_stepper_climbs_to_the_same_place_within_what_is_free(family, step
         {"tails": "t", "degrees_of_freedom": "each", "noise": True},
         {"prior": "auto", "noise": True},
         {"standardize": "robust"},
+        {"missing": "em"},
+        {"missing": "drop"},
         {"reg_covar": 1e-3},
     ],
     ids=lambda more: " ".join(more),
@@ -116,6 +118,8 @@ def test_every_stepper_climbs_to_the_same_place_within_what_is_free(family, step
 def test_beside_other_options_the_objective_never_falls(more, stepper):
     start, x = start_and_rows("full")
     x = np.vstack([x, np.random.default_rng(0).uniform(-30, 30, (30, 2))])
+    if "missing" in more:
+        x[::7, 0] = x[1::7, 1] = np.nan
     options = {"fixed": SOME, "tol": 1e-9, **start, **more}
     model, there = (fitted(x, stepper=stepper, **{**options, "max_iter": n}) for n in (60, 0))
     accepted = [i.objective for i in model.history_ if i.accepted]

@@ -142,11 +142,15 @@ def test_rows_and_labels_of_any_kind_are_fitted_alike(kept, tmp_path):
         {"precision": "float32"},
         {"n_init": 3},
         {"stopping": "increment"},
+        {"missing": "em"},
+        {"missing": "drop"},
     ],
     ids=lambda more: next(iter(more)),
 )
 def test_beside_other_options_the_objective_never_falls(more):
     x, labels = rows_and_labels(900, 30)
+    if "missing" in more:  # in rows with labels, too
+        x[np.arange(900) % 5 == 0, 0] = x[np.flatnonzero(labels >= 0)[::2], 1] = np.nan
     model = fitted(x, labels, **more, tol=1e-8)
     accepted = [i.objective for i in model.history_ if i.accepted]
     assert (np.diff(accepted) >= -1e-6 * ("precision" in more) - 1e-12).all()

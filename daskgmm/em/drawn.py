@@ -64,6 +64,7 @@ def covariance_with_gaps(
         By which they are standardised.
     """
     block = sample.thinned(max(1, len(sample) // _ROWS_OF_CORRELATIONS))
+    block = replace(block, known=None)  # one Gaussian has no components to be known
     block = replace(block, x=(block.x - mean) / np.sqrt(variances))
     d = len(mean)
     covariance, centre = np.eye(d), np.zeros(d)

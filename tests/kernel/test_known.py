@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from made_data import FAMILIES_OF_SKLEARN, made_mixture, rows_of
@@ -104,6 +106,29 @@ def test_truncated_passes_and_those_with_log_densities_know_as_well():
     for found in (near, with_densities):
         assert found.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-9)
     np.testing.assert_allclose(log_densities, log_density(block.x, mixture), rtol=1e-10)
+
+
+@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
+def test_known_rows_with_gaps_are_judged_by_what_is_there(family):
+    mixture, block = made(family), some_known()
+    x = block.x.copy()
+    x[::3, 0] = np.nan
+    block = dataclasses.replace(block, x=x, has_gaps=True)
+    found = e_step(block, mixture)
+    parts = []
+    for number in (-1, *range(K)):
+        mine = block.known == number
+        rows = dataclasses.replace(block.take(mine), known=None)
+        if number < 0:
+            parts.append(e_step(rows, mixture).log_likelihood)
+            continue
+        one = Mixture(np.ones(1), mixture.components.take([number]))
+        of_one = e_step(rows, one).log_likelihood
+        parts.append(of_one + rows.total_weight * np.log(mixture.weights[number]))
+    assert found.log_likelihood == pytest.approx(sum(parts), rel=1e-12)
+    assert found.n_k.sum() == pytest.approx(block.total_weight, rel=1e-12)
+    _, log_densities = Pass(mixture).with_log_densities(block)
+    assert np.isfinite(log_densities).all()
 
 
 def test_parts_of_a_block_keep_all_that_is_known():
