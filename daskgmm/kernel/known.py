@@ -14,10 +14,17 @@ using EM.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from daskgmm.kernel.block import Block
+from daskgmm.kernel.gaps import statistics_with_gaps
+from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.statistics import Statistics
+from daskgmm.kernel.sub_blocks import sub_blocks
 
-__all__ = ["parted"]
+__all__ = ["known_statistics", "parted"]
 
 
 def parted(block: Block) -> tuple[Block, Block | None]:
@@ -27,4 +34,48 @@ def parted(block: Block) -> tuple[Block, Block | None]:
     is_known = block.known >= 0
     if not is_known.any():
         return replace(block, known=None), None
-    return replace(block.take(~is_known), known=None), block.take(is_known)
+    of_others, of_known = np.flatnonzero(~is_known), np.flatnonzero(is_known)  # faster than masks
+    return replace(block.take(of_others), known=None), block.take(of_known)
+
+
+def known_statistics(block: Block, mixture: Mixture, dtype: np.dtype[Any]) -> Statistics:
+    """Statistics of rows all of whose components are known.
+
+    Arithmetic on rows with gaps is in ``dtype``; all other is in float64.
+    """
+    assert block.known is not None
+    with np.errstate(divide="ignore"):
+        log_weights = np.log(mixture.weights)
+    log_likelihood = float(block.weights @ log_weights[block.known])
+    of_rows = _with_gaps(block, mixture, dtype) if block.has_gaps else _complete(block, mixture)
+    log_likelihood += of_rows.log_likelihood
+    weight = block.total_weight
+    return replace(of_rows, n_rows=len(block), weight=weight, log_likelihood=log_likelihood)
+
+
+def _complete(block: Block, mixture: Mixture) -> Statistics:
+    """Sums of complete rows, which are few: all components are tried, whose factors are there."""
+    assert block.known is not None
+    total, log_likelihood = Statistics.zero(mixture.means, mixture.kind, mixture.uniform), 0.0
+    for span, x_t in sub_blocks(block.x, mixture.n_components):
+        known, weights = block.known[span], block.weights[span]
+        rows = np.arange(len(known))
+        resp = np.zeros((mixture.n_components, len(known)))
+        resp[known, rows] = weights
+        mixture.components.add_expected(total.sums, x_t, resp)
+        found = mixture.components.log_densities(x_t)
+        log_likelihood += float(weights @ found[known, rows])
+    return replace(total, log_likelihood=log_likelihood)
+
+
+def _with_gaps(block: Block, mixture: Mixture, dtype: np.dtype[Any]) -> Statistics:
+    """Sums of rows with gaps: those of each component are fitted by it alone."""
+    assert block.known is not None
+    total, log_likelihood = Statistics.zero(mixture.means, mixture.kind, mixture.uniform), 0.0
+    for number in np.unique(block.known):
+        one = Mixture(np.ones(1), mixture.components.take([number]))
+        rows = replace(block.take(block.known == number), known=None)
+        part = statistics_with_gaps(rows, one, dtype)
+        mixture.components.add_at(total.sums, [number], part.sums)
+        log_likelihood += part.log_likelihood
+    return replace(total, log_likelihood=log_likelihood)

@@ -12,7 +12,7 @@ from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.formulations import formulation_of, linear_formulation_of
 from daskgmm.kernel.formulations.rounding import FLOAT32, FLOAT64
 from daskgmm.kernel.gaps import statistics_with_gaps
-from daskgmm.kernel.known import parted
+from daskgmm.kernel.known import known_statistics, parted
 from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.moments import Moments
@@ -117,26 +117,7 @@ class Pass:
         if known is None:
             return found
         assert isinstance(found, Statistics), "where components are known, the scatter is not"
-        return found + self._of_known(known, dtype)
-
-    def _of_known(self, block: Block, dtype: np.dtype[Any]) -> Statistics:
-        """Statistics of rows all of whose components are known."""
-        assert block.known is not None
-        mixture, components = self.mixture, self.mixture.components
-        total = Statistics.zero(mixture.means, mixture.kind, mixture.uniform)
-        with np.errstate(divide="ignore"):
-            log_weights = np.log(mixture.weights)
-        log_likelihood = 0.0
-        for number in np.unique(block.known):
-            one = Pass(Mixture(np.ones(1), components.take([number])))
-            rows = replace(block.take(block.known == number), known=None)
-            part = one._of_unknown(rows, dtype)
-            assert isinstance(part, Statistics)
-            components.add_at(total.sums, [number], part.sums)
-            log_likelihood += part.log_likelihood + part.weight * float(log_weights[number])
-        return replace(
-            total, n_rows=len(block), weight=block.total_weight, log_likelihood=log_likelihood
-        )
+        return found + known_statistics(known, self.mixture, dtype)
 
     def _of_unknown(self, block: Block, dtype: np.dtype[Any]) -> Statistics | LinearSums:
         if block.has_gaps:
