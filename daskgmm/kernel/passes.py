@@ -112,12 +112,13 @@ class Pass:
             )
 
     def _of_present(self, block: Block, dtype: np.dtype[Any]) -> Statistics | LinearSums:
-        block, known = parted(block)
-        found = self._of_unknown(block, dtype)
+        others, known = parted(block)
+        found = self._of_unknown(others, dtype)
         if known is None:
             return found
         assert isinstance(found, Statistics), "where components are known, the scatter is not"
-        return found + known_statistics(known, self.mixture, dtype)
+        both = found + known_statistics(known, self.mixture, dtype)
+        return replace(both, n_rows=len(block))  # those that are known are among the others, too
 
     def _of_unknown(self, block: Block, dtype: np.dtype[Any]) -> Statistics | LinearSums:
         if block.has_gaps:
