@@ -12,6 +12,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from daskgmm.apart import check_apart, is_at_place
 from daskgmm.checkpoints import may_pass
 from daskgmm.em import Missing, Threshold, check_marks_outliers
@@ -80,8 +82,19 @@ def fit(
         **model.record(),
         "covariance_type": model.covariance_type,
         "weights": model.weights_.tolist(),
+        **_of_noise_and_tails(model),
         "note": model._note or None,
         "model": output,
+    }
+
+
+def _of_noise_and_tails(model: GaussianMixture) -> dict[str, Any]:
+    """Weight of noise, and degrees of freedom, of models that have them."""
+    found = {"noise_weight": "noise_weight_", "degrees_of_freedom": "degrees_of_freedom_"}
+    return {
+        name: np.asarray(getattr(model, attribute)).tolist()
+        for name, attribute in found.items()
+        if hasattr(model, attribute)
     }
 
 
@@ -141,6 +154,7 @@ def update(
         **record,
         "covariance_type": fitted.covariance_type,
         "weights": fitted.weights_.tolist(),
+        **_of_noise_and_tails(fitted),
         "note": fitted._note or None,
         "update": record["updates"][-1],
         "model": place,

@@ -10,9 +10,11 @@ import json
 import numpy as np
 import pytest
 import zarr
+from click.testing import CliRunner
 from commands import forked, write_store
 
 from daskgmm import GaussianMixture, load_model, select
+from daskgmm.cli import main
 from daskgmm.errors import DaskGMMWarning, InvalidParameterError, ModelFormatError, ParameterError
 
 
@@ -167,6 +169,19 @@ def test_messages_call_components_as_people_do(x):
     assert "2 full t components in 20 features" in model._html_repr()
     with pytest.raises(ParameterError, match="full t components have no prior"):
         fitted(x, prior="auto")
+
+
+def test_results_of_commands_have_tails_and_noise(x, tmp_path):
+    path, model = write_store(tmp_path / "rows.zarr", x), tmp_path / "model.zarr"
+    how = ["--components", 2, "--tails", "t", "--noise", "true", "--output", model]
+    words = [str(word) for word in ("fit", path, *how)]
+    said = CliRunner().invoke(main, words).stdout
+    assert said.startswith("2 full t components on 1,000 rows")
+    assert f"weight of noise         {load_model(model).noise_weight_:.4g}\n" in said
+    assert "degrees of freedom      " in said
+    found = json.loads(CliRunner().invoke(main, [*words, "--overwrite", "--json"]).stdout)
+    assert found["noise_weight"] == load_model(model).noise_weight_
+    assert found["degrees_of_freedom"] == load_model(model).degrees_of_freedom_.tolist()
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,7 +63,7 @@ def _fit(
         model = estimator.GaussianMixture(**settings)
         result = job.fit(source, output, model, **beside, overwrite=overwrite)
     return result, (
-        f"{result['n_components']} {result['covariance_type']} components on "
+        f"{result['n_components']} {_kind(result)} components on "
         f"{result['n_rows']:,} rows x {result['n_features']} features\n"
         f"log-likelihood per row  {result['log_likelihood_per_row']:.9g}\n"
         f"stopped                 {_reason(result['stop_reason'])}, after "
@@ -71,10 +72,30 @@ def _fit(
         f"remaining gain          {result['remaining_gain']:.2g} per row, estimated\n"
         f"rows read               {result['rows_read']:,}\n"
         f"peak memory             {size_of(result['peak_memory_bytes'])}\n"
-        f"weights                 {' '.join(f'{w:.4g}' for w in result['weights'])}\n"
+        f"weights                 {_numbers(result['weights'])}\n"
+        + _noise_and_tails(result)
         + (f"note                    {result['note']}\n" if result["note"] else "")
         + f"model                   {output}"
     )
+
+
+def _kind(result: dict[str, Any]) -> str:
+    """The covariance type, and whether components are t."""
+    return f"{result['covariance_type']}{' t' * ('degrees_of_freedom' in result)}"
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
+
+
+def _noise_and_tails(result: dict[str, Any]) -> str:
+    """Lines on the weight of noise, and on degrees of freedom, where there are any."""
+    text = ""
+    if "noise_weight" in result:
+        text += f"weight of noise         {result['noise_weight']:.4g}\n"
+    if "degrees_of_freedom" in result:
+        text += f"degrees of freedom      {_numbers(result['degrees_of_freedom'])}\n"
+    return text
 
 
 def _reason(name: str) -> str:
@@ -208,7 +229,7 @@ def _run(
         else ""
     )
     return result, (
-        f"{result['n_components']} {result['covariance_type']} components{chosen}, "
+        f"{result['n_components']} {_kind(result)} components{chosen}, "
         f"log-likelihood per row {result['log_likelihood_per_row']:.9g}, "
         f"{passes(result['n_passes'])}\n{places}"
     )
