@@ -17,7 +17,12 @@ from sklearn.datasets import load_iris
 from daskgmm import GaussianMixture, load_model, select
 from daskgmm.cli import main
 from daskgmm.em import STEPPERS
-from daskgmm.errors import CheckpointError, InvalidParameterError, ParameterError
+from daskgmm.errors import (
+    CheckpointError,
+    InvalidParameterError,
+    ParameterError,
+    SingularComponentError,
+)
 from daskgmm.jobfile import read_job
 from daskgmm.kernel import (
     Block,
@@ -168,6 +173,13 @@ def test_many_components_of_few_rows_have_no_narrow_ones():
     deviations = np.sqrt(np.linalg.eigvalsh(got.covariances_)[:, 0])
     assert deviations.min() > 0.02 * X.std(axis=0).min()
     assert np.isfinite(got.score(X))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_prior_that_leaves_no_density_is_named():
+    with pytest.raises(SingularComponentError, match="the prior is extreme; set prior='auto'"):
+        GaussianMixture(2, prior={"dof": 1e300}, random_state=0).fit(X)
+    GaussianMixture(2, prior="auto", random_state=0).fit(X)
 
 
 def test_components_may_share_rows():

@@ -216,9 +216,12 @@ class Mender:
         if not self.is_well(one):
             n, n_distinct = len(sample), len(np.unique(sample.x, axis=0))
             few = f" ({n_distinct:,} of {n:,} rows are distinct)" * (n_distinct < n)
+            way_out = "columns are sums of others; raise reg_covar"
+            if isinstance(self.prior, Conjugate):
+                way_out = "the prior is extreme; set prior='auto'"
             raise SingularComponentError(
                 f"not even one component of all rows has a density: rows are few or alike{few}, or "
-                "columns are sums of others; raise reg_covar, or choose covariance_type='diag'"
+                f"{way_out}, or choose covariance_type='diag'"
             )
         stays = _times(course) >= _MOST_TIMES
         return one.with_noise(mixture.uniform, 0.0 if stays else mixture.noise_weight)
