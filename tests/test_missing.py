@@ -276,6 +276,17 @@ def test_selection_counts_them_by_what_they_have(x):
     assert found.model.n_rows_ == len(x) - 2
 
 
+@pytest.mark.slow
+def test_each_candidate_of_many_rows_is_fitted_to_a_sample_with_gaps():
+    """A start that was fitted to values drawn in place of gaps ruled the right number out."""
+    rng = np.random.default_rng(0)
+    n = 120_000  # a fifth more than a sample holds
+    x = rng.normal(size=(n, 3)) + 4 * np.array([[0, 0, 0], [1, 1, 1], [2, 0, 1]])[np.arange(n) % 3]
+    x[rng.random(x.shape) < 0.05] = np.nan
+    found = select(x, range(2, 5), random_state=0, missing="em")
+    assert found.best.n_components == 3
+
+
 def test_a_model_of_rows_with_gaps_takes_such_rows_by_default(x, tmp_path):
     data, model = _zarr(x, tmp_path), str(tmp_path / "model.zarr")
     fitted = GaussianMixture(2, random_state=0, missing="em")

@@ -133,7 +133,7 @@ class Chooser:
         is_large = len(part.sample) >= self.fewest_in_part
         in_parts = is_large and first.progressive and not scan.is_whole
         fitted_to = part if in_parts else scan
-        sample = _climber(fitted_to.completed, first)
+        sample = _climber(fitted_to, first)
         starts = self._fitted_one_by_one(problems, fitted_to, sample, rng)
         if first.progressive and not scan.is_whole:
             starts = _after_mergers(starts, sample)
@@ -371,9 +371,10 @@ def _names(starts: Sequence[Start]) -> str:
 def _grown(last: Start, problem: Problem, sample: Climber) -> list[Mixture]:
     """The last fit with one component divided, as a start for the problem of one component more.
 
-    Empty if the problem is another, or no component can be divided.
+    Empty if the problem is another, or no component can be divided, or rows have gaps.
     """
-    if not problem.progressive or not last.precedes(problem) or not can_exchange(problem.kind):
+    may_grow = can_exchange(problem.kind) and not sample.rows.block.has_gaps
+    if not problem.progressive or not last.precedes(problem) or not may_grow:
         return []
     with single_thread():
         grown = with_one_more(sample, last.mixture)
@@ -384,12 +385,13 @@ def _after_mergers(starts: Sequence[Start], sample: Climber) -> list[Start]:
     """Replace each start by the next larger one after a merger, where that fits better.
 
     Works from the most components down: a fit with one component too many can hold a component
-    that every start with the right number has missed.
+    that every start with the right number has missed. Exchanges need rows without gaps.
     """
     better = list(starts)
     for at in range(len(better) - 2, -1, -1):
         start, more = better[at : at + 2]
-        if not start.precedes(more.problem) or not can_exchange(start.problem.kind):
+        may_merge = can_exchange(start.problem.kind) and not sample.rows.block.has_gaps
+        if not start.precedes(more.problem) or not may_merge:
             continue
         with single_thread():
             merged = with_one_less(sample, more.mixture)

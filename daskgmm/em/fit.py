@@ -233,7 +233,7 @@ def _first_read(
             raise ParameterError(
                 "reads=1: no start can be made from pieces of these rows. They are in memory, in "
                 "fewer than 160 chunks, or fewer than 30 for each parameter; or they are on Dask "
-                "and their weights are stored; or pieces of them have a constant column, or fewer "
+                "and their weights are stored; or pieces of them have gaps, a constant column, or fewer "
                 "distinct rows than components; set reads=2",
                 "reads",
             )
