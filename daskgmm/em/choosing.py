@@ -369,10 +369,7 @@ def _names(starts: Sequence[Start]) -> str:
 
 
 def _grown(last: Start, problem: Problem, sample: Climber) -> list[Mixture]:
-    """The last fit with one component divided, as a start for the problem of one component more.
-
-    Empty if the problem is another, or no component can be divided, or rows have gaps.
-    """
+    """The last fit with one component divided, to start from; empty where that cannot be."""
     may_grow = can_exchange(problem.kind) and not sample.rows.block.has_gaps
     if not problem.progressive or not last.precedes(problem) or not may_grow:
         return []
