@@ -13,8 +13,12 @@ from daskgmm.settings.of_commands import (
     MARK_OUTLIERS,
     MISSING,
     OUTLIER_OPTIONS,
+    PICTURES,
     RESULTS,
     TIMEOUT_VARIABLE,
+    Picture,
+    check_picture,
+    form_of_picture,
 )
 from daskgmm.settings.of_fits import OPTIONS, check_options, option_named
 from daskgmm.settings.of_rows import DATA_OPTIONS, GRID_OPTIONS, LABELS, WEIGHTS
@@ -31,10 +35,14 @@ __all__ = [
     "MISSING",
     "OPTIONS",
     "OUTLIER_OPTIONS",
+    "PICTURES",
     "RESULTS",
     "TIMEOUT_VARIABLE",
     "WEIGHTS",
     "Option",
+    "Picture",
     "check_options",
+    "check_picture",
+    "form_of_picture",
     "option_named",
 ]

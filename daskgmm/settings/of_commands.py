@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from daskgmm.errors import ParameterError
+from daskgmm.redaction import redacted
 from daskgmm.rules import FLAG, NAMES, POSITIVE, RESULT_NAMES, SHARE, one_of
 from daskgmm.settings.option import Option
 
@@ -12,8 +18,12 @@ __all__ = [
     "MARK_OUTLIERS",
     "MISSING",
     "OUTLIER_OPTIONS",
+    "PICTURES",
     "RESULTS",
     "TIMEOUT_VARIABLE",
+    "Picture",
+    "check_picture",
+    "form_of_picture",
 ]
 
 RESULTS = Option(
@@ -90,3 +100,91 @@ TIMEOUT_VARIABLE = "DASKGMM_STORAGE_TIMEOUT"
 
 CRITERIA = ("bic", "aic", "icl", "held-out")
 """What :func:`daskgmm.select` can decide by."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A kind of picture that ``daskgmm plot`` and :mod:`daskgmm.plot` can draw.
+
+    Attributes
+    ----------
+    shows : str
+        Text for the command line.
+    rows : {"none", "some", "needed"}
+        Whether it is of rows, too.
+    options : tuple of str
+        What else can be chosen.
+    """
+
+    shows: str
+    rows: Literal["none", "some", "needed"] = "needed"
+    options: tuple[str, ...] = ("sample_weight",)
+
+
+def check_picture(kind: str, *, has_rows: bool, options: Mapping[str, Any]) -> None:
+    """Refuse what a kind of picture cannot show.
+
+    Parameters
+    ----------
+    kind : str
+        A key of :data:`PICTURES`.
+    has_rows : bool
+        Whether rows are given.
+    options : mapping
+        Those that are None were not given.
+
+    Raises
+    ------
+    ParameterError
+    """
+    picture = PICTURES[kind]
+    if picture.rows == "needed" and not has_rows:
+        raise ParameterError(
+            f"{kind} shows rows, and none are given; name DATA after MODEL: daskgmm plot {kind} "
+            "MODEL DATA --output FILE"
+        )
+    if picture.rows == "none" and has_rows:
+        raise ParameterError(f"{kind} shows the model alone; leave DATA out")
+    for name, value in options.items():
+        if value is not None and name not in picture.options:
+            having = [other for other, row in PICTURES.items() if name in row.options]
+            raise ParameterError(
+                f"{kind} has no use for {name}; leave it out, or draw {' or '.join(having)}", name
+            )
+
+
+def form_of_picture(output: str) -> str:
+    """What a file's ending says that it is: ``svg`` or ``png``.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither.
+    """
+    ending = output.rpartition(".")[2].lower()
+    if ending not in ("svg", "png") or "." not in output:
+        raise ParameterError(
+            f"{redacted(output)}: a picture is written as SVG or PNG, as the ending says; end its "
+            "name in .svg or .png",
+            "output",
+        )
+    return ending
+
+
+PICTURES = {
+    "pairs": Picture(
+        "rows by pairs of features, and components", options=("features", "sample_weight")
+    ),
+    "ellipses": Picture(
+        "components in two features, over rows if DATA is given",
+        "some",
+        ("features", "sample_weight"),
+    ),
+    "convergence": Picture("log-likelihood of each iteration", "none", ()),
+    "selection": Picture("criteria of the candidates that select compared", "none", ()),
+    "components": Picture("what makes each component: a heat map of means", "none", ("features",)),
+    "responsibilities": Picture("how surely rows belong to components, and their overlap"),
+    "log_density": Picture("rows by their log density, and the threshold of outliers"),
+    "map": Picture("labels on a grid, and how sure they are", options=("at",)),
+}
+"""What ``KIND`` of ``daskgmm plot`` can be."""

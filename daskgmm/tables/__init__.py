@@ -18,7 +18,7 @@ from daskgmm.tables.open_rows import open_as_fitted, open_rows, weights_named
 from daskgmm.tables.opening import is_lazy, open_input, open_weights
 from daskgmm.tables.returned import Result, Returned, of_features, outliers, results_named, returned
 from daskgmm.tables.stage import Stage
-from daskgmm.tables.stored_grids import Grid
+from daskgmm.tables.stored_grids import Grid, dims_of_cells
 from daskgmm.tables.weights import Weights, open_column, weights_beside
 from daskgmm.tables.writing import Asked, Writer, check_keep, check_rows_output, create_rows_output
 from daskgmm.tables.writing_grids import write_on_grid
@@ -43,6 +43,7 @@ __all__ = [
     "columns_named",
     "columns_of",
     "create_rows_output",
+    "dims_of_cells",
     "is_lazy",
     "known_name",
     "labels_named",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,7 +47,7 @@ from daskgmm.tables.xarrays import (
     units_of,
 )
 
-__all__ = ["GRIDS", "Beside", "Grid", "open_grid", "weights_on"]
+__all__ = ["GRIDS", "Beside", "Grid", "dims_of_cells", "open_grid", "weights_on"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,6 +308,20 @@ def weights_on(grid: Grid, given: Any, names: Sequence[str] | None = None) -> An
     if values.shape != source.shape[:1]:
         return values  # which is refused for its length
     return rows_of("sample_weight", HeldArray(values.reshape(cells.shape), source.dims))
+
+
+def dims_of_cells(x: Any, names: Sequence[str] | None = None) -> tuple[Hashable, ...] | None:
+    """Dimensions of the cells that are the rows; None for rows that are no cells of a grid.
+
+    Parameters
+    ----------
+    x : Grid, xarray.Dataset, xarray.DataArray or other rows
+    names : sequence of str, optional
+        The features of a model.
+    """
+    if isinstance(x, Grid):
+        return x.rows(names)[1].dims
+    return cells_of(decoded(selected(x, names)))[0] if is_xarray(x) else None
 
 
 def _is_grid(x: Any) -> bool:

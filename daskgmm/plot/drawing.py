@@ -1,0 +1,284 @@
+"""Drawing: what all displays share: axes to draw on, colours, text that can be read over anything.
+
+Matplotlib is imported here alone, when a picture is asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from daskgmm.errors import MissingDependencyError, ParameterError
+from daskgmm.kernel import Float64Array
+from daskgmm.redaction import one_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "COLOURS",
+    "OTHERS",
+    "Display",
+    "Panels",
+    "cells",
+    "colour_bar",
+    "colour_of",
+    "ellipse",
+    "labelled",
+    "matplotlib_module",
+    "number",
+    "picture_of",
+    "plain",
+    "radius_holding",
+    "share",
+]
+
+COLOURS = (
+    *("#332288", "#CC6677", "#117733", "#88CCEE", "#AA4499"),
+    *("#DDCC77", "#44AA99", "#882255", "#999933"),
+)
+"""The scheme "muted" of Paul Tol, which colour-blind people tell apart, and print by lightness."""
+OTHERS = "#BBBBBB"
+"""Of components that have no colour of their own."""
+_TITLE_COLUMNS_PER_INCH = 13
+_INCHES_PER_LINE = 0.17
+_DPI = 150
+_LONGEST_NAME = 40
+_SMALL = "small"
+
+
+def matplotlib_module(name: str = "") -> Any:
+    """A module of Matplotlib.
+
+    Raises
+    ------
+    MissingDependencyError
+        If it is not installed.
+    """
+    try:
+        return import_module(f"matplotlib{name}")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"pictures are drawn by Matplotlib, which is not installed ({one_line(error)}); "
+            "pip install 'daskgmm[plot]'"
+        ) from error
+
+
+class Panels:
+    """Rows and columns of panels, and their size.
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+    inches : (float, float)
+        Width and height of a figure of their own.
+    ratios : sequence of float, optional
+        Relative widths of the columns.
+    """
+
+    def __init__(
+        self,
+        n_rows: int,
+        n_columns: int,
+        inches: tuple[float, float],
+        ratios: Sequence[float] | None = None,
+    ) -> None:
+        self.shape, self.inches, self.ratios = (n_rows, n_columns), inches, ratios
+
+    @property
+    def is_one(self) -> bool:
+        """Whether there is one panel alone."""
+        return self.shape == (1, 1)
+
+
+class Display(ABC):
+    """A picture that can be drawn on axes, after scikit-learn's Display objects.
+
+    Attributes
+    ----------
+    figure_ : matplotlib.figure.Figure
+        After :meth:`plot`.
+    ax_ : matplotlib.axes.Axes
+        What was given, or was made; where there are several panels, they lie in its place.
+    axes_ : ndarray of Axes
+        The panels, in rows and columns.
+    """
+
+    figure_: Figure
+    ax_: Axes
+    axes_: Any
+
+    title: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def panels(self) -> Panels:
+        """How many panels there are, and how large."""
+
+    @property
+    def notes(self) -> str:
+        """What the picture leaves out, and how it was chosen; empty if nothing."""
+        return ""
+
+    @property
+    @abstractmethod
+    def alt(self) -> str:
+        """What is to be seen, in a sentence or two, for those who do not see it."""
+
+    @abstractmethod
+    def _draw(self) -> None:
+        """Draw on :attr:`axes_`."""
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            By default that of a new figure of pyplot's. Several panels are drawn in its place.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        MissingDependencyError
+            If Matplotlib is not installed.
+        """
+        panels = self.panels
+        if ax is None:
+            pyplot = matplotlib_module(".pyplot")
+            _, ax = pyplot.subplots(figsize=panels.inches, layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
+        width = ax.get_window_extent().width / ax.figure.dpi  # in inches
+        columns = max(30, int(_TITLE_COLUMNS_PER_INCH * width))
+        heading = [self.title, *textwrap.wrap(self.notes, columns)]
+        self.axes_ = _divided(ax, panels, heading)
+        self._draw()
+        return self
+
+
+def _divided(ax: Axes, panels: Panels, heading: Sequence[str]) -> Any:
+    """Axes of the panels, (rows, columns), in the place of one, under a heading."""
+    text = "\n".join(heading).replace("$", r"\$")
+    if panels.is_one:
+        ax.set_title(text, loc="left", fontsize=_SMALL)
+        return np.array([[ax]], dtype=object)
+    place = ax.get_subplotspec()
+    if place is None:
+        raise ParameterError(
+            "several panels need axes of a grid, such as figure.add_subplot() and plt.subplots() "
+            "make; these were placed by hand",
+            "ax",
+        )
+    ax.set_axis_off()
+    n_rows, n_columns = panels.shape
+    height = ax.get_window_extent().height / ax.figure.dpi
+    above = _INCHES_PER_LINE * len(heading)
+    both = place.subgridspec(2, 1, height_ratios=(above, max(height - above, above)), hspace=0.0)
+    head = ax.figure.add_subplot(both[0])
+    head.set_axis_off()
+    head.text(0, 1, text, transform=head.transAxes, va="top", fontsize=_SMALL, in_layout=False)
+    grid = both[1].subgridspec(n_rows, n_columns, width_ratios=panels.ratios)
+    return np.array(
+        [[ax.figure.add_subplot(grid[i, j]) for j in range(n_columns)] for i in range(n_rows)],
+        dtype=object,
+    )
+
+
+def picture_of(display: Display, form: str) -> bytes:
+    """A file of a picture, ``svg`` or ``png``; equal pictures have equal bytes.
+
+    It is drawn on a figure of its own, apart from pyplot, whose figures are the user's.
+    """
+    figure = matplotlib_module(".figure").Figure(
+        figsize=display.panels.inches, layout="constrained"
+    )
+    display.plot(figure.add_subplot())
+    metadata = {"svg": {"Date": None}, "png": {"Software": None}}[form]
+    file = io.BytesIO()
+    with matplotlib_module().rc_context({"svg.hashsalt": "daskgmm"}):
+        figure.savefig(file, format=form, dpi=_DPI, metadata=metadata)
+    return file.getvalue()
+
+
+def colour_of(rank: int) -> str:
+    """Colour of the rank-th of what is shown; they come again after the last."""
+    return COLOURS[rank % len(COLOURS)]
+
+
+def plain(text: str) -> str:
+    """A name as it is: no formula, however many dollars it has, on one line, not too long."""
+    return textwrap.shorten(text, _LONGEST_NAME, placeholder="\u2026").replace("$", r"\$")
+
+
+def share(value: float) -> str:
+    """A share as a percentage of two digits or more: 0.31%, 12%, 100%."""
+    percent = 100.0 * value
+    if percent >= 10 or percent == 0:
+        return f"{percent:.0f}%"
+    return f"{percent:.2g}%"
+
+
+def number(value: float) -> str:
+    """A number of rows, or of a sum of weights."""
+    return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:.3g}"
+
+
+def labelled(ax: Axes, x: float, y: float, text: str) -> None:
+    """Write text that can be read on light and dark alike."""
+    effects = matplotlib_module(".patheffects")
+    ax.text(
+        *(x, y, text),
+        ha="center",
+        va="center",
+        fontsize=_SMALL,
+        clip_on=True,
+        path_effects=[effects.withStroke(linewidth=2.5, foreground="white")],
+    )
+
+
+def radius_holding(part: float, degrees_of_freedom: float) -> float:
+    """Radius that holds a share of the rows of a component in two features, in scales.
+
+    Exact for Gaussians, of infinite degrees of freedom, and for t components.
+    """
+    nu = degrees_of_freedom
+    if np.isinf(nu):
+        return float(np.sqrt(-2.0 * np.log1p(-part)))
+    return float(np.sqrt(nu * np.expm1(-2.0 / nu * np.log1p(-part))))
+
+
+def ellipse(mean: Float64Array, covariance: Float64Array, radius: float) -> Float64Array:
+    """Points (2, n) at a Mahalanobis distance from a mean (2,), all around."""
+    values, vectors = np.linalg.eigh(covariance)
+    angle = np.linspace(0.0, 2.0 * np.pi, 73)
+    circle = np.array([np.cos(angle), np.sin(angle)])
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    points: Float64Array = mean[:, None] + radius * root @ circle
+    return points
+
+
+def cells(ax: Axes, counts: Float64Array, x: Float64Array, y: Float64Array) -> Any:
+    """Counts (len(x) - 1, len(y) - 1) in bins, darker where there are more, white where none."""
+    shown = np.ma.masked_equal(counts.T, 0.0)
+    top = max(float(counts.max()), 1e-300)
+    low = float(counts[counts > 0].min()) if (counts > 0).any() else top / 10
+    norm = matplotlib_module(".colors").LogNorm(low * 0.3, max(top, low * 1.01))
+    return ax.pcolormesh(x, y, shown, cmap="Greys", norm=norm, rasterized=True)
+
+
+def colour_bar(ax: Axes, drawn: Any, label: str) -> Any:
+    """A colour bar beside a panel."""
+    bar = ax.figure.colorbar(drawn, ax=ax, fraction=0.05, pad=0.02)
+    bar.set_label(label, fontsize=_SMALL)
+    bar.ax.tick_params(labelsize="x-small")
+    return bar

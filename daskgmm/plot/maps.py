@@ -1,0 +1,309 @@
+"""Maps: the most probable component of each cell of a grid, and how sure it is.
+
+A map has a bounded number of cells, whatever the grid has: of two dimensions every n-th cell, and of
+all others one place. Of stored grids no more is read than the chunks that these lie in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.em import label_rows, top_components
+from daskgmm.errors import ParameterError
+from daskgmm.fitted import FittedMixture
+from daskgmm.kernel import NOISE, Block, Float64Array, Mixture
+from daskgmm.plot.drawing import (
+    COLOURS,
+    OTHERS,
+    Display,
+    Panels,
+    colour_bar,
+    matplotlib_module,
+    plain,
+    share,
+)
+from daskgmm.plot.subject import largest_components
+from daskgmm.tables import Grid, Returned, dims_of_cells, returned
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Along", "MapDisplay"]
+
+_MOST_CELLS = 600
+"""Cells of a map along each dimension."""
+_NO_LABEL = -2
+_GAP = "#F4F4F4"
+_OF_NOISE = "black"
+_LATITUDES = ("lat", "latitude", "nav_lat", "y")
+
+
+@dataclass(frozen=True, eq=False)
+class Along:
+    """A dimension of a map.
+
+    Attributes
+    ----------
+    name : str
+        With its unit, for an axis.
+    values : ndarray of shape (n,)
+        Places of the cells: coordinates, or numbers of the cells where there are none in order.
+    """
+
+    name: str
+    values: NDArray[Any]
+
+    @classmethod
+    def of(cls, labels: Any, dim: Hashable, step: int) -> Self:
+        """A dimension of an xarray.DataArray, which has one of so many cells along it."""
+        if dim in labels.coords:
+            coordinate = labels.coords[dim]
+            values, unit = coordinate.to_numpy(), str(coordinate.attrs.get("units", "")).strip()
+            steps = np.diff(values) if values.dtype.kind in "iuf" else np.zeros(1)
+            if (steps > 0).all() or (steps < 0).all():
+                return cls(plain(f"{dim} ({unit})" if unit else str(dim)), values)
+        return cls(f"{plain(str(dim))} (number of the cell)", step * np.arange(labels.sizes[dim]))
+
+
+@dataclass(eq=False)
+class MapDisplay(Display):
+    """The most probable component of each cell, and its probability.
+
+    Made by :meth:`from_estimator`, which is ``daskgmm.plot.map``.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    x, y : Along
+    labels : ndarray of shape (len(y), len(x)), int
+        -1 for noise, -2 for cells with gaps.
+    certainty : ndarray of the same shape
+        Probability of the label; NaN for cells with gaps.
+    where : str
+        What of the grid is shown.
+    """
+
+    mixture: Mixture
+    x: Along
+    y: Along
+    labels: NDArray[np.int64]
+    certainty: Float64Array
+    where: str
+
+    title: ClassVar[str] = "Most probable component, and its probability"
+
+    @classmethod
+    def from_estimator(
+        cls,
+        model: FittedMixture,
+        X: Any,
+        *,
+        at: Mapping[str, int] | None = None,
+        ax: Any = None,
+    ) -> Self:
+        """Label the cells of a grid, and draw.
+
+        Parameters
+        ----------
+        model : GaussianMixture
+            Fitted.
+        X : xarray.Dataset, xarray.DataArray, or path or URL of variables on a grid
+            Its cells lie along two dimensions or more; the last two are drawn.
+        at : mapping, optional
+            The place along each other dimension, counted from 0, such as ``{"time": 3}``; the first
+            one by default.
+        ax : matplotlib.axes.Axes, optional
+
+        Returns
+        -------
+        MapDisplay
+
+        Raises
+        ------
+        ParameterError
+            If the rows are no cells along two dimensions, or a place is not there.
+        """
+        return cls.of(model, X, at=at).plot(ax)
+
+    @classmethod
+    def of(cls, model: FittedMixture, X: Any, *, at: Mapping[str, int] | None = None) -> Self:
+        """As :meth:`from_estimator`, without drawing."""
+        X = model._as_fitted(X)
+        names = getattr(model, "feature_names_in_", None)
+        dims = dims_of_cells(X, None if names is None else list(names))
+        if dims is None or len(dims) < 2:
+            raise ParameterError(
+                "a map needs rows that are cells along two dimensions or more, as of xarray, or of "
+                "variables of a group (--variables); "
+                + ("these are rows alone" if dims is None else f"these lie along {dims[0]!r} alone")
+            )
+        mixture, places = model._mixture, at or {}
+        if unknown := [dim for dim in places if dim not in dims[:-2]]:
+            raise ParameterError(
+                f"there is no dimension {unknown[0]!r} to choose a place along; "
+                f"the others than {dims[-2]!r} and {dims[-1]!r}, which are drawn, are: "
+                f"{', '.join(map(repr, dims[:-2])) or 'none'}"
+            )
+        sizes = _sizes(X, dims)
+        chosen = {dim: _place(dim, places.get(str(dim), 0), sizes[dim]) for dim in dims[:-2]}
+        steps = {dim: -(-sizes[dim] // _MOST_CELLS) for dim in dims[-2:]}
+        index = {**chosen, **{dim: slice(None, None, step) for dim, step in steps.items()}}
+        labels = _of_cells(model, X, index, label_rows, returned("labels", mixture.classes))
+        certainty = _of_cells(model, X, index, _certainty, _CERTAINTY)
+        where = [_said_of_place(labels, dim, place, sizes[dim]) for dim, place in chosen.items()]
+        where += [f"One of {step} cells along {dim}." for dim, step in steps.items() if step > 1]
+        y, x = _oriented(dims[-2:])
+        return cls(
+            *(mixture, Along.of(labels, x, steps[x]), Along.of(labels, y, steps[y])),
+            labels.transpose(y, x).to_numpy(),
+            certainty.transpose(y, x).to_numpy(),
+            " ".join(where),
+        )
+
+    @property
+    def components(self) -> tuple[int, ...]:
+        """Components that have a colour of their own."""
+        return largest_components(self.mixture, len(COLOURS))
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the cells without gaps that each class has, by its name."""
+        there = self.labels[self.labels != _NO_LABEL]
+        found = {str(k): float(np.mean(there == k)) for k in self.components if len(there)}
+        rest = 1.0 - sum(found.values())
+        if self.mixture.noise is not None:
+            found["noise"] = float(np.mean(there == NOISE)) if len(there) else 0.0
+            rest -= found["noise"]
+        if len(self.components) < self.mixture.n_components:
+            found["others"] = max(rest, 0.0)
+        return found
+
+    @property
+    def panels(self) -> Panels:
+        """Labels, and below or beside them how sure they are."""
+        width, height = _extent(self.x.values), _extent(self.y.values)
+        shape = height / width if self._is_globe else self.labels.shape[0] / self.labels.shape[1]
+        shape = min(max(shape, 0.3), 2.0)
+        if shape > 1.2:
+            return Panels(1, 2, (10.0, 1.2 + 4.0 * shape))
+        return Panels(2, 1, (7.5, 1.4 + 2 * 5.6 * shape))
+
+    @property
+    def _is_globe(self) -> bool:
+        return all("degree" in one.name for one in (self.x, self.y))
+
+    @property
+    def notes(self) -> str:
+        """What of the grid is shown, and which components have a colour."""
+        shown, n = len(self.components), self.mixture.n_components
+        said = f" The {shown} largest of {n} components have colours." if shown < n else ""
+        return (self.where + said).strip()
+
+    @property
+    def alt(self) -> str:
+        """Shares of the classes, and how sure they are."""
+        of = ", ".join(f"{name}: {share(value)}" for name, value in self.shares.items())
+        there = np.isfinite(self.certainty)
+        sure = f"{np.mean(self.certainty[there]):.2f}" if there.any() else "unknown"
+        return f"{self.title}. {self.notes} Cells of each: {of}. Mean probability: {sure}."
+
+    def _draw(self) -> None:
+        above, below = self.axes_.ravel()
+        self._draw_labels(above)
+        drawn = below.pcolormesh(
+            *(self.x.values, self.y.values, np.ma.masked_invalid(self.certainty)),
+            cmap="cividis",
+            vmin=1.0 / len(self.mixture.classes),
+            vmax=1.0,
+            shading="nearest",
+            rasterized=True,
+        )
+        colour_bar(below, drawn, "probability")
+        for ax in (above, below):
+            ax.set(facecolor=_GAP, xlabel=self.x.name, ylabel=self.y.name)
+            ax.xaxis.label.set_size("small")
+            ax.yaxis.label.set_size("small")
+            ax.tick_params(labelsize="small")
+            if self._is_globe:
+                ax.set_aspect("equal")
+        if self.axes_.shape == (2, 1):
+            above.set_xlabel("")
+
+    def _draw_labels(self, ax: Axes) -> None:
+        names = list(self.shares)
+        colours = [*COLOURS[: len(self.components)]]
+        colours += [{"noise": _OF_NOISE, "others": OTHERS}[name] for name in names[len(colours) :]]
+        place = np.full(self.labels.shape, names.index("others") if "others" in names else 0)
+        for rank, k in enumerate(self.components):
+            place[self.labels == k] = rank
+        if "noise" in names:
+            place[self.labels == NOISE] = names.index("noise")
+        colour_map = matplotlib_module(".colors").ListedColormap(colours)
+        drawn = ax.pcolormesh(
+            *(self.x.values, self.y.values),
+            np.ma.masked_where(self.labels == _NO_LABEL, place),
+            cmap=colour_map,
+            vmin=-0.5,
+            vmax=len(names) - 0.5,
+            shading="nearest",
+            rasterized=True,
+        )
+        bar = colour_bar(ax, drawn, "component (share of cells)")
+        bar.set_ticks(
+            range(len(names)),
+            labels=[f"{name} ({share(value)})" for name, value in self.shares.items()],
+        )
+        bar.ax.tick_params(length=0)
+
+
+def _certainty(block: Block, mixture: Mixture) -> Float64Array:
+    return top_components(block, mixture, 1)[1][:, 0]
+
+
+_CERTAINTY = Returned("certainty", np.dtype(np.float64), np.nan)
+
+
+def _of_cells(
+    model: FittedMixture, X: Any, index: Mapping[Hashable, Any], function: Any, about: Returned
+) -> Any:
+    """A result for the chosen cells, as an xarray.DataArray in memory."""
+    if isinstance(X, Grid):
+        return model._of_rows(X, function, about.dtype, about).isel(index).compute()
+    return model._of_rows(X.isel(index), function, about.dtype, about).compute()
+
+
+def _sizes(X: Any, dims: tuple[Hashable, ...]) -> dict[Hashable, int]:
+    data = X.data if isinstance(X, Grid) else X
+    return {dim: int(data.sizes[dim]) for dim in dims}
+
+
+def _place(dim: Hashable, place: int, size: int) -> int:
+    if not -size <= place < size:
+        raise ParameterError(
+            f"there is no place {place} along {dim!r}; there are {size}, from 0 to {size - 1}"
+        )
+    return place % size
+
+
+def _said_of_place(labels: Any, dim: Hashable, place: int, size: int) -> str:
+    value = labels.coords[dim].to_numpy() if dim in labels.coords else np.array(place)
+    if value.dtype.kind == "M":
+        text = str(np.datetime_as_string(value, unit="auto"))
+    else:
+        text = f"{value.item():g}" if value.dtype.kind in "iuf" else str(value.item())
+    return f"{dim} = {text} ({place} of 0 to {size - 1})."
+
+
+def _oriented(dims: tuple[Hashable, ...]) -> tuple[Hashable, Hashable]:
+    """The dimensions along y and x: the last one along x, unless it is one of latitudes."""
+    y, x = dims
+    return (x, y) if str(x).lower() in _LATITUDES else (y, x)
+
+
+def _extent(values: NDArray[Any]) -> float:
+    return max(float(abs(values[-1] - values[0])), 1e-300)
