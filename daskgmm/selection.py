@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from typing import Any
 
 from sklearn.utils import check_random_state
@@ -19,11 +20,13 @@ from daskgmm.em import (
     scan_rows,
     told_in_units_of_data,
 )
-from daskgmm.errors import DataError, ParameterError
+from daskgmm.errors import DataError, MissingDependencyError, ParameterError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.events import ProgressLines, teller
+from daskgmm.fitted import html_table
 from daskgmm.fitting import Outcome
 from daskgmm.kernel import COMPONENTS
+from daskgmm.plot import SelectionDisplay
 from daskgmm.tables import OpenedRows, columns_named, open_weights
 
 __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
@@ -31,6 +34,9 @@ __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
 _UNUSED = {"checkpoint", "checkpoint_every", "resume", "warm_start", "reads", "on_collapse"}
 _UNUSED |= {"weights_init", "means_init", "precisions_init", "fixed"}
 """Parameters of an estimator that mean nothing where many are fitted together."""
+
+_MOST_SHOWN = 30
+"""Candidates in a table for notebooks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +69,48 @@ class Selection:
             "criterion": self.criterion,
             "note": self.note,
         }
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the candidates, a row for each; ``chosen`` marks the best.
+
+        Raises
+        ------
+        MissingDependencyError
+            If pandas is not installed.
+        """
+        try:
+            pandas = import_module("pandas")  # here, since not everybody has it
+        except ImportError as error:
+            raise MissingDependencyError(
+                "to_frame makes a DataFrame of pandas, which is not installed: "
+                "pip install 'daskgmm[dataframe]'"
+            ) from error
+        rows = [{**asdict(entry), "chosen": entry == self.best} for entry in self.entries]
+        return pandas.DataFrame(rows)
+
+    def plot(self, ax: Any = None) -> SelectionDisplay:
+        """Draw the candidates: see :func:`daskgmm.plot.selection`."""
+        return SelectionDisplay.from_selection(self, ax=ax)
+
+    def _repr_html_(self) -> str:
+        """The candidates as a small table, for notebooks."""
+        best = self.best
+        rows = [
+            [
+                f"{entry.n_components} {entry.covariance_type}" + " (chosen)" * (entry == best),
+                *(f"{value:,.1f}" for value in (entry.bic, entry.aic, entry.icl)),
+                f"{entry.held_out_log_likelihood_per_row:.6g} "
+                f"\u00b1 {entry.held_out_standard_error:.2g}",
+            ]
+            for entry in self.entries[:_MOST_SHOWN]
+        ]
+        if (n_more := len(self.entries) - _MOST_SHOWN) > 0:
+            rows.append([f"... and {n_more} more"])
+        heading = (
+            f"chosen by {self.criterion}: {best.n_components} {best.covariance_type} components"
+        )
+        heading += f"; {self.note}" if self.note else ""
+        return html_table(heading, ["components", "BIC", "AIC", "ICL", "held-out per row"], rows)
 
 
 def select(

@@ -12,9 +12,9 @@ from daskgmm.fitted.imputing import Imputing
 from daskgmm.fitted.of_rows import OfRows
 from daskgmm.fitted.outliers import Outliers
 from daskgmm.fitted.projection import said_of_dropped
-from daskgmm.fitted.shown import Shown
+from daskgmm.fitted.shown import Shown, html_table
 
-__all__ = ["FittedMixture", "said_of_dropped"]
+__all__ = ["FittedMixture", "html_table", "said_of_dropped"]
 
 
 class FittedMixture(Conditioned, Imputing, Outliers, OfRows, Shown, Exchanged):

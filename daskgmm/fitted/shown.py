@@ -11,7 +11,7 @@ from sklearn.utils import estimator_html_repr
 from daskgmm.fitted.state import FittedState
 from daskgmm.kernel import HasCovariances, Mixture, name_of_kind
 
-__all__ = ["Shown", "html_of"]
+__all__ = ["Shown", "html_of", "html_table"]
 
 _MOST_COMPONENTS, _MOST_FEATURES = 20, 8
 
@@ -41,16 +41,21 @@ def html_of(mixture: Mixture, names: Sequence[str] | None, facts: Sequence[str])
     more = ["..."] * (d > _MOST_FEATURES)
     assert isinstance(mixture.components, HasCovariances)
     deviations = mixture.components.variances() ** 0.5
-    rows = [_row("th", ["", "weight", *labels, *more])]
+    rows: list[Sequence[Any]] = []
     for i in range(min(k, _MOST_COMPONENTS)):
         means = [f"{mixture.means[i, j]:.4g} \u00b1 {deviations[i, j]:.2g}" for j in shown]
-        rows.append(_row("td", [i, f"{mixture.weights[i]:.4g}", *means, *more]))
+        rows.append([i, f"{mixture.weights[i]:.4g}", *means, *more])
     if k > _MOST_COMPONENTS:
-        rows.append(_row("td", [f"... and {k - _MOST_COMPONENTS} more"]))
+        rows.append([f"... and {k - _MOST_COMPONENTS} more"])
     if mixture.noise is not None:
-        rows.append(_row("td", ["noise", f"{mixture.noise.weight:.4g}"]))
-    heading = escape(", ".join(facts))
-    return f"<div><p>{heading}</p><table>{''.join(rows)}</table></div>"
+        rows.append(["noise", f"{mixture.noise.weight:.4g}"])
+    return html_table(", ".join(facts), ["", "weight", *labels, *more], rows)
+
+
+def html_table(heading: str, header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+    """HTML of a table under a line of text, in which nothing that it is given is markup."""
+    lines = [_row("th", header), *(_row("td", row) for row in rows)]
+    return f"<div><p>{escape(heading)}</p><table>{''.join(lines)}</table></div>"
 
 
 def _row(tag: str, cells: Sequence[Any]) -> str:
