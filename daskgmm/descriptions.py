@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from daskgmm.errors import DamagedDataError, DataError, ModelFormatError
-from daskgmm.kernel import Mixture, family_of, loops
+from daskgmm.kernel import HasCovariances, Mixture, family_of, loops
 from daskgmm.storage import (
     ParquetSource,
     StoredSource,
@@ -102,10 +102,18 @@ def info(path: str) -> dict[str, Any]:
         "means": means.tolist(),
         **projected,
         "covariances": mixture.covariances.tolist(),
+        "deviations": _deviations(mixture),
         **_degrees(mixture),
         "loops": loops.described(),
         **_drift(record.get("updates") or []),
     }
+
+
+def _deviations(mixture: Mixture) -> list[list[float]]:
+    """Standard deviation of each feature in each component; of t components, their scales."""
+    assert isinstance(mixture.components, HasCovariances)
+    found: list[list[float]] = (mixture.components.variances() ** 0.5).tolist()
+    return found
 
 
 def _degrees(mixture: Mixture) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from daskgmm.cli import tables
 from daskgmm.cli.options import command, output_option, with_conversion, with_source
 from daskgmm.lazily import Lazily
-from daskgmm.plain_json import plain_json
 
 if TYPE_CHECKING:
     from daskgmm import demo, descriptions
@@ -35,7 +34,7 @@ def _info(path: str) -> tuple[dict[str, Any], str]:
       daskgmm info model.zarr
     """  # noqa: D301
     result = descriptions.info(path)
-    return result, _table(result)
+    return result, tables.of_model(result) if result["kind"] == "model" else tables.of_facts(result)
 
 
 @click.command("check")
@@ -49,16 +48,7 @@ def _check(source: Any) -> tuple[dict[str, Any], str]:
       daskgmm check data.zarr
     """  # noqa: D301
     result = descriptions.check(source)
-    return result, _table(result)
-
-
-def _table(result: dict[str, Any]) -> str:
-    """Facts a line each; long lists are for --json."""
-    lines = []
-    for name, value in result.items():
-        text = json.dumps(plain_json(value))
-        lines.append(f"{name:<24}{text if len(text) <= 200 else text[:197] + '...'}")
-    return "\n".join(lines)
+    return result, tables.of_facts(result)
 
 
 @click.command("convert")

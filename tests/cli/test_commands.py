@@ -12,11 +12,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 from commands import daskgmm, forked, result_in, write_store
 
-from daskgmm import load_model
+from daskgmm import GaussianMixture, load_model
 
 FIT_KEYS = {
     "n_rows",
@@ -220,7 +221,22 @@ def test_info_of_a_model(folder):
     np.testing.assert_array_equal(result["covariances"], model.covariances_)
     np.testing.assert_array_equal(result["weights"], model.weights_)
     assert len(result["history"]) == result["n_iter"]
-    assert forked("info", "model.zarr", cwd=folder).status == 0
+
+
+def test_info_shows_a_model_as_a_table(folder, x):
+    table = pd.DataFrame(x, columns=["temp", "salt", "age"])
+    model = GaussianMixture(3, random_state=0).fit(table)
+    model._units = ["K", "", "year"]
+    model.save(folder / "named.zarr")
+    done = forked("info", "named.zarr", cwd=folder)
+    header, *rows = done.stdout.splitlines()[-4:]
+    assert re.split(r"  +", header) == ["component", "weight", "temp (K)", "salt", "age (year)"]
+    for k, row in enumerate(rows):
+        number, weight, *cells = re.split(r"  +", row)
+        assert (number, weight) == (str(k), f"{model.weights_[k]:.4g}")
+        deviations = np.sqrt(np.diagonal(model.covariances_[k]))
+        expected = zip(model.means_[k], deviations, strict=True)
+        assert cells == [f"{mean:.4g} \u00b1 {deviation:.2g}" for mean, deviation in expected]
 
 
 def test_info_of_data(folder):
@@ -266,7 +282,7 @@ def test_data_may_be_a_member_of_a_group(folder, x):
 
 
 @pytest.mark.parametrize(
-    "command", ["fit", "update", "predict", "score", "info", "check", "convert", "demo"]
+    "command", ["fit", "update", "predict", "score", "plot", "info", "check", "convert", "demo"]
 )
 def test_help_has_an_example(command, tmp_path):
     done = forked(command, "--help", cwd=tmp_path)
@@ -277,7 +293,7 @@ def test_help_has_an_example(command, tmp_path):
 def test_help_lists_every_command(tmp_path):
     done = forked("--help", cwd=tmp_path)
     assert done.status == 0
-    for command in ("fit", "predict", "score", "info", "check", "convert", "demo"):
+    for command in ("fit", "predict", "score", "plot", "info", "check", "convert", "demo"):
         assert re.search(rf"^  {command} +\S", done.stdout, re.MULTILINE), command
 
 
