@@ -49,7 +49,8 @@ OTHERS = "#BBBBBB"
 """Of components that have no colour of their own."""
 _TITLE_COLUMNS_PER_INCH = 13
 _INCHES_PER_LINE = 0.17
-_DPI = 150
+_DPI = {"svg": 100, "png": 150}
+"""Of an SVG, that of the cells in it, which would not be bounded as so many rectangles."""
 _LONGEST_NAME = 40
 _SMALL = "small"
 
@@ -206,7 +207,7 @@ def picture_of(display: Display, form: str) -> bytes:
     metadata = {"svg": {"Date": None}, "png": {"Software": None}}[form]
     file = io.BytesIO()
     with matplotlib_module().rc_context({"svg.hashsalt": "daskgmm"}):
-        figure.savefig(file, format=form, dpi=_DPI, metadata=metadata)
+        figure.savefig(file, format=form, dpi=_DPI[form], metadata=metadata)
     return file.getvalue()
 
 
@@ -235,14 +236,13 @@ def number(value: float) -> str:
 
 def labelled(ax: Axes, x: float, y: float, text: str) -> None:
     """Write text that can be read on light and dark alike."""
-    effects = matplotlib_module(".patheffects")
     ax.text(
         *(x, y, text),
         ha="center",
         va="center",
-        fontsize=_SMALL,
+        fontsize="x-small",
         clip_on=True,
-        path_effects=[effects.withStroke(linewidth=2.5, foreground="white")],
+        bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "linewidth": 0, "alpha": 0.8},
     )
 
 
@@ -257,14 +257,12 @@ def radius_holding(part: float, degrees_of_freedom: float) -> float:
     return float(np.sqrt(nu * np.expm1(-2.0 / nu * np.log1p(-part))))
 
 
-def ellipse(mean: Float64Array, covariance: Float64Array, radius: float) -> Float64Array:
-    """Points (2, n) at a Mahalanobis distance from a mean (2,), all around."""
+def ellipse(mean: Float64Array, covariance: Float64Array, radius: float) -> Any:
+    """Path of what lies at a Mahalanobis distance from a mean (2,)."""
+    circle = matplotlib_module(".path").Path.unit_circle()
     values, vectors = np.linalg.eigh(covariance)
-    angle = np.linspace(0.0, 2.0 * np.pi, 73)
-    circle = np.array([np.cos(angle), np.sin(angle)])
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    points: Float64Array = mean[:, None] + radius * root @ circle
-    return points
+    return type(circle)(mean + radius * circle.vertices @ root.T, circle.codes)
 
 
 def cells(ax: Axes, counts: Float64Array, x: Float64Array, y: Float64Array) -> Any:

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Along", "MapDisplay"]
 
-_MOST_CELLS = 600
+_MOST_CELLS = 300
 """Cells of a map along each dimension."""
+_SHADES = 16
 _NO_LABEL = -2
 _GAP = "#F4F4F4"
 _OF_NOISE = "black"
@@ -217,7 +218,7 @@ class MapDisplay(Display):
         self._draw_labels(above)
         drawn = below.pcolormesh(
             *(self.x.values, self.y.values, np.ma.masked_invalid(self.certainty)),
-            cmap="cividis",
+            cmap=matplotlib_module().colormaps["cividis"].resampled(_SHADES),
             vmin=1.0 / len(self.mixture.classes),
             vmax=1.0,
             shading="nearest",

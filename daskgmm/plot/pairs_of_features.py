@@ -20,6 +20,7 @@ from daskgmm.plot.drawing import (
     colour_of,
     ellipse,
     labelled,
+    matplotlib_module,
     number,
     plain,
     radius_holding,
@@ -111,12 +112,12 @@ class _OfPairs(Display):
             cells(ax, counts if i < j else counts.T, first, second)
         features = np.array([self.histograms.features[i], self.histograms.features[j]])
         law = self.subject.gaussians
-        nu = self.subject.degrees_of_freedom
+        nu, patch = self.subject.degrees_of_freedom, matplotlib_module(".patches").PathPatch
         for rank, k in enumerate(self.components):
             one = _marginal(law, k, features)
-            points = ellipse(one.means[0], one.dense()[0], radius_holding(_HELD, nu[k]))
-            ax.plot(*points, color="white", linewidth=2.6)
-            ax.plot(*points, color=colour_of(rank), linewidth=1.4)
+            path = ellipse(one.means[0], one.dense()[0], radius_holding(_HELD, nu[k]))
+            for width, colour in ((2.6, "white"), (1.4, colour_of(rank))):
+                ax.add_patch(patch(path, fill=False, edgecolor=colour, linewidth=width))
         for k in self.components:
             x, y = law.means[k, features]
             labelled(ax, float(x), float(y), str(k))

@@ -20,7 +20,7 @@ from daskgmm.storage.outputs.row_outputs import (
     chunk_rows,
     results_described,
 )
-from daskgmm.storage.outputs.text_files import check_text_output, write_text
+from daskgmm.storage.outputs.text_files import check_text_output, write_bytes, write_text
 from daskgmm.storage.outputs.variables import Variable, add_variables, consolidate, text_variable
 from daskgmm.storage.places.apart import enclosing_node, first_overlap, is_lasting
 from daskgmm.storage.places.holding import held
@@ -97,5 +97,6 @@ __all__ = [
     "save_model",
     "text_variable",
     "variables_described",
+    "write_bytes",
     "write_text",
 ]

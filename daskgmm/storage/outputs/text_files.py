@@ -1,4 +1,4 @@
-"""Text files that appear under their name whole, locally or behind a URL."""
+"""Single files that appear under their name whole, locally or behind a URL."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from daskgmm.storage.outputs.drafts import already_there, failures_named, file_draft
 from daskgmm.storage.places.locations import Location
 
-__all__ = ["check_text_output", "write_text"]
+__all__ = ["check_text_output", "write_bytes", "write_text"]
 
 
 def check_text_output(path: str | os.PathLike[str], *, overwrite: bool) -> None:
@@ -28,7 +28,12 @@ def check_text_output(path: str | os.PathLike[str], *, overwrite: bool) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = False) -> None:
-    """Write a file in UTF-8; it appears under its name complete or not at all.
+    """Write a file in UTF-8, as :func:`write_bytes`."""
+    write_bytes(path, text.encode(), overwrite=overwrite)
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes, *, overwrite: bool = False) -> None:
+    """Write a file; it appears under its name complete or not at all.
 
     Raises
     ------
@@ -40,9 +45,9 @@ def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = Fal
     place = Location.parse(path)
     if place.is_local:
         with file_draft(place, overwrite=overwrite) as draft, failures_named(place.name, "written"):
-            draft.place.path.write_text(text, encoding="utf-8")
+            draft.place.path.write_bytes(content)
         return
     check_text_output(path, overwrite=overwrite)
     with failures_named(place.name, "written"):
         fs, target = place.filesystem()
-        fs.pipe_file(target, text.encode())
+        fs.pipe_file(target, content)
