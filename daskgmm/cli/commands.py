@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from daskgmm._version import __version__
-from daskgmm.cli import data, make_models, use_models
+from daskgmm.cli import data, make_models, pictures, use_models
 from daskgmm.cli.errors import Main
 
 __all__ = ["main"]
@@ -26,5 +26,10 @@ def main() -> None:
     """  # noqa: D301 (\b is click's mark for text that must not be wrapped)
 
 
-for _command in (*make_models.COMMANDS, *use_models.COMMANDS, *data.COMMANDS):
+for _command in (
+    *make_models.COMMANDS,
+    *use_models.COMMANDS,
+    *pictures.COMMANDS,
+    *data.COMMANDS,
+):
     main.add_command(_command)

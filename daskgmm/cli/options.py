@@ -214,10 +214,17 @@ _pass_options = (
 )
 
 
-def _with_rows(function: Command, data: str, kwargs: dict[str, Any], *, converts: bool) -> Any:
-    """Call the function with the rows that the options name, which may have to be converted first."""
+def _with_rows(
+    function: Command, data: str | None, kwargs: dict[str, Any], *, converts: bool
+) -> Any:
+    """Call the function with the rows that the options name, which may have to be converted first.
+
+    Where no data are named it is called with None.
+    """
     how = {option.name: kwargs.pop(option.name) for option in DATA_OPTIONS}
     weights, labels = (kwargs.pop(option.name, None) for option in (WEIGHTS, LABELS))
+    if data is None:
+        return function(None, **kwargs)
 
     def called(rows: Any) -> Any:
         if weights is not None:
@@ -255,7 +262,8 @@ def _check_outputs(kwargs: dict[str, Any]) -> None:
             storage.check_output(kwargs[name], overwrite=kwargs["overwrite"])
 
 
-_data_options = (click.argument("data"), *map(option_of, DATA_OPTIONS))
+_data_argument = click.argument("data")
+_data_options = tuple(map(option_of, DATA_OPTIONS))
 
 
 def with_source(function: Command) -> Command:
@@ -265,7 +273,7 @@ def with_source(function: Command) -> Command:
     def opened(data: str, **kwargs: Any) -> Any:
         return _with_rows(function, data, kwargs, converts=False)
 
-    return _with_options(opened, *_data_options)
+    return _with_options(opened, _data_argument, *_data_options)
 
 
 @contextmanager
@@ -301,12 +309,15 @@ def _tell_dashboard(client: Any) -> None:
         tell(Message("no dashboard: the scheduler was started without one", "warning"))
 
 
-def with_passes(function: Command) -> Command:
-    """Decorate a command that reads all rows: open them, on the cluster asked for."""
+def with_passes(function: Command, data_argument: Command = _data_argument) -> Command:
+    """Decorate a command that reads all rows: open them, on the cluster asked for.
+
+    ``data_argument`` may leave the data out: then there are no rows, and the function gets None.
+    """
 
     @functools.wraps(function)
     def passing(
-        data: str,
+        data: str | None,
         cluster: str | None,
         dashboard: bool,
         performance_report: str | None,
@@ -316,7 +327,7 @@ def with_passes(function: Command) -> Command:
             # Workers of a cluster need not see the temporary folder of this machine.
             return _with_rows(function, data, kwargs, converts=cluster is None)
 
-    return _with_options(passing, *_pass_options, *_watch_options, *_data_options)
+    return _with_options(passing, *_pass_options, *_watch_options, data_argument, *_data_options)
 
 
 metrics_option = click.option(

@@ -41,7 +41,7 @@ __all__ = ["OPTIONS", "check_options", "option_named"]
 
 _BOTH = ("fit", "select")
 _FAMILIES = ("full", "tied", "diag", "spherical")
-_PASSES = ("fit", "select", "predict", "score", "outliers", "update")
+_PASSES = ("fit", "select", "predict", "score", "outliers", "update", "plot", "report")
 _STAGES = ("fit", "select", "update")
 
 OPTIONS: tuple[Option, ...] = (

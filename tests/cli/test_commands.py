@@ -282,7 +282,8 @@ def test_data_may_be_a_member_of_a_group(folder, x):
 
 
 @pytest.mark.parametrize(
-    "command", ["fit", "update", "predict", "score", "plot", "info", "check", "convert", "demo"]
+    "command",
+    ["fit", "update", "predict", "score", "plot", "report", "info", "check", "convert", "demo"],
 )
 def test_help_has_an_example(command, tmp_path):
     done = forked(command, "--help", cwd=tmp_path)
@@ -293,7 +294,17 @@ def test_help_has_an_example(command, tmp_path):
 def test_help_lists_every_command(tmp_path):
     done = forked("--help", cwd=tmp_path)
     assert done.status == 0
-    for command in ("fit", "predict", "score", "plot", "info", "check", "convert", "demo"):
+    for command in (
+        "fit",
+        "predict",
+        "score",
+        "plot",
+        "report",
+        "info",
+        "check",
+        "convert",
+        "demo",
+    ):
         assert re.search(rf"^  {command} +\S", done.stdout, re.MULTILINE), command
 
 

@@ -1,0 +1,136 @@
+"""Findings: what a fitted model found, and how far to trust it, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from daskgmm.em import STOP_REASONS, said_of_thin
+from daskgmm.estimator import GaussianMixture
+from daskgmm.events import duration, size_of
+from daskgmm.plot import ResponsibilitiesDisplay
+from daskgmm.plot.drawing import number, share
+from daskgmm.settings import OPTIONS
+from daskgmm.telling import passes
+
+__all__ = ["doubts", "facts", "found", "settings", "trust"]
+
+_FEW_ROWS = 10
+"""Rows for each free parameter below which it is said that there are few."""
+_OVERLAPS = 0.25
+"""Mean probability of another component above which two overlap."""
+
+
+def found(model: GaussianMixture) -> str:
+    """What was found, in a sentence."""
+    mixture = model._mixture
+    k, d = mixture.n_components, model.n_features_in_
+    said = f"{k} {mixture.kind} component{'s' * (k != 1)} in {d} feature{'s' * (d != 1)}" + (
+        " and noise" if mixture.noise is not None else ""
+    )
+    n_rows, n_passes = (getattr(model, name, None) for name in ("n_rows_", "n_passes_"))
+    if n_rows is None:
+        return f"{said}, of parameters that were found elsewhere."
+    return f"{said}, fitted to {n_rows:,} rows in {passes(n_passes)} over them."
+
+
+def trust(doubted: list[str]) -> str:
+    """How far to trust it, in a sentence."""
+    if not doubted:
+        return "Nothing that can be told from the fit speaks against it."
+    n = len(doubted)
+    return f"{n} thing{'s' * (n > 1)} should be known before it is relied upon."
+
+
+def doubts(model: GaussianMixture, sharpness: ResponsibilitiesDisplay | None) -> list[str]:
+    """What speaks against relying on a model, or on its labels, a sentence each."""
+    said = [*_of_the_fit(model)]
+    if sharpness is not None:
+        said += _of_the_labels(sharpness)
+    return said
+
+
+def _of_the_fit(model: GaussianMixture) -> list[str]:
+    said = []
+    if getattr(model, "converged_", None) is False:
+        left = model.remaining_gain_
+        much = f"about {left:.2g} nats per row were left to gain" if left is not None else ""
+        reason = STOP_REASONS.get(str(model.stop_reason_), str(model.stop_reason_))
+        said.append(f"The fit has not converged: {reason}{'; ' * bool(much)}{much}.")
+    thin = getattr(model, "thin_components_", None) or ()
+    if thin:
+        said.append(
+            f"{said_of_thin(thin, model._mixture.n_components)}: they come from chance rather than "
+            "from clusters."
+        )
+    n_rows, n_parameters = getattr(model, "n_rows_", None), model._n_parameters()
+    if n_rows is not None and n_rows < _FEW_ROWS * n_parameters:
+        said.append(f"{n_rows:,} rows are few for {n_parameters:,} free parameters.")
+    note = (getattr(model, "selection_", None) or {}).get("note")
+    if note:
+        said.append(f"{note[0].upper()}{note[1:]}.")
+    return said
+
+
+def _of_the_labels(sharpness: ResponsibilitiesDisplay) -> list[str]:
+    said = []
+    if sharpness.sure < 0.5:
+        said.append(
+            f"Only {share(sharpness.sure)} of {number(sharpness.counted.n_rows)} rows are of their "
+            "component with a probability of 0.9 or more: use probabilities rather than labels."
+        )
+    names, overlap = list(sharpness.classes.values()), np.nan_to_num(sharpness.overlap)
+    pairs = [
+        (overlap[i, j], names[i], names[j])
+        for i, j in np.ndindex(*overlap.shape)
+        if i != j and overlap[i, j] > _OVERLAPS and "others" not in (names[i], names[j])
+    ]
+    if pairs:
+        most, one, other = max(pairs)
+        said.append(
+            f"Components {one} and {other} overlap: rows of {one} are of {other} with a mean "
+            f"probability of {most:.2g}"
+            + (f"; so do {len(pairs) - 1} other pairs." if len(pairs) > 1 else ".")
+        )
+    return said
+
+
+_FACTS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "daskgmm_version": ("version of daskgmm", str),
+    "n_rows": ("rows", "{:,}".format),
+    "n_passes": ("passes over all rows", "{:,}".format),
+    "rows_read": ("rows read", "{:,}".format),
+    "n_iter": ("iterations", "{:,}".format),
+    "log_likelihood_per_row": ("log-likelihood per row (nats)", "{:.6g}".format),
+    "remaining_gain": ("left to gain per row (nats), estimated", "{:.2g}".format),
+    "tol": ("tol", "{:.2g}".format),
+    "stop_reason": ("stopped because", lambda reason: STOP_REASONS.get(reason, reason)),
+    "seconds": ("took", duration),
+    "peak_memory_bytes": ("peak memory", size_of),
+}
+"""Facts of a record, what they are called, and how they are shown."""
+
+
+def facts(model: GaussianMixture, data: Any) -> dict[str, str]:
+    """Facts of the run, for people, by what they are called."""
+    record = model.record()
+    found = {
+        label: shown(record[name])
+        for name, (label, shown) in _FACTS.items()
+        if record.get(name) is not None
+    }
+    fingerprint = getattr(data, "fingerprint", None)
+    if fingerprint is not None:
+        found["checksum of the data"] = str(fingerprint())
+    return found
+
+
+def settings(model: GaussianMixture) -> dict[str, str]:
+    """Parameters of the fit that are not the defaults, by their names."""
+    saved = model.record()["settings"]
+    defaults = {option.name: option.default for option in OPTIONS}
+    chosen = {"n_components": model.n_components, "covariance_type": model.covariance_type}
+    chosen |= {name: value for name, value in saved.items() if value != defaults[name]}
+    return {name: str(value) for name, value in chosen.items()}
