@@ -243,16 +243,20 @@ def _with_rows(
                     if column is not None:
                         before_fits.check_column(column, option.name, source)
                 return called(source)
+    return called(_opened(data, kwargs.get("model"), how))
+
+
+def _opened(data: str, model: str | None, how: dict[str, Any]) -> Any:
+    """Rows as options say, and else as those of the fit of the model were read."""
     read_as = None
-    if kwargs.get("model") is not None:
-        model = kwargs["model"]
+    if model is not None:
         read_as = record.read_as_of_record(storage.read_model(model)[1], redacted(model))
     if read_as is not None:
-        return called(tables.open_as_fitted(data, read_as, **how))
+        return tables.open_as_fitted(data, read_as, **how)
     chosen = {option.name: how.pop(option.name) for option in GRID_OPTIONS}
     if all(value is None for value in chosen.values()):
-        return called(storage.open_source(data, **how))  # which needs no Dask
-    return called(tables.open_rows(data, **how, **chosen))
+        return storage.open_source(data, **how)  # which needs no Dask
+    return tables.open_rows(data, **how, **chosen)
 
 
 def _check_outputs(kwargs: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ def found(model: GaussianMixture) -> str:
         " and noise" if mixture.noise is not None else ""
     )
     n_rows, n_passes = (getattr(model, name, None) for name in ("n_rows_", "n_passes_"))
-    if n_rows is None:
+    if n_rows is None or n_passes is None:
         return f"{said}, of parameters that were found elsewhere."
     return f"{said}, fitted to {n_rows:,} rows in {passes(n_passes)} over them."
 
