@@ -212,6 +212,7 @@ def test_what_is_there_is_kept_unless_it_may_be_replaced(made):
         write_report(words[0], str(folder / "m.zarr" / "r.html"))
 
 
+@pytest.mark.slow  # whole commands
 def test_the_command_writes_it(made, tmp_path):
     folder, _, _ = made
     done = forked(
@@ -221,5 +222,16 @@ def test_the_command_writes_it(made, tmp_path):
     )
     assert done.json["found"] == made[2]["found"]
     assert (tmp_path / "page.html").read_text().rstrip().endswith("</html>")
+    fitted = forked(
+        *("fit", folder / "x.parquet", "--components", 3, "--output", "m.zarr"),
+        *("--report", "of-fit.html", "--json"),
+        cwd=tmp_path,
+    )
+    assert fitted.json["report"] == "of-fit.html"
+    assert "Rows and components" in Page((tmp_path / "of-fit.html").read_text()).headings
+    before = tree(tmp_path)
+    words = ("fit", folder / "x.parquet", "--components", 3, "--output", "new.zarr")
+    assert forked(*words, "--report", "of-fit.html", cwd=tmp_path).status == 1
+    assert tree(tmp_path) == before  # refused before the fit
     refused = forked("report", folder / "m.zarr", "--output", "page.txt", cwd=tmp_path)
     assert (refused.status, "end its name in .html" in refused.error) == (2, True)

@@ -31,11 +31,12 @@ from daskgmm.telling import passes
 if TYPE_CHECKING:
     from daskgmm import batch, estimator, job, metrics
     from daskgmm.em import stopping
+    from daskgmm.report import page
 else:  # what help, completion and errors of usage do without
     batch, estimator, job, metrics = (
         Lazily(f"daskgmm.{name}") for name in ("batch", "estimator", "job", "metrics")
     )
-    stopping = Lazily("daskgmm.em.stopping")
+    page, stopping = Lazily("daskgmm.report.page"), Lazily("daskgmm.em.stopping")
 
 __all__ = ["COMMANDS"]
 
@@ -48,9 +49,18 @@ _COVARIANCE = option_named("covariance_type")
 @with_settings("fit")
 @metrics_option
 @output_option
+@click.option(
+    "--report",
+    metavar="FILE.html",
+    help="Write a page about the model and these rows, in one read more.",
+)
 @overwrite_option
 def _fit(
-    source: Any, metrics_file: str | None, output: str, overwrite: bool, **settings: Any
+    source: Any,
+    metrics_file: str | None,
+    output: str,
+    report: str | None,
+    **settings: Any,
 ) -> tuple[dict[str, Any], str]:
     """Fit a mixture to the rows of DATA and save it.
 
@@ -59,9 +69,22 @@ def _fit(
       daskgmm fit data.zarr --components 8 --output model.zarr
     """  # noqa: D301
     beside = {name: settings.pop(name, None) for name in ("sample_weight", "labels")}
+    overwrite = settings.pop("overwrite")
+    if report is not None:
+        page.check_report(report, source, output, overwrite=overwrite)
     with metrics.metrics_written(metrics_file):
         model = estimator.GaussianMixture(**settings)
         result = job.fit(source, output, model, **beside, overwrite=overwrite)
+    if report is not None:
+        page.write_report(
+            output,
+            report,
+            source,
+            memory_limit=settings["memory_limit"],
+            sample_weight=beside["sample_weight"],
+            overwrite=overwrite,
+        )
+        result["report"] = report
     return result, (
         f"{result['n_components']} {_kind(result)} components on "
         f"{result['n_rows']:,} rows x {result['n_features']} features\n"
@@ -76,6 +99,7 @@ def _fit(
         + _noise_and_tails(result)
         + (f"note                    {result['note']}\n" if result["note"] else "")
         + f"model                   {output}"
+        + (f"\nreport                  {report}" if report else "")
     )
 
 

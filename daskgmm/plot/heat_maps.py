@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -143,7 +143,7 @@ class ComponentsDisplay(Display):
             fontsize="small",
         )
         ax.set_ylabel("component (weight)", fontsize="small")
-        _write(ax, found, "{:+.1f}", 0.65 * most)
+        _write(ax, found, "{:+.1f}".format, 0.65 * most)
         colour_bar(ax, drawn, "standard deviations from the mean")
 
 
@@ -282,18 +282,22 @@ class ResponsibilitiesDisplay(Display):
         right.set_xlabel("probability of", fontsize="small")
         right.set_ylabel("most probable component", fontsize="small")
         if len(names) <= 10:
-            _write(right, found, "{:.2g}", 0.5)
+            _write(right, found, _probability, 0.5)
         colour_bar(right, drawn, "mean probability")
 
 
-def _write(ax: Axes, values: Float64Array, form: str, dark_from: float) -> None:
+def _probability(value: float) -> str:
+    return "<0.001" if 0.0 < value < 0.001 else f"{value:.2g}"
+
+
+def _write(ax: Axes, values: Float64Array, shown: Callable[[float], str], dark_from: float) -> None:
     """Write values into cells, white where these are dark, unless there are too many."""
     if values.size > _MOST_NUMBERS:
         return
     for i, j in np.ndindex(*values.shape):
         if np.isfinite(values[i, j]):
             ax.text(
-                *(j, i, form.format(values[i, j])),
+                *(j, i, shown(float(values[i, j]))),
                 ha="center",
                 va="center",
                 fontsize="x-small",

@@ -40,7 +40,9 @@ __all__ = ["check_report", "write_report"]
 _MOST_COMPONENTS, _MOST_FEATURES = 20, 12
 _PER_INCH = 96
 _LEGIBLE = 560
-"""Pixels of width below which text in pictures would be too small."""
+"""Pixels of width that pictures have at least, so that their text can be read,"""
+_SMALLEST = 0.7
+"""or this share of the width that they are drawn for."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +78,20 @@ class Section:
     def of(cls, id: str, heading: str, display: Display, text: str = "", **more: Any) -> Section:
         """A section with a picture."""
         picture = base64.b64encode(picture_of(display, "svg")).decode()
-        pixels = min(_LEGIBLE, int(_PER_INCH * display.panels.inches[0]))
+        natural = int(_PER_INCH * display.panels.inches[0])
+        pixels = min(natural, max(_LEGIBLE, int(_SMALLEST * natural)))
         return cls(id, heading, text, picture=picture, alt=display.alt, pixels=pixels, **more)
 
 
-def check_report(output: str, *, overwrite: bool) -> None:
+def check_report(output: str, data: Any, model: str, *, overwrite: bool) -> None:
     """Refuse a report that could not be written later, before work starts.
+
+    Parameters are those of :func:`write_report`; the model need not be there yet.
 
     Raises
     ------
     ParameterError
-        If its name ends in something else than ``.html``.
+        If its name ends in something else than ``.html``, or places overlap.
     MissingDependencyError
         If Matplotlib is not installed.
     OutputExistsError, NotFoundError
@@ -96,6 +101,9 @@ def check_report(output: str, *, overwrite: bool) -> None:
         raise ParameterError(
             f"{redacted(output)}: a report is a page of HTML; end its name in .html", "output"
         )
+    check_apart(model, [output])
+    if data is not None:
+        check_apart(data, [output])
     check_text_output(output, overwrite=overwrite)
     matplotlib_module()
 
@@ -133,16 +141,14 @@ def write_report(
     Raises
     ------
     ParameterError, MissingDependencyError, OutputExistsError, NotFoundError
-        As :func:`check_report`, or if places overlap.
+        As :func:`check_report`.
     DataError, MemoryLimitError
         If the rows cannot be used.
     """
     began = time.perf_counter()
-    check_report(output, overwrite=overwrite)
-    check_apart(model, [output])
-    for rows in (data, sample_weight) if is_at_place(sample_weight) else (data,):
-        if rows is not None:
-            check_apart(rows, [output])
+    check_report(output, data, model, overwrite=overwrite)
+    if is_at_place(sample_weight):
+        check_apart(sample_weight, [output])
     fitted = load_model(model).set_params(memory_limit=memory_limit)
     rows = None if data is None else _Rows.counted(fitted, data, sample_weight)
     said = doubts(fitted, None if rows is None else rows.sharpness)

@@ -9,8 +9,11 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 import pytest
+from click.testing import CliRunner
 from commands import chunk, forked, tree
 
+from daskgmm.cli import main
+from daskgmm.errors import DamagedDataError, OutputExistsError, ParameterError
 from daskgmm.report.pictures import write_plot
 
 
@@ -46,45 +49,44 @@ def test_the_picture_of_a_model_alone_needs_no_data(folder):
         (("components", "model.zarr", "--features", "0,9"), "there is no feature 9"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_in_a_line(folder, words, message):
+def test_what_cannot_be_drawn_is_refused_in_a_line(folder, monkeypatch, words, message):
+    monkeypatch.chdir(folder)
     before = tree(folder)
-    done = forked("plot", *words, "--output", "picture.svg", cwd=folder)
-    assert done.status == 2
-    assert message in done.error
+    done = CliRunner().invoke(main, ["plot", *words, "--output", "picture.svg"])
+    assert done.exit_code == 2
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert message in error
     assert tree(folder) == before
 
 
 @pytest.mark.parametrize("name", ["picture.pdf", "picture", "svg"])
-def test_another_ending_is_refused(folder, name):
-    done = forked("plot", "components", "model.zarr", "--output", name, cwd=folder)
-    assert done.status == 2
-    assert "end its name in .svg or .png" in done.error
+def test_another_ending_is_refused(name):
+    done = CliRunner().invoke(main, ["plot", "components", "model.zarr", "--output", name])
+    assert done.exit_code == 2
+    assert "end its name in .svg or .png" in done.stderr
 
 
 def test_a_file_that_is_there_is_kept_unless_it_may_be_replaced(folder):
     (folder / "picture.svg").write_text("mine")
-    words = ("plot", "components", "model.zarr", "--output", "picture.svg")
-    done = forked(*words, cwd=folder)
-    assert done.status == 1
-    assert "picture.svg" in done.error
+    words = "components", str(folder / "model.zarr"), str(folder / "picture.svg")
+    with pytest.raises(OutputExistsError, match=r"picture\.svg"):
+        write_plot(*words)
     assert (folder / "picture.svg").read_text() == "mine"
-    assert forked(*words, "--overwrite", cwd=folder).status == 0
+    write_plot(*words, overwrite=True)
     assert (folder / "picture.svg").read_text().rstrip().endswith("</svg>")
 
 
 def test_nothing_is_left_of_a_picture_of_damaged_rows(folder):
     chunk(folder / "data.zarr").unlink()
     before = tree(folder)
-    done = forked("plot", "pairs", "model.zarr", "data.zarr", "--output", "p.png", cwd=folder)
-    assert done.status == 1
-    assert "data.zarr" in done.error
+    with pytest.raises(DamagedDataError, match=r"data\.zarr"):
+        write_plot("pairs", *(str(folder / name) for name in ("model.zarr", "p.png", "data.zarr")))
     assert tree(folder) == before
 
 
 def test_a_picture_never_lies_in_the_data(folder):
-    done = forked(
-        *("plot", "pairs", "model.zarr", "data.zarr", "--output", "data.zarr/picture.svg"),
-        cwd=folder,
-    )
-    assert done.status == 2
-    assert "overlap" in done.error
+    with pytest.raises(ParameterError, match="overlap"):
+        write_plot(
+            "pairs",
+            *(str(folder / name) for name in ("model.zarr", "data.zarr/picture.svg", "data.zarr")),
+        )
