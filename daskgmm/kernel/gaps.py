@@ -228,8 +228,9 @@ def _of_gap_rows(
     log_density: Float64Array | None,
 ) -> Statistics:
     """Statistics of the rows with gaps alone."""
-    total = Statistics.zero(mixture.means, mixture.kind)
-    common, rest = common_patterns(some.gaps)
+    components, total = mixture.components, Statistics.zero(mixture.means, mixture.kind)
+    assert isinstance(components, CompletesRows)
+    common, rest = common_patterns(some.gaps, components.fewest_of_pattern)
     for which, missing in common:
         marginal = _marginal_of(mixture, missing, dtype)
         rows = some.rows[which]

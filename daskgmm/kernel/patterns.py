@@ -51,16 +51,16 @@ def _keys(gaps: NDArray[np.bool_]) -> NDArray[np.generic]:
 
 
 def common_patterns(
-    gaps: NDArray[np.bool_],
+    gaps: NDArray[np.bool_], fewest: int
 ) -> tuple[list[tuple[NDArray[np.intp], NDArray[np.bool_]]], NDArray[np.intp]]:
-    """Rows of each common pattern by index, and that pattern (D,); and the rows of no such one."""
+    """Rows of each pattern of ``fewest`` rows and more, by index, and that pattern (D,); and others."""
     _, first, which, counts = np.unique(
         _keys(gaps), return_index=True, return_inverse=True, return_counts=True
     )
     order, ends = np.argsort(which, kind="stable"), np.cumsum(counts)
-    common = np.flatnonzero(counts >= _COMMON)
+    common = np.flatnonzero(counts >= fewest)
     found = [(order[ends[p] - counts[p] : ends[p]], gaps[first[p]]) for p in common]
-    return found, np.flatnonzero(counts[which] < _COMMON)
+    return found, np.flatnonzero(counts[which] < fewest)
 
 
 def groups(gaps: NDArray[np.bool_], n_kept: int, *, together: bool) -> Iterator[Group]:

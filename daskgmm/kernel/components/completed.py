@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,9 @@ class Lift(Protocol):
 
 class CompletesRows(ABC):
     """Components that have a density of the features that a row has, and expect the others."""
+
+    fewest_of_pattern: ClassVar[int] = 64
+    """Rows of a grain from which on a pattern is worth a pass over its observed features."""
 
     @abstractmethod
     def fillers(self, gaps: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], Filler]]:

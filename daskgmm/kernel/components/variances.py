@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import Run, Sums
 from daskgmm.kernel.components.completed import Completed, Filler, Lift
+from daskgmm.kernel.components.completed_variances import AnyPatterns, OfClose, VarianceLift
 from daskgmm.kernel.components.gaussian import Gaussians
 
 __all__ = ["UncorrelatedGaussians"]
@@ -21,6 +22,8 @@ __all__ = ["UncorrelatedGaussians"]
 @dataclass(frozen=True, eq=False)
 class UncorrelatedGaussians(Gaussians):
     """Gaussians whose covariances are variances, (K, D) or (K,)."""
+
+    fewest_of_pattern: ClassVar[int] = 1024
 
     @classmethod
     def precisions_of(cls, factors: Float64Array) -> Float64Array:
@@ -53,11 +56,22 @@ class UncorrelatedGaussians(Gaussians):
 
     def fillers(self, gaps: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], Filler]]:
         """All rows at once: without correlations, missing features are as without the others."""
-        yield np.arange(len(gaps)), _Uncorrelated(self)
+        yield np.arange(len(gaps)), AnyPatterns(self)
+
+    def add_completed(self, sums: Sums, completed: Completed, resp: Float64Array) -> None:
+        """As that of all, by products over all components at once where digits allow it."""
+        if not isinstance(completed, OfClose):
+            super().add_completed(sums, completed, resp)
+            return
+        first, moments = completed.moments(resp)
+        sums["n_k"][...] += resp.sum(axis=1)
+        sums["first"][...] += first
+        for k, of_features in enumerate(moments):
+            self.add_variances(sums["second"], k, of_features)
 
     def lift(self, observed: NDArray[np.intp], missing: NDArray[np.intp]) -> Lift:
         """Missing features have their variances, and deviate by 0."""
-        return _Lift(self, observed, missing)
+        return VarianceLift(self, observed, missing)
 
     @classmethod
     @abstractmethod
@@ -125,58 +139,3 @@ class UncorrelatedGaussians(Gaussians):
         """Inverse of :meth:`moved`."""
         t: Float64Array = np.log(np.sqrt(covariances) / roots)
         return t
-
-
-class _Lift:
-    def __init__(
-        self,
-        components: UncorrelatedGaussians,
-        observed: NDArray[np.intp],
-        missing: NDArray[np.intp],
-    ) -> None:
-        self._components, self._observed = components, observed
-        self._left = np.zeros((components.n_components, components.n_features))
-        self._left[:, missing] = components.variances()[:, missing]
-
-    def of(self, sums: Sums) -> dict[str, Float64Array]:
-        """See :class:`Lift`."""
-        n_k, first = sums["n_k"], np.zeros_like(self._left)
-        first[:, self._observed] = sums["first"]
-        second = self._components.placed(sums["second"], self._observed, first.shape[1])
-        for k, n in enumerate(n_k):
-            self._components.add_variances(second, k, n * self._left[k])
-        return {"n_k": n_k, "first": first, "second": second}
-
-
-class _Uncorrelated:
-    """Completes rows of any patterns."""
-
-    def __init__(self, components: UncorrelatedGaussians) -> None:
-        self.components = components
-        self.variances = components.variances()
-
-    def completed(self, x_t: Float64Array, span: slice) -> Completed:
-        """See :class:`Filler`."""
-        return _OfAnyPattern(self, x_t)
-
-
-class _OfAnyPattern(Completed):
-    def __init__(self, filler: _Uncorrelated, x_t: Float64Array) -> None:
-        self._filler, self._gaps = filler, np.isnan(x_t)
-        self._there, self._x_t = (~self._gaps).astype(np.float64), np.where(self._gaps, 0.0, x_t)
-        heights = -0.5 * np.log(2.0 * np.pi * filler.variances)
-        self.log_densities = heights @ self._there
-        for k, variances in enumerate(filler.variances):
-            self.log_densities[k] -= 0.5 * (np.square(self.deviations(k)).T @ (1.0 / variances))
-
-    def deviations(self, k: int) -> Float64Array:
-        found: Float64Array = self._x_t - self._filler.components.means[k][:, None]
-        found *= self._there
-        return found
-
-    def add_left(self, second: Float64Array, k: int, r: Float64Array) -> None:
-        moments = self._filler.variances[k] * (self._gaps @ r)
-        self._filler.components.add_variances(second, k, moments)
-
-    def coloured(self, k: int, white: Float64Array) -> Float64Array:
-        return np.where(self._gaps, np.sqrt(self._filler.variances[k])[:, None] * white, 0.0)
