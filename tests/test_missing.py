@@ -97,6 +97,16 @@ def test_dropped_rows_count_for_nothing_and_come_back_as_gaps(rows, x):
     assert np.isnan(np.asarray(model.predict_proba(rows))[~there]).all()
 
 
+@pytest.mark.parametrize("missing", ["drop", "em"])
+def test_masked_values_are_missing(missing, x):
+    masked = np.ma.masked_invalid(x)
+    models = [GaussianMixture(2, random_state=0, missing=missing).fit(one) for one in (x, masked)]
+    np.testing.assert_array_equal(models[0].means_, models[1].means_)
+    np.testing.assert_array_equal(models[0].predict(masked), models[0].predict(x))
+    with pytest.raises(DaskGMMError, match=r"missing='em' that masked values are missing"):
+        GaussianMixture(2).fit(masked)
+
+
 def test_weights_of_dropped_rows_count_for_nothing(x):
     rng = np.random.default_rng(1)
     weight, there = rng.integers(1, 4, len(x)).astype(float), ~np.isnan(x).any(axis=1)

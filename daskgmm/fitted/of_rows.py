@@ -67,8 +67,9 @@ class OfRows(FittedState):
 
         It is a NumPy array for data in memory, a lazy Dask array for data that are lazy, or what
         :meth:`set_output` asked for. For an xarray.DataArray or Dataset it is a DataArray on the
-        same dimensions and coordinates, which is lazy if the data are; -2 marks cells in which a
-        feature is NaN.
+        same dimensions and coordinates, which is lazy if the data are. -2 marks cells in which a
+        feature is NaN, and rows that are left out as ``missing`` of the fit says; probabilities and
+        densities of these are NaN.
         """
         if not mark_outliers:
             return self._of_rows(X, label_rows, np.int64, self._returned("labels"))

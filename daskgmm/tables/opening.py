@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from daskgmm.errors import ParameterError
 from daskgmm.execution import Work
 from daskgmm.rules import bytes_of
@@ -91,9 +93,17 @@ def open_input(
             "n_features)",
             "missing",
         )
-    opened = kind.open(x, request)
+    opened = kind.open(_unmasked(x) if use.missing != "error" else x, request)
     # Cells of a grid in memory that have gaps are gone by now, and on Dask have no weight.
     return opened if kind in _GRIDS else opened.with_gaps(use.missing, each_once=weights is None)
+
+
+def _unmasked(x: Any) -> Any:
+    """A masked array as one that has NaN where it is masked; other data as they are."""
+    if not isinstance(x, np.ma.MaskedArray):
+        return x
+    floats = x if x.dtype.kind == "f" else x.astype(np.float64)
+    return floats.filled(np.nan)
 
 
 def open_weights(given: Any, x: Any, names: Sequence[str] | None = None) -> Weights:

@@ -11,7 +11,10 @@ from daskgmm.errors import DataError
 
 __all__ = ["check_unmasked", "plain_array"]
 
-_MASKED = "masked arrays are not supported; drop or impute the masked rows"
+_MASKED = (
+    "masked arrays are not supported; drop or impute the masked rows, or say with missing='drop' or "
+    "missing='em' that masked values are missing"
+)
 _NO_NUMBERS = "USMmV"
 """Kinds of dtypes that NumPy or scikit-learn would turn into numbers in silence."""
 
