@@ -155,22 +155,31 @@ class Histograms:
     def n_bytes(self) -> int:
         """Bytes of the counts."""
         n_bins = len(self.edges[0]) - 1
-        return 8 * n_bins * (len(self.features) + len(self.pairs) * n_bins)
+        n_features = len(self.features)
+        return 8 * (n_bins * (n_features + len(self.pairs) * n_bins) + n_features + 2)
 
     def count(self, block: Block, mixture: Mixture) -> Counts:
-        """``single`` (F, B), ``pairs`` (P, B, B) and ``beyond`` (), rows out of any feature's bins."""
+        """``single`` (F, B), ``pairs`` (P, B, B), ``present`` (F,), ``lacking`` () and ``beyond`` ().
+
+        Rows that have each feature, where values may be missing; those that lack any; and those
+        that have all, of which one is out of its bins.
+        """
         n_bins = len(self.edges[0]) - 1
-        columns = (block.x[:, j] for j in self.features)
+        columns = [block.x[:, j] for j in self.features]
+        gaps = np.isnan(np.array(columns, dtype=np.float64))
         bins = [bins_of(x, edges) for x, edges in zip(columns, self.edges, strict=True)]
         single = [counted_in(found, n_bins, block.weight) for found in bins]
         both = []
         for i, j in self.pairs:
             cell = np.where((bins[i] >= 0) & (bins[j] >= 0), bins[i] * n_bins + bins[j], -1)
             both.append(counted_in(cell, n_bins * n_bins, block.weight))
-        outside = np.any(np.array(bins) < 0, axis=0)
+        lacking = gaps.any(axis=0)
+        outside = np.any(np.array(bins) < 0, axis=0) & ~lacking
         return {
             "single": np.array(single),
             "pairs": np.array(both).reshape(-1, n_bins, n_bins),
+            "present": ~gaps @ block.weights,
+            "lacking": np.array(block.weights[lacking].sum()),
             "beyond": np.array(block.weights[outside].sum()),
         }
 

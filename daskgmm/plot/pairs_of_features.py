@@ -83,11 +83,11 @@ class _OfPairs(Display):
             )
         said.append(f"Ellipses hold {share(_HELD)} of a component's rows.")
         if self.counted is not None:
-            beyond = float(self.counted.answers[0]["beyond"])
-            said.append(
-                f"{number(self.counted.n_rows)} rows"
-                + (f", {number(beyond)} beyond the axes." if beyond else ".")
-            )
+            text = f"{number(self.counted.n_rows)} rows"
+            for name, where in (("lacking", "lack one of these"), ("beyond", "beyond the axes")):
+                if (n := float(self.counted.answers[0][name])) > 0:
+                    text += f", {number(n)} {where}"
+            said.append(f"{text}.")
         return " ".join(said)
 
     @property
@@ -235,7 +235,7 @@ class PairsDisplay(_OfPairs):
         edges = self.histograms.edges[i]
         ax.stairs(self.counted.answers[0]["single"][i], edges, fill=True, color="#CCCCCC")
         x = np.linspace(edges[0], edges[-1], 200)
-        height = self.counted.weight * (edges[1] - edges[0])
+        height = self.counted.answers[0]["present"][i] * (edges[1] - edges[0])
         density = density_along(self.subject, self.histograms.features[i], x)
         ax.plot(x, height * density, color="black", linewidth=1.0)
         ax.set(xlim=edges[[0, -1]], ylim=(0, None))

@@ -67,6 +67,29 @@ def test_histograms_are_those_of_numpy(model, x, weights):
     assert float(counts["beyond"]) == pytest.approx(weight_of[outside].sum())
 
 
+def test_rows_with_gaps_are_counted_by_what_they_have(model, x):
+    model = GaussianMixture.from_parameters(
+        model.weights_, model.means_, model.covariances_, covariance_type="full"
+    ).set_params(missing="em")
+    holes = np.random.default_rng(2).random(x.shape) < 0.2
+    rows = np.where(holes, np.nan, x)
+    asked = Histograms.of(Subject.of(model), (0, 3), 20)
+    found = count_rows(model, rows, [asked, Sharpness((0, 1, 2))])
+    counts, sharpness = found.answers
+    a, b = rows[:, 0], rows[:, 3]
+    for column, edges, single in zip((a, b), asked.edges, counts["single"], strict=True):
+        np.testing.assert_array_equal(single, np.histogram(column[~np.isnan(column)], edges)[0])
+    some = ~np.isnan(rows).all(axis=1)  # others are left out
+    assert found.n_rows == some.sum()
+    both = ~np.isnan(a) & ~np.isnan(b)
+    expected = np.histogram2d(a[both], b[both], asked.edges)[0]
+    np.testing.assert_array_equal(counts["pairs"][0], expected)
+    np.testing.assert_array_equal(counts["present"], [(~np.isnan(c)).sum() for c in (a, b)])
+    assert counts["lacking"] == np.sum(~both & some)
+    assert counts["beyond"] == both.sum() - expected.sum()
+    assert sharpness["greatest"].sum() == pytest.approx(some.sum())
+
+
 def test_log_densities_are_counted_as_by_numpy(model, x, weights):
     asked = Densities(edges_of_densities(Subject.of(model), 30))
     (counts,) = count_rows(model, x, [asked], weights).answers
