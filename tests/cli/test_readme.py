@@ -29,7 +29,7 @@ def test_command(line, tmp_path, made, x):
     write_store(tmp_path / "data.zarr", x[:800])
     np.save(tmp_path / "weights.npy", np.arange(800) % 3)
     shutil.copytree(ROOT / "cluster_configs", tmp_path / "cluster_configs")
-    if "--model model.zarr" in line or "info model.zarr" in line:
+    if re.search(r"(--model|info|report|plot \w+) model\.zarr", line):
         shutil.copytree(made / "model.zarr", tmp_path / "model.zarr")
     disk = tmp_path / "fast-disk"
     disk.mkdir()
