@@ -80,7 +80,14 @@ def place(request, bucket, object_store, tmp_path):
     return put
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        *((name, "memory") for name in FILES),
+        *((name, place) for name in ("t.csv.gz", "t.parquet", "t.h5") for place in ("s3", "http")),
+    ],
+    indirect=["place"],
+)
 def test_each_format_gives_the_rows_of_a_local_file(name, place, tmp_path, monkeypatch):
     monkeypatch.setattr(inputs, "_BLOCK", 1000)  # else it would be one of each of these
     FILES[name](tmp_path / name)

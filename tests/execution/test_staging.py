@@ -207,7 +207,7 @@ def take_the_disk_away(disk):
 def test_lost_pieces_are_read_from_the_source_with_one_warning(
     damage, n_lost, counted, truth, expected, folder
 ):
-    plan = Staging(on_disk=True, folder=str(folder))
+    plan = Staging(on_disk=True, folder=str(folder), disk_bytes=5 * (PIECE_BYTES + 4096))
     rows = staged_rows(counted, plan)
 
     def damaged_fit():
