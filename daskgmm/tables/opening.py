@@ -102,8 +102,8 @@ def _unmasked(x: Any) -> Any:
     """A masked array as one that has NaN where it is masked; other data as they are."""
     if not isinstance(x, np.ma.MaskedArray):
         return x
-    floats = x if x.dtype.kind == "f" else x.astype(np.float64)
-    return floats.filled(np.nan)
+    floats = x.data if x.dtype.kind == "f" else x.data.astype(np.float64)
+    return np.where(np.ma.getmaskarray(x), floats.dtype.type(np.nan), floats)
 
 
 def open_weights(given: Any, x: Any, names: Sequence[str] | None = None) -> Weights:
