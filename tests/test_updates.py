@@ -364,3 +364,12 @@ def test_statistics_in_another_order_lead_to_components_in_that_order(family):
     taken = expected.components.take(order)
     for name, array in taken.arrays.items():
         np.testing.assert_allclose(found.components.arrays[name], array, rtol=1e-9, atol=1e-12)
+
+
+def test_where_drawn_rows_leave_no_covariance_old_statistics_stay_as_they_are():
+    """The first fit of few rows that overlap is at a poor optimum, from which components move far."""
+    slices = np.split(rows("full", 8000, 1.5, 1), 10)
+    model = fitted(slices[0], means_init=None)
+    for new in slices[1:]:
+        model.update(new)
+        np.linalg.cholesky(model.covariances_)

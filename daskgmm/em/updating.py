@@ -280,7 +280,11 @@ def _race_of(rows: Rows, problem: Problem, old: OldRows, scan: Scan, tol: float)
 
 
 def _raced(race: Race, old: OldRows, reading: Reading, tell: Tell) -> float:
-    """Advance a race to its end; the log-likelihood per new row at its last accepted pass."""
+    """Advance a race to its end; the log-likelihood per new row at its last accepted pass.
+
+    Raises :class:`SingularComponentError` where the statistics of drawn rows, which are subtracted,
+    leave no covariance.
+    """
     reading, after = race.take(reading), -np.inf
     with single_thread():
         while True:
@@ -291,6 +295,7 @@ def _raced(race: Race, old: OldRows, reading: Reading, tell: Tell) -> float:
                 tell(race.newest)
                 after = of_new.log_likelihood_per_row if race.newest.accepted else after
             if not race.is_running:
+                race.courses[0].kept.check()  # a stepper checks what it steps to, which is another
                 return after
             reading = race.read()
 
