@@ -4,6 +4,7 @@ from daskgmm.em.choosing import Chooser
 from daskgmm.em.collapse import ON_COLLAPSE, said_of_collapses
 from daskgmm.em.course import Course
 from daskgmm.em.criteria import CRITERIA, Entry, GapLaw
+from daskgmm.em.ended import Fit
 from daskgmm.em.evaluate import (
     Score,
     feature_means,
@@ -43,7 +44,7 @@ from daskgmm.em.outliers import (
     threshold_of_mixture,
     threshold_of_rows,
 )
-from daskgmm.em.problem import Fit, Problem
+from daskgmm.em.problem import Problem
 from daskgmm.em.race import Race, Rules, run
 from daskgmm.em.rows import InMemoryRows, Rows, rows_of_sample, statistics_of
 from daskgmm.em.scaling import Scaling

@@ -15,9 +15,10 @@ import numpy as np
 from daskgmm.em.collapse import Mender, ended, with_distinct_rows
 from daskgmm.em.course import Course
 from daskgmm.em.early import early_start, rivals_of
+from daskgmm.em.ended import Fit
 from daskgmm.em.mapped import MappedRows
 from daskgmm.em.missing import RowsWithGaps, weighing
-from daskgmm.em.problem import Fit, Problem
+from daskgmm.em.problem import Problem
 from daskgmm.em.race import Race, Reading, Rules
 from daskgmm.em.rows import Rows
 from daskgmm.em.scan import Scan, scan_in_pass, scan_rows

@@ -1,4 +1,4 @@
-"""Problem: what is to be fitted and how, and what a fit came to."""
+"""Problem: what is to be fitted, and how."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from daskgmm.em.course import Course
-from daskgmm.em.missing import NO_GAPS, Gaps
+from daskgmm.em.ended import Fit
 from daskgmm.em.rows import Rows
 from daskgmm.em.scaling import Scaling
 from daskgmm.em.scan import Scan
@@ -24,14 +23,13 @@ from daskgmm.em.steppers import (
     Surrogate,
     stepper_class,
 )
-from daskgmm.em.stopping import MAX_ITER, statistical_tol
+from daskgmm.em.stopping import statistical_tol
 from daskgmm.errors import DaskGMMWarning, ParameterError
 from daskgmm.kernel import (
     Affine,
     Fixed,
     FixedParts,
     Mixture,
-    Moments,
     Precision,
     Prior,
     RelativeConjugate,
@@ -42,7 +40,7 @@ from daskgmm.kernel import (
     name_of_kind,
 )
 
-__all__ = ["GAPS", "Fit", "Problem"]
+__all__ = ["GAPS", "Problem"]
 
 _FEWEST_TO_TRUNCATE = 200
 """Fewest components for a truncated E-step: with fewer, the search costs what it saves."""
@@ -360,59 +358,3 @@ class Problem:
                 DaskGMMWarning,
                 stacklevel=4,
             )
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """How a fit ended.
-
-    Attributes
-    ----------
-    course : Course
-        Its best candidate.
-    n_passes : int
-        Reads of all rows, the scan included.
-    moments : Moments
-        Of all rows, as the fit saw them: rows of the same moments are the same.
-    affine : Affine or None
-        The map that they were put through.
-    gaps : Gaps
-        Rows in which values are missing.
-    """
-
-    course: Course
-    n_passes: int
-    moments: Moments
-    affine: Affine | None = None
-    gaps: Gaps = NO_GAPS
-
-    @property
-    def result(self) -> Course:
-        """The best candidate in the data's own units, unless it is of projected features."""
-        return self.course.in_units_of_data(self.affine)
-
-    def goes_on(
-        self, scan: Scan, stepper: AnyStepper, tol: float, uniform: Uniform | None
-    ) -> Course | None:
-        """The course for another fit, of a history of its own; None if the rows are others.
-
-        ``uniform`` is the density of noise in that fit, which must be the same as well.
-        """
-        is_same = np.array_equal(self.moments.mean, scan.moments.mean) and np.array_equal(
-            self.moments.scatter, scan.moments.scatter
-        )
-        last = self.course.kept.uniform
-        densities = [None if one is None else one.log_density for one in (last, uniform)]
-        is_same = is_same and densities[0] == densities[1]
-        if not is_same or type(self.course.state) is not type(stepper.init(self.course.kept)):
-            return None
-        return replace(
-            self.course,
-            tol=tol,
-            history=(),
-            stop_reason=MAX_ITER,
-            is_active=True,
-            n_branched=0,
-            rare=(),
-            collapses=tuple(replace(one, n_iter=0) for one in self.course.collapses),
-        )

@@ -397,5 +397,4 @@ def column_beside(data: Any, name: Any) -> StoredSource | None:
 
 
 def _is_node(place: str) -> bool:
-    location = Location.parse(place)
-    return any(location.child(name).exists() for name in ("zarr.json", ".zarray"))
+    return any(Location.parse(place).child(n).exists() for n in ("zarr.json", ".zarray"))

@@ -9,6 +9,8 @@ Mahalanobis distance,
 so that the sums of ``r``, ``r u``, ``r u d``, ``r u d d^T`` and ``r (E log tau - u)`` are sufficient.
 The matrices ``Sigma`` are those of a Gaussian kind; a covariance is ``nu / (nu - 2)`` times it.
 
+The file is longer than others because all that a kind of components can do has its tails here.
+
 References
 ----------
 Peel and McLachlan (2000), Robust mixture modelling using the t distribution.
