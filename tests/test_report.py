@@ -235,3 +235,14 @@ def test_the_command_writes_it(made, tmp_path):
     assert tree(tmp_path) == before  # refused before the fit
     refused = forked("report", folder / "m.zarr", "--output", "page.txt", cwd=tmp_path)
     assert (refused.status, "end its name in .html" in refused.error) == (2, True)
+
+
+def test_of_a_table_it_takes_the_columns_that_the_model_knows(made, tmp_path):
+    folder = made[0]
+    table = pd.read_parquet(folder / "x.parquet").assign(station="text")
+    table.to_parquet(tmp_path / "y.parquet")
+    done = forked(
+        *("report", folder / "m.zarr", "--data", "y.parquet", "--output", "r.html"), cwd=tmp_path
+    )
+    assert done.status == 0, done.stderr
+    assert "checksum of the data" in (tmp_path / "r.html").read_text()

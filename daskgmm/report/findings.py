@@ -13,6 +13,7 @@ from daskgmm.events import duration, size_of
 from daskgmm.plot import ResponsibilitiesDisplay
 from daskgmm.plot.drawing import number, share
 from daskgmm.settings import OPTIONS
+from daskgmm.storage import ParquetSource
 from daskgmm.telling import passes
 
 __all__ = ["doubts", "facts", "found", "settings", "trust"]
@@ -121,6 +122,9 @@ def facts(model: GaussianMixture, data: Any) -> dict[str, str]:
         for name, (label, shown) in _FACTS.items()
         if record.get(name) is not None
     }
+    names = getattr(model, "feature_names_in_", None)
+    if isinstance(data, ParquetSource) and names is not None:
+        data = data.selecting([str(name) for name in names])  # others need not be numbers
     fingerprint = getattr(data, "fingerprint", None)
     if fingerprint is not None:
         found["checksum of the data"] = str(fingerprint())

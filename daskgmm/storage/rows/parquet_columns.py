@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -114,7 +115,7 @@ class Schemas:
             raise DataError(
                 f"{self._name} has columns that are no numbers: {_some(refused)}; "
                 + (
-                    f"name the others with columns= (--columns {','.join(numbers)})"
+                    f"name the others with columns= (--columns {shlex.quote(','.join(numbers))})"
                     if numbers
                     else "none is left that could be a feature"
                 )
@@ -234,7 +235,7 @@ class Schemas:
                     raise DataError(
                         f"{self._name}: {file} has a column {name!r}, which {self._distinct[0][0]} has "
                         "not; name the features with columns= "
-                        f"(--columns {','.join(both)})"
+                        f"(--columns {shlex.quote(','.join(both))})"
                     )
 
 
