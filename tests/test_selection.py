@@ -169,7 +169,7 @@ class Collapsing(Ridge):
 
 def _chosen(x, counts, collapsing):
     rows = InMemoryRows(x)
-    prior = Collapsing(1e-6, len(x), frozenset(collapsing))
+    prior = Collapsing(1e-6, n_rows=len(x), counts=frozenset(collapsing))
     problems = [Problem(k, "full", prior, tol=1e-12) for k in counts]
     chooser = Chooser(rows, scan_rows(rows, len(x) // 2, 0), "bic", 0, fewest_in_part=1000)
     return chooser.fitted(chooser.starts(problems, np.random.RandomState(0)))

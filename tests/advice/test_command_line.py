@@ -102,7 +102,7 @@ COMMANDS: dict[str, CommandCase] = {
         lambda at, said: (said[1], *fitted(at)[1:3], "1:2", *fitted(at)[4:]),
     ),
     "an option that is misspelt": (
-        lambda at: fitted(at, "--max-itr", 3),
+        lambda at: fitted(at, "--max-iterations", 3),
         r"Did you mean '(--[\w-]+)'\?",
         lambda at, said: fitted(at, said[1], 3),
     ),
