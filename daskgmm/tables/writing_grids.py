@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any
 
 import dask
+import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from daskgmm.em import of_present
 from daskgmm.execution import in_force
 from daskgmm.kernel import Block, Mixture
-from daskgmm.storage import Location, atomic_output
+from daskgmm.storage import Location, atomic_output, consolidate
 from daskgmm.tables.returned import Result
 from daskgmm.tables.writing import Asked, group_attributes
 
@@ -81,4 +82,6 @@ def write_on_grid(places: Mapping[str, Asked], mixture: Mixture) -> int:
         here = next(iter(places.values())).opened.n_threads
         at_once = {} if in_force().has_workers else {"num_workers": here}
         _, counts = dask.compute(written, counted, **at_once)
+        for draft, _ in drafts:
+            consolidate(zarr.open_group(draft.place.store(read_only=False), mode="r+"))
     return sum(map(int, counts))

@@ -231,7 +231,7 @@ def test_commands_take_variables_by_name(ocean, stored, tmp_path):
     assert forked(*predict, "--results", asked, "--json", cwd=tmp_path).json["n_rows"] == np.prod(
         SIZES
     )
-    written = xr.open_zarr(results, consolidated=False)
+    written = xr.open_zarr(results)
     fitted = load_model(model)
     data = open_rows(stored, variables=["temp", "salt"], feature_dim="level", mask="sea")
     xr.testing.assert_equal(written.log_density, fitted.score_samples(data))
@@ -359,7 +359,7 @@ def test_a_path_is_read_as_the_rows_of_the_fit_were(ocean, stored, remembering, 
     assert "variables temp, salt along level, behind the mask sea; variables" in lines[0]
     assert model.score(stored, sample_weight="area") == model.score(data, sample_weight="area")
     job.predict(str(stored), str(path), {"labels": str(tmp_path / "labels.zarr")})
-    labels = xr.open_zarr(tmp_path / "labels.zarr", consolidated=False).labels
+    labels = xr.open_zarr(tmp_path / "labels.zarr").labels
     np.testing.assert_array_equal(np.isnan(labels), model.predict(data) == -2)
     model.update(stored)
     assert model.updates_[0].n_rows == len(_table(ocean, masked=True)[0])
