@@ -26,7 +26,7 @@ OPTIONS = {
     "n_projected": (2,),
     "stepper": ("squarem", "surrogate", "plain"),
     "stopping": ("increment",),
-    "progressive": (False,),
+    "progressive": (True,),
     "n_init": (2,),
     "order": ("weight",),
     "precision": ("float32",),
@@ -71,7 +71,7 @@ def fitted(x: np.ndarray, **options: object) -> GaussianMixture:
         options[f"{part}_init"] = STARTS[part]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return GaussianMixture(2, random_state=0, **options).fit(x)
+        return GaussianMixture(2, **({"progressive": False, "random_state": 0} | options)).fit(x)
 
 
 @pytest.mark.parametrize(("a", "u", "b", "v"), PAIRS)
