@@ -237,7 +237,10 @@ def _with_rows(
         given = {o.name: how[o.name] for o in DATA_OPTIONS if how[o.name] != o.default}
         if before_fits.needs_conversion(data):  # which takes long
             _check_outputs(kwargs)
-        with before_fits.converted_before(data, kwargs.get("model"), **given) as source:
+        keeps = kwargs.get("missing") in ("drop", "em")  # which is for the command to do
+        with before_fits.converted_before(
+            data, kwargs.get("model"), keeps_gaps=keeps, **given
+        ) as source:
             if source is not None:
                 for option, column in ((WEIGHTS, weights), (LABELS, labels)):
                     if column is not None:

@@ -34,7 +34,7 @@ _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 @contextmanager
 def converted_before(
-    data: Any, model: str | None = None, **options: Any
+    data: Any, model: str | None = None, *, keeps_gaps: bool = False, **options: Any
 ) -> Iterator[StoredSource | None]:
     """The rows of data that have to be converted, in a temporary folder while the block runs.
 
@@ -43,6 +43,8 @@ def converted_before(
     data : path or URL
     model : path or URL, optional
         Of which the features are taken, if none are named, and the files have others besides.
+    keeps_gaps : bool
+        Whether missing values become NaN, and are no error.
     **options
         Of :func:`convert`; others are refused.
 
@@ -70,7 +72,9 @@ def converted_before(
                 "it out",
                 given,
             )
-    options = _of_model(files_of(data)[0], model) | options
+    found = files_of(data)[0]
+    kept = {"missing": "keep"} if keeps_gaps else {}
+    options = _of_model(found, model) | kept | options
     folder = Path(tempfile.mkdtemp(prefix="daskgmm-convert-"))
     try:
         _check_free(folder, files_of(data)[1], name)
@@ -94,10 +98,16 @@ def converted_before(
 
 
 def _of_model(found: Format, model: str | None) -> dict[str, Any]:
-    """The option that names the features of a model, as rows of Parquet have them."""
-    names = None if model is None else read_model(model)[1].get("feature_names")
+    """What a model says of rows: its features, as Parquet has them, and that values may be missing."""
+    if model is None:
+        return {}
+    record = read_model(model)[1]
+    names = record.get("feature_names")
     option = next((name for name in ("columns", "variables") if name in found.options), None)
-    return {option: list(names)} if names and option else {}
+    of_model: dict[str, Any] = {option: list(names)} if names and option else {}
+    if record.get("settings", {}).get("missing", "error") != "error":
+        of_model["missing"] = "keep"
+    return of_model
 
 
 def _converted(data: Any, output: Path, options: dict[str, Any]) -> dict[str, Any]:

@@ -251,3 +251,16 @@ def test_a_disk_that_is_full_leaves_nothing(output, folder):
     assert done.status == 1
     assert f"{output} cannot be written" in done.error
     assert tree(folder) == before
+
+
+def test_commands_keep_the_missing_values_of_csv_for_themselves(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(60, 2)).round(3)
+    lines = [f"{a},{b}" if i else f"{a}," for i, (a, b) in enumerate(rows)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b", *lines]))
+    how = ("--components", 1, "--missing", "drop", "--output", "m.zarr", "--json")
+    fit = forked("fit", "t.csv", *how, cwd=tmp_path).json
+    assert (fit["n_missing"], fit["n_left_out"]) == (1, 1)
+    done = forked("predict", "t.csv", "--model", "m.zarr", "--output", "l.zarr", cwd=tmp_path)
+    assert done.status == 0, done.stderr
+    labels = zarr.open_group(tmp_path / "l.zarr", mode="r")["labels"][:]
+    np.testing.assert_array_equal(labels, [-2, *[0] * 59])
