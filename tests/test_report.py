@@ -158,6 +158,7 @@ def test_components_that_overlap_are_named(tmp_path):
     unsure, overlap = told["doubts"]
     assert re.match(r"Only (1[5-9]|2\d)% of 1,000 rows", unsure)
     assert overlap.startswith(("Components 0 and 1 overlap", "Components 1 and 0 overlap"))
+    assert "other pair" not in overlap  # 0 with 1, and 1 with 0, are the same
 
 
 def test_a_page_is_small_whatever_the_model(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -83,17 +84,20 @@ def _of_the_labels(sharpness: ResponsibilitiesDisplay) -> list[str]:
             "component with a probability of 0.9 or more: use probabilities rather than labels."
         )
     names, overlap = list(sharpness.classes.values()), np.nan_to_num(sharpness.overlap)
-    pairs = [
-        (overlap[i, j], names[i], names[j])
-        for i, j in np.ndindex(*overlap.shape)
-        if i != j and overlap[i, j] > _OVERLAPS and "others" not in (names[i], names[j])
-    ]
+    pairs = []  # each one once, of whichever component is the less sure
+    for i, j in combinations(range(len(names)), 2):
+        most, one, other = max(
+            (overlap[i, j], names[i], names[j]), (overlap[j, i], names[j], names[i])
+        )
+        if most > _OVERLAPS and "others" not in (one, other):
+            pairs.append((most, one, other))
     if pairs:
         most, one, other = max(pairs)
+        n_more = len(pairs) - 1
         said.append(
             f"Components {one} and {other} overlap: rows of {one} are of {other} with a mean "
             f"probability of {most:.2g}"
-            + (f"; so do {len(pairs) - 1} other pairs." if len(pairs) > 1 else ".")
+            + (f"; so do {n_more} other pair{'s' * (n_more > 1)}." if n_more else ".")
         )
     return said
 
