@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.em import label_rows, top_components
+from daskgmm.em import top_components
 from daskgmm.errors import ParameterError
 from daskgmm.fitted import FittedMixture
 from daskgmm.kernel import NOISE, Block, Float64Array, Mixture
@@ -28,7 +28,7 @@ from daskgmm.plot.drawing import (
     share,
 )
 from daskgmm.plot.subject import largest_components
-from daskgmm.tables import Grid, Returned, dims_of_cells, returned
+from daskgmm.tables import Grid, Returned, dims_of_cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,14 +154,14 @@ class MapDisplay(Display):
         chosen = {dim: _place(dim, places.get(str(dim), 0), sizes[dim]) for dim in dims[:-2]}
         steps = {dim: -(-sizes[dim] // _MOST_CELLS) for dim in dims[-2:]}
         index = {**chosen, **{dim: slice(None, None, step) for dim, step in steps.items()}}
-        labels = _of_cells(model, X, index, label_rows, returned("labels", mixture.classes))
-        certainty = _of_cells(model, X, index, _certainty, _CERTAINTY)
+        found = _of_cells(model, X, index)
+        labels, certainty = found.isel(found=0), found.isel(found=1)
         where = [_said_of_place(labels, dim, place, sizes[dim]) for dim, place in chosen.items()]
         where += [f"One of {step} cells along {dim}." for dim, step in steps.items() if step > 1]
         y, x = _oriented(dims[-2:])
         return cls(
             *(mixture, Along.of(labels, x, steps[x]), Along.of(labels, y, steps[y])),
-            labels.transpose(y, x).to_numpy(),
+            labels.transpose(y, x).fillna(_NO_LABEL).to_numpy().astype(np.int64),
             certainty.transpose(y, x).to_numpy(),
             " ".join(where),
         )
@@ -175,14 +175,12 @@ class MapDisplay(Display):
     def shares(self) -> dict[str, float]:
         """Share of the cells without gaps that each class has, by its name."""
         there = self.labels[self.labels != _NO_LABEL]
-        found = {str(k): float(np.mean(there == k)) for k in self.components if len(there)}
-        rest = 1.0 - sum(found.values())
+        counts = {str(k): int(np.sum(there == k)) for k in self.components}
         if self.mixture.noise is not None:
-            found["noise"] = float(np.mean(there == NOISE)) if len(there) else 0.0
-            rest -= found["noise"]
+            counts["noise"] = int(np.sum(there == NOISE))
         if len(self.components) < self.mixture.n_components:
-            found["others"] = max(rest, 0.0)
-        return found
+            counts["others"] = len(there) - sum(counts.values())
+        return {name: n / max(len(there), 1) for name, n in counts.items()}
 
     @property
     def panels(self) -> Panels:
@@ -262,20 +260,20 @@ class MapDisplay(Display):
         bar.ax.tick_params(length=0)
 
 
-def _certainty(block: Block, mixture: Mixture) -> Float64Array:
-    return top_components(block, mixture, 1)[1][:, 0]
+_FLOAT64 = np.dtype(np.float64)
+_FOUND = Returned("found", _FLOAT64, np.nan, dims=("found",), along=("label", "probability"))
 
 
-_CERTAINTY = Returned("certainty", np.dtype(np.float64), np.nan)
+def _label_and_probability(block: Block, mixture: Mixture) -> Float64Array:
+    """Both of each row side by side, (n_rows, 2), so that cells are read and evaluated once."""
+    return np.hstack(top_components(block, mixture, 1))
 
 
-def _of_cells(
-    model: FittedMixture, X: Any, index: Mapping[Hashable, Any], function: Any, about: Returned
-) -> Any:
-    """A result for the chosen cells, as an xarray.DataArray in memory."""
+def _of_cells(model: FittedMixture, X: Any, index: Mapping[Hashable, Any]) -> Any:
+    """Labels and probabilities of the chosen cells, as an xarray.DataArray in memory."""
     if isinstance(X, Grid):
-        return model._of_rows(X, function, about.dtype, about).isel(index).compute()
-    return model._of_rows(X.isel(index), function, about.dtype, about).compute()
+        return model._of_rows(X, _label_and_probability, _FLOAT64, _FOUND).isel(index).compute()
+    return model._of_rows(X.isel(index), _label_and_probability, _FLOAT64, _FOUND).compute()
 
 
 def _sizes(X: Any, dims: tuple[Hashable, ...]) -> dict[Hashable, int]:

@@ -318,6 +318,28 @@ def test_maps_can_be_of_another_time_and_on_dask(grid, model_of_grid):
         np.testing.assert_array_equal(display.labels, labels)
 
 
+def test_cells_are_read_once(grid, model_of_grid):
+    read = []
+
+    def seen(values):
+        read.append(values.shape)
+        return values
+
+    lazy = grid.chunk(time=1, lat=20, lon=30).map(
+        lambda one: one.copy(data=one.data.map_blocks(seen, meta=one.data._meta))
+    )
+    display = plot.map(model_of_grid, lazy)
+    assert read == [(1, 20, 30)] * 2  # a chunk of each of two variables
+    assert display.labels.dtype == np.int64
+
+
+def test_maps_of_gaps_alone_are_drawn(grid, model_of_grid):
+    display = plot.map(model_of_grid, grid.where(grid.lat > 100))
+    assert (display.labels == -2).all()
+    assert display.shares == {"0": 0.0, "1": 0.0}
+    assert "Mean probability: unknown" in display.alt
+
+
 def test_latitudes_are_upward_whatever_the_order_of_dimensions(grid, model_of_grid):
     display = plot.map(model_of_grid, grid.transpose("time", "lon", "lat"))
     assert display.y.name == "lat (degrees_north)"
