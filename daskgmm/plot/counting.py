@@ -40,6 +40,10 @@ _WIDTH = 4.0
 """Bins reach so many standard deviations beyond the mean of each component,"""
 _WIDEST = 5.0
 """but not further than so many of all rows from the mean of all."""
+_MOST = 0.98
+"""Share of the rows that the largest components hold: they alone say where bins are,"""
+_STRETCHED = 10.0
+"""where all would make the bins more than so many times as wide."""
 _BEYOND = 1e-4
 """Share of the rows of a component, at most, whose log density is below the bins."""
 _AT_ONCE = 1 << 18
@@ -286,14 +290,33 @@ def counted_in(bins: NDArray[np.intp], n_bins: int, weight: Float64Array | None)
 
 
 def edges_of_feature(subject: Subject, feature: int, n_bins: int) -> Float64Array:
-    """Edges of equal bins that hold the components, by their moments alone."""
-    means = subject.gaussians.means[:, feature]
-    reach = _WIDTH * np.sqrt(subject.gaussians.variances()[:, feature])
-    centre, widest = subject.centre[feature], _WIDEST * subject.deviations[feature]
-    there = subject.mixture.weights > 0
-    low = max(np.min((means - reach)[there]), centre - widest)
-    high = min(np.max((means + reach)[there]), centre + widest)
+    """Edges of equal bins that hold the components, by their moments alone.
+
+    Small components that took up a few outliers do not count, so that the others are seen.
+    """
+    shares = subject.mixture.shares
+    by_size = np.argsort(-shares, kind="stable")
+    of_larger = np.cumsum(shares[by_size]) - shares[by_size]
+    low, high = _range_of(subject, feature, np.flatnonzero(shares))
+    of_most = _range_of(subject, feature, by_size[of_larger < _MOST])
+    if high - low > _STRETCHED * (of_most[1] - of_most[0]):
+        low, high = of_most
     return np.linspace(low, high, n_bins + 1)
+
+
+def _range_of(subject: Subject, feature: int, components: NDArray[np.intp]) -> tuple[float, float]:
+    """Least and greatest value of a feature that rows of some components have, but for a few."""
+    shares = subject.mixture.shares[components]
+    means = subject.gaussians.means[components, feature]
+    variances = subject.gaussians.variances()[components, feature]
+    centre = np.average(means, weights=shares)
+    within_and_between = variances + np.square(means - centre)
+    widest = _WIDEST * np.sqrt(np.average(within_and_between, weights=shares))
+    reach = _WIDTH * np.sqrt(variances)
+    return (
+        float(max(np.min(means - reach), centre - widest)),
+        float(min(np.max(means + reach), centre + widest)),
+    )
 
 
 def edges_of_densities(subject: Subject, n_bins: int, beside: float | None = None) -> Float64Array:

@@ -66,8 +66,22 @@ class _OfPairs(Display):
         return largest_components(self.subject.mixture, _MOST_COMPONENTS)
 
     @property
+    def _beyond(self) -> list[int]:
+        """Components that are drawn whose ellipse is not within the axes."""
+        law, nu = self.subject.gaussians, self.subject.degrees_of_freedom
+        features, edges = list(self.histograms.features), np.array(self.histograms.edges)
+        variances = law.variances()
+        found = []
+        for k in self.components:
+            reach = radius_holding(_HELD, nu[k]) * np.sqrt(variances[k, features])
+            low, high = law.means[k, features] - reach, law.means[k, features] + reach
+            if np.any(low < edges[:, 0]) or np.any(high > edges[:, -1]):
+                found.append(k)
+        return found
+
+    @property
     def notes(self) -> str:
-        """Which features and components are shown, and how many rows are beyond."""
+        """Which features and components are shown, and what is beyond the axes."""
         mixture, chosen = self.subject.mixture, self.histograms.features
         said = []
         if self.were_chosen and len(chosen) < mixture.n_features:
@@ -82,6 +96,9 @@ class _OfPairs(Display):
                 f"{share(float(mixture.weights[list(self.components)].sum()))} of all."
             )
         said.append(f"Ellipses hold {share(_HELD)} of a component's rows.")
+        if beyond := self._beyond:
+            one, named = len(beyond) == 1, ", ".join(map(str, beyond))
+            said.append(f"Component{'s' * (not one)} {named} reach{'es' * one} beyond the axes.")
         if self.counted is not None:
             text = f"{number(self.counted.n_rows)} rows"
             for name, where in (("lacking", "lack one of these"), ("beyond", "beyond the axes")):

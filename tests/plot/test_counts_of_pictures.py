@@ -171,6 +171,30 @@ def test_bins_hold_all_but_a_few_rows_of_the_mixture(family):
     assert np.sum(densities < edges[0]) < 5
 
 
+@pytest.mark.parametrize("stray", [(0.0, 1e6), (1e3, 1.0)], ids=["wide", "far"])
+def test_a_component_of_a_few_outliers_does_not_stretch_the_bins(stray):
+    mean, variance = stray
+    with_it = GaussianMixture.from_parameters(
+        [0.4976, 0.5, 0.0024],
+        [[-3.0], [3.0], [mean]],
+        [[1.0], [1.0], [variance]],
+        covariance_type="diag",
+    )
+    without = GaussianMixture.from_parameters(
+        np.array([0.4976, 0.5]) / 0.9976, [[-3.0], [3.0]], np.ones((2, 1)), covariance_type="diag"
+    )
+    edges, expected = (edges_of_feature(Subject.of(one), 0, 50) for one in (with_it, without))
+    np.testing.assert_allclose(edges, expected, rtol=1e-12)
+
+
+def test_small_components_that_are_near_are_within_the_bins():
+    near = GaussianMixture.from_parameters(
+        [0.99, 0.01], [[0.0], [9.0]], np.ones((2, 1)), covariance_type="diag"
+    )
+    # 5 standard deviations of all rows, of variance 1 + 0.99 * 0.01 * 81, from their mean of 0.09
+    assert edges_of_feature(Subject.of(near), 0, 50)[-1] == pytest.approx(0.09 + 5 * 1.8019**0.5)
+
+
 def test_bins_of_t_components_hold_their_log_densities():
     rng = np.random.default_rng(0)
     x = rng.standard_t(3, size=(3000, 2))

@@ -153,6 +153,18 @@ def test_pairs_say_how_many_rows_are_beyond_the_axes(model, table):
     assert beyond >= 7
 
 
+def test_components_that_reach_beyond_the_axes_are_named():
+    model = GaussianMixture.from_parameters(
+        [0.4976, 0.5, 0.0024],
+        [[-3.0, 0.0], [3.0, 0.0], [0.0, 0.0]],
+        [[1.0, 1.0], [1.0, 1.0], [1e6, 1e6]],
+        covariance_type="diag",
+    )
+    display = plot.ellipses(model)
+    assert display.ax_.get_xlim() == pytest.approx((-7.0, 7.0))
+    assert "Component 2 reaches beyond the axes." in display.notes
+
+
 def test_ellipses_hold_the_share_of_rows_that_is_said(model):
     law, nu = model._mixture.components, np.inf
     path = ellipse(law.means[0, :2], law.dense()[0][:2, :2], radius_holding(0.9, nu))
