@@ -88,8 +88,8 @@ class LogDensityDisplay(Display):
         """How many rows there are, and how many are beyond."""
         found = self.counted.answers[0]
         said = f"{number(self.counted.n_rows)} rows."
-        for name, where in (("below", "below"), ("above", "above")):
-            if (beyond := float(found[name])) > 0:
+        for where in ("below", "above"):
+            if (beyond := float(found[where])) > 0:
                 said += f" {number(beyond)} are {where} the axis."
         return said
 
