@@ -161,6 +161,26 @@ def test_components_that_overlap_are_named(tmp_path):
     assert "other pair" not in overlap  # 0 with 1, and 1 with 0, are the same
 
 
+def test_a_component_that_took_up_outliers_is_named(tmp_path):
+    """One of 0.24% of the rows, a thousand times as wide as the others."""
+    weights, widths = [0.4976, 0.5, 0.0024], np.array([1.0, 1.0, 1e3])
+    means = [[-3.0, 0.0], [3.0, 0.0], [0.0, 0.0]]
+    model = GaussianMixture.from_parameters(
+        weights, means, np.square(widths), covariance_type="spherical"
+    )
+    model.save(tmp_path / "m.zarr")
+    (doubt,) = write_report(str(tmp_path / "m.zarr"), str(tmp_path / "r.html"))["doubts"]
+    assert doubt.startswith(
+        "Component 2 holds 0.24% of the weight, and is 1,000 times as wide in x0"
+    )
+    assert "--noise true" in doubt
+    wide = GaussianMixture.from_parameters(
+        [0.3, 0.3, 0.4], means, np.square(widths), covariance_type="spherical"
+    )
+    wide.save(tmp_path / "wide.zarr")
+    assert write_report(str(tmp_path / "wide.zarr"), str(tmp_path / "w.html"))["doubts"] == []
+
+
 def test_a_page_is_small_whatever_the_model(tmp_path):
     mixture = made_mixture("diag", 80, 40)
     model = GaussianMixture.from_parameters(
