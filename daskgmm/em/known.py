@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from daskgmm.em.missing import RowsWithGaps
 from daskgmm.em.rows import Rows, T
+from daskgmm.em.wrapped import WrappedRows
 from daskgmm.kernel import Block
 
 __all__ = ["Known", "KnownRows", "knowing"]
@@ -54,46 +55,21 @@ def _of_known(block: Block, known: Known, function: Callable[..., T], *args: Any
 
 
 @dataclass(frozen=True, eq=False)
-class KnownRows:
-    """Rows of which the components of some are known."""
+class KnownRows(WrappedRows):
+    """Rows of which the components of some are known.
 
-    rows: Rows
+    Attributes
+    ----------
+    rows : Rows
+    known : Known
+        Only folds see it: a result of a row and a piece do not depend on it.
+    """
+
     known: Known
 
     @property
-    def n_rows(self) -> int:
-        """N."""
-        return self.rows.n_rows
-
-    @property
-    def n_features(self) -> int:
-        """D."""
-        return self.rows.n_features
-
-    @property
-    def total_weight(self) -> float:
-        """Sum of the weights."""
-        return self.rows.total_weight
-
-    @property
-    def gaps(self) -> str:
-        """What a store says of missing values, for messages about NaN."""
-        return getattr(self.rows, "gaps", "")
-
-    def fold(self, function: Callable[..., T], *args: Any) -> T:
-        """See :meth:`Rows.fold`."""
-        found: T = self.rows.fold(_of_known, self.known, function, *args)
-        return found
-
-    def map(
-        self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
-    ) -> Any:
-        """See :meth:`Rows.map`; what is known plays no part."""
-        return self.rows.map(function, *args, dtype=dtype, columns=columns)
-
-    def pieces(self, n_wanted: int, seed: int) -> Block | None:
-        """See :meth:`Rows.pieces`; what is known plays no part."""
-        return self.rows.pieces(n_wanted, seed)
+    def _through(self) -> tuple[Any, ...]:
+        return _of_known, self.known
 
 
 def knowing(rows: Rows, known: Known) -> Rows:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.em.finite import check_finite
-from daskgmm.em.rows import Rows, T
+from daskgmm.em.wrapped import WrappedRows
 from daskgmm.kernel import Affine, Block
 
 __all__ = ["MappedRows", "check_complete", "of_mapped"]
@@ -34,7 +34,7 @@ def of_mapped(
 
 
 @dataclass(frozen=True, eq=False)
-class MappedRows:
+class MappedRows(WrappedRows):
     """Rows put through a map, block by block, where they are read.
 
     Attributes
@@ -45,41 +45,23 @@ class MappedRows:
         Raises an error for a block that cannot be mapped; None where all were read before.
     """
 
-    rows: Rows
     affine: Affine
     check: Check | None = None
 
     @property
-    def n_rows(self) -> int:
-        """N."""
-        return self.rows.n_rows
+    def _through(self) -> tuple[Any, ...]:
+        return of_mapped, self.affine, self.check
 
     @property
     def n_features(self) -> int:
         """Of the mapped rows."""
         return self.affine.n_out
 
-    @property
-    def total_weight(self) -> float:
-        """Sum of the weights."""
-        return self.rows.total_weight
-
-    @property
-    def gaps(self) -> str:
-        """What a store says of missing values, for messages about NaN."""
-        return getattr(self.rows, "gaps", "")
-
-    def fold(self, function: Callable[..., T], *args: Any) -> T:
-        """See :meth:`Rows.fold`."""
-        found: T = self.rows.fold(of_mapped, self.affine, self.check, function, *args)
-        return found
-
     def map(
         self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
     ) -> Any:
         """See :meth:`Rows.map`."""
-        work = (self.affine, self.check, function, *args)
-        return self.rows.map(of_mapped, *work, dtype=dtype, columns=columns)
+        return self.rows.map(*self._through, function, *args, dtype=dtype, columns=columns)
 
     def pieces(self, n_wanted: int, seed: int) -> Block | None:
         """See :meth:`Rows.pieces`."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.em.rows import Rows, T
+from daskgmm.em.wrapped import WrappedRows
 from daskgmm.errors import DataError, ParameterError
 from daskgmm.kernel import (
     Affine,
@@ -177,8 +178,10 @@ def _weight_of(block: Block) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class RowsWithGaps:
+class RowsWithGaps(WrappedRows):
     """Rows in which values may be missing: those that are left out for it have no weight.
+
+    Rows that are left out are among those of :attr:`n_rows`, and those that :meth:`map` maps.
 
     Attributes
     ----------
@@ -192,45 +195,22 @@ class RowsWithGaps:
         Sum of the weights of the rows that count; None before a read has found it.
     """
 
-    rows: Rows
     missing: Missing = "drop"
     each_once: bool = True
     weight: float | None = None
 
     @property
-    def n_rows(self) -> int:
-        """N, rows that are left out included."""
-        return self.rows.n_rows
-
-    @property
-    def n_features(self) -> int:
-        """D."""
-        return self.rows.n_features
+    def _through(self) -> tuple[Any, ...]:
+        return _of_weighed, self.missing
 
     @property
     def total_weight(self) -> float:
         """Sum of the weights; that of all rows, with gaps or without, where it is not yet known."""
         return self.rows.total_weight if self.weight is None else self.weight
 
-    @property
-    def gaps(self) -> str:
-        """What a store says of missing values, for messages about NaN."""
-        return getattr(self.rows, "gaps", "")
-
-    def fold(self, function: Callable[..., T], *args: Any) -> T:
-        """See :meth:`Rows.fold`."""
-        found: T = self.rows.fold(_of_weighed, self.missing, function, *args)
-        return found
-
     def weighed(self) -> RowsWithGaps:
         """The same rows, whose weights were summed, which takes a pass."""
         return replace(self, weight=self.fold(_weight_of))
-
-    def map(
-        self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
-    ) -> Any:
-        """See :meth:`Rows.map`; rows that are left out are among those that are mapped."""
-        return self.rows.map(function, *args, dtype=dtype, columns=columns)
 
     def pieces(self, n_wanted: int, seed: int) -> Block | None:
         """See :meth:`Rows.pieces`."""

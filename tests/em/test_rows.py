@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daskgmm.em.known import Known, KnownRows
 from daskgmm.em.mapped import MappedRows, check_complete
+from daskgmm.em.missing import RowsWithGaps
 from daskgmm.em.rows import InMemoryRows, _guided_runs, fold_block, grain_rows, tree_sum
 from daskgmm.kernel import Affine, Block
 from daskgmm.testing.rows import RowsTests
@@ -126,3 +128,31 @@ class TestMappedRows(RowsTests):
             return [MappedRows(InMemoryRows(x, self.grain, weight=weight), nothing, check_complete)]
 
         return rows
+
+
+class TestKnownRows(RowsTests):
+    """Rows of which the components of none are known; what labels change is tested elsewhere."""
+
+    travels = True
+
+    @pytest.fixture
+    def made(self):
+        def rows(x, weight):
+            known = Known(len(x), np.empty(0, np.int64), np.empty(0, np.int64))
+            plain = InMemoryRows(x, self.grain, weight=weight)
+            return [KnownRows(plain, known), RowsWithGaps(KnownRows(plain, known))]
+
+        return rows
+
+
+class TestRowsWithGaps(RowsTests):
+    """Rows that could have gaps and have none."""
+
+    travels = True
+
+    @pytest.fixture
+    def made(self):
+        return lambda x, weight: [
+            RowsWithGaps(InMemoryRows(x, self.grain, weight=weight), missing)
+            for missing in ("drop", "em")
+        ]
