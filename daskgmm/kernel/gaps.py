@@ -140,7 +140,7 @@ def completed_rows(
 def statistics_with_gaps(
     block: Block, mixture: Mixture, dtype: np.dtype[Any], log_density: Float64Array | None = None
 ) -> Statistics:
-    """Statistics of rows of which some have gaps, and each has a weight above 0.
+    """Statistics of rows of which some have gaps; those of weight 0 add nothing.
 
     Parameters
     ----------

@@ -86,23 +86,8 @@ class Pass:
         """
         self._check_features(block)
         present, dtype = block.present(), self._dtype_for(block.x.dtype)
-        if present.has_gaps:
-            log_density = np.empty(len(present))
-            with_gaps: Statistics | LinearSums
-            with_gaps = statistics_with_gaps(present, self.mixture, dtype, log_density)
-            if present.known is not None:
-                with_gaps = self._of_present(present, dtype)
-            return _as_read(block, with_gaps), log_density
-        # These ways do not compute the density of every row under every component.
-        is_apart = self.neighbourhoods is not None or block.known is not None
-        if is_apart or self.knows_scatter:
-            found = self._of_present(present, dtype)
-            return _as_read(block, found), formulation_of(self.mixture, FLOAT64).log_densities(
-                present.x
-            )
         log_density = np.empty(len(present))
-        found = formulation_of(self.mixture, dtype).statistics(present, log_density)
-        return _as_read(block, found), log_density
+        return _as_read(block, self._of_present(present, dtype, log_density)), log_density
 
     def _check_features(self, block: Block) -> None:
         mixture = self.mixture
@@ -111,23 +96,33 @@ class Pass:
                 f"rows have {block.n_features} features, the mixture {mixture.n_features}"
             )
 
-    def _of_present(self, block: Block, dtype: np.dtype[Any]) -> Statistics | LinearSums:
+    def _of_present(
+        self, block: Block, dtype: np.dtype[Any], log_density: Float64Array | None = None
+    ) -> Statistics | LinearSums:
+        """Partial statistics of rows of weight above 0; their log densities are written if asked."""
         others, known = parted(block)
-        found = self._of_unknown(others, dtype)
+        found = self._of_unknown(others, dtype, log_density)
         if known is None:
             return found
         assert isinstance(found, Statistics), "where components are known, the scatter is not"
         both = found + known_statistics(known, self.mixture, dtype)
         return replace(both, n_rows=len(block))  # those that are known are among the others, too
 
-    def _of_unknown(self, block: Block, dtype: np.dtype[Any]) -> Statistics | LinearSums:
+    def _of_unknown(
+        self, block: Block, dtype: np.dtype[Any], log_density: Float64Array | None
+    ) -> Statistics | LinearSums:
         if block.has_gaps:
-            return statistics_with_gaps(block, self.mixture, dtype)
+            return statistics_with_gaps(block, self.mixture, dtype, log_density)
+        linear = linear_formulation_of(self.mixture, dtype) if self.knows_scatter else None
+        if self.neighbourhoods is None and linear is None:
+            return formulation_of(self.mixture, dtype).statistics(block, log_density)
+        if log_density is not None:
+            # The ways below do not compute the density of every row under every component.
+            log_density[:] = formulation_of(self.mixture, FLOAT64).log_densities(block.x)
         if self.neighbourhoods is not None:
             return truncated_statistics(block, self.mixture, self.neighbourhoods, dtype)
-        if self.knows_scatter and (linear := linear_formulation_of(self.mixture, dtype)):
-            return linear.linear_sums(block)
-        return formulation_of(self.mixture, dtype).statistics(block)
+        assert linear is not None
+        return linear.linear_sums(block)
 
     def complete(self, found: Statistics | LinearSums) -> Statistics:
         """Statistics of all rows about the mixture's means, from the sum over all blocks."""

@@ -22,6 +22,7 @@ from daskgmm.kernel import (
     responsibilities,
     weighted_statistics,
 )
+from daskgmm.kernel.gaps import statistics_with_gaps
 
 K, D, N = 3, 2, 400
 
@@ -127,8 +128,34 @@ def test_known_rows_with_gaps_are_judged_by_what_is_there(family):
         parts.append(of_one + rows.total_weight * np.log(mixture.weights[number]))
     assert found.log_likelihood == pytest.approx(sum(parts), rel=1e-12)
     assert found.n_k.sum() == pytest.approx(block.total_weight, rel=1e-12)
-    _, log_densities = Pass(mixture).with_log_densities(block)
-    assert np.isfinite(log_densities).all()
+    with_densities, log_densities = Pass(mixture).with_log_densities(block)
+    assert with_densities.log_likelihood == found.log_likelihood
+    np.testing.assert_allclose(log_densities, log_density(block.x, mixture), rtol=1e-12)
+
+
+def test_log_densities_of_labelled_rows_take_no_second_look_at_all_rows(monkeypatch):
+    mixture, block = made("full"), some_known()
+    x = block.x.copy()
+    x[::3, 0] = np.nan
+    with_gaps = dataclasses.replace(block, x=x, has_gaps=True)
+    taken = []
+
+    def counted(rows, *args):
+        taken.append(len(rows))
+        return statistics_with_gaps(rows, *args)
+
+    monkeypatch.setattr("daskgmm.kernel.passes.statistics_with_gaps", counted)
+    Pass(mixture).with_log_densities(with_gaps)
+    assert taken == [N]
+
+
+@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
+def test_log_densities_are_in_the_precision_of_the_pass_whether_rows_are_known_or_not(family):
+    mixture, block = made(family), some_known()
+    unknown = dataclasses.replace(block, known=None)
+    one = Pass(mixture, "float32")
+    (_, ours), (_, theirs) = (one.with_log_densities(b) for b in (block, unknown))
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_parts_of_a_block_keep_all_that_is_known():

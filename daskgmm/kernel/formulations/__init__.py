@@ -69,7 +69,7 @@ class Formulation(Protocol):
         ...
 
     def statistics(self, block: Block, log_density: Float64Array | None = None) -> Statistics:
-        """Statistics of a block of rows, whose weights are above 0.
+        """Statistics of a block of rows, of which those of weight 0 add nothing.
 
         The log density of each row, in nats and to the precision of the arithmetic, is written
         into ``log_density`` (n,) if that is given.
