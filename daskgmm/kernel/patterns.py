@@ -50,17 +50,47 @@ def _keys(gaps: NDArray[np.bool_]) -> NDArray[np.generic]:
     return padded.view(np.uint64)[:, 0]
 
 
+class _Patterns:
+    """The distinct patterns of rows (n, D), each of which lacks some features.
+
+    Attributes
+    ----------
+    gaps : ndarray of bool, shape (P, D)
+        Which features each pattern lacks.
+    counts : ndarray of int, shape (P,)
+        Rows of each.
+    which : ndarray of int, shape (n,)
+        Pattern of each row.
+    """
+
+    def __init__(self, gaps: NDArray[np.bool_]) -> None:
+        _, first, self.which, self.counts = np.unique(
+            _keys(gaps), return_index=True, return_inverse=True, return_counts=True
+        )
+        self.gaps = gaps[first]
+        self._order, self._ends = np.argsort(self.which, kind="stable"), np.cumsum(self.counts)
+
+    def rows_of(self, p: np.intp) -> NDArray[np.intp]:
+        """Indices of the rows of a pattern, ascending."""
+        return self._order[self._ends[p] - self.counts[p] : self._ends[p]]
+
+
 def common_patterns(
     gaps: NDArray[np.bool_], fewest: int
 ) -> tuple[list[tuple[NDArray[np.intp], NDArray[np.bool_]]], NDArray[np.intp]]:
-    """Rows of each pattern of ``fewest`` rows and more, by index, and that pattern (D,); and others."""
-    _, first, which, counts = np.unique(
-        _keys(gaps), return_index=True, return_inverse=True, return_counts=True
-    )
-    order, ends = np.argsort(which, kind="stable"), np.cumsum(counts)
-    common = np.flatnonzero(counts >= fewest)
-    found = [(order[ends[p] - counts[p] : ends[p]], gaps[first[p]]) for p in common]
-    return found, np.flatnonzero(counts[which] < fewest)
+    """Patterns of ``fewest`` rows and more, and the rows of all other patterns.
+
+    Returns
+    -------
+    common : list of (ndarray of int, ndarray of bool)
+        For each such pattern, the indices of its rows, and which features it lacks, (D,).
+    rest : ndarray of int
+        Indices of the other rows.
+    """
+    patterns = _Patterns(gaps)
+    is_common = patterns.counts >= fewest
+    common = [(patterns.rows_of(p), patterns.gaps[p]) for p in np.flatnonzero(is_common)]
+    return common, np.flatnonzero(~is_common[patterns.which])
 
 
 def groups(gaps: NDArray[np.bool_], n_kept: int, *, together: bool) -> Iterator[Group]:
@@ -75,21 +105,17 @@ def groups(gaps: NDArray[np.bool_], n_kept: int, *, together: bool) -> Iterator[
     together : bool
         Whether rare patterns may share a group.
     """
-    _, first, which, counts = np.unique(
-        _keys(gaps), return_index=True, return_inverse=True, return_counts=True
-    )
-    order = np.argsort(which, kind="stable")
-    ends = np.cumsum(counts)
-    patterns, n_missing = gaps[first], gaps[first].sum(axis=1)
+    patterns = _Patterns(gaps)
+    counts, n_missing = patterns.counts, patterns.gaps.sum(axis=1)
     is_alone = counts >= _COMMON if together else np.ones(len(counts), bool)
     for p in np.flatnonzero(is_alone):
-        rows = order[ends[p] - counts[p] : ends[p]]
-        yield Group(rows, np.flatnonzero(patterns[p])[None], np.zeros(len(rows), np.intp))
+        rows = patterns.rows_of(p)
+        yield Group(rows, np.flatnonzero(patterns.gaps[p])[None], np.zeros(len(rows), np.intp))
     for m in np.unique(n_missing[~is_alone]):
         rare = np.flatnonzero(~is_alone & (n_missing == m))
         at_once = max(1, GROUP_BYTES // (8 * n_kept * int(m) ** 2))
         for i in range(0, len(rare), at_once):
             part = rare[i : i + at_once]
-            rows = np.concatenate([order[ends[p] - counts[p] : ends[p]] for p in part])
-            missing = np.nonzero(patterns[part])[1].reshape(len(part), int(m))
+            rows = np.concatenate([patterns.rows_of(p) for p in part])
+            missing = np.nonzero(patterns.gaps[part])[1].reshape(len(part), int(m))
             yield Group(rows, missing, np.repeat(np.arange(len(part)), counts[part]))
