@@ -136,7 +136,7 @@ class FixedParts:
         return self.of(mixture.weights, mixture.means, covariances, mixture.kind)
 
     def count(self, kind: str, shape: tuple[int, int], has_noise: bool = False) -> int:
-        """Number of parameters that are free without them, of a mixture of shape (K, D)."""
+        """How many parameters of a mixture of shape (K, D) are fixed, of those it has."""
         if not self:
             return 0
         (k, d), law = shape, _gaussians(kind)
