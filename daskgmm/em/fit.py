@@ -187,12 +187,14 @@ def _tell_collapses(race: Race, courses: Sequence[Course], tell: Tell) -> None:
 
 
 def _check_enough(rows: Rows, problem: Problem) -> None:
-    """Refuse fewer complete rows than components; how many there are, a read has found."""
-    is_number = isinstance(rows, RowsWithGaps) and rows.each_once
-    if is_number and rows.total_weight < problem.n_components:
+    """Refuse fewer rows than components; how many are left out for gaps, a read has found."""
+    if not (isinstance(rows, RowsWithGaps) and rows.each_once):
+        return
+    if rows.total_weight < problem.n_components:
+        left = "that have a value" if rows.missing == "em" else "without gaps"
         raise DataError(
             f"n_components={problem.n_components} must be <= n_samples={rows.total_weight:.0f}, the "
-            f"rows without gaps of {rows.n_rows:,}: lower n_components"
+            f"rows {left} of {rows.n_rows:,}: lower n_components"
         )
 
 
