@@ -193,7 +193,7 @@ def select(
         seed = int(rng.randint(2**31 - 1))
         chooser = _chooser_on(opened, problems, criterion, seed, tell)
         opened = opened.weighing(chooser.scan.weight)
-        _check_enough(opened.n_rows, largest)
+        _check_enough(rows.n_rows - chooser.scan.gaps.n_left_out, largest)
         trials, n_passes = chooser.fitted(chooser.starts(problems, rng))
     best = min((t for t in trials if t.entry.refined), key=lambda t: chooser.value(t.entry))
     assert best.course is not None

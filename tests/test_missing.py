@@ -11,7 +11,7 @@ import pytest
 import zarr
 
 from daskgmm import GaussianMixture, job, load_model, select
-from daskgmm.errors import DaskGMMError
+from daskgmm.errors import DaskGMMError, DataError
 
 NAMES = ["a", "b", "c"]
 
@@ -370,3 +370,28 @@ def test_float32_stays_and_models_without_such_a_density_are_refused(x):
     tailed = GaussianMixture(2, tails="t", random_state=0).fit(_complete(x))
     with pytest.raises(DaskGMMError, match="impute needs"):
         tailed.impute(x)
+
+
+@pytest.mark.parametrize("missing", ["drop", "em"])
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_rows_that_are_left_out_are_not_among_those_of_the_fit(missing, is_weighted):
+    """With weights, they were: the note of a fit then told of more rows than there are."""
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    x[:10, 0] = np.nan
+    x[5:8] = np.nan
+    weights = np.full(len(x), 2.0) if is_weighted else None
+    model = GaussianMixture(2, random_state=0, missing=missing).fit(x, sample_weight=weights)
+    left_out = {"drop": 10, "em": 3}[missing]
+    assert (model.n_rows_, model.n_left_out_) == (200 - left_out, left_out)
+    assert "10 of 200 rows have missing values" in model._note
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"), [("drop", "without gaps"), ("em", "that have a value")]
+)
+def test_too_few_rows_are_called_what_they_are(missing, said):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    x[:50, 0] = np.nan
+    x[:5] = np.nan
+    with pytest.raises(DataError, match=f"the rows {said} of 60"):
+        GaussianMixture(58, random_state=0, missing=missing).fit(x)

@@ -70,14 +70,19 @@ class Outcome:
         return None if is_of_part else found
 
     @property
+    def n_rows(self) -> int:
+        """Rows of the data, without those that are left out for their gaps."""
+        return self.opened.rows.n_rows - self.gaps.n_left_out
+
+    @property
     def n_counted(self) -> float:
         """Number of rows, or the sum of weights that count them."""
         of = self.statistics
         opened = self.opened
-        weight, n_rows = opened.rows.total_weight, opened.n_rows
+        weight, n_rows = opened.rows.total_weight, opened.rows.n_rows
         if of is not None:
             weight, n_rows = of.weight, of.n_rows
-        if opened.is_complete_alone:  # the others of n_rows count for nothing
+        if opened.weight_counts_rows:  # those of n_rows that are left out count for nothing
             return weight
         # Weights that sum to less than the rows there are count shares, not rows.
         return max(weight, n_rows)
@@ -92,7 +97,7 @@ class Outcome:
             "tol_": self.course.tol,
             "n_missing_": self.gaps.n_rows,
             "n_left_out_": self.gaps.n_left_out,
-            **facts_of_fit(self.course, n_passes, opened.n_rows, rows_read, self.seconds),
+            **facts_of_fit(self.course, n_passes, self.n_rows, rows_read, self.seconds),
             "staged_bytes_memory_": self.staged.memory_bytes,
             "staged_bytes_disk_": self.staged.disk_bytes,
         }

@@ -141,7 +141,7 @@ def updated(
         staged=staged,
         gaps=found.gaps,
     )
-    return outcome, replace(found.report, n_rows=opened.n_rows)
+    return outcome, replace(found.report, n_rows=outcome.n_rows)
 
 
 def _problem_of(options: FitOptions, kept: Kept, weight: float) -> Problem:

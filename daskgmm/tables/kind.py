@@ -79,11 +79,6 @@ class OpenedRows:
     read_as: Mapping[str, Any] | None = None
 
     @property
-    def n_rows(self) -> int:
-        """Rows that count, which a read has found where rows with gaps are left out."""
-        return round(self.rows.total_weight) if self.is_complete_alone else self.rows.n_rows
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         """Of rows as floats: float32 where they are of it, else float64."""
         rows = self.rows.rows if isinstance(self.rows, RowsWithGaps) else self.rows
@@ -92,8 +87,8 @@ class OpenedRows:
         return np.dtype(np.float32 if is_single else np.float64)
 
     @property
-    def is_complete_alone(self) -> bool:
-        """Whether rows with gaps are left out, and each of the others counts once."""
+    def weight_counts_rows(self) -> bool:
+        """Whether rows can be left out for gaps, and the weight is the number of the others."""
         return isinstance(self.rows, RowsWithGaps) and self.rows.each_once
 
     def weighed(self) -> OpenedRows:
