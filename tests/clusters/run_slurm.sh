@@ -70,7 +70,7 @@ slurmctld -D -c 2>/dev/null &
 daemons+=($!)
 slurmd -D 2>/dev/null &
 daemons+=($!)
-for _ in $(seq 60); do
+for _ in $(seq 240); do
     [ "$(sinfo --noheader --format=%t 2>/dev/null)" = idle ] && break
     sleep 0.5
 done
@@ -89,12 +89,12 @@ options:
   shared_temp_directory: $work
   local_directory: $work
   scheduler_options: {host: 127.0.0.1}
-client: {wait_seconds: 60}
+client: {wait_seconds: 240}
 END
 "$python" tests/clusters/same_bits.py "$work/slurm.yaml" || failed "the fit on SLURM failed"
 echo "$(find "$work/jobs" -name '*.err' | wc -l) batch jobs"
 grep -q 'tls://' "$work"/jobs/*.err || failed "workers did not speak TLS"
-for _ in $(seq 20); do
+for _ in $(seq 120); do
     [ -z "$(squeue --noheader)" ] && break
     sleep 0.5
 done
@@ -118,8 +118,9 @@ cd "$work/fit"
 PATH="$(dirname "$python"):$PATH"
 job=$(sbatch --parsable --cpus-per-task=1 --mem=0 "$script")
 log=daskgmm-$job.log
+# Five minutes at most: beside all tests, on two cores, the fit alone takes more than one.
 await() { # what, condition
-    for _ in $(seq 120); do
+    for _ in $(seq 600); do
         if eval "$2"; then return; fi
         sleep 0.5
     done
