@@ -36,6 +36,7 @@ from .peers import ASKED_FOR, PEERS, THIS_PROJECT
 from .reading import read_table
 from .recovery import recovery_rows, recovery_table
 from .selecting import select_table
+from .shapes import TABLE_SHAPES, shapes_rows, shapes_table
 from .stores import CODECS, MadeStore, rows_of
 from .suite import PROBLEMS
 from .table import Table, write_json
@@ -118,6 +119,7 @@ def main() -> None:
       python -m tests.benchmarks driver --partitions 100,1000
       python -m tests.benchmarks driver --workers 1000
       python -m tests.benchmarks missing --rounds 3
+      python -m tests.benchmarks shapes
       python -m tests.benchmarks billion --rows 10000000 --folder /tmp/rows
       python -m tests.benchmarks fits --peer ../before
     """
@@ -136,7 +138,8 @@ def main() -> None:
     type=_List(str, tuple(PEERS)),
     default=[name for name in PEERS if name not in ASKED_FOR],
     help='Whom to measure beside this project; "" for nobody. Default: all that are others; '
-    "checkout is the one that DASKGMM_CHECKOUT names, weighted has a weight for each row.",
+    "checkout is the one that DASKGMM_CHECKOUT names, weighted has a weight for each row, blocks "
+    "is through a Dask array.",
 )
 @click.option("--here", is_flag=True, help="Peers of the current environment; make no other.")
 @click.option(
@@ -365,6 +368,25 @@ def _ugly(
     _report([ugly_table(rows)], json_file)
     if any(row["end"] in FAULTS for row in rows):
         sys.exit(1)
+
+
+@main.command("shapes")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
+@click.option(
+    "--most-rows", type=click.IntRange(3), default=20_000, show_default=True, help="Of a shape."
+)
+@_json
+def _shapes(rounds: int, most_rows: int, json_file: Path | None) -> None:
+    """Default fits of small and wide tables, beside scikit-learn's.
+
+    \b
+    Examples:
+      python -m tests.benchmarks shapes
+      python -m tests.benchmarks shapes --most-rows 1000 --rounds 5
+    """
+    shapes = tuple(shape for shape in TABLE_SHAPES if shape[0] <= most_rows)
+    rows = list(shapes_rows(shapes, rounds, partial(click.echo, err=True)))
+    _report([shapes_table(rows)], json_file)
 
 
 @main.command("missing")

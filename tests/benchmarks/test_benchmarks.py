@@ -55,7 +55,7 @@ def test_pass_agrees_with_scikit_learn_and_with_weights_of_1_in_every_family(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "pass.json"
-    command = ["pass", "--quick", "--here", "--peers", "sklearn,weighted", "--rounds", "1"]
+    command = ["pass", "--quick", "--here", "--peers", "sklearn,weighted,blocks", "--rounds", "1"]
     result = invoked(*command, "--rows", "5000", "--dtype", "float64", "--json", str(file))
     points, summary = tables_of(file)
     assert result.exit_code == 0, result.output
@@ -65,11 +65,21 @@ def test_pass_agrees_with_scikit_learn_and_with_weights_of_1_in_every_family(
         assert row["disagree"] == []
         assert row["differences"]["sklearn"] <= 1e-6
         assert row["differences"]["weighted"] <= 1e-13
-        assert {*row["rounds"]} == {"daskgmm", "sklearn", "weighted"}
+        assert row["differences"]["blocks"] <= 1e-13
+        assert {*row["rounds"]} == {"daskgmm", "sklearn", "weighted", "blocks"}
         assert row["daskgmm_seconds"] > 0
         assert "sklearn_ratio" in row
-    assert {row["contestant"] for row in summary} == {"sklearn", "weighted"}
+    assert {row["contestant"] for row in summary} == {"sklearn", "weighted", "blocks"}
     assert "DISAGREES" not in result.output
+
+
+def test_default_fits_of_small_tables_are_no_worse_than_scikit_learns(tmp_path: Path) -> None:
+    file = tmp_path / "shapes.json"
+    result = invoked("shapes", "--most-rows", "100", "--rounds", "2", "--json", str(file))
+    assert result.exit_code == 0, result.output
+    (rows,) = tables_of(file)
+    assert [row["n_rows"] for row in rows] == [3, 20, 100, 100]
+    assert all(row["gain"] > -0.05 for row in rows), rows
 
 
 def test_a_wrong_answer_is_reported(tmp_path: Path) -> None:

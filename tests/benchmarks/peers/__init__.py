@@ -105,11 +105,12 @@ PEERS = {
         ),
         Peer("checkout", "with_checkout", ("full", "tied", "diag", "spherical")),
         Peer("weighted", "with_weights", ("full", "tied", "diag", "spherical")),
+        Peer("blocks", "with_blocks", ("full", "tied", "diag", "spherical")),
     )
 }
 """All peers by name. oneDAL runs in float64 on all data, and in float32 on float32 data; a
-checkout is another one of this project, where DASKGMM_CHECKOUT names its folder, and weighted is
-this project with weights."""
+checkout is another one of this project, where DASKGMM_CHECKOUT names its folder, weighted is
+this project with weights, and blocks this project through a Dask array."""
 
-ASKED_FOR = ("checkout", "weighted")
+ASKED_FOR = ("checkout", "weighted", "blocks")
 """Peers that are this project, and measured only where they are named."""
