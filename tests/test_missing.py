@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dask.array as da
+import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xarray as xr
 import zarr
 
 from daskgmm import GaussianMixture, job, load_model, select
@@ -266,7 +268,6 @@ def test_what_a_model_cannot_say_of_parts_of_rows_is_refused(x):
 
 
 def test_cells_of_a_grid_are_refused(x):
-    xr = pytest.importorskip("xarray")
     grid = xr.DataArray(x.reshape(20, 30, 3), dims=("lat", "lon", "feature"))
     with pytest.raises(DaskGMMError, match="cells of a grid"):
         GaussianMixture(2, missing="em").fit(grid)
@@ -355,7 +356,6 @@ def test_draws_depend_on_the_seed_and_the_row_and_not_on_chunks(x):
 
 
 def test_a_dask_dataframe_is_imputed_by_partition(x):
-    dd = pytest.importorskip("dask.dataframe")
     frame = pd.DataFrame(x, columns=NAMES, index=np.arange(len(x)) + 5)
     model = GaussianMixture(2, random_state=0, missing="em").fit(frame)
     lazy = model.impute(dd.from_pandas(frame, npartitions=3))

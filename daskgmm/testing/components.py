@@ -1,8 +1,8 @@
 """The laws that every kind of components keeps.
 
 Subclass :class:`ComponentsTests` and override the fixture ``components``. Each law is held
-against NumPy on dense matrices where the kind has covariances, and against the kind's own
-densities otherwise. What only some kinds can do is tested where they can.
+against the kind's own densities. For what only some kinds can do, subclass those of the other
+classes that apply as well; :class:`CovariancesTests` holds a kind against dense matrices.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ from daskgmm.kernel import (
     Components,
     Conjugate,
     Coordinates,
-    HasConjugatePrior,
-    HasCovariances,
-    HasTangent,
     Mixture,
     PriorTerms,
     Ridge,
@@ -34,7 +31,7 @@ from daskgmm.kernel import (
 )
 from daskgmm.kernel.formulations import CANDIDATES
 
-__all__ = ["ComponentsTests"]
+__all__ = ["ComponentsTests", "ConjugatePriorTests", "CovariancesTests", "TangentTests"]
 
 _FLOAT64 = np.dtype(np.float64)
 
@@ -105,16 +102,6 @@ class ComponentsTests:
         x_t = np.ascontiguousarray(x.T)
         expected = components.log_densities(x_t)[chosen]
         np.testing.assert_allclose(some.log_densities(x_t), expected, rtol=1e-13)
-
-    # -- densities -------------------------------------------------------------------
-
-    def test_densities_are_scipys(self, components, x):
-        if not isinstance(components, HasCovariances):
-            pytest.skip("these components have no covariances to hold them against")
-        pairs = zip(components.locations, components.dense(), strict=True)
-        expected = np.stack([multivariate_normal(m, c).logpdf(x) for m, c in pairs])
-        got = components.log_densities(np.ascontiguousarray(x.T))
-        np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
 
     def test_no_density_is_above_its_peak(self, components, x):
         components.check()
@@ -203,37 +190,12 @@ class ComponentsTests:
             mixture = prior.m_step(statistics)
         assert (np.diff(seen) >= -1e-12 * np.abs(seen[-1])).all()
 
-    def test_the_m_step_is_a_stationary_point(self, mixture, x):
-        if not isinstance(mixture.components, HasTangent):
-            pytest.skip("these components have no tangent coordinates")
-        statistics = e_step(Block(x + 0.3), mixture)
-        there = Ridge().m_step(statistics)
-        coordinates = Coordinates(there)
-        gradient = coordinates.gradient(np.zeros(coordinates.size), there, statistics)
-        # Sums are good to 1e-12 of a row, here of coordinates in units of their own.
-        np.testing.assert_allclose(gradient, 0.0, atol=1e-10)
-
     def test_a_ridge_is_what_its_pseudo_rows_add(self, mixture, x):
         statistics = e_step(Block(x), mixture)
         got = Ridge(0.25).m_step(statistics).components
         expected = Ridge().m_step(Ridge(0.25).with_pseudo_rows(statistics, mixture)).components
         for name, array in expected.arrays.items():
             np.testing.assert_allclose(got.arrays[name], array, rtol=1e-9, atol=1e-9)
-
-    def test_a_conjugate_prior_has_the_m_step_that_maximises(self, mixture, x):
-        is_able = isinstance(mixture.components, HasConjugatePrior)
-        if not is_able or not isinstance(mixture.components, HasTangent):
-            pytest.skip("these components have no conjugate prior, or no tangent coordinates")
-        d = mixture.n_features
-        terms = PriorTerms(x.mean(axis=0), 3.0, d + 2.0, 40.0 * np.eye(d))
-        prior, statistics = Conjugate(terms, concentration=20.0), e_step(Block(x + 0.3), mixture)
-        there = prior.m_step(statistics)
-        coordinates = Coordinates(there)
-        rows = prior.with_pseudo_rows(statistics, there)
-        gradient = coordinates.gradient(np.zeros(coordinates.size), there, rows)
-        np.testing.assert_allclose(gradient, 0.0, atol=1e-10)
-        before = prior.objective(mixture, statistics)
-        assert prior.objective(there, e_step(Block(x + 0.3), there)) > before
 
     def test_the_m_step_does_not_depend_on_the_centres(self, mixture, x):
         statistics = e_step(Block(x), mixture)
@@ -242,9 +204,17 @@ class ComponentsTests:
         for name, array in expected.arrays.items():
             np.testing.assert_allclose(got.arrays[name], array, rtol=1e-9, atol=1e-9)
 
+
+class CovariancesTests(ComponentsTests):
+    """What is true besides of components that have covariances, held against dense matrices."""
+
+    def test_densities_are_scipys(self, components, x):
+        pairs = zip(components.locations, components.dense(), strict=True)
+        expected = np.stack([multivariate_normal(m, c).logpdf(x) for m, c in pairs])
+        got = components.log_densities(np.ascontiguousarray(x.T))
+        np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
+
     def test_sampled_rows_have_mean_and_covariance(self, components):
-        if not isinstance(components, HasCovariances):
-            pytest.skip("these components have no covariances to hold them against")
         rng, n = np.random.default_rng(0), 20_000
         for k, dense in enumerate(components.dense()):
             drawn = components.sample(rng, k, n)
@@ -257,8 +227,6 @@ class ComponentsTests:
 
     def test_shrinking_moves_to_the_weighted_mean(self, mixture):
         components = mixture.components
-        if not isinstance(components, HasCovariances):
-            pytest.skip("these components have no covariances to shrink")
         mean = np.tensordot(mixture.weights, components.dense(), 1)
         whole = np.ones(components.n_components)
         np.testing.assert_allclose(
@@ -270,11 +238,19 @@ class ComponentsTests:
         unmoved = components.shrunk(mixture.weights, 0.0 * whole)
         np.testing.assert_allclose(unmoved.dense(), components.dense(), rtol=1e-13)
 
-    # -- tangent coordinates --------------------------------------------------------------
+
+class TangentTests(ComponentsTests):
+    """What is true besides of components that have tangent coordinates."""
+
+    def test_the_m_step_is_a_stationary_point(self, mixture, x):
+        statistics = e_step(Block(x + 0.3), mixture)
+        there = Ridge().m_step(statistics)
+        coordinates = Coordinates(there)
+        gradient = coordinates.gradient(np.zeros(coordinates.size), there, statistics)
+        # Sums are good to 1e-12 of a row, here of coordinates in units of their own.
+        np.testing.assert_allclose(gradient, 0.0, atol=1e-10)
 
     def test_tangent_coordinates_and_components_are_one(self, mixture):
-        if not isinstance(mixture.components, HasTangent):
-            pytest.skip("these components have no tangent coordinates")
         coordinates = Coordinates(mixture)
         np.testing.assert_allclose(coordinates.vector(mixture), 0.0, atol=1e-12)
         rng = np.random.default_rng(4)
@@ -285,8 +261,6 @@ class ComponentsTests:
             np.testing.assert_allclose(again.components.arrays[name], array, rtol=1e-10, atol=1e-12)
 
     def test_gradients_are_differences(self, mixture, x):
-        if not isinstance(mixture.components, HasTangent):
-            pytest.skip("these components have no tangent coordinates")
         coordinates = Coordinates(mixture)
         block = Block(x + 0.3, weight=np.random.default_rng(5).uniform(0.0, 2.0, len(x)))
 
@@ -298,3 +272,19 @@ class ComponentsTests:
         got = coordinates.gradient(zero, mixture, e_step(block, mixture))
         expected = approx_fprime(zero, per_row, 1e-6)
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+class ConjugatePriorTests(ComponentsTests):
+    """What is true besides of components that have a conjugate prior and tangent coordinates."""
+
+    def test_a_conjugate_prior_has_the_m_step_that_maximises(self, mixture, x):
+        d = mixture.n_features
+        terms = PriorTerms(x.mean(axis=0), 3.0, d + 2.0, 40.0 * np.eye(d))
+        prior, statistics = Conjugate(terms, concentration=20.0), e_step(Block(x + 0.3), mixture)
+        there = prior.m_step(statistics)
+        coordinates = Coordinates(there)
+        rows = prior.with_pseudo_rows(statistics, there)
+        gradient = coordinates.gradient(np.zeros(coordinates.size), there, rows)
+        np.testing.assert_allclose(gradient, 0.0, atol=1e-10)
+        before = prior.objective(mixture, statistics)
+        assert prior.objective(there, e_step(Block(x + 0.3), there)) > before

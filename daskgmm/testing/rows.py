@@ -85,8 +85,6 @@ class RowsTests:
 
     grain: ClassVar[int] = 64
     """Rows of a grain, in every arrangement."""
-    travels: ClassVar[bool] = False
-    """Whether the rows can be pickled."""
 
     @pytest.fixture
     def made(self) -> Made:
@@ -161,8 +159,6 @@ class RowsTests:
             assert rows.fold(len) == len(x), "rows can be folded again"
 
     def test_rows_travel(self, made, x, weight, mixture):
-        if not self.travels:
-            pytest.skip("these rows are not said to travel")
         expected = InMemoryRows(x, self.grain, weight=weight).fold(e_step, mixture)
         for rows in made(x, weight):
             again = pickle.loads(pickle.dumps(rows))

@@ -84,8 +84,6 @@ def test_a_grain_is_a_power_of_two_of_units(n_features, unit_rows):
 
 
 class TestInMemoryRows(RowsTests):
-    travels = True
-
     @pytest.fixture
     def made(self):
         return lambda x, weight: [
@@ -119,8 +117,6 @@ def test_sums_of_runs_have_the_brackets_of_single_grains(n_grains):
 class TestMappedRows(RowsTests):
     """Rows that a map leaves as they are; an affine one is tested beside its arithmetic."""
 
-    travels = True
-
     @pytest.fixture
     def made(self):
         def rows(x, weight):
@@ -132,8 +128,6 @@ class TestMappedRows(RowsTests):
 
 class TestKnownRows(RowsTests):
     """Rows of which the components of none are known; what labels change is tested elsewhere."""
-
-    travels = True
 
     @pytest.fixture
     def made(self):
@@ -147,8 +141,6 @@ class TestKnownRows(RowsTests):
 
 class TestRowsWithGaps(RowsTests):
     """Rows that could have gaps and have none."""
-
-    travels = True
 
     @pytest.fixture
     def made(self):

@@ -47,8 +47,6 @@ def place(request):
 class DaskRowsTests(RowsTests):
     """The laws of rows, in the cases above."""
 
-    travels = True
-
     @pytest.fixture(autouse=True)
     def _each_case(self, x, weight, place):
         """Have every law ask for what a case sets, which pytest else refuses to set."""

@@ -21,7 +21,7 @@ from daskgmm.kernel import (
     log_density,
     weighted_statistics,
 )
-from daskgmm.testing.components import ComponentsTests
+from daskgmm.testing.components import ConjugatePriorTests, CovariancesTests, TangentTests
 
 SHAPES = [(1, 1), (1, 3), (3, 1), (4, 3), (2, 8)]
 
@@ -34,7 +34,7 @@ N_PARAMETERS = {
 
 
 @pytest.mark.parametrize("size", [(2, 2), (3, 4)], ids=["2 x 2", "3 x 4"])
-class TestKinds(ComponentsTests):
+class TestKinds(CovariancesTests, TangentTests, ConjugatePriorTests):
     @pytest.fixture
     def components(self, family, size):
         return made_mixture(family, *size, separation=1.5).components
