@@ -15,9 +15,12 @@ from daskgmm.storage import Bytes, Location
 __all__ = ["Input", "RemoteFile"]
 
 _BLOCK = 1 << 22
-"""Bytes that are fetched at once where fewer are asked for: as many are on their way in 50 ms."""
-_BLOCKS = 4
+"""Bytes that are fetched at once where fewer are asked for: a request takes some 50 ms in any case,
+in which about as many arrive."""
+_MOST_BLOCKS = 4
+"""Blocks that a remote file keeps: libraries go back and forth between a few places."""
 _BUFFER = 1 << 20
+"""Bytes of a buffer for whoever reads a remote file byte by byte."""
 
 
 class Input:
@@ -30,7 +33,8 @@ class Input:
     Attributes
     ----------
     failure : DaskGMMError or None
-        What a service answered in the end: a library that was reading may have lost it.
+        Error of the last read that failed. A library that was reading may have taken it for the
+        end of the file, or raised an error of its own in place of it.
     """
 
     failure: DaskGMMError | None = None
@@ -44,17 +48,17 @@ class Input:
 
     @property
     def name(self) -> str:
-        """Its name in the folder."""
+        """Name of the file, without its folder."""
         return os.path.basename(self.place.address)
 
     @property
     def suffix(self) -> str:
-        """The ending of its name, in small letters."""
+        """Ending of the name, in small letters."""
         return PurePosixPath(self.name).suffix.lower()
 
     @cached_property
     def n_bytes(self) -> int:
-        """Its size.
+        """Size of the file.
 
         Raises
         ------
@@ -62,6 +66,7 @@ class Input:
             If a server does not tell it, or gives no parts of files.
         """
         n_bytes = self._bytes.stat()[0]
+        # A server that knows no ranges would answer each read of a part with the whole file.
         if not self.place.is_local and n_bytes and len(self._bytes.read([(0, 1)])[0]) != 1:
             raise StorageError(
                 f"{self} is behind a server that gives no parts of files (ranges of HTTP): download it, "
@@ -70,7 +75,7 @@ class Input:
         return n_bytes
 
     def between(self, start: int, stop: int) -> bytes:
-        """Bytes of it."""
+        """Bytes ``start:stop``, or as many of them as there are."""
         try:
             return self._bytes.read([(start, min(stop, self.n_bytes))])[0]
         except DaskGMMError as error:
@@ -78,72 +83,73 @@ class Input:
             raise
 
     def head(self, n: int) -> bytes:
-        """Its first bytes."""
+        """The first n bytes, or all if there are fewer."""
         return self.between(0, n)
 
     def handle(self) -> str | RemoteFile:
-        """What libraries open: a path, or a file of Python."""
+        """What libraries can open: the path of a local file, a file object of a remote one."""
         return self.place.address if self.place.is_local else RemoteFile(self)
 
     def opened(self) -> IO[bytes]:
-        """Its bytes, from the first on."""
+        """A file object at the first byte."""
         if self.place.is_local:
             return self.place.path.open("rb")
         return io.BufferedReader(RemoteFile(self), _BUFFER)
 
 
 class RemoteFile(io.RawIOBase):
-    """A file behind a URL, of which a few blocks are kept.
+    """File object of a file behind a URL; a few blocks of it are kept.
 
     Parameters
     ----------
-    of : Input
+    source : Input
     """
 
-    def __init__(self, of: Input) -> None:
-        self._of, self._at = of, 0
+    def __init__(self, source: Input) -> None:
+        self._source, self._position = source, 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
     def size(self) -> int:
-        """Bytes of it, as pyarrow asks for them."""
-        return self._of.n_bytes
+        """Size of the file, under the name by which pyarrow asks for it."""
+        return self._source.n_bytes
 
     def readable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def tell(self) -> int:
-        """Where the next byte is read."""
-        return self._at
+        """Position of the next byte to be read."""
+        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Read on elsewhere."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size()}[whence]
-        self._at = max(0, base + offset)
-        return self._at
+        """Move the position of the next byte, and return it."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size()}[whence]
+        self._position = max(0, base + offset)
+        return self._position
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Fill a buffer, as far as there are bytes."""
-        stop = min(self._at + len(buffer), self.size())
-        first = self._at
-        while self._at < stop:
+        """Fill a buffer as far as there are bytes; return how many they are."""
+        stop = min(self._position + len(buffer), self.size())
+        first = self._position
+        while self._position < stop:
             found = self._piece(stop)
-            buffer[self._at - first : self._at - first + len(found)] = found
-            self._at += len(found)
-        return max(0, self._at - first)
+            buffer[self._position - first : self._position - first + len(found)] = found
+            self._position += len(found)
+        return max(0, self._position - first)
 
     def _piece(self, stop: int) -> bytes:
-        """Bytes from here on, at most to ``stop``."""
-        n, offset = divmod(self._at, _BLOCK)
-        if offset == 0 and stop - self._at >= _BLOCK:
-            return self._of.between(self._at, self._at + _BLOCK)
+        """Bytes from the position on, at most to ``stop``, all of one block."""
+        n, offset = divmod(self._position, _BLOCK)
+        # A block that is asked for as a whole is not kept: no other read wants a part of it.
+        if offset == 0 and stop - self._position >= _BLOCK:
+            return self._source.between(self._position, self._position + _BLOCK)
         if n not in self._blocks:
-            self._blocks[n] = self._of.between(n * _BLOCK, (n + 1) * _BLOCK)
-            if len(self._blocks) > _BLOCKS:
+            self._blocks[n] = self._source.between(n * _BLOCK, (n + 1) * _BLOCK)
+            if len(self._blocks) > _MOST_BLOCKS:
                 self._blocks.popitem(last=False)
         self._blocks.move_to_end(n)
-        return self._blocks[n][offset : offset + stop - self._at]
+        return self._blocks[n][offset : offset + stop - self._position]
