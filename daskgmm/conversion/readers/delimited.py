@@ -222,9 +222,7 @@ class DelimitedReader:
                 reader = self._open(counted, part, numbers, kept)
                 try:
                     for batch in reader:
-                        yield block_of(batch, n, self.dtype, self.kept)._replace(
-                            part=part, start=start
-                        )
+                        yield block_of(batch, n, self.dtype, self.kept, part, start)
                         start += batch.num_rows
                 finally:
                     reader.close()

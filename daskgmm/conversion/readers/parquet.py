@@ -95,8 +95,8 @@ class ParquetReader:
             start = 0
             with self._opened(path) as file, reading(path, self._pa.ArrowException):
                 for batch in file.iter_batches(n_rows, columns=names, use_threads=False):
-                    block = block_of(batch.select(names), n, self.dtype, self.kept)
-                    yield block._replace(part=part, start=start)
+                    batch = batch.select(names)
+                    yield block_of(batch, n, self.dtype, self.kept, part, start)
                     start += batch.num_rows
 
     def place(self, part: int, row: int) -> str:
