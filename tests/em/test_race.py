@@ -39,18 +39,20 @@ def _fit(rows, start, stop="gap", tol=1e-6, max_iter=200, reg_covar=0.0, tell=No
     return run(rows, start, rules, tol, tell or (lambda iteration: None))
 
 
-def _unit(kind):
-    """What makes an array of ones of the kind's shape covariances of 1."""
-    return np.eye(2) if has_matrices(kind) else 1.0
+def _unit_covariances(kind):
+    """Covariances of two components in two features, all variances 1, in the kind's shape."""
+    ones = np.ones(COMPONENTS[kind].covariance_shape(2, 2))
+    return ones * np.eye(2) if has_matrices(kind) else ones
 
 
-def _case(family, n=1000):
+def _rows_and_start(family, n=1000):
+    """Rows of three clear components, and the mixture from 0.2 beside them to start from."""
     start = made_mixture(family, 3, 2, separation=6.0)
     return Counting(rows_of(start, n, seed=1) + 0.2, grain=250), start
 
 
 def test_history_is_what_the_passes_found(family):
-    rows, start = _case(family)
+    rows, start = _rows_and_start(family)
     told = []
     result = _fit(rows, start, tell=told.append)
     history = result.history
@@ -77,7 +79,7 @@ def test_history_is_what_the_passes_found(family):
 
 @pytest.mark.parametrize("stop", STOP_RULES)
 def test_the_reason_is_the_rule_that_held(family, stop):
-    rows, start = _case(family)
+    rows, start = _rows_and_start(family)
     result = _fit(rows, start, stop=stop)
     assert result.converged
     assert result.stop_reason == stop
@@ -88,7 +90,7 @@ def test_the_reason_is_the_rule_that_held(family, stop):
 
 @pytest.mark.parametrize("max_iter", [1, 2, 5])
 def test_max_iter_is_an_outcome(family, max_iter):
-    rows, start = _case(family)
+    rows, start = _rows_and_start(family)
     result = _fit(rows, start, tol=0.0, max_iter=max_iter)
     assert not result.converged
     assert result.stop_reason == MAX_ITER
@@ -96,7 +98,7 @@ def test_max_iter_is_an_outcome(family, max_iter):
 
 
 def test_accepted_likelihood_never_falls(family):
-    rows, start = _case(family)
+    rows, start = _rows_and_start(family)
     result = _fit(rows, start, tol=1e-12, max_iter=60)
     gains = [i.gain for i in result.history]
     # sqrt(n) eps of values of order 10 per row.
@@ -104,7 +106,7 @@ def test_accepted_likelihood_never_falls(family):
 
 
 def test_a_fixed_point_stays(family):
-    rows, start = _case(family)
+    rows, start = _rows_and_start(family)
     there = _fit(rows, start, tol=1e-12).kept
     again = _fit(rows, there, tol=0.0, max_iter=3).kept
     # A gap of 1e-12 in a maximum of curvature about 1 is sqrt(1e-12) in its place, times
@@ -118,16 +120,14 @@ def test_a_singular_component_is_named_with_its_pass_and_rows(family):
     # at the second where rounding about a common centre first leaves it a variance of 1e-13.
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.standard_normal((100, 2)), np.full((20, 2), 50.0)])
-    table = COMPONENTS[family]
-    if table.covariance_shape(2, 2) == table.covariance_shape(
-        3, 2
-    ):  # one covariance for all: all must collapse
-        x[:100] = 0.0
+    law = COMPONENTS[family]
+    if law.covariance_shape(2, 2) == law.covariance_shape(3, 2):
+        x[:100] = 0.0  # there is one covariance, which collapses only if all components do
         component, text = -1, "after pass [12], the covariance collapsed"
     else:
         component, text = 1, r"after pass [12], .*component 1 .*\(it holds 20 of 120 rows\)"
-    eye = np.ones(table.covariance_shape(2, 2)) * _unit(family)
-    start = gaussian_mixture([0.5, 0.5], [[0.0, 0.0], [50.0, 50.0]], eye, family)
+    means = [[0.0, 0.0], [50.0, 50.0]]
+    start = gaussian_mixture([0.5, 0.5], means, _unit_covariances(family), family)
     with pytest.raises(SingularComponentError, match=text) as caught:
         _fit(InMemoryRows(x), start)
     assert caught.value.component == component
@@ -137,7 +137,7 @@ def test_a_singular_component_is_named_with_its_pass_and_rows(family):
 
 
 def test_a_singular_start_costs_no_pass(family):
-    rows, start = _case(family)
+    rows, start = _rows_and_start(family)
     zero = gaussian_mixture(start.weights, start.means, 0 * start.covariances, family)
     with pytest.raises(SingularComponentError, match="at the start"):
         _fit(rows, zero)
@@ -154,20 +154,20 @@ class Losing(Counting):
 
 
 def test_a_pass_that_loses_a_grain_is_damage(family):
-    rows, start = _case(family)
+    rows, start = _rows_and_start(family)
     losing = Losing(rows.block.x, grain=100)
     with pytest.raises(DamagedDataError, match="pass 3 read 900 rows where 1000"):
         _fit(losing, start, tol=0.0)
 
 
 def test_rows_that_turn_nan_after_the_scan_are_an_error(family):
-    rows, start = _case(family)
+    rows, start = _rows_and_start(family)
     rows.block.x[7, 1] = np.nan
     with pytest.raises(DataError, match="log-likelihood of pass 1"):
         _fit(rows, start)
 
 
-def _near(found, expected, tolerance):
+def _assert_near(found, expected, tolerance):
     """Weights and covariances relative, means in widths of their component."""
     np.testing.assert_allclose(found.weights, expected.weights, rtol=tolerance)
     widths = np.sqrt(expected.components.variances())
@@ -177,7 +177,7 @@ def _near(found, expected, tolerance):
 
 
 @pytest.mark.parametrize(
-    ("precision", "tol", "stored", "narrow"),
+    ("precision", "tol", "stored", "in_float32"),
     [
         ("auto", 1e-3, np.float32, True),
         ("auto", 1e-3, np.float64, False),
@@ -186,21 +186,21 @@ def _near(found, expected, tolerance):
     ],
 )
 def test_precision_is_that_of_the_rows_unless_said_otherwise(
-    family, precision, tol, stored, narrow
+    family, precision, tol, stored, in_float32
 ):
-    rows, start = _case(family)
+    rows, start = _rows_and_start(family)
     x = rows.block.x.astype(stored)
     fit = {"start": start, "tol": tol, "max_iter": 5}
     exact = _fit(InMemoryRows(x, grain=250), **fit)
     found = _fit(InMemoryRows(x, grain=250), precision=precision, **fit)
-    assert (found.log_likelihood != exact.log_likelihood) == narrow
-    _near(found.kept, exact.kept, 1e-4)
+    assert (found.log_likelihood != exact.log_likelihood) == in_float32
+    _assert_near(found.kept, exact.kept, 1e-4)
     assert abs(found.log_likelihood - exact.log_likelihood) < 1e-5
 
 
 def test_rounding_does_not_decide_where_a_fit_stops():
     """Float32 as long as more than 1e-6 is left to gain, float64 from there on."""
-    rows, start = _case("full")
+    rows, start = _rows_and_start("full")
     narrow = InMemoryRows(rows.block.x.astype(np.float32), grain=250)
     found = _fit(narrow, start=start, tol=1e-9, max_iter=500, precision="auto")
     assert found.converged
@@ -220,17 +220,17 @@ def test_rounding_does_not_decide_where_a_fit_stops():
 
 
 def test_a_known_scatter_changes_nothing_but_rounding(family):
-    rows, start = _case(family)
+    rows, start = _rows_and_start(family)
     exact = _fit(rows, start)
     found = _fit(rows, start, total=moments_and_extremes(rows.block)[0])
     assert len(found.history) == len(exact.history)
     np.testing.assert_allclose(found.log_likelihood, exact.log_likelihood, rtol=1e-12)
-    _near(found.kept, exact.kept, 1e-9)
+    _assert_near(found.kept, exact.kept, 1e-9)
 
 
 def test_candidates_that_do_not_go_on_from_the_first_pass_make_no_step(family):
     """And those that do, end as if they had been alone."""
-    rows, start = _case(family)
+    rows, start = _rows_and_start(family)
     other = gaussian_mixture(start.weights, start.means + 0.1, start.covariances, family)
     rules = Rules(PlainEM(Ridge(1e-9)), GAP, 50)
     courses = [Course.begun(mixture, rules.stepper, 1e-9) for mixture in (other, start)]
@@ -249,7 +249,7 @@ def test_candidates_that_do_not_go_on_from_the_first_pass_make_no_step(family):
 
 
 def test_candidates_side_by_side_are_those_alone_and_passes_are_shared(family):
-    rows, start = _case(family)
+    rows, start = _rows_and_start(family)
     other = gaussian_mixture(start.weights, start.means + 0.1, start.covariances, family)
     rules = Rules(PlainEM(Ridge(1e-9)), GAP, 50)
     both = {n: Course.begun(m, rules.stepper, 1e-7) for n, m in enumerate((start, other))}
@@ -265,7 +265,7 @@ def test_candidates_side_by_side_are_those_alone_and_passes_are_shared(family):
 
 
 def test_a_candidate_that_was_dropped_stays_as_far_as_it_came(family):
-    rows, start = _case(family)
+    rows, start = _rows_and_start(family)
     rules = Rules(PlainEM(Ridge(1e-9)), GAP, 5)
     race = Race(rows, {n: Course.begun(start, rules.stepper, 0.0) for n in (0, 1)}, rules)
     race.advance()
@@ -281,7 +281,7 @@ def test_a_candidate_that_collapses_leaves_the_others(kind):
     """One begins with a component on copies of one row; alone, that is an error."""
     rng = np.random.default_rng(0)
     rows = InMemoryRows(np.concatenate([rng.standard_normal((100, 2)), np.full((20, 2), 50.0)]))
-    unit = np.ones(COMPONENTS[kind].covariance_shape(2, 2)) * _unit(kind)
+    unit = _unit_covariances(kind)
     bad = gaussian_mixture([0.5, 0.5], [[0.0, 0.0], [50.0, 50.0]], unit, kind)
     good = gaussian_mixture([0.5, 0.5], [[24.0, 26.0], [26.0, 24.0]], 400 * unit, kind)
     rules = Rules(PlainEM(Ridge()), GAP, 3)
@@ -293,6 +293,7 @@ def test_a_candidate_that_collapses_leaves_the_others(kind):
 
 
 def _truncated(rows, start, max_iter=11, course=None):
+    """The course of a fit of eight near components at its end, and after each pass."""
     rules, courses = Rules(PlainEM(Ridge(1e-9)), GAP, max_iter, n_near=8), []
     race = Race(rows, {0: course or Course.begun(start, rules.stepper, 0.0)}, rules)
     while race.is_running:
@@ -302,6 +303,7 @@ def _truncated(rows, start, max_iter=11, course=None):
 
 
 def _many(family, n=6_000):
+    """Rows of forty components, and a start from which all means are 0.5 off."""
     start = made_mixture(family, 40, 2, separation=8.0)
     moved = gaussian_mixture(start.weights, start.means + 0.5, start.covariances, family)
     return rows_of(start, n, seed=1), moved
@@ -310,7 +312,8 @@ def _many(family, n=6_000):
 def test_a_bound_falls_only_where_neighbourhoods_are_chosen_anew(family):
     x, start = _many(family)
     gains = [i.gain for i in _truncated(InMemoryRows(x), start)[0].history]
-    between = [gain for n, gain in enumerate(gains, 1) if n not in (2, 3, 5, 9)]
+    chosen_anew = {2, 3, 5, 9}  # before these passes
+    between = [gain for n, gain in enumerate(gains, 1) if n not in chosen_anew]
     # reg_covar 1e-9 beside variances of order 1, and sqrt(n) eps of values of order 10.
     assert min(between) > -1e-8
 
