@@ -150,7 +150,8 @@ class Components(ABC):
     ) -> None:
         """Add rows (D, n) with responsibilities (K, n) to sums about ``centres`` (K, D), in place.
 
-        For starts, whose responsibilities come before any components.
+        For starts, whose responsibilities come before any components: nothing is expected that
+        would need their parameters, and the rows with their responsibilities are complete data.
         """
 
     @classmethod
@@ -218,17 +219,14 @@ class HasCovariances(ABC):
     @abstractmethod
     def variances(self) -> Float64Array:
         """Variance of each feature in each component, (K, D)."""
-        ...
 
     @abstractmethod
     def dense(self) -> Float64Array:
         """Covariances as full matrices, (K, D, D)."""
-        ...
 
     @abstractmethod
     def shrunk(self, weights: Float64Array, share: Float64Array) -> Components:
         """Components whose covariances are moved by ``share`` (K,) towards their weighted mean."""
-        ...
 
 
 class HasNaturalForm(ABC):
@@ -242,20 +240,17 @@ class HasNaturalForm(ABC):
     @abstractmethod
     def is_scale_equivariant(cls) -> bool:
         """Whether rescaling single features maps the kind onto itself."""
-        ...
 
     @classmethod
     @abstractmethod
     def product_runs(cls, d: int) -> tuple[Run, ...]:
         """Runs of products of features that the second moments need, P products in all."""
-        ...
 
     @abstractmethod
     def natural_terms(
         self, centre: Float64Array, scale: Float64Array
     ) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Means in z (K, D), and the coefficients linear (K, D) and quadratic (K, P)."""
-        ...
 
     @classmethod
     @abstractmethod
@@ -263,7 +258,6 @@ class HasNaturalForm(ABC):
         cls, n_k: Float64Array, first: Float64Array, products: Float64Array, scale: Float64Array
     ) -> dict[str, Float64Array]:
         """Sums of x about the centre, from sums of z (K, D) and of its products (K, P)."""
-        ...
 
 
 class WhitensEach(ABC):
@@ -272,7 +266,6 @@ class WhitensEach(ABC):
     @abstractmethod
     def whitening(self) -> Float64Array:
         """P (K, D, D), upper triangular: ``P_k^T (x - mu_k)`` has unit covariance."""
-        ...
 
 
 class SharesWhitening(ABC):
@@ -281,22 +274,23 @@ class SharesWhitening(ABC):
     @abstractmethod
     def common_whitening(self) -> Float64Array:
         """P (D, D), upper triangular: ``P^T (x - mu_k)`` has unit covariance for every k."""
-        ...
 
     @abstractmethod
     def common_precision(self) -> Float64Array:
         """``P P^T``, (D, D)."""
-        ...
 
 
 class Tangent(Protocol):
     """Coordinates of components about an origin; every vector gives valid components."""
 
     widths: Float64Array
-    """Square root of the share of rows that inform each coordinate, (size,)."""
+    """Square root of the share of rows that inform each coordinate, (size,).
+
+    Whoever takes steps multiplies coordinates by them: see :class:`daskgmm.kernel.Coordinates`.
+    """
 
     def components(self, t: Float64Array) -> Components:
-        """The components at a vector of shape (size,), not scaled by ``widths``."""
+        """The components at a vector of coordinates, (size,)."""
         ...
 
     def vector(self, components: Any) -> Float64Array:
@@ -321,7 +315,6 @@ class HasTangent(ABC):
 
         Raises :class:`numpy.linalg.LinAlgError` if a covariance has no Cholesky factor.
         """
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -381,5 +374,4 @@ class HasConjugatePrior(ABC):
     @classmethod
     @abstractmethod
     def prior(cls, k: int, terms: PriorTerms) -> PriorOfComponents:
-        """The prior of K components."""
-        ...
+        """The prior of K components, made of ``terms``."""
