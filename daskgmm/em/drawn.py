@@ -1,4 +1,4 @@
-"""Drawn: random numbers by the index of a row, and values drawn by them where they are missing."""
+"""Drawn: random numbers that the index of a row decides, and values that they fill gaps with."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ __all__ = ["covariance_with_gaps", "drawn_by_moments", "hash_rows", "uniform_of_
 
 _ROWS_OF_CORRELATIONS = 20_000
 """Rows of a sample that correlations are found from: to 1% or so."""
-_STEPS, _MOVED = 50, 1e-3
-"""Most steps of EM for them; and the largest change of a correlation that ends it."""
-_LEAST = 1e-6
-"""Added to variances of standardised features, of which few may be there together."""
+_MOST_STEPS, _SMALL_CHANGE = 50, 1e-3
+"""Most steps of EM for correlations; and the largest change of one at which it ends."""
+_RIDGE = 1e-6
+"""Added to variances of standardised features: where few rows have two of them together, their
+covariance can be singular."""
 
 
 def hash_rows(start: int, n_rows: int, seed: int) -> NDArray[np.uint64]:
@@ -61,30 +62,30 @@ def covariance_with_gaps(
     ----------
     sample : Block
     mean, variances : arrays of shape (D,)
-        By which they are standardised.
+        By which the rows are standardised first.
     """
     block = sample.thinned(max(1, len(sample) // _ROWS_OF_CORRELATIONS))
     block = replace(block, known=None)  # one Gaussian has no components to be known
     block = replace(block, x=(block.x - mean) / np.sqrt(variances))
     d = len(mean)
     covariance, centre = np.eye(d), np.zeros(d)
-    for _ in range(_STEPS if len(block) > 0 else 0):
-        found = e_step(block, _one(centre, covariance))
+    for _ in range(_MOST_STEPS if len(block) > 0 else 0):
+        found = e_step(block, _one_gaussian(centre, covariance))
         centre = centre + found["first"][0] / found.n_k[0]
-        moved = found.recentre(centre[None])["second"][0] / found.n_k[0] + _LEAST * np.eye(d)
+        moved = found.recentre(centre[None])["second"][0] / found.n_k[0] + _RIDGE * np.eye(d)
         change = np.abs(moved - covariance).max()
         covariance = moved
-        if change < _MOVED:
+        if change < _SMALL_CHANGE:
             break
     return covariance
 
 
 def drawn_by_moments(sample: Block, moments: Moments) -> Block:
     """The rows with values drawn in place of missing ones, from the Gaussian of these moments."""
-    one = _one(moments.mean, moments.scatter / moments.weight)
-    uniform = uniform_of_rows(0, len(sample), 1 + sample.n_features, 0)
+    one = _one_gaussian(moments.mean, moments.scatter / moments.weight)
+    uniform = uniform_of_rows(0, len(sample), n_each=1 + sample.n_features, seed=0)
     return replace(sample, x=imputed(sample.x, one, uniform), has_gaps=False)
 
 
-def _one(mean: Float64Array, covariance: Float64Array) -> Mixture:
+def _one_gaussian(mean: Float64Array, covariance: Float64Array) -> Mixture:
     return gaussian_mixture(np.ones(1), mean[None], covariance[None], "full")
