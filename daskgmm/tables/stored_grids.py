@@ -114,7 +114,7 @@ class Grid:
         """
         data, variables = selected(self.data, names), self.variables
         dims, feature_names = cells_of(data)
-        if hasattr(data, "data_vars"):
+        if hasattr(data, "data_vars"):  # a Dataset, of which names may have taken some
             variables = tuple(map(str, data.data_vars))
         source = GridSource(
             self.name,
@@ -227,8 +227,8 @@ class _StoredGroup:
             "consolidated": False if location.is_local else None,
         }
         self.opened = xarray.open_dataset(location.store(), **how)  # type: ignore[arg-type]
-        as_stored = {"mask_and_scale": False, "decode_times": False, "decode_coords": False}
-        self._codes = xarray.open_dataset(location.store(), **how, **as_stored)  # type: ignore[arg-type]
+        undecoded = {"mask_and_scale": False, "decode_times": False, "decode_coords": False}
+        self._as_stored = xarray.open_dataset(location.store(), **how, **undecoded)  # type: ignore[arg-type]
         self.names = list(self.opened.data_vars)
         self.arrays: dict[str, ZarrSource] = {}
 
@@ -240,13 +240,14 @@ class _StoredGroup:
         DataError, DamagedDataError, StorageError
         """
         known_name(name, list(self.opened.variables), f"variables of {self.name}")
-        codes, found = self._codes[name], self.opened[name]
+        stored, found = self._as_stored[name], self.opened[name]
         if found.dtype.kind not in "biuf":
             return found  # dates, say, which are numbers where they are stored
         array = self.arrays[name] = open_array(self._place, name, self._missing_chunks)
-        lazy = codes.variable.to_base_variable()
-        lazy.data = da.zeros(array.stored_shape, dtype=codes.dtype, chunks=-1)
-        from xarray import DataArray
+        # Zeros that are never computed stand for the values: decoding says which dtype they get.
+        lazy = stored.variable.to_base_variable()
+        lazy.data = da.zeros(array.stored_shape, dtype=stored.dtype, chunks=-1)
+        from xarray import DataArray  # here, since only its users have it
 
         coords = {k: c for k, c in found.coords.items() if k != name}
         return decoded(DataArray(lazy, coords, name=name))
@@ -258,7 +259,7 @@ class _StoredGroup:
 
     def dims(self, name: str) -> tuple[str, ...]:
         """The dimensions of an array, as it is stored."""
-        return tuple(map(str, self._codes[name].dims))
+        return tuple(map(str, self._as_stored[name].dims))
 
     def fingerprint(self) -> str:
         """Hash of the fingerprints of the arrays that are read."""
@@ -273,8 +274,9 @@ def weights_on(grid: Grid, given: Any, names: Sequence[str] | None = None) -> An
     ----------
     grid : Grid
     given : Beside, str, xarray.DataArray or array-like
-        A text is the name of a variable of the group. Those with dimensions may lack some of the cells', such as areas by latitude alone. Others
-        have a weight for each cell, in the order of the dimensions.
+        A text is the name of a variable of the group. An xarray.DataArray, or a variable, may lack
+        some of the cells' dimensions, as areas by latitude alone do. Anything else has a weight for
+        each cell, in the order of the dimensions.
     names : sequence of str, optional
         The features of a model.
 
