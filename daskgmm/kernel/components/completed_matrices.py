@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["MatrixLift", "matrix_fillers"]
 
 _LARGEST_INFLATION = 1e4
-"""Largest ``L_jj S_jj``, what the other features leave of the digits of a product by the precision:
-four of sixteen."""
+"""Largest ``L_jj S_jj = 1 / (1 - R_j^2)``, of a precision L and its covariance S, with which
+products with L are taken: they lose as many digits, here four of sixteen, where a feature is nearly
+a sum of others."""
 _FEW_MISSING = 4
 """Missing features up to which products are made entry by entry, for all rows at once."""
 
@@ -32,9 +33,9 @@ def matrix_fillers(
     precisions = components.precisions
     diagonals = np.diagonal(precisions, axis1=-2, axis2=-1)
     variances = np.diagonal(components.covariances, axis1=-2, axis2=-1)
-    together = bool((diagonals * variances).max() <= _LARGEST_INFLATION)
-    n_kept = 1 if precisions.ndim == 2 else len(precisions)
-    for group in groups(gaps, n_kept, together=together):
+    may_use_precisions = bool((diagonals * variances).max() <= _LARGEST_INFLATION)
+    n_precisions = 1 if precisions.ndim == 2 else len(precisions)
+    for group in groups(gaps, n_precisions, together=may_use_precisions):
         if len(group.missing) == 1:
             yield group.rows, _OnePattern(components, group.missing[0])
         else:
@@ -90,6 +91,8 @@ class _OnePattern:
 
 
 class _OfOnePattern(Completed):
+    """A run of the rows of :class:`_OnePattern`."""
+
     def __init__(self, filler: _OnePattern, x_t: Float64Array) -> None:
         self._filler, self._x_t = filler, x_t
         self.log_densities = filler.given.log_densities(x_t)
@@ -109,7 +112,7 @@ class _OfOnePattern(Completed):
 
     def coloured(self, k: int, white: Float64Array) -> Float64Array:
         filler, found = self._filler, np.zeros_like(white)
-        # The upper triangular root, as of precisions: a draw does not depend on the way.
+        # The upper triangular root, as _Patterns has it: a row is drawn the same in either class.
         flipped = filler.rest.dense()[k][::-1, ::-1]
         upper = np.linalg.cholesky(flipped)[::-1, ::-1]
         found[filler.missing] = upper @ white[filler.missing]
@@ -122,10 +125,10 @@ class _Patterns:
     def __init__(self, components: MatrixGaussians, precisions: Float64Array, group: Group) -> None:
         self.components, self.missing, self.which = components, group.missing, group.which
         self.precisions = precisions if precisions.ndim == 3 else precisions[None]
-        kept = [inverses_of(one, group.missing) for one in self.precisions]
-        self.roots = [roots for roots, _ in kept]
-        self.left = [np.swapaxes(roots, 1, 2) @ roots for roots, _ in kept]
-        self.log_dets = [log_det for _, log_det in kept]
+        inverses = [inverses_of(one, group.missing) for one in self.precisions]
+        self.roots = [roots for roots, _ in inverses]
+        self.left = [np.swapaxes(roots, 1, 2) @ roots for roots, _ in inverses]
+        self.log_dets = [log_det for _, log_det in inverses]
 
     def completed(self, x_t: Float64Array, span: slice) -> Completed:
         """See :class:`Filler`."""
@@ -133,6 +136,8 @@ class _Patterns:
 
 
 class _OfPatterns(Completed):
+    """A run of the rows of :class:`_Patterns`."""
+
     def __init__(self, filler: _Patterns, x_t: Float64Array, which: NDArray[np.intp]) -> None:
         self._filler, self._which = filler, which
         gaps = np.isnan(x_t)
@@ -143,7 +148,7 @@ class _OfPatterns(Completed):
         self.log_densities = np.empty((k, x_t.shape[1]))
         self._expected = np.empty((k, *self._places[0].shape))
         for j in range(k):
-            i = self._kept(j)
+            i = self._index_of(j)
             deviations = self._observed(j)
             product = filler.precisions[i] @ deviations
             of_missing = product[self._places]
@@ -154,8 +159,8 @@ class _OfPatterns(Completed):
         peaks = components.log_peaks + 0.5 * m * np.log(2.0 * np.pi)
         self.log_densities += peaks[:, None]
 
-    def _kept(self, k: int) -> int:
-        """Which of the precisions is that of component k: all share one, or each has its own."""
+    def _index_of(self, k: int) -> int:
+        """Index of component k's precision: all share one, or each has its own."""
         return min(k, len(self._filler.precisions) - 1)
 
     def _observed(self, k: int) -> Float64Array:
@@ -170,14 +175,14 @@ class _OfPatterns(Completed):
         return found
 
     def add_left(self, second: Float64Array, k: int, r: Float64Array) -> None:
-        filler, left = self._filler, self._filler.left[self._kept(k)]
-        n_k = np.bincount(self._which, r, len(left))
-        left = n_k[:, None, None] * left
+        filler, left = self._filler, self._filler.left[self._index_of(k)]
+        of_patterns = np.bincount(self._which, r, len(left))
+        left = of_patterns[:, None, None] * left
         matrix = filler.components.matrix_of(second, k)
         matrix += scattered(left, filler.missing, len(matrix))
 
     def coloured(self, k: int, white: Float64Array) -> Float64Array:
-        roots, found = self._filler.roots[self._kept(k)][self._which], np.zeros_like(white)
+        roots, found = self._filler.roots[self._index_of(k)][self._which], np.zeros_like(white)
         of_missing = white[self._places].T[:, :, None]
         found[self._places] = np.matmul(np.swapaxes(roots, 1, 2), of_missing)[:, :, 0].T
         return found
