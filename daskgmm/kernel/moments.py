@@ -49,14 +49,15 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class FeatureMoments:
-    """Moments of the values of each feature that rows have. Additive, as :class:`Moments`.
+    """Moments of each feature by itself, of the rows that have it. Additive, as :class:`Moments`.
 
     Attributes
     ----------
     row_weight : float
         Sum of the weights of the rows.
     weight, mean, scatter : arrays of shape (D,)
-        Of the rows that have the feature: sum of weights, mean, ``sum w (x - mean)^2``.
+        Of the rows that have the feature: sum of weights, mean, ``sum w (x - mean)^2``. Without
+        such rows they are 0.
     """
 
     row_weight: float
@@ -88,14 +89,14 @@ class FeatureMoments:
         return variances
 
     def with_correlations(self, covariance: Float64Array) -> Moments:
-        """Moments of all rows, with the correlations of a covariance (D, D)."""
+        """Moments as of complete rows: these means and variances, a covariance's correlations."""
         root = np.sqrt(self.variances / np.diagonal(covariance))
         scatter = self.row_weight * covariance * root[:, None] * root
         return Moments(self.row_weight, self.mean, scatter)
 
 
 def moments_with_gaps(block: Block) -> tuple[FeatureMoments, Float64Array, Float64Array]:
-    """Moments and extremes of a block of rows in which NaN is missing, and of weight above 0.
+    """Moments and extremes of rows of weight above 0, in which NaN stands for a missing value.
 
     Extremes of a feature that no row has are infinite, the minimum above the maximum.
     """
@@ -135,13 +136,13 @@ def _by_compiled_loop(block: Block) -> tuple[Moments, Float64Array, Float64Array
     root_weight = np.empty(0) if block.weight is None else np.sqrt(block.weight)
     found = loops.MomentArrays(np.empty(d), np.zeros((d, d)), np.empty(d), np.empty(d))
     loops.scan_moments(x, root_weight, x[0].astype(np.float64), found)
-    lower = np.tril(found.scatter)
+    lower = np.tril(found.scatter)  # all that the loop fills
     moments = Moments(block.total_weight, found.mean, lower + np.tril(lower, -1).T)
     return moments, found.minimum, found.maximum
 
 
 def _by_sub_blocks(block: Block) -> tuple[Moments, Float64Array, Float64Array]:
-    """The reference, and what is used without loops."""
+    """In NumPy: the reference for the compiled loop, and used where there is none."""
     total = Moments.zero(block.n_features)
     weights = block.weights
     low, high = [], []
