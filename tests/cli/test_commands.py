@@ -19,6 +19,7 @@ from commands import daskgmm, forked, result_in, write_store
 
 from daskgmm import GaussianMixture, load_model
 from daskgmm.cli import main
+from daskgmm.settings import OPTIONS
 
 FIT_KEYS = {
     "n_rows",
@@ -130,29 +131,18 @@ def test_options_reach_the_fit(folder):
     result = done.json
     assert result["covariance_type"] == "diag"
     assert result["settings"] == {
+        **{option.name: option.default for option in OPTIONS if option.is_saved},
         "tol": 1e-12,
         "reg_covar": 1e-3,
         "max_iter": 7,
         "n_init": 2,
-        "reads": None,
         "init_params": "random",
         "random_state": 5,
         "stopping": "increment",
         "stepper": "squarem",
         "progressive": False,
         "precision": "float64",
-        "truncate": None,
         "standardize": True,
-        "n_projected": None,
-        "on_collapse": "reseed",
-        "constant": "error",
-        "missing": "error",
-        "prior": None,
-        "noise": None,
-        "tails": None,
-        "degrees_of_freedom": "shared",
-        "fixed": None,
-        "order": None,
     }
     assert (result["n_iter"], result["stop_reason"], result["converged"]) == (7, "max_iter", False)
     assert result["n_passes"] == 1 + 7  # both restarts on each
