@@ -337,7 +337,7 @@ def few_of(mixture: Mixture, scan: Scan, prior: Prior) -> list[int]:
     """
     if _gives_rows(prior):
         return []
-    regular = mixture.n_features + 1 if family_of(mixture.kind) == "full" else 2
+    regular = mixture.components.fewest_rows(mixture.n_features)
     thin = thin_components(mixture, _counted(scan), prior)
     return [one.component for one in thin if one.at_floor or one.n_rows < regular]
 

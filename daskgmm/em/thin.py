@@ -141,7 +141,7 @@ def said_of_ridge(mixture: Mixture, thin: Sequence[ThinComponent], prior: AnyPri
 
 
 def _are_thin(mixture: Mixture, held: Float64Array, prior: AnyPrior) -> NDArray[np.bool_]:
-    regular = mixture.n_features + 1 if family_of(mixture.kind) == "full" else 2
+    regular = mixture.components.fewest_rows(mixture.n_features)
     share = held.sum() / mixture.n_components
     thin: NDArray[np.bool_] = (held < _FEW * regular) & (held < _OF_FEW * share)
     doubtful = np.flatnonzero(~thin & (held < _FEW_OF_FLAT * regular) & (held < _OF_FLAT * share))

@@ -121,6 +121,11 @@ class Components(ABC):
     def count_parameters(cls, k: int, d: int) -> int:
         """Number of free parameters, weights not included."""
 
+    @classmethod
+    def fewest_rows(cls, d: int) -> int:
+        """Rows that a component of D features needs so that its density is regular."""
+        return 2
+
     @abstractmethod
     def check(self) -> None:
         """Raise SingularComponentError if a component has no density; see ``error.component``."""

@@ -40,6 +40,11 @@ class FullGaussians(MatrixGaussians, WhitensEach):
         return k * d * (d + 1) // 2
 
     @classmethod
+    def fewest_rows(cls, d: int) -> int:
+        """D + 1: the scatter of fewer about their mean is singular."""
+        return d + 1
+
+    @classmethod
     def factored(cls, covariances: Float64Array) -> Float64Array:
         """Upper triangular P_k with ``inv(Sigma_k) = P_k P_k^T``."""
         return precision_factors(covariances)

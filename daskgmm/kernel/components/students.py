@@ -140,6 +140,11 @@ class Students(Elliptical, HasCovariances, HasTangent):
         """Those of the Gaussians, and the degrees of freedom that are estimated."""
         return cls.law.count_parameters(k, d) + {SHARED: 1, EACH: k}.get(str(cls.degrees), 0)
 
+    @classmethod
+    def fewest_rows(cls, d: int) -> int:
+        """Those of the Gaussians."""
+        return cls.law.fewest_rows(d)
+
     def check(self) -> None:
         """Raise SingularComponentError if a scale matrix is not positive definite."""
         self.gaussians.check()
