@@ -9,7 +9,7 @@ import numpy as np
 
 from daskgmm.errors import ParameterError
 from daskgmm.fitting.options import FitOptions
-from daskgmm.kernel import FixedParts, Mixture, family_of
+from daskgmm.kernel import FixedParts, Mixture, family_of, gaussians_named
 
 __all__ = ["check_numbered", "fixed_of", "parts_of"]
 
@@ -71,9 +71,10 @@ def _wrong(
     return (
         (beyond >= k, f"there is no component {beyond} of n_components={k}; count from 0"),
         (
-            options.covariance_type == "tied" and 0 < len(fixed.covariances) < k,
-            "tied components share one covariance, which is fixed for all or for none; say "
-            "covariances='all'",
+            gaussians_named(options.covariance_type).couples_covariances
+            and 0 < len(fixed.covariances) < k,
+            f"covariances of {options.covariance_type} components depend on each other, and are fixed "
+            "for all or for none; say covariances='all'",
         ),
         (
             bool(lacking) and last is None,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Float64Array
-from daskgmm.kernel.components import Elliptical, Gaussians, TiedGaussians, components_named
+from daskgmm.kernel.components import Elliptical, gaussians_named
 from daskgmm.kernel.mixture import Mixture
 
 __all__ = ["NOTHING_FIXED", "Fixed", "FixedParts"]
@@ -104,7 +104,7 @@ def _filled(fixed: Float64Array | None, own: Float64Array) -> Float64Array:
 class FixedParts:
     """Which components keep their weights, means and covariances, by number.
 
-    One covariance of all components is fixed if any component is named.
+    Covariances that depend on each other are all fixed if any component is named.
     """
 
     weights: tuple[int, ...] = ()
@@ -124,7 +124,7 @@ class FixedParts:
         """The fixed parts, with values from whole arrays; None where nothing of one is fixed."""
         if not self:
             return NOTHING_FIXED
-        if self.covariances and issubclass(_gaussians(kind), TiedGaussians):
+        if self.covariances and gaussians_named(kind).couples_covariances:
             of_all = covariances
         else:
             of_all = _only(covariances, self.covariances)
@@ -139,18 +139,12 @@ class FixedParts:
         """How many parameters of a mixture of shape (K, D) are fixed, of those it has."""
         if not self:
             return 0
-        (k, d), law = shape, _gaussians(kind)
+        (k, d), law = shape, gaussians_named(kind)
         of_covariances = 0
         if self.covariances:
             each = len(self.covariances) / k
             of_covariances = round(each * law.count_covariance_parameters(k, d))
         return min(len(self.weights), k - 1 + has_noise) + d * len(self.means) + of_covariances
-
-
-def _gaussians(kind: str) -> type[Gaussians]:
-    law = components_named(kind)
-    assert issubclass(law, Elliptical)
-    return law.family()
 
 
 def _only(values: Float64Array | None, chosen: tuple[int, ...]) -> Float64Array | None:

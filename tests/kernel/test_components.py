@@ -6,6 +6,8 @@ N_PARAMETERS and in naive.REDUCED, without which the tests fail by name.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from made_data import BAD_SCALES, made_mixture, rescaled, rows_of
@@ -17,6 +19,7 @@ from daskgmm.kernel import (
     Block,
     Ridge,
     components_named,
+    e_step,
     gaussian_mixture,
     log_density,
     weighted_statistics,
@@ -133,6 +136,35 @@ def test_singular_component_is_named(family):
     assert caught.value.component == expected
     with pytest.raises(SingularComponentError):
         log_density(x, mixture)
+
+
+def test_a_components_rows_are_felt_by_others_where_covariances_are_coupled(family):
+    mixture = made_mixture(family, 3, 3)
+    statistics = e_step(Block(rows_of(mixture, 500)), mixture)
+    more = {name: array.copy() for name, array in statistics.sums.items()}
+    resp = np.repeat([[1.0], [0.0], [0.0]], 50, axis=1)
+    x_t = np.ascontiguousarray(rows_of(mixture, 50, seed=3).T)
+    COMPONENTS[family].add_complete(more, statistics.centres, x_t, resp)
+    others = [
+        Ridge().m_step(dataclasses.replace(statistics, sums=sums)).components.dense()[1:]
+        for sums in (statistics.sums, more)
+    ]
+    assert np.array_equal(*others) != COMPONENTS[family].couples_covariances
+
+
+def test_as_many_rows_as_a_kind_says_make_a_component_regular(family):
+    law, x = COMPONENTS[family], np.random.default_rng(0).standard_normal((110, 3))
+
+    def least_variance(n: int) -> float:
+        resp = np.repeat(np.eye(2), [n, len(x) - n], axis=0)
+        centres = [x[:n].mean(axis=0), x[n:].mean(axis=0)]
+        mixture = Ridge().m_step(weighted_statistics(Block(x), resp, np.array(centres), family))
+        return float(np.linalg.eigvalsh(mixture.components.dense()[0])[0])
+
+    n = law.fewest_rows(3)
+    assert least_variance(n) > 1e-4
+    if not law.couples_covariances:
+        assert least_variance(n - 1) < 1e-12
 
 
 @pytest.mark.parametrize("name", ["full", "tied"])

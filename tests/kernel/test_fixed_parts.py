@@ -11,6 +11,7 @@ from made_data import FAMILIES_OF_SKLEARN, made_mixture, rows_of
 from scipy.optimize import approx_fprime
 
 from daskgmm.kernel import (
+    COMPONENTS,
     NOTHING_FIXED,
     Block,
     Conjugate,
@@ -120,7 +121,6 @@ def test_the_objective_never_falls(family, parts, prior):
     assert seen[-1] > seen[0]
 
 
-@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_all_fixed_is_the_start_to_the_bit(family):
     start, x = start_and_rows(family)
     for prior in PRIORS:
@@ -182,7 +182,6 @@ def test_noise_and_the_other_weights_share_what_fixed_ones_leave(parts):
     np.testing.assert_allclose(*(share / share.sum() for share in shares), rtol=1e-12)
 
 
-@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_what_is_fixed_is_counted_once(family):
     total = count_parameters(family, K, D)
     of_covariances = total - (K - 1) - K * D
@@ -194,7 +193,7 @@ def test_what_is_fixed_is_counted_once(family):
         assert FixedParts(weights=some).count(family, (K, D), has_noise=True) == n
         assert FixedParts(means=some).count(family, (K, D)) == n * D
     assert FixedParts(covariances=ALL).count(family, (K, D)) == of_covariances
-    if family != "tied":
+    if not COMPONENTS[family].couples_covariances:
         assert FixedParts(covariances=(1,)).count(family, (K, D)) == of_covariances // K
 
 

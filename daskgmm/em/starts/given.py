@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.kernel import (
     Affine,
-    Elliptical,
     Fixed,
     FixedParts,
     Float64Array,
     Gaussians,
     Mixture,
-    TiedGaussians,
-    components_named,
     gaussian_mixture,
+    gaussians_named,
 )
 
 __all__ = ["NOTHING_GIVEN", "GivenStart"]
@@ -68,15 +66,13 @@ class GivenStart:
             or do not sum to 1, or if a precision is not positive definite.
         """
         weights, means, precisions = parts
-        law, (k, d) = components_named(kind), shape
-        assert issubclass(law, Elliptical)
-        law = law.family()
+        law, (k, d) = gaussians_named(kind), shape
         of = f"{k} components, {d} features and {law.kind} covariances"
         part = _part("weights_init", weights, (k,), of, fixed.weights)
         if part is not None:
             _check_weights(part, fixed.weights)
         shape_of_one = law.covariance_shape(k, d)
-        of_one = () if issubclass(law, TiedGaussians) else fixed.covariances
+        of_one = () if law.couples_covariances else fixed.covariances
         inverse = _part("precisions_init", precisions, shape_of_one, of, of_one)
         covariances = None if inverse is None else _inverted(law, inverse)
         return cls(part, _part("means_init", means, (k, d), of, fixed.means), covariances)
@@ -112,9 +108,7 @@ class GivenStart:
             )
         if self.means is None and self.covariances is None:
             return self
-        law = components_named(kind)
-        assert issubclass(law, Elliptical)
-        law = law.family()
+        law = gaussians_named(kind)
         means, covariances = self.means, self.covariances
         if covariances is not None:
             open_ones = np.isnan(covariances)

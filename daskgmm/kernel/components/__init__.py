@@ -48,6 +48,7 @@ __all__ = [
     "WhitensEach",
     "components_named",
     "family_of",
+    "gaussians_named",
     "kind_of",
     "name_of_kind",
     "students_of",
@@ -66,6 +67,13 @@ def family_of(kind: str) -> str:
     """Kind of the Gaussians of a kind: itself, or what t components have for scale matrices."""
     law = components_named(kind)
     return law.family().kind if issubclass(law, Elliptical) else kind
+
+
+def gaussians_named(kind: str) -> type[Gaussians]:
+    """Class of the Gaussians of a kind, which has covariances; raises as :func:`components_named`."""
+    law = components_named(kind)
+    assert issubclass(law, Elliptical)
+    return law.family()
 
 
 def kind_of(family: str, degrees: str | float | None) -> str:

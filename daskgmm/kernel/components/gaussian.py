@@ -60,6 +60,8 @@ class Gaussians(
     covariances: Float64Array
 
     dimensions: ClassVar[Mapping[str, tuple[str, ...]]] = {"means": ("component", "feature")}
+    couples_covariances: ClassVar[bool] = False
+    """Whether components' covariances depend on each other: they are fixed for all or for none."""
 
     def __post_init__(self) -> None:
         if np.ndim(self.means) != 2:

@@ -28,6 +28,7 @@ class TiedGaussians(MatrixGaussians, SharesWhitening):
         "means": "mean of the component",
         "covariances": "covariance of all components",
     }
+    couples_covariances: ClassVar[bool] = True
 
     @classmethod
     def covariance_shape(cls, k: int, d: int) -> tuple[int, ...]:
