@@ -190,10 +190,12 @@ class ComponentsTests:
             mixture = prior.m_step(statistics)
         assert (np.diff(seen) >= -1e-12 * np.abs(seen[-1])).all()
 
-    def test_a_ridge_is_what_its_pseudo_rows_add(self, mixture, x):
+    @pytest.mark.parametrize("is_of_each", [False, True], ids=["one", "one of each feature"])
+    def test_a_ridge_is_what_its_pseudo_rows_add(self, mixture, x, is_of_each):
+        ridge = Ridge(np.linspace(0.25, 1.0, mixture.n_features) if is_of_each else 0.25)
         statistics = e_step(Block(x), mixture)
-        got = Ridge(0.25).m_step(statistics).components
-        expected = Ridge().m_step(Ridge(0.25).with_pseudo_rows(statistics, mixture)).components
+        got = ridge.m_step(statistics).components
+        expected = Ridge().m_step(ridge.with_pseudo_rows(statistics, mixture)).components
         for name, array in expected.arrays.items():
             np.testing.assert_allclose(got.arrays[name], array, rtol=1e-9, atol=1e-9)
 

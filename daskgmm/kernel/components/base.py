@@ -182,8 +182,9 @@ class Components(ABC):
         """The components of maximum expected log-likelihood, ``ridge`` added to each variance.
 
         ``n_k`` (K,) are sums of responsibilities that are nowhere 0; ``ridge`` is one number, or
-        one for each feature, (D,), of which a kind of one variance takes the mean. ``means``
-        (K, D) are locations that are given, and NaN for those to be found.
+        one for each feature, (D,), of which a kind of one variance takes the mean. Where
+        that would leave the kind, they are those of the sums that :meth:`with_ridge` gives.
+        ``means`` (K, D) are locations that are given, and NaN for those to be found.
         """
 
     @classmethod
