@@ -59,7 +59,6 @@ def test_where_all_are_known_the_fit_is_that_of_each_class(family):
 
 
 @pytest.mark.parametrize("stepper", STEPPERS)
-@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_every_stepper_climbs_to_the_same_place(family, stepper):
     x, labels = rows_and_labels(600, 30)
     options = {"covariance_type": family, "tol": 1e-11, "max_iter": 1000, "reg_covar": 0.0}

@@ -201,7 +201,6 @@ def test_a_warm_start_takes_up_and_drops_noise(clear):
     assert model.set_params(noise=True).fit(x).noise_weight_ > 0
 
 
-@pytest.mark.parametrize("family", ["full", "tied", "diag", "spherical"])
 def test_noise_stays_under_a_prior(clear, family):
     x, truth = clear
     how = {"covariance_type": family, "prior": "auto", "tol": 1e-10}

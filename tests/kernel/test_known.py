@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from made_data import FAMILIES_OF_SKLEARN, made_mixture, rows_of
+from made_data import made_mixture, rows_of
 
 from daskgmm.kernel import (
     Block,
@@ -43,7 +43,6 @@ def some_known(seed: int = 0) -> Block:
 
 
 @pytest.mark.parametrize("has_noise", [False, True])
-@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_a_known_row_has_the_responsibility_1(family, has_noise):
     mixture, block = made(family, has_noise=has_noise), some_known()
     found = e_step(block, mixture)
@@ -63,7 +62,6 @@ def test_a_known_row_has_the_responsibility_1(family, has_noise):
 
 
 @pytest.mark.parametrize("degrees", [None, "each"])
-@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_nothing_known_is_no_label(family, degrees):
     mixture, block = made(family, degrees), some_known()
     nothing = Block(block.x, weight=block.weight, known=np.full(N, -1))
@@ -74,7 +72,6 @@ def test_nothing_known_is_no_label(family, degrees):
 
 
 @pytest.mark.parametrize("degrees", [None, "each"])
-@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_blocks_add_up_and_a_weight_of_2_is_a_row_twice(family, degrees):
     mixture, block = made(family, degrees), some_known()
     whole, parts = e_step(block, mixture), [block[:150], block[150:]]
@@ -87,7 +84,6 @@ def test_blocks_add_up_and_a_weight_of_2_is_a_row_twice(family, degrees):
 
 
 @pytest.mark.parametrize("degrees", [None, "each"])
-@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_em_climbs_the_likelihood_of_rows_and_labels(family, degrees):
     mixture, block, seen = made(family, degrees), some_known(), []
     for _ in range(15):
@@ -109,7 +105,6 @@ def test_truncated_passes_and_those_with_log_densities_know_as_well():
     np.testing.assert_allclose(log_densities, log_density(block.x, mixture), rtol=1e-10)
 
 
-@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_known_rows_with_gaps_are_judged_by_what_is_there(family):
     mixture, block = made(family), some_known()
     x = block.x.copy()
@@ -149,7 +144,6 @@ def test_log_densities_of_labelled_rows_take_no_second_look_at_all_rows(monkeypa
     assert taken == [N]
 
 
-@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
 def test_log_densities_are_in_the_precision_of_the_pass_whether_rows_are_known_or_not(family):
     mixture, block = made(family), some_known()
     unknown = dataclasses.replace(block, known=None)
