@@ -54,7 +54,7 @@ def _made(rows, stepper, reg_covar=0.0, n_threads=1):
     return STEPPERS[stepper].of(Needs(Ridge(reg_covar), sample, n_threads))
 
 
-def _fit(rows, start, stepper, tol=1e-9, max_iter=400, reg_covar=0.0):
+def _fit(rows, start, stepper, tol=1e-9, max_iter=2000, reg_covar=0.0):
     made = _made(rows, stepper, reg_covar) if isinstance(stepper, str) else stepper
     return run(rows, start, Rules(made, GAP, max_iter), tol)
 
