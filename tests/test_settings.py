@@ -166,13 +166,11 @@ OTHER: dict[str, Any] = {
     "weights_init": [1.0],
     "means_init": [[0.5, 0.5]],
     "precisions_init": [[[1.0, 0.0], [0.0, 1.0]]],
-    "random_state": 1,
     "memory_limit": "8GiB",
     "stage": None,
     "reads": 2,
     "prior": "auto",
     "standardize": True,
-    "n_projected": 1,
     "noise": True,
     "tails": "t",
     "resume": False,
@@ -197,7 +195,7 @@ def other_value(option: Option) -> Any:
         return not option.default
     if option.rule is TEXT:
         return "another"
-    return 1e-3 if isinstance(option.default, str | float) else option.default + 1
+    return 1e-3 if isinstance(option.default, str | float) else (option.default or 0) + 1
 
 
 @pytest.fixture(scope="module")
