@@ -47,7 +47,7 @@ def test_a_model_is_a_dataset(root, family, names):
     assert {name: v.dims for name, v in model.data_vars.items()} == {
         "weights": ("component",),
         "means": ("component", "feature"),
-        "covariances": DIMENSIONS[family],
+        "covariances": COMPONENTS[family].dimensions["covariances"],
     }
     for name in model.data_vars:
         assert model[name].dtype == np.float64
@@ -55,12 +55,17 @@ def test_a_model_is_a_dataset(root, family, names):
         assert not model[name].variable._in_memory  # opened, not read
         np.testing.assert_array_equal(model[name], getattr(mixture, name))
     expected = list(range(D)) if names is None else names
-    along = {"feature", *DIMENSIONS[family]} - {"component"}
+    along = {"feature", *model.covariances.dims} - {"component"}
     assert set(model.coords) == {"component", *along}
     assert model.component.to_numpy().tolist() == list(range(K))
     for dim in along:
         assert model[dim].to_numpy().tolist() == expected
     assert model.attrs["covariance_type"] == family
+
+
+def test_covariances_have_the_dimensions_that_files_have_had():
+    named = {family: COMPONENTS[family].dimensions["covariances"] for family in DIMENSIONS}
+    assert named == DIMENSIONS
 
 
 def test_parameters_are_found_by_the_names_of_features(tmp_path):
@@ -112,7 +117,7 @@ def test_nothing_that_is_written_has_a_data_type_without_specification(tmp_path)
 # -- models from elsewhere -----------------------------------------------------
 
 
-@pytest.mark.parametrize("family", COMPONENTS)
+@pytest.mark.parametrize("family", DIMENSIONS)
 def test_a_model_that_was_written_without_coordinates_is_read(family):
     """Files of the code before there were any: version 1 as it was first written."""
     mixture, record = read_model(VERSION_1 / family)
