@@ -12,7 +12,7 @@ from daskgmm.kernel import HasCovariances, Mixture, family_of, loops
 from daskgmm.storage import (
     ParquetSource,
     StoredSource,
-    has_columns,
+    is_zarr,
     open_source,
     preflight,
     read_model,
@@ -67,24 +67,19 @@ def info(path: str) -> dict[str, Any]:
         last update found: log-likelihood per new row, the largest changes of weights, and of means
         in standard deviations.
     """
+    if not is_zarr(path):  # as models, results and variables are
+        return _of_rows(path)
     try:
         mixture, record = read_model(path)
     except ModelFormatError as not_a_model:
         try:
-            results = None if has_columns(path) else results_described(path)
+            results = results_described(path)
             if results is not None:
                 return {**results, "kind": "results", "loops": loops.described()}
-            grid = None if has_columns(path) else variables_described(path)
+            grid = variables_described(path)
             if grid is not None:
                 return {"kind": "data", **grid, "loops": loops.described()}
-            source, columns = open_source(path), {}
-            if isinstance(source, ParquetSource):
-                columns = {"columns": source.column_types}
-                source = source.of_numbers()
-            names = getattr(source, "feature_names", None)
-            named = {} if names is None else {"feature_names": list(names)}
-            data = source.survey().as_dict()
-            return {"kind": "data", **data, **named, **columns, "loops": loops.described()}
+            return _of_rows(path)
         except DataError as not_rows:
             if str(not_rows) in str(not_a_model):  # the same of both
                 raise ModelFormatError(str(not_rows)) from None
@@ -107,6 +102,18 @@ def info(path: str) -> dict[str, Any]:
         "loops": loops.described(),
         **_drift(record.get("updates") or []),
     }
+
+
+def _of_rows(path: str) -> dict[str, Any]:
+    """Facts about stored rows that are no variables on a grid."""
+    source, columns = open_source(path), {}
+    if isinstance(source, ParquetSource):
+        columns = {"columns": source.column_types}
+        source = source.of_numbers()
+    names = getattr(source, "feature_names", None)
+    named = {} if names is None else {"feature_names": list(names)}
+    data = source.survey().as_dict()
+    return {"kind": "data", **data, **named, **columns, "loops": loops.described()}
 
 
 def _deviations(mixture: Mixture) -> list[list[float]]:

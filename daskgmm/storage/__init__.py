@@ -31,7 +31,7 @@ from daskgmm.storage.rows.parquet_files import Bytes, files_below, files_matchin
 from daskgmm.storage.rows.parquet_source import ParquetSource
 from daskgmm.storage.rows.preflight import StoredSource, preflight
 from daskgmm.storage.rows.row_layout import COLUMN, rows_dtype, rows_shape
-from daskgmm.storage.rows.sources import has_columns, open_source
+from daskgmm.storage.rows.sources import has_columns, is_zarr, open_source
 from daskgmm.storage.rows.traffic import bytes_read
 from daskgmm.storage.rows.variables_described import variables_described
 from daskgmm.storage.rows.zarr_nodes import has_variables, open_node
@@ -82,6 +82,7 @@ __all__ = [
     "held",
     "is_lasting",
     "is_parquet_name",
+    "is_zarr",
     "open_array",
     "open_node",
     "open_source",

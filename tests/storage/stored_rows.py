@@ -177,6 +177,8 @@ class Kind:
 
     name: str
     write: Callable[[Path, np.ndarray], Any]
+    is_place: bool = True
+    """Whether that is a path or URL."""
 
 
 def _chunked(layout: str) -> Callable[[Path, np.ndarray], Path]:
@@ -192,9 +194,9 @@ KINDS = [
     Kind("file-url", _file_url),
     Kind("group", _group),
     Kind("member", _member_of_group),
-    Kind("open-array", _open_array),
-    Kind("open-group", _open_group),
-    Kind("in-memory", _in_memory),
+    Kind("open-array", _open_array, is_place=False),
+    Kind("open-group", _open_group, is_place=False),
+    Kind("in-memory", _in_memory, is_place=False),
     Kind("parquet", _parquet),
     Kind("parquet-folder", _parquet_folder),
     Kind("parquet-glob", _parquet_glob),

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 import zarr
 from numcodecs import Pickle
-from stored_rows import write_chunked
+from stored_rows import KINDS, write_chunked
 
+from daskgmm.descriptions import info
 from daskgmm.errors import (
     ConversionWarning,
     DamagedDataError,
@@ -70,6 +71,11 @@ def test_a_source_travels_small_and_reads_there(kind, stored, tmp_path, monkeypa
     np.testing.assert_array_equal(pickle.loads(travelled).read(3, 40), x[3:40])
     if kind.name != "in-memory":
         assert len(travelled) < 4096
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.is_place], ids=lambda kind: kind.name)
+def test_what_is_at_a_place_is_described_as_rows(kind, stored):
+    assert info(os.fspath(stored))["kind"] == "data"
 
 
 def test_a_relative_path_is_resolved_when_opened(tmp_path, monkeypatch, x):

@@ -22,7 +22,7 @@ from daskgmm.storage.rows.preflight import StoredSource
 from daskgmm.storage.rows.row_layout import ROWS, Layout
 from daskgmm.storage.rows.zarr_source import OpenZarrFormat, ZarrFormat
 
-__all__ = ["FORMATS", "Format", "has_columns", "open_source"]
+__all__ = ["FORMATS", "Format", "has_columns", "is_zarr", "open_source"]
 
 
 class Format(Protocol):
@@ -112,8 +112,17 @@ def open_source(
 
 def has_columns(data: object) -> bool:
     """Whether stored rows are of a format whose columns have names; a folder is looked into."""
-    format_ = next((format_ for format_ in FORMATS if format_.matches(data)), None)
+    format_ = _format_of(data)
     return format_ is not None and format_.has_columns
+
+
+def is_zarr(place: str | os.PathLike[str]) -> bool:
+    """Whether what is at a path or URL is of Zarr, as far as no other format takes it."""
+    return _format_of(place) is FORMATS[-1]
+
+
+def _format_of(data: object) -> Format | None:
+    return next((format_ for format_ in FORMATS if format_.matches(data)), None)
 
 
 def _no_columns(data: Any, format_name: str) -> str:
