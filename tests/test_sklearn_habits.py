@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from made_data import made_mixture, rows_of
+from made_data import FAMILIES_OF_SKLEARN, made_mixture, rows_of
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.mixture import GaussianMixture as Theirs
@@ -115,7 +115,7 @@ def test_one_row_is_no_mixture():
 # -- parameters from elsewhere ---------------------------------------------------------
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=FAMILIES_OF_SKLEARN)
 def theirs(request, x):
     return Theirs(3, covariance_type=request.param, random_state=0).fit(x)
 
@@ -159,6 +159,12 @@ def test_models_come_from_parameters_and_go_on(theirs, x, tmp_path):
     assert load_model(tmp_path / "m.zarr").feature_names_in_.tolist() == ["a", "b"]
     again = ours.set_params(warm_start=True).fit(named)
     assert again.lower_bound_ >= theirs.score(x) - 1e-6
+
+
+def test_matrices_are_full_whatever_other_kinds_have_some(monkeypatch):
+    monkeypatch.setitem(COMPONENTS, "constrained", COMPONENTS["full"])
+    model = GaussianMixture.from_parameters([0.5, 0.5], np.zeros((2, 3)), [np.eye(3)] * 2)
+    assert model.covariance_type == "full"
 
 
 def test_a_model_of_scikit_learn_goes_there_and_back(theirs, x):

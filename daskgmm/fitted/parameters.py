@@ -18,14 +18,16 @@ def kind_of_shapes(n_components: int, n_features: int, shape: tuple[int, ...]) -
     Raises
     ------
     ParameterError
-        If none has, or two have.
+        If none has, or two have for these numbers of components and features.
     """
-    fitting = [
-        kind
-        for kind, law in COMPONENTS.items()
-        if issubclass(law, Gaussians)
-        and law.covariance_shape(n_components, n_features) == tuple(shape)
-    ]
+    by_shape: dict[tuple[int, ...], str] = {}
+    for kind, law in COMPONENTS.items():
+        if not issubclass(law, Gaussians):
+            continue
+        if law.covariance_shape(n_components, n_features) == tuple(shape):
+            # Of those that have one shape for other numbers, too, the first allows what others do.
+            by_shape.setdefault(law.covariance_shape(n_components + 1, n_features + 2), kind)
+    fitting = list(by_shape.values())
     if len(fitting) == 1:
         return fitting[0]
     of = f"{n_components} components and {n_features} features"

@@ -61,6 +61,7 @@ _KINDS: tuple[type[Components], ...] = (
     SphericalGaussians,
 )
 COMPONENTS: dict[str, type[Components]] = {kind.kind: kind for kind in _KINDS}
+"""Kinds by name; of kinds whose arrays have the same shapes, the least constrained first."""
 
 
 def family_of(kind: str) -> str:
