@@ -29,6 +29,7 @@ from daskgmm.em import (
     Tell,
     fit,
     said_of_collapses,
+    said_of_contradicted,
     said_of_gaps,
     said_of_ridge,
     said_of_thin,
@@ -53,6 +54,7 @@ from daskgmm.fitting import (
     remembered,
     updated,
     warn_of_collapses,
+    warn_of_contradicted,
     warn_of_end,
     warn_of_thin,
 )
@@ -325,6 +327,10 @@ class GaussianMixture(FittedMixture):
     collapses_ : tuple of Collapse
         What became of components that collapsed: ``n_iter`` (iterations before), ``n_collapsed``,
         ``n_reseeded`` and ``n_pruned``. Pruned ones are missing from ``weights_`` and ``means_``.
+    contradicted_labels_ : tuple of ContradictedLabels
+        With ``labels``: components of which more than half of the labelled rows are more likely
+        under others, of which a warning tells: ``component``, ``n_labelled``, ``n_elsewhere``, and
+        ``n_noise`` of these.
     seconds_ : float
         Wall time of the fit.
     updates_ : tuple of Update
@@ -484,7 +490,8 @@ class GaussianMixture(FittedMixture):
         -----
         DaskGMMWarning
             If components were pruned. If a given ``reg_covar`` is more than 1% of a column's variance: names the columns. If
-            components hold next to no rows (see ``thin_components_``), or if the data have few
+            components hold next to no rows (see ``thin_components_``), or labelled rows are more
+            likely under others than their own (see ``contradicted_labels_``), or if the data have few
             rows for the number of parameters.
         ConvergenceWarning
             If no start converged within ``max_iter``.
@@ -531,6 +538,7 @@ class GaussianMixture(FittedMixture):
             seconds=checkpoints.seconds_before + time.perf_counter() - began,
             staged=staged,
             gaps=found.gaps,
+            contradicted=found.contradicted,
         )
         self._conclude(outcome)
         if labels is None:
@@ -740,6 +748,7 @@ class GaussianMixture(FittedMixture):
         self._blurred = said_of_ridge(course.kept, thin, prior)
         warn_of_collapses(course)
         warn_of_thin(thin, course.kept.n_components)
+        warn_of_contradicted(outcome.contradicted)
         warn_of_end(course, self)
 
     @property
@@ -753,6 +762,7 @@ class GaussianMixture(FittedMixture):
             said_of_collapses(collapses, n_left),
             said_of_thin(thin, n_left),
             self._blurred,
+            said_of_contradicted(getattr(self, "contradicted_labels_", None) or ()),
         )
         return "; ".join(one for one in said if one)
 

@@ -16,6 +16,7 @@ from daskgmm._version import __version__
 from daskgmm.em import (
     MEASURES,
     Collapse,
+    ContradictedLabels,
     Course,
     Iteration,
     Missing,
@@ -107,6 +108,7 @@ def record_of(model: Any) -> dict[str, Any]:
         "rare_components": [asdict(found) for found in fact("rare_components_") or ()],
         "thin_components": [asdict(found) for found in fact("thin_components_") or ()],
         "collapses": [asdict(found) for found in fact("collapses_") or ()],
+        **_contradicted_in(model),
         **({"selection": model.selection_} if hasattr(model, "selection_") else {}),
         **_updates_of(model),
         **({} if model._unit_of_weights == 1.0 else {"unit_of_weights": model._unit_of_weights}),
@@ -174,6 +176,14 @@ def _updates_of(model: Any) -> dict[str, Any]:
     if not updates:
         return {}
     return {"updates": [asdict(update) for update in updates]}
+
+
+def _contradicted_in(model: Any) -> dict[str, Any]:
+    """Components whose labels the fit contradicts; nothing where there are none."""
+    contradicted = getattr(model, "contradicted_labels_", None)
+    if not contradicted:
+        return {}
+    return {"contradicted_labels": [asdict(found) for found in contradicted]}
 
 
 def _saved(value: Any) -> Any:
@@ -288,6 +298,9 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         thin = tuple(ThinComponent(**found) for found in record.get("thin_components") or [])
         rare = tuple(RareComponent(**found) for found in record.get("rare_components") or [])
         collapses = tuple(Collapse(**found) for found in record.get("collapses") or [])
+        contradicted = tuple(
+            ContradictedLabels(**found) for found in record.get("contradicted_labels") or []
+        )
         unit = float(record.get("unit_of_weights") or 1.0)
         height, penalty = record.get("log_likelihood_per_row"), record.get("penalty_per_row")
         bound = height - penalty if height and penalty else height
@@ -315,6 +328,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         "rare_components_": rare,
         "thin_components_": thin,
         "collapses_": collapses,
+        "contradicted_labels_": contradicted,
         "updates_": updates,
         "_unit_of_weights": unit,
         "lower_bounds_": [iteration.objective for iteration in history],

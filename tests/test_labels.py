@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from made_data import FAMILIES_OF_SKLEARN
 from daskgmm import GaussianMixture, load_model
 from daskgmm.cli import main
 from daskgmm.em import STEPPERS
-from daskgmm.errors import CheckpointError, DataError, ParameterError
+from daskgmm.errors import CheckpointError, DaskGMMWarning, DataError, ParameterError
+from daskgmm.report.findings import doubts
 
 K, D = 3, 2
 CENTRES = np.array([[0.0, 0.0], [4.0, 4.0], [-5.0, 4.0]])
@@ -243,3 +245,88 @@ def test_a_command_takes_labels_beside_the_rows(tmp_path):
     done = CliRunner().invoke(main, [*arguments[:-2], "--labels", "known", "--overwrite"])
     assert done.exit_code == 1
     assert "column 'known' would be a feature" in done.output
+
+
+def with_outliers(n: int = 900, n_known: int = 15) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and labels as above, of which nine rows without a label are far away."""
+    x, labels = rows_and_labels(n, n_known)
+    x[np.flatnonzero(labels < 0)[:9]] *= 1000.0
+    return x, labels
+
+
+def warned_of(x: object, labels: np.ndarray, **options: object) -> tuple[GaussianMixture, str]:
+    """A fit, and what was warned of."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", DaskGMMWarning)
+        model = GaussianMixture(K, random_state=0, **options).fit(x, labels=labels)
+    return model, "\n".join(str(one.message) for one in said)
+
+
+def elsewhere(model: GaussianMixture, x: object, labels: np.ndarray) -> dict[int, tuple[int, int]]:
+    """Of each component, how many labelled rows there are, and how many are predicted as others."""
+    predicted = np.asarray(model.predict(x))
+    counts = (labels >= 0) & (predicted != -2)
+    return {
+        k: (int(of.sum()), int((predicted[of] != k).sum()))
+        for k in range(K)
+        if (of := counts & (labels == k)).any()
+    }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"missing": "em"}, {"missing": "drop"}, {"n_projected": 1}, {"tails": "t"}],
+    ids=str,
+)
+def test_labels_that_a_fit_contradicts_are_said(options, tmp_path):
+    x, labels = with_outliers()
+    if "missing" in options:
+        x[np.arange(len(x)) % 7 == 0, 0] = np.nan
+    model, warned = warned_of(x, labels, **options)
+    assert re.search("are more likely under other components: .*noise=True", warned)
+    found = {c.component: (c.n_labelled, c.n_elsewhere) for c in model.contradicted_labels_}
+    expected = elsewhere(model, x, labels)
+    assert found == {k: (n, out) for k, (n, out) in expected.items() if 2 * out > n}
+    k, (n, out) = next(iter(found.items()))
+    said = f"{out} of {n} labelled rows of component {k}"
+    assert said in model._note
+    model.save(tmp_path / "model.zarr")
+    loaded = load_model(tmp_path / "model.zarr")
+    assert loaded.contradicted_labels_ == model.contradicted_labels_
+    assert any(said in doubt for doubt in doubts(loaded, None))
+
+
+def test_labels_that_are_noise_to_a_fit_are_said_to_be():
+    x, labels = rows_and_labels(900, 15)
+    x[np.flatnonzero(labels == 1)] += 20.0
+    start = {"means_init": CENTRES, "precisions_init": [np.eye(D)] * K}
+    fixed = {"fixed": {"means": "all", "covariances": "all"}}
+    model, warned = warned_of(x, labels, noise=True, **start, **fixed)
+    assert re.search("component 1 .* under other components or noise: ", warned)
+    (found,) = model.contradicted_labels_
+    assert found.n_noise == (np.asarray(model.predict(x))[labels == 1] == -1).sum() > 0
+
+
+def test_nothing_is_said_of_labels_that_a_fit_agrees_with():
+    x, labels = with_outliers()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DaskGMMWarning)
+        model = GaussianMixture(K, random_state=0, noise=True).fit(x, labels=labels)
+    assert model.contradicted_labels_ == ()
+    assert "contradicted_labels" not in model.record()
+    model.fit(x)
+    assert model.contradicted_labels_ == ()
+
+
+@pytest.mark.parametrize("n", [10_000, 250_000])
+def test_contradicted_labels_are_counted_without_a_pass_of_their_own(n):
+    x, labels = with_outliers(n)
+    rows = da.from_array(x, chunks=(n // 4, D))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = GaussianMixture(K, random_state=0).fit(rows, labels=labels)
+    assert model.n_passes_ <= model.n_iter_ + 1
+    assert sum(one.n_labelled for one in model.contradicted_labels_) > 0
+    expected = elsewhere(model, x, labels)
+    for one in model.contradicted_labels_:
+        assert (one.n_labelled, one.n_elsewhere) == expected[one.component]

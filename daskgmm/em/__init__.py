@@ -2,6 +2,7 @@
 
 from daskgmm.em.choosing import Chooser
 from daskgmm.em.collapse import ON_COLLAPSE, said_of_collapses
+from daskgmm.em.contradicted import ContradictedLabels, said_of_contradicted
 from daskgmm.em.course import Course
 from daskgmm.em.criteria import CRITERIA, Entry, GapLaw
 from daskgmm.em.ended import Fit
@@ -107,6 +108,7 @@ __all__ = [
     "Climber",
     "Collapse",
     "Competition",
+    "ContradictedLabels",
     "Course",
     "Entry",
     "Fit",
@@ -167,6 +169,7 @@ __all__ = [
     "rows_of_sample",
     "run",
     "said_of_collapses",
+    "said_of_contradicted",
     "said_of_gaps",
     "said_of_ridge",
     "said_of_thin",

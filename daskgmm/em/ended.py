@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from daskgmm.em.contradicted import ContradictedLabels
 from daskgmm.em.course import Course
 from daskgmm.em.missing import NO_GAPS, Gaps
 from daskgmm.em.scan import Scan
@@ -32,6 +33,7 @@ class Fit:
         The map that they were put through.
     gaps : Gaps
         Rows in which values are missing.
+    contradicted : tuple of ContradictedLabels
     """
 
     course: Course
@@ -39,6 +41,7 @@ class Fit:
     moments: Moments
     affine: Affine | None = None
     gaps: Gaps = NO_GAPS
+    contradicted: tuple[ContradictedLabels, ...] = ()
 
     @property
     def result(self) -> Course:

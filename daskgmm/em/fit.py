@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from daskgmm.em.collapse import Mender, ended, with_distinct_rows
+from daskgmm.em.contradicted import contradicted_labels
 from daskgmm.em.course import Course
 from daskgmm.em.early import early_start, rivals_of
 from daskgmm.em.ended import Fit
@@ -152,8 +153,9 @@ def fit(
     n_passes = race.n_passes + (not scan.is_pass)
     with single_thread():
         result = ended(_result(race, problem), problem, scan)
+        contradicted = contradicted_labels(result.kept, scan.sample)
     result = replace(result, collapses=(*fewer, *result.collapses))
-    return Fit(result, n_passes, scan.moments, scan.affine, scan.gaps)
+    return Fit(result, n_passes, scan.moments, scan.affine, scan.gaps, contradicted)
 
 
 def _scan_of(

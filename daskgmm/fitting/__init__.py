@@ -8,7 +8,13 @@ goes into the file of its subject, and from there into :func:`problem_of`.
 from daskgmm.fitting.fixed import check_numbered, parts_of
 from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.order import check_previous, in_order
-from daskgmm.fitting.outcome import Outcome, warn_of_collapses, warn_of_end, warn_of_thin
+from daskgmm.fitting.outcome import (
+    Outcome,
+    warn_of_collapses,
+    warn_of_contradicted,
+    warn_of_end,
+    warn_of_thin,
+)
 from daskgmm.fitting.prior import in_units_of_data, prior_of
 from daskgmm.fitting.problem import kind_asked, problem_of
 from daskgmm.fitting.start import check_start
@@ -30,6 +36,7 @@ __all__ = [
     "remembered",
     "updated",
     "warn_of_collapses",
+    "warn_of_contradicted",
     "warn_of_end",
     "warn_of_thin",
 ]

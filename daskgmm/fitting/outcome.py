@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from daskgmm.em import NO_GAPS, READS, Course, Gaps, ThinComponent, said_of_collapses, said_of_thin
+from daskgmm.em import (
+    NO_GAPS,
+    READS,
+    ContradictedLabels,
+    Course,
+    Gaps,
+    ThinComponent,
+    said_of_collapses,
+    said_of_contradicted,
+    said_of_thin,
+)
 from daskgmm.errors import DaskGMMWarning
 from daskgmm.execution import StagingReport
 from daskgmm.fitting.options import FitOptions
@@ -18,7 +28,7 @@ from daskgmm.kernel import Affine, Statistics
 from daskgmm.record import facts_of_fit
 from daskgmm.tables import OpenedRows
 
-__all__ = ["Outcome", "warn_of_collapses", "warn_of_end", "warn_of_thin"]
+__all__ = ["Outcome", "warn_of_collapses", "warn_of_contradicted", "warn_of_end", "warn_of_thin"]
 
 _TO_CALLER = 4
 """From a warning here over the method that concludes, and that which fits, to who called that."""
@@ -42,6 +52,7 @@ class Outcome:
     staged : StagingReport
     gaps : Gaps
         Rows in which values are missing.
+    contradicted : tuple of ContradictedLabels
     """
 
     course: Course
@@ -51,6 +62,7 @@ class Outcome:
     seconds: float
     staged: StagingReport
     gaps: Gaps = NO_GAPS
+    contradicted: tuple[ContradictedLabels, ...] = ()
 
     @property
     def projection(self) -> Affine | None:
@@ -97,6 +109,7 @@ class Outcome:
             "tol_": self.course.tol,
             "n_missing_": self.gaps.n_rows,
             "n_left_out_": self.gaps.n_left_out,
+            "contradicted_labels_": self.contradicted,
             **facts_of_fit(self.course, n_passes, self.n_rows, rows_read, self.seconds),
             "staged_bytes_memory_": self.staged.memory_bytes,
             "staged_bytes_disk_": self.staged.disk_bytes,
@@ -126,6 +139,22 @@ def warn_of_thin(thin: Sequence[ThinComponent], n_components: int) -> None:
         warnings.warn(
             f"{said_of_thin(thin, n_components)}; such components come from chance rather than "
             "clusters; lower n_components",
+            DaskGMMWarning,
+            stacklevel=_TO_CALLER,
+        )
+
+
+def warn_of_contradicted(contradicted: Sequence[ContradictedLabels]) -> None:
+    """Warn of components of which most labelled rows are more likely under others.
+
+    Warns
+    -----
+    DaskGMMWarning
+    """
+    if contradicted:
+        warnings.warn(
+            f"{said_of_contradicted(contradicted)}: the fit has ended at a poor optimum, or labels "
+            "are wrong; set noise=True if there are outliers, or raise n_components or n_init",
             DaskGMMWarning,
             stacklevel=_TO_CALLER,
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from daskgmm.em import STOP_REASONS, said_of_thin
+from daskgmm.em import STOP_REASONS, said_of_contradicted, said_of_thin
 from daskgmm.estimator import GaussianMixture
 from daskgmm.events import duration, size_of
 from daskgmm.kernel import Float64Array
@@ -71,6 +71,9 @@ def _of_the_fit(model: GaussianMixture) -> list[str]:
             f"{said_of_thin(thin, model._mixture.n_components)}: they come from chance rather than "
             "from clusters."
         )
+    contradicted = getattr(model, "contradicted_labels_", None) or ()
+    if contradicted:
+        said.append(f"{said_of_contradicted(contradicted)}.")
     said += _of_outliers(Subject.of(model))
     n_rows, n_parameters = getattr(model, "n_rows_", None), model._n_parameters()
     if n_rows is not None and n_rows < _FEW_ROWS * n_parameters:
