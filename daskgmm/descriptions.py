@@ -65,7 +65,8 @@ def info(path: str) -> dict[str, Any]:
         ``variables`` has the facts of each. ``loops`` says what computes here: the
         instruction set that compiled loops run on, or why there are none. ``drift`` says what the
         last update found: log-likelihood per new row, the largest changes of weights, and of means
-        in standard deviations.
+        in standard deviations. ``kept_features`` are the indices of the features that the mixture
+        is of, where constant ones were left out of the fit.
     """
     if not is_zarr(path):  # as models, results and variables are
         return _of_rows(path)
@@ -88,6 +89,8 @@ def info(path: str) -> dict[str, Any]:
     means, projected = mixture.means, dict[str, Any]()
     if projection is not None:
         means, projected = projection.back(means), {"projected_means": means.tolist()}
+        if projection.selected is not None:
+            projected["kept_features"] = projection.selected.tolist()
     return {
         **record,
         "kind": "model",

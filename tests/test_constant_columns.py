@@ -6,14 +6,20 @@ model, a selection and an update as well; where none is constant nothing changes
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
+from click.testing import CliRunner
 from made_data import assert_same_bits
 
 from daskgmm import GaussianMixture, load_model, select
-from daskgmm.errors import ParameterError
+from daskgmm.cli import main
+from daskgmm.errors import DaskGMMWarning, ParameterError
+from daskgmm.plot.subject import Subject
 
 
 def with_constant() -> tuple[np.ndarray, np.ndarray]:
@@ -79,3 +85,51 @@ def test_ways_out_of_constant_columns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         GaussianMixture(2, constant="drop", standardize=True).fit(table)
+
+
+NAMES = ["temp", "const", "salt", "depth"]
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_features_that_are_left_have_their_names_everywhere(covariance_type, tmp_path):
+    _, table = with_constant()
+    settings = {"covariance_type": covariance_type, "constant": "drop", "random_state": 0}
+    model = GaussianMixture(2, **settings).fit(pd.DataFrame(table, columns=NAMES))
+    path = str(tmp_path / "model.zarr")
+    model.save(path)
+    said = CliRunner().invoke(main, ["info", path]).stdout
+    assert "axis" not in said
+    assert re.search(r"component +weight +temp +salt +depth\n", said)
+    assert Subject.of(load_model(path)).names == ("temp", "salt", "depth")
+    html = model._repr_html_inner()
+    assert "2 " + covariance_type + " components in 3 of 4 features" in html
+    assert "<th>temp</th><th>salt</th><th>depth</th>" in html
+    with xr.open_zarr(path, consolidated=False) as saved:
+        for dim in ("axis", "other_axis"):
+            if dim in saved.dims:
+                assert saved[dim].values.tolist() == ["temp", "salt", "depth"]
+
+
+def test_features_that_are_left_have_their_numbers_where_data_have_no_names(tmp_path):
+    _, table = with_constant()
+    model = GaussianMixture(2, constant="drop", random_state=0).fit(table)
+    path = str(tmp_path / "model.zarr")
+    model.save(path)
+    assert re.search(r" x0 +x2 +x3\n", CliRunner().invoke(main, ["info", path]).stdout)
+    assert "<th>x0</th><th>x2</th><th>x3</th>" in model._repr_html_inner()
+    with xr.open_zarr(path, consolidated=False) as saved:
+        assert saved["axis"].values.tolist() == [0, 2, 3]
+    with pytest.warns(DaskGMMWarning, match=r"variance of column 2 \(of column 2: "):
+        GaussianMixture(2, constant="drop", random_state=0, reg_covar=1e-6).fit(
+            table * [1.0, 1.0, 1e-4, 1.0]
+        )
+
+
+def test_axes_of_several_features_are_axes(tmp_path):
+    _, table = with_constant()
+    model = GaussianMixture(2, constant="drop", n_projected=2, random_state=0)
+    model.fit(pd.DataFrame(table, columns=NAMES)).save(path := str(tmp_path / "model.zarr"))
+    assert re.search(r" axis 0 +axis 1\n", CliRunner().invoke(main, ["info", path]).stdout)
+    assert "components in 2 axes of 4 features" in model._repr_html_inner()
+    with xr.open_zarr(path, consolidated=False) as saved:
+        assert saved["axis"].values.tolist() == [0, 1]

@@ -13,7 +13,7 @@ __all__ = ["of_facts", "of_model"]
 _MOST_COMPONENTS, _MOST_FEATURES = 20, 6
 _IN_TABLE = {
     *("weights", "means", "covariances", "deviations", "projected_means", "degrees_of_freedom"),
-    *("feature_names", "feature_units", "noise_weight"),
+    *("feature_names", "feature_units", "kept_features", "noise_weight"),
 }
 """Facts of a model that its table shows."""
 
@@ -52,8 +52,8 @@ def of_model(result: Mapping[str, Any]) -> str:
 
 def _labels(result: Mapping[str, Any], n_features: int) -> list[str]:
     """Names of the features with their units, or of axes where rows are projected."""
-    shown = range(min(n_features, _MOST_FEATURES))
-    if "projected_means" in result:
+    shown = result.get("kept_features", range(n_features))[:_MOST_FEATURES]
+    if "projected_means" in result and "kept_features" not in result:
         return [f"axis {j}" for j in shown]
     names, units = result.get("feature_names"), result.get("feature_units")
     labels = [f"x{j}" if names is None else str(names[j]) for j in shown]

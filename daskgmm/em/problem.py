@@ -348,10 +348,12 @@ class Problem:
         added = given * (variances if is_relative else np.ones_like(variances))
         blurred = np.flatnonzero(_BLURS * variances < added)
         if len(blurred) > 0:
-            which = ", ".join(str(column) for column in blurred[:5]) + ", ..." * (len(blurred) > 5)
+            kept = None if scan.affine is None else scan.affine.selected
+            columns = blurred if kept is None else kept[blurred]
+            which = ", ".join(str(column) for column in columns[:5]) + ", ..." * (len(columns) > 5)
             warnings.warn(
                 f"reg_covar={given:g} is more than {_BLURS:.0%} of the variance of "
-                f"column{'s' * (len(blurred) > 1)} {which} (of column {blurred[0]}: "
+                f"column{'s' * (len(blurred) > 1)} {which} (of column {columns[0]}: "
                 f"{variances[blurred[0]]:.3g}): clusters in them are blurred; set "
                 'reg_covar="auto", which is relative to each column\'s variance, or rescale the '
                 "data",

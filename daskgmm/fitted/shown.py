@@ -72,8 +72,10 @@ class Shown(FittedState):
         names, d = getattr(self, "feature_names_in_", None), mixture.n_features
         of = f"feature{'s' * (d > 1)}"
         if (projection := self._projection) is not None:
-            names = [f"axis {i}" for i in range(d)]
-            of = f"ax{'e' if d > 1 else 'i'}s of {projection.n_in} features"
+            listed = [f"x{j}" for j in range(projection.n_in)] if names is None else names
+            names = projection.names_of_out(listed)
+            of = f"ax{'e' if d > 1 else 'i'}s " if projection.selected is None else ""
+            of += f"of {projection.n_in} features"
         facts = [
             f"{type(self).__name__}: {mixture.n_components} {name_of_kind(mixture.kind)} components "
             f"in {d} {of}"

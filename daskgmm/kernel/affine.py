@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -87,6 +88,24 @@ class Affine:
     def projects(self) -> bool:
         """Whether rows are projected, and so cannot be mapped back."""
         return self.matrix is not None
+
+    @cached_property
+    def selected(self) -> NDArray[np.intp] | None:
+        """Indices of the features that are left as they are, where all others are left out.
+
+        None where features are scaled, or projected on axes of several.
+        """
+        if self.matrix is None:
+            return None
+        kept = np.flatnonzero(self.matrix.any(axis=1))
+        is_same = np.array_equal(self.matrix[kept], np.eye(len(kept)))
+        return kept if is_same and not self.shift[kept].any() else None
+
+    def names_of_out(self, names: Sequence[str]) -> list[str]:
+        """What features of the mixture are called, by names of the data's; others are axes."""
+        if self.selected is None:
+            return [f"axis {i}" for i in range(self.n_out)]
+        return [names[j] for j in self.selected]
 
     @cached_property
     def factors(self) -> Float64Array:

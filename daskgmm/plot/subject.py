@@ -59,14 +59,8 @@ class Subject:
         names = [f"x{j}" for j in range(n_in)] if given is None else [str(name) for name in given]
         units = [""] * n_in if model._units is None else [str(unit) for unit in model._units]
         if projection is not None:
-            matrix = projection.matrix
-            assert matrix is not None
-            kept = np.flatnonzero(matrix.any(axis=1))
-            if np.array_equal(matrix[kept], np.eye(len(kept))):  # constant features were left out
-                names, units = [names[j] for j in kept], [units[j] for j in kept]
-            else:
-                n_out = mixture.n_features
-                names, units = [f"axis {i}" for i in range(n_out)], [""] * n_out
+            names, kept = projection.names_of_out(names), projection.selected
+            units = [""] * len(names) if kept is None else [units[j] for j in kept]
         return cls(mixture, tuple(names), tuple(units))
 
     @property

@@ -24,6 +24,8 @@ A model of projected features has ``format_version`` 2 and these arrays as well:
 ``projected_means`` (component, axis)
     Means after that; ``means`` are these in the data's own units. ``covariances`` have the
     dimensions ``axis`` and ``other_axis`` in place of features, and statistics ``axis``, too.
+    Where constant features were left out, and nothing else was done, axes are the other features,
+    and their coordinates have the names of these.
 
 A model with noise has ``format_version`` 3, and its weights sum to less than 1. The attribute
 ``noise`` has the rest: its ``weight`` and ``log_density``, the logarithm of a density that is
@@ -233,7 +235,9 @@ def _coordinates_of(
     """Coordinate variables of a model's group, and the units where they are known."""
     k, d = mixture.n_components, mixture.n_features
     if projection is not None:
-        return {**_coordinates_of(back(mixture, projection), record, None), **axes(mixture)}
+        names = _texts_of(record, "feature_names", projection.n_in)
+        of_features = _coordinates_of(back(mixture, projection), record, None)
+        return of_features | axes(mixture, projection, names)
     names = _texts_of(record, "feature_names", d)
     found = {"component": Variable(("component",), np.arange(k), {"long_name": "component"})}
     for dim in ("feature", "other_feature"):

@@ -12,7 +12,7 @@ import numpy as np
 from daskgmm.errors import ModelFormatError, ParameterError
 from daskgmm.kernel import Affine, DiagGaussians, Mixture
 from daskgmm.storage.outputs.float_groups import FloatGroup
-from daskgmm.storage.outputs.variables import Variable
+from daskgmm.storage.outputs.variables import Variable, text_variable
 from daskgmm.storage.places.locations import Location
 
 __all__ = [
@@ -55,12 +55,16 @@ def back(mixture: Mixture, projection: Affine) -> Mixture:
     return Mixture(mixture.shares, DiagGaussians(means, np.ones_like(means)))
 
 
-def axes(mixture: Mixture) -> dict[str, Variable]:
-    """Coordinate variables of the axes."""
+def axes(mixture: Mixture, projection: Affine, names: list[str] | None) -> dict[str, Variable]:
+    """Coordinate variables of the axes: where these are features, the names, or else indices."""
     every = {dim for dims in mixture.components.dimensions.values() for dim in dims}
-    about = {"long_name": "principal axis"}
+    kept = projection.selected
+    about = {"long_name": "principal axis" if kept is None else "feature"}
+    values = np.arange(mixture.n_features) if kept is None else kept
     return {
-        name: Variable((name,), np.arange(mixture.n_features), about)
+        name: Variable((name,), values, about)
+        if names is None or kept is None
+        else text_variable((name,), [names[j] for j in kept], **about)
         for dim, name in AXES.items()
         if dim in every
     }
