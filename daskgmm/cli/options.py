@@ -13,6 +13,7 @@ import click
 
 from daskgmm.cli.errors import reported, way_on
 from daskgmm.conversion.options import CONVERT_OPTIONS
+from daskgmm.errors import ParameterError
 from daskgmm.events import LOG_FORMATS, Message, teller
 from daskgmm.lazily import Lazily
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
@@ -37,12 +38,13 @@ from daskgmm.settings import (
 
 if TYPE_CHECKING:
     from daskgmm import execution, record, storage, tables
-    from daskgmm.conversion import before_fits
+    from daskgmm.conversion import before_fits, files
     from daskgmm.execution import clusters
 else:
     execution, tables = Lazily("daskgmm.execution"), Lazily("daskgmm.tables")
     record, storage = Lazily("daskgmm.record"), Lazily("daskgmm.storage")
     before_fits = Lazily("daskgmm.conversion.before_fits")
+    files = Lazily("daskgmm.conversion.files")
     clusters = Lazily("daskgmm.execution.clusters")
 
 __all__ = [
@@ -235,11 +237,14 @@ def _with_rows(
 
     if converts:
         given = {o.name: how[o.name] for o in DATA_OPTIONS if how[o.name] != o.default}
-        if before_fits.needs_conversion(data):  # which takes long
-            _check_outputs(kwargs)
+        to_parquet = False
+        if files.needs_conversion(data):  # which takes long
+            to_parquet = _checked_outputs(kwargs)
+            if kwargs.get(KEEP.name) is not None:
+                given[KEEP.name] = kwargs[KEEP.name]
         keeps = kwargs.get("missing") in ("drop", "em")  # which is for the command to do
         with before_fits.converted_before(
-            data, kwargs.get("model"), keeps_gaps=keeps, **given
+            data, kwargs.get("model"), keeps_gaps=keeps, to_parquet=to_parquet, **given
         ) as source:
             if source is not None:
                 for option, column in ((WEIGHTS, weights), (LABELS, labels)):
@@ -262,11 +267,25 @@ def _opened(data: str, model: str | None, how: dict[str, Any]) -> Any:
     return tables.open_rows(data, **how, **chosen)
 
 
-def _check_outputs(kwargs: dict[str, Any]) -> None:
-    """Refuse places of outputs that could not be written, of a command of stored rows."""
+def _checked_outputs(kwargs: dict[str, Any]) -> bool:
+    """Refuse places of outputs that could not be written, of a command of stored rows.
+
+    Returns whether some are results in Parquet, which are of rows in Parquet.
+    """
+    to_parquet = False
     for name in ("output", "probabilities", "log_density"):
-        if kwargs.get(name) is not None:
-            storage.check_output(kwargs[name], overwrite=kwargs["overwrite"])
+        if (place := kwargs.get(name)) is not None:
+            is_parquet = KEEP.name in kwargs and storage.is_parquet_name(place)
+            check = storage.check_parquet_output if is_parquet else storage.check_output
+            check(place, overwrite=kwargs["overwrite"])
+            to_parquet |= is_parquet
+    if kwargs.get(KEEP.name) is not None and not to_parquet:
+        raise ParameterError(
+            f"keep copies columns into Parquet outputs, and {redacted(kwargs['output'])} is none; end "
+            "its name in .parquet, or leave keep out",
+            KEEP.name,
+        )
+    return to_parquet
 
 
 _data_argument = click.argument("data")

@@ -45,7 +45,8 @@ def _predict(
 ) -> tuple[dict[str, Any], str]:
     """Write the most probable component of each row of DATA, and what else is asked for.
 
-    The output is a Zarr group, which xarray opens as a Dataset; or Parquet, as DATA is.
+    The output is a Zarr group, which xarray opens as a Dataset; or Parquet, where DATA is, or is
+    converted to it, as CSV.
 
     \b
     Example:

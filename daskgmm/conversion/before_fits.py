@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from daskgmm.conversion.convert import convert
-from daskgmm.conversion.files import COMPRESSED, files_of, format_of
+from daskgmm.conversion.files import COMPRESSED, files_of, needs_conversion
 from daskgmm.conversion.inputs import Input
-from daskgmm.conversion.options import CONVERT_OPTIONS
+from daskgmm.conversion.options import CONVERT_OPTIONS, command_of
 from daskgmm.conversion.reader import Format
 from daskgmm.errors import DataError, NotFoundError, ParameterError, StorageError
 from daskgmm.events import Message, size_of, teller
 from daskgmm.execution import give_back_memory
 from daskgmm.redaction import redacted
-from daskgmm.storage import Location, StoredSource, open_source, read_model
+from daskgmm.rules import names_of
+from daskgmm.storage import StoredSource, open_source, read_model
 
-__all__ = ["check_column", "converted_before", "needs_conversion"]
+__all__ = ["check_column", "converted_before"]
 
 _COMPRESSION = 5
 """Bytes of text of a byte that is compressed, when free space is looked for."""
 _SHOWN = 20
-_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 @contextmanager
 def converted_before(
-    data: Any, model: str | None = None, *, keeps_gaps: bool = False, **options: Any
+    data: Any,
+    model: str | None = None,
+    *,
+    keeps_gaps: bool = False,
+    to_parquet: bool = False,
+    **options: Any,
 ) -> Iterator[StoredSource | None]:
     """The rows of data that have to be converted, in a temporary folder while the block runs.
 
@@ -45,6 +47,8 @@ def converted_before(
         Of which the features are taken, if none are named, and the files have others besides.
     keeps_gaps : bool
         Whether missing values become NaN, and are no error.
+    to_parquet : bool
+        Whether they become Parquet, for results in Parquet, and not Zarr.
     **options
         Of :func:`convert`; others are refused.
 
@@ -74,23 +78,25 @@ def converted_before(
             )
     found = files_of(data)[0]
     kept = {"missing": "keep"} if keeps_gaps else {}
-    options = _of_model(found, model) | kept | options
+    options = _without_kept_features(_of_model(found, model) | kept | options)
     folder = Path(tempfile.mkdtemp(prefix="daskgmm-convert-"))
+    output = folder / f"data{'.parquet' if to_parquet else '.zarr'}"
     try:
         _check_free(folder, files_of(data)[1], name)
+        way = command_of(name, options, output.suffix)
         teller()(
             Message(
-                f"{name} is converted for this command alone; once and for all: {_way(name, options)}",
-                "warning",
+                f"{name} is converted for this command alone; once and for all: {way}", "warning"
             )
         )
-        report = _converted(data, folder / "data.zarr", options)
+        report = _converted(data, output, options)
         give_back_memory()  # a memory limit is held against what is resident
         dropped = report["columns_dropped"]
         if dropped:
             listed = "; ".join(f"{c['name']!r} {c['reason']}" for c in dropped[:_SHOWN])
             teller()(Message(f"columns that are left out: {listed}", "warning"))
-        source = open_source(folder / "data.zarr")
+        columns = [column["name"] for column in report["columns"]] if to_parquet else None
+        source = open_source(output, columns=columns)
         source.name = name
         yield source
     finally:
@@ -110,6 +116,15 @@ def _of_model(found: Format, model: str | None) -> dict[str, Any]:
     return of_model
 
 
+def _without_kept_features(options: dict[str, Any]) -> dict[str, Any]:
+    """Options without columns to keep that are features, which are written in any case."""
+    if options.get("keep") is None:
+        return options
+    features = names_of(options.get("columns") or [])
+    keep = [name for name in names_of(options["keep"]) if name not in features]
+    return options | {"keep": keep or None}
+
+
 def _converted(data: Any, output: Path, options: dict[str, Any]) -> dict[str, Any]:
     """The report of a conversion; its errors name the command that has the options they name."""
     try:
@@ -118,8 +133,8 @@ def _converted(data: Any, output: Path, options: dict[str, Any]) -> dict[str, An
         if "--" not in str(error):
             raise
         raise type(error)(
-            f"{error}. These are options of a conversion to Zarr, which can be fitted then: add them to "
-            f"{_way(redacted(os.fspath(data)), options)}"
+            f"{error}. These are options of a conversion, whose output can be fitted then: add them to "
+            f"{command_of(redacted(os.fspath(data)), options, output.suffix)}"
         ) from error
 
 
@@ -131,49 +146,10 @@ def check_column(column: str, what: str, source: StoredSource) -> None:
     NotFoundError
     """
     if "/" not in column and os.sep not in column and not os.path.exists(column):
-        way = _way(source.name).removesuffix(".zarr")
         raise NotFoundError(
             f"{column} does not exist, and no column of what is converted can be the {what}; "
-            f"convert it to Parquet, of which one can: {way}.parquet"
+            f"convert it to Parquet, of which one can: {command_of(source.name, ending='.parquet')}"
         )
-
-
-def _way(name: str, options: Mapping[str, Any] = _NO_OPTIONS) -> str:
-    """The command that converts data for good, with the options that were given."""
-    kept = Path(name).name.partition(".")[0].strip("*?[]") or "data"
-    flags = {option.name: option.flag for option in CONVERT_OPTIONS}
-    given = "".join(f" {flags[o]} {shlex.quote(_text(value))}" for o, value in options.items())
-    return f"daskgmm convert {shlex.quote(name)}{given} --output {shlex.quote(kept + '.zarr')}"
-
-
-def _text(value: Any) -> str:
-    return ",".join(value) if isinstance(value, list | tuple) else str(value)
-
-
-def needs_conversion(data: Any) -> bool:
-    """Whether data are of a format that no pass reads."""
-    if not isinstance(data, str | os.PathLike):
-        return False
-    return _is_to_convert(_format_at(Location.parse(data)))
-
-
-def _is_to_convert(found: Format | None) -> bool:
-    return found is not None and found.before_fits
-
-
-def _format_at(location: Location) -> Format | None:
-    """The format of a file, a glob of files, or a local folder of files that is no store."""
-    if not location.is_local:
-        return format_of(location.name)
-    path = location.path
-    if path.is_dir():
-        names = sorted(entry.name for entry in path.iterdir())
-        is_store = any(name in ("zarr.json", ".zgroup", ".zarray") for name in names)
-        kinds = [format_of(name) for name in names if not name.startswith((".", "_"))]
-        return None if is_store or not kinds else kinds[0]
-    if not path.exists() and not glob.has_magic(location.name):
-        return None
-    return format_of(location.name)
 
 
 def _check_free(folder: Path, files: Sequence[Input], name: str) -> None:
@@ -187,7 +163,7 @@ def _check_free(folder: Path, files: Sequence[Input], name: str) -> None:
         raise StorageError(
             f"{name} takes about {size_of(needed)} when it is converted, and {folder.parent} has "
             f"{size_of(free)} free; set TMPDIR to another folder, or convert it where there is room: "
-            f"{_way(name)}"
+            f"{command_of(name)}"
         )
 
 

@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
+from typing import Any
 
 from daskgmm.conversion.formats import FORMATS
 from daskgmm.conversion.inputs import Input
@@ -13,7 +14,7 @@ from daskgmm.conversion.reader import Format
 from daskgmm.errors import DataError, NotFoundError
 from daskgmm.storage import Location, files_below, files_matching
 
-__all__ = ["COMPRESSED", "files_of", "format_of", "is_glob"]
+__all__ = ["COMPRESSED", "files_of", "format_of", "is_glob", "needs_conversion"]
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _GLOB = frozenset("*?[")
@@ -58,6 +59,29 @@ def files_of(source: str | os.PathLike[str]) -> tuple[Format, list[Input]]:
         )
     (found,) = formats.values()
     return found, files
+
+
+def needs_conversion(data: Any) -> bool:
+    """Whether data are of a format that no pass reads."""
+    if not isinstance(data, str | os.PathLike):
+        return False
+    found = _format_at(Location.parse(data))
+    return found is not None and found.before_fits
+
+
+def _format_at(location: Location) -> Format | None:
+    """The format of a file, a glob of files, or a local folder of files that is no store."""
+    if not location.is_local:
+        return format_of(location.name)
+    path = location.path
+    if path.is_dir():
+        names = sorted(entry.name for entry in path.iterdir())
+        is_store = any(name in ("zarr.json", ".zgroup", ".zarray") for name in names)
+        kinds = [format_of(name) for name in names if not name.startswith((".", "_"))]
+        return None if is_store or not kinds else kinds[0]
+    if not path.exists() and not glob.has_magic(location.name):
+        return None
+    return format_of(location.name)
 
 
 def _found(location: Location) -> list[Location]:

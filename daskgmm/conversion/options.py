@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from daskgmm.errors import ParameterError
 from daskgmm.rules import FLAG, NAMES, TEXT, Rule, names_of, one_of
 from daskgmm.settings import Option
 
-__all__ = ["CONVERT_OPTIONS", "How"]
+__all__ = ["CONVERT_OPTIONS", "How", "command_of"]
+
+_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 def _are_texts(value: Any) -> bool:
@@ -154,3 +160,19 @@ _LISTS = tuple(option.name for option in CONVERT_OPTIONS if option.rule in (NAME
 _OF_ALL = frozenset({"missing", "dtype"})
 _INSTEAD = {"columns": "variables", "variables": "columns"}
 """What some formats call what others call so."""
+
+
+def command_of(name: str, options: Mapping[str, Any] = _NO_OPTIONS, ending: str = ".zarr") -> str:
+    """The command that converts data for good, with the options that were given."""
+    kept = Path(name).name.partition(".")[0].strip("*?[]") or "data"
+    flags = {option.name: option.flag for option in CONVERT_OPTIONS}
+    given = "".join(
+        f" {flags[o]} {shlex.quote(_words_of(value))}"
+        for o, value in options.items()
+        if value is not None
+    )
+    return f"daskgmm convert {shlex.quote(name)}{given} --output {shlex.quote(kept + ending)}"
+
+
+def _words_of(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list | tuple) else str(value)

@@ -50,7 +50,7 @@ KEEP = Option(
     "keep",
     None,
     NAMES,
-    "Columns of Parquet rows that are copied beside the results into Parquet outputs.",
+    "Columns of Parquet or CSV rows that are copied beside the results into Parquet outputs.",
     commands=("predict", "outliers"),
     section="",
 )

@@ -128,6 +128,47 @@ def test_select_score_and_predict_convert_too(folder):
     assert temporary(folder) == []
 
 
+@pytest.mark.parametrize("keep", ["id", "id,a", None])
+def test_results_of_csv_are_in_parquet_where_that_is_asked_for(keep, folder):
+    """Fits took CSV, and predict could write Zarr alone of it."""
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    model = GaussianMixture(2, random_state=0, max_iter=3, tol=1.0).fit(frame)
+    model.save("m.zarr")
+    frame.assign(id=[f"row {i}" for i in range(900)]).to_csv("t.csv", index=False)
+    words = ("--model", "m.zarr", *(("--keep", keep) if keep else ()), "--output")
+    done = run("predict", "t.csv", *words, "labels.parquet", "--results", "labels,log_density")
+    assert done.exit_code == 0, done.stderr
+    found = pd.read_parquet("labels.parquet")
+    kept = keep.split(",") if keep else []
+    assert found.columns.tolist() == [*kept, "labels", "log_density"]
+    np.testing.assert_array_equal(found["labels"], model.predict(frame))
+    np.testing.assert_allclose(found["log_density"], model.score_samples(frame), rtol=1e-12)
+    if kept:
+        assert found["id"].tolist() == [f"row {i}" for i in range(900)]
+    way = shlex.split(done.stderr.partition("once and for all: ")[2].splitlines()[0])
+    assert run(*way[1:]).exit_code == 0
+    again = run("predict", way[-1], *words, "again.parquet", "--results", "labels,log_density")
+    assert again.exit_code == 0, again.stderr
+    assert pd.read_parquet("again.parquet").equals(found)
+    done = run("outliers", "t.csv", *words, "outliers.parquet")
+    assert done.exit_code == 0, done.stderr
+    assert pd.read_parquet("outliers.parquet")["outlier"].sum() == 9
+    assert temporary(folder) == []
+
+
+def test_parquet_that_no_result_could_be_is_refused_before_anything_is_read(folder):
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    GaussianMixture(1, max_iter=1, tol=1.0).fit(frame).save("m.zarr")
+    done = run("predict", "t.csv", "--model", "m.zarr", "--output", "l.zarr", "--keep", "word")
+    assert done.exit_code == 2
+    assert "l.zarr is none; end its name in .parquet" in done.stderr
+    Path("there.parquet").mkdir()
+    Path("there.parquet/x.txt").touch()
+    done = run("predict", "t.csv", "--model", "m.zarr", "--output", "there.parquet")
+    assert done.exit_code == 1
+    assert "is converted" not in done.stderr
+
+
 def test_a_fit_begins_with_the_memory_that_the_conversion_freed(folder, monkeypatch):
     given_back = []
     monkeypatch.setattr(before_fits, "give_back_memory", lambda: given_back.append(1))
