@@ -60,7 +60,8 @@ def write_outliers(
     -------
     dict
         ``n_rows n_outliers threshold threshold_of share rank_error seconds peak_memory_bytes model
-        output``. ``share`` is the quantile or the probability.
+        output``. ``n_rows`` are those that have values: cells or rows with gaps are not judged.
+        ``share`` is the quantile or the probability.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def write_outliers(
     if save_threshold:
         _save(threshold, model)
     return {
-        "n_rows": written.n_rows,
+        "n_rows": written.n_present,
         "n_outliers": written.n_counted,
         "threshold": threshold.value,
         "threshold_of": threshold.measure,

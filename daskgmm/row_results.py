@@ -100,13 +100,20 @@ class Written:
     n_rows : int
     n_counted : int
         How many values 1 were written to arrays in which they are counted.
+    n_present : int
+        How many values were written there, other than the fill of rows that are left out.
     """
 
     n_rows: int
     n_counted: int
+    n_present: int
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(self.n_rows + other.n_rows, self.n_counted + other.n_counted)
+        return type(self)(
+            self.n_rows + other.n_rows,
+            self.n_counted + other.n_counted,
+            self.n_present + other.n_present,
+        )
 
 
 def write_results(
@@ -145,7 +152,7 @@ def write_results(
     }
     if opened.laid_out is None:
         return _write(places, model, opened)
-    return Written(opened.rows.n_rows, write_on_grid(places, model.mixture))
+    return Written(opened.rows.n_rows, *write_on_grid(places, model.mixture))
 
 
 def _opened(
@@ -209,6 +216,12 @@ def _write_grain(
     found = {name: result.of(block, mixture, out) for name, result in wanted.items()}
     for results, writer in writers:
         writer.write(block.start, {k: v for r in results for k, v in found[r.name].items()})
-    counted = [a.name for r in wanted.values() for a in r.arrays(mixture.classes) if a.is_counted]
     arrays = {name: values for result in found.values() for name, values in result.items()}
-    return Written(len(block), sum(int((arrays[name] == 1).sum()) for name in counted))
+    counts = [
+        array.counts(arrays[array.name])
+        for result in wanted.values()
+        for array in result.arrays(mixture.classes)
+        if array.is_counted
+    ]
+    n_counted = sum(int(ones) for ones, _ in counts)
+    return Written(len(block), n_counted, sum(int(present) for _, present in counts))

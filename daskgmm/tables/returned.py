@@ -63,7 +63,8 @@ class Returned:
     along : tuple of int or str
         Coordinates along it: labels of components and of noise, ranks, or names of features.
     is_counted : bool
-        Whether the rows whose value is 1 are counted while it is written.
+        Whether the rows whose value is 1, and those that have a value, are counted while it is
+        written.
     """
 
     name: str
@@ -88,6 +89,10 @@ class Returned:
     def row_bytes(self) -> int:
         """Bytes of what one row has, as it is stored."""
         return int(self.dtype.itemsize) * math.prod(self.shape)
+
+    def counts(self, values: Any) -> tuple[Any, Any]:
+        """How many values are 1, and how many another than the fill; lazy where the values are."""
+        return (values == 1).sum(), (values != self.fill).sum()
 
 
 @dataclass(frozen=True)

@@ -42,13 +42,14 @@ def _dataset(asked: Asked, mixture: Mixture) -> Any:
     return Dataset(arrays, attrs=group_attributes(asked))
 
 
-def write_on_grid(places: Mapping[str, Asked], mixture: Mixture) -> int:
+def write_on_grid(places: Mapping[str, Asked], mixture: Mixture) -> tuple[int, int]:
     """Write all outputs in one pass; they appear when all cells of all of them are there.
 
     Returns
     -------
-    int
-        How often 1 was written, in arrays in which it is counted.
+    n_counted, n_present : int
+        How often 1 was written, in arrays in which it is counted, and how often another value than
+        the fill of cells that are left out.
 
     Raises
     ------
@@ -77,11 +78,11 @@ def write_on_grid(places: Mapping[str, Asked], mixture: Mixture) -> int:
             store: Any = draft.place.store(read_only=False)
             how: dict[str, Any] = {"mode": "w", "zarr_format": 3, "consolidated": False}
             written.append(found.to_zarr(store, encoding=encoding, compute=False, **how))
-            counted += [(found[a.name].data == 1).sum() for a in asked.arrays if a.is_counted]
+            counted += [a.counts(found[a.name].data) for a in asked.arrays if a.is_counted]
         # A block is in memory whole, with its results: as many at once as the plan has room for.
         here = next(iter(places.values())).opened.n_threads
         at_once = {} if in_force().has_workers else {"num_workers": here}
         _, counts = dask.compute(written, counted, **at_once)
         for draft, _ in drafts:
             consolidate(zarr.open_group(draft.place.store(read_only=False), mode="r+"))
-    return sum(map(int, counts))
+    return sum(int(ones) for ones, _ in counts), sum(int(present) for _, present in counts)

@@ -170,6 +170,7 @@ def test_cells_of_a_grid(folder):
     assert forked(*fit, cwd=folder).status == 0
     words = ("outliers", *grid, "--model", "two.zarr", "--output", "out.zarr")
     told = forked(*words, "--quantile", "0.1", "--json", cwd=folder).json
+    assert told["n_rows"] == 999  # without cells that have a gap, as those of land
     found = zarr.open_group(folder / "out.zarr", mode="r")
     outlier = found["outlier"][...]
     assert outlier.dtype == np.int8
@@ -178,6 +179,27 @@ def test_cells_of_a_grid(folder):
     assert np.isnan(found["log_density"][3, 4])
     # of the 999 cells without a gap
     assert (outlier == 1).sum() == told["n_outliers"] == 99
+
+
+@pytest.mark.parametrize("kind", ["rows.zarr", "rows.parquet"])
+def test_rows_that_are_left_out_are_not_counted(kind, folder, x):
+    """They were among the rows of which so many are outliers."""
+    names, rows = ["a", "b", "c"][: x.shape[1]], x.copy()
+    rows[::10, 0] = np.nan
+    if kind == "rows.zarr":
+        zarr.create_array(folder / kind, data=rows, chunks=(1000, rows.shape[1]))
+    else:
+        pd.DataFrame(rows, columns=names).to_parquet(folder / kind)
+    model = load_model(folder / "model.zarr").set_params(missing="drop")
+    model.save(folder / "drop.zarr")
+    output = str(folder / "out.zarr")
+    told = write_outliers(
+        str(folder / kind), str(folder / "drop.zarr"), output, choice={"quantile": 0.1}
+    )
+    outlier = zarr.open_array(f"{output}/outlier", mode="r")[...]
+    assert (outlier == -2).sum() == len(rows[::10])
+    assert told["n_rows"] == len(rows) - len(rows[::10])
+    assert told["n_outliers"] == (outlier == 1).sum()
 
 
 def test_from_python(folder, x):
