@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from daskgmm.conversion.described import described
+from daskgmm.conversion.files import needs_conversion
 from daskgmm.errors import DamagedDataError, DataError, ModelFormatError
 from daskgmm.kernel import HasCovariances, Mixture, family_of, loops
 from daskgmm.storage import (
@@ -62,12 +64,15 @@ def info(path: str) -> dict[str, Any]:
     -------
     dict
         ``kind`` is ``"model"``, ``"results"`` or ``"data"``; of a group of variables on a grid,
-        ``variables`` has the facts of each. ``loops`` says what computes here: the
+        ``variables`` has the facts of each; of files that are to be converted, they are those of
+        :func:`daskgmm.conversion.described.described`. ``loops`` says what computes here: the
         instruction set that compiled loops run on, or why there are none. ``drift`` says what the
         last update found: log-likelihood per new row, the largest changes of weights, and of means
         in standard deviations. ``kept_features`` are the indices of the features that the mixture
         is of, where constant ones were left out of the fit.
     """
+    if needs_conversion(path):
+        return {"kind": "data", **described(path), "loops": loops.described()}
     if not is_zarr(path):  # as models, results and variables are
         return _of_rows(path)
     try:

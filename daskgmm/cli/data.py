@@ -29,6 +29,8 @@ _SMALL_DEMO_SIZE = "16MB"
 def _info(path: str) -> tuple[dict[str, Any], str]:
     """Describe a saved model, or stored rows, without reading the rows.
 
+    Of files that are to be converted, such as CSV, the first rows tell the types.
+
     \b
     Example:
       daskgmm info model.zarr

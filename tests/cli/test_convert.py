@@ -22,6 +22,7 @@ from daskgmm import GaussianMixture, load_model
 from daskgmm.cli import main
 from daskgmm.conversion import before_fits
 from daskgmm.conversion.options import CONVERT_OPTIONS, How
+from daskgmm.conversion.readers import delimited
 from daskgmm.em import Iteration
 from daskgmm.errors import StorageError
 from daskgmm.events import listening
@@ -281,8 +282,33 @@ def test_what_converts_not_by_itself_names_the_command(folder):
         assert done.exit_code != 0
         if words[0] == "check":
             assert "daskgmm convert t.csv --output t.zarr" in done.stderr
-    done = run("info", "t.csv")
-    assert done.stderr.count("daskgmm convert") == 1
+
+
+def test_info_says_what_a_table_is_and_how_to_use_it(folder, monkeypatch):
+    """It was refused as no model and no rows."""
+    monkeypatch.setattr(delimited, "_BLOCK_BYTES", 4096)
+    text = (folder / "t.csv").read_text()
+    (folder / "t.csv").write_text(text + "1,2\n")  # which nobody reads to the end
+    before = tree(folder)
+    done = run("info", "t.csv", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert tree(folder) == before
+    found = json.loads(done.stdout)
+    assert (found["kind"], found["format"], found["n_files"]) == ("data", "CSV", 1)
+    assert found["n_bytes"] == len(text) + 4
+    assert found["columns"] == {"a": "double", "b": "double"}
+    assert found["left_out"] == {"word": "is text"}
+    (folder / "t.csv").write_text(text)
+    assert run(*shlex.split(found["convert"])[1:]).exit_code == 0
+    assert json.loads(run("info", "t.zarr", "--json").stdout)["feature_names"] == ["a", "b"]
+    assert found["convert"] in run("info", "t.csv").stdout
+
+
+def test_info_of_netcdf_has_units(folder):
+    rows = {name: ("row", X[:, j], {"units": "m"}) for j, name in enumerate("ab")}
+    xr.Dataset(rows).to_netcdf("o.nc")
+    found = json.loads(run("info", "o.nc", "--json").stdout)
+    assert (found["format"], found["units"]) == ("NetCDF", {"a": "m", "b": "m"})
 
 
 @pytest.mark.parametrize("output", ["x.zarr", "x.parquet"])
