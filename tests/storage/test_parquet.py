@@ -31,7 +31,7 @@ from daskgmm.errors import (
     ParameterError,
 )
 from daskgmm.storage import Location, open_source
-from daskgmm.storage.rows import parquet_streams
+from daskgmm.storage.rows import parquet_nulls, parquet_streams
 from daskgmm.storage.rows.parquet_pages import Header, header_of
 
 N = 1000
@@ -139,11 +139,23 @@ def test_the_footers_refuse_nulls_and_say_where(tmp_path, frame):
     for i in range(3):
         part = frame[i * 300 : (i + 1) * 300].copy()
         if i:
-            part.loc[part.index[:i], "b"] = np.nan
-        part.to_parquet(tmp_path / f"{i}.parquet")
-    with pytest.raises(NonFiniteError, match=r"'b' has 3 \(the first in .*1\.parquet\)"):
+            part.loc[part.index[120 : 120 + i], "b"] = np.nan
+        part.to_parquet(tmp_path / f"{i}.parquet", row_group_size=50)
+    where = r"'b' has 3 \(the first in .*1\.parquet at row 120, of row group 2\)"
+    with pytest.raises(NonFiniteError, match=where):
         open_source(tmp_path).check_complete()
     open_source(tmp_path, columns=["a", "c"]).check_complete()
+
+
+@pytest.mark.parametrize("row", [0, 49, 50, 299])
+def test_the_first_null_is_found_wherever_it_is(row, tmp_path, frame, monkeypatch):
+    monkeypatch.setattr(parquet_nulls, "_BATCH_ROWS", 7)
+    frame = frame[:300].copy()
+    frame.loc[frame.index[row:], ["a", "c"]] = np.nan
+    frame.to_parquet(tmp_path / "x.parquet", row_group_size=50)
+    where = rf"'a' has {300 - row} \(.*x.parquet at row {row}, .*'c' has .* at row {row}, "
+    with pytest.raises(NonFiniteError, match=where):
+        open_source(tmp_path / "x.parquet").check_complete()
 
 
 def test_the_index_of_pandas_is_no_feature(tmp_path, frame):

@@ -1,18 +1,32 @@
-"""Nulls in Parquet: refused by what footers count, before any row is read."""
+"""Nulls in Parquet: refused by what footers count, before any row is read, other than the first null."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
 
 from daskgmm.errors import NonFiniteError
 from daskgmm.storage.rows.parquet_files import StoredFile
 from daskgmm.storage.rows.parquet_footers import metadata_of
+from daskgmm.storage.rows.parquet_streams import opened_file
 
 __all__ = ["check_complete"]
 
 _AT_ONCE = 16
+_MOST_SHOWN = 5
+_BATCH_ROWS = 1 << 16
+
+
+class _Nulls(NamedTuple):
+    """How many nulls a column has, and the first file and row group that have some."""
+
+    n: int
+    file: StoredFile
+    group: int
 
 
 def check_complete(data: str, files: Sequence[StoredFile], names: Sequence[str]) -> None:
@@ -32,21 +46,37 @@ def check_complete(data: str, files: Sequence[StoredFile], names: Sequence[str])
     """
     with ThreadPoolExecutor(min(_AT_ONCE, len(files))) as pool:
         counted = pool.map(lambda file: _nulls(file, names), files)
-        found: dict[str, tuple[int, str]] = {}
-        for file, nulls in zip(files, counted, strict=True):
-            for name, n in nulls.items():
-                before, first = found.get(name, (0, file.name))
-                found[name] = (before + n, first)
+        found: dict[str, _Nulls] = {}
+        for nulls in counted:
+            for name, some in nulls.items():
+                before = found.get(name, some._replace(n=0))
+                found[name] = before._replace(n=before.n + some.n)
     if found:
         said = ", ".join(
-            f"{name!r} has {n:,} (the first in {file})" for name, (n, file) in found.items()
+            f"{name!r} has {nulls.n:,} (the first in {_place_of(nulls, name)})"
+            for name, nulls in list(found.items())[:_MOST_SHOWN]
         )
+        more = f", and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
         raise NonFiniteError(
-            f"{data}: columns have nulls, which a Gaussian has no density for: {said}; drop "
+            f"{data}: columns have nulls, which a Gaussian has no density for: {said}{more}; drop "
             "or impute them when the files are written, or leave the columns out with columns= "
             "(--columns), or such rows with missing='drop' (--missing drop), or take nulls for "
             f"values that are not known with missing='em'{_way_to_drop(data, names)}"
         )
+
+
+def _place_of(nulls: _Nulls, name: str) -> str:
+    """File, row and row group of a column's first null; its values are read for that."""
+    first = sum(nulls.file.groups[: nulls.group])
+    with opened_file(nulls.file) as opened:
+        which = {"row_groups": [nulls.group], "columns": [name]}
+        for batch in opened.iter_batches(_BATCH_ROWS, use_threads=False, **which):
+            at = np.flatnonzero(batch.column(0).is_null().to_numpy(zero_copy_only=False))
+            if len(at) > 0:
+                first += int(at[0])
+                break
+            first += batch.num_rows
+    return f"{nulls.file.name} at row {first:,}, of row group {nulls.group}"
 
 
 def _way_to_drop(data: str, names: Sequence[str]) -> str:
@@ -60,7 +90,7 @@ def _way_to_drop(data: str, names: Sequence[str]) -> str:
     )
 
 
-def _nulls(file: StoredFile, names: Sequence[str]) -> dict[str, int]:
+def _nulls(file: StoredFile, names: Sequence[str]) -> dict[str, _Nulls]:
     """Nulls of columns that have some, as far as the footer counts them."""
     metadata = metadata_of(file)
     schema = metadata.schema
@@ -69,11 +99,12 @@ def _nulls(file: StoredFile, names: Sequence[str]) -> dict[str, int]:
         for j in range(metadata.num_columns)
         if schema.column(j).path in names and schema.column(j).max_definition_level
     ]
-    found: dict[str, int] = {}
+    found: dict[str, _Nulls] = {}
     for i in range(metadata.num_row_groups if optional else 0):
         group = metadata.row_group(i)
         for j, name in optional:
             known = group.column(j).statistics
             if known is not None and known.has_null_count and known.null_count:
-                found[name] = found.get(name, 0) + known.null_count
+                before = found.get(name, _Nulls(0, file, i))
+                found[name] = before._replace(n=before.n + known.null_count)
     return found
