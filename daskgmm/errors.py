@@ -19,6 +19,7 @@ __all__ = [
     "DaskGMMError",
     "DaskGMMWarning",
     "DataError",
+    "FeaturesError",
     "IntegrityWarning",
     "InterruptedFitError",
     "InvalidParameterError",
@@ -93,6 +94,10 @@ class ColumnError(DataError):
         return type(self)(
             *(repr(str(names[part])) if isinstance(part, int) else part for part in self.args)
         )
+
+
+class FeaturesError(DataError):
+    """Rows have other features than the model, by number or by name."""
 
 
 class NonFiniteError(ColumnError):

@@ -264,3 +264,14 @@ def test_rows_of_other_features_are_refused(gm, frame):
         gm.predict_features(frame, "oxygen")
     with pytest.raises(DataError, match=r"NaN or infinity.*column 'salt'"):
         gm.predict_features(frame[["temp", "salt"]] * [1.0, np.nan], "oxygen")
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_rows_that_have_what_is_predicted_are_told_to_leave_it_out(gm, frame, x):
+    """It was said that X has 3 features, where 2 were expected."""
+    said = r"of the other features alone, temp, salt, in this order; leave oxygen out of X"
+    for rows in (x, frame[NAMES], pl.from_pandas(frame[NAMES])):
+        with pytest.raises(DataError, match=said):
+            gm.predict_features(rows, "oxygen")
+    with pytest.raises(DataError, match=r"alone, feature_1, .* leave feature_0, feature_2 out"):
+        model_of(names=None).predict_features(x, [0, 2])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.em import feature_means, feature_moments
-from daskgmm.errors import DataError, ParameterError
+from daskgmm.errors import DataError, FeaturesError, ParameterError
 from daskgmm.fitted.exchange import Exchanged
 from daskgmm.fitted.of_rows import OfRows
 from daskgmm.fitted.projection import said_of_dropped
@@ -131,7 +131,7 @@ class Conditioned(OfRows, Exchanged):
         ParameterError
             As :meth:`marginal`, or if there is no other feature.
         DataError
-            If the rows cannot be used.
+            If the rows cannot be used; a FeaturesError, if they have the features to predict, too.
 
         References
         ----------
@@ -145,12 +145,19 @@ class Conditioned(OfRows, Exchanged):
         regression = regression_of(law, others, wanted)
         called = self._names_of(wanted) or [f"feature_{i}" for i in wanted]
         function = feature_moments if return_std else feature_means
-        found = given._results_of_rows(
-            X,
-            partial(function, regression=regression),
-            np.float64,
-            [of_features(*named, called) for named in _PREDICTED[: 1 + return_std]],
-        )
+        try:
+            found = given._results_of_rows(
+                X,
+                partial(function, regression=regression),
+                np.float64,
+                [of_features(*named, called) for named in _PREDICTED[: 1 + return_std]],
+            )
+        except FeaturesError as error:
+            left = self._names_of(others) or [f"feature_{i}" for i in others]
+            raise FeaturesError(
+                f"predict_features takes X of the other features alone, {', '.join(left)}, in this "
+                f"order; leave {', '.join(called)} out of X, and what the model has not. {error}"
+            ) from None
         return tuple(found) if return_std else found[0]
 
     def _features(self, chosen: Feature | Sequence[Feature], who: str) -> NDArray[np.intp]:

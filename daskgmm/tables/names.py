@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from daskgmm.errors import ColumnError, DaskGMMWarning, DataError
+from daskgmm.errors import ColumnError, DaskGMMWarning, DataError, FeaturesError
 
 __all__ = [
     "check_features",
@@ -123,7 +123,7 @@ def check_features(
         )
     check_names(names, others)
     if n_given != n_fitted:
-        raise DataError(
+        raise FeaturesError(
             f"X has {n_given} features, but {who} is expecting {n_fitted} features as input: "
             f"{data} has {n_given} features"
         )
@@ -137,7 +137,7 @@ def check_names(fitted: Sequence[str] | None, given: Names | None) -> None:
     DataError
     """
     if fitted is not None and given is not None and tuple(fitted) != given:
-        raise DataError(_mismatch(fitted, given))
+        raise FeaturesError(_mismatch(fitted, given))
 
 
 def check_units(
