@@ -389,3 +389,23 @@ def test_too_few_rows_are_called_what_they_are(missing, said):
     x[:5] = np.nan
     with pytest.raises(DataError, match=f"the rows {said} of 60"):
         GaussianMixture(58, random_state=0, missing=missing).fit(x)
+
+
+@pytest.mark.parametrize("missing", ["drop", "em"])
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_rows_that_are_left_out_are_not_among_those_of_a_score(missing, is_weighted, tmp_path):
+    """With weights, they were."""
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    x[:10, 0] = np.nan
+    x[5:8] = np.nan
+    left_out = {"drop": 10, "em": 3}[missing]
+    weights = np.full(len(x), 2.0) if is_weighted else None
+    model = GaussianMixture(2, random_state=0, missing=missing).fit(x)
+    for rows in (x, da.from_array(x, chunks=(30, 2))):
+        found = model.criteria(rows, weights)
+        assert found.n_rows == 200 - left_out
+        assert found.weight == (2.0 if is_weighted else 1.0) * (200 - left_out)
+    model.save(tmp_path / "m.zarr")
+    assert job.score(x, str(tmp_path / "m.zarr"), sample_weight=weights)["n_rows"] == 200 - left_out
+    with pytest.raises(DaskGMMError, match="each of the 3 rows has a gap"):
+        model.criteria(x[5:8], None if weights is None else weights[5:8])

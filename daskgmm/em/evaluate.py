@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from daskgmm.em.drawn import uniform_of_rows
 from daskgmm.em.finite import check_finite
-from daskgmm.em.missing import Missing, check_some_complete, left_out
+from daskgmm.em.missing import Gaps, Missing, check_some_complete, left_out
 from daskgmm.em.rows import Rows
 from daskgmm.kernel import (
     Block,
@@ -57,7 +57,7 @@ class Score:
     Attributes
     ----------
     n_rows : int
-        Rows that were read, of whatever weight.
+        Rows that were read, of whatever weight, without those that are left out for their gaps.
     weight : float
         Sum of the weights.
     log_likelihood : float
@@ -202,11 +202,13 @@ def _with_room(found: NDArray[Any]) -> NDArray[Any]:
 def _score_of_grain(block: Block, mixture: Mixture) -> Score:
     check_finite(block)
     sums = density_sums(block, mixture)
-    return Score(len(block), block.total_weight, *sums, mixture.n_parameters)
+    # Rows that are left out are those of weight 0 with a gap, of which there are none without weights.
+    n_left_out = 0 if block.weight is None else Gaps.of(block).n_left_out
+    return Score(len(block) - n_left_out, block.total_weight, *sums, mixture.n_parameters)
 
 
 def score_rows(rows: Rows, mixture: Mixture) -> Score:
     """Score all rows in one pass; raises as :func:`daskgmm.kernel.e_step`, and if all have gaps."""
     found = rows.fold(_score_of_grain, mixture)
-    check_some_complete(found.weight, found.n_rows)
+    check_some_complete(found.weight, rows.n_rows)
     return found

@@ -133,8 +133,7 @@ class OfRows(FittedState):
         opened = self._open(x, weights)
         with columns_named(opened.feature_names):
             found = score_rows(opened.mapped(self._projection).rows, self._mixture)
-        n_rows = round(found.weight) if opened.weight_counts_rows else opened.rows.n_rows
-        return replace(found, n_rows=n_rows, n_parameters=self._n_parameters())
+        return replace(found, n_parameters=self._n_parameters())
 
     def _as_fitted(self, x: Any) -> Any:
         """What a path or URL means as rows, by default as the rows of the fit were read."""
