@@ -36,9 +36,13 @@ __all__ = [
     "number",
     "picture_of",
     "plain",
+    "probability",
     "radius_holding",
     "share",
 ]
+
+_NEARLY, _ALL = 0.995, 1.0 - 1e-9
+"""Between these, a share or a probability would be rounded to all, which it is not."""
 
 COLOURS = (
     *("#332288", "#CC6677", "#117733", "#88CCEE", "#AA4499"),
@@ -222,11 +226,22 @@ def plain(text: str) -> str:
 
 
 def share(value: float) -> str:
-    """A share as a percentage of two digits or more: 0.31%, 12%, 100%."""
+    """A share as a percentage of two digits or more: 0.31%, 12%, 99.97%; 100% is all."""
     percent = 100.0 * value
+    if _NEARLY <= value < _ALL:
+        return f"{min(percent, 99.99):.2f}%"
     if percent >= 10 or percent == 0:
         return f"{percent:.0f}%"
     return f"{percent:.2g}%"
+
+
+def probability(value: float) -> str:
+    """A probability to two digits, or to three where these would be 1: 0.31, 0.997, >0.999."""
+    if 0.0 < value < 0.001:
+        return "<0.001"
+    if _NEARLY <= value < _ALL:
+        return ">0.999" if value > 0.999 else f"{value:.3f}"
+    return f"{value:.2g}"
 
 
 def number(value: float) -> str:

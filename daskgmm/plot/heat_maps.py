@@ -11,7 +11,16 @@ import numpy as np
 from daskgmm.fitted import FittedMixture
 from daskgmm.kernel import Float64Array
 from daskgmm.plot.counting import Counted, Sharpness, count_rows
-from daskgmm.plot.drawing import Display, Panels, colour_bar, colour_of, number, plain, share
+from daskgmm.plot.drawing import (
+    Display,
+    Panels,
+    colour_bar,
+    colour_of,
+    number,
+    plain,
+    probability,
+    share,
+)
 from daskgmm.plot.subject import Feature, Subject, largest_components
 
 if TYPE_CHECKING:
@@ -282,12 +291,8 @@ class ResponsibilitiesDisplay(Display):
         right.set_xlabel("probability of", fontsize="small")
         right.set_ylabel("most probable component", fontsize="small")
         if len(names) <= 10:
-            _write(right, found, _probability, 0.5)
+            _write(right, found, probability, 0.5)
         colour_bar(right, drawn, "mean probability")
-
-
-def _probability(value: float) -> str:
-    return "<0.001" if 0.0 < value < 0.001 else f"{value:.2g}"
 
 
 def _write(ax: Axes, values: Float64Array, shown: Callable[[float], str], dark_from: float) -> None:

@@ -25,6 +25,7 @@ from daskgmm.plot.drawing import (
     colour_bar,
     matplotlib_module,
     plain,
+    probability,
     share,
 )
 from daskgmm.plot.subject import largest_components
@@ -208,7 +209,7 @@ class MapDisplay(Display):
         """Shares of the classes, and how sure they are."""
         of = ", ".join(f"{name}: {share(value)}" for name, value in self.shares.items())
         there = np.isfinite(self.certainty)
-        sure = f"{np.mean(self.certainty[there]):.2f}" if there.any() else "unknown"
+        sure = probability(float(np.mean(self.certainty[there]))) if there.any() else "unknown"
         return f"{self.title}. {self.notes} Cells of each: {of}. Mean probability: {sure}."
 
     def _draw(self) -> None:

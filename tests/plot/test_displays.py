@@ -20,7 +20,7 @@ from matplotlib import pyplot as plt
 
 from daskgmm import GaussianMixture, plot, select
 from daskgmm.errors import ParameterError
-from daskgmm.plot.drawing import ellipse, picture_of, radius_holding
+from daskgmm.plot.drawing import ellipse, picture_of, probability, radius_holding, share
 from daskgmm.plot.pairs_of_features import density_along
 from daskgmm.plot.subject import Subject
 from daskgmm.settings import PICTURES
@@ -423,3 +423,22 @@ def test_matplotlib_is_imported_when_a_picture_is_drawn_and_else_asked_for_by_na
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'daskgmm[plot]'" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "percent", "text"),
+    [
+        (0.0, "0%", "0"),
+        (0.0003, "0.03%", "<0.001"),
+        (0.123, "12%", "0.12"),
+        (0.994, "99%", "0.99"),
+        (0.9961, "99.61%", "0.996"),
+        (0.9997, "99.97%", ">0.999"),
+        (0.9999999, "99.99%", ">0.999"),
+        (1.0 - 1e-16, "100%", "1"),
+        (1.0, "100%", "1"),
+    ],
+)
+def test_shares_and_probabilities_are_not_rounded_up_to_all(value, percent, text):
+    """99.97% of the rows were said to be all."""
+    assert (share(value), probability(value)) == (percent, text)
