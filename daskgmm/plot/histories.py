@@ -141,6 +141,25 @@ class ConvergenceDisplay(Display):
             ax.tick_params(labelsize="small")
             ax.yaxis.get_offset_text().set_size("small")
             ax.grid(alpha=0.3)
+        if len(self.shown) == 1:
+            self._draw_alone(above, below)
+
+    def _draw_alone(self, above: Axes, below: Axes) -> None:
+        """A large mark for a single iteration, with its value; and what is known of the gain."""
+        (only,) = self.shown
+        for ax in (above, below):
+            ax.set_xlim(only.n_iter - 1, only.n_iter + 1)
+        for line in above.lines:
+            line.set_markersize(9)
+        above.annotate(
+            *(f"{only.objective:.6g}", (only.n_iter, only.objective), (9, 6)),
+            textcoords="offset points",
+            fontsize="small",
+        )
+        left = _known(only.remaining_gain)
+        if not left > 0:  # which no logarithmic axis has
+            said = "left to gain, estimated: " + ("nothing" if left <= 0 else "not known")
+            below.text(*(0.5, 0.65, said), transform=below.transAxes, ha="center", fontsize="small")
 
     def _draw_gains(self, ax: Axes) -> None:
         for name, style, label in (

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -266,6 +267,21 @@ def test_convergence_is_that_of_the_history(table, tmp_path):
         plot.convergence(
             GaussianMixture.from_parameters(model.weights_, model.means_, model.covariances_)
         )
+
+
+@pytest.mark.parametrize(("left", "said"), [(0.0, "nothing"), (np.inf, "not known"), (0.1, "")])
+def test_a_single_iteration_is_a_mark_with_its_value(left, said, table):
+    """It was a lonely dot, over an empty panel of other limits."""
+    fitted = GaussianMixture(1, max_iter=1, tol=1.0).fit(table)
+    (only,) = fitted.history_
+    fitted.history_ = (replace(only, remaining_gain=left),)
+    display = plot.convergence(fitted)
+    above, below = display.axes_[:, 0]
+    assert above.get_xlim() == below.get_xlim() == (0, 2)
+    assert [text.get_text() for text in above.texts] == [f"{only.objective:.6g}"]
+    texts = [text.get_text() for text in below.texts]
+    assert texts == ([f"left to gain, estimated: {said}"] if said else [])
+    assert [line.get_ydata().tolist() for line in below.lines[:-1]] == [[0.1]] * (not said)
 
 
 def test_selections_are_drawn_from_themselves_and_from_their_models(selection, model):
