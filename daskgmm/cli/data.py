@@ -50,7 +50,7 @@ def _check(source: Any) -> tuple[dict[str, Any], str]:
       daskgmm check data.zarr
     """  # noqa: D301
     result = descriptions.check(source)
-    return result, tables.of_facts(result)
+    return result, tables.of_facts(result | {"damage": result["damage"] or "none"})
 
 
 @click.command("convert")

@@ -1,73 +1,180 @@
-"""Tables: facts, and what makes the components of a model, as text in columns."""
+"""Tables: facts, and what makes the components of a model, as text in columns.
+
+Names are those of ``--json``, which has all of it, with all digits. Models and stores come from
+anyone, so that what a terminal would not print is not sent to it.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daskgmm.plain_json import plain_json
+from daskgmm.redaction import on_one_line
+from daskgmm.settings import OPTIONS
+from daskgmm.telling import duration, size_of
 
 __all__ = ["of_facts", "of_model"]
 
-_MOST_COMPONENTS, _MOST_FEATURES = 20, 6
-_IN_TABLE = {
+_NAME, _LINE = 24, 100
+"""Characters of the column of names, with the blanks after them, and of a line of a table."""
+_MOST_COMPONENTS, _MOST_FEATURES = 20, 40
+_MOST_SHOWN, _MOST_SAID = 200, 2000
+"""Characters of a list, and of a sentence or a command."""
+
+_SAID = (
+    (
+        *("covariance_type", "n_components", "n_features", "noise_weight", "n_rows"),
+        *("n_missing", "n_left_out"),
+    ),
+    (
+        *("log_likelihood_per_row", "penalty_per_row", "converged", "stop_reason", "tol"),
+        *("remaining_gain", "n_iter", "n_passes", "rows_read"),
+    ),
+    (
+        *("seconds", "peak_memory_bytes", "staged_bytes_memory", "staged_bytes_disk"),
+        *("settings", "daskgmm_version", "loops"),
+    ),
+)
+"""Facts of a model by what they are about; all others are between the last two."""
+_NOT_SAID = {
     *("weights", "means", "covariances", "deviations", "projected_means", "degrees_of_freedom"),
-    *("feature_names", "feature_units", "kept_features", "noise_weight"),
+    *("feature_names", "feature_units", "kept_features", "kind", "history", "statistics"),
 }
-"""Facts of a model that its table shows."""
+"""Facts of a model that its table shows, or that say nothing at a glance."""
+_IF_ANY = {"n_missing", "n_left_out", "staged_bytes_memory", "staged_bytes_disk"}
+"""Facts of a model that are not said where they are 0."""
 
 
 def of_facts(result: Mapping[str, Any]) -> str:
-    """Facts a line each; long lists are for --json."""
-    lines = []
-    for name, value in result.items():
-        text = json.dumps(plain_json(value))
-        lines.append(f"{name:<24}{text if len(text) <= 200 else text[:197] + '...'}")
-    return "\n".join(lines)
+    """Facts a line each, but for those that are not known or empty."""
+    said = {name: _shown(name, value) for name, value in plain_json(result).items()}
+    return "\n".join(f"{_printable(name):<{_NAME}}{text}" for name, text in said.items() if text)
 
 
 def of_model(result: Mapping[str, Any]) -> str:
-    """Facts of a model, and below them weights, means and standard deviations by component.
+    """Facts of a model in groups, and below them weights, means and deviations by component."""
+    facts = {name: value for name, value in result.items() if name not in _NOT_SAID}
+    facts = {name: value for name, value in facts.items() if value or name not in _IF_ANY}
+    facts["settings"] = _chosen(facts.get("settings"))
+    grouped = {name for group in _SAID for name in group}
+    others = [name for name in facts if name not in grouped]
+    *first, last = _SAID
+    groups = [
+        of_facts({name: facts[name] for name in group if name in facts})
+        for group in (*first, others, last)
+    ]
+    return "\n\n".join([*filter(None, groups), "\n".join(_of_components(result))])
 
-    Those of the first 20 components, and of the first 6 features that the mixture is of.
-    """
-    facts = {name: value for name, value in result.items() if name not in _IN_TABLE}
+
+def _chosen(settings: Any) -> Any:
+    """Settings that are not the defaults."""
+    if not isinstance(settings, Mapping):
+        return settings
+    defaults = {option.name: option.default for option in OPTIONS}
+    return {k: v for k, v in settings.items() if k not in defaults or v != defaults[k]}
+
+
+def _shown(name: str, value: Any) -> str:
+    """A fact as text; empty if there is nothing to say."""
+    if type(value) in (int, float):
+        if name == "seconds":
+            return duration(value)
+        if name.endswith("_bytes") or "_bytes_" in name:
+            return size_of(value)
+    text, most = _text(value), _MOST_SAID if isinstance(value, str) else _MOST_SHOWN
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _text(value: Any) -> str:
+    """A value of plain JSON for people."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_printable(key)} {_text(one)}" for key, one in value.items())
+    if isinstance(value, list):
+        between = "; " if any(isinstance(one, dict | list) for one in value) else ", "
+        return between.join(map(_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else _printable(value)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\ufffd" for c in on_one_line(text))
+
+
+def _of_components(result: Mapping[str, Any]) -> list[str]:
+    """Lines of a table with a row for each component, or a column where these are too long."""
     means = result.get("projected_means", result["means"])
-    rows = [["component", "weight", *_labels(result, len(means[0]))]]
-    of_each = zip(result["weights"], means, result["deviations"], strict=True)
-    for k, (weight, mean, deviation) in enumerate(of_each):
-        if k < _MOST_COMPONENTS:
-            cells = [f"{m:.4g} \u00b1 {s:.2g}" for m, s in zip(mean, deviation, strict=True)]
-            rows.append([str(k), f"{weight:.4g}", *cells[:_MOST_FEATURES]])
-    if result.get("noise_weight") is not None:
-        rows.append(["noise", f"{result['noise_weight']:.4g}"])
-    lines = [of_facts(facts), "", *_aligned(rows)]
-    n_more = len(means) - _MOST_COMPONENTS, len(means[0]) - _MOST_FEATURES
+    n_components, n_features = len(means), len(means[0])
+    rows = [
+        ["component", *map(str, range(n_components))],
+        ["weight", *(f"{weight:.4g}" for weight in result["weights"])],
+    ]
+    if degrees := result.get("degrees_of_freedom"):
+        rows.append(["degrees of freedom", *(f"{nu:.3g}" for nu in degrees)])
+    n_heads = len(rows)
+    columns = zip(*means, strict=True), zip(*result["deviations"], strict=True)
+    for label, *of_feature in zip(_labels(result, n_features), *columns, strict=True):
+        pairs = zip(*of_feature, strict=True)
+        cells = (f"{_number(mean, 4)} \u00b1 {_number(by, 2)}" for mean, by in pairs)
+        rows.append([label, *cells])
+    rows = [row[: 1 + _MOST_COMPONENTS] for row in rows[: n_heads + _MOST_FEATURES]]
+    turned = [list(column) for column in zip(*rows, strict=True)]
+    if _width(turned) <= _LINE:
+        shown = turned
+        n_shown = len(turned) - 1, len(turned[0]) - n_heads
+    else:
+        shown = _fitting(rows)
+        n_shown = len(shown[0]) - 1, len(shown) - n_heads
+    n_more = n_components - n_shown[0], n_features - n_shown[1]
     more = [f"{n} {of}" for n, of in zip(n_more, ("components", "features"), strict=True) if n > 0]
-    if more:
-        lines.append(f"... and {' and '.join(more)} more: --json has all")
-    return "\n".join(lines)
+    said = [f"... and {' and '.join(more)} more: --json has all"] if more else []
+    return _aligned(shown) + said
+
+
+def _number(value: float, digits: int) -> str:
+    """A number to so many digits; with an exponent where it is below 0.0001 or from a million on."""
+    text = f"{value:.{digits}g}"
+    return f"{float(text):.0f}" if 1.0 <= abs(value) < 1e6 and "e" in text else text
 
 
 def _labels(result: Mapping[str, Any], n_features: int) -> list[str]:
     """Names of the features with their units, or of axes where rows are projected."""
-    shown = result.get("kept_features", range(n_features))[:_MOST_FEATURES]
+    shown = result.get("kept_features", range(n_features))
     if "projected_means" in result and "kept_features" not in result:
         return [f"axis {j}" for j in shown]
     names, units = result.get("feature_names"), result.get("feature_units")
-    labels = [f"x{j}" if names is None else str(names[j]) for j in shown]
-    if units is None:
-        return labels
-    return [f"{label} ({units[j]})" if units[j] else label for j, label in enumerate(labels)]
+    labels = [f"x{j}" if names is None else _printable(names[j]) for j in shown]
+    units = [""] * n_features if units is None else [_printable(units[j]) for j in shown]
+    pairs = zip(labels, units, strict=True)
+    return [f"{label} ({unit})" if unit else label for label, unit in pairs]
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Of the columns, with the blanks between them."""
+    return [2 + max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _width(rows: Sequence[Sequence[str]]) -> int:
+    return sum(_widths(rows)) - 2
+
+
+def _fitting(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The rows with as many of their columns as fit into a line, but two at least."""
+    n = len(rows[0])
+    while n > 2 and _width([row[:n] for row in rows]) > _LINE:
+        n -= 1
+    return [list(row[:n]) for row in rows]
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines in which columns are as wide as their widest cell."""
-    n_columns = max(map(len, rows))
-    full = [[*row, *[""] * (n_columns - len(row))] for row in rows]
-    widths = [max(len(row[i]) for row in full) for i in range(n_columns)]
+    widths = _widths(rows)
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in full
+        "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
     ]

@@ -40,7 +40,7 @@ def test_a_model_is_replaced_by_itself_updated(folder, new):
     np.testing.assert_array_equal(load_model(folder / "model.zarr").means_, expected.means_)
     assert [p.name for p in folder.glob(".*model*")] == []
     shown = forked("info", "model.zarr", cwd=folder).stdout
-    assert 'drift                   {"n_updates": 1, "log_likelihood_before": ' in shown
+    assert "drift                   n_updates 1, log_likelihood_before -" in shown
     assert "updates " in shown
 
 
