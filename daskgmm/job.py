@@ -220,7 +220,9 @@ def predict(
     which appears when all rows of all outputs are written. Its arrays are ``labels`` (row,), int32;
     ``probabilities`` (row, component) and ``log_density`` (row,), float64; and for ``top:M``
     ``top_labels`` and ``top_probabilities`` (row, rank), of the M most probable components or of
-    all where there are fewer.
+    all where there are fewer. Labels declare -2, of rows that are left out, as their ``_FillValue``,
+    so that xarray opens them as floats with NaN there; ``xr.open_zarr(path, mask_and_scale=False)``
+    opens them as the integers that they are.
 
     Parameters
     ----------

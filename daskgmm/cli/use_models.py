@@ -46,7 +46,8 @@ def _predict(
     """Write the most probable component of each row of DATA, and what else is asked for.
 
     The output is a Zarr group, which xarray opens as a Dataset; or Parquet, where DATA is, or is
-    converted to it, as CSV.
+    converted to it, as CSV. xarray takes -2, the label of rows that are left out, for missing, and
+    has labels as floats, unless it is told mask_and_scale=False.
 
     \b
     Example:

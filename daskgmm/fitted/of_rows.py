@@ -70,6 +70,10 @@ class OfRows(FittedState):
         same dimensions and coordinates, which is lazy if the data are. -2 marks cells in which a
         feature is NaN, and rows that are left out as ``missing`` of the fit says; probabilities and
         densities of these are NaN.
+
+        What is written declares -2 as its ``_FillValue``, as :func:`daskgmm.job.predict` does: xarray
+        opens such labels as floats, with NaN for -2, and as the integers that are stored with
+        ``xr.open_zarr(path, mask_and_scale=False)``.
         """
         if not mark_outliers:
             return self._of_rows(X, label_rows, np.int64, self._returned("labels"))
