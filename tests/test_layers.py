@@ -34,7 +34,7 @@ FLOORS = (
     {"estimator"},
     {"selection"},
     {"apart", "row_results"},
-    {"job", "outliers", "report"},
+    {"imputing", "job", "outliers", "report"},
     {"job_places", "rounds"},
     {"batch"},
     {"demo"},

@@ -22,6 +22,7 @@ from daskgmm.redaction import redacted
 from daskgmm.rules import FLAG, Rule, counts_of
 from daskgmm.settings import (
     DATA_OPTIONS,
+    DRAW,
     GRID_OPTIONS,
     HALF_LIFE,
     KEEP,
@@ -192,7 +193,7 @@ def with_conversion(function: Command) -> Command:
 
 def with_settings(name: str) -> Callable[[Command], Command]:
     """Decorator that adds the options of the settings that the command ``name`` has."""
-    of_single_ones = (RESULTS, HALF_LIFE, KEEP, MISSING, MARK_OUTLIERS, *OUTLIER_OPTIONS)
+    of_single_ones = (RESULTS, HALF_LIFE, KEEP, MISSING, DRAW, MARK_OUTLIERS, *OUTLIER_OPTIONS)
     rows = (*OPTIONS, WEIGHTS, LABELS, *of_single_ones)
     options = [option_of(option) for option in rows if name in option.commands]
     return lambda function: _with_options(function, *options)
@@ -242,7 +243,8 @@ def _with_rows(
             to_parquet = _checked_outputs(kwargs)
             if kwargs.get(KEEP.name) is not None:
                 given[KEEP.name] = kwargs[KEEP.name]
-        keeps = kwargs.get("missing") in ("drop", "em")  # which is for the command to do
+        # What becomes of missing values is for the command to do.
+        keeps = DRAW.name in kwargs or kwargs.get("missing") in ("drop", "em")
         with before_fits.converted_before(
             data, kwargs.get("model"), keeps_gaps=keeps, to_parquet=to_parquet, **given
         ) as source:

@@ -18,9 +18,10 @@ from daskgmm.events import duration, size_of
 from daskgmm.lazily import Lazily
 
 if TYPE_CHECKING:
-    from daskgmm import job, outliers
+    from daskgmm import imputing, job, outliers
 else:  # what help, completion and errors of usage do without
     job, outliers = Lazily("daskgmm.job"), Lazily("daskgmm.outliers")
+    imputing = Lazily("daskgmm.imputing")
 
 __all__ = ["COMMANDS"]
 
@@ -123,4 +124,28 @@ def _outliers(source: Any, model: str, output: str, **options: Any) -> tuple[dic
     )
 
 
-COMMANDS = (_predict, _score, _outliers)
+@click.command("impute")
+@command
+@with_passes
+@with_settings("impute")
+@model_option
+@output_option
+@overwrite_option
+def _impute(source: Any, model: str, output: str, **options: Any) -> tuple[dict[str, Any], str]:
+    """Write the rows of DATA with numbers in place of missing values.
+
+    They are the means of what is missing given what is there. The output is a Zarr group of rows.
+
+    \b
+    Example:
+      daskgmm impute data.zarr --model model.zarr --output filled.zarr
+      daskgmm impute data.zarr --model model.zarr --output drawn.zarr --draw --seed 1
+    """  # noqa: D301
+    result = imputing.write_imputed(source, model, output, **options)
+    return result, (
+        f"{result['n_rows']:,} rows in {duration(result['seconds'])}, "
+        f"peak memory {size_of(result['peak_memory_bytes'])}\noutput                  {output}"
+    )
+
+
+COMMANDS = (_predict, _score, _outliers, _impute)

@@ -11,10 +11,30 @@ from sklearn.utils import check_random_state
 from daskgmm.em import imputed_rows
 from daskgmm.errors import ParameterError
 from daskgmm.fitted.of_rows import OfRows
-from daskgmm.kernel import has_density_of_parts
+from daskgmm.kernel import Affine, Mixture, has_density_of_parts
 from daskgmm.tables import as_given, columns_of, of_features
 
-__all__ = ["Imputing"]
+__all__ = ["Imputing", "check_imputes", "seed_of_draws"]
+
+
+def check_imputes(mixture: Mixture, projection: Affine | None) -> None:
+    """Refuse a mixture that has no density of some features of a row.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if projection is not None or not has_density_of_parts(mixture):
+        raise ParameterError(
+            "impute needs a density of the features that a row has, which models of projected "
+            "features, with noise, and of t components do not have; fit without n_projected, "
+            "constant='drop', noise and tails"
+        )
+
+
+def seed_of_draws(random_state: Any) -> int:
+    """The number that decides, with the index of a row, what is drawn for it."""
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 class Imputing(OfRows):
@@ -50,15 +70,8 @@ class Imputing(OfRows):
         Ghahramani and Jordan (1994), Supervised learning from incomplete data via an EM approach.
         """
         mixture = self._mixture
-        if self._projection is not None or not has_density_of_parts(mixture):
-            raise ParameterError(
-                "impute needs a density of the features that a row has, which models of projected "
-                "features, with noise, and of t components do not have; fit without n_projected, "
-                "constant='drop', noise and tails"
-            )
-        seed = None
-        if draw:
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        check_imputes(mixture, self._projection)
+        seed = seed_of_draws(self.random_state) if draw else None
         X = self._as_fitted(X)
         opened = self._open(X, counted=False, missing="em")
         if draw and (opened.framed is not None or np.isnan(getattr(X, "shape", (0,))[0])):

@@ -8,6 +8,7 @@ and the others of single commands. To add an option, add a row to the table that
 
 from daskgmm.settings.of_commands import (
     CRITERIA,
+    DRAW,
     HALF_LIFE,
     KEEP,
     MARK_OUTLIERS,
@@ -27,6 +28,7 @@ from daskgmm.settings.option import Option
 __all__ = [
     "CRITERIA",
     "DATA_OPTIONS",
+    "DRAW",
     "GRID_OPTIONS",
     "HALF_LIFE",
     "KEEP",

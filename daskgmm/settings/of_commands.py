@@ -13,6 +13,7 @@ from daskgmm.settings.option import Option
 
 __all__ = [
     "CRITERIA",
+    "DRAW",
     "HALF_LIFE",
     "KEEP",
     "MARK_OUTLIERS",
@@ -55,6 +56,15 @@ KEEP = Option(
     section="",
 )
 """``keep`` of :func:`daskgmm.job.predict`."""
+
+DRAW = Option(
+    "draw",
+    False,
+    FLAG,
+    "Draw what is missing from its distribution given what is there, in place of its mean.",
+    commands=("impute",),
+)
+"""``draw`` of ``GaussianMixture.impute``."""
 
 MISSING = Option(
     "missing",

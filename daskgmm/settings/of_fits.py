@@ -41,7 +41,7 @@ __all__ = ["OPTIONS", "check_options", "option_named"]
 
 _BOTH = ("fit", "select")
 _FAMILIES = ("full", "tied", "diag", "spherical")
-_PASSES = ("fit", "select", "predict", "score", "outliers", "update", "plot", "report")
+_PASSES = ("fit", "select", "predict", "score", "outliers", "impute", "update", "plot", "report")
 _STAGES = ("fit", "select", "update")
 
 OPTIONS: tuple[Option, ...] = (
@@ -161,9 +161,9 @@ OPTIONS: tuple[Option, ...] = (
         "random_state",
         None,
         SEED,
-        "Seed of sample and starts: the same seed gives the same bits.",
+        "Seed of sample, starts and draws: the same seed gives the same bits.",
         short="seed",
-        commands=_BOTH,
+        commands=(*_BOTH, "impute"),
         section="model",
         default_of_commands=0,
         is_saved=True,

@@ -285,7 +285,7 @@ def _result_named(name: str) -> Result:
     return Result(name, partial(_top, n=n), partial(top_components, n=n))
 
 
-def of_features(name: str, long_name: str, features: Iterable[str]) -> Returned:
+def of_features(name: str, long_name: str, features: Iterable[str | int]) -> Returned:
     """The description of a value for each of some features."""
     names = tuple(features)
     about = {"long_name": long_name}

@@ -29,6 +29,7 @@ from daskgmm.storage import (
     check_output,
     check_parquet_output,
     is_parquet_name,
+    text_variable,
 )
 from daskgmm.tables.kind import OpenedRows
 from daskgmm.tables.returned import Classes, Result, Returned
@@ -129,6 +130,7 @@ class OutputKind:
 _ALONG = {
     "component": "component, or -1 for noise",
     "rank": "rank, 0 for the most probable component",
+    "feature": "feature",
 }
 """Dimensions of results beside the rows, and what coordinates along them are."""
 
@@ -145,13 +147,16 @@ def group_attributes(asked: Asked) -> dict[str, str]:
     }
 
 
+def _coordinate(dim: str, along: Sequence[int | str]) -> Variable:
+    """The coordinate of a dimension of results, of numbers or of names."""
+    if all(isinstance(one, str) for one in along):
+        return text_variable((dim,), [str(one) for one in along], long_name=_ALONG[dim])
+    return Variable((dim,), np.array(along), {"long_name": _ALONG[dim]})
+
+
 def _create_group(place: str, asked: Asked) -> RowOutput:
     """A Zarr group of the results along a dimension ``row``, and coordinates along the others."""
-    along = {
-        dim: Variable((dim,), np.array(a.along), {"long_name": _ALONG[dim]})
-        for a in asked.arrays
-        for dim in a.dims
-    }
+    along = {dim: _coordinate(dim, a.along) for a in asked.arrays for dim in a.dims}
     return RowOutput.create(
         place,
         RowAxes((asked.opened.rows.n_rows,), coordinates=along),

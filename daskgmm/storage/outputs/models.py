@@ -23,9 +23,8 @@ A model of projected features has ``format_version`` 2 and these arrays as well:
     ``z @ matrix.T * scale ** 2 + shift``.
 ``projected_means`` (component, axis)
     Means after that; ``means`` are these in the data's own units. ``covariances`` have the
-    dimensions ``axis`` and ``other_axis`` in place of features, and statistics ``axis``, too.
-    Where constant features were left out, and nothing else was done, axes are the other features,
-    and their coordinates have the names of these.
+    dimensions ``axis`` and ``other_axis`` in place of features, and statistics ``axis``, too. Where
+    nothing but constant features was left out, axes are features, and coordinates are their names.
 
 A model with noise has ``format_version`` 3, and its weights sum to less than 1. The attribute
 ``noise`` has the rest: its ``weight`` and ``log_density``, the logarithm of a density that is
@@ -236,8 +235,8 @@ def _coordinates_of(
     k, d = mixture.n_components, mixture.n_features
     if projection is not None:
         names = _texts_of(record, "feature_names", projection.n_in)
-        of_features = _coordinates_of(back(mixture, projection), record, None)
-        return of_features | axes(mixture, projection, names)
+        of_all = _coordinates_of(back(mixture, projection), record, None)
+        return of_all | axes(mixture, projection, names)
     names = _texts_of(record, "feature_names", d)
     found = {"component": Variable(("component",), np.arange(k), {"long_name": "component"})}
     for dim in ("feature", "other_feature"):

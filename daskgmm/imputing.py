@@ -1,0 +1,95 @@
+"""Imputing: stored rows with numbers in place of missing values, from stored rows to a store."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.apart import check_apart
+from daskgmm.em import imputed_rows
+from daskgmm.execution import peak_memory_bytes
+from daskgmm.fitted import check_imputes, seed_of_draws
+from daskgmm.kernel import Block, Mixture
+from daskgmm.row_results import SavedModel, write_results
+from daskgmm.storage import check_output
+from daskgmm.tables import Result, Returned, of_features, open_as_fitted
+
+__all__ = ["write_imputed"]
+
+_NAME = "x"
+"""Of the array, as of one that a conversion writes."""
+
+
+def write_imputed(
+    data: Any, model: str, output: str, *, draw: bool = False, random_state: Any = None, **how: Any
+) -> dict[str, Any]:
+    """Write stored rows with numbers in place of missing values, in one pass.
+
+    The output is a Zarr group, which appears when all rows are written, of one array ``x`` (row,
+    feature), and the names of the features where the model has them: rows that fits take. Those
+    that have no value stay missing.
+
+    Parameters
+    ----------
+    data : path, URL or Source
+    model, output : str
+        Path or URL of a saved model, and of the group.
+    draw, random_state
+        As of ``GaussianMixture.impute``, and what decides what is drawn.
+    **how
+        ``memory_limit`` and ``overwrite``.
+
+    Returns
+    -------
+    dict
+        ``n_rows seconds peak_memory_bytes model output``.
+
+    Raises
+    ------
+    ParameterError
+        If the mixture has no density of some features of a row, or places overlap.
+    OutputExistsError, NotFoundError, StorageError
+        If the output could not be written.
+    """
+    began = time.perf_counter()
+    check_apart(data, [output, model])
+    check_output(output, overwrite=bool(how.get("overwrite")))
+    saved = replace(SavedModel.read(model), missing="em")
+    check_imputes(saved.mixture, saved.projection)
+    if isinstance(data, str | os.PathLike):
+        data = open_as_fitted(data, saved.read_as)
+    is_single = getattr(data, "dtype", None) == np.float32
+    result = _rows_of(
+        saved.names or range(saved.n_features),
+        np.dtype(np.float32 if is_single else np.float64),
+        seed_of_draws(random_state) if draw else None,
+    )
+    written = write_results(data, saved, [((result,), output)], **how)
+    return {
+        "n_rows": written.n_rows,
+        "seconds": time.perf_counter() - began,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "model": model,
+        "output": output,
+    }
+
+
+def _rows_of(names: Sequence[str] | range, dtype: np.dtype[Any], seed: int | None) -> Result:
+    """The rows themselves, as a result of each."""
+    about = replace(of_features(_NAME, "row without missing values", names), dtype=dtype)
+    return Result(_NAME, partial(_array, about=about), partial(_found, seed=seed))
+
+
+def _array(_: tuple[int, ...], about: Returned) -> tuple[Returned, ...]:
+    return (about,)
+
+
+def _found(block: Block, mixture: Mixture, seed: int | None) -> tuple[NDArray[Any], ...]:
+    return (imputed_rows(block, mixture, seed),)

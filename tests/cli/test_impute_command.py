@@ -1,0 +1,98 @@
+"""``daskgmm impute``: rows of every kind of store, filled as ``GaussianMixture.impute`` fills them.
+
+Asserted: the same numbers as in memory; the output is rows, with their names and dtype; it is whole
+or not there; what cannot be imputed is refused before a read.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from click.testing import CliRunner
+from commands import mixture_rows
+
+from daskgmm import GaussianMixture, load_model, open_rows
+from daskgmm.cli import main
+
+NAMES = ["a", "b", "c"]
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    """Rows of which a third have a gap, and one has no value."""
+    x = mixture_rows(600, 3, 2).astype(np.float32)
+    x[::3, 0] = x[1::6, 2] = np.nan
+    x[7] = np.nan
+    return x
+
+
+@pytest.fixture
+def folder(x, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame(x, columns=NAMES)
+    options = {"missing": "em", "random_state": 0, "max_iter": 3, "tol": 1.0}
+    GaussianMixture(2, **options).fit(frame).save("m.zarr")
+    zarr.create_array("x.zarr", data=x, chunks=(100, 3))
+    frame.astype(np.float64).to_csv("x.csv", index=False)
+    frame.to_parquet("x.parquet")
+    return tmp_path
+
+
+def run(*words: object):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+@pytest.mark.parametrize("draw", [(), ("--draw", "--seed", 3)])
+@pytest.mark.parametrize("data", ["x.zarr", "x.csv", "x.parquet"])
+def test_rows_are_those_that_impute_gives(data, draw, x, folder):
+    done = run("impute", data, "--model", "m.zarr", "--output", "filled.zarr", "--json", *draw)
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["n_rows"] == 600
+    model = load_model("m.zarr")
+    # Text and Parquet of NumPy's NaN come as float64 and float32.
+    dtype = np.float64 if data == "x.csv" else np.float32
+    rows = pd.DataFrame(x.astype(dtype), columns=NAMES)
+    expected = model.set_params(random_state=3).impute(rows, draw=bool(draw)).to_numpy()
+    found = open_rows("filled.zarr")
+    assert (found.feature_names, found.dtype) == (tuple(NAMES), dtype)
+    np.testing.assert_array_equal(found.read(0, 600), expected)
+    assert np.isnan(expected).any(axis=1).tolist() == [row == 7 for row in range(600)]
+
+
+def test_rows_without_names_have_none(x, folder):
+    GaussianMixture(1, missing="em", max_iter=1, tol=1.0).fit(x).save("plain.zarr")
+    done = run("impute", "x.zarr", "--model", "plain.zarr", "--output", "filled.zarr")
+    assert done.exit_code == 0, done.stderr
+    assert open_rows("filled.zarr").feature_names is None
+    GaussianMixture(1).fit(open_rows("filled.zarr").read(8, 600))
+
+
+def test_what_cannot_be_is_refused_before_a_read(x, folder):
+    GaussianMixture(1, noise=True, max_iter=1, tol=1.0).fit(np.nan_to_num(x)).save("noise.zarr")
+    for words, said in (
+        (("x.zarr", "--model", "noise.zarr", "--output", "filled.zarr"), "impute needs a density"),
+        (("x.zarr", "--model", "m.zarr", "--output", "filled.parquet"), "name it filled.zarr"),
+        (("x.zarr", "--model", "m.zarr", "--output", "x.zarr", "--overwrite"), "overlap"),
+        (("x.zarr", "--model", "m.zarr", "--output", "m.zarr"), "overlap"),
+    ):
+        before = sorted(folder.rglob("*"))
+        done = run("impute", *words)
+        assert done.exit_code != 0
+        assert said in done.stderr
+        assert sorted(folder.rglob("*")) == before
+
+
+def test_an_output_is_whole_or_not_there(x, folder):
+    bad = x.copy()
+    bad[590, 1] = np.inf
+    zarr.create_array("bad.zarr", data=bad, chunks=(100, 3))
+    before = sorted(folder.rglob("*"))
+    done = run("impute", "bad.zarr", "--model", "m.zarr", "--output", "filled.zarr")
+    assert done.exit_code == 1
+    assert "row 590" in done.stderr
+    assert sorted(folder.rglob("*")) == before
