@@ -287,9 +287,9 @@ PLACES = [
     ),
     Case("a folder that is not Zarr", ("fit", ".", *FIT), ("not a Zarr array or group",)),
     Case(
-        "a file that is not Zarr",
+        "a file of columns without names",
         ("fit", "data.csv", *FIT),
-        ("data.csv", "Zarr"),
+        ("data.csv", "--no-header", "daskgmm convert data.csv"),
         lambda folder: (folder / "data.csv").write_text("1,2\n"),
     ),
     Case(
