@@ -18,6 +18,7 @@ __all__ = [
     "FitEnded",
     "Iteration",
     "RareComponent",
+    "ReplicatesUnderway",
     "Resumed",
     "ScanDone",
     "StartsFitted",
@@ -285,6 +286,38 @@ class Iteration(Event, name="pass_done"):
         return (
             f"pass {self.n_iter}: log-likelihood per row {self.log_likelihood:.9g}{prior}{gain}"
             f"  {self.n_rows / self.seconds:,.0f} rows/s"
+        )
+
+
+@dataclass(frozen=True)
+class ReplicatesUnderway(Event, name="replicates_underway"):
+    """Some replicates of a fit, on rows that were drawn anew, are done.
+
+    Attributes
+    ----------
+    n_done, n_replicates : int
+        How many are done, and how many there are.
+    n_passes : int
+        Reads of all rows so far, the scan included.
+    seconds : float
+        Wall time since the scan.
+    """
+
+    n_done: int
+    n_replicates: int
+    n_passes: int
+    seconds: float
+
+    @property
+    def next_pass(self) -> str:
+        """The read after those that were made, of which the first was the scan."""
+        return f"pass {self.n_passes}"
+
+    def text(self) -> str:
+        """How far they are."""
+        return (
+            f"replicates: {self.n_done} of {self.n_replicates} done after "
+            f"{passes(self.n_passes)}, {duration(self.seconds)}"
         )
 
 

@@ -25,7 +25,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 DASKGMM = str(Path(sys.executable).with_name("daskgmm"))
 """The console script beside the interpreter."""
 
-PROGRESS = ("scan: ", "starts: ", "pass ", "collapse ", "note: ", "Usage: ", "Try ")
+PROGRESS = ("scan: ", "starts: ", "replicates: ", "pass ", "collapse ", "note: ", "Usage: ", "Try ")
 """How lines on standard error begin that are not an error."""
 
 

@@ -47,6 +47,13 @@ from daskgmm.em.outliers import (
 )
 from daskgmm.em.problem import Problem
 from daskgmm.em.race import Race, Rules, run
+from daskgmm.em.replicates import (
+    DrawnAnew,
+    ReplicatePlan,
+    Replicates,
+    replicated,
+    tol_of_replicates,
+)
 from daskgmm.em.rows import InMemoryRows, Rows, rows_of_sample, statistics_of
 from daskgmm.em.scaling import Scaling
 from daskgmm.em.scan import Scan, scan_rows
@@ -110,6 +117,7 @@ __all__ = [
     "Competition",
     "ContradictedLabels",
     "Course",
+    "DrawnAnew",
     "Entry",
     "Fit",
     "FitBegan",
@@ -130,6 +138,8 @@ __all__ = [
     "Problem",
     "Race",
     "RareComponent",
+    "ReplicatePlan",
+    "Replicates",
     "Resumed",
     "Rows",
     "RowsWithGaps",
@@ -166,6 +176,7 @@ __all__ = [
     "of_present",
     "order_of",
     "probabilities",
+    "replicated",
     "rows_of_sample",
     "run",
     "said_of_collapses",
@@ -182,6 +193,7 @@ __all__ = [
     "thin_components",
     "threshold_of_mixture",
     "threshold_of_rows",
+    "tol_of_replicates",
     "told_in_units_of_data",
     "top_components",
     "update",

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from daskgmm.kernel import (
     Block,
@@ -17,7 +18,13 @@ from daskgmm.kernel import (
     imputed,
 )
 
-__all__ = ["covariance_with_gaps", "drawn_by_moments", "hash_rows", "uniform_of_rows"]
+__all__ = [
+    "covariance_with_gaps",
+    "drawn_by_moments",
+    "hash_rows",
+    "poisson_of_rows",
+    "uniform_of_rows",
+]
 
 _ROWS_OF_CORRELATIONS = 20_000
 """Rows of a sample that correlations are found from: to 1% or so."""
@@ -26,6 +33,8 @@ _MOST_STEPS, _SMALL_CHANGE = 50, 1e-3
 _RIDGE = 1e-6
 """Added to variances of standardised features: where few rows have two of them together, their
 covariance can be singular."""
+_POISSON: Float64Array = special.pdtr(np.arange(20), 1.0)
+"""Probabilities of 0 or less, 1 or less, and so on, of mean 1: the last is 1 in float64."""
 
 
 def hash_rows(start: int, n_rows: int, seed: int) -> NDArray[np.uint64]:
@@ -51,6 +60,12 @@ def uniform_of_rows(start: int, n_rows: int, n_each: int, seed: int) -> Float64A
     hashes = hash_rows(start * n_each, n_rows * n_each, seed)
     found: Float64Array = ((hashes >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
     return found.reshape(n_rows, n_each)
+
+
+def poisson_of_rows(start: int, n_rows: int, seed: int) -> Float64Array:
+    """Poisson numbers of mean 1 by the index of their row, (n_rows,): quantiles of uniform ones."""
+    uniform = uniform_of_rows(start, n_rows, 1, seed)[:, 0]
+    return np.searchsorted(_POISSON, uniform).astype(np.float64)
 
 
 def covariance_with_gaps(

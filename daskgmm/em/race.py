@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -77,6 +78,8 @@ class Race:
     courses : mapping of int to Course
         Candidates by number. A fit that was interrupted goes on from its kept course.
     rules : Rules
+    views : mapping of int to callable, optional
+        How candidates see each block, by number, where that is not as it is.
 
     Attributes
     ----------
@@ -93,8 +96,14 @@ class Race:
         If a covariance of a start is not positive definite: no pass is made then.
     """
 
-    def __init__(self, rows: Rows, courses: Mapping[int, Course], rules: Rules) -> None:
-        self._rows, self._rules = rows, rules
+    def __init__(
+        self,
+        rows: Rows,
+        courses: Mapping[int, Course],
+        rules: Rules,
+        views: Mapping[int, Callable[[Block], Block]] = MappingProxyType({}),
+    ) -> None:
+        self._rows, self._rules, self._views = rows, rules, views
         self._neighbourhoods: dict[int, tuple[Mixture, Neighbourhoods]] = {}
         self.courses: dict[int, Course] = {}
         self.newest: Iteration | None = None
@@ -248,6 +257,7 @@ class Race:
             _precision(course, self._rules.precision),
             self._rules.total,
             self._neighbourhoods_of(number, course),
+            self._views.get(number),
         )
 
     def _neighbourhoods_of(self, number: int, course: Course) -> Neighbourhoods | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -46,12 +47,16 @@ class Pass:
     neighbourhoods : Neighbourhoods, optional
         If given, each row is compared only with the components near it. The log-likelihood is
         then a lower bound; see :mod:`daskgmm.kernel.truncated`.
+    view : callable, optional
+        What is done to each block first, such as giving its rows other weights. It has as many
+        rows afterwards.
     """
 
     mixture: Mixture
     precision: Precision = "float64"
     total: Moments | None = None
     neighbourhoods: Neighbourhoods | None = None
+    view: Callable[[Block], Block] | None = None
 
     @property
     def knows_scatter(self) -> bool:
@@ -72,7 +77,7 @@ class Pass:
         SingularComponentError
             ``error.component`` names the covariance that could not be factored.
         """
-        self._check_features(block)
+        block = self._seen(block)
         return _as_read(block, self._of_present(block.present(), self._dtype_for(block.x.dtype)))
 
     def with_log_densities(self, block: Block) -> tuple[Statistics | LinearSums, Float64Array]:
@@ -84,17 +89,19 @@ class Pass:
         log_densities : ndarray of shape (n_present,), float64
             In nats, as precise as the arithmetic on single rows.
         """
-        self._check_features(block)
+        block = self._seen(block)
         present, dtype = block.present(), self._dtype_for(block.x.dtype)
         log_density = np.empty(len(present))
         return _as_read(block, self._of_present(present, dtype, log_density)), log_density
 
-    def _check_features(self, block: Block) -> None:
+    def _seen(self, block: Block) -> Block:
+        """The block as the pass is to see it, which must have the mixture's features."""
         mixture = self.mixture
         if block.n_features != mixture.n_features:
             raise DataError(
                 f"rows have {block.n_features} features, the mixture {mixture.n_features}"
             )
+        return block if self.view is None else self.view(block)
 
     def _of_present(
         self, block: Block, dtype: np.dtype[Any], log_density: Float64Array | None = None
