@@ -24,6 +24,7 @@ __all__ = [
     "ARRAY",
     "COUNT",
     "COUNTS",
+    "COUNT_OF_SEVERAL",
     "COUNT_OR_NONE",
     "DEGREES",
     "FIXED",
@@ -271,6 +272,12 @@ def _is_size(value: Any) -> bool:
 
 COUNT = Rule("a whole number of 1 or more", _is_count, parse=int, metavar="N")
 COUNT_OR_NONE = Rule("a whole number of 0 or more", _is_count_or_none, parse=int, metavar="N")
+COUNT_OF_SEVERAL = Rule(
+    "a whole number of 2 or more",
+    lambda value: _is_count(value) and value >= 2,
+    parse=int,
+    metavar="N",
+)
 COUNTS = Rule(
     "a whole number of 1 or more, a range such as 2:12, or a list such as [2, 4, 8]",
     lambda value: _is_count(value) or _is_list_of(value, _is_count),

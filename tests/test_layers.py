@@ -34,7 +34,7 @@ FLOORS = (
     {"estimator"},
     {"selection"},
     {"apart", "row_results"},
-    {"imputing", "job", "outliers", "report"},
+    {"imputing", "job", "outliers", "report", "uncertainty"},
     {"job_places", "rounds"},
     {"batch"},
     {"demo"},

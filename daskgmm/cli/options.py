@@ -29,6 +29,7 @@ from daskgmm.settings import (
     LABELS,
     MARK_OUTLIERS,
     MISSING,
+    N_REPLICATES,
     OPTIONS,
     OUTLIER_OPTIONS,
     RESULTS,
@@ -193,7 +194,10 @@ def with_conversion(function: Command) -> Command:
 
 def with_settings(name: str) -> Callable[[Command], Command]:
     """Decorator that adds the options of the settings that the command ``name`` has."""
-    of_single_ones = (RESULTS, HALF_LIFE, KEEP, MISSING, DRAW, MARK_OUTLIERS, *OUTLIER_OPTIONS)
+    of_single_ones = (
+        *(N_REPLICATES, RESULTS, HALF_LIFE, KEEP, MISSING, DRAW, MARK_OUTLIERS),
+        *OUTLIER_OPTIONS,
+    )
     rows = (*OPTIONS, WEIGHTS, LABELS, *of_single_ones)
     options = [option_of(option) for option in rows if name in option.commands]
     return lambda function: _with_options(function, *options)

@@ -6,6 +6,7 @@ anyone, so that what a terminal would not print is not sent to it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from daskgmm.redaction import on_one_line
 from daskgmm.settings import OPTIONS
 from daskgmm.telling import duration, size_of
 
-__all__ = ["of_facts", "of_model"]
+__all__ = ["of_facts", "of_model", "of_uncertainty"]
 
 _NAME, _LINE = 24, 100
 """Characters of the column of names, with the blanks after them, and of a line of a table."""
@@ -122,7 +123,21 @@ def _of_components(result: Mapping[str, Any]) -> list[str]:
         pairs = zip(*of_feature, strict=True)
         cells = (f"{_number(mean, 4)} \u00b1 {_number(by, 2)}" for mean, by in pairs)
         rows.append([label, *cells])
-    rows = [row[: 1 + _MOST_COMPONENTS] for row in rows[: n_heads + _MOST_FEATURES]]
+    return _table(rows, n_heads)
+
+
+def _table(every: Sequence[Sequence[str]], n_heads: int) -> list[str]:
+    """Lines of a table of components in columns, or in rows if these are no longer than a line.
+
+    Parameters
+    ----------
+    every : sequence of sequence of str
+        A row for each feature, after ``n_heads`` others; in each a name, and a cell for each
+        component.
+    n_heads : int
+    """
+    n_components, n_features = len(every[0]) - 1, len(every) - n_heads
+    rows = [row[: 1 + _MOST_COMPONENTS] for row in every[: n_heads + _MOST_FEATURES]]
     turned = [list(column) for column in zip(*rows, strict=True)]
     if _width(turned) <= _LINE:
         shown = turned
@@ -140,6 +155,41 @@ def _number(value: float, digits: int) -> str:
     """A number to so many digits; with an exponent where it is below 0.0001 or from a million on."""
     text = f"{value:.{digits}g}"
     return f"{float(text):.0f}" if 1.0 <= abs(value) < 1e6 and "e" in text else text
+
+
+def of_uncertainty(result: Mapping[str, Any]) -> str:
+    """Weights, means and standard deviations of components, each with its standard error."""
+    weights = _with_errors(result["weights"])
+    lines = [f"log-likelihood per row  {_with_errors(result['log_likelihood_per_row'])}"]
+    for name in ("noise_weight", "degrees_of_freedom"):
+        if name in result:
+            shown = _with_errors(result[name])
+            text = shown if isinstance(shown, str) else ", ".join(shown[:_MOST_COMPONENTS])
+            lines.append(f"{name.replace('_', ' '):<24}{text}")
+    for name, said in (("means", "means"), ("deviations", "standard deviations")):
+        cells = _with_errors(result[name])
+        n_features = len(cells[0])
+        is_of_axes = name == "deviations" and result["is_projected"]
+        labels = _labels({"projected_means": []} if is_of_axes else result, n_features)
+        rows = [["component", *map(str, range(len(weights)))], ["weight", *weights]]
+        columns = zip(*cells, strict=True)
+        rows += [[label, *column] for label, column in zip(labels, columns, strict=True)]
+        lines += ["", f"{said} \u00b1 standard errors", *_table(rows, 2)]
+    return "\n".join(lines)
+
+
+def _with_errors(spread: Mapping[str, Any]) -> Any:
+    """Lists of numbers with their errors, as deep as those of a spread; one text for a number."""
+
+    def shown(value: Any, error: Any) -> Any:
+        if isinstance(value, list):
+            return [shown(*pair) for pair in zip(value, error, strict=True)]
+        if not 1e-9 < error < 1e9:
+            return f"{value:.6g} \u00b1 {error:.2g}"
+        places = max(0, 1 - math.floor(math.log10(error)))  # two digits of the error
+        return f"{value:.{places}f} \u00b1 {error:.{places}f}"
+
+    return shown(spread["estimate"], spread["standard_error"])
 
 
 def _labels(result: Mapping[str, Any], n_features: int) -> list[str]:

@@ -14,14 +14,17 @@ from daskgmm.cli.options import (
     with_passes,
     with_settings,
 )
+from daskgmm.cli.tables import of_uncertainty
 from daskgmm.events import duration, size_of
 from daskgmm.lazily import Lazily
+from daskgmm.telling import passes
 
 if TYPE_CHECKING:
-    from daskgmm import imputing, job, outliers
+    from daskgmm import imputing, job, outliers, uncertainty
 else:  # what help, completion and errors of usage do without
     job, outliers = Lazily("daskgmm.job"), Lazily("daskgmm.outliers")
     imputing = Lazily("daskgmm.imputing")
+    uncertainty = Lazily("daskgmm.uncertainty")
 
 __all__ = ["COMMANDS"]
 
@@ -148,4 +151,36 @@ def _impute(source: Any, model: str, output: str, **options: Any) -> tuple[dict[
     )
 
 
-COMMANDS = (_predict, _score, _outliers, _impute)
+@click.command("uncertainty")
+@command
+@with_passes
+@with_settings("uncertainty")
+@model_option
+@click.option("--output", metavar="PATH", help="Where to write the errors, as a Zarr group.")
+@overwrite_option
+def _uncertainty(
+    source: Any, model: str, output: str | None, **options: Any
+) -> tuple[dict[str, Any], str]:
+    """Standard errors of a model's parameters, from the rows of DATA that it was fitted to.
+
+    The fit is made again many times on the rows drawn anew (the Poisson bootstrap), all on the
+    same reads.
+
+    \b
+    Example:
+      daskgmm uncertainty data.zarr --model model.zarr
+    """  # noqa: D301
+    result = uncertainty.measure_uncertainty(source, model, output, **options)
+    lost = f", {result['n_lost']} of them lost" if result["n_lost"] else ""
+    n = result["n_replicates"] + result["n_lost"]
+    return result, (
+        f"{of_uncertainty(result)}\n\n"
+        f"replicates              {n} of {result['n_rows']:,} rows{lost}, "
+        f"{passes(result['n_passes'])}, {duration(result['seconds'])}, "
+        f"peak memory {size_of(result['peak_memory_bytes'])}"
+        + (f"\nnote                    {result['note']}" if result["note"] else "")
+        + (f"\noutput                  {output}" if output else "")
+    )
+
+
+COMMANDS = (_predict, _score, _outliers, _impute, _uncertainty)

@@ -18,14 +18,18 @@ from daskgmm.fitting.outcome import (
 from daskgmm.fitting.prior import in_units_of_data, prior_of
 from daskgmm.fitting.problem import kind_asked, problem_of
 from daskgmm.fitting.start import check_start
+from daskgmm.fitting.uncertainty import Uncertainty, at_once, check_replicable, uncertainty_of
 from daskgmm.fitting.update import Kept, remembered, updated
 
 __all__ = [
     "FitOptions",
     "Kept",
     "Outcome",
+    "Uncertainty",
+    "at_once",
     "check_numbered",
     "check_previous",
+    "check_replicable",
     "check_start",
     "in_order",
     "in_units_of_data",
@@ -34,6 +38,7 @@ __all__ = [
     "prior_of",
     "problem_of",
     "remembered",
+    "uncertainty_of",
     "updated",
     "warn_of_collapses",
     "warn_of_contradicted",

@@ -10,7 +10,7 @@ from daskgmm.errors import ParameterError
 from daskgmm.fitting.options import FitOptions
 from daskgmm.kernel import Affine, RelativeConjugate, RelativeRidge, Ridge
 
-__all__ = ["in_units_of_data", "prior_of"]
+__all__ = ["check_ridge_is_known", "in_units_of_data", "prior_of"]
 
 
 def prior_of(options: FitOptions, row: float = 1.0) -> RelativeConjugate | RelativeRidge | Ridge:
@@ -55,6 +55,21 @@ def _conjugate_of(options: FitOptions, row: float) -> RelativeConjugate:
             "prior",
         )
     return prior
+
+
+def check_ridge_is_known(options: FitOptions, projection: Affine | None) -> None:
+    """Refuse a ridge in units of a fit that its model does not keep.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if options.standardize == "robust" and projection is None and options.reg_covar != "auto":
+        raise ParameterError(
+            f"reg_covar={options.reg_covar} is in units of standardize='robust', which cannot be "
+            "found again from the model; set_params(reg_covar='auto')",
+            "reg_covar",
+        )
 
 
 def in_units_of_data(

@@ -15,7 +15,7 @@ from daskgmm.execution import in_force
 from daskgmm.fitting.fixed import fixed_of
 from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.outcome import Outcome
-from daskgmm.fitting.prior import prior_of
+from daskgmm.fitting.prior import check_ridge_is_known, prior_of
 from daskgmm.kernel import Affine, Mixture, Statistics, Students
 from daskgmm.tables import OpenedRows, columns_named
 
@@ -81,12 +81,7 @@ class Kept:
                 "which it can for Gaussians alone; fit t components to all rows",
                 "tails",
             )
-        if options.standardize == "robust" and projection is None and options.reg_covar != "auto":
-            raise ParameterError(
-                f"reg_covar={options.reg_covar} is in units of standardize='robust', which an "
-                "update cannot find again; set_params(reg_covar='auto')",
-                "reg_covar",
-            )
+        check_ridge_is_known(options, projection)
         return cls(mixture, statistics, projection, unit)
 
 

@@ -41,8 +41,11 @@ __all__ = ["OPTIONS", "check_options", "option_named"]
 
 _BOTH = ("fit", "select")
 _FAMILIES = ("full", "tied", "diag", "spherical")
-_PASSES = ("fit", "select", "predict", "score", "outliers", "impute", "update", "plot", "report")
-_STAGES = ("fit", "select", "update")
+_PASSES = (
+    *("fit", "select", "predict", "score", "outliers", "impute", "update", "uncertainty"),
+    *("plot", "report"),
+)
+_STAGES = ("fit", "select", "update", "uncertainty")
 
 OPTIONS: tuple[Option, ...] = (
     Option(
@@ -161,9 +164,9 @@ OPTIONS: tuple[Option, ...] = (
         "random_state",
         None,
         SEED,
-        "Seed of sample, starts and draws: the same seed gives the same bits.",
+        "Seed of sample, starts, draws and replicates: the same seed gives the same bits.",
         short="seed",
-        commands=(*_BOTH, "impute"),
+        commands=(*_BOTH, "impute", "uncertainty"),
         section="model",
         default_of_commands=0,
         is_saved=True,

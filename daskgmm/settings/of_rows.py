@@ -62,7 +62,7 @@ WEIGHTS = Option(
     ),
     "How often each row counts: an array in the group of DATA or a column of it, by its name, or "
     "an array anywhere, by its path or URL.",
-    commands=("fit", "select", "score", "outliers", "update", "plot", "report"),
+    commands=("fit", "select", "score", "outliers", "update", "plot", "report", "uncertainty"),
     section="",
 )
 """``sample_weight`` in Python."""

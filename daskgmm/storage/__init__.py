@@ -9,7 +9,7 @@ from daskgmm.storage.outputs.parquet_outputs import (
     is_parquet_name,
     parquet_draft,
 )
-from daskgmm.storage.outputs.projections import read_projection
+from daskgmm.storage.outputs.projections import AXES, read_projection
 from daskgmm.storage.outputs.remote_drafts import FileToPut
 from daskgmm.storage.outputs.row_outputs import (
     RESULTS_FORMAT,
@@ -21,6 +21,7 @@ from daskgmm.storage.outputs.row_outputs import (
     results_described,
 )
 from daskgmm.storage.outputs.text_files import check_text_output, write_bytes, write_text
+from daskgmm.storage.outputs.uncertainties import UNCERTAINTY_FORMAT, save_uncertainty
 from daskgmm.storage.outputs.variables import Variable, add_variables, consolidate, text_variable
 from daskgmm.storage.places.apart import enclosing_node, first_overlap, is_lasting
 from daskgmm.storage.places.holding import held
@@ -40,9 +41,11 @@ from daskgmm.storage.snapshots.folders import CHECKPOINT_FILE, CheckpointFolder
 from daskgmm.storage.snapshots.state_files import StateFile, said_of_changes
 
 __all__ = [
+    "AXES",
     "CHECKPOINT_FILE",
     "COLUMN",
     "RESULTS_FORMAT",
+    "UNCERTAINTY_FORMAT",
     "Bytes",
     "CellArray",
     "CheckpointFolder",
@@ -96,6 +99,7 @@ __all__ = [
     "rows_shape",
     "said_of_changes",
     "save_model",
+    "save_uncertainty",
     "text_variable",
     "variables_described",
     "write_bytes",

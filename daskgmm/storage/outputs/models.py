@@ -94,6 +94,7 @@ __all__ = [
     "FORMAT",
     "FORMAT_VERSION",
     "attributes_of",
+    "coordinates_of",
     "read_model",
     "read_statistics",
     "save_model",
@@ -150,7 +151,7 @@ def save_model(
     """
     attributes = attributes_of(mixture, record, projection)
     members = variables_of(mixture, projection)
-    members |= _coordinates_of(mixture, attributes, projection)
+    members |= coordinates_of(mixture, attributes, projection)
     if _UNITS in members:  # no dimension is called so: CF has an attribute for such coordinates
         means = members["means"]
         about = {**means.attributes, "coordinates": _UNITS}
@@ -228,14 +229,14 @@ def _statistics_of(statistics: Statistics, names: Mapping[str, str]) -> dict[str
     }
 
 
-def _coordinates_of(
+def coordinates_of(
     mixture: Mixture, record: Mapping[str, Any], projection: Affine | None
 ) -> dict[str, Variable]:
     """Coordinate variables of a model's group, and the units where they are known."""
     k, d = mixture.n_components, mixture.n_features
     if projection is not None:
         names = _texts_of(record, "feature_names", projection.n_in)
-        of_all = _coordinates_of(back(mixture, projection), record, None)
+        of_all = coordinates_of(back(mixture, projection), record, None)
         return of_all | axes(mixture, projection, names)
     names = _texts_of(record, "feature_names", d)
     found = {"component": Variable(("component",), np.arange(k), {"long_name": "component"})}

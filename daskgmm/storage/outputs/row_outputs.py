@@ -25,6 +25,7 @@ from daskgmm.plain_json import plain_json
 from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.outputs.atomic_output import atomic_output
 from daskgmm.storage.outputs.drafts import Draft, DraftedOutput
+from daskgmm.storage.outputs.uncertainties import UNCERTAINTY_FORMAT
 from daskgmm.storage.outputs.variables import Variable, add_variables, consolidate
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.listing import stored_objects
@@ -43,6 +44,7 @@ __all__ = [
 
 RESULTS_FORMAT = "daskgmm-results"
 """Attribute ``format`` of groups that hold results of rows under a model."""
+_DESCRIBED = (RESULTS_FORMAT, UNCERTAINTY_FORMAT)
 _CHUNK_BYTES = 4 * 2**20
 
 
@@ -314,7 +316,7 @@ def _created(
 
 
 def results_described(path: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """What the metadata of results for each row say; None if something else is there.
+    """What the metadata of results for each row, or of errors, say; None of anything else.
 
     Returns
     -------
@@ -328,7 +330,7 @@ def results_described(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         As :func:`~daskgmm.storage.rows.zarr_nodes.open_node`.
     """
     group = open_node(Location.parse(path), use_consolidated=False)
-    if not isinstance(group, zarr.Group) or group.attrs.get("format") != RESULTS_FORMAT:
+    if not isinstance(group, zarr.Group) or group.attrs.get("format") not in _DESCRIBED:
         return None
     variables = {
         name: {
