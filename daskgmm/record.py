@@ -21,6 +21,7 @@ from daskgmm.em import (
     Iteration,
     Missing,
     RareComponent,
+    Subsample,
     ThinComponent,
     Threshold,
     Update,
@@ -103,6 +104,7 @@ def record_of(model: Any) -> dict[str, Any]:
         "tol": fact("tol_"),
         "remaining_gain": fact("remaining_gain_"),
         "converged": fact("converged_"),
+        **_subsample_of(model),
         "settings": {o.name: _saved(getattr(model, o.name)) for o in OPTIONS if o.is_saved},
         "history": [asdict(iteration) for iteration in fact("history_") or ()],
         "rare_components": [asdict(found) for found in fact("rare_components_") or ()],
@@ -168,6 +170,13 @@ def fixed_of_record(record: Mapping[str, Any], where: str, k: int) -> FixedParts
         if all(number < k for which in parts.values() for number in which):
             return FixedParts(**parts)
     raise ModelFormatError(f"{where}: its fixed parts are {saved!r:.200}; was it edited?")
+
+
+def _subsample_of(model: Any) -> dict[str, Any]:
+    """Whether some of the rows would have done; nothing where these are few, or not known."""
+    n_rows = getattr(model, "n_rows_", None)
+    found = n_rows and Subsample.enough(model._mixture, model._n_parameters(), n_rows)
+    return {"subsample": asdict(found)} if found else {}
 
 
 def _updates_of(model: Any) -> dict[str, Any]:

@@ -30,13 +30,14 @@ from daskgmm.telling import passes
 
 if TYPE_CHECKING:
     from daskgmm import batch, estimator, job, metrics
-    from daskgmm.em import stopping
+    from daskgmm.em import stopping, subsample
     from daskgmm.report import page
 else:  # what help, completion and errors of usage do without
     batch, estimator, job, metrics = (
         Lazily(f"daskgmm.{name}") for name in ("batch", "estimator", "job", "metrics")
     )
     page, stopping = Lazily("daskgmm.report.page"), Lazily("daskgmm.em.stopping")
+    subsample = Lazily("daskgmm.em.subsample")
 
 __all__ = ["COMMANDS"]
 
@@ -94,13 +95,21 @@ def _fit(
         f"{duration(result['seconds'])}\n"
         f"remaining gain          {result['remaining_gain']:.2g} per row, estimated\n"
         f"rows read               {result['rows_read']:,}\n"
-        f"peak memory             {size_of(result['peak_memory_bytes'])}\n"
+        + _subsample(result)
+        + f"peak memory             {size_of(result['peak_memory_bytes'])}\n"
         f"weights                 {_numbers(result['weights'])}\n"
         + _noise_and_tails(result)
         + (f"note                    {result['note']}\n" if result["note"] else "")
         + f"model                   {output}"
         + (f"\nreport                  {report}" if report else "")
     )
+
+
+def _subsample(result: dict[str, Any]) -> str:
+    """Line on whether some of the rows would have done, where there are many."""
+    if "subsample" not in result:
+        return ""
+    return f"would a sample do?      {subsample.Subsample(**result['subsample']).text()}\n"
 
 
 def _kind(result: dict[str, Any]) -> str:

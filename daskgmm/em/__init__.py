@@ -84,6 +84,7 @@ from daskgmm.em.stopping import (
     statistical_tol,
     stop_rule_named,
 )
+from daskgmm.em.subsample import Subsample
 from daskgmm.em.thin import ThinComponent, said_of_ridge, said_of_thin, thin_components
 from daskgmm.em.updating import OldRows, Update, Updated, update
 from daskgmm.history import (
@@ -152,6 +153,7 @@ __all__ = [
     "StartMaker",
     "StartsFitted",
     "StartsUnderway",
+    "Subsample",
     "Surrogate",
     "Tell",
     "ThinComponent",
