@@ -37,7 +37,7 @@ FLOORS = (
     {"imputing", "job", "outliers", "report", "uncertainty"},
     {"job_places", "rounds"},
     {"batch"},
-    {"demo"},
+    {"demo", "guides"},
     {"cli"},
     {"__main__"},
 )
@@ -163,6 +163,8 @@ def test_a_fresh_interpreter_stays_without_dask(module):
         ["run", "--help"],
         ["convert", "--help"],
         ["plot", "--help"],
+        ["guide"],
+        ["guide", "memory"],
         ["fit", "--nonsense"],
         ["nonsense"],
         ["select", "data.zarr", "--components", "x"],

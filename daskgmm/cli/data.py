@@ -1,13 +1,15 @@
-"""Commands that describe, check, convert and make data."""
+"""Commands that describe, check, convert and make data, and one that shows guides."""
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from daskgmm.cli import tables
 from daskgmm.cli.options import command, output_option, with_conversion, with_source
+from daskgmm.guides import GUIDES, guide, summary_of
 from daskgmm.lazily import Lazily
 
 if TYPE_CHECKING:
@@ -102,4 +104,24 @@ def _demo(
     return demo.run_demo(size=size, memory_limit=memory_limit, folder=keep)
 
 
-COMMANDS = (_info, _check, _convert, _demo)
+@click.command("guide")
+@functools.partial(command, has_log=False)
+@click.argument("name", required=False)
+def _guide(name: str | None) -> tuple[dict[str, Any], str]:
+    """Show the guide NAME, or list all guides with a line on each.
+
+    \b
+    Example:
+      daskgmm guide
+      daskgmm guide memory
+    """  # noqa: D301
+    if name is not None:
+        text = guide(name)
+        return {"name": name, "text": text}, text
+    listed = {each: summary_of(each) for each in GUIDES}
+    width = max(map(len, listed))
+    lines = [f"{each:<{width}}  {line}" for each, line in listed.items()]
+    return {"guides": listed}, "\n".join([*lines, "", "daskgmm guide NAME shows one."])
+
+
+COMMANDS = (_info, _check, _convert, _demo, _guide)
