@@ -1,4 +1,4 @@
-"""Commands that describe, check, convert and make data, and one that shows guides."""
+"""Commands that describe, check, convert and make data, and what helps people on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import get_completion_class
 
 from daskgmm.cli import tables
+from daskgmm.cli.help import Grouped
 from daskgmm.cli.options import command, output_option, with_conversion, with_source
 from daskgmm.guides import GUIDES, guide, summary_of
 from daskgmm.lazily import Lazily
@@ -25,7 +27,7 @@ _DEMO_SIZE = "2GB"
 _SMALL_DEMO_SIZE = "16MB"
 
 
-@click.command("info")
+@click.command("info", cls=Grouped)
 @command
 @click.argument("path", metavar="MODEL_OR_DATA")
 def _info(path: str) -> tuple[dict[str, Any], str]:
@@ -41,7 +43,7 @@ def _info(path: str) -> tuple[dict[str, Any], str]:
     return result, tables.of_model(result) if result["kind"] == "model" else tables.of_facts(result)
 
 
-@click.command("check")
+@click.command("check", cls=Grouped)
 @command
 @with_source
 def _check(source: Any) -> tuple[dict[str, Any], str]:
@@ -55,7 +57,7 @@ def _check(source: Any) -> tuple[dict[str, Any], str]:
     return result, tables.of_facts(result | {"damage": result["damage"] or "none"})
 
 
-@click.command("convert")
+@click.command("convert", cls=Grouped)
 @command
 @click.argument("source", metavar="SRC")
 @with_conversion
@@ -76,7 +78,7 @@ def _convert(source: str, output: str, **options: Any) -> tuple[dict[str, Any], 
     return result, conversion.told(result)
 
 
-@click.command("demo")
+@click.command("demo", cls=Grouped)
 @command
 @click.option("--size", metavar="SIZE", help=f"Bytes of rows to make.  [default: {_DEMO_SIZE}]")
 @click.option("--small", is_flag=True, help=f"Make {_SMALL_DEMO_SIZE}, which takes seconds.")
@@ -104,7 +106,7 @@ def _demo(
     return demo.run_demo(size=size, memory_limit=memory_limit, folder=keep)
 
 
-@click.command("guide")
+@click.command("guide", cls=Grouped)
 @functools.partial(command, has_log=False)
 @click.argument("name", required=False)
 def _guide(name: str | None) -> tuple[dict[str, Any], str]:
@@ -124,4 +126,23 @@ def _guide(name: str | None) -> tuple[dict[str, Any], str]:
     return {"guides": listed}, "\n".join([*lines, "", "daskgmm guide NAME shows one."])
 
 
-COMMANDS = (_info, _check, _convert, _demo, _guide)
+@click.command("completion", cls=Grouped)
+@functools.partial(command, has_log=False)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def _completion(shell: str) -> tuple[dict[str, Any], str]:
+    """Print a script by which SHELL completes commands, options and what they accept.
+
+    \b
+    Example:
+      daskgmm completion bash > ~/.local/share/bash-completion/completions/daskgmm
+      daskgmm completion zsh > ~/.zfunc/_daskgmm    # ~/.zfunc is to be in fpath
+      daskgmm completion fish > ~/.config/fish/completions/daskgmm.fish
+    """  # noqa: D301
+    kind = get_completion_class(shell)
+    assert kind is not None
+    root = click.get_current_context().find_root().command
+    script = kind(root, {}, "daskgmm", "_DASKGMM_COMPLETE").source()
+    return {"shell": shell, "script": script}, script.strip()
+
+
+COMMANDS = (_info, _check, _convert, _demo, _guide, _completion)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from daskgmm.cli.errors import append_to
+from daskgmm.cli.help import Grouped
 from daskgmm.cli.keys import with_keys
 from daskgmm.cli.options import (
     command,
@@ -44,7 +45,7 @@ __all__ = ["COMMANDS"]
 _COVARIANCE = option_named("covariance_type")
 
 
-@click.command("fit")
+@click.command("fit", cls=Grouped)
 @command
 @with_passes
 @with_settings("fit")
@@ -136,7 +137,7 @@ def _reason(name: str) -> str:
     return stopping.STOP_REASONS.get(name, name)
 
 
-@click.command("select")
+@click.command("select", cls=Grouped)
 @command
 @with_passes
 @click.option(
@@ -226,7 +227,7 @@ def _done(log: Log, asked: Job, *, fresh: bool) -> dict[str, Any]:
             return prepared.run()
 
 
-@click.command("run")
+@click.command("run", cls=Grouped)
 @functools.partial(command, has_log=False)  # its file says where, and is checked first
 @click.argument("job_file", metavar="JOB.yaml")
 @click.option("--fresh", is_flag=True, help="Forget an earlier run of this job, and begin anew.")
@@ -268,7 +269,7 @@ def _run(
     )
 
 
-@click.command("update")
+@click.command("update", cls=Grouped)
 @command
 @click.argument("model")
 @with_passes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from daskgmm.cli.help import Grouped
 from daskgmm.cli.options import (
     Command,
     command,
@@ -78,7 +79,7 @@ Example:
 """
 
 
-@click.command("plot", help=_HELP)
+@click.command("plot", cls=Grouped, help=_HELP)
 @command
 @_checked
 @click.argument("kind", metavar="KIND", type=click.Choice(list(PICTURES)))
@@ -116,7 +117,7 @@ def _plot(
     )
 
 
-@click.command("report")
+@click.command("report", cls=Grouped)
 @command
 @click.argument("model")
 @functools.partial(

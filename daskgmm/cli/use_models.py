@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from daskgmm.cli.help import Grouped
 from daskgmm.cli.options import (
     command,
     model_option,
@@ -29,7 +30,7 @@ else:  # what help, completion and errors of usage do without
 __all__ = ["COMMANDS"]
 
 
-@click.command("predict")
+@click.command("predict", cls=Grouped)
 @command
 @with_passes
 @with_settings("predict")
@@ -71,7 +72,7 @@ def _predict(
     )
 
 
-@click.command("score")
+@click.command("score", cls=Grouped)
 @command
 @with_passes
 @with_settings("score")
@@ -90,7 +91,7 @@ def _score(source: Any, model: str, **options: Any) -> tuple[dict[str, Any], str
     )
 
 
-@click.command("outliers")
+@click.command("outliers", cls=Grouped)
 @command
 @with_passes
 @with_settings("outliers")

@@ -9,13 +9,15 @@ import json
 import re
 import resource
 import shutil
+import subprocess
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
 import zarr
-from commands import daskgmm, forked, result_in, write_store
+from commands import DASKGMM, daskgmm, forked, result_in, write_store
 
 from daskgmm import GaussianMixture, load_model
 from daskgmm.cli import main
@@ -279,6 +281,39 @@ def test_help_has_an_example(command, tmp_path):
     done = forked(command, "--help", cwd=tmp_path)
     assert done.status == 0
     assert f"Example:\n    daskgmm {command} " in done.stdout
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_help_all_has_every_option_once_and_help_has_some_of_them(command, tmp_path):
+    whole, brief = (
+        forked(command, option, cwd=tmp_path).stdout for option in ("--help-all", "--help")
+    )
+    wanted = {o.opts[0] for o in main.commands[command].params if isinstance(o, click.Option)}
+    for option in wanted:
+        assert len(re.findall(rf"^  {option}\b(?!-)", whole, re.MULTILINE)) == 1, option
+    shown = {option for option in wanted if re.search(rf"^  {option}\b(?!-)", brief, re.MULTILINE)}
+    assert ("--help-all" in brief) == (shown < wanted)
+    required = {o.opts[0] for o in main.commands[command].params if o.required}
+    assert shown >= required & wanted
+
+
+def test_completion_is_that_of_the_shell(tmp_path):
+    for shell in ("bash", "zsh", "fish"):
+        done = forked("completion", shell, cwd=tmp_path)
+        assert done.status == 0, done.stderr
+        assert f"_DASKGMM_COMPLETE={shell}_complete" in done.stdout
+    assert forked("completion", "tcsh", cwd=tmp_path).status == 2
+
+
+def test_script_for_bash_completes_commands_and_options(tmp_path):
+    """As the shell does it: the function is called with the words so far."""
+    (tmp_path / "script").write_text(forked("completion", "bash", cwd=tmp_path).stdout)
+    asked = (
+        "source script; COMP_WORDS=(daskgmm fit --comp); COMP_CWORD=2; "
+        f"_daskgmm_completion {DASKGMM}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    )
+    done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["--components"], done.stderr
 
 
 def test_help_lists_every_command(tmp_path):
