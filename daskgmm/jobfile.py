@@ -233,7 +233,7 @@ def read_job(path: str, given: Mapping[str, Given]) -> Job:
     JobError
         It is not YAML, or a value is not what its key takes: names file, line and key.
     """
-    config = read_file(path, "a YAML file such as the README shows", JobError)
+    config = read_file(path, "a YAML file such as `daskgmm guide jobs` shows", JobError)
     merged = copy.deepcopy(dict(config.values))
     folder = Path(path).absolute().parent
     _read_texts(merged)

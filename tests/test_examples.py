@@ -45,6 +45,7 @@ def test_every_example_is_tested_and_says_how_it_is_run():
         "batch_predict.py",
         "ocean_profiles.py",
         "flights_from_csv.py",
+        "wind_regimes.py",
     }
     for path in EXAMPLES.glob("*.py"):
         assert f"python examples/{path.name}" in path.read_text()
@@ -113,6 +114,25 @@ def test_flights_have_labels_beside_their_keys(tmp_path):
     model = load_model(tmp_path / "model.zarr")
     expected = model.to_sklearn().predict(flights[model.feature_names_in_])
     np.testing.assert_array_equal(found.labels, expected)
+
+
+@pytest.mark.slow
+def test_wind_regimes_are_found_by_bic(tmp_path):
+    """At a sixth of its size, from and to files of the user."""
+    places = [tmp_path / name for name in ("winds.zarr", "regimes.zarr", "regimes.png")]
+    winds = example("wind_regimes")
+    winds.make_winds(places[0], step=4.0, n_times=16)
+    printed = printed_by("wind_regimes.py", *places)
+    assert printed.startswith("6 regimes")
+    assert places[2].exists() == (find_spec("matplotlib") is not None)
+    truth = np.array(list(winds.REGIMES.values()))[:, :2]
+    found = np.array(re.findall(r"area, (\S+) (\S+)", printed), float)
+    gaps = np.abs(found[:, None] - truth).max(axis=2)
+    # A regime has 2,000 cells and more, correlated over some ten: means err by some 3 / sqrt(200).
+    assert (gaps.min(axis=0) < 0.5).all()
+    labels = xr.open_zarr(places[1], consolidated=False).labels
+    assert labels.dims == winds.DIMS
+    assert labels.notnull().all()
 
 
 @pytest.fixture

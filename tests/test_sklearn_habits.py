@@ -1,4 +1,4 @@
-"""Habits of scikit-learn's users: what works there works here, or README says why not."""
+"""Habits of scikit-learn's users: what works there works here, or the guide from-scikit-learn says why not."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """scikit-learn's own tests of its GaussianMixture, with the class swapped.
 
 They are those of the installed package, read and not copied here. What fails is listed with its
-reason; README's table of what differs has the reasons.
+reason; the table of the guide from-scikit-learn has the reasons.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ REASONS: dict[str, str] = {
     "test_gaussian_mixture_precisions_init": _PRIVATE,
     "test_gaussian_mixture_all_init_does_not_estimate_gaussian_parameters": _PRIVATE,
 }
-"""Name of a test: why it fails. What comes before a colon is a row of README's table."""
+"""Name of a test: why it fails. What comes before a colon is a row of the guide's table."""
 
 BY_MESSAGE: dict[str, str] = {
     "dtype('float64') == <class 'numpy.float32'>": (

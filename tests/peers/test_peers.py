@@ -1,4 +1,4 @@
-"""What of a peer's tests fails here has a reason, and README has a row for it."""
+"""What of a peer's tests fails here has a reason, and a guide has a row for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import daskgmm
 
 from .scikit_learn import BY_MESSAGE, OURS, REASONS, THEIRS, swapped
 
-README = Path(daskgmm.__file__).parents[1] / "README.md"
+GUIDE = Path(daskgmm.__file__).parent / "guides/from-scikit-learn.md"
 
 
 def test_their_tests_are_found_and_name_our_class():
@@ -19,7 +19,7 @@ def test_their_tests_are_found_and_name_our_class():
         assert f"def {name}(" in text
 
 
-def test_readme_names_every_reason():
-    rows = [line for line in README.read_text().splitlines() if line.startswith("|")]
+def test_the_guide_names_every_reason():
+    rows = [line for line in GUIDE.read_text().splitlines() if line.startswith("|")]
     for reason in {*REASONS.values(), *BY_MESSAGE.values()}:
         assert any(reason.partition(":")[0] in row.split("|")[1] for row in rows), reason
