@@ -12,6 +12,9 @@ from pages import PAGES, README, ROOT, Code, Session, code_of
 
 from daskgmm.guides import GUIDES, guide, summary_of
 
+BESIDE_DEMO = "`daskgmm demo --small --keep .`"
+"""What a page says that its commands run beside."""
+
 N_OF_CI = 2
 """Lines of shell code at the README's beginning that .ci/run takes and runs."""
 
@@ -36,12 +39,10 @@ def session(request, tmp_path, monkeypatch):
     """A reader of the page that the test is of, where that page says it is read."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
-    return READERS.get(request.node.callspec.params["name"], reader_of_guide)(request, tmp_path)
-
-
-def reader_of_guide(request, folder):
-    shutil.copytree(request.getfixturevalue("demo"), folder, dirs_exist_ok=True)
-    return Session(folder)
+    name = request.node.callspec.params["name"]
+    if BESIDE_DEMO in PAGES[name].read_text():
+        shutil.copytree(request.getfixturevalue("demo"), tmp_path, dirs_exist_ok=True)
+    return READERS.get(name, lambda _, folder: Session(folder))(request, tmp_path)
 
 
 def reader_of_readme(request, folder):
@@ -53,22 +54,18 @@ def reader_of_readme(request, folder):
 
 def reader_of_data(request, folder):
     """With a bucket that has the rows."""
-    reader = reader_of_guide(request, folder)
     bucket = request.getfixturevalue("bucket")
-    reader.places = {"s3://bucket": bucket}
-    reader.env = request.getfixturevalue("object_store").environment
     fsspec.filesystem("s3").put(str(folder / "data.zarr"), f"{bucket}/data.zarr", recursive=True)
-    return reader
+    env = request.getfixturevalue("object_store").environment
+    return Session(folder, {"s3://bucket": bucket}, env)
 
 
 def reader_on_cluster(request, folder):
     """With a scheduler that runs, and the files of clusters."""
-    reader = reader_of_guide(request, folder)
     shutil.copytree(ROOT / "cluster_configs", folder / "cluster_configs")
     cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
     request.addfinalizer(cluster.close)
-    reader.places = {"tcp://scheduler:8786": cluster.scheduler_address}
-    return reader
+    return Session(folder, {"tcp://scheduler:8786": cluster.scheduler_address})
 
 
 READERS = {"README": reader_of_readme, "data": reader_of_data, "clusters": reader_on_cluster}
