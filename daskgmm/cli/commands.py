@@ -23,6 +23,7 @@ def main() -> None:
     Example:
       daskgmm fit data.zarr --components 8 --output model.zarr
       daskgmm predict data.zarr --model model.zarr --output labels.zarr
+      daskgmm guide
     """  # noqa: D301 (\b is click's mark for text that must not be wrapped)
 
 

@@ -4,54 +4,72 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import click
 
 __all__ = ["Grouped"]
 
-_OTHERS = "Others"
+
+class Group(NamedTuple):
+    """Names of options that are for one thing.
+
+    Attributes
+    ----------
+    common : tuple of str
+        Those that ``--help`` shows.
+    further : tuple of str
+        Those that ``--help-all`` shows as well.
+    """
+
+    common: tuple[str, ...]
+    further: tuple[str, ...] = ()
+
+
 _KEYS = "Keys of the job file, which hold before what it says"
+_OTHERS = "Others"
 _ALL = "daskgmm.help_all"
 
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "What is done": (
-        *("n_components", "covariance_type", "criterion", "random_state", "results", "keep"),
-        *("quantile", "probability", "save_threshold", "mark_outliers", "half_life"),
-        *("features", "at", "fresh", "size", "small"),
+GROUPS: Mapping[str, Group] = {
+    "What is done": Group(
+        (
+            *("n_components", "covariance_type", "criterion", "random_state", "results", "keep"),
+            *("quantile", "probability", "half_life", "features", "at", "fresh", "size", "small"),
+        ),
+        ("save_threshold", "mark_outliers"),
     ),
-    "Rows": (
-        *("data", "columns", "variables", "weights", "labels", "missing", "constant"),
-        *("feature_dim", "mask", "member", "missing_chunks", "layout"),
+    "Rows": Group(
+        ("data", "columns", "variables", "weights", "missing"),
+        ("labels", "constant", "feature_dim", "mask", "member", "missing_chunks", "layout"),
     ),
-    "Where it is written": (
-        *("model", "output", "probabilities", "log_density", "report", "overwrite"),
+    "Where it is written": Group(
+        ("model", "output", "report", "overwrite"), ("probabilities", "log_density")
     ),
-    "Kind of mixture": (
-        *("prior", "noise", "tails", "degrees_of_freedom", "standardize", "n_projected"),
-        *("truncate", "fixed", "reg_covar", "on_collapse", "order"),
+    "Kind of mixture": Group(
+        (),
+        (
+            *("prior", "noise", "tails", "degrees_of_freedom", "standardize", "n_projected"),
+            *("truncate", "fixed", "reg_covar", "on_collapse", "order"),
+        ),
     ),
-    "Starts, steps and when to stop": (
-        *("n_init", "init_params", "progressive", "weights_init", "means_init"),
-        *("precisions_init", "stepper", "stopping", "tol", "max_iter", "reads", "precision"),
+    "Starts, steps and when to stop": Group(
+        (),
+        (
+            *("n_init", "init_params", "progressive", "weights_init", "means_init"),
+            *("precisions_init", "stepper", "stopping", "tol", "max_iter", "reads", "precision"),
+        ),
     ),
-    "Memory and time": ("memory_limit", "stage", "stage_limit", "stage_dtype"),
-    "Interruptions": ("checkpoint", "checkpoint_every", "resume"),
-    "Where it runs": ("cluster", "dashboard", "performance_report"),
-    "What is printed": ("as_json", "log_format", "log_file", "metrics_file"),
-    _KEYS: (),
+    "Memory and time": Group(("memory_limit",), ("stage", "stage_limit", "stage_dtype")),
+    "Interruptions": Group(("checkpoint", "resume"), ("checkpoint_every",)),
+    "Where it runs": Group(("cluster",), ("dashboard", "performance_report")),
+    "What is printed": Group(("as_json",), ("log_format", "log_file", "metrics_file")),
+    _KEYS: Group(()),
 }
-"""Options by what they are for, in the order of help; what is not named is among the others."""
+"""Options by what they are for, in the order of help. One that no group names is among the others,
+and is shown with all."""
 
-COMMON = {
-    *("n_components", "covariance_type", "criterion", "random_state", "results", "keep"),
-    *("quantile", "probability", "half_life", "features", "at", "fresh", "size", "small"),
-    *("data", "columns", "variables", "weights", "missing"),
-    *("model", "output", "report", "overwrite"),
-    *("memory_limit", "checkpoint", "resume", "cluster", "as_json"),
-}
-"""Those that ``--help`` shows; ``--help-all`` shows the rest as well."""
-
-_HEADING = {name: heading for heading, names in GROUPS.items() for name in names}
+_COMMON = {name for group in GROUPS.values() for name in group.common}
+_HEADING = {name: heading for heading, (a, b) in GROUPS.items() for name in (*a, *b)}
 
 
 class Grouped(click.Command):
@@ -83,7 +101,7 @@ def _heading(name: str) -> str:
 def _is_common(param: click.Parameter, ctx: click.Context) -> bool:
     is_help = param is _help_all or set(param.opts) <= set(ctx.help_option_names)
     is_argument = not isinstance(param, click.Option)
-    return is_argument or is_help or param.required or param.name in COMMON
+    return is_argument or is_help or param.required or param.name in _COMMON
 
 
 def _show_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:

@@ -21,6 +21,7 @@ from commands import DASKGMM, daskgmm, forked, result_in, write_store
 
 from daskgmm import GaussianMixture, load_model
 from daskgmm.cli import main
+from daskgmm.cli.help import GROUPS
 from daskgmm.settings import OPTIONS
 
 FIT_KEYS = {
@@ -295,6 +296,12 @@ def test_help_all_has_every_option_once_and_help_has_some_of_them(command, tmp_p
     assert ("--help-all" in brief) == (shown < wanted)
     required = {o.opts[0] for o in main.commands[command].params if o.required}
     assert shown >= required & wanted
+
+
+def test_groups_of_help_are_of_options_that_there_are():
+    there = {option.name for command in main.commands.values() for option in command.params}
+    for group in GROUPS.values():
+        assert {*group.common, *group.further} <= there
 
 
 def test_completion_is_that_of_the_shell(tmp_path):
