@@ -114,8 +114,8 @@ def _guide(name: str | None) -> tuple[dict[str, Any], str]:
 
     \b
     Example:
-      daskgmm guide
       daskgmm guide memory
+      daskgmm guide
     """  # noqa: D301
     if name is not None:
         text = guide(name)

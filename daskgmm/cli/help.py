@@ -33,14 +33,18 @@ _ALL = "daskgmm.help_all"
 GROUPS: Mapping[str, Group] = {
     "What is done": Group(
         (
-            *("n_components", "covariance_type", "criterion", "random_state", "results", "keep"),
+            *("n_components", "components", "covariance_type", "criterion", "random_state"),
+            *("results", "keep"),
             *("quantile", "probability", "half_life", "features", "at", "fresh", "size", "small"),
         ),
         ("save_threshold", "mark_outliers"),
     ),
     "Rows": Group(
         ("data", "columns", "variables", "weights", "missing"),
-        ("labels", "constant", "feature_dim", "mask", "member", "missing_chunks", "layout"),
+        (
+            *("labels", "constant", "feature_dim", "mask", "member", "missing_chunks"),
+            *("missing_text", "dtype", "header", "separator", "decimal", "encoding"),
+        ),
     ),
     "Where it is written": Group(
         ("model", "output", "report", "overwrite"), ("probabilities", "log_density")

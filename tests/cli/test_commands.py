@@ -316,10 +316,12 @@ def test_script_for_bash_completes_commands_and_options(tmp_path):
     """As the shell does it: the function is called with the words so far."""
     (tmp_path / "script").write_text(forked("completion", "bash", cwd=tmp_path).stdout)
     asked = (
-        "source script; COMP_WORDS=(daskgmm fit --comp); COMP_CWORD=2; "
+        "source ./script; COMP_WORDS=(daskgmm fit --comp); COMP_CWORD=2; "
         f"_daskgmm_completion {DASKGMM}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
     )
-    done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["--components"], done.stderr
 
 
