@@ -29,7 +29,7 @@ LINK = re.compile(r"\]\(([^)#]+)\)")
 def demo(tmp_path_factory):
     """What the guides say that their commands run beside, smaller; not to be changed."""
     folder = tmp_path_factory.mktemp("demo")
-    made = forked("demo", "--size", "640kB", "--keep", ".", cwd=folder)
+    made = forked("demo", "--size", "320kB", "--keep", ".", cwd=folder)
     assert made.status == 0, made.stderr
     return folder
 
