@@ -34,10 +34,10 @@ GROUPS: Mapping[str, Group] = {
     "What is done": Group(
         (
             *("n_components", "components", "covariance_type", "criterion", "random_state"),
-            *("results", "keep"),
+            *("results", "keep", "draw"),
             *("quantile", "probability", "half_life", "features", "at", "fresh", "size", "small"),
         ),
-        ("save_threshold", "mark_outliers"),
+        ("save_threshold", "mark_outliers", "n_replicates"),
     ),
     "Rows": Group(
         ("data", "columns", "variables", "weights", "missing"),

@@ -128,7 +128,7 @@ def _outliers(source: Any, model: str, output: str, **options: Any) -> tuple[dic
     )
 
 
-@click.command("impute")
+@click.command("impute", cls=Grouped)
 @command
 @with_passes
 @with_settings("impute")
@@ -152,7 +152,7 @@ def _impute(source: Any, model: str, output: str, **options: Any) -> tuple[dict[
     )
 
 
-@click.command("uncertainty")
+@click.command("uncertainty", cls=Grouped)
 @command
 @with_passes
 @with_settings("uncertainty")
