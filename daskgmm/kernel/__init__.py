@@ -31,6 +31,7 @@ from daskgmm.kernel.conditioning import (
     regression_of,
 )
 from daskgmm.kernel.conjugate import Conjugate, RelativeConjugate
+from daskgmm.kernel.deconvolution import bytes_with_noise, can_deconvolve
 from daskgmm.kernel.e_step import (
     DensitySums,
     density_sums,
@@ -102,6 +103,8 @@ __all__ = [
     "TiedGaussians",
     "Uniform",
     "bytes_with_gaps",
+    "bytes_with_noise",
+    "can_deconvolve",
     "components_named",
     "conditional_mixture",
     "conditional_moments",

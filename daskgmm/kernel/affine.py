@@ -141,8 +141,15 @@ class Affine:
         return found
 
     def of_block(self, block: Block) -> Block:
-        """The block of the mapped rows, with their places and weights."""
-        return replace(block, x=self.of(block.x))
+        """The block of the mapped rows, with their places, weights and noise.
+
+        Rows with measurement noise are not projected.
+        """
+        noise = block.measurement_noise
+        if noise is not None:
+            assert not self.projects, "noise of features along axes has correlations"
+            noise = noise * np.square(self.factors)
+        return replace(block, x=self.of(block.x), measurement_noise=noise)
 
     def back(self, z: Float64Array) -> Float64Array:
         """Rows (n, D) in the data's own units of rows (n, d).

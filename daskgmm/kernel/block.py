@@ -32,6 +32,10 @@ class Block:
         Where it is false, no row of weight above 0 has NaN.
     known : ndarray of shape (n_rows,), int64, optional
         Number of the component that a row is known to be of; -1 where nobody knows.
+    measurement_noise : ndarray of shape (n_rows, n_features), float64, optional
+        Variance of the noise with which each value was measured, in squared units of the data,
+        finite and not negative. Without it values are what they are. That of a missing value is of
+        no matter.
     """
 
     x: NDArray[Any]
@@ -39,6 +43,7 @@ class Block:
     weight: Float64Array | None = None
     has_gaps: bool = False
     known: NDArray[np.int64] | None = None
+    measurement_noise: Float64Array | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -47,8 +52,9 @@ class Block:
         """Block of consecutive rows."""
         weight = None if self.weight is None else self.weight[span]
         known = None if self.known is None else self.known[span]
+        noise = None if self.measurement_noise is None else self.measurement_noise[span]
         start = self.start + (span.start or 0)
-        return type(self)(self.x[span], start, weight, self.has_gaps, known)
+        return type(self)(self.x[span], start, weight, self.has_gaps, known, noise)
 
     @property
     def n_features(self) -> int:
@@ -69,7 +75,8 @@ class Block:
         """Rows by index or mask; ``start`` is 0, since the rows are not consecutive any more."""
         weight = None if self.weight is None else self.weight[which]
         known = None if self.known is None else self.known[which]
-        return replace(self, x=self.x[which], start=0, weight=weight, known=known)
+        noise = None if self.measurement_noise is None else self.measurement_noise[which]
+        return type(self)(self.x[which], 0, weight, self.has_gaps, known, noise)
 
     def drawn(self, which: NDArray[np.bool_], share: float) -> Self:
         """The rows of a mask, a uniform ``share`` of all, and those whose component is known.
@@ -86,8 +93,12 @@ class Block:
         """Every ``step``-th row, C-contiguous; see :meth:`drawn` for rows that are known."""
         if self.known is not None:
             return self.drawn(np.arange(len(self)) % step == 0, 1.0 / step)
-        weight = None if self.weight is None else np.ascontiguousarray(self.weight[::step])
-        return replace(self, x=np.ascontiguousarray(self.x[::step]), start=0, weight=weight)
+        weight, noise = (
+            None if of is None else np.ascontiguousarray(of[::step])
+            for of in (self.weight, self.measurement_noise)
+        )
+        x = np.ascontiguousarray(self.x[::step])
+        return replace(self, x=x, start=0, weight=weight, measurement_noise=noise)
 
     def followed_by(self, other: Self) -> Self:
         """The rows of both blocks; see :meth:`joined`."""
@@ -97,23 +108,28 @@ class Block:
     def joined(cls, blocks: Sequence[Self]) -> Self:
         """The rows of several blocks in their order.
 
-        They have weights if one of them has any, and what is known if the first has it.
+        They have weights if one of them has any, and what is known, or their measurement noise, if
+        the first has it.
         """
-        weight = known = None
+        weight = known = noise = None
         if any(block.weight is not None for block in blocks):
             weight = np.concatenate([block.weights for block in blocks])
         if blocks[0].known is not None:
             known = np.concatenate([block.known for block in blocks if block.known is not None])
+        if blocks[0].measurement_noise is not None:
+            noises = [block.measurement_noise for block in blocks]
+            noise = np.concatenate([one for one in noises if one is not None])
         has_gaps = any(block.has_gaps for block in blocks)
         x = np.concatenate([block.x for block in blocks])
-        return cls(x, weight=weight, has_gaps=has_gaps, known=known)
+        return cls(x, 0, weight, has_gaps, known, noise)
 
     def distinct(self) -> Self:
         """Each row once, where it first comes, with the sum of its weights.
 
-        The same block if no row comes again, or if components of some are known.
+        The same block if no row comes again, or if components of some are known, or if rows have
+        noise of their own.
         """
-        if self.known is not None:
+        if self.known is not None or self.measurement_noise is not None:
             return self
         # A cheap test first: rows with different projections are distinct. The sum is made column
         # by column, so that equal rows get equal bits.

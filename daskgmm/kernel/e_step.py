@@ -7,7 +7,9 @@ features or components run along contiguous memory. Arithmetic is float64 whatev
 the block; only a :class:`~daskgmm.kernel.Pass` may work in float32.
 
 Where a value is NaN, and the mixture has a density of parts of a row, what is said of the row is said
-given the other features: see :mod:`daskgmm.kernel.gaps`. Rows of NaN alone are for the caller.
+given the other features: see :mod:`daskgmm.kernel.gaps`. Rows of NaN alone are for the caller. Where
+values have measurement noise, of variances ``noise`` (n_rows, D), densities are those of measured
+rows: see :mod:`daskgmm.kernel.deconvolution`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.deconvolution import deconvolved_rows
 from daskgmm.kernel.formulations import formulation_of
 from daskgmm.kernel.formulations.sub_blocked import Evaluation, normalise
 from daskgmm.kernel.gaps import completed_rows, gaps_in, others
@@ -74,36 +77,42 @@ def e_step(block: Block, mixture: Mixture) -> Statistics:
     return one.complete(one.of(block))
 
 
-def log_density(x: NDArray[Any], mixture: Mixture) -> Float64Array:
+def log_density(
+    x: NDArray[Any], mixture: Mixture, noise: Float64Array | None = None
+) -> Float64Array:
     """Log density of each row, in nats, shape (n_rows,), float64; raises as :func:`e_step`."""
-    if gaps_in(x, mixture) is None:
+    if noise is None and gaps_in(x, mixture) is None:
         return formulation_of(mixture, _FLOAT64).log_densities(x)
     found = np.empty(len(x))
-    for evaluation, rows, joint in _joints(x, mixture):
+    for evaluation, rows, joint in _joints(x, mixture, noise):
         _, log_total = evaluation.normalised(joint)
         found[rows] = log_total + evaluation.offset
     return found
 
 
-def responsibilities(x: NDArray[Any], mixture: Mixture) -> Float64Array:
+def responsibilities(
+    x: NDArray[Any], mixture: Mixture, noise: Float64Array | None = None
+) -> Float64Array:
     """Probability of each component given each row, (n_rows, K), float64; raises as log_density.
 
     Those of a row sum to 1, or to what noise leaves of that: see :func:`probabilities`.
     """
     out = np.empty((len(x), mixture.n_components))
-    for evaluation, rows, joint in _joints(x, mixture):
+    for evaluation, rows, joint in _joints(x, mixture, noise):
         resp, _ = evaluation.normalised(joint)
         out[rows] = resp.T
     return out
 
 
-def probabilities(x: NDArray[Any], mixture: Mixture) -> Float64Array:
+def probabilities(
+    x: NDArray[Any], mixture: Mixture, noise: Float64Array | None = None
+) -> Float64Array:
     """Probability of each of ``mixture.classes`` given each row, noise after the K components.
 
     It is :func:`responsibilities` where there is no noise; raises as that.
     """
     if mixture.noise is None:
-        return responsibilities(x, mixture)
+        return responsibilities(x, mixture, noise)
     evaluation = formulation_of(mixture, _FLOAT64).evaluation()
     out = np.empty((len(x), mixture.n_components + 1))
     for span, x_t in sub_blocks(x, mixture.n_components):
@@ -113,10 +122,12 @@ def probabilities(x: NDArray[Any], mixture: Mixture) -> Float64Array:
     return out
 
 
-def labels(x: NDArray[Any], mixture: Mixture) -> NDArray[np.int64]:
+def labels(
+    x: NDArray[Any], mixture: Mixture, noise: Float64Array | None = None
+) -> NDArray[np.int64]:
     """Most probable component of each row, or -1 for noise, (n_rows,); raises as :func:`e_step`."""
     out = np.empty(len(x), dtype=np.int64)
-    for evaluation, rows, joint in _joints(x, mixture):
+    for evaluation, rows, joint in _joints(x, mixture, noise):
         best = np.argmax(joint, axis=0)
         if mixture.noise is not None:
             best[joint.max(axis=0) < evaluation.noise] = NOISE
@@ -141,7 +152,7 @@ def squared_distances(x: NDArray[Any], mixture: Mixture) -> Float64Array:
 
 
 def most_probable(
-    x: NDArray[Any], mixture: Mixture, n: int
+    x: NDArray[Any], mixture: Mixture, n: int, noise: Float64Array | None = None
 ) -> tuple[NDArray[np.int64], Float64Array]:
     """The n most probable classes of each row, and their probabilities; raises as :func:`e_step`.
 
@@ -154,7 +165,7 @@ def most_probable(
     classes = np.array(mixture.classes)
     shape = len(x), min(n, len(classes))
     components, found = np.empty(shape, np.int64), np.empty(shape)
-    for evaluation, rows, joint in _joints(x, mixture):
+    for evaluation, rows, joint in _joints(x, mixture, noise):
         resp, log_total = evaluation.normalised(joint)
         if mixture.noise is not None:
             joint = np.vstack([joint, np.full_like(joint[:1], evaluation.noise)])
@@ -190,7 +201,7 @@ def density_sums(block: Block, mixture: Mixture) -> DensitySums:
     """Log-likelihood and certainty of assignments of a block; raises as :func:`e_step`."""
     block = block.present()
     log_likelihood, log_decided, offsets = 0.0, 0.0, 0.0
-    for evaluation, rows, joint in _joints(block.x, mixture):
+    for evaluation, rows, joint in _joints(block.x, mixture, block.measurement_noise):
         resp, log_total = evaluation.normalised(joint)
         likeliest = np.maximum(resp.max(axis=0), np.exp(evaluation.noise - log_total))
         decided = np.log(likeliest)
@@ -204,8 +215,8 @@ def density_sums(block: Block, mixture: Mixture) -> DensitySums:
     return DensitySums(log_likelihood + float(offsets), log_decided)
 
 
-class _OfParts:
-    """What an evaluation says of log densities of the observed features of rows, which have none."""
+class _OfMeasured:
+    """What an evaluation says of log densities of rows with gaps or noise, which have none."""
 
     offset = 0.0
     noise = -np.inf
@@ -215,12 +226,16 @@ class _OfParts:
 
 
 def _joints(
-    x: NDArray[Any], mixture: Mixture
-) -> Iterator[tuple[Evaluation | _OfParts, Any, Float64Array]]:
+    x: NDArray[Any], mixture: Mixture, noise: Float64Array | None = None
+) -> Iterator[tuple[Evaluation | _OfMeasured, Any, Float64Array]]:
     """Joint log densities (K, n) of some rows at a time, what they are relative to, and which rows.
 
     Those of rows in which features are missing, NaN, are of the others, after all complete rows.
     """
+    if noise is not None:
+        for span, _, joint in deconvolved_rows(x, noise, mixture):
+            yield _OfMeasured(), span, joint
+        return
     evaluation = formulation_of(mixture, _FLOAT64).evaluation()
     gaps = gaps_in(x, mixture)
     if gaps is None:
@@ -231,4 +246,4 @@ def _joints(
     for span, x_t in sub_blocks(x.take(complete, axis=0), mixture.n_components):
         yield evaluation, complete[span], evaluation.joint(x_t)
     for rows, _, joint in completed_rows(x, gaps, mixture):
-        yield _OfParts(), rows, joint
+        yield _OfMeasured(), rows, joint

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.components import CompletesRows, Gaussians
 from daskgmm.kernel.components.completed import Completed
+from daskgmm.kernel.expected import expected_statistics
 from daskgmm.kernel.formulations import Formulation, formulation_of
-from daskgmm.kernel.formulations.sub_blocked import normalise
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.patterns import GROUP_BYTES, common_patterns
 from daskgmm.kernel.statistics import Statistics
@@ -122,8 +122,7 @@ def completed_rows(
     """
     components = mixture.components
     assert isinstance(components, CompletesRows)
-    with np.errstate(divide="ignore"):
-        log_weights = np.log(mixture.weights)[:, None]
+    log_weights = mixture.log_weights[:, None]
     k, d = mixture.means.shape
     for group, filler in components.fillers(some.gaps):
         n_missing = int(some.gaps[group[0]].sum())
@@ -247,21 +246,4 @@ def _of_rare(
     block: Block, some: GapRows, mixture: Mixture, log_density: Float64Array | None
 ) -> Statistics:
     """Statistics of rows whose patterns are rare, each of which is completed."""
-    components, total = mixture.components, Statistics.zero(mixture.means, mixture.kind)
-    assert isinstance(components, Gaussians)
-    n_rows, weight, log_likelihood = 0, 0.0, 0.0
-    for rows, completed, joint in completed_rows(block.x, some, mixture):
-        resp, log_total = normalise(joint, bounded=False)
-        if log_density is not None:
-            log_density[rows] = log_total
-        n_rows += len(rows)
-        if block.weight is None:
-            weight += len(rows)
-            log_likelihood += float(log_total.sum())
-        else:
-            of_rows = block.weight[rows]
-            resp *= of_rows
-            weight += float(of_rows.sum())
-            log_likelihood += float(of_rows @ log_total)
-        components.add_completed(total.sums, completed, resp)
-    return replace(total, n_rows=n_rows, weight=weight, log_likelihood=log_likelihood)
+    return expected_statistics(block, mixture, completed_rows(block.x, some, mixture), log_density)

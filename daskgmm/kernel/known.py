@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from daskgmm.kernel.block import Block
+from daskgmm.kernel.deconvolution import deconvolved_statistics
 from daskgmm.kernel.gaps import statistics_with_gaps
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
@@ -45,13 +46,12 @@ def parted(block: Block) -> tuple[Block, Block | None]:
 def known_statistics(block: Block, mixture: Mixture, dtype: np.dtype[Any]) -> Statistics:
     """Statistics of rows all of whose components are known.
 
-    Arithmetic on rows with gaps is in ``dtype``; all other is in float64.
+    Arithmetic on rows with gaps and without noise is in ``dtype``; all other is in float64.
     """
     assert block.known is not None
-    with np.errstate(divide="ignore"):
-        log_weights = np.log(mixture.weights)
-    log_likelihood = float(block.weights @ log_weights[block.known])
-    of_rows = _with_gaps(block, mixture, dtype) if block.has_gaps else _complete(block, mixture)
+    log_likelihood = float(block.weights @ mixture.log_weights[block.known])
+    is_plain = not block.has_gaps and block.measurement_noise is None
+    of_rows = _complete(block, mixture) if is_plain else _by_component(block, mixture, dtype)
     log_likelihood += of_rows.log_likelihood
     weight = block.total_weight
     return replace(of_rows, n_rows=len(block), weight=weight, log_likelihood=log_likelihood)
@@ -72,14 +72,17 @@ def _complete(block: Block, mixture: Mixture) -> Statistics:
     return replace(total, log_likelihood=log_likelihood)
 
 
-def _with_gaps(block: Block, mixture: Mixture, dtype: np.dtype[Any]) -> Statistics:
-    """Sums of rows with gaps: those of each component are fitted by it alone."""
+def _by_component(block: Block, mixture: Mixture, dtype: np.dtype[Any]) -> Statistics:
+    """Sums of rows with gaps or noise: those of each component are fitted by it alone."""
     assert block.known is not None
     total, log_likelihood = Statistics.zero(mixture.means, mixture.kind, mixture.uniform), 0.0
     for number in np.unique(block.known):
         one = Mixture(np.ones(1), mixture.components.take([number]))
         rows = replace(block.take(block.known == number), known=None)
-        part = statistics_with_gaps(rows, one, dtype)
+        if rows.measurement_noise is None:
+            part = statistics_with_gaps(rows, one, dtype)
+        else:
+            part = deconvolved_statistics(rows, one)
         mixture.components.add_at(total.sums, [number], part.sums)
         log_likelihood += part.log_likelihood
     return replace(total, log_likelihood=log_likelihood)

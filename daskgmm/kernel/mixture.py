@@ -126,14 +126,19 @@ class Mixture:
         self.components.check()
 
     @cached_property
+    def log_weights(self) -> Float64Array:
+        """``log w_k``, (K,); -inf for a weight of 0."""
+        with np.errstate(divide="ignore"):
+            log_weights: Float64Array = np.log(self.weights)
+        return log_weights
+
+    @cached_property
     def log_heights(self) -> Float64Array:
         """``log w_k`` plus the largest log density of each component, (K,).
 
         A weight of 0 gives -inf. Raises as :meth:`check`.
         """
-        with np.errstate(divide="ignore"):
-            log_weights = np.log(self.weights)
-        heights: Float64Array = log_weights + self.components.log_peaks
+        heights: Float64Array = self.log_weights + self.components.log_peaks
         return heights
 
     @property

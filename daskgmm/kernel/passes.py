@@ -10,6 +10,7 @@ import numpy as np
 
 from daskgmm.errors import DataError
 from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.deconvolution import deconvolved_statistics
 from daskgmm.kernel.formulations import formulation_of, linear_formulation_of
 from daskgmm.kernel.formulations.rounding import FLOAT32, FLOAT64
 from daskgmm.kernel.gaps import statistics_with_gaps
@@ -118,6 +119,8 @@ class Pass:
     def _of_unknown(
         self, block: Block, dtype: np.dtype[Any], log_density: Float64Array | None
     ) -> Statistics | LinearSums:
+        if block.measurement_noise is not None:
+            return deconvolved_statistics(block, self.mixture, log_density)
         if block.has_gaps:
             return statistics_with_gaps(block, self.mixture, dtype, log_density)
         linear = linear_formulation_of(self.mixture, dtype) if self.knows_scatter else None

@@ -19,6 +19,7 @@ from daskgmm.kernel.components.base import (
     WhitensEach,
 )
 from daskgmm.kernel.components.completed import CompletesRows
+from daskgmm.kernel.components.deconvolved import Deconvolves
 from daskgmm.kernel.components.diag import DiagGaussians
 from daskgmm.kernel.components.elliptical import Elliptical
 from daskgmm.kernel.components.full import FullGaussians
@@ -31,6 +32,7 @@ __all__ = [
     "COMPONENTS",
     "CompletesRows",
     "Components",
+    "Deconvolves",
     "DiagGaussians",
     "Elliptical",
     "FullGaussians",

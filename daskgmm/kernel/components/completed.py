@@ -22,16 +22,24 @@ from numpy.typing import NDArray
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import Sums
 
-__all__ = ["Completed", "CompletesRows", "Filler", "Lift", "inverses_of", "scattered"]
+__all__ = [
+    "Completed",
+    "CompletesRows",
+    "Expected",
+    "Filler",
+    "Lift",
+    "inverses_of",
+    "scattered",
+]
 
 
-class Completed(ABC):
-    """Some rows, n of them, as the K components expect them to be.
+class Expected(ABC):
+    """Some rows, n of them, as the K components expect them to be given what was measured.
 
     Attributes
     ----------
     log_densities : ndarray of shape (K, n)
-        Of the observed features of each row under each component, in nats.
+        Of what was measured of each row under each component, in nats.
     """
 
     log_densities: Float64Array
@@ -42,7 +50,14 @@ class Completed(ABC):
 
     @abstractmethod
     def add_left(self, second: Float64Array, k: int, r: Float64Array) -> None:
-        """Add ``sum_i r_i Cov[x_i | x_io]`` of component k to second moments, in place."""
+        """Add ``sum_i r_i Cov_i`` of component k to second moments, in place.
+
+        ``Cov_i`` is the covariance that what was measured leaves of row i.
+        """
+
+
+class Completed(Expected):
+    """Rows of which some features were measured, and what the others are expected to be."""
 
     @abstractmethod
     def coloured(self, k: int, white: Float64Array) -> Float64Array:

@@ -31,7 +31,8 @@ from daskgmm.kernel.components.base import (
     Sums,
     given_or,
 )
-from daskgmm.kernel.components.completed import Completed, CompletesRows, Filler, Lift
+from daskgmm.kernel.components.completed import CompletesRows, Expected, Filler, Lift
+from daskgmm.kernel.components.deconvolved import Deconvolves
 from daskgmm.kernel.components.elliptical import Elliptical
 from daskgmm.kernel.components.gaussian_prior import GaussianPrior
 from daskgmm.kernel.components.gaussian_tangent import GaussianTangent
@@ -41,7 +42,13 @@ __all__ = ["Gaussians"]
 
 @dataclass(frozen=True, eq=False)
 class Gaussians(
-    Elliptical, HasCovariances, HasNaturalForm, HasTangent, HasConjugatePrior, CompletesRows
+    Elliptical,
+    HasCovariances,
+    HasNaturalForm,
+    HasTangent,
+    HasConjugatePrior,
+    CompletesRows,
+    Deconvolves,
 ):
     """K Gaussian components.
 
@@ -213,15 +220,19 @@ class Gaussians(
     def lift(self, observed: NDArray[np.intp], missing: NDArray[np.intp]) -> Lift:
         """See :class:`~daskgmm.kernel.components.completed.CompletesRows`."""
 
-    def add_completed(self, sums: Sums, completed: Completed, resp: Float64Array) -> None:
-        """Add rows that are completed, with responsibilities (K, n), to sums about the means."""
+    @abstractmethod
+    def deconvolved(self, x_t: Float64Array, noise_t: Float64Array) -> Expected:
+        """See :class:`~daskgmm.kernel.components.deconvolved.Deconvolves`."""
+
+    def add_rows(self, sums: Sums, expected: Expected, resp: Float64Array) -> None:
+        """Add rows as they are expected, of responsibilities (K, n), to sums about the means."""
         n_k, first, second = sums["n_k"], sums["first"], sums["second"]
         n_k += resp.sum(axis=1)
         for k, r in enumerate(resp):
-            deviations = completed.deviations(k)
+            deviations = expected.deviations(k)
             first[k] += deviations @ r
             self._add_scatter(second, k, deviations, r)
-            completed.add_left(second, k, r)
+            expected.add_left(second, k, r)
 
     @classmethod
     @abstractmethod

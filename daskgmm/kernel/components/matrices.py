@@ -14,8 +14,9 @@ from scipy import linalg
 
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import Run
-from daskgmm.kernel.components.completed import Filler, Lift
+from daskgmm.kernel.components.completed import Expected, Filler, Lift
 from daskgmm.kernel.components.completed_matrices import MatrixLift, matrix_fillers
+from daskgmm.kernel.components.deconvolved_matrices import DeconvolvedMatrices
 from daskgmm.kernel.components.gaussian import Gaussians
 
 __all__ = ["MatrixGaussians", "outer", "symmetric"]
@@ -94,6 +95,16 @@ class MatrixGaussians(Gaussians):
     def lift(self, observed: NDArray[np.intp], missing: NDArray[np.intp]) -> Lift:
         """By the regression of the missing features on the observed ones."""
         return MatrixLift(self, observed, missing)
+
+    def deconvolved(self, x_t: Float64Array, noise_t: Float64Array) -> Expected:
+        """Value after value, of which each tells of all features."""
+        return DeconvolvedMatrices(self, x_t, noise_t)
+
+    @classmethod
+    def deconvolved_bytes(cls, k: int, d: int) -> int:
+        """The matrices of each row, with one more for what changes in them."""
+        n_matrices = 1 if len(cls.covariance_shape(k, d)) == 2 else k
+        return 8 * ((n_matrices + 1) * d * d + k * (d + 3) + 4 * d)
 
     @classmethod
     @abstractmethod

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import Run, Sums
-from daskgmm.kernel.components.completed import Completed, Filler, Lift
+from daskgmm.kernel.components.completed import Expected, Filler, Lift
 from daskgmm.kernel.components.completed_variances import AnyPatterns, OfClose, VarianceLift
+from daskgmm.kernel.components.deconvolved_variances import DeconvolvedVariances
 from daskgmm.kernel.components.gaussian import Gaussians
 
 __all__ = ["UncorrelatedGaussians"]
@@ -58,12 +59,21 @@ class UncorrelatedGaussians(Gaussians):
         """All rows at once: without correlations, missing features are as without the others."""
         yield np.arange(len(gaps)), AnyPatterns(self)
 
-    def add_completed(self, sums: Sums, completed: Completed, resp: Float64Array) -> None:
+    def deconvolved(self, x_t: Float64Array, noise_t: Float64Array) -> Expected:
+        """Feature by feature, which do not tell of each other."""
+        return DeconvolvedVariances(self, x_t, noise_t)
+
+    @classmethod
+    def deconvolved_bytes(cls, k: int, d: int) -> int:
+        """What each component makes of each value."""
+        return 8 * (k * (d + 3) + 4 * d)
+
+    def add_rows(self, sums: Sums, expected: Expected, resp: Float64Array) -> None:
         """As that of all, by products over all components at once where digits allow it."""
-        if not isinstance(completed, OfClose):
-            super().add_completed(sums, completed, resp)
+        if not isinstance(expected, OfClose):
+            super().add_rows(sums, expected, resp)
             return
-        first, moments = completed.moments(resp)
+        first, moments = expected.moments(resp)
         sums["n_k"][...] += resp.sum(axis=1)
         sums["first"][...] += first
         for k, of_features in enumerate(moments):

@@ -1,0 +1,113 @@
+"""Deconvolution: the E-step of rows that were measured with noise of their own.
+
+What is fitted is the distribution of values without noise. The density of a row is that of its
+measured values, and expected statistics are those of the values behind them. They are sums over
+rows like all others, so that EM on them climbs the log-likelihood of what was measured.
+
+A missing value is one of infinite noise.
+
+References
+----------
+Bovy, Hogg and Roweis (2011), Extreme deconvolution: inferring complete distribution functions from
+noisy, heterogeneous and incomplete observations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.components import Deconvolves
+from daskgmm.kernel.components.completed import Expected
+from daskgmm.kernel.expected import expected_statistics
+from daskgmm.kernel.mixture import Mixture
+from daskgmm.kernel.statistics import Statistics
+
+__all__ = [
+    "bytes_with_noise",
+    "can_deconvolve",
+    "deconvolved_rows",
+    "deconvolved_statistics",
+]
+
+_SPAN_BYTES = 4 * 2**20
+_IN_CACHE = 2**16
+"""Values of the matrices of a component that are worked on at a time: they stay in cache."""
+_MOST_ROWS = 4096
+
+
+def can_deconvolve(mixture: Mixture) -> bool:
+    """Whether a mixture has a density of rows with measurement noise."""
+    return isinstance(mixture.components, Deconvolves) and mixture.noise is None
+
+
+def bytes_with_noise(kind: type[Any], k: int, d: int) -> int:
+    """Most bytes that one thread needs beside those of rows without noise."""
+    of_row: int = kind.deconvolved_bytes(k, d) if issubclass(kind, Deconvolves) else 0
+    return 2 * max(_SPAN_BYTES, of_row)
+
+
+def deconvolved_rows(
+    x: NDArray[Any], noise: Float64Array, mixture: Mixture
+) -> Iterator[tuple[slice, Expected, Float64Array]]:
+    """Rows with measurement noise as the components expect them to be, some at a time.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, D)
+        NaN where a value is missing.
+    noise : ndarray of shape (n, D)
+        Variances.
+    mixture : Mixture
+
+    Yields
+    ------
+    rows : slice
+    expected : Expected
+    joint : ndarray of shape (K, m)
+        ``log w_k + log N(x_i | mu_k, S_k + N_i)``, in nats.
+
+    Raises
+    ------
+    SingularComponentError
+        If a covariance cannot be factored, with noise or without.
+    """
+    components = mixture.components
+    assert isinstance(components, Deconvolves)
+    mixture.check()
+    k, d = mixture.means.shape
+    fit = _SPAN_BYTES // components.deconvolved_bytes(k, d)
+    at_once = max(1, min(_MOST_ROWS, _IN_CACHE // d**2, fit))
+    for start in range(0, len(x), at_once):
+        rows = slice(start, start + at_once)
+        x_t, noise_t = (np.ascontiguousarray(of[rows].T, np.float64) for of in (x, noise))
+        expected = components.deconvolved(x_t, np.where(np.isnan(x_t), np.inf, noise_t))
+        yield rows, expected, expected.log_densities + mixture.log_weights[:, None]
+
+
+def deconvolved_statistics(
+    block: Block, mixture: Mixture, log_density: Float64Array | None = None
+) -> Statistics:
+    """Statistics of rows with measurement noise, in float64; those of weight 0 add nothing.
+
+    Parameters
+    ----------
+    block : Block
+        Rows may have gaps, too.
+    mixture : Mixture
+        Of Gaussians, without noise.
+    log_density : ndarray of shape (n,), optional
+        Where the log density of each row is written.
+
+    Returns
+    -------
+    Statistics
+        About the mixture's means, with the sums that rows without noise have.
+    """
+    assert block.measurement_noise is not None
+    parts = deconvolved_rows(block.x, block.measurement_noise, mixture)
+    return expected_statistics(block, mixture, parts, log_density)

@@ -1,0 +1,197 @@
+"""Rows with measurement noise: the E-step is that of a dense reference, in all families."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from kernel.naive import REDUCED
+from scipy.stats import multivariate_normal
+
+from daskgmm.kernel import (
+    Block,
+    Mixture,
+    Pass,
+    density_sums,
+    gaussian_mixture,
+    labels,
+    log_density,
+    most_probable,
+    probabilities,
+)
+
+D, K, N = 4, 3, 100
+FAMILIES = tuple(REDUCED)
+CLOSE = {"rtol": 1e-10, "atol": 1e-9}
+"""Conditioned as 1e2, sums of some hundred terms of order 1 to 10."""
+
+
+def mixture_of(kind: str, near: float = 0.3) -> Mixture:
+    """Three components; ``near`` is what the last feature has of its own beside the first."""
+    rng = np.random.default_rng(1)
+    a = rng.normal(size=(K, D, D))
+    dense = a @ a.transpose(0, 2, 1) + 0.3 * np.eye(D)
+    dense[:, -1] = dense[:, 0]
+    dense[:, :, -1] = dense[:, :, 0]
+    dense[:, -1, -1] = dense[:, 0, 0] + near
+    kept = {
+        "full": dense,
+        "tied": dense[0],
+        "diag": np.diagonal(dense, axis1=1, axis2=2),
+        "spherical": np.array([0.5, 1.0, 2.0]),
+    }
+    return gaussian_mixture([0.2, 0.5, 0.3], 2 * rng.normal(size=(K, D)), kept[kind], kind)
+
+
+def noisy_block(n: int = N, **more: object) -> Block:
+    """Rows, weights, and variances from far below to far above those of the components."""
+    rng = np.random.default_rng(2)
+    noise = 10.0 ** rng.uniform(-6, 4, (n, D))
+    weight = rng.uniform(0.5, 2, n)
+    return Block(2 * rng.normal(size=(n, D)), weight=weight, measurement_noise=noise, **more)
+
+
+class Dense:
+    """The E-step by definition: of each row and component, the inverse of V + S."""
+
+    def __init__(self, block: Block, mixture: Mixture) -> None:
+        dense, n = mixture.components.dense(), len(block)
+        joint, self.first = np.empty((n, K)), np.zeros((K, D))
+        values, left = np.empty((n, K, D)), np.empty((n, K, D, D))
+        for i, (row, noise) in enumerate(zip(block.x, block.measurement_noise, strict=True)):
+            for k, v in enumerate(dense):
+                total = v + np.diag(noise)
+                joint[i, k] = multivariate_normal(mixture.means[k], total).logpdf(row)
+                gain = np.linalg.solve(total, v).T
+                values[i, k] = gain @ (row - mixture.means[k])
+                left[i, k] = gain @ np.diag(noise)  # V - V inv(T) V = V inv(T) S
+        joint += np.log(mixture.weights)
+        self.log_density = np.logaddexp.reduce(joint, axis=1)
+        self.resp = np.exp(joint - self.log_density[:, None])
+        r = block.weights[:, None] * self.resp
+        self.n_k = r.sum(axis=0)
+        self.first = np.einsum("nk,nkd->kd", r, values)
+        second = np.einsum("nk,nki,nkj->kij", r, values, values)
+        second += np.einsum("nk,nkij->kij", r, left)
+        self.second = REDUCED[mixture.kind](second)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_e_step_is_that_of_the_dense_reference(kind):
+    mixture, block = mixture_of(kind), noisy_block()
+    expected = Dense(block, mixture)
+    found, densities = Pass(mixture).with_log_densities(block)
+    np.testing.assert_allclose(densities, expected.log_density, **CLOSE)
+    np.testing.assert_allclose(
+        found.log_likelihood, block.weight @ expected.log_density, rtol=1e-11
+    )
+    for name in ("n_k", "first", "second"):
+        np.testing.assert_allclose(found[name], getattr(expected, name), **CLOSE)
+    assert (found.n_rows, found.weight) == (N, pytest.approx(block.weight.sum()))
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_what_is_said_of_rows_is_of_measured_rows(kind):
+    mixture, block = mixture_of(kind), noisy_block()
+    expected, of = Dense(block, mixture), (block.x, mixture)
+    noise = block.measurement_noise
+    np.testing.assert_allclose(log_density(*of, noise), expected.log_density, **CLOSE)
+    np.testing.assert_allclose(probabilities(*of, noise), expected.resp, **CLOSE)
+    np.testing.assert_array_equal(labels(*of, noise), expected.resp.argmax(axis=1))
+    np.testing.assert_array_equal(most_probable(*of, 1, noise)[0][:, 0], labels(*of, noise))
+    sums = density_sums(block, mixture)
+    assert sums.log_likelihood == pytest.approx(block.weight @ expected.log_density, rel=1e-11)
+    decided = np.log(expected.resp.max(axis=1))
+    assert sums.log_decided == pytest.approx(block.weight @ decided, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_no_noise_is_the_plain_model(kind):
+    mixture, block = mixture_of(kind), noisy_block()
+    plain, none = (
+        replace(block, measurement_noise=noise) for noise in (None, np.zeros_like(block.x))
+    )
+    found, densities = Pass(mixture).with_log_densities(none)
+    expected, plain_densities = Pass(mixture).with_log_densities(plain)
+    np.testing.assert_allclose(densities, plain_densities, rtol=1e-12, atol=1e-12)
+    for name, array in expected.sums.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-12, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", ["full", "tied"])
+def test_features_that_are_nearly_sums_of_others_lose_no_digits(kind):
+    """By inverses of covariances, of size 1e10, sums would be good to 1e-6."""
+    mixture = mixture_of(kind, near=1e-10)
+    rng = np.random.default_rng(3)
+    x = np.concatenate([mixture.components.sample(rng, k, 50) for k in range(K)])
+    found = Pass(mixture).of(Block(x, measurement_noise=np.zeros_like(x)))
+    plain = Pass(mixture).of(Block(x))
+    for name, array in plain.sums.items():  # responsibilities have the digits of the pivots
+        np.testing.assert_allclose(found[name], array, rtol=1e-7, atol=1e-9)
+    own = np.zeros(D)
+    own[[0, -1]] = 1.0, -1.0  # 150 rows of variance 1e-10, and rounding of sums of order 1e3
+    both = (np.reshape(one["second"], (-1, D, D)) @ own @ own for one in (found, plain))
+    np.testing.assert_allclose(*both, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_missing_value_is_one_of_infinite_noise(kind):
+    mixture, block = mixture_of(kind), noisy_block()
+    rng = np.random.default_rng(4)
+    gaps = rng.random((N, D)) < 0.3
+    gaps[:, 0] &= ~gaps.all(axis=1)
+    x = np.where(gaps, np.nan, block.x)
+    with_gaps = replace(block, x=x, has_gaps=True, measurement_noise=np.zeros_like(x))
+    found, densities = Pass(mixture).with_log_densities(with_gaps)
+    missing = replace(with_gaps, measurement_noise=None)
+    expected, of_observed = Pass(mixture).with_log_densities(missing)
+    np.testing.assert_allclose(densities, of_observed, rtol=1e-12, atol=1e-12)
+    # Noise far beyond all widths tells as little, and its own density stands apart.
+    huge = replace(block, measurement_noise=np.where(gaps, 1e30, 0.0))
+    far, far_densities = Pass(mixture).with_log_densities(huge)
+    apart = 0.5 * np.log(2 * np.pi * 1e30) * gaps.sum(axis=1)
+    np.testing.assert_allclose(far_densities + apart, of_observed, rtol=1e-12, atol=1e-11)
+    for name, array in expected.sums.items():
+        np.testing.assert_allclose(found[name], array, **CLOSE)
+        np.testing.assert_allclose(far[name], array, **CLOSE)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_statistics_of_parts_add_up(kind):
+    mixture, block = mixture_of(kind), noisy_block(5000)  # more rows than are worked on at once
+    one = Pass(mixture)
+    whole, parts = one.of(block), one.of(block[:1777]) + one.of(block[1777:])
+    for name, array in whole.sums.items():
+        np.testing.assert_allclose(parts[name], array, rtol=1e-11, atol=1e-8)
+    twice = one.of(Block.joined([block, block]))
+    weighted = one.of(replace(block, weight=2.0 * block.weight))
+    np.testing.assert_allclose(twice["second"], weighted["second"], rtol=1e-11, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_known_component_has_its_rows_whole(kind):
+    mixture = mixture_of(kind)
+    known = np.random.default_rng(5).integers(K, size=N)
+    block = noisy_block(known=known)
+    found = Pass(mixture).of(block)
+    for k in range(K):
+        rows = replace(block, known=None).take(known == k)
+        alone = Pass(Mixture(np.ones(1), mixture.components.take([k]))).of(rows)
+        np.testing.assert_allclose(found["n_k"][k], rows.total_weight)
+        np.testing.assert_allclose(found["first"][k], alone["first"][0], **CLOSE)
+
+
+def test_the_log_likelihood_has_the_gradient_of_the_statistics():
+    """``d l / d mu_k = inv(V_k) sum r b``: Fisher's identity, by differences."""
+    mixture, block = mixture_of("full"), noisy_block()
+    found = Pass(mixture).of(block)
+    expected = np.linalg.solve(mixture.covariances, found["first"][:, :, None])[:, :, 0]
+    for k, j in ((0, 1), (2, 3)):
+        heights = []
+        for step in (1e-5, -1e-5):
+            means = mixture.means.copy()
+            means[k, j] += step
+            moved = gaussian_mixture(mixture.weights, means, mixture.covariances, "full")
+            heights.append(Pass(moved).of(block).log_likelihood)
+        assert (heights[0] - heights[1]) / 2e-5 == pytest.approx(expected[k, j], rel=1e-5)
