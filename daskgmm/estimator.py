@@ -44,6 +44,7 @@ from daskgmm.fitting import (
     Outcome,
     Uncertainty,
     at_once,
+    check_measurement_noise,
     check_numbered,
     check_previous,
     check_replicable,
@@ -66,6 +67,7 @@ from daskgmm.kernel import Affine, Precision, loops
 from daskgmm.settings import HALF_LIFE, N_REPLICATES, check_options
 from daskgmm.tables import (
     Labels,
+    MeasurementNoise,
     OpenedRows,
     Stage,
     Use,
@@ -73,6 +75,7 @@ from daskgmm.tables import (
     columns_named,
     open_input,
     open_labels,
+    open_measurement_noise,
     open_weights,
 )
 
@@ -437,7 +440,14 @@ class GaussianMixture(FittedMixture):
 
     # -- fitting ---------------------------------------------------------------
 
-    def fit(self, X: Any, y: None = None, sample_weight: Any = None, labels: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: None = None,
+        sample_weight: Any = None,
+        labels: Any = None,
+        measurement_noise: Any = None,
+    ) -> Self:
         """Estimate the parameters by EM.
 
         Parameters
@@ -465,6 +475,17 @@ class GaussianMixture(FittedMixture):
             kept in memory. Their term of the log-likelihood is ``log(w_k f_k(x))``, here and in
             ``lower_bound_``; :meth:`score` and criteria know no labels. Starts have the means of
             labelled rows for their components, which keep their numbers as with ``fixed``.
+        measurement_noise : array of shape (n_rows, n_features), optional
+            Variance (not standard deviation) of the Gaussian noise with which each value was
+            measured, in squared units of the data: any kind of array that the rows can be, or a path
+            or URL of one; not for cells of a grid. The fit is then of the values behind the measured
+            ones, by exact EM (extreme deconvolution: Bovy, Hogg and Roweis 2011), and a row of more
+            noise tells less: ``lower_bound_`` and all densities are of measured rows,
+            ``N(x | mean_k, covariance_k + noise)``. Starts, the scan, ``reg_covar="auto"`` and
+            ``prior`` take the rows as they are, with their noise. Where ``missing`` is not
+            ``"error"``, infinite noise says that a value is missing. A pass takes tens to hundreds of
+            times as long as one without noise where covariances are matrices. A model that was
+            fitted so has no :meth:`update`.
 
         Returns
         -------
@@ -509,26 +530,24 @@ class GaussianMixture(FittedMixture):
         if labels is not None:
             check_numbered(self)
             labels = open_labels(labels, X, self.n_components)
+        noise = self._open_noise(measurement_noise, X)
         # Starts, and one that a rare component may be given to.
-        opened = self._open_to_fit(X, [self._size] * (self.n_init + 1), weights)
+        use = Use(measurement_noise=noise)
+        opened = self._open_to_fit(X, [self._size] * (self.n_init + 1), weights, use)
         if labels is not None:
             labels.check_length(opened.rows.n_rows, opened.name)
             opened = opened.knowing(labels.known)
         rows = opened.rows
-        problem = replace(self._problem(rows.n_features), has_labels=labels is not None)
-        if labels is None:  # which the fit before had none of, either
+        problem = self._problem(rows.n_features)
+        problem = replace(problem, has_labels=labels is not None, is_noisy=noise is not None)
+        is_plain = labels is None and noise is None
+        if is_plain:  # as the fit before was
             past, ended = self._past_of(rows.n_rows), self._last_ended()
             problem = replace(problem, past=past, ended=ended)
-        if rows.n_rows < 2:
-            raise DataError(
-                f"{opened.name} has n_samples={rows.n_rows} row; a mixture needs 2 rows or more"
-            )
-        problem.check_features(rows.n_features)
-        if self.order == "previous":
-            check_previous(self._previous(), (self.n_components, rows.n_features))
+        self._check_rows(opened, problem)
         rng = check_random_state(self.random_state)
         tol = problem.tol_on(rows)
-        with open_checkpoints(self._job(opened, weights, labels)) as checkpoints:
+        with open_checkpoints(self._job(opened, weights, labels, noise)) as checkpoints:
             tell(self._fit_began(opened, tol))
             naming = columns_named(opened.feature_names)
             with naming, opened.staging() as staged, checkpoints.interruptible():
@@ -543,12 +562,13 @@ class GaussianMixture(FittedMixture):
             staged=staged,
             gaps=found.gaps,
             contradicted=found.contradicted,
+            is_noisy=noise is not None,
         )
         self._conclude(outcome)
-        if labels is None:
+        if is_plain:
             self._ended = found
         else:
-            self._past = ()  # of another likelihood than that of rows without labels
+            self._past = ()  # of another likelihood than that of rows without labels or noise
         tell(self._fit_ended())
         return self
 
@@ -618,9 +638,12 @@ class GaussianMixture(FittedMixture):
             self.__dict__[name] += n
         return self
 
-    def fit_predict(self, X: Any, y: None = None, sample_weight: Any = None) -> Any:
+    def fit_predict(
+        self, X: Any, y: None = None, sample_weight: Any = None, measurement_noise: Any = None
+    ) -> Any:
         """Fit, then label the same rows; see :meth:`fit` and :meth:`predict`."""
-        return self.fit(X, sample_weight=sample_weight).predict(X)
+        self.fit(X, sample_weight=sample_weight, measurement_noise=measurement_noise)
+        return self.predict(X, measurement_noise=measurement_noise)
 
     def uncertainty(
         self,
@@ -706,11 +729,29 @@ class GaussianMixture(FittedMixture):
 
     # -- what is asked of a fit ------------------------------------------------
 
+    def _open_noise(self, given: Any, x: Any) -> MeasurementNoise | None:
+        """Measurement noise of the rows to fit, if they have any and options allow it."""
+        if given is None:
+            return None
+        check_measurement_noise(self)
+        return open_measurement_noise(given, x)
+
     def _check_parameters(self) -> None:
         """Raise an error for parameters that no fit can have."""
         check_options(self.get_params(deep=False))
         check_start(self, is_projected=self._projection is not None)
         self._problem()
+
+    def _check_rows(self, opened: OpenedRows, problem: Problem) -> None:
+        """Raise an error for rows that are too few, or have other features than is asked for."""
+        n_rows, n_features = opened.rows.n_rows, opened.rows.n_features
+        if n_rows < 2:
+            raise DataError(
+                f"{opened.name} has n_samples={n_rows} row; a mixture needs 2 rows or more"
+            )
+        problem.check_features(n_features)
+        if self.order == "previous":
+            check_previous(self._previous(), (self.n_components, n_features))
 
     def _problem(self, n_features: int | None = None) -> Problem:
         """What is to be fitted and how; raises as :func:`daskgmm.fitting.problem_of`."""
@@ -737,7 +778,7 @@ class GaussianMixture(FittedMixture):
         is_same = self._is_still(kept if self._order is None else kept.take(self._order))
         return self._ended if is_same else None
 
-    def _job(self, opened: OpenedRows, *beside: Weights | Labels | None) -> Job:
+    def _job(self, opened: OpenedRows, *beside: Weights | Labels | MeasurementNoise | None) -> Job:
         """What checkpoints are told of the fit."""
         known = [opened.fingerprint, *(one.fingerprint for one in beside if one is not None)]
         return Job(

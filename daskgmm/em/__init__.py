@@ -36,6 +36,7 @@ from daskgmm.em.missing import (
     said_of_gaps,
     weighing,
 )
+from daskgmm.em.noisy import NoisyRows, check_deconvolves, with_noise
 from daskgmm.em.ordering import ORDERS, Previous, order_of
 from daskgmm.em.outliers import (
     MEASURES,
@@ -133,6 +134,7 @@ __all__ = [
     "MappedRows",
     "Missing",
     "Needs",
+    "NoisyRows",
     "OldRows",
     "PlainEM",
     "Previous",
@@ -162,6 +164,7 @@ __all__ = [
     "Updated",
     "are_outliers",
     "check_complete",
+    "check_deconvolves",
     "check_density_of_parts",
     "check_finite",
     "check_marks_outliers",
@@ -201,6 +204,7 @@ __all__ = [
     "update",
     "weighing",
     "with_exchanges",
+    "with_noise",
     "with_one_less",
     "with_one_more",
     "with_rows_present",

@@ -80,7 +80,8 @@ def covariance_with_gaps(
         By which the rows are standardised first.
     """
     block = sample.thinned(max(1, len(sample) // _ROWS_OF_CORRELATIONS))
-    block = replace(block, known=None)  # one Gaussian has no components to be known
+    # One Gaussian has no components to be known, and is of the rows with their noise.
+    block = replace(block, known=None, measurement_noise=None)
     block = replace(block, x=(block.x - mean) / np.sqrt(variances))
     d = len(mean)
     covariance, centre = np.eye(d), np.zeros(d)

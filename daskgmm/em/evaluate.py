@@ -106,13 +106,13 @@ class Score:
 def label_rows(block: Block, mixture: Mixture) -> NDArray[np.int64]:
     """Most probable component of each row of a block, or -1 for noise, shape (n_rows,)."""
     check_finite(block)
-    return labels(block.x, mixture)
+    return labels(block.x, mixture, block.measurement_noise)
 
 
 def probabilities(block: Block, mixture: Mixture) -> Float64Array:
     """Probability of each of ``mixture.classes`` given each row of a block, (n_rows, classes)."""
     check_finite(block)
-    return probabilities_of(block.x, mixture)
+    return probabilities_of(block.x, mixture, block.measurement_noise)
 
 
 def top_components(
@@ -123,13 +123,13 @@ def top_components(
     Both are of shape (n_rows, n), or (n_rows, classes) where there are fewer.
     """
     check_finite(block)
-    return most_probable(block.x, mixture, n)
+    return most_probable(block.x, mixture, n, block.measurement_noise)
 
 
 def log_densities(block: Block, mixture: Mixture) -> Float64Array:
     """Log density of each row of a block, in nats, shape (n_rows,)."""
     check_finite(block)
-    return log_density(block.x, mixture)
+    return log_density(block.x, mixture, block.measurement_noise)
 
 
 def feature_means(block: Block, given: Mixture, regression: Regression) -> Float64Array:

@@ -98,6 +98,8 @@ class Problem:
         Parts that stay as they are in the start, which is given or that of a warm start.
     has_labels : bool
         Whether components of some rows are known.
+    is_noisy : bool
+        Whether rows have measurement noise.
 
     Raises
     ------
@@ -129,6 +131,7 @@ class Problem:
     noise: bool | float = False
     fixed: FixedParts = FixedParts()  # noqa: RUF009 (frozen)
     has_labels: bool = False
+    is_noisy: bool = False
 
     def __post_init__(self) -> None:
         k, near = self.n_components, self.n_near
@@ -149,8 +152,9 @@ class Problem:
             raise ParameterError(
                 "reads=1 needs a start before the first read: n_components above 1, "
                 "max_iter above 1, progressive=True, stepper='auto' or 'surrogate', no truncate, "
-                "no noise, scale or axes that the first read has to find, and no start that is "
-                "given or that warm_start goes on from; change these, or set reads=2",
+                "no noise, measurement noise, labels, scale or axes that the first read has to find, "
+                "and no start that is given or that warm_start goes on from; change these, or set "
+                "reads=2",
                 "reads",
             )
 
@@ -228,7 +232,7 @@ class Problem:
         """
         is_open = self.given.is_empty and self.last is None and self.n_components > 1
         is_open = is_open and (self.scaling is None or not self.scaling.needs_scan)
-        is_open = is_open and self.noise is False and not self.has_labels
+        is_open = is_open and self.noise is False and not (self.has_labels or self.is_noisy)
         may_compete = self.progressive and self.max_iter > 1 and self.n_near is None
         return is_open and may_compete and self._stepper_class is Surrogate
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any, Protocol, Self, TypeVar
@@ -278,7 +279,7 @@ class InMemoryRows:
     Attributes
     ----------
     block : Block
-        All rows.
+        All rows; :meth:`of` makes them of one that has whatever rows can have.
     """
 
     def __init__(
@@ -293,6 +294,13 @@ class InMemoryRows:
         self.block = Block(x, weight=weight, has_gaps=has_gaps, known=known)
         self._grain = grain or grain_rows(x.shape[1])
         self.n_threads = n_threads
+
+    @classmethod
+    def of(cls, block: Block, grain: int | None = None, n_threads: int = 1) -> Self:
+        """The rows of a block."""
+        found = cls(block.x, grain, n_threads)
+        found.block = replace(block, start=0)
+        return found
 
     @property
     def n_rows(self) -> int:
@@ -341,7 +349,7 @@ class InMemoryRows:
         out = np.empty((self.n_rows,) if columns is None else (self.n_rows, columns), dtype)
 
         def fill(block: Block) -> int:
-            plain = Block(block.x, block.start)
+            plain = replace(block, weight=None, has_gaps=False, known=None)
             out[block.start : block.start + len(block)] = function(plain, *args)
             return len(block)
 
@@ -352,8 +360,7 @@ class InMemoryRows:
 def rows_of_sample(sample: Block, n_threads: int = 1) -> InMemoryRows:
     """A sample as rows to fold over, in grains short enough for threads to share."""
     grain = max(1, grain_rows(sample.n_features) // _GRAINS_OF_SAMPLE)
-    of = sample.weight, sample.has_gaps, sample.known
-    return InMemoryRows(sample.x, grain, n_threads, *of)
+    return InMemoryRows.of(sample, grain, n_threads)
 
 
 def statistics_of(rows: Rows, mixture: Mixture) -> Statistics:

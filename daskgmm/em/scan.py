@@ -141,14 +141,27 @@ class Scan:
 
     @cached_property
     def completed(self) -> Scan:
-        """The scan with a sample without gaps, drawn from one Gaussian given what is there.
+        """The scan with a sample of plain values, for what works on these.
 
-        For what works on the values of rows; fits go on with the sample as it is.
+        Missing ones are drawn from one Gaussian given what is there, and measured ones stand for
+        themselves, with their noise. Fits go on with the sample as it is.
         """
-        if not self.sample.has_gaps:
+        if self.sample_is_plain:
             return self
-        sample = drawn_by_moments(self.sample, self.moments)
-        return replace(self, sample=sample)
+        sample = self.sample
+        if sample.has_gaps:
+            sample = drawn_by_moments(sample, self.moments)
+        return replace(self, sample=replace(sample, measurement_noise=None))
+
+    @property
+    def sample_is_plain(self) -> bool:
+        """Whether the sample has neither gaps nor measurement noise."""
+        return not self.sample.has_gaps and not self.is_noisy
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether values have measurement noise, which moments and extremes are of as well."""
+        return self.sample.measurement_noise is not None
 
     @property
     def is_whole(self) -> bool:
@@ -180,6 +193,8 @@ def _scan_block(block: Block, threshold: int, seed: int) -> Scan:
     none = Block(np.empty((0, d)), weight=None if sample.weight is None else np.empty(0))
     if block.known is not None:
         none = replace(none, known=np.empty(0, np.int64))
+    if block.measurement_noise is not None:
+        none = replace(none, measurement_noise=np.empty((0, d)))
     nothing = Scan(n, Moments.zero(d), np.full(d, np.inf), np.full(d, -np.inf), none)
     nothing = replace(nothing, gaps=Gaps.of(block))
     if (bad := find_non_finite(block)) is not None:

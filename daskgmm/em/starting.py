@@ -58,8 +58,8 @@ def starts_of(
     ParameterError
         If ``problem.last`` has another kind, number of components or number of features.
     """
-    if scan.sample.has_gaps:
-        return _starts_with_gaps(problem, scan, rng, tell, known)
+    if not scan.sample_is_plain:
+        return _starts_by_values(problem, scan, rng, tell, known)
     uniform = problem.uniform_on(scan)
     if problem.last is not None:
         last = _of_last_fit(problem, problem.last, scan.sample.n_features)
@@ -87,14 +87,14 @@ def starts_of(
         return [search.best(found.best[0])]
 
 
-def _starts_with_gaps(
+def _starts_by_values(
     problem: Problem,
     scan: Scan,
     rng: np.random.RandomState,
     tell: Tell,
     known: Sequence[Mixture],
 ) -> list[Mixture]:
-    """Starts from the completed sample; where these compete, they end on the sample as it is."""
+    """Starts from the sample's plain values; where they compete, they end on it as it is."""
     starts = starts_of(problem, scan.completed, rng, tell, known)
     is_as_made = problem.last is not None or problem.given.complete or problem.max_iter == 0
     if is_as_made or not problem.progressive:

@@ -12,7 +12,7 @@ from daskgmm.em.rows import grain_rows
 from daskgmm.em.tail import tail_bytes, tail_rows
 from daskgmm.errors import MemoryLimitError
 from daskgmm.execution.process_memory import default_limit, resident_bytes
-from daskgmm.kernel import Mixture, bytes_with_gaps, count_sums, sub_block_bytes
+from daskgmm.kernel import Mixture, bytes_with_gaps, bytes_with_noise, count_sums, sub_block_bytes
 from daskgmm.source import Source, cuts_of, has_whole_units
 
 __all__ = [
@@ -139,6 +139,8 @@ class Work:
         Bytes of what a pass adds up in place of statistics, where that may be more.
     has_gaps : bool
         Whether rows in which values are missing count by the others.
+    has_noise : bool
+        Whether values have measurement noise.
     """
 
     mixtures: tuple[MixtureSize, ...]
@@ -148,6 +150,7 @@ class Work:
     reads_at_once: int = 1
     sum_bytes: int = 0
     has_gaps: bool = False
+    has_noise: bool = False
 
     @property
     def n_components(self) -> int:
@@ -285,6 +288,8 @@ def _process_bytes(data: StoredShape, work: Work, n_sampled: int) -> int:
     needed = _RESERVE_BYTES + n_sampled * _sample_row(work.n_components, d)
     if work.has_gaps:  # the sample as it is, and completed
         needed += n_sampled * 2 * 8 * d
+    if work.has_noise:  # that of the sample, and of parts of it
+        needed += n_sampled * 2 * 8 * d
     needed += _STATISTICS_OF_PROCESS * work.statistics_bytes(d)
     return needed + (_SCANS_OF_PROCESS * _scan_bytes(d) if work.sampled else 0)
 
@@ -301,6 +306,10 @@ def _thread_bytes(data: StoredShape, work: Work, grain: int) -> int:
     temporaries = sub_block_bytes(work.n_components, d) + 24 * grain
     if work.has_gaps:
         temporaries += bytes_with_gaps(grain, work.n_components, d)
+    if work.has_noise:
+        temporaries += max(
+            bytes_with_noise(m.kind, grain, m.n_components, d) for m in work.mixtures
+        )
     sums = _PARTIAL_SUMS * work.statistics_bytes(d)
     if work.sampled:
         # The first read may be the scan, and a pass that gathers the tail, at once.

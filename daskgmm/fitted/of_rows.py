@@ -21,6 +21,7 @@ from daskgmm.em import (
     Missing,
     Score,
     check_complete,
+    check_deconvolves,
     check_density_of_parts,
     check_finite,
     label_rows,
@@ -47,6 +48,7 @@ from daskgmm.tables import (
     columns_named,
     open_as_fitted,
     open_input,
+    open_measurement_noise,
     open_weights,
     results_named,
     returned,
@@ -59,7 +61,7 @@ __all__ = ["OfRows"]
 class OfRows(FittedState):
     """What a fitted mixture says of rows."""
 
-    def predict(self, X: Any, *, mark_outliers: bool = False) -> Any:
+    def predict(self, X: Any, *, mark_outliers: bool = False, measurement_noise: Any = None) -> Any:
         """Most probable component of each row, shape (n_rows,), int64; -1 for noise.
 
         With ``mark_outliers``, the label is also -1 for rows beyond the threshold that
@@ -74,40 +76,54 @@ class OfRows(FittedState):
         What is written declares -2 as its ``_FillValue``, as :func:`daskgmm.job.predict` does: xarray
         opens such labels as floats, with NaN for -2, and as the integers that are stored with
         ``xr.open_zarr(path, mask_and_scale=False)``.
+
+        With ``measurement_noise``, variances of the noise of each value as in :meth:`fit`, what is
+        said of a row is said of what was measured; so it is by the methods below.
         """
         if not mark_outliers:
-            return self._of_rows(X, label_rows, np.int64, self._returned("labels"))
+            about = self._returned("labels")
+            return self._of_rows(X, label_rows, np.int64, about, measurement_noise)
+        if measurement_noise is not None:
+            raise ParameterError(
+                "mark_outliers and measurement_noise do not go together: outliers are told by one "
+                "threshold for all rows, whose noise differs; leave one of them out",
+                "mark_outliers",
+            )
         threshold = self._known_threshold()
         (labels,) = results_named("labels", threshold)
         function = partial(labels_of_inliers, threshold=threshold)
         return self._of_rows(X, function, np.int64, labels.arrays(self._mixture.classes)[0])
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: Any, measurement_noise: Any = None) -> Any:
         """Probability of each component given each row, (n_rows, K); lazy as :meth:`predict`.
 
         With ``noise``, that of noise follows in one more column, so that rows sum to 1.
         """
-        return self._of_rows(X, probabilities, np.float64, self._returned("probabilities"))
+        about = self._returned("probabilities")
+        return self._of_rows(X, probabilities, np.float64, about, measurement_noise)
 
-    def score_samples(self, X: Any) -> Any:
+    def score_samples(self, X: Any, measurement_noise: Any = None) -> Any:
         """Log density of each row, in nats, shape (n_rows,); lazy as :meth:`predict`.
 
         Of a model with ``n_projected`` it is that of the projected features.
         """
-        return self._of_rows(X, log_densities, np.float64, self._returned("log_density"))
+        about = self._returned("log_density")
+        return self._of_rows(X, log_densities, np.float64, about, measurement_noise)
 
-    def score(self, X: Any, y: None = None, sample_weight: Any = None) -> float:
+    def score(
+        self, X: Any, y: None = None, sample_weight: Any = None, measurement_noise: Any = None
+    ) -> float:
         """Mean log density of the rows, in nats, by their weights if given; it takes one pass."""
-        return self._score(X, sample_weight).log_likelihood_per_row
+        return self._score(X, sample_weight, measurement_noise).log_likelihood_per_row
 
-    def aic(self, X: Any, sample_weight: Any = None) -> float:
+    def aic(self, X: Any, sample_weight: Any = None, measurement_noise: Any = None) -> float:
         """Akaike's information criterion of the rows; lower is better; passes as :meth:`score`.
 
         Its log-likelihood is the sum over rows, each times its weight.
         """
-        return self.criteria(X, sample_weight).aic
+        return self.criteria(X, sample_weight, measurement_noise).aic
 
-    def bic(self, X: Any, sample_weight: Any = None) -> float:
+    def bic(self, X: Any, sample_weight: Any = None, measurement_noise: Any = None) -> float:
         """Bayesian information criterion of the rows; lower is better; passes as :meth:`score`.
 
         With weights, N is their sum and the log-likelihood the sum over rows, each times its
@@ -120,21 +136,21 @@ class OfRows(FittedState):
         DaskGMMWarning
             If the sum of the weights is far below that number.
         """
-        return self.criteria(X, sample_weight).bic
+        return self.criteria(X, sample_weight, measurement_noise).bic
 
-    def criteria(self, X: Any, sample_weight: Any = None) -> Score:
+    def criteria(self, X: Any, sample_weight: Any = None, measurement_noise: Any = None) -> Score:
         """Log-likelihood, AIC, BIC and ICL of the rows, at once; see :meth:`score`, :meth:`bic`."""
         X = self._as_fitted(X)
         weights = None if sample_weight is None else self._open_weights(sample_weight, X)
         if weights is not None:
             weights.warn_if_no_counts()
-        return self._score(X, weights)
+        return self._score(X, weights, measurement_noise)
 
-    def _score(self, x: Any, sample_weight: Any) -> Score:
+    def _score(self, x: Any, sample_weight: Any, measurement_noise: Any = None) -> Score:
         x = self._as_fitted(x)
         is_open = sample_weight is None or isinstance(sample_weight, Weights)
         weights = sample_weight if is_open else self._open_weights(sample_weight, x)
-        opened = self._open(x, weights)
+        opened = self._open(x, weights, measurement_noise=measurement_noise)
         with columns_named(opened.feature_names):
             found = score_rows(opened.mapped(self._projection).rows, self._mixture)
         return replace(found, n_parameters=self._n_parameters())
@@ -151,20 +167,35 @@ class OfRows(FittedState):
     def _returned(self, name: str) -> Returned:
         return returned(name, self._mixture.classes)
 
-    def _of_rows(self, x: Any, function: Callable[..., Any], dtype: Any, about: Returned) -> Any:
+    def _of_rows(
+        self,
+        x: Any,
+        function: Callable[..., Any],
+        dtype: Any,
+        about: Returned,
+        measurement_noise: Any = None,
+    ) -> Any:
         """``function(block, mixture)`` of all rows, in the container that is asked for."""
-        (found,) = self._results_of_rows(x, function, dtype, [about])
+        (found,) = self._results_of_rows(x, function, dtype, [about], measurement_noise)
         return found
 
     def _results_of_rows(
-        self, x: Any, function: Callable[..., Any], dtype: Any, abouts: Sequence[Returned]
+        self,
+        x: Any,
+        function: Callable[..., Any],
+        dtype: Any,
+        abouts: Sequence[Returned],
+        measurement_noise: Any = None,
     ) -> list[Any]:
         """Results that ``function(block, mixture)`` finds side by side, each as :meth:`_of_rows`.
 
         Several results have columns, and one fill.
         """
         x, about = self._as_fitted(x), abouts[0]
-        mixture, opened = self._mixture, self._open(x, counted=False)
+        # Noise beside rows has to be cut as they are.
+        counted = measurement_noise is not None
+        opened = self._open(x, counted=counted, measurement_noise=measurement_noise)
+        mixture = self._mixture
         columns = sum(one.shape[0] for one in abouts) if about.shape else None
         parts = _parts_of(abouts)
         work: tuple[Any, ...] = (function, mixture)
@@ -238,6 +269,7 @@ class OfRows(FittedState):
         counted: bool = True,
         sum_bytes: int = 0,
         missing: Missing | None = None,
+        measurement_noise: Any = None,
     ) -> OpenedRows:
         """Rows for a single pass; ``missing`` is by default what it was in the fit."""
         mixture = self._mixture
@@ -245,12 +277,17 @@ class OfRows(FittedState):
         MISSING.check(self.missing)
         missing = missing or self.missing
         check_density_of_parts(missing, mixture, self._projection)
+        noise = None
+        if measurement_noise is not None:
+            check_deconvolves(mixture, self._projection)
+            noise = open_measurement_noise(measurement_noise, x)
+        named = None if names is None else tuple(names)
         opened = open_input(
             x,
             Work((MixtureSize.of(mixture),), sum_bytes=sum_bytes),
             memory_limit=self.memory_limit,
             weights=weights,
-            use=Use(counted, names=None if names is None else tuple(names), missing=missing),
+            use=Use(counted, names=named, missing=missing, measurement_noise=noise),
         )
         self._check_features(opened)
         return opened

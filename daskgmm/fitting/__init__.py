@@ -6,6 +6,7 @@ goes into the file of its subject, and from there into :func:`problem_of`.
 """
 
 from daskgmm.fitting.fixed import check_numbered, parts_of
+from daskgmm.fitting.measurement_noise import check_measurement_noise
 from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.order import check_previous, in_order
 from daskgmm.fitting.outcome import (
@@ -27,6 +28,7 @@ __all__ = [
     "Outcome",
     "Uncertainty",
     "at_once",
+    "check_measurement_noise",
     "check_numbered",
     "check_previous",
     "check_replicable",

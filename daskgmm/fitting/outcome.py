@@ -53,6 +53,8 @@ class Outcome:
     gaps : Gaps
         Rows in which values are missing.
     contradicted : tuple of ContradictedLabels
+    is_noisy : bool
+        Whether the rows have measurement noise.
     """
 
     course: Course
@@ -63,6 +65,7 @@ class Outcome:
     staged: StagingReport
     gaps: Gaps = NO_GAPS
     contradicted: tuple[ContradictedLabels, ...] = ()
+    is_noisy: bool = False
 
     @property
     def projection(self) -> Affine | None:
@@ -76,10 +79,10 @@ class Outcome:
 
     @property
     def statistics(self) -> Statistics | None:
-        """Statistics of all rows, if there are."""
+        """Statistics of all rows, if there are, and if they are of the rows and no noise's."""
         found = self.course.statistics
         is_of_part = found is not None and found.n_rows < self.opened.rows.n_rows
-        return None if is_of_part else found
+        return None if is_of_part or self.is_noisy else found
 
     @property
     def n_rows(self) -> int:

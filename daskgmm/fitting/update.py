@@ -65,8 +65,9 @@ class Kept:
             raise ParameterError(
                 "the model keeps no statistics of its rows, which an update goes on from: its "
                 "parameters are from elsewhere, from an older version, from a fit that reads cut "
-                "off, or from one of spherical components of standardised features; fit it again, "
-                "without reads, and with covariance_type='diag' for the last"
+                "off, from one of rows with measurement noise, or from one of spherical components of "
+                "standardised features; fit it again, without reads, to values without noise, and "
+                "with covariance_type='diag' for the last"
             )
         if options.missing == "em":
             raise ParameterError(

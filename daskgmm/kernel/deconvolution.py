@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Block, Float64Array
-from daskgmm.kernel.components import Deconvolves
+from daskgmm.kernel.components import Deconvolves, components_named
 from daskgmm.kernel.components.completed import Expected
 from daskgmm.kernel.expected import expected_statistics
 from daskgmm.kernel.mixture import Mixture
@@ -45,10 +45,14 @@ def can_deconvolve(mixture: Mixture) -> bool:
     return isinstance(mixture.components, Deconvolves) and mixture.noise is None
 
 
-def bytes_with_noise(kind: type[Any], k: int, d: int) -> int:
-    """Most bytes that one thread needs beside those of rows without noise."""
-    of_row: int = kind.deconvolved_bytes(k, d) if issubclass(kind, Deconvolves) else 0
-    return 2 * max(_SPAN_BYTES, of_row)
+def bytes_with_noise(kind: str, n_rows: int, k: int, d: int) -> int:
+    """Most bytes that one thread needs beside those of rows without noise, for a grain.
+
+    They are copies of its rows and their noise, and what is expected of some of them.
+    """
+    law = components_named(kind)
+    of_row = law.deconvolved_bytes(k, d) if issubclass(law, Deconvolves) else 0
+    return n_rows * 4 * 8 * d + 2 * max(_SPAN_BYTES, of_row)
 
 
 def deconvolved_rows(

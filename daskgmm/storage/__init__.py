@@ -28,6 +28,7 @@ from daskgmm.storage.places.holding import held
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.rows.checked_store import MissingChunks
 from daskgmm.storage.rows.grid_source import CellArray, GridSource, HeldArray
+from daskgmm.storage.rows.paired_source import PairedSource
 from daskgmm.storage.rows.parquet_files import Bytes, files_below, files_matching
 from daskgmm.storage.rows.parquet_source import ParquetSource
 from daskgmm.storage.rows.preflight import StoredSource, preflight
@@ -56,6 +57,7 @@ __all__ = [
     "HeldArray",
     "Location",
     "MissingChunks",
+    "PairedSource",
     "ParquetOutput",
     "ParquetSource",
     "ResultArray",

@@ -7,6 +7,7 @@ of the table :data:`daskgmm.tables.opening.KINDS`.
 from daskgmm.tables.containers import CONTAINERS, as_given, columns_of
 from daskgmm.tables.kind import OpenedRows, Use
 from daskgmm.tables.labels import Labels, labels_named, open_labels
+from daskgmm.tables.measurement_noise import MeasurementNoise
 from daskgmm.tables.names import (
     check_features,
     check_units,
@@ -15,7 +16,7 @@ from daskgmm.tables.names import (
     with_columns_named,
 )
 from daskgmm.tables.open_rows import open_as_fitted, open_rows, weights_named
-from daskgmm.tables.opening import is_lazy, open_input, open_weights
+from daskgmm.tables.opening import is_lazy, open_input, open_measurement_noise, open_weights
 from daskgmm.tables.returned import Result, Returned, of_features, outliers, results_named, returned
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored_grids import Grid, dims_of_cells
@@ -28,6 +29,7 @@ __all__ = [
     "Asked",
     "Grid",
     "Labels",
+    "MeasurementNoise",
     "OpenedRows",
     "Result",
     "Returned",
@@ -52,6 +54,7 @@ __all__ = [
     "open_column",
     "open_input",
     "open_labels",
+    "open_measurement_noise",
     "open_rows",
     "open_weights",
     "outliers",

@@ -7,6 +7,7 @@ import math
 import dask.array as da
 from dask.utils import format_bytes
 
+from daskgmm.em import NoisyRows, Rows
 from daskgmm.errors import MemoryLimitError
 from daskgmm.execution import DaskRows, default_limit, in_force, row_blocks, sample_rows
 from daskgmm.storage import rows_dtype, rows_shape
@@ -42,8 +43,12 @@ def open_dask_array(x: da.Array, request: Request, names: Names | None = None) -
     array, passes = row_blocks(x, request.use.counted)
     n_rows, n_features = rows_shape("the Dask array", array.shape)
     check_sizes(f"Dask array of shape {array.shape}", (n_rows, n_features), request)
+    noise = request.use.measurement_noise
+    if noise is not None:
+        noise.check_shape((n_rows, n_features), f"Dask array of shape {array.shape}")
+        array = noise.beside(array)
     limit = default_limit() if request.limit is None else request.limit
-    row_bytes = n_features * array.dtype.itemsize
+    row_bytes = array.shape[1] * array.dtype.itemsize
     known = [int(n) for n in array.chunks[0] if not math.isnan(n)]
     largest = max(known, default=1) * row_bytes  # chunks of unknown size cannot be held to it
     if 2 * largest > limit:
@@ -53,11 +58,13 @@ def open_dask_array(x: da.Array, request: Request, names: Names | None = None) -
             "twice while it is processed; rechunk the array to fewer rows, or raise it"
         )
     n_threads = max(1, min(in_force().n_threads, limit // (2 * max(1, largest))))
-    name, weighting = f"Dask array of shape {array.shape}", None
+    name, weighting = f"Dask array of shape {(n_rows, n_features)}", None
     if request.weights is not None:
         request.weights.check_length(n_rows, name)
         weighting = request.weights.in_chunks(array.chunks[0])
-    rows = DaskRows(array, n_threads=n_threads, weighting=weighting)
+    rows: Rows = DaskRows(array, n_threads=n_threads, weighting=weighting)
+    if noise is not None:
+        rows = NoisyRows(rows, request.use.missing)
     if not request.use.counted:
         return OpenedRows(rows, name, n_sampled=0, feature_names=names)
     n_sampled = sample_rows(n_rows, request.work.n_components, n_features)

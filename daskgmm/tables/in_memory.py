@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from daskgmm.em import InMemoryRows
+from daskgmm.em import InMemoryRows, with_noise
 from daskgmm.execution import in_force, sample_rows
+from daskgmm.kernel import Block
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.names import names_of
 from daskgmm.tables.plain import plain_array
@@ -37,7 +38,11 @@ def open_in_memory(given: Any, request: Request) -> OpenedRows:
     if request.weights is not None:
         request.weights.check_length(len(x), name)
         weight = request.weights.in_memory()
-    rows = InMemoryRows(x, n_threads=in_force().local_threads, weight=weight)
+    block = Block(x, weight=weight)
+    if (noise := request.use.measurement_noise) is not None:
+        noise.check_shape(x.shape, name)
+        block = with_noise(block, noise.in_memory(), request.use.missing)
+    rows = InMemoryRows.of(block, n_threads=in_force().local_threads)
     n_sampled = sample_rows(rows.n_rows, request.work.n_components, rows.n_features)
     names = names_of(given.columns) if hasattr(given, "columns") else None
     return OpenedRows(rows, name, n_sampled, feature_names=names)

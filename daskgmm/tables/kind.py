@@ -22,6 +22,7 @@ from daskgmm.em import (
 )
 from daskgmm.execution import Staging, Work
 from daskgmm.kernel import Affine
+from daskgmm.tables.measurement_noise import MeasurementNoise
 from daskgmm.tables.returned import Returned
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.weights import Weights
@@ -135,12 +136,15 @@ class Use:
     names : tuple of str or None
         The features of a model, held against those of the data before rows are counted, and used
         to select those of data without an order, such as Datasets.
+    measurement_noise : MeasurementNoise or None
+        Variances of the noise of their values.
     """
 
     counted: bool = True
     alone: bool = True
     names: tuple[str, ...] | None = None
     missing: Missing = "error"
+    measurement_noise: MeasurementNoise | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from daskgmm.errors import ParameterError
+from daskgmm.errors import DataError, ParameterError
 from daskgmm.execution import Work
 from daskgmm.rules import bytes_of
 from daskgmm.tables.arrow_tables import ARROW_TABLES
@@ -18,13 +18,14 @@ from daskgmm.tables.frames import DATA_FRAMES
 from daskgmm.tables.in_memory import IN_MEMORY
 from daskgmm.tables.indexes import check_aligned
 from daskgmm.tables.kind import Kind, OpenedRows, Request, Use
+from daskgmm.tables.measurement_noise import MeasurementNoise, noise_of
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored import STORED
 from daskgmm.tables.stored_grids import GRIDS, Grid, weights_on
 from daskgmm.tables.weights import Weights, column_beside, weights_of
 from daskgmm.tables.xarrays import XARRAY, XARRAY_ON_DASK, is_xarray, row_weights
 
-__all__ = ["KINDS", "is_lazy", "open_input", "open_weights"]
+__all__ = ["KINDS", "is_lazy", "open_input", "open_measurement_noise", "open_weights"]
 
 KINDS: tuple[Kind, ...] = (
     STORED,
@@ -82,7 +83,7 @@ def open_input(
     MemoryLimitError
         If the data cannot be processed within the limit.
     """
-    work = replace(work, has_gaps=use.missing == "em")
+    work = replace(work, has_gaps=use.missing == "em", has_noise=use.measurement_noise is not None)
     request = Request(work, bytes_of(memory_limit), stage or Stage(), weights, use)
     kind = _kind_of(x)
     request.stage.check(is_stored=kind.is_stored)
@@ -131,6 +132,31 @@ def open_weights(given: Any, x: Any, names: Sequence[str] | None = None) -> Weig
     if is_xarray(x):
         return weights_of(row_weights(x, given, names), may_lack=is_lazy(x))
     return weights_of(column_beside(x, given) or given)
+
+
+def open_measurement_noise(given: Any, x: Any) -> MeasurementNoise:
+    """Open the variances of the noise of rows; no value is read of what is lazy.
+
+    Parameters
+    ----------
+    given : array-like, data frame, Dask array or DataFrame, zarr.Array, Source, path or URL
+        In squared units of the data, of shape (n_rows, n_features).
+    x : rows
+        What they are of.
+
+    Raises
+    ------
+    DataError
+        If they are no numbers in rows; or if the rows are cells of a grid, or a data frame of
+        another index.
+    """
+    if is_xarray(x) or isinstance(x, Grid):
+        raise DataError(
+            "measurement_noise is in the order of rows, and cells of a grid have none; give the data "
+            "as an array of rows"
+        )
+    check_aligned(given, x, "measurement_noise")
+    return noise_of(given)
 
 
 def _kind_of(x: Any) -> Kind:

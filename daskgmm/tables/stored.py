@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from daskgmm.em import NoisyRows, Rows
 from daskgmm.errors import DataError
 from daskgmm.execution import (
     DaskRows,
@@ -65,6 +66,8 @@ def open_stored(source: StoredSource, request: Request) -> OpenedRows:
     names = getattr(source, "feature_names", None)
     check_names(request.use.names, names)  # gaps in columns that are of no use are no matter
     check_sizes(source.name, source.shape, request)
+    if (noise := request.use.measurement_noise) is not None:
+        noise.check_shape(source.shape, source.name)
     source.survey().raise_for_damage(source.missing_chunks)
     # With weights, a row with nulls may weigh nothing.
     must_be_complete = request.weights is None and request.use.missing == "error"
@@ -73,11 +76,15 @@ def open_stored(source: StoredSource, request: Request) -> OpenedRows:
     stage, fingerprint = request.stage, source.fingerprint
     # Predictions alone are returned as arrays, whose names should last; to list the store takes time.
     state = None if request.use.counted else getattr(source, "state", lambda: None)()
-    plan = _plan(source, request)
+    read: Source = source if noise is None else noise.beside_source(source)
+    plan = _plan(read, request, source.is_remote)
     staging = stage.staging_of(source, plan)
-    kept = source if stage.where is None else StagedSource(source, staging, stage.dtype)
+    kept = read if stage.where is None else StagedSource(read, staging, stage.dtype)
+    if noise is not None:  # the state is that of the rows alone
+        state = None
+    rows: Rows = _rows(kept, plan, request.weights, state, request.work.output_row_bytes > 0)
     return OpenedRows(
-        _rows(kept, plan, request.weights, state, request.work.output_row_bytes > 0),
+        rows if noise is None else NoisyRows(rows, request.use.missing),
         source.name,
         plan.n_sampled,
         output_rows=plan.grain,
@@ -158,7 +165,7 @@ def _units_of(source: Source) -> tuple[int, ...] | None:
     return None if cuts is None or not has_whole_units(source) else tuple(np.diff(cuts).tolist())
 
 
-def _plan(source: StoredSource, request: Request) -> MemoryPlan:
+def _plan(source: Source, request: Request, is_remote: bool) -> MemoryPlan:
     """The memory plan for a source, on the processes that the scheduler in force has."""
     scheduler, stage = in_force(), request.stage
     limits = [n for n in (request.limit, scheduler.worker_memory) if n is not None]
@@ -173,10 +180,12 @@ def _plan(source: StoredSource, request: Request) -> MemoryPlan:
         # The memory that is free here tells nothing of workers that have no limit.
         keep_rows=stage.is_auto and (bool(limits) or not scheduler.has_workers),
         # What is read from the beginning of a unit on is read in order.
-        reads_at_once=_READS_AT_ONCE if source.is_remote and cuts_of(source) is None else 1,
+        reads_at_once=_READS_AT_ONCE if is_remote and cuts_of(source) is None else 1,
     )
-    as_read = StagedSource(source, Staging(), stage.dtype)
-    return plan_memory(StoredShape.of(as_read), work, machine)
+    shape = StoredShape.of(StagedSource(source, Staging(), stage.dtype))
+    if request.use.measurement_noise is not None:  # each value is read with its variance
+        shape = replace(shape, n_features=shape.n_features // 2, itemsize=2 * shape.itemsize)
+    return plan_memory(shape, work, machine)
 
 
 STORED = Kind("stored rows", _matches, _open, is_stored=True)

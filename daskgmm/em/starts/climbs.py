@@ -65,7 +65,7 @@ def densities_of(rows: InMemoryRows, mixture: Mixture) -> Float64Array:
 
 
 def _log_density(block: Block, mixture: Mixture) -> Float64Array:
-    return log_density(block.x, mixture)
+    return log_density(block.x, mixture, block.measurement_noise)
 
 
 @dataclass(eq=False)
