@@ -34,9 +34,8 @@ def fit(
     output: str,
     model: GaussianMixture,
     *,
-    sample_weight: Any = None,
-    labels: Any = None,
     overwrite: bool = False,
+    **beside: Any,
 ) -> dict[str, Any]:
     """Fit ``model`` to stored rows and save it.
 
@@ -47,12 +46,11 @@ def fit(
         Path or URL of the model to write.
     model : GaussianMixture
         An unfitted estimator, which is fitted in place.
-    sample_weight : path, URL or Source, optional
-        How often each row counts.
-    labels : path, URL or Source, optional
-        Component that each row is known to be of, -1 where nobody knows.
     overwrite : bool
         Whether a Zarr node at ``output`` may be replaced.
+    **beside
+        ``sample_weight``, ``labels`` and ``measurement_noise`` of :meth:`GaussianMixture.fit`, each
+        a path, URL or Source, or None.
 
     Returns
     -------
@@ -62,11 +60,11 @@ def fit(
     """
     outputs = [output, *([model.checkpoint] if model.checkpoint else [])]
     check_apart(data, outputs)
-    for beside in (sample_weight, labels):
-        if is_at_place(beside):
-            check_apart(beside, outputs)
+    for place in beside.values():
+        if is_at_place(place):
+            check_apart(place, outputs)
     check_output(output, overwrite=overwrite)
-    model.fit(data, sample_weight=sample_weight, labels=labels)
+    model.fit(data, **beside)
     try:
         model.save(output, overwrite=overwrite)
     except StorageError as error:
@@ -288,6 +286,7 @@ def score(
     sample_weight: Any = None,
     memory_limit: int | str | None = None,
     missing: Missing | None = None,
+    measurement_noise: Any = None,
 ) -> dict[str, Any]:
     """Log-likelihood and criteria of stored rows under a saved model, in one pass.
 
@@ -301,7 +300,7 @@ def score(
     fitted = load_model(model).set_params(memory_limit=memory_limit)
     if missing is not None:
         fitted.set_params(missing=missing)
-    found = fitted.criteria(data, sample_weight)
+    found = fitted.criteria(data, sample_weight, measurement_noise)
     return {
         "n_rows": found.n_rows,
         "sum_of_weights": found.weight,

@@ -32,6 +32,7 @@ OPTIONS = {
     "precision": ("float32",),
     "covariance_type": ("tied", "diag", "spherical"),
     "missing": ("drop", "em"),
+    "measurement_noise": (0.5,),
 }
 STARTS = {"means": [[0.0] * 3, [np.nan] * 3], "weights": [np.nan, 0.4]}
 """What parts are fixed at; the others are found."""
@@ -48,6 +49,11 @@ REFUSED = {
     ("degrees_of_freedom", "missing", "em"): "do not go together",
     ("constant", "missing", "em"): "do not go together",
     ("n_projected", "missing", "em"): "do not go together",
+    ("noise", "measurement_noise", 0.5): "do not go together",
+    ("tails", "measurement_noise", 0.5): "do not go together",
+    ("degrees_of_freedom", "measurement_noise", 0.5): "do not go together",
+    ("constant", "measurement_noise", 0.5): "do not go together",
+    ("n_projected", "measurement_noise", 0.5): "do not go together",
 }
 PAIRS = [
     pytest.param(a, u, b, v, id=f"{a}={u} {b}={v}")
@@ -69,9 +75,12 @@ def fitted(x: np.ndarray, **options: object) -> GaussianMixture:
     if "fixed" in options:
         part = next(iter(options["fixed"]))
         options[f"{part}_init"] = STARTS[part]
+    variance = options.pop("measurement_noise", None)
+    noise = None if variance is None else np.full(x.shape, variance)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return GaussianMixture(2, **({"progressive": False, "random_state": 0} | options)).fit(x)
+        model = GaussianMixture(2, **({"progressive": False, "random_state": 0} | options))
+        return model.fit(x, measurement_noise=noise)
 
 
 @pytest.mark.parametrize(("a", "u", "b", "v"), PAIRS)

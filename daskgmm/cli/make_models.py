@@ -70,7 +70,8 @@ def _fit(
     Example:
       daskgmm fit data.zarr --components 8 --output model.zarr
     """  # noqa: D301
-    beside = {name: settings.pop(name, None) for name in ("sample_weight", "labels")}
+    names = ("sample_weight", "labels", "measurement_noise")
+    beside = {name: settings.pop(name, None) for name in names}
     overwrite = settings.pop("overwrite")
     if report is not None:
         page.check_report(report, source, output, overwrite=overwrite)

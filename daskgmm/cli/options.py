@@ -28,6 +28,7 @@ from daskgmm.settings import (
     KEEP,
     LABELS,
     MARK_OUTLIERS,
+    MEASUREMENT_NOISE,
     MISSING,
     N_REPLICATES,
     OPTIONS,
@@ -199,6 +200,8 @@ def with_settings(name: str) -> Callable[[Command], Command]:
         *OUTLIER_OPTIONS,
     )
     rows = (*OPTIONS, WEIGHTS, LABELS, *of_single_ones)
+    of_single_ones = (RESULTS, HALF_LIFE, KEEP, MISSING, DRAW, MARK_OUTLIERS, *OUTLIER_OPTIONS)
+    rows = (*OPTIONS, WEIGHTS, LABELS, MEASUREMENT_NOISE, *of_single_ones)
     options = [option_of(option) for option in rows if name in option.commands]
     return lambda function: _with_options(function, *options)
 
@@ -229,7 +232,9 @@ def _with_rows(
     Where no data are named it is called with None.
     """
     how = {option.name: kwargs.pop(option.name) for option in DATA_OPTIONS}
-    weights, labels = (kwargs.pop(option.name, None) for option in (WEIGHTS, LABELS))
+    weights, labels, noise = (
+        kwargs.pop(option.name, None) for option in (WEIGHTS, LABELS, MEASUREMENT_NOISE)
+    )
     if data is None:
         return function(None, **kwargs)
 
@@ -238,6 +243,8 @@ def _with_rows(
             kwargs["sample_weight"] = tables.weights_named(rows, data, weights)
         if labels is not None:
             kwargs["labels"] = tables.labels_named(rows, data, labels)
+        if noise is not None:
+            kwargs["measurement_noise"] = tables.weights_named(rows, data, noise)
         return function(rows, **kwargs)
 
     if converts:

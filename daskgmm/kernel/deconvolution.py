@@ -78,18 +78,20 @@ def deconvolved_rows(
     Raises
     ------
     SingularComponentError
-        If a covariance cannot be factored, with noise or without.
+        If a row has no density, because a covariance cannot be factored.
     """
     components = mixture.components
     assert isinstance(components, Deconvolves)
-    mixture.check()
     k, d = mixture.means.shape
     fit = _SPAN_BYTES // components.deconvolved_bytes(k, d)
     at_once = max(1, min(_MOST_ROWS, _IN_CACHE // d**2, fit))
     for start in range(0, len(x), at_once):
         rows = slice(start, start + at_once)
         x_t, noise_t = (np.ascontiguousarray(of[rows].T, np.float64) for of in (x, noise))
-        expected = components.deconvolved(x_t, np.where(np.isnan(x_t), np.inf, noise_t))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            expected = components.deconvolved(x_t, np.where(np.isnan(x_t), np.inf, noise_t))
+        if not np.isfinite(expected.log_densities).all():
+            mixture.check()
         yield rows, expected, expected.log_densities + mixture.log_weights[:, None]
 
 

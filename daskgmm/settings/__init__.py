@@ -23,7 +23,13 @@ from daskgmm.settings.of_commands import (
     form_of_picture,
 )
 from daskgmm.settings.of_fits import OPTIONS, check_options, option_named
-from daskgmm.settings.of_rows import DATA_OPTIONS, GRID_OPTIONS, LABELS, WEIGHTS
+from daskgmm.settings.of_rows import (
+    DATA_OPTIONS,
+    GRID_OPTIONS,
+    LABELS,
+    MEASUREMENT_NOISE,
+    WEIGHTS,
+)
 from daskgmm.settings.option import Option
 
 __all__ = [
@@ -35,6 +41,7 @@ __all__ = [
     "KEEP",
     "LABELS",
     "MARK_OUTLIERS",
+    "MEASUREMENT_NOISE",
     "MISSING",
     "N_REPLICATES",
     "OPTIONS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from daskgmm.rules import NAMES, PLACE, TEXT, one_of
 from daskgmm.settings.option import Option
 
-__all__ = ["DATA_OPTIONS", "GRID_OPTIONS", "LABELS", "WEIGHTS"]
+__all__ = ["DATA_OPTIONS", "GRID_OPTIONS", "LABELS", "MEASUREMENT_NOISE", "WEIGHTS"]
 
 GRID_OPTIONS: tuple[Option, ...] = (
     Option(
@@ -75,3 +75,15 @@ LABELS = Option(
     commands=("fit",),
 )
 """``labels`` of ``GaussianMixture.fit``."""
+
+MEASUREMENT_NOISE = Option(
+    "measurement_noise",
+    None,
+    PLACE._replace(
+        what="an array beside the rows, or anywhere: its name, path or URL", is_place=False
+    ),
+    "Variance of the noise of each value, in squared units of the data: an array of as many rows and "
+    "columns as DATA.",
+    commands=("fit", "score"),
+)
+"""``measurement_noise`` of ``GaussianMixture.fit`` and ``score``."""

@@ -13,6 +13,7 @@ from daskgmm.kernel import (
     Block,
     Mixture,
     Pass,
+    Ridge,
     density_sums,
     gaussian_mixture,
     labels,
@@ -195,3 +196,33 @@ def test_the_log_likelihood_has_the_gradient_of_the_statistics():
             moved = gaussian_mixture(mixture.weights, means, mixture.covariances, "full")
             heights.append(Pass(moved).of(block).log_likelihood)
         assert (heights[0] - heights[1]) / 2e-5 == pytest.approx(expected[k, j], rel=1e-5)
+
+
+def test_the_published_example_ends_where_it_should():
+    """The doctest of Bovy, Hogg and Roweis' code: each row has one of two features, by turns.
+
+    Its start is no covariance but for the upper triangles; the result is that of its tolerance.
+    """
+    values = 1.0 + np.random.RandomState(1).normal(size=200)
+    x = np.full((200, 2), np.nan)
+    x[np.arange(200), np.arange(200) % 2] = values
+    block = Block(x, has_gaps=True, measurement_noise=np.full_like(x, 0.01))
+    mixture = gaussian_mixture(
+        [0.5, 0.5],
+        [[0.86447943, 0.322681], [0.67078879, 0.45087394]],
+        [
+            [[0.03821028, 0.04108113], [0.04108113, 0.03173839]],
+            [[0.06219194, 0.04302473], [0.04302473, 0.06778009]],
+        ],
+        "full",
+    )
+    before, gain = -np.inf, np.inf
+    while gain >= 1e-6:
+        found = Pass(mixture).of(block)
+        mixture = Ridge(0.0).m_step(found)
+        before, gain = found.log_likelihood_per_row, found.log_likelihood_per_row - before
+    assert before == pytest.approx(-1.3114744655258121, abs=1e-4)  # as its own test has it
+    expected = [[2.30368235, 1.70701517], [1.08009397, 0.8888667]]
+    np.testing.assert_allclose(mixture.means, expected, atol=1e-6)
+    np.testing.assert_allclose(mixture.weights, [0.11968415, 0.88031585], atol=1e-6)
+    assert mixture.covariances[0, 0, 0] == pytest.approx(0.445645987259, abs=1e-6)
