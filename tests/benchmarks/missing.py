@@ -1,4 +1,7 @@
-"""Missing values: what a pass costs where some rows have gaps, beside a pass over complete rows."""
+"""Missing values: what a pass costs where some rows have gaps, beside a pass over complete rows.
+
+And what one costs over rows all of whose values have measurement noise.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.em import InMemoryRows, Rows, RowsWithGaps, statistics_of
-from daskgmm.kernel import Mixture, gaussian_mixture
+from daskgmm.kernel import Block, Mixture, gaussian_mixture
 
 from .table import Column, Table
 
@@ -47,6 +50,8 @@ PATTERNS: dict[str, Callable[[int, int, Generator], Gaps]] = {
 }
 """Patterns of missing features: four, of one or two features, or of any, as many as rows."""
 
+_FEWER = 10
+"""Passes over noisy rows are as many times longer, and are timed over so many times fewer rows."""
 _SHAPES = ((4, 4), (10, 8), (20, 16), (50, 8))
 
 
@@ -88,6 +93,10 @@ def missing_rows(n_rows: int, share: float, rounds: int) -> Iterator[dict[str, A
                 with_gaps[some] = np.where(pattern(len(some), d, rng), np.nan, x[some])
                 rows = RowsWithGaps(InMemoryRows(with_gaps), "em")
                 row[name] = _seconds(rows, mixture, rounds) / plain
+            few = x[::_FEWER]
+            noisy = Block(few, measurement_noise=rng.uniform(0.1, 2.0, few.shape))
+            seconds = _seconds(InMemoryRows.of(noisy), mixture, rounds)
+            row["noise"] = seconds / len(few) / (plain / n)
             yield row
 
 
@@ -99,6 +108,10 @@ def missing_table(rows: list[dict[str, Any]], share: float) -> Table:
         Column("k", "K"),
         Column("plain", "ns a row", "{:.0f}"),
         *(Column(name, name, "{:.2f}") for name in PATTERNS),
+        Column("noise", "noise", "{:.0f}"),
     ]
-    notes = ["processor time of one thread, rows in memory, as a ratio to complete rows"]
+    notes = [
+        "processor time of one thread, rows in memory, as a ratio to complete rows",
+        "noise: where each value of every row has measurement noise, without gaps",
+    ]
     return Table(f"Passes where {share:.0%} of the rows have gaps", columns, rows, notes)

@@ -55,12 +55,18 @@ class Case:
         Parameters of the estimator in place of defaults.
     least_weight : float or None
         Weight of the first component; None where all have the same weight.
+    error_bars : bool
+        Whether values are measured with noise, whose variances are about as large as theirs.
+    is_told : bool
+        Whether the fit is told these variances.
     """
 
     name: str
     spoil: Callable[[Rows, Generator], Rows] = _as_they_are
     options: Mapping[str, Any] = field(default_factory=dict)
     least_weight: float | None = None
+    error_bars: bool = False
+    is_told: bool = False
 
 
 CASES = (
@@ -69,6 +75,8 @@ CASES = (
     Case("5% gross outliers, noise=True", _with_outliers, {"noise": True}),
     Case("5% gross outliers, tails='t'", _with_outliers, {"tails": "t"}),
     Case("one weight of 1e-3", least_weight=1e-3),
+    Case("error bars as large as the widths, by defaults", error_bars=True),
+    Case("error bars as large as the widths, measurement_noise", error_bars=True, is_told=True),
 )
 """The rows of the table."""
 
@@ -122,10 +130,15 @@ def _compared(case: Case, n_rows: int, rng: Generator) -> dict[str, float]:
     truth = _truth(case, rng)
     x, labels = _drawn(truth, n_rows, rng)
     spoiled, clean = case.spoil(x, rng), _fitted(x, {})
-    model = _fitted(spoiled, case.options)
+    noise = rng.uniform(0.1, 2.0, spoiled.shape) if case.error_bars else np.zeros_like(spoiled)
+    spoiled = spoiled + np.sqrt(noise) * rng.normal(size=noise.shape)
+    told = noise if case.is_told else None
+    model = _fitted(spoiled, case.options, told)
     best, found = (_mean_log_density(x, one) for one in (clean, model))
+    of_clean = None if told is None else told[:n_rows]
+    predicted = model.predict(spoiled[:n_rows], measurement_noise=of_clean)
     return {
-        "agreement": adjusted_rand_score(labels, model.predict(spoiled[:n_rows])),
+        "agreement": adjusted_rand_score(labels, predicted),
         "agreement_clean": adjusted_rand_score(labels, clean.predict(x)),
         "error": _largest_error(truth, model.means_, n_rows),
         "error_clean": _largest_error(truth, clean.means_, n_rows),
@@ -134,10 +147,10 @@ def _compared(case: Case, n_rows: int, rng: Generator) -> dict[str, float]:
     }
 
 
-def _fitted(x: Rows, options: Mapping[str, Any]) -> GaussianMixture:
+def _fitted(x: Rows, options: Mapping[str, Any], noise: Rows | None = None) -> GaussianMixture:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DaskGMMWarning)  # such as of components that are thin
-        return GaussianMixture(_K, random_state=0, **options).fit(x)
+        return GaussianMixture(_K, random_state=0, **options).fit(x, measurement_noise=noise)
 
 
 def _mean_log_density(x: Rows, model: GaussianMixture) -> float:

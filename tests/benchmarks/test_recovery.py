@@ -28,3 +28,9 @@ def test_the_options_recover_what_the_defaults_lose(tmp_path: Path) -> None:
         assert found["agreement"] > found["agreement_clean"] - 0.05 > lost["agreement"] - 0.05
         assert found["error"] < 5 < lost["error"]
         assert 0 <= found["gap"] < lost["gap"]
+    inflated, told = (
+        rows[f"error bars as large as the widths, {how}"]
+        for how in ("by defaults", "measurement_noise")
+    )
+    assert 0 <= told["gap"] < 0.1 * inflated["gap"]
+    assert told["error"] < 10  # in standard errors of means of rows without noise
