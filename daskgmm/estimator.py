@@ -475,10 +475,11 @@ class GaussianMixture(FittedMixture):
             kept in memory. Their term of the log-likelihood is ``log(w_k f_k(x))``, here and in
             ``lower_bound_``; :meth:`score` and criteria know no labels. Starts have the means of
             labelled rows for their components, which keep their numbers as with ``fixed``.
-        measurement_noise : array of shape (n_rows, n_features), optional
+        measurement_noise : array of shape (n_rows, D) or (n_rows, D, D), optional
             Variance (not standard deviation) of the Gaussian noise with which each value was
-            measured, in squared units of the data: any kind of array that the rows can be, or a path
-            or URL of one; not for cells of a grid. The fit is then of the values behind the measured
+            measured, in squared units of the data; or the covariance of the noise of each row, which
+            takes four times as long. Any kind of array that the rows can be, or a path or URL of one,
+            where covariances are of shape (n_rows, D * D); not for cells of a grid. The fit is then of the values behind the measured
             ones, by exact EM (extreme deconvolution: Bovy, Hogg and Roweis 2011), and a row of more
             noise tells less: ``lower_bound_`` and all densities are of measured rows,
             ``N(x | mean_k, covariance_k + noise)``. Starts, the scan, ``reg_covar="auto"`` and

@@ -199,6 +199,70 @@ def test_rows_and_noise_of_any_kind_are_fitted_alike(kind, tmp_path):
     assert score == pytest.approx(expected.score(x, measurement_noise=noise), rel=1e-10)
 
 
+def correlated(noise: np.ndarray) -> np.ndarray:
+    """Covariances (n, D, D) of these variances, of features whose noise is much alike."""
+    root = np.sqrt(noise)
+    return root[:, :, None] * root[:, None, :] * (0.8 + 0.2 * np.eye(D))
+
+
+KINDS_OF_COVARIANCES = {
+    "Dask": lambda x, s, at: (da.from_array(x, chunks=250), da.from_array(s, chunks=(200, 1, 2))),
+    "Dask, in memory": lambda x, s, at: (da.from_array(x, chunks=250), s),
+    "stored": lambda x, s, at: (
+        stored(x, at, "x.zarr", 200),
+        stored(s.reshape(len(s), -1), at, "s.zarr", 300),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_COVARIANCES)
+def test_covariances_of_noise_come_with_rows_of_any_kind(kind, tmp_path):
+    x, noise, _ = measured()
+    noise = correlated(noise)
+    expected = fitted(x, noise, **PLAIN)
+    rows, covariances = KINDS_OF_COVARIANCES[kind](x, noise, tmp_path)
+    model = fitted(rows, covariances, **PLAIN)
+    for name in NAMES:
+        np.testing.assert_allclose(getattr(model, name), getattr(expected, name), rtol=1e-8)
+    found = np.asarray(model.score_samples(rows, covariances))
+    np.testing.assert_allclose(found, expected.score_samples(x, noise), rtol=1e-9)
+
+
+@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
+def test_covariances_of_noise_are_not_those_of_the_fit(family):
+    """Features have noise that is much alike, and are less alike without, or the opposite."""
+    _, noise, of = measured(4000)
+    noise, rng = correlated(noise), np.random.default_rng(9)
+    roots, n = np.linalg.cholesky(COVARIANCES), len(of)
+    x = MEANS[of] + np.einsum("nij,nj->ni", roots[of], rng.normal(size=(n, D)))
+    x += np.einsum("nij,nj->ni", np.linalg.cholesky(noise), rng.normal(size=(n, D)))
+    model = fitted(x, noise, covariance_type=family, tol=1e-7)
+    assert (np.diff(accepted(model)) >= -1e-12).all()
+    order = np.argsort(model.means_[:, 0])
+    np.testing.assert_allclose(model.means_[order], MEANS, atol=0.25)
+    if family == "full":  # of which the others are no mixtures
+        np.testing.assert_allclose(model.covariances_[order], COVARIANCES, atol=0.25)
+        variances = np.diagonal(noise, axis1=1, axis2=2)
+        other = fitted(x, variances).score(x, measurement_noise=variances)
+        assert model.score(x, measurement_noise=noise) > other
+
+
+def test_what_is_no_covariance_of_noise_is_refused():
+    x, noise, _ = measured()
+    for place, value in (((0, 1), 0.0), ((0, 0), 1e-9), ((1, 0), np.nan)):
+        wrong = correlated(noise)
+        wrong[(17, *place)] = value
+        with pytest.raises(DataError, match="no covariance at row 17"):
+            fitted(x, wrong)
+    infinite = correlated(noise)
+    infinite[5, 1, 1] = np.inf
+    with pytest.raises(DataError, match="has inf at row 5, column 1"):
+        fitted(x, infinite)
+    variances = np.where(np.isinf(infinite[:, [0, 1], [0, 1]]), np.inf, noise)
+    models = [fitted(x, s, missing="em", **PLAIN) for s in (infinite, variances)]
+    assert [model.n_missing_ for model in models] == [1, 1]
+
+
 @pytest.mark.parametrize("stage", [None, "auto"])
 def test_stored_rows_are_staged_with_their_noise(stage, tmp_path):
     x, noise, _ = measured()

@@ -194,7 +194,7 @@ def _scan_block(block: Block, threshold: int, seed: int) -> Scan:
     if block.known is not None:
         none = replace(none, known=np.empty(0, np.int64))
     if block.measurement_noise is not None:
-        none = replace(none, measurement_noise=np.empty((0, d)))
+        none = replace(none, measurement_noise=block.measurement_noise[:0])
     nothing = Scan(n, Moments.zero(d), np.full(d, np.inf), np.full(d, -np.inf), none)
     nothing = replace(nothing, gaps=Gaps.of(block))
     if (bad := find_non_finite(block)) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from dask.utils import format_bytes
@@ -139,8 +139,8 @@ class Work:
         Bytes of what a pass adds up in place of statistics, where that may be more.
     has_gaps : bool
         Whether rows in which values are missing count by the others.
-    has_noise : bool
-        Whether values have measurement noise.
+    noise : {"diag", "full"}, optional
+        Whether values have measurement noise, of variances or of covariances.
     """
 
     mixtures: tuple[MixtureSize, ...]
@@ -150,7 +150,7 @@ class Work:
     reads_at_once: int = 1
     sum_bytes: int = 0
     has_gaps: bool = False
-    has_noise: bool = False
+    noise: Literal["diag", "full"] | None = None
 
     @property
     def n_components(self) -> int:
@@ -288,8 +288,8 @@ def _process_bytes(data: StoredShape, work: Work, n_sampled: int) -> int:
     needed = _RESERVE_BYTES + n_sampled * _sample_row(work.n_components, d)
     if work.has_gaps:  # the sample as it is, and completed
         needed += n_sampled * 2 * 8 * d
-    if work.has_noise:  # that of the sample, and of parts of it
-        needed += n_sampled * 2 * 8 * d
+    if work.noise is not None:  # that of the sample, and of parts of it
+        needed += n_sampled * 2 * 8 * (d * d if work.noise == "full" else d)
     needed += _STATISTICS_OF_PROCESS * work.statistics_bytes(d)
     return needed + (_SCANS_OF_PROCESS * _scan_bytes(d) if work.sampled else 0)
 
@@ -306,9 +306,11 @@ def _thread_bytes(data: StoredShape, work: Work, grain: int) -> int:
     temporaries = sub_block_bytes(work.n_components, d) + 24 * grain
     if work.has_gaps:
         temporaries += bytes_with_gaps(grain, work.n_components, d)
-    if work.has_noise:
+    if work.noise is not None:
+        is_full = work.noise == "full"
         temporaries += max(
-            bytes_with_noise(m.kind, grain, m.n_components, d) for m in work.mixtures
+            bytes_with_noise(m.kind, grain, m.n_components, d, is_correlated=is_full)
+            for m in work.mixtures
         )
     sums = _PARTIAL_SUMS * work.statistics_bytes(d)
     if work.sampled:

@@ -148,7 +148,9 @@ class Affine:
         noise = block.measurement_noise
         if noise is not None:
             assert not self.projects, "noise of features along axes has correlations"
-            noise = noise * np.square(self.factors)
+            factors = self.factors
+            of_each = np.square(factors) if noise.ndim == 2 else np.outer(factors, factors)
+            noise = noise * of_each
         return replace(block, x=self.of(block.x), measurement_noise=noise)
 
     def back(self, z: Float64Array) -> Float64Array:

@@ -32,10 +32,11 @@ class Block:
         Where it is false, no row of weight above 0 has NaN.
     known : ndarray of shape (n_rows,), int64, optional
         Number of the component that a row is known to be of; -1 where nobody knows.
-    measurement_noise : ndarray of shape (n_rows, n_features), float64, optional
-        Variance of the noise with which each value was measured, in squared units of the data,
-        finite and not negative. Without it values are what they are. That of a missing value is of
-        no matter.
+    measurement_noise : ndarray, float64, optional
+        Of shape (n_rows, n_features), the variance of the noise with which each value was measured,
+        in squared units of the data, finite and not negative; or of shape (n_rows, n_features,
+        n_features), the covariance of the noise of each row. Without it values are what they are.
+        That of a missing value is of no matter.
     """
 
     x: NDArray[Any]

@@ -45,14 +45,16 @@ def can_deconvolve(mixture: Mixture) -> bool:
     return isinstance(mixture.components, Deconvolves) and mixture.noise is None
 
 
-def bytes_with_noise(kind: str, n_rows: int, k: int, d: int) -> int:
+def bytes_with_noise(kind: str, n_rows: int, k: int, d: int, *, is_correlated: bool) -> int:
     """Most bytes that one thread needs beside those of rows without noise, for a grain.
 
     They are copies of its rows and their noise, and what is expected of some of them.
     """
-    law = components_named(kind)
-    of_row = law.deconvolved_bytes(k, d) if issubclass(law, Deconvolves) else 0
-    return n_rows * 4 * 8 * d + 2 * max(_SPAN_BYTES, of_row)
+    law, of_row = components_named(kind), 0
+    if issubclass(law, Deconvolves):
+        of_row = law.deconvolved_bytes(k, d, is_correlated=is_correlated)
+    n_values = d + (d * d if is_correlated else d)
+    return n_rows * 2 * 8 * n_values + 2 * max(_SPAN_BYTES, of_row)
 
 
 def deconvolved_rows(
@@ -64,8 +66,8 @@ def deconvolved_rows(
     ----------
     x : ndarray of shape (n, D)
         NaN where a value is missing.
-    noise : ndarray of shape (n, D)
-        Variances.
+    noise : ndarray of shape (n, D) or (n, D, D)
+        Variances, or covariances.
     mixture : Mixture
 
     Yields
@@ -83,16 +85,28 @@ def deconvolved_rows(
     components = mixture.components
     assert isinstance(components, Deconvolves)
     k, d = mixture.means.shape
-    fit = _SPAN_BYTES // components.deconvolved_bytes(k, d)
+    fit = _SPAN_BYTES // components.deconvolved_bytes(k, d, is_correlated=noise.ndim == 3)
     at_once = max(1, min(_MOST_ROWS, _IN_CACHE // d**2, fit))
     for start in range(0, len(x), at_once):
         rows = slice(start, start + at_once)
-        x_t, noise_t = (np.ascontiguousarray(of[rows].T, np.float64) for of in (x, noise))
+        x_t = np.ascontiguousarray(x[rows].T, np.float64)
+        variances_t, covariances_t = _as_features(noise[rows], np.isnan(x_t))
         with np.errstate(invalid="ignore", divide="ignore"):
-            expected = components.deconvolved(x_t, np.where(np.isnan(x_t), np.inf, noise_t))
+            expected = components.deconvolved(x_t, variances_t, covariances_t)
         if not np.isfinite(expected.log_densities).all():
             mixture.check()
         yield rows, expected, expected.log_densities + mixture.log_weights[:, None]
+
+
+def _as_features(
+    noise: Float64Array, is_missing: NDArray[np.bool_]
+) -> tuple[Float64Array, Float64Array | None]:
+    """Noise as components are given it: of independent variances, and of covariances, if any."""
+    if noise.ndim == 2:
+        return np.where(is_missing, np.inf, noise.T), None
+    covariances_t = np.ascontiguousarray(noise.transpose(1, 2, 0))
+    covariances_t[is_missing[:, None] | is_missing[None]] = 0.0
+    return np.where(is_missing, np.inf, 0.0), covariances_t
 
 
 def deconvolved_statistics(

@@ -8,8 +8,8 @@ the block; only a :class:`~daskgmm.kernel.Pass` may work in float32.
 
 Where a value is NaN, and the mixture has a density of parts of a row, what is said of the row is said
 given the other features: see :mod:`daskgmm.kernel.gaps`. Rows of NaN alone are for the caller. Where
-values have measurement noise, of variances ``noise`` (n_rows, D), densities are those of measured
-rows: see :mod:`daskgmm.kernel.deconvolution`.
+values have measurement noise, of variances ``noise`` (n_rows, D), or of covariances (n_rows, D, D),
+densities are those of measured rows: see :mod:`daskgmm.kernel.deconvolution`.
 """
 
 from __future__ import annotations

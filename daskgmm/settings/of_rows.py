@@ -83,7 +83,7 @@ MEASUREMENT_NOISE = Option(
         what="an array beside the rows, or anywhere: its name, path or URL", is_place=False
     ),
     "Variance of the noise of each value, in squared units of the data: an array of as many rows and "
-    "columns as DATA.",
+    "columns as DATA; or of D * D columns, the covariance of the noise of each row.",
     commands=("fit", "score"),
 )
 """``measurement_noise`` of ``GaussianMixture.fit`` and ``score``."""

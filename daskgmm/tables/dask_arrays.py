@@ -64,7 +64,7 @@ def open_dask_array(x: da.Array, request: Request, names: Names | None = None) -
         weighting = request.weights.in_chunks(array.chunks[0])
     rows: Rows = DaskRows(array, n_threads=n_threads, weighting=weighting)
     if noise is not None:
-        rows = NoisyRows(rows, request.use.missing)
+        rows = NoisyRows(rows, n_features, request.use.missing)
     if not request.use.counted:
         return OpenedRows(rows, name, n_sampled=0, feature_names=names)
     n_sampled = sample_rows(n_rows, request.work.n_components, n_features)

@@ -34,6 +34,11 @@ class _InMemory:
     array: NDArray[Any]
 
     @property
+    def shape(self) -> tuple[int, int]:
+        n_rows, n_columns = self.array.shape
+        return n_rows, n_columns
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         return self.array.dtype
 
@@ -47,7 +52,8 @@ class MeasurementNoise:
 
     Attributes
     ----------
-    given : ndarray, Dask array or StoredSource, of shape (n_rows, n_features)
+    given : ndarray, Dask array or StoredSource, of shape (n_rows, D) or (n_rows, D * D)
+        Variances, or covariances of D features, row by row of the matrix.
     fingerprint : callable or None
         Gives a hash by which they are known again; None for those on Dask.
     """
@@ -56,15 +62,17 @@ class MeasurementNoise:
     fingerprint: Callable[[], str] | None = None
 
     def check_shape(self, shape: tuple[int, int], data: str) -> None:
-        """Raise DataError if there is not one variance for each value."""
-        if tuple(self.given.shape) != tuple(shape):
+        """Raise DataError if there is neither a variance for each value, nor a matrix for each row."""
+        n_rows, d = shape
+        if tuple(self.given.shape) not in ((n_rows, d), (n_rows, d * d)):
             raise DataError(
-                f"{_NAME} has shape {tuple(self.given.shape)}, but {data} has {shape[0]} rows of "
-                f"{shape[1]} features; give one variance for each value, in the same order"
+                f"{_NAME} has shape {tuple(self.given.shape)}, but {data} has {n_rows} rows of {d} "
+                f"features; give {d} variances for each row, in the same order, or a covariance of "
+                f"{d} x {d}"
             )
 
     def in_memory(self) -> Float64Array:
-        """All of them, (n_rows, n_features), float64."""
+        """All of them, (n_rows, D) or (n_rows, D * D), float64."""
         given = self.given
         if isinstance(given, da.Array):
             given = given.compute()
@@ -72,8 +80,9 @@ class MeasurementNoise:
         return np.ascontiguousarray(found, np.float64)
 
     def beside(self, array: da.Array) -> da.Array:
-        """Blocks of rows (n, D) with their variances in D more columns, (n, 2 D)."""
-        chunks, given = array.chunks, self.given
+        """Blocks of rows (n, D) with their noise in further columns."""
+        given = self.given
+        chunks = array.chunks[0], (given.shape[1],)
         if isinstance(given, da.Array):
             noise = checked_blocks(given).rechunk(chunks)
         elif isinstance(given, np.ndarray):
@@ -105,7 +114,8 @@ def noise_of(given: Any) -> MeasurementNoise:
     Parameters
     ----------
     given : array-like, data frame, Dask array or DataFrame, zarr.Array, Source, path or URL
-        Variances, of shape (n_rows, n_features).
+        Variances, of shape (n_rows, D); or covariances, of shape (n_rows, D * D), or (n_rows, D, D)
+        where it is an array in memory or on Dask.
 
     Raises
     ------
@@ -121,19 +131,23 @@ def noise_of(given: Any) -> MeasurementNoise:
         given = given.to_dask_array()
     if isinstance(given, da.Array):
         _check_plain(given.ndim, given.shape, given.dtype)
+        if given.ndim == 3:
+            given = checked_blocks(given).rechunk({1: -1, 2: -1})
+            given = given.reshape(given.shape[0], given.shape[1] * given.shape[2])
         return MeasurementNoise(row_blocks(given)[0])
     array = plain_array(given, _NAME)
     if array.dtype == object:
         array = array.astype(np.float64)
     _check_plain(array.ndim, array.shape, array.dtype)
+    array = array.reshape(len(array), -1) if array.size else array
     return MeasurementNoise(array, lambda: hashlib.sha256(array.tobytes()).hexdigest()[:16])
 
 
 def _check_plain(ndim: int, shape: tuple[float, ...], dtype: np.dtype[Any]) -> None:
-    if ndim != 2:
+    if ndim != 2 and not (ndim == 3 and shape[1] == shape[2]):
         raise DataError(
-            f"{_NAME} must be a 2D array, (n_rows, n_features), of one variance for each value; got "
-            f"shape {shape}"
+            f"{_NAME} must be a 2D array, (n_rows, n_features), of one variance for each value, or a "
+            f"3D one of a covariance for each row; got shape {shape}"
         )
     if dtype.kind not in "biuf":
         raise DataError(f"{_NAME} has dtype {dtype}; variances are numbers: convert them first")

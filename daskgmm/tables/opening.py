@@ -83,7 +83,7 @@ def open_input(
     MemoryLimitError
         If the data cannot be processed within the limit.
     """
-    work = replace(work, has_gaps=use.missing == "em", has_noise=use.measurement_noise is not None)
+    work = replace(work, has_gaps=use.missing == "em")
     request = Request(work, bytes_of(memory_limit), stage or Stage(), weights, use)
     kind = _kind_of(x)
     request.stage.check(is_stored=kind.is_stored)
@@ -140,7 +140,7 @@ def open_measurement_noise(given: Any, x: Any) -> MeasurementNoise:
     Parameters
     ----------
     given : array-like, data frame, Dask array or DataFrame, zarr.Array, Source, path or URL
-        In squared units of the data, of shape (n_rows, n_features).
+        In squared units of the data, of a shape that :func:`noise_of` takes.
     x : rows
         What they are of.
 

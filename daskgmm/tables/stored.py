@@ -77,14 +77,14 @@ def open_stored(source: StoredSource, request: Request) -> OpenedRows:
     # Predictions alone are returned as arrays, whose names should last; to list the store takes time.
     state = None if request.use.counted else getattr(source, "state", lambda: None)()
     read: Source = source if noise is None else noise.beside_source(source)
-    plan = _plan(read, request, source.is_remote)
+    plan = _plan(read, request, source)
     staging = stage.staging_of(source, plan)
     kept = read if stage.where is None else StagedSource(read, staging, stage.dtype)
     if noise is not None:  # the state is that of the rows alone
         state = None
     rows: Rows = _rows(kept, plan, request.weights, state, request.work.output_row_bytes > 0)
     return OpenedRows(
-        rows if noise is None else NoisyRows(rows, request.use.missing),
+        rows if noise is None else NoisyRows(rows, source.shape[1], request.use.missing),
         source.name,
         plan.n_sampled,
         output_rows=plan.grain,
@@ -165,8 +165,11 @@ def _units_of(source: Source) -> tuple[int, ...] | None:
     return None if cuts is None or not has_whole_units(source) else tuple(np.diff(cuts).tolist())
 
 
-def _plan(source: Source, request: Request, is_remote: bool) -> MemoryPlan:
-    """The memory plan for a source, on the processes that the scheduler in force has."""
+def _plan(read: Source, request: Request, source: StoredSource) -> MemoryPlan:
+    """The memory plan for a source that is read alone or with noise beside it.
+
+    It is for the processes that the scheduler in force has.
+    """
     scheduler, stage = in_force(), request.stage
     limits = [n for n in (request.limit, scheduler.worker_memory) if n is not None]
     machine = Machine(
@@ -180,11 +183,12 @@ def _plan(source: Source, request: Request, is_remote: bool) -> MemoryPlan:
         # The memory that is free here tells nothing of workers that have no limit.
         keep_rows=stage.is_auto and (bool(limits) or not scheduler.has_workers),
         # What is read from the beginning of a unit on is read in order.
-        reads_at_once=_READS_AT_ONCE if is_remote and cuts_of(source) is None else 1,
+        reads_at_once=_READS_AT_ONCE if source.is_remote and cuts_of(source) is None else 1,
     )
-    shape = StoredShape.of(StagedSource(source, Staging(), stage.dtype))
-    if request.use.measurement_noise is not None:  # each value is read with its variance
-        shape = replace(shape, n_features=shape.n_features // 2, itemsize=2 * shape.itemsize)
+    shape, d = StoredShape.of(StagedSource(read, Staging(), stage.dtype)), source.shape[1]
+    if shape.n_features > d:  # each value is read with its noise
+        shape = replace(shape, n_features=d, itemsize=shape.row_bytes // d)
+        work = replace(work, noise="full" if read.shape[1] > 2 * d else "diag")
     return plan_memory(shape, work, machine)
 
 

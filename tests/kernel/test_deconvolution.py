@@ -45,12 +45,20 @@ def mixture_of(kind: str, near: float = 0.3) -> Mixture:
     return gaussian_mixture([0.2, 0.5, 0.3], 2 * rng.normal(size=(K, D)), kept[kind], kind)
 
 
-def noisy_block(n: int = N, **more: object) -> Block:
-    """Rows, weights, and variances from far below to far above those of the components."""
+def noisy_block(n: int = N, is_correlated: bool = False, **more: object) -> Block:
+    """Rows, weights, and noise from far below to far above the widths of the components."""
     rng = np.random.default_rng(2)
     noise = 10.0 ** rng.uniform(-6, 4, (n, D))
     weight = rng.uniform(0.5, 2, n)
+    if is_correlated:
+        a = rng.normal(size=(n, D, D)) * 10.0 ** rng.uniform(-2, 1, (n, 1, 1))
+        noise = a @ a.transpose(0, 2, 1)
     return Block(2 * rng.normal(size=(n, D)), weight=weight, measurement_noise=noise, **more)
+
+
+def matrices(noise: np.ndarray) -> np.ndarray:
+    """Noise (n, D) or (n, D, D) as matrices."""
+    return noise if noise.ndim == 3 else noise[:, :, None] * np.eye(D)
 
 
 class Dense:
@@ -60,13 +68,14 @@ class Dense:
         dense, n = mixture.components.dense(), len(block)
         joint, self.first = np.empty((n, K)), np.zeros((K, D))
         values, left = np.empty((n, K, D)), np.empty((n, K, D, D))
-        for i, (row, noise) in enumerate(zip(block.x, block.measurement_noise, strict=True)):
+        noises = matrices(block.measurement_noise)
+        for i, (row, noise) in enumerate(zip(block.x, noises, strict=True)):
             for k, v in enumerate(dense):
-                total = v + np.diag(noise)
+                total = v + noise
                 joint[i, k] = multivariate_normal(mixture.means[k], total).logpdf(row)
                 gain = np.linalg.solve(total, v).T
                 values[i, k] = gain @ (row - mixture.means[k])
-                left[i, k] = gain @ np.diag(noise)  # V - V inv(T) V = V inv(T) S
+                left[i, k] = gain @ noise  # V - V inv(T) V = V inv(T) S
         joint += np.log(mixture.weights)
         self.log_density = np.logaddexp.reduce(joint, axis=1)
         self.resp = np.exp(joint - self.log_density[:, None])
@@ -79,8 +88,9 @@ class Dense:
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_the_e_step_is_that_of_the_dense_reference(kind):
-    mixture, block = mixture_of(kind), noisy_block()
+@pytest.mark.parametrize("is_correlated", [False, True], ids=["variances", "covariances"])
+def test_the_e_step_is_that_of_the_dense_reference(kind, is_correlated):
+    mixture, block = mixture_of(kind), noisy_block(is_correlated=is_correlated)
     expected = Dense(block, mixture)
     found, densities = Pass(mixture).with_log_densities(block)
     np.testing.assert_allclose(densities, expected.log_density, **CLOSE)
@@ -134,6 +144,19 @@ def test_features_that_are_nearly_sums_of_others_lose_no_digits(kind):
     own[[0, -1]] = 1.0, -1.0  # 150 rows of variance 1e-10, and rounding of sums of order 1e3
     both = (np.reshape(one["second"], (-1, D, D)) @ own @ own for one in (found, plain))
     np.testing.assert_allclose(*both, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_covariances_without_correlations_are_variances(kind):
+    mixture, block = mixture_of(kind), noisy_block(has_gaps=True)
+    block.x[::3, 1] = np.nan
+    other = replace(block, measurement_noise=matrices(block.measurement_noise))
+    (found, densities), (expected, others) = (
+        Pass(mixture).with_log_densities(one) for one in (other, block)
+    )
+    np.testing.assert_allclose(densities, others, rtol=1e-11)
+    for name, array in expected.sums.items():
+        np.testing.assert_allclose(found[name], array, **CLOSE)
 
 
 @pytest.mark.parametrize("kind", FAMILIES)

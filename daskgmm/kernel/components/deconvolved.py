@@ -1,7 +1,7 @@
 """Deconvolved: rows with measurement noise, and what each component expects of the values behind.
 
 A measured row x is v + e, v of a Gaussian with mean mu and covariance V, and e of N(0, S), where S is
-known and diagonal. With T = V + S,
+known. With T = V + S,
 
     x ~ N(mu, T),  E[v - mu | x] = V inv(T) (x - mu),  Cov[v | x] = V - V inv(T) V
 
@@ -22,15 +22,21 @@ class Deconvolves(ABC):
     """Components that have a density of rows with measurement noise, and expect the values behind."""
 
     @abstractmethod
-    def deconvolved(self, x_t: Float64Array, noise_t: Float64Array) -> Expected:
+    def deconvolved(
+        self,
+        x_t: Float64Array,
+        variances_t: Float64Array,
+        covariances_t: Float64Array | None = None,
+    ) -> Expected:
         """Rows (D, n) as the components expect them to be without their noise.
 
-        ``noise_t`` (D, n) are variances, infinite where a value is missing.
+        ``variances_t`` (D, n) are of independent noise, infinite where a value is missing;
+        ``covariances_t`` (D, D, n) of correlated noise beside it, 0 there.
         """
         ...
 
     @classmethod
     @abstractmethod
-    def deconvolved_bytes(cls, k: int, d: int) -> int:
+    def deconvolved_bytes(cls, k: int, d: int, *, is_correlated: bool) -> int:
         """Bytes that :meth:`deconvolved` takes for each row."""
         ...

@@ -19,15 +19,15 @@ class DeconvolvedVariances(Expected):
     """Rows of which each value has a variance of its own."""
 
     def __init__(
-        self, components: UncorrelatedGaussians, x_t: Float64Array, noise_t: Float64Array
+        self, components: UncorrelatedGaussians, x_t: Float64Array, variances_t: Float64Array
     ) -> None:
         self._components, self._variances = components, components.variances()
-        is_there = np.isfinite(noise_t)
+        is_there = np.isfinite(variances_t)
         self._x_t = np.where(is_there, x_t, 0.0)
         k, (d, n) = components.n_components, x_t.shape
         self._gains, self.log_densities = np.empty((k, d, n)), np.empty((k, n))
         for i, of_values in enumerate(self._variances):
-            total = of_values[:, None] + noise_t
+            total = of_values[:, None] + variances_t
             np.divide(of_values[:, None], total, out=self._gains[i])  # 0 where it is missing
             terms = np.square(self._x_t - components.means[i][:, None]) / total
             terms += np.log(2.0 * np.pi * total, where=is_there, out=np.zeros_like(total))

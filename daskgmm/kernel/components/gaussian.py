@@ -220,9 +220,10 @@ class Gaussians(
     def lift(self, observed: NDArray[np.intp], missing: NDArray[np.intp]) -> Lift:
         """See :class:`~daskgmm.kernel.components.completed.CompletesRows`."""
 
+    @classmethod
     @abstractmethod
-    def deconvolved(self, x_t: Float64Array, noise_t: Float64Array) -> Expected:
-        """See :class:`~daskgmm.kernel.components.deconvolved.Deconvolves`."""
+    def add_covariance(cls, second: Float64Array, k: int, matrix: Float64Array) -> None:
+        """Add a sum of covariances (D, D) to the second moments of component k, in place."""
 
     def add_rows(self, sums: Sums, expected: Expected, resp: Float64Array) -> None:
         """Add rows as they are expected, of responsibilities (K, n), to sums about the means."""

@@ -16,7 +16,7 @@ from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import Run
 from daskgmm.kernel.components.completed import Expected, Filler, Lift
 from daskgmm.kernel.components.completed_matrices import MatrixLift, matrix_fillers
-from daskgmm.kernel.components.deconvolved_matrices import DeconvolvedMatrices
+from daskgmm.kernel.components.deconvolved_matrices import DeconvolvedMatrices, bytes_of_matrices
 from daskgmm.kernel.components.gaussian import Gaussians
 
 __all__ = ["MatrixGaussians", "outer", "symmetric"]
@@ -96,15 +96,25 @@ class MatrixGaussians(Gaussians):
         """By the regression of the missing features on the observed ones."""
         return MatrixLift(self, observed, missing)
 
-    def deconvolved(self, x_t: Float64Array, noise_t: Float64Array) -> Expected:
+    def deconvolved(
+        self,
+        x_t: Float64Array,
+        variances_t: Float64Array,
+        covariances_t: Float64Array | None = None,
+    ) -> Expected:
         """Value after value, of which each tells of all features."""
-        return DeconvolvedMatrices(self, x_t, noise_t)
+        return DeconvolvedMatrices(self, self.covariances, x_t, variances_t, covariances_t)
 
     @classmethod
-    def deconvolved_bytes(cls, k: int, d: int) -> int:
-        """The matrices of each row, with one more for what changes in them."""
+    def deconvolved_bytes(cls, k: int, d: int, *, is_correlated: bool) -> int:
+        """The matrices of each row."""
         n_matrices = 1 if len(cls.covariance_shape(k, d)) == 2 else k
-        return 8 * ((n_matrices + 1) * d * d + k * (d + 3) + 4 * d)
+        return bytes_of_matrices(n_matrices, k, d, is_correlated=is_correlated)
+
+    @classmethod
+    def add_covariance(cls, second: Float64Array, k: int, matrix: Float64Array) -> None:
+        """Add it, in place."""
+        cls.matrix_of(second, k)[...] += matrix
 
     @classmethod
     @abstractmethod

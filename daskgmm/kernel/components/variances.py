@@ -14,6 +14,7 @@ from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import Run, Sums
 from daskgmm.kernel.components.completed import Expected, Filler, Lift
 from daskgmm.kernel.components.completed_variances import AnyPatterns, OfClose, VarianceLift
+from daskgmm.kernel.components.deconvolved_matrices import DeconvolvedMatrices, bytes_of_matrices
 from daskgmm.kernel.components.deconvolved_variances import DeconvolvedVariances
 from daskgmm.kernel.components.gaussian import Gaussians
 
@@ -59,14 +60,28 @@ class UncorrelatedGaussians(Gaussians):
         """All rows at once: without correlations, missing features are as without the others."""
         yield np.arange(len(gaps)), AnyPatterns(self)
 
-    def deconvolved(self, x_t: Float64Array, noise_t: Float64Array) -> Expected:
-        """Feature by feature, which do not tell of each other."""
-        return DeconvolvedVariances(self, x_t, noise_t)
+    def deconvolved(
+        self,
+        x_t: Float64Array,
+        variances_t: Float64Array,
+        covariances_t: Float64Array | None = None,
+    ) -> Expected:
+        """Feature by feature, which do not tell of each other unless their noise does."""
+        if covariances_t is None:
+            return DeconvolvedVariances(self, x_t, variances_t)
+        return DeconvolvedMatrices(self, self.dense(), x_t, variances_t, covariances_t)
 
     @classmethod
-    def deconvolved_bytes(cls, k: int, d: int) -> int:
-        """What each component makes of each value."""
+    def deconvolved_bytes(cls, k: int, d: int, *, is_correlated: bool) -> int:
+        """What each component makes of each value, or of each pair of values."""
+        if is_correlated:
+            return bytes_of_matrices(k, k, d, is_correlated=True)
         return 8 * (k * (d + 3) + 4 * d)
+
+    @classmethod
+    def add_covariance(cls, second: Float64Array, k: int, matrix: Float64Array) -> None:
+        """Add its diagonal, in place."""
+        cls.add_variances(second, k, np.diagonal(matrix))
 
     def add_rows(self, sums: Sums, expected: Expected, resp: Float64Array) -> None:
         """As that of all, by products over all components at once where digits allow it."""

@@ -18,25 +18,28 @@ _MOST_UNITS = 4
 
 class _Beside(Protocol):
     @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
     def dtype(self) -> np.dtype[Any]: ...
 
     def read(self, start: int, stop: int) -> NDArray[Any]: ...
 
 
 class PairedSource:
-    """Rows (n, 2 D) of a source (n, D) and of what lies beside it, (n, D).
+    """Rows (n, D + E) of a source (n, D) and of what lies beside it, (n, E).
 
     Parameters
     ----------
     source : Source
         Whose name and cuts they have.
-    beside : Source, or anything that has a dtype and can be read by range
+    beside : Source, or anything that has a shape and a dtype and can be read by range
     """
 
     def __init__(self, source: Source, beside: _Beside) -> None:
         self._source, self._beside = source, beside
         self.name = source.name
-        self.shape = source.shape[0], 2 * source.shape[1]
+        self.shape = source.shape[0], source.shape[1] + beside.shape[1]
         self.dtype = np.result_type(source.dtype, beside.dtype, np.float32)
         ours, theirs = source.unit_rows, int(getattr(beside, "unit_rows", 1))
         both = math.lcm(ours, theirs)
@@ -47,7 +50,7 @@ class PairedSource:
         self.gaps: str = getattr(source, "gaps", "")
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows ``start:stop``, (stop - start, 2 D)."""
+        """Rows ``start:stop``, (stop - start, D + E)."""
         return self._joined(self._source.read(start, stop), start, stop)
 
     def read_once(self, start: int, stop: int) -> NDArray[Any]:
