@@ -73,6 +73,12 @@ def _fit(
     names = ("sample_weight", "labels", "measurement_noise")
     beside = {name: settings.pop(name, None) for name in names}
     overwrite = settings.pop("overwrite")
+    if report is not None and beside["measurement_noise"] is not None:
+        raise ParameterError(
+            "a report holds rows against the model as they are, without their noise; leave --report or "
+            "--measurement-noise out",
+            "measurement_noise",
+        )
     if report is not None:
         page.check_report(report, source, output, overwrite=overwrite)
     with metrics.metrics_written(metrics_file):

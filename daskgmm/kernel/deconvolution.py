@@ -85,8 +85,9 @@ def deconvolved_rows(
     components = mixture.components
     assert isinstance(components, Deconvolves)
     k, d = mixture.means.shape
-    fit = _SPAN_BYTES // components.deconvolved_bytes(k, d, is_correlated=noise.ndim == 3)
-    at_once = max(1, min(_MOST_ROWS, _IN_CACHE // d**2, fit))
+    is_correlated = noise.ndim == 3
+    fit = _SPAN_BYTES // components.deconvolved_bytes(k, d, is_correlated=is_correlated)
+    at_once = max(1, min(_MOST_ROWS, _IN_CACHE // (d + d * is_correlated) ** 2, fit))
     for start in range(0, len(x), at_once):
         rows = slice(start, start + at_once)
         x_t = np.ascontiguousarray(x[rows].T, np.float64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,9 +136,14 @@ def noise_of(given: Any) -> MeasurementNoise:
             given = checked_blocks(given).rechunk({1: -1, 2: -1})
             given = given.reshape(given.shape[0], given.shape[1] * given.shape[2])
         return MeasurementNoise(row_blocks(given)[0])
+    if isinstance(given, np.ma.MaskedArray):
+        raise DataError(
+            f"{_NAME} is masked; give inf where a value is not known, and say so by missing='em'"
+        )
     array = plain_array(given, _NAME)
     if array.dtype == object:
-        array = array.astype(np.float64)
+        with suppress(TypeError, ValueError):  # what is no number is named by its dtype
+            array = array.astype(np.float64)
     _check_plain(array.ndim, array.shape, array.dtype)
     array = array.reshape(len(array), -1) if array.size else array
     return MeasurementNoise(array, lambda: hashlib.sha256(array.tobytes()).hexdigest()[:16])
