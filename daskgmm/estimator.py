@@ -482,8 +482,9 @@ class GaussianMixture(FittedMixture):
             where covariances are of shape (n_rows, D * D); not for cells of a grid. The fit is then of the values behind the measured
             ones, by exact EM (extreme deconvolution: Bovy, Hogg and Roweis 2011), and a row of more
             noise tells less: ``lower_bound_`` and all densities are of measured rows,
-            ``N(x | mean_k, covariance_k + noise)``. Starts, the scan, ``reg_covar="auto"`` and
-            ``prior`` take the rows as they are, with their noise. Where ``missing`` is not
+            ``N(x | mean_k, covariance_k + noise)``. ``reg_covar="auto"``, ``prior`` and
+            ``standardize=True`` follow one Gaussian that is fitted to the values behind a sample,
+            and starts are made of what it expects of these. Where ``missing`` is not
             ``"error"``, infinite noise says that a value is missing. A pass takes tens to hundreds of
             times as long as one without noise where covariances are matrices. A model that was
             fitted so has no :meth:`update`.

@@ -19,8 +19,9 @@ from scipy.stats import multivariate_normal
 
 from daskgmm import GaussianMixture, load_model
 from daskgmm.cli import main
-from daskgmm.em import STEPPERS
+from daskgmm.em import STEPPERS, InMemoryRows, scan_rows
 from daskgmm.errors import CheckpointError, DaskGMMError, DataError, ParameterError
+from daskgmm.kernel import Block
 
 K, D = 2, 2
 MEANS = np.array([[0.0, 0.0], [6.0, 3.0]])
@@ -50,6 +51,12 @@ def accepted(model: GaussianMixture) -> np.ndarray:
 
 PLAIN = {"stepper": "plain", "max_iter": 10, "progressive": False}
 FROM_ABROAD = {"weights_init": [0.5, 0.5], "means_init": MEANS + 1.0, "stepper": "plain"}
+PRECISIONS = {
+    "full": [np.eye(D)] * K,
+    "tied": np.eye(D),
+    "diag": np.ones((K, D)),
+    "spherical": np.ones(K),
+}
 
 
 @pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
@@ -92,6 +99,26 @@ def test_covariances_are_those_without_noise():
     np.testing.assert_allclose(inflation, 1.0, atol=0.1)
     spread = np.sqrt(totals / counts[:, None])
     assert (np.abs(model.means_[order] - MEANS) / spread).max() < 5
+
+
+def test_rows_of_hopeless_noise_neither_spoil_starts_nor_scales():
+    """By measured values, features were a thousand times as wide, and reg_covar with them."""
+    rng = np.random.default_rng(0)
+    _, _, of = measured(2000)
+    roots = np.linalg.cholesky(COVARIANCES)
+    values = MEANS[of] + np.einsum("nij,nj->ni", roots[of], rng.normal(size=(len(of), D)))
+    noise = 10.0 ** rng.uniform(-4, 6, values.shape)
+    x = values + np.sqrt(noise) * rng.normal(size=values.shape)
+    model = fitted(x, noise)
+    order = np.argsort(model.means_[:, 0])
+    # Half of the rows tell next to nothing: five standard errors of the others.
+    np.testing.assert_allclose(model.means_[order], MEANS, atol=5 / np.sqrt(0.4 * 1000))
+    np.testing.assert_allclose(
+        model.covariances_[order], COVARIANCES, atol=5 * np.sqrt(2 / (0.4 * 1000))
+    )
+    moments = scan_rows(InMemoryRows.of(Block(x, measurement_noise=noise)), len(x), 0).moments
+    np.testing.assert_allclose(moments.variances, values.var(axis=0), rtol=0.2)
+    np.testing.assert_allclose(moments.mean, values.mean(axis=0), atol=0.3)
 
 
 def test_the_figures_are_those_of_another_implementation():
@@ -291,6 +318,7 @@ def test_infinite_noise_is_a_missing_value(family, lazy):
         labels = np.asarray(model.predict(rows, measurement_noise=variances))
         np.testing.assert_array_equal(labels == -2, gaps.all(axis=1))
     # Without noise it is the fit to the values that are there.
+    options |= FROM_ABROAD | {"precisions_init": PRECISIONS[family], "reg_covar": 0.0}
     none = fitted(x, np.where(gaps, np.inf, 0.0), **options)
     np.testing.assert_allclose(none.means_, fitted(missing, None, **options).means_, rtol=1e-8)
 
@@ -310,7 +338,7 @@ def test_rows_with_gaps_can_be_left_out():
 def test_a_whole_weight_repeats_a_row():
     x, noise, _ = measured(300)
     weights = np.random.default_rng(0).integers(0, 3, 300)
-    start = FROM_ABROAD | {"max_iter": 5}
+    start = FROM_ABROAD | {"precisions_init": PRECISIONS["full"], "reg_covar": 0.0, "max_iter": 5}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ours = GaussianMixture(K, **start).fit(x, sample_weight=weights, measurement_noise=noise)

@@ -23,6 +23,7 @@ __all__ = [
     "drawn_by_moments",
     "hash_rows",
     "poisson_of_rows",
+    "one_gaussian",
     "uniform_of_rows",
 ]
 
@@ -79,11 +80,14 @@ def covariance_with_gaps(
     mean, variances : arrays of shape (D,)
         By which the rows are standardised first.
     """
+    return one_gaussian(replace(sample, x=(sample.x - mean) / np.sqrt(variances)))[1]
+
+
+def one_gaussian(sample: Block) -> tuple[Float64Array, Float64Array]:
+    """Mean (D,) and covariance (D, D) of one Gaussian that EM fits to rows of about unit variances."""
     block = sample.thinned(max(1, len(sample) // _ROWS_OF_CORRELATIONS))
-    # One Gaussian has no components to be known, and is of the rows with their noise.
-    block = replace(block, known=None, measurement_noise=None)
-    block = replace(block, x=(block.x - mean) / np.sqrt(variances))
-    d = len(mean)
+    block = replace(block, known=None)  # one Gaussian has no components to be known
+    d = block.n_features
     covariance, centre = np.eye(d), np.zeros(d)
     for _ in range(_MOST_STEPS if len(block) > 0 else 0):
         found = e_step(block, _one_gaussian(centre, covariance))
@@ -93,7 +97,7 @@ def covariance_with_gaps(
         covariance = moved
         if change < _SMALL_CHANGE:
             break
-    return covariance
+    return centre, covariance
 
 
 def drawn_by_moments(sample: Block, moments: Moments) -> Block:

@@ -328,9 +328,8 @@ def _looks(problem: Problem, scan: Scan, start: Mixture) -> bool:
     """Whether to look for components that the sample has missed."""
     # Bounds of different neighbourhoods cannot tell whether a new component is better.
     # Neither can log densities of rows that have more features or fewer, or more or less noise.
-    may_join = problem.may_move_components and problem.n_near is None
-    are_alike = not (scan.is_estimated or scan.is_noisy)
-    return may_join and are_alike and may_miss_components(scan, start)
+    may_join = problem.may_move_components and problem.n_near is None and not scan.is_estimated
+    return may_join and may_miss_components(scan, start)
 
 
 def _result(race: Race, problem: Problem) -> Course:
@@ -353,13 +352,12 @@ def _result(race: Race, problem: Problem) -> Course:
 def rules_of(problems: Sequence[Problem], scan: Scan) -> Rules:
     """The rules of a race of problems that differ only in kind and number of components."""
     first = problems[0]
-    is_of_rows = not (scan.is_estimated or scan.is_noisy or first.has_labels)
     steppers = {problem.kind: problem.stepper_on(scan) for problem in problems}
     return Rules(
         stepper=ByKind(steppers) if len(steppers) > 1 else steppers[first.kind],
         stop=stop_rule_named(first.stopping),
         max_iter=first.max_iter,
-        total=scan.moments if is_of_rows else None,
+        total=None if scan.is_estimated or first.has_labels else scan.moments,
         precision=first.precision,
         n_near=first.n_near,
         past=first.past,

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from daskgmm.em.behind import moments_behind, values_behind
 from daskgmm.em.drawn import covariance_with_gaps, drawn_by_moments, hash_rows
 from daskgmm.em.finite import NonFinite, find_non_finite
 from daskgmm.em.missing import NO_GAPS, Gaps, check_some_complete
@@ -90,7 +91,8 @@ class Scan:
         Of the rows with gaps that count, where there are any, until the read has ended.
     is_estimated : bool
         Whether moments are estimated: where rows with gaps count, the variances are of the values
-        that are there, and the correlations those of one Gaussian that is fitted to the sample.
+        that are there, and the correlations those of one Gaussian that is fitted to the sample; where
+        values have noise, they are of such a Gaussian.
     """
 
     n_rows: int
@@ -128,8 +130,20 @@ class Scan:
         return self.moments.weight
 
     def ended(self) -> Scan:
-        """The scan when all rows were read: with moments of those with gaps and others together."""
-        if self.partial is None or self.non_finite is not None:
+        """The scan when all rows were read, with moments of all that is known of them.
+
+        They are of rows with gaps and others together, or of the values behind noisy ones.
+        """
+        if self.non_finite is not None:
+            return self
+        found = self._with_partial()
+        if not self.is_noisy or not (self.minimum < self.maximum).all():
+            return found
+        moments = moments_behind(self.sample, found.weight)
+        return replace(found, moments=moments, is_estimated=True)
+
+    def _with_partial(self) -> Scan:
+        if self.partial is None:
             return self
         both = FeatureMoments.of(self.moments) + self.partial
         if not (self.minimum < self.maximum).all():  # which is refused
@@ -143,15 +157,13 @@ class Scan:
     def completed(self) -> Scan:
         """The scan with a sample of plain values, for what works on these.
 
-        Missing ones are drawn from one Gaussian given what is there, and measured ones stand for
-        themselves, with their noise. Fits go on with the sample as it is.
+        By one Gaussian, missing ones are drawn given what is there, and those behind noisy ones are
+        what it expects. Fits go on with the sample as it is.
         """
         if self.sample_is_plain:
             return self
-        sample = self.sample
-        if sample.has_gaps:
-            sample = drawn_by_moments(sample, self.moments)
-        return replace(self, sample=replace(sample, measurement_noise=None))
+        behind = values_behind if self.is_noisy else drawn_by_moments
+        return replace(self, sample=behind(self.sample, self.moments))
 
     @property
     def sample_is_plain(self) -> bool:
@@ -160,7 +172,7 @@ class Scan:
 
     @property
     def is_noisy(self) -> bool:
-        """Whether values have measurement noise, which moments and extremes are of as well."""
+        """Whether values have measurement noise, which extremes are of as well."""
         return self.sample.measurement_noise is not None
 
     @property

@@ -31,7 +31,7 @@ from daskgmm.kernel.conditioning import (
     regression_of,
 )
 from daskgmm.kernel.conjugate import Conjugate, RelativeConjugate
-from daskgmm.kernel.deconvolution import bytes_with_noise, can_deconvolve
+from daskgmm.kernel.deconvolution import bytes_with_noise, can_deconvolve, expected_values
 from daskgmm.kernel.e_step import (
     DensitySums,
     density_sums,
@@ -112,6 +112,7 @@ __all__ = [
     "count_sums",
     "density_sums",
     "e_step",
+    "expected_values",
     "family_of",
     "gap_rows",
     "gaussian_mixture",

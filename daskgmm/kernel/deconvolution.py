@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.components import Deconvolves, components_named
 from daskgmm.kernel.components.completed import Expected
-from daskgmm.kernel.expected import expected_statistics
+from daskgmm.kernel.expected import expected_statistics, means_given
+from daskgmm.kernel.formulations.sub_blocked import normalise
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
@@ -32,6 +33,7 @@ __all__ = [
     "can_deconvolve",
     "deconvolved_rows",
     "deconvolved_statistics",
+    "expected_values",
 ]
 
 _SPAN_BYTES = 4 * 2**20
@@ -132,3 +134,12 @@ def deconvolved_statistics(
     assert block.measurement_noise is not None
     parts = deconvolved_rows(block.x, block.measurement_noise, mixture)
     return expected_statistics(block, mixture, parts, log_density)
+
+
+def expected_values(x: NDArray[Any], noise: Float64Array, mixture: Mixture) -> Float64Array:
+    """The values behind rows with measurement noise, as a mixture expects them, (n, D)."""
+    found = np.empty(x.shape)
+    for rows, expected, joint in deconvolved_rows(x, noise, mixture):
+        resp, _ = normalise(joint, bounded=False)
+        found[rows] = means_given(expected, resp, mixture.means).T
+    return found

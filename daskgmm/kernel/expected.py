@@ -13,7 +13,7 @@ from daskgmm.kernel.formulations.sub_blocked import normalise
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
 
-__all__ = ["expected_statistics"]
+__all__ = ["expected_statistics", "means_given"]
 
 
 def expected_statistics(
@@ -58,3 +58,11 @@ def expected_statistics(
             log_likelihood += float(of_rows @ log_total)
         components.add_rows(total.sums, expected, resp)
     return replace(total, n_rows=n_rows, weight=weight, log_likelihood=log_likelihood)
+
+
+def means_given(expected: Expected, resp: Float64Array, means: Float64Array) -> Float64Array:
+    """Rows (D, n) as all components together expect them, by responsibilities (K, n)."""
+    total = means.T @ resp
+    for k, r in enumerate(resp):
+        total += r * expected.deviations(k)
+    return total

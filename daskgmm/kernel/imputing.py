@@ -10,6 +10,7 @@ from scipy.special import ndtri
 
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.completed import Completed
+from daskgmm.kernel.expected import means_given
 from daskgmm.kernel.formulations.sub_blocked import normalise
 from daskgmm.kernel.gaps import GapRows, completed_rows, gap_rows
 from daskgmm.kernel.mixture import Mixture
@@ -37,18 +38,11 @@ def imputed(x: NDArray[Any], mixture: Mixture, uniform: Float64Array | None = No
     for rows, completed, joint in completed_rows(x, some, mixture):
         resp, _ = normalise(joint, bounded=False)
         if uniform is None:
-            values = _means(completed, resp, mixture.means)
+            values = means_given(completed, resp, mixture.means)
         else:
             values = _draws(completed, resp, mixture.means, uniform[rows])
         found[rows] = np.where(np.isnan(x[rows]), values.T, x[rows])
     return found
-
-
-def _means(completed: Completed, resp: Float64Array, means: Float64Array) -> Float64Array:
-    total: Float64Array = means.T @ resp
-    for k, r in enumerate(resp):
-        total += r * completed.deviations(k)
-    return total
 
 
 def _draws(

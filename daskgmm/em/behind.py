@@ -1,0 +1,80 @@
+"""Behind: the values behind measured ones, as one Gaussian of them all expects these.
+
+Noise of single values may be far wider than what is measured. So the scale of features, and starts,
+are not of measured values, of which the least known would decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from daskgmm.em.drawn import one_gaussian
+from daskgmm.kernel import Affine, Block, Float64Array, Moments, expected_values, gaussian_mixture
+
+__all__ = ["moments_behind", "values_behind"]
+
+_LEAST_SHARE = 1e-9
+"""Of a feature's measured variance: it is added to noise, so that exact values have finite weights."""
+
+
+def moments_behind(sample: Block, weight: float) -> Moments:
+    """Moments of the values behind all rows: of one Gaussian that EM fits to a sample.
+
+    Parameters
+    ----------
+    sample : Block
+        Rows with measurement noise, no feature of which is constant.
+    weight : float
+        Of all rows.
+    """
+    mean, variances = _by_precision(sample)
+    scale = Affine(mean, np.sqrt(variances))
+    centre, covariance = one_gaussian(scale.of_block(sample))
+    scatter = weight * covariance * scale.scale[:, None] * scale.scale
+    return Moments(weight, scale.back(centre[None])[0], scatter)
+
+
+def values_behind(sample: Block, moments: Moments) -> Block:
+    """The rows as the Gaussian of these moments expects them to be without noise.
+
+    A row counts by the share of a feature's variance that its noise leaves, on average over features;
+    the sum of the weights stays.
+    """
+    noise = sample.measurement_noise
+    assert noise is not None
+    covariance = moments.scatter / moments.weight
+    one = gaussian_mixture(np.ones(1), moments.mean[None], covariance[None], "full")
+    variances = moments.variances
+    known = variances / (variances + _variances_of(noise))
+    shares = np.where(np.isnan(sample.x), 0.0, known).mean(axis=1)
+    weight = sample.weights * shares
+    weight *= sample.total_weight / weight.sum()
+    values = expected_values(sample.x, noise, one)
+    return replace(sample, x=values, weight=weight, has_gaps=False, measurement_noise=None)
+
+
+def _variances_of(noise: Float64Array) -> Float64Array:
+    return noise if noise.ndim == 2 else np.diagonal(noise, axis1=1, axis2=2)
+
+
+def _by_precision(block: Block) -> tuple[Float64Array, Float64Array]:
+    """Mean and variance of each feature, in which a value counts by how little noise it has."""
+    assert block.measurement_noise is not None
+    there = ~np.isnan(block.x)
+    x, noise = np.where(there, block.x, 0.0), _variances_of(block.measurement_noise)
+    weights = there * block.weights[:, None]
+    least = _LEAST_SHARE * _weighted(x, weights)[1]
+    of_each = zip(noise.T, there.T, strict=True)
+    middle = [np.median(of[where]) if where.any() else 1.0 for of, where in of_each]
+    return _weighted(x, weights / (noise + np.array(middle) + least))
+
+
+def _weighted(x: Float64Array, weights: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Weighted mean and variance of each feature; 0 and 1 of one without values in the sample."""
+    total = weights.sum(axis=0)
+    total[total == 0] = 1.0
+    mean = (weights * x).sum(axis=0) / total
+    variance = (weights * np.square(x - mean)).sum(axis=0) / total
+    return mean, np.where(variance > 0, variance, 1.0)
