@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from daskgmm.em.drawn import one_gaussian
+from daskgmm.em.drawn import fitted_gaussian
 from daskgmm.kernel import Affine, Block, Float64Array, Moments, expected_values, gaussian_mixture
 
 __all__ = ["moments_behind", "values_behind"]
@@ -31,7 +31,7 @@ def moments_behind(sample: Block, weight: float) -> Moments:
     """
     mean, variances = _by_precision(sample)
     scale = Affine(mean, np.sqrt(variances))
-    centre, covariance = one_gaussian(scale.of_block(sample))
+    centre, covariance = fitted_gaussian(scale.of_block(sample))
     scatter = weight * covariance * scale.scale[:, None] * scale.scale
     return Moments(weight, scale.back(centre[None])[0], scatter)
 

@@ -21,6 +21,7 @@ from daskgmm.kernel import (
 __all__ = [
     "covariance_with_gaps",
     "drawn_by_moments",
+    "fitted_gaussian",
     "hash_rows",
     "poisson_of_rows",
     "one_gaussian",
@@ -80,10 +81,10 @@ def covariance_with_gaps(
     mean, variances : arrays of shape (D,)
         By which the rows are standardised first.
     """
-    return one_gaussian(replace(sample, x=(sample.x - mean) / np.sqrt(variances)))[1]
+    return fitted_gaussian(replace(sample, x=(sample.x - mean) / np.sqrt(variances)))[1]
 
 
-def one_gaussian(sample: Block) -> tuple[Float64Array, Float64Array]:
+def fitted_gaussian(sample: Block) -> tuple[Float64Array, Float64Array]:
     """Mean (D,) and covariance (D, D) of one Gaussian that EM fits to rows of about unit variances."""
     block = sample.thinned(max(1, len(sample) // _ROWS_OF_CORRELATIONS))
     block = replace(block, known=None)  # one Gaussian has no components to be known

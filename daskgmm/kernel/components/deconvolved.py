@@ -33,10 +33,8 @@ class Deconvolves(ABC):
         ``variances_t`` (D, n) are of independent noise, infinite where a value is missing;
         ``covariances_t`` (D, D, n) of correlated noise beside it, 0 there.
         """
-        ...
 
     @classmethod
     @abstractmethod
     def deconvolved_bytes(cls, k: int, d: int, *, is_correlated: bool) -> int:
         """Bytes that :meth:`deconvolved` takes for each row."""
-        ...
