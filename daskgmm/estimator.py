@@ -485,9 +485,9 @@ class GaussianMixture(FittedMixture):
             ``N(x | mean_k, covariance_k + noise)``. ``reg_covar="auto"``, ``prior`` and
             ``standardize=True`` follow one Gaussian that is fitted to the values behind a sample,
             and starts are made of what it expects of these. Where ``missing`` is not
-            ``"error"``, infinite noise says that a value is missing. A pass takes tens to hundreds of
-            times as long as one without noise where covariances are matrices. A model that was
-            fitted so has no :meth:`update`.
+            ``"error"``, infinite noise says that a value is missing. A pass takes tens of
+            times as long as one without noise, and hundreds for full covariances of many features. A
+            model that was fitted so has no :meth:`update`.
 
         Returns
         -------

@@ -53,7 +53,8 @@ def contradicted_labels(mixture: Mixture, sample: Block) -> tuple[ContradictedLa
     if sample.known is None:
         return ()
     is_known = sample.known >= 0
-    known, predicted = sample.known[is_known], labels(sample.x[is_known], mixture)
+    known, rows = sample.known[is_known], sample.take(is_known)
+    predicted = labels(rows.x, mixture, rows.measurement_noise)
     found = []
     for k in np.unique(known):
         of_rows = predicted[known == k]
