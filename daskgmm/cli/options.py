@@ -199,8 +199,6 @@ def with_settings(name: str) -> Callable[[Command], Command]:
         *(N_REPLICATES, RESULTS, HALF_LIFE, KEEP, MISSING, DRAW, MARK_OUTLIERS),
         *OUTLIER_OPTIONS,
     )
-    rows = (*OPTIONS, WEIGHTS, LABELS, *of_single_ones)
-    of_single_ones = (RESULTS, HALF_LIFE, KEEP, MISSING, DRAW, MARK_OUTLIERS, *OUTLIER_OPTIONS)
     rows = (*OPTIONS, WEIGHTS, LABELS, MEASUREMENT_NOISE, *of_single_ones)
     options = [option_of(option) for option in rows if name in option.commands]
     return lambda function: _with_options(function, *options)

@@ -24,7 +24,6 @@ __all__ = [
     "fitted_gaussian",
     "hash_rows",
     "poisson_of_rows",
-    "one_gaussian",
     "uniform_of_rows",
 ]
 
