@@ -35,7 +35,7 @@ from daskgmm.em import (
     said_of_thin,
     thin_components,
 )
-from daskgmm.errors import DataError
+from daskgmm.errors import DataError, ParameterError
 from daskgmm.events import Message, ProgressLines, teller
 from daskgmm.execution import MixtureSize, Work
 from daskgmm.fitted import FittedMixture, said_of_dropped
@@ -691,7 +691,7 @@ class GaussianMixture(FittedMixture):
             If there is no fit.
         ParameterError
             If there are fewer than two replicates, or the model does not keep the units that it was
-            fitted in.
+            fitted in, or was fitted to rows with measurement noise.
         DataError, MemoryLimitError
             As :meth:`fit`, and if the rows have other features than the fit.
         SingularComponentError
@@ -715,6 +715,11 @@ class GaussianMixture(FittedMixture):
         N_REPLICATES.check(n_replicates)
         check_options(self.get_params(deep=False))
         mixture, projection = self._mixture, self._projection
+        if getattr(self, "_is_of_noisy_rows", False):
+            raise ParameterError(
+                "uncertainty fits rows that are drawn anew, and without the measurement noise that they "
+                "had in the fit; fit without measurement_noise"
+            )
         check_replicable(self, projection, self._fitted_as)
         X, names = self._as_fitted(X), getattr(self, "feature_names_in_", None)
         weights = None
@@ -866,6 +871,7 @@ class GaussianMixture(FittedMixture):
         self._n_rows_of_past = opened.rows.n_rows
         self._ended = None
         self._set_mixture(course.kept, outcome.statistics, outcome.projection)
+        self._is_of_noisy_rows = outcome.is_noisy
         self._fitted_as = None if outcome.mapped_back is None else self.covariance_type
         self._fixed_parts = parts_of(self.fixed, course.kept.n_components)
         self.__dict__.pop("selection_", None)  # of an earlier fit

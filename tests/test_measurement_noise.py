@@ -454,6 +454,8 @@ def test_what_cannot_be_with_noise_is_refused_in_one_line():
     model = fitted(x, noise)
     with pytest.raises(ParameterError, match=r"keeps no statistics.*measurement noise"):
         model.update(x)
+    with pytest.raises(ParameterError, match="drawn anew, and without the measurement noise"):
+        model.uncertainty(x)
     model.set_threshold(x, quantile=0.1)
     with pytest.raises(ParameterError, match="do not go together"):
         model.predict(x, mark_outliers=True, measurement_noise=noise)
