@@ -42,8 +42,9 @@ GROUPS: Mapping[str, Group] = {
     "Rows": Group(
         ("data", "columns", "variables", "weights", "missing"),
         (
-            *("labels", "constant", "feature_dim", "mask", "member", "missing_chunks"),
-            *("missing_text", "dtype", "header", "separator", "decimal", "encoding"),
+            *("labels", "measurement_noise", "constant", "feature_dim", "mask", "member"),
+            *("missing_chunks", "missing_text", "dtype", "header", "separator", "decimal"),
+            "encoding",
         ),
     ),
     "Where it is written": Group(
