@@ -478,10 +478,11 @@ class GaussianMixture(FittedMixture):
         measurement_noise : array of shape (n_rows, D) or (n_rows, D, D), optional
             Variance (not standard deviation) of the Gaussian noise with which each value was
             measured, in squared units of the data; or the covariance of the noise of each row, which
-            takes four times as long. Any kind of array that the rows can be, or a path or URL of one,
-            where covariances are of shape (n_rows, D * D); not for cells of a grid. The fit is then of the values behind the measured
-            ones, by exact EM (extreme deconvolution: Bovy, Hogg and Roweis 2011), and a row of more
-            noise tells less: ``lower_bound_`` and all densities are of measured rows,
+            takes longer. Any kind of array that the rows can be, or a path or URL of one, where
+            covariances are of shape (n_rows, D * D); not for cells of a grid. The fit is then of the
+            values behind the measured ones, by exact EM (extreme deconvolution: Bovy, Hogg and Roweis
+            2011), and a row of more noise tells less: ``lower_bound_`` and all densities are of
+            measured rows,
             ``N(x | mean_k, covariance_k + noise)``. ``reg_covar="auto"``, ``prior`` and
             ``standardize=True`` follow one Gaussian that is fitted to the values behind a sample,
             and starts are made of what it expects of these. Where ``missing`` is not
