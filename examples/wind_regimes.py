@@ -6,15 +6,14 @@
 Rows are the cells of a grid at each time, with two features: the wind to the east and to the
 north. The number of regimes is chosen by BIC. Each cell counts by its area. The picture has the
 map of regimes, the probability of the regime in each cell, and the criterion by the number of
-regimes; the README shows that of this script without arguments. It needs Matplotlib; without
-names of yours it is wind_regimes.png in this folder.
+regimes; the README shows that of this script without arguments. It needs Matplotlib. Without
+names of yours, winds.zarr, regimes.zarr and wind_regimes.png are left in the folder in which it runs.
 
 The data of its own have the layout of ERA5 on single levels: 10 m wind on latitude and longitude
 at a few dozen times, packed into 16 bits.
 """
 
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +118,9 @@ def draw(found, cells: xr.Dataset, picture: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) == 4:
         main(*sys.argv[1:])
+    elif len(sys.argv) > 1:
+        sys.exit(__doc__)
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            make_winds(Path(folder) / "winds.zarr")
-            main(f"{folder}/winds.zarr", f"{folder}/regimes.zarr", "wind_regimes.png")
+        if not Path("winds.zarr").exists():
+            make_winds(Path("winds.zarr"))
+        main("winds.zarr", "regimes.zarr", "wind_regimes.png")

@@ -89,6 +89,8 @@ def converted_before(
                 f"{name} is converted for this command alone; once and for all: {way}", "warning"
             )
         )
+        if found.loses:
+            teller()(Message(f"{name}: {found.loses}", "warning"))
         report = _converted(data, output, options)
         give_back_memory()  # a memory limit is held against what is resident
         dropped = report["columns_dropped"]

@@ -26,6 +26,13 @@ FORMATS: tuple[Format, ...] = (
         ParquetReader,
         before_fits=False,
     ),
-    Format("NetCDF", (".nc", ".nc4", ".cdf"), frozenset({"variables", "member"}), NetcdfReader),
+    Format(
+        "NetCDF",
+        (".nc", ".nc4", ".cdf"),
+        frozenset({"variables", "member"}),
+        NetcdfReader,
+        loses="cells become rows without their grid; to have results on it, write the file as Zarr by "
+        "xarray.open_dataset(FILE).to_zarr(STORE), and give STORE with --variables",
+    ),
     Format("HDF5", (".h5", ".hdf5", ".hdf"), frozenset({"columns", "member"}), Hdf5Reader),
 )

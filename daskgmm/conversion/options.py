@@ -171,6 +171,8 @@ def command_of(name: str, options: Mapping[str, Any] = _NO_OPTIONS, ending: str 
         for o, value in options.items()
         if value is not None
     )
+    if Path(kept + ending).exists():  # such as the grid that the file was made of
+        kept += "-rows"
     return f"daskgmm convert {shlex.quote(name)}{given} --output {shlex.quote(kept + ending)}"
 
 

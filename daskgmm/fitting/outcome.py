@@ -140,8 +140,8 @@ def warn_of_thin(thin: Sequence[ThinComponent], n_components: int) -> None:
     """
     if thin:
         warnings.warn(
-            f"{said_of_thin(thin, n_components)}; such components come from chance rather than "
-            "clusters; lower n_components",
+            f"{said_of_thin(thin, n_components)}; such components come from chance or from outliers "
+            "rather than clusters; lower n_components, or set noise=True for outliers",
             DaskGMMWarning,
             stacklevel=_TO_CALLER,
         )

@@ -68,8 +68,8 @@ def _of_the_fit(model: GaussianMixture) -> list[str]:
     thin = getattr(model, "thin_components_", None) or ()
     if thin:
         said.append(
-            f"{said_of_thin(thin, model._mixture.n_components)}: they come from chance rather than "
-            "from clusters."
+            f"{said_of_thin(thin, model._mixture.n_components)}: they come from chance or from "
+            "outliers rather than from clusters."
         )
     contradicted = getattr(model, "contradicted_labels_", None) or ()
     if contradicted:

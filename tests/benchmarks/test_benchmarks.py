@@ -256,7 +256,7 @@ def test_large_k_measures_dense_and_truncated_passes(tmp_path: Path) -> None:
 def test_read_compares_a_pass_with_its_parts(tmp_path: Path) -> None:
     file = tmp_path / "read.json"
     result = invoked(
-        *("read", "--size", "8MiB", "--memory-limit", "1GiB", "--rounds", "1"),
+        *("read", "--size", "8MiB", "--memory-limit", "8GiB", "--rounds", "1"),
         *("--folder", str(tmp_path), "--json", str(file)),
     )
     assert result.exit_code == 0, result.output
@@ -269,7 +269,7 @@ def test_read_compares_a_pass_with_its_parts(tmp_path: Path) -> None:
 def test_parquet_is_read_beside_zarr_and_pyarrow(tmp_path: Path) -> None:
     file = tmp_path / "parquet.json"
     result = invoked(
-        *("parquet", "--size", "8MiB", "--memory-limit", "1GiB", "--rounds", "1"),
+        *("parquet", "--size", "8MiB", "--memory-limit", "8GiB", "--rounds", "1"),
         *("--folder", str(tmp_path), "--json", str(file)),
     )
     assert result.exit_code == 0, result.output

@@ -212,6 +212,16 @@ def test_options_of_stores_are_refused_where_data_are_converted(folder):
     assert temporary(folder) == []
 
 
+def test_the_way_to_convert_once_replaces_nothing_and_says_what_is_lost(folder):
+    cells = xr.DataArray(X[:, 0].reshape(2, -1), dims=("lat", "lon"))
+    xr.Dataset({"a": cells}).to_netcdf("o.nc")
+    Path("o.zarr").mkdir()
+    done = run("fit", "o.nc", *FIT, "--output", "m.zarr")
+    assert done.exit_code == 0, done.stderr
+    assert "once and for all: daskgmm convert o.nc --output o-rows.zarr" in done.stderr
+    assert "rows without their grid" in done.stderr
+
+
 def test_variables_of_netcdf_are_chosen_for_a_fit(folder):
     xr.Dataset({name: ("row", X[:, j]) for j, name in enumerate("ab")}).to_netcdf("o.nc")
     done = run("fit", "o.nc", *FIT, "--output", "m.zarr", "--variables", "b")
@@ -299,9 +309,9 @@ def test_info_says_what_a_table_is_and_how_to_use_it(folder, monkeypatch):
     assert found["columns"] == {"a": "double", "b": "double"}
     assert found["left_out"] == {"word": "is text"}
     (folder / "t.csv").write_text(text)
+    assert found["convert"] in run("info", "t.csv").stdout
     assert run(*shlex.split(found["convert"])[1:]).exit_code == 0
     assert json.loads(run("info", "t.zarr", "--json").stdout)["feature_names"] == ["a", "b"]
-    assert found["convert"] in run("info", "t.csv").stdout
 
 
 def test_info_of_netcdf_has_units(folder):

@@ -181,6 +181,7 @@ def test_cells_of_a_grid(folder):
     assert (outlier == 1).sum() == told["n_outliers"] == 99
 
 
+@pytest.mark.filterwarnings("ignore:X has feature names")
 @pytest.mark.parametrize("kind", ["rows.zarr", "rows.parquet"])
 def test_rows_that_are_left_out_are_not_counted(kind, folder, x):
     """They were among the rows of which so many are outliers."""
