@@ -106,7 +106,7 @@ def test_a_step_too_many_gains_nothing_on_rows_held_out(x, n_rows):
         assert entry.held_out_gain_standard_error < 0.5 * entry.held_out_standard_error
 
 
-@pytest.mark.filterwarnings("ignore:.*chance rather than clusters")
+@pytest.mark.filterwarnings("ignore:.*components come from chance")
 def test_folds_are_of_rows_that_the_fit_has_not_seen():
     """Far too many components fit their own rows better than the truth, and others worse."""
     x = np.random.default_rng(0).standard_normal((120, 2))
@@ -139,7 +139,7 @@ def test_one_pass_is_enough_to_choose(x):
 
 
 @pytest.mark.filterwarnings("ignore:(overflow|invalid|divide)")  # densities of a point
-@pytest.mark.filterwarnings("ignore:.*chance rather than clusters", "ignore:not converged")
+@pytest.mark.filterwarnings("ignore:.*components come from chance", "ignore:not converged")
 @pytest.mark.parametrize("kind", ["copies", "integers", "rounded", "half at one point"])
 def test_components_that_close_in_on_copies_end_no_choice(kind):
     rng = np.random.default_rng(3)
@@ -286,7 +286,7 @@ def test_what_is_meant_for_one_fit_is_refused(x, tmp_path):
         select(x, [2], checkpoint=tmp_path, means_init=x[:2])
 
 
-@pytest.mark.filterwarnings("ignore:.*chance rather than clusters")
+@pytest.mark.filterwarnings("ignore:.*components come from chance")
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_every_criterion_chooses_its_smallest(x, criterion):
     found = select(x[:4000], range(2, 6), criterion=criterion, random_state=0)

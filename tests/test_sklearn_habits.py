@@ -260,7 +260,7 @@ def test_there_is_a_name_for_each_feature():
 # -- what scikit-learn's gallery of mixtures does -----------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:.*chance rather than clusters")  # three of two clusters
+@pytest.mark.filterwarnings("ignore:.*components come from chance")  # three of two clusters
 def test_a_grid_search_by_bic_finds_the_truth():
     rng = np.random.RandomState(0)
     general = rng.randn(500, 2) @ np.array([[0.0, -0.1], [1.7, 0.4]])
@@ -277,7 +277,7 @@ def test_a_grid_search_by_bic_finds_the_truth():
         assert np.linalg.eigvalsh(covariance).min() > 0
 
 
-@pytest.mark.filterwarnings("ignore:.*chance rather than clusters")  # from means in one place
+@pytest.mark.filterwarnings("ignore:.*components come from chance")  # from means in one place
 @pytest.mark.parametrize("way", ["kmeans", "random_from_data", "k-means++", "random"])
 def test_the_means_of_a_start_start_a_fit(way):
     """``max_iter=0`` gives the start's means, and one ``RandomState`` serves both fits."""
