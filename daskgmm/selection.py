@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from typing import Any
 
 from sklearn.utils import check_random_state
@@ -20,14 +19,14 @@ from daskgmm.em import (
     scan_rows,
     told_in_units_of_data,
 )
-from daskgmm.errors import DataError, MissingDependencyError, ParameterError
+from daskgmm.errors import DataError, ParameterError
 from daskgmm.estimator import GaussianMixture
 from daskgmm.events import ProgressLines, teller
 from daskgmm.fitted import html_table
 from daskgmm.fitting import Outcome
 from daskgmm.kernel import COMPONENTS
 from daskgmm.plot import SelectionDisplay
-from daskgmm.tables import OpenedRows, columns_named, open_weights
+from daskgmm.tables import OpenedRows, columns_named, data_frame_of, open_weights
 
 __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
 
@@ -78,15 +77,8 @@ class Selection:
         MissingDependencyError
             If pandas is not installed.
         """
-        try:
-            pandas = import_module("pandas")  # here, since not everybody has it
-        except ImportError as error:
-            raise MissingDependencyError(
-                "to_frame makes a DataFrame of pandas, which is not installed: "
-                "pip install 'daskgmm[dataframe]'"
-            ) from error
         rows = [{**asdict(entry), "chosen": entry == self.best} for entry in self.entries]
-        return pandas.DataFrame(rows)
+        return data_frame_of(rows)
 
     def plot(self, ax: Any = None) -> SelectionDisplay:
         """Draw the candidates: see :func:`daskgmm.plot.selection`."""

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import Any, Self
 
 import numpy as np
@@ -20,14 +19,14 @@ from daskgmm.em import (
     replicated,
     tol_of_replicates,
 )
-from daskgmm.errors import DataError, MissingDependencyError, ParameterError
+from daskgmm.errors import DataError, ParameterError
 from daskgmm.execution import MixtureSize, in_force
 from daskgmm.fitting.fixed import fixed_of
 from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.prior import check_ridge_is_known, prior_of
 from daskgmm.kernel import Affine, Float64Array, HasCovariances, Mixture
 from daskgmm.storage import AXES
-from daskgmm.tables import OpenedRows, columns_named
+from daskgmm.tables import OpenedRows, columns_named, data_frame_of
 
 __all__ = ["Spread", "Uncertainty", "at_once", "check_replicable", "uncertainty_of"]
 
@@ -149,14 +148,7 @@ class Uncertainty(Mapping[str, Spread]):
         MissingDependencyError
             If pandas is not installed.
         """
-        try:
-            pandas = import_module("pandas")  # here, since not everybody has it
-        except ImportError as error:
-            raise MissingDependencyError(
-                "to_frame makes a DataFrame of pandas, which is not installed: "
-                "pip install 'daskgmm[dataframe]'"
-            ) from error
-        return pandas.DataFrame(
+        return data_frame_of(
             {"parameter": name, **dict(zip(spread.dims, at, strict=True))}
             | {column: float(values[at]) for column, values in spread.arrays.items()}
             for name, spread in self.spreads.items()

@@ -4,7 +4,7 @@ A kind of data is one file here, or a format in :mod:`daskgmm.storage.rows`, and
 of the table :data:`daskgmm.tables.opening.KINDS`.
 """
 
-from daskgmm.tables.containers import CONTAINERS, as_given, columns_of
+from daskgmm.tables.containers import CONTAINERS, as_given, columns_of, data_frame_of
 from daskgmm.tables.kind import OpenedRows, Use
 from daskgmm.tables.labels import Labels, labels_named, open_labels
 from daskgmm.tables.measurement_noise import MeasurementNoise
@@ -45,6 +45,7 @@ __all__ = [
     "columns_named",
     "columns_of",
     "create_rows_output",
+    "data_frame_of",
     "dims_of_cells",
     "is_lazy",
     "known_name",

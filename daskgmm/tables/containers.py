@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -12,7 +12,7 @@ from daskgmm.errors import MissingDependencyError, ParameterError
 from daskgmm.tables.kind import OpenedRows
 from daskgmm.tables.returned import Returned, names_along
 
-__all__ = ["CONTAINERS", "as_given", "columns_of", "in_pandas"]
+__all__ = ["CONTAINERS", "as_given", "columns_of", "data_frame_of", "in_pandas"]
 
 
 def _as_it_is(found: Any, returned: Returned, data: Any) -> Any:
@@ -49,13 +49,24 @@ def _of_polars(found: Any, returned: Returned, data: Any) -> Any:
     return polars.DataFrame(found, schema=names_along(returned.along), orient="row")
 
 
-def _library(name: str) -> Any:
+def data_frame_of(rows: Iterable[dict[str, Any]]) -> Any:
+    """A pandas DataFrame of rows, each a dictionary by the names of columns.
+
+    Raises
+    ------
+    MissingDependencyError
+        If pandas is not installed.
+    """
+    return _library("pandas", "to_frame").DataFrame(rows)
+
+
+def _library(name: str, wanted_by: str = "set_output") -> Any:
     try:
-        return import_module(name)
+        return import_module(name)  # here, since not everybody has it
     except ImportError:
         extra = "polars" if name == "polars" else "'daskgmm[dataframe]'"
         raise MissingDependencyError(
-            f"set_output needs {name}, which is not installed: pip install {extra}"
+            f"{wanted_by} needs {name}, which is not installed: pip install {extra}"
         ) from None
 
 
