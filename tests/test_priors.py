@@ -115,7 +115,7 @@ def test_a_fit_is_that_of_mclust(family):
     np.testing.assert_allclose(got.bic(X), bic, atol=4e-6)
     np.testing.assert_allclose(got.weights_, weights, atol=1e-6)
     np.testing.assert_allclose(got.means_[2], mean, atol=1e-6)
-    assert (np.diff(got.lower_bounds_) >= 0).all()
+    assert (np.diff(got.lower_bounds_) >= -1e-13).all()  # at its end, to rounding
 
 
 @pytest.mark.parametrize("family", OF_WAITING)
