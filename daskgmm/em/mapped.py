@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from daskgmm.em.finite import check_finite
-from daskgmm.em.wrapped import WrappedRows
+from daskgmm.em.wrapped import ChangedRows
 from daskgmm.kernel import Affine, Block
 
 __all__ = ["MappedRows", "check_complete", "of_mapped"]
@@ -34,7 +33,7 @@ def of_mapped(
 
 
 @dataclass(frozen=True, eq=False)
-class MappedRows(WrappedRows):
+class MappedRows(ChangedRows):
     """Rows put through a map, block by block, where they are read.
 
     Attributes
@@ -57,13 +56,7 @@ class MappedRows(WrappedRows):
         """Of the mapped rows."""
         return self.affine.n_out
 
-    def map(
-        self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
-    ) -> Any:
-        """See :meth:`Rows.map`."""
-        return self.rows.map(*self._through, function, *args, dtype=dtype, columns=columns)
-
     def pieces(self, n_wanted: int, seed: int) -> Block | None:
-        """See :meth:`Rows.pieces`."""
+        """See :meth:`Rows.pieces`; not checked, since pieces do not know where their rows are."""
         found = self.rows.pieces(n_wanted, seed)
         return None if found is None else self.affine.of_block(found)

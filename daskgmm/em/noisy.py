@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.em.missing import Missing
-from daskgmm.em.wrapped import WrappedRows
+from daskgmm.em.wrapped import ChangedRows
 from daskgmm.errors import ColumnError, DataError, ParameterError
 from daskgmm.kernel import Affine, Block, Float64Array, Mixture, can_deconvolve
 
@@ -118,7 +118,7 @@ def _of_noisy(
 
 
 @dataclass(frozen=True, eq=False)
-class NoisyRows(WrappedRows):
+class NoisyRows(ChangedRows):
     """Rows of which the first columns are the features, and the others their noise.
 
     Attributes
@@ -141,21 +141,3 @@ class NoisyRows(WrappedRows):
     def n_features(self) -> int:
         """D."""
         return self.n_values
-
-    def map(
-        self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
-    ) -> Any:
-        """See :meth:`Rows.map`; blocks come with their noise, on which results depend."""
-        return self.rows.map(*self._through, function, *args, dtype=dtype, columns=columns)
-
-    def pieces(self, n_wanted: int, seed: int) -> Block | None:
-        """See :meth:`Rows.pieces`."""
-        found = self.rows.pieces(n_wanted, seed)
-        if found is None:
-            return None
-        block: Block = _of_noisy(found, self.n_values, self.missing, _itself)
-        return block
-
-
-def _itself(block: Block) -> Block:
-    return block

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from daskgmm.em.rows import Rows, T
 from daskgmm.kernel import Block
 
-__all__ = ["WrappedRows"]
+__all__ = ["ChangedRows", "WrappedRows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,3 +72,27 @@ class WrappedRows(ABC):
     def pieces(self, n_wanted: int, seed: int) -> Block | None:
         """See :meth:`Rows.pieces`; the rows are as they were read."""
         return self.rows.pieces(n_wanted, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class ChangedRows(WrappedRows):
+    """Wrapped rows whose values are others, which results of each row and pieces have as well."""
+
+    def map(
+        self, function: Callable[..., NDArray[Any]], *args: Any, dtype: Any, columns: int | None
+    ) -> Any:
+        """See :meth:`Rows.map`; the blocks are changed."""
+        return self.rows.map(*self._through, function, *args, dtype=dtype, columns=columns)
+
+    def pieces(self, n_wanted: int, seed: int) -> Block | None:
+        """See :meth:`Rows.pieces`; the rows are changed."""
+        found = self.rows.pieces(n_wanted, seed)
+        if found is None:
+            return None
+        of, *how = self._through
+        block: Block = of(found, *how, _itself)
+        return block
+
+
+def _itself(block: Block) -> Block:
+    return block

@@ -125,10 +125,8 @@ def test_one_component_has_the_moments_of_the_rows_that_were_drawn(n_sampled):
     assert (found.n_lost, found.n_climbing, found.weight) == (0, 0, 2000)
 
 
-@pytest.mark.parametrize(
-    "n_sampled",
-    [pytest.param(100_000, id="in memory", marks=pytest.mark.slow), pytest.param(200, id="on reads")],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("n_sampled", [100_000, 200], ids=["in memory", "on reads"])
 def test_replicates_end_where_scikit_learn_does_on_the_rows_as_often_as_drawn(n_sampled):
     """Of components that overlap, where a step of EM goes a small part of the way."""
     n = 12

@@ -40,6 +40,8 @@ Readers may rely on the names, dimensions and meaning of ``weights``, ``means``,
 would misunderstand the group; arrays and attributes that are added leave it as it is, and readers
 leave out what they do not know. So models of version 1 are read that have no coordinates, as
 they were first written.
+
+The file is longer than others for this description.
 """
 
 from __future__ import annotations
