@@ -99,8 +99,10 @@ def test_a_start_is_given_in_the_datas_own_units(x):
     "how",
     [
         {"standardize": True, "reg_covar": 1e-4},
-        {"standardize": "robust"},
-        {"standardize": True, "stopping": "means", "tol": 1e-6},
+        pytest.param({"standardize": "robust"}, marks=pytest.mark.slow),
+        pytest.param(
+            {"standardize": True, "stopping": "means", "tol": 1e-6}, marks=pytest.mark.slow
+        ),
         {"standardize": True, "n_projected": 2},
     ],
 )
@@ -257,7 +259,11 @@ def test_predictions_of_a_stored_grid(x, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "how", [{"standardize": True, "covariance": "spherical"}, {"n_projected": 2}]
+    "how",
+    [
+        pytest.param({"standardize": True, "covariance": "spherical"}, marks=pytest.mark.slow),
+        {"n_projected": 2},
+    ],
 )
 def test_from_a_job_file_and_again_with_new_data(x, tmp_path, how):
     write_store(tmp_path / "data.zarr", x, rows=500)

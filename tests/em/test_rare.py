@@ -141,6 +141,7 @@ def test_nothing_is_found_where_nothing_is_missed(common, family):
     assert found.course.rare == ()
 
 
+@pytest.mark.slow
 def test_where_the_same_grains_lie_changes_no_bit(x):
     folded = [DaskRows(da.from_array(x, chunks=(n * GRAIN, D)), grain=GRAIN) for n in (1, 4)]
     one, other = (_fit(rows) for rows in folded)

@@ -10,7 +10,7 @@ import pytest
 from .inputs import READERS, Hostile, outside
 
 
-@pytest.mark.parametrize("n_inputs", [100, pytest.param(8000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_inputs", [50, pytest.param(8000, marks=pytest.mark.slow)])
 def test_hostile_inputs_are_refused_by_errors_of_our_own_and_touch_nothing(
     tmp_path, n_inputs, is_small
 ):

@@ -329,7 +329,9 @@ def test_outputs_behind_a_url_are_files_for_files(folder, frame, fitted, bucket,
     np.testing.assert_array_equal(found[:, 0], expected[700:3100])
 
 
-@pytest.mark.parametrize("when", ["the old is copied aside", "the new is copied"])
+@pytest.mark.parametrize(
+    "when", [pytest.param("the old is copied aside", marks=pytest.mark.slow), "the new is copied"]
+)
 def test_what_fails_behind_a_url_leaves_the_old(
     when, folder, fitted, bucket, tmp_path, monkeypatch
 ):
