@@ -82,17 +82,15 @@ class FoldWork:
         """
         if self.stop.asked:
             raise RuntimeError("the pass has failed elsewhere")
-        after = first + len(blocks)
-        shapes = np.diff(self.starts[first : after + 1]).tolist()
+        bounds = self.starts[first : first + len(blocks) + 1].tolist()
         rows = [
-            Declared((i, 0), (n, self.n_features), self.dtype).rows(block)
-            for i, n, block in zip(range(first, after), shapes, blocks, strict=True)
+            Declared((first + i, 0), (stop - start, self.n_features), self.dtype).rows(block)
+            for i, ((start, stop), block) in enumerate(zip(pairwise(bounds), blocks, strict=True))
         ]
-        start, stop = int(self.starts[first]), int(self.starts[after])
-        weight = self.weight_of(start, stop)
+        weight = self.weight_of(bounds[0], bounds[-1])
         if weights[0] is not None:
             weight = _as_one([np.asarray(w, np.float64) for w in weights])
-        block = Block(_as_one(rows), start, weight)
+        block = Block(_as_one(rows), bounds[0], weight)
         return fold_block(block, self.grain, self.function, self.args)
 
     def read(self, start: int, stop: int) -> Block:
