@@ -32,6 +32,7 @@ from .missing import missing_rows, missing_table
 from .optima import OPTIMA, Optima, searched, searched_table
 from .parquet import parquet_table
 from .passes import contestants_of, measured_grid, pass_tables
+from .peaks import LAZY, peaks_table
 from .peers import ASKED_FOR, PEERS, THIS_PROJECT
 from .reading import read_table
 from .recovery import recovery_rows, recovery_table
@@ -66,6 +67,10 @@ class _List(click.ParamType):
         return values
 
 
+def _bytes(value: Any) -> int:
+    return int(parse_bytes(value))
+
+
 class _Size(click.ParamType):
     """Bytes as a number or as text such as 512MiB."""
 
@@ -73,7 +78,7 @@ class _Size(click.ParamType):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         try:
-            return int(parse_bytes(value))
+            return _bytes(value)
         except (ValueError, TypeError):
             self.fail(f"{value!r} is not a size such as 512MiB", param, ctx)
 
@@ -504,6 +509,33 @@ def _containers(
     n_rows = rows_of(size, features, dtype, chunk_rows)
     store = MadeStore(folder, n_rows, features, components, dtype, codec, chunk_rows)
     _report([containers_table(store, rounds)], json_file)
+
+
+@main.command("peaks")
+@click.option("--sizes", type=_List(_bytes), default=[2**29, 2**32], help="Default: 512MiB,4GiB.")
+@click.option("--containers", type=_List(str, LAZY), default=list(LAZY))
+@click.option("--memory-limit", type=_Size(), default="1GiB", show_default=True)
+@click.option("--features", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--components", type=click.IntRange(1), default=8, show_default=True)
+@_folder
+@_json
+def _peaks(
+    sizes: list[int],
+    containers: list[str],
+    memory_limit: int,
+    features: int,
+    components: int,
+    folder: Path,
+    json_file: Path | None,
+) -> None:
+    """Peak memory of a fit of rows in each container, by the size of the rows.
+
+    \b
+    Example:
+      python -m tests.benchmarks peaks --sizes 512MiB,4GiB
+    """
+    store = MadeStore(folder, 0, features, components, "float64", "zstd", 16_384)
+    _report([peaks_table(store, containers, sizes, memory_limit)], json_file)
 
 
 @main.command("read")

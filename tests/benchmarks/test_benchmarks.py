@@ -293,6 +293,20 @@ def test_containers_are_held_against_the_bare_array(tmp_path: Path) -> None:
         assert math.isclose(row["pass_ratio"], row["pass"] / once[0]["pass"])
 
 
+def test_peaks_are_of_a_fit_of_each_container(tmp_path: Path) -> None:
+    file = tmp_path / "peaks.json"
+    result = invoked(
+        *("peaks", "--sizes", "1MiB,2MiB", "--containers", "Zarr array,Parquet"),
+        *("--folder", str(tmp_path), "--json", str(file)),
+    )
+    assert result.exit_code == 0, result.output
+    (rows,) = tables_of(file)
+    assert [row["container"] for row in rows] == ["Zarr array", "Parquet"]
+    for row in rows:
+        assert 2**26 < row["peak_0"] < 2**30
+        assert math.isclose(row["largest"], max(row["peak_0"], row["peak_1"]) / row["peak_0"])
+
+
 @pytest.mark.parametrize(("stage", "kept"), [("disk", "disk_bytes"), ("auto", "memory_bytes")])
 def test_read_compares_staged_passes_with_arithmetic(stage: str, kept: str, tmp_path: Path) -> None:
     file = tmp_path / "read.json"
