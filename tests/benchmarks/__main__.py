@@ -15,6 +15,7 @@ from dask.utils import parse_bytes
 from daskgmm.em import ON_COLLAPSE
 from daskgmm.errors import MemoryLimitError
 
+from .additions import additions_table, passes_with_additions
 from .billion import FitFailedError, billion_table
 from .campaign import SIZES, campaign_rows, campaign_table
 from .checkpointing import checkpoint_table
@@ -124,6 +125,7 @@ def main() -> None:
       python -m tests.benchmarks driver --partitions 100,1000
       python -m tests.benchmarks driver --workers 1000
       python -m tests.benchmarks missing --rounds 3
+    python -m tests.benchmarks additions --features 8
       python -m tests.benchmarks shapes
       python -m tests.benchmarks billion --rows 10000000 --folder /tmp/rows
       python -m tests.benchmarks fits --peer ../before
@@ -402,6 +404,34 @@ def _shapes(rounds: int, most_rows: int, json_file: Path | None) -> None:
 def _missing(rows: int, share: float, rounds: int, json_file: Path | None) -> None:
     """What a pass costs where a share of the rows has gaps, of few patterns and of many."""
     _report([missing_table(list(missing_rows(rows, share, rounds)), share)], json_file)
+
+
+@main.command("additions")
+@click.option("--features", type=_List(int), default=[2, 8, 32], help="D. Default: 2,8,32.")
+@click.option("--components", type=_List(int), default=[4, 16], help="K. Default: 4,16.")
+@click.option("--covariance", type=_List(str, COVARIANCES), default=["full", "diag"])
+@click.option("--dtype", type=click.Choice(DTYPES), default="float64", show_default=True)
+@click.option("--values", type=click.IntRange(1000), default=8_000_000, show_default=True)
+@_rounds
+@_json
+def _additions(
+    features: list[int],
+    components: list[int],
+    covariance: list[str],
+    dtype: str,
+    values: int,
+    rounds: int,
+    json_file: Path | None,
+) -> None:
+    """What a pass costs with a prior, fixed parts, noise or t components, beside a plain one.
+
+    \b
+    Example:
+      python -m tests.benchmarks additions --features 8 --components 8
+    """
+    shapes = [(d, k) for d in features for k in components]
+    rows = list(passes_with_additions(shapes, covariance, dtype, values, rounds))
+    _report([additions_table(rows)], json_file)
 
 
 @main.command("large-k")

@@ -17,6 +17,7 @@ from sklearn.mixture import GaussianMixture
 
 from . import billion, environments, floor, stores, suite
 from .__main__ import main
+from .additions import ADDITIONS
 from .containers import CONTAINERS
 from .fits import compared
 from .grid import FEATURES, Point, default_rows, grid
@@ -291,6 +292,18 @@ def test_containers_are_held_against_the_bare_array(tmp_path: Path) -> None:
     assert [row["round"] for row in medians] == ["median"] * len(CONTAINERS)
     for row in once:
         assert math.isclose(row["pass_ratio"], row["pass"] / once[0]["pass"])
+
+
+def test_additions_are_held_against_a_plain_pass(tmp_path: Path) -> None:
+    file = tmp_path / "additions.json"
+    result = invoked(
+        *("additions", "--features", "2", "--components", "3", "--values", "4000"),
+        *("--rounds", "1", "--json", str(file)),
+    )
+    assert result.exit_code == 0, result.output
+    (rows,) = tables_of(file)
+    assert [row["kind"] for row in rows] == ["full", "diag"]
+    assert all(0.1 < row[name] < 100 for row in rows for name in ADDITIONS)
 
 
 def test_peaks_are_of_a_fit_of_each_container(tmp_path: Path) -> None:
