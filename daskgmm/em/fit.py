@@ -26,7 +26,7 @@ from daskgmm.em.scan import Scan, scan_in_pass, scan_rows
 from daskgmm.em.starting import Tell, starts_of
 from daskgmm.em.starts.competing import hopeless
 from daskgmm.em.starts.rare import may_miss_components, with_rare_components
-from daskgmm.em.steppers import AnyStepper, ByKind, SurrogateState
+from daskgmm.em.steppers import AnyStepper, ByKind
 from daskgmm.em.stopping import READS, stop_rule_named
 from daskgmm.em.tail import Tail
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
@@ -341,10 +341,7 @@ def _result(race: Race, problem: Problem) -> Course:
     waiting = next((course for course in race.courses.values() if course.is_active), None)
     if not leader.is_active and waiting is not None:  # no read has seen it
         leader = waiting
-    # Where the surrogate leads is better than the M-step of the last pass; what a stepper
-    # extrapolates may not be.
-    goes_on = isinstance(leader.state, SurrogateState)
-    if not goes_on:
+    if not problem.leads_ahead:
         return replace(leader, stop_reason=READS)
     return replace(leader, kept=leader.mixture, statistics=None, stop_reason=READS)
 

@@ -17,10 +17,10 @@ from daskgmm.em.starts.given import NOTHING_GIVEN, GivenStart
 from daskgmm.em.steppers import (
     AUTO,
     PLAIN,
+    STEPPERS,
     AnyStepper,
     Needs,
     Offered,
-    Surrogate,
     stepper_class,
 )
 from daskgmm.em.stopping import statistical_tol
@@ -149,9 +149,11 @@ class Problem:
             )
         self._stepper_class  # noqa: B018 (raises where it cannot be)
         if self.reads == 1 and not self.may_start_early:
+            ahead = (AUTO, *(name for name, one in STEPPERS.items() if one.leads_ahead))
+            steppers = " or ".join(map(repr, ahead))
             raise ParameterError(
                 "reads=1 needs a start before the first read: n_components above 1, "
-                "max_iter above 1, progressive=True, stepper='auto' or 'surrogate', no truncate, "
+                f"max_iter above 1, progressive=True, stepper={steppers}, no truncate, "
                 "no noise, measurement noise, labels, scale or axes that the first read has to find, "
                 "and no start that is given or that warm_start goes on from; change these, or set "
                 "reads=2",
@@ -228,13 +230,18 @@ class Problem:
     def may_start_early(self) -> bool:
         """Whether starts may compete before the scan: if the user has given no part of the start.
 
-        Only the surrogate then converges in one or two steps.
+        Only a stepper that leads ahead then converges in one or two steps.
         """
         is_open = self.given.is_empty and self.last is None and self.n_components > 1
         is_open = is_open and (self.scaling is None or not self.scaling.needs_scan)
         is_open = is_open and self.noise is False and not (self.has_labels or self.is_noisy)
         may_compete = self.progressive and self.max_iter > 1 and self.n_near is None
-        return is_open and may_compete and self._stepper_class is Surrogate
+        return is_open and may_compete and self.leads_ahead
+
+    @property
+    def leads_ahead(self) -> bool:
+        """Whether the stepper's last step is better than the M-step of the last pass."""
+        return self._stepper_class.leads_ahead
 
     def most_passes_after(self, scan: Scan) -> int:
         """Most passes of the race; a first pass that was the scan as well is one of them."""

@@ -44,7 +44,7 @@ from daskgmm.em.race import Race, Rules, run
 from daskgmm.em.rows import Rows, rows_of_sample
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.starting import Tell
-from daskgmm.em.steppers import AUTO, Surrogate, stepper_class
+from daskgmm.em.steppers import Surrogate
 from daskgmm.em.thin import n_spurious
 from daskgmm.errors import SingularComponentError
 from daskgmm.history import ReplicatesUnderway
@@ -292,7 +292,7 @@ class _Making:
         if view is not None:
             sample = view(sample).present()
         rows = rows_of_sample(sample, self.problem.n_threads)
-        if stepper_class(AUTO, self.mixture.kind) is Surrogate:
+        if Surrogate.serves(self.mixture.kind):
             assert rules.prior is not None
             rules = replace(rules, stepper=Surrogate.of_rows(rules.prior, rows))
         try:

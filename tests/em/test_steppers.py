@@ -235,6 +235,16 @@ def test_a_sample_of_other_rows_misleads_nobody():
     assert result.log_likelihood >= plain.log_likelihood - 1e-3
 
 
+@pytest.mark.parametrize("stepper", [name for name in STEPPERS if STEPPERS[name].leads_ahead])
+def test_a_stepper_that_leads_ahead_leads_higher_than_the_m_step(family, stepper):
+    rows, start = _case(family)
+    sample = InMemoryRows(rows.block.x[::2].copy())
+    start = Climber(sample, Ridge()).finished(start)  # as starts are that have competed
+    made = STEPPERS[stepper].of(Needs(Ridge(), sample.block))
+    step = made.step(made.init(start), start, e_step(rows.block, start), tol=1e-6)
+    assert _score(rows, step.mixture) > _score(rows, step.kept)
+
+
 @pytest.mark.parametrize("stepper", STEPPERS)
 def test_threads_change_no_bit(stepper):
     rows, start = _case("full")

@@ -101,6 +101,9 @@ class Offered(Stepper[State], Protocol[State]):
     compares_passes: ClassVar[bool]
     """Whether it compares log-likelihoods of different passes, which must not be done with the
     bounds of a truncated E-step, whose neighbourhoods change."""
+    leads_ahead: ClassVar[bool]
+    """Whether the mixture that it leads to is better than the M-step, as far as can be told before
+    a pass: such a stepper ends in one or two passes from a good start, and its last step needs none."""
 
     @classmethod
     def of(cls, needs: Needs) -> Self:

@@ -24,6 +24,7 @@ class PlainEM:
 
     state_type: ClassVar[type] = PlainState
     compares_passes: ClassVar[bool] = False
+    leads_ahead: ClassVar[bool] = False
 
     @classmethod
     def of(cls, needs: Needs) -> Self:

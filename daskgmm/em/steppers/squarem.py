@@ -69,6 +69,7 @@ class Squarem:
 
     state_type: ClassVar[type] = SquaremState
     compares_passes: ClassVar[bool] = True
+    leads_ahead: ClassVar[bool] = False
 
     @classmethod
     def of(cls, needs: Needs) -> Self:

@@ -142,6 +142,7 @@ class Surrogate:
 
     state_type: ClassVar[type] = SurrogateState
     compares_passes: ClassVar[bool] = True
+    leads_ahead: ClassVar[bool] = True
 
     @classmethod
     def of(cls, needs: Needs) -> Self:
