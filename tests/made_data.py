@@ -67,6 +67,17 @@ def covariances_of(family: str, full: np.ndarray) -> np.ndarray:
     return COMPONENTS[family].estimated(scatter, zero, np.ones(k), 0.0).covariances
 
 
+def dense_of(family: str, values: np.ndarray, k: int, d: int) -> np.ndarray:
+    """Numbers of the shape of a family's covariances as K matrices (K, D, D).
+
+    They may be any numbers of that shape, such as second moments or errors, of which no component
+    of the family need be made.
+    """
+    if has_matrices(family):
+        return np.broadcast_to(values, (k, d, d))
+    return np.broadcast_to(values.reshape(k, -1), (k, d))[:, :, None] * np.eye(d)
+
+
 def rows_of(mixture: Mixture, n: int, seed: int = 0) -> np.ndarray:
     """Rows drawn from a mixture, in random order, by numpy alone, shape (n, D)."""
     rng = np.random.default_rng(seed)

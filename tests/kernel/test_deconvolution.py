@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from kernel.naive import REDUCED
+from made_data import covariances_of
 from scipy.stats import multivariate_normal
 
 from daskgmm.kernel import (
@@ -36,13 +37,8 @@ def mixture_of(kind: str, near: float = 0.3) -> Mixture:
     dense[:, -1] = dense[:, 0]
     dense[:, :, -1] = dense[:, :, 0]
     dense[:, -1, -1] = dense[:, 0, 0] + near
-    kept = {
-        "full": dense,
-        "tied": dense[0],
-        "diag": np.diagonal(dense, axis1=1, axis2=2),
-        "spherical": np.array([0.5, 1.0, 2.0]),
-    }
-    return gaussian_mixture([0.2, 0.5, 0.3], 2 * rng.normal(size=(K, D)), kept[kind], kind)
+    means = 2 * rng.normal(size=(K, D))
+    return gaussian_mixture([0.2, 0.5, 0.3], means, covariances_of(kind, dense), kind)
 
 
 def noisy_block(n: int = N, is_correlated: bool = False, **more: object) -> Block:
