@@ -28,7 +28,7 @@ from daskgmm.em import (
 )
 from daskgmm.errors import ModelFormatError, ParameterError
 from daskgmm.execution import peak_memory_bytes
-from daskgmm.kernel import FixedParts, family_of
+from daskgmm.kernel import COMPONENTS, FixedParts, family_of, gaussians_named
 from daskgmm.rules import FIXED
 from daskgmm.settings import OPTIONS, option_named
 
@@ -149,11 +149,12 @@ def fitted_as_of_record(record: Mapping[str, Any], where: str, kind: str) -> str
     asked = record.get("fitted_as")
     if asked is None:
         return None
-    if (asked, kind) != ("spherical", "diag"):
+    is_family = isinstance(asked, str) and asked in COMPONENTS and asked != kind
+    if not is_family or gaussians_named(asked).scaled_family().kind != kind:
         raise ModelFormatError(
             f"{where} says that {kind} covariances were fitted as {asked!r:.80}; was it edited?"
         )
-    return "spherical"
+    return str(asked)
 
 
 def fixed_of_record(record: Mapping[str, Any], where: str, k: int) -> FixedParts:

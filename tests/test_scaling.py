@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from daskgmm import GaussianMixture
 from daskgmm.em.scaling import quantiles
 from daskgmm.errors import ColumnError, NonFiniteError
-from daskgmm.kernel import Affine, Block
+from daskgmm.kernel import COMPONENTS, Affine, Block
 
 KINDS = [True, "robust"]
 
@@ -55,7 +55,7 @@ def test_a_fit_is_that_of_rows_that_were_scaled_before(x, family, standardize, h
     np.testing.assert_allclose(ours.lower_bounds_[:2], first, atol=1e-6)
     means = theirs.means_ * scale + x.mean(axis=0) if standardize is True else ours.means_
     np.testing.assert_allclose(ours.means_, means, atol=1e-6 * scale.max())
-    kind = "diag" if family == "spherical" else family
+    kind = COMPONENTS[family].scaled_family().kind
     expected = theirs._mixture.components.dense() * np.multiply.outer(scale, scale)
     np.testing.assert_allclose(ours._mixture.components.dense(), expected, rtol=1e-6, atol=1e-9)
     assert ours._mixture.kind == kind

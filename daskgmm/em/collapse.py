@@ -50,8 +50,7 @@ from daskgmm.kernel import (
     Mixture,
     Prior,
     Ridge,
-    TiedGaussians,
-    family_of,
+    gaussians_named,
     log_density,
     responsibilities,
     weighted_statistics,
@@ -178,15 +177,17 @@ class Mender:
 
     def _rest(self, course: Course, mixture: Mixture) -> Mixture:
         """The components of a mixture that are well; one of all rows if there are none."""
-        if family_of(mixture.kind) == TiedGaussians.kind:
-            return self._of_fewer(course, mixture)
         kept = [k for k in range(mixture.n_components) if self.is_well(mixture, k)]
-        return mixture.take(kept) if kept else self._of_all(course, mixture)
+        if kept:
+            return mixture.take(kept)
+        if gaussians_named(mixture.kind).couples_covariances:
+            return self._of_fewer(course, mixture)
+        return self._of_all(course, mixture)
 
     def _of_fewer(self, course: Course, mixture: Mixture) -> Mixture:
-        """The mixture before the step without its lightest component, where all share a covariance.
+        """The mixture before the step without its lightest component, where covariances are coupled.
 
-        It is not known which of them has collapsed.
+        It is not known which of them has collapsed: what they have in common has no density.
         """
         if mixture.n_components == 1:
             return self._of_all(course, mixture)
@@ -196,8 +197,10 @@ class Mender:
             return rest
         whole, components = self._of_all(course, mixture), rest.components
         assert isinstance(components, Elliptical)
-        shared = TiedGaussians(rest.means, whole.covariances)
-        return Mixture(rest.weights, components.with_gaussians(shared), rest.noise)
+        assert isinstance(whole.components, Elliptical)
+        alike = whole.components.gaussians.take(np.zeros(rest.n_components, np.intp))
+        alike = type(alike)(rest.means, alike.covariances)
+        return Mixture(rest.weights, components.with_gaussians(alike), rest.noise)
 
     def _of_all(self, course: Course, mixture: Mixture) -> Mixture:
         """One component of all rows, beside the mixture's noise.

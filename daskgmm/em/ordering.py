@@ -17,10 +17,9 @@ from daskgmm.kernel import (
     DiagGaussians,
     Elliptical,
     Float64Array,
-    FullGaussians,
     Gaussians,
     Mixture,
-    TiedGaussians,
+    UncorrelatedGaussians,
 )
 
 __all__ = ["ORDERS", "Previous", "order_of"]
@@ -80,7 +79,7 @@ def _distances(some: Gaussians, others: Gaussians) -> Float64Array:
 
     ``(m - m')^T S^-1 (m - m') / 8 + log(|S| / sqrt(|C| |C'|)) / 2`` with ``S = (C + C') / 2``.
     """
-    if not any(isinstance(one, FullGaussians | TiedGaussians) for one in (some, others)):
+    if all(isinstance(one, UncorrelatedGaussians) for one in (some, others)):
         return np.stack([_by_variances(some, k, others) for k in range(some.n_components)])
     dense, many = some.dense(), others.dense()
     logs = [np.linalg.slogdet(of)[1] for of in (dense, many)]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from daskgmm.kernel import (
+    Elliptical,
     Float64Array,
     HasCovariances,
     Mixture,
@@ -26,7 +27,6 @@ from daskgmm.kernel import (
     RelativeConjugate,
     RelativeRidge,
     Ridge,
-    family_of,
 )
 
 __all__ = ["ThinComponent", "n_spurious", "said_of_ridge", "said_of_thin", "thin_components"]
@@ -164,7 +164,7 @@ def _in_ridges(mixture: Mixture, which: NDArray[np.intp], prior: AnyPrior) -> Fl
     without = np.full(len(which), np.inf)
     if len(which) == 0 or not isinstance(mixture.components, HasCovariances):
         return without
-    ridge = np.broadcast_to(_ridge_of(mixture, prior), (mixture.n_features,))
+    ridge = _ridge_of(mixture, prior)
     if not (ridge > 0).all():
         return without
     root = np.sqrt(ridge)
@@ -180,14 +180,13 @@ def _dense(mixture: Mixture, k: int) -> Float64Array:
 
 
 def _ridge_of(mixture: Mixture, prior: AnyPrior) -> Float64Array:
-    is_spherical = family_of(mixture.kind) == "spherical"
+    components, d = mixture.components, mixture.n_features
+    assert isinstance(components, Elliptical)
     if isinstance(prior, Ridge):
-        ridge = np.asarray(prior.reg_covar, np.float64)
-        return np.full(1, ridge.mean()) if is_spherical else ridge
+        return components.family().variances_of_ridge(prior.reg_covar, d)
     if not isinstance(prior, RelativeRidge):
-        return np.zeros(1)
+        return np.zeros(d)
     # At a fit, the mixture has the variances of the rows; noise is left out.
-    components, w = mixture.components, mixture.shares
-    assert isinstance(components, HasCovariances)
-    variances = w @ components.variances() + w @ np.square(mixture.means - w @ mixture.means)
-    return prior.share * (np.full(1, variances.mean()) if is_spherical else variances)
+    means, w = mixture.means, mixture.shares
+    variances = w @ components.gaussians.variances() + w @ np.square(means - w @ means)
+    return components.family().variances_of_ridge(prior.share * variances, d)

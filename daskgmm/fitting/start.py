@@ -6,6 +6,7 @@ from daskgmm.em import GivenStart
 from daskgmm.errors import ParameterError
 from daskgmm.fitting.fixed import parts_of
 from daskgmm.fitting.options import FitOptions
+from daskgmm.kernel import gaussians_named
 
 __all__ = ["check_start", "given_start_of"]
 
@@ -41,12 +42,13 @@ def check_start(options: FitOptions, *, is_projected: bool) -> None:
     ------
     ParameterError
     """
-    is_scaled = options.standardize and options.covariance_type == "spherical"
+    family = gaussians_named(options.covariance_type)
+    is_scaled = options.standardize and not family.is_scale_equivariant()
     if options.precisions_init is not None and is_scaled:
         raise ParameterError(
-            "precisions_init of spherical components is in the data's own units, in which "
-            "those of standardised features are not spherical; leave it out, or choose "
-            "covariance_type='diag'",
+            f"precisions_init of {family.kind} components is in the data's own units, in which "
+            f"those of standardised features are not {family.kind}; leave it out, or choose "
+            f"covariance_type={family.scaled_family().kind!r}",
             "precisions_init",
         )
     if options.warm_start and is_projected:

@@ -24,7 +24,7 @@ from daskgmm.execution import MixtureSize, in_force
 from daskgmm.fitting.fixed import fixed_of
 from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.prior import check_ridge_is_known, prior_of
-from daskgmm.kernel import Affine, Float64Array, HasCovariances, Mixture
+from daskgmm.kernel import Affine, Float64Array, HasCovariances, Mixture, gaussians_named
 from daskgmm.storage import AXES
 from daskgmm.tables import OpenedRows, columns_named, data_frame_of
 
@@ -172,13 +172,14 @@ def check_replicable(options: FitOptions, projection: Affine | None, fitted_as: 
     Raises
     ------
     ParameterError
-        If covariances were spherical in units that the model does not keep, or the ridge is in
-        such units.
+        If covariances were of a kind that depends on units, such as spherical, in units that the
+        model does not keep, or the ridge is in such units.
     """
-    if fitted_as == "spherical":
+    if fitted_as is not None and not gaussians_named(fitted_as).is_scale_equivariant():
+        wider = gaussians_named(fitted_as).scaled_family().kind
         raise ParameterError(
-            "the covariances were spherical in standardised features, whose scale replicates do not "
-            "have; fit with covariance_type='diag', or without standardize",
+            f"the covariances were {fitted_as} in standardised features, whose scale replicates do "
+            f"not have; fit with covariance_type={wider!r}, or without standardize",
             "standardize",
         )
     check_ridge_is_known(options, projection)

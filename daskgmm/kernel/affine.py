@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 
 from daskgmm.errors import ParameterError
 from daskgmm.kernel.block import Block, Float64Array
-from daskgmm.kernel.components import (
-    DiagGaussians,
-    Elliptical,
-    SphericalGaussians,
-    components_named,
-)
+from daskgmm.kernel.components import Elliptical, components_named
 from daskgmm.kernel.components.base import frozen
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.moments import Moments
@@ -27,8 +22,6 @@ __all__ = ["Affine"]
 
 _VALUES_AT_ONCE = 1 << 15
 """In float64, so that a large block takes no more memory than it has and its result."""
-_ISOTROPIC = 1e-6
-"""Relative difference of variances, up to which they are one that was scaled and scaled back."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,11 +175,8 @@ class Affine:
         assert isinstance(components, Elliptical)
         law, wanted = components.gaussians, components_named(kind)
         mapped = type(law)(law.means - self.shift, law.covariances).scaled(self.factors)
-        is_spherical = issubclass(wanted, Elliptical) and wanted.family() is SphericalGaussians
-        if is_spherical and isinstance(mapped, DiagGaussians):
-            one = mapped.covariances.mean(axis=1)
-            if np.allclose(mapped.covariances, one[:, None], rtol=_ISOTROPIC, atol=0):
-                mapped = SphericalGaussians(mapped.means, one)
+        if issubclass(wanted, Elliptical):
+            mapped = wanted.family().of_scaled(mapped)
         noise = mixture.noise
         if noise is not None:
             moved = noise.uniform.moved(self.factors, -self.shift * self.factors)

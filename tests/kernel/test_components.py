@@ -78,6 +78,26 @@ def test_log_density_of_other_units_is_the_jacobians(family):
     )
 
 
+def test_gaussians_of_scaled_features_are_scaled_back(family):
+    law, mixture = COMPONENTS[family], made_mixture(family, 3, 4)
+    scaled = mixture.components.scaled(BAD_SCALES)
+    assert type(scaled) is law.scaled_family()
+    assert law.is_scale_equivariant() == (law.scaled_family() is law)
+    by = np.multiply.outer(BAD_SCALES, BAD_SCALES)
+    np.testing.assert_allclose(scaled.dense(), mixture.components.dense() * by, rtol=1e-12)
+    back = law.of_scaled(scaled.scaled(1.0 / BAD_SCALES))
+    assert type(back) is law
+    np.testing.assert_allclose(back.covariances, mixture.components.covariances, rtol=1e-12)
+
+
+def test_a_ridge_alone_makes_the_variances_of_a_component_of_equal_rows(family):
+    ridge = np.array([0.5, 1.0, 4.0])
+    block, resp, centres = Block(np.ones((40, 3))), np.full((40, 2), 0.5), np.ones((2, 3))
+    mixture = Ridge(ridge).m_step(weighted_statistics(block, resp, centres, family))
+    found = COMPONENTS[family].variances_of_ridge(ridge, 3)
+    np.testing.assert_allclose(mixture.components.variances(), [found] * 2, rtol=1e-12)
+
+
 @pytest.mark.parametrize(("k", "d"), SHAPES)
 def test_shapes_and_symmetry(family, k, d):
     components = made_mixture(family, k, d).components

@@ -1,7 +1,9 @@
 """Kinds of components: one class each, one table.
 
 To add a kind, write one file here and add one row to :data:`COMPONENTS`; the identities
-under ``tests/kernel`` then run over it.
+under ``tests/kernel`` then run over it. To offer it to users, add its name to the words of
+``covariance_type`` in :mod:`daskgmm.settings.of_fits` and to the estimator's documentation. Tests
+name what is left out, oracles among it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from daskgmm.kernel.components.gaussian import Gaussians
 from daskgmm.kernel.components.spherical import SphericalGaussians
 from daskgmm.kernel.components.students import Students, students_named, students_of
 from daskgmm.kernel.components.tied import TiedGaussians
+from daskgmm.kernel.components.variances import UncorrelatedGaussians
 
 __all__ = [
     "COMPONENTS",
@@ -47,6 +50,7 @@ __all__ = [
     "SphericalGaussians",
     "Students",
     "TiedGaussians",
+    "UncorrelatedGaussians",
     "WhitensEach",
     "components_named",
     "family_of",

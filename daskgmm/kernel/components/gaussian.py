@@ -299,6 +299,14 @@ class Gaussians(
     def _ridge_moments(cls, n_k: Float64Array, ridge: RidgeLike, d: int) -> Float64Array:
         """Second moments that add ``ridge`` to maximum-likelihood variances."""
 
+    @classmethod
+    def variances_of_ridge(cls, ridge: RidgeLike, d: int) -> Float64Array:
+        """Variances (D,) that a ridge alone makes: those of a component without scatter."""
+        one = np.ones(1)
+        covariances = cls._covariances(cls._ridge_moments(one, ridge, d), one, 0.0, d)
+        variances: Float64Array = cls(np.zeros((1, d)), covariances).variances()[0]
+        return variances
+
     def penalised(self, ridge: RidgeLike) -> Float64Array:
         """``sum_j ridge_j inv(Sigma_k)_jj``, (K,)."""
         costs: Float64Array = (self._diagonals(self.precisions) * ridge).sum(axis=1)
@@ -340,6 +348,21 @@ class Gaussians(
         mean = np.tensordot(weights, self.covariances, 1)
         share = share.reshape(-1, *(1,) * (self.covariances.ndim - 1))
         return type(self)(self.means, self.covariances + share * (mean - self.covariances))
+
+    @classmethod
+    def scaled_family(cls) -> type[Gaussians]:
+        """Kind of what :meth:`scaled` gives; a kind that is scale-equivariant has none but itself."""
+        return cls
+
+    @classmethod
+    def is_scale_equivariant(cls) -> bool:
+        """Whether rescaling single features maps the kind onto itself."""
+        return cls.scaled_family() is cls
+
+    @classmethod
+    def of_scaled(cls, scaled: Gaussians) -> Gaussians:
+        """Gaussians of :meth:`scaled_family` as those of this kind, if they are; else as they are."""
+        return scaled
 
     def scaled(self, scale: Float64Array) -> Gaussians:
         """The Gaussians of rows whose features are multiplied by ``scale`` (D,), above 0."""
@@ -405,11 +428,6 @@ class Gaussians(
         """Sums of x from sums of z and of its products."""
         second = cls._rescaled(cls._from_products(products, first.shape[1]), scale)
         return {"n_k": n_k, "first": first * scale, "second": second}
-
-    @classmethod
-    def is_scale_equivariant(cls) -> bool:
-        """Whether rescaling single features maps the kind onto itself."""
-        return True
 
     @classmethod
     @abstractmethod

@@ -17,6 +17,9 @@ from daskgmm.kernel.linalg import positive_roots
 
 __all__ = ["SphericalGaussians"]
 
+_ISOTROPIC = 1e-6
+"""Relative difference of variances, up to which they are one that was scaled and scaled back."""
+
 
 @dataclass(frozen=True, eq=False)
 class SphericalGaussians(UncorrelatedGaussians):
@@ -33,13 +36,22 @@ class SphericalGaussians(UncorrelatedGaussians):
     }
 
     @classmethod
-    def is_scale_equivariant(cls) -> bool:
-        """False: features that are scaled by different factors leave the kind."""
-        return False
+    def scaled_family(cls) -> type[Gaussians]:
+        """Diag: features that are multiplied by different numbers have different variances."""
+        return DiagGaussians
 
     def scaled(self, scale: Float64Array) -> Gaussians:
-        """Diag: features that are multiplied by different numbers have different variances."""
+        """Those of diag."""
         return DiagGaussians(self.means * scale, self.variances() * np.square(scale))
+
+    @classmethod
+    def of_scaled(cls, scaled: Gaussians) -> Gaussians:
+        """Spherical ones, if the variances of each component are one but for rounding."""
+        if isinstance(scaled, DiagGaussians):
+            one = scaled.covariances.mean(axis=1)
+            if np.allclose(scaled.covariances, one[:, None], rtol=_ISOTROPIC, atol=0):
+                return cls(scaled.means, one)
+        return scaled
 
     @classmethod
     def covariance_shape(cls, k: int, d: int) -> tuple[int, ...]:
