@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from daskgmm.em.steppers import AnyStepper, StepperState
-from daskgmm.em.stopping import MAX_ITER, READS
+from daskgmm.em.stopping import MAX_ITER, STOP_RULES
 from daskgmm.history import Collapse, Iteration, RareComponent
 from daskgmm.kernel import Affine, Mixture, Statistics
 
@@ -94,7 +94,7 @@ class Course:
 
     @property
     def begins_at(self) -> int:
-        """Iterations before components last collapsed: log-likelihoods climb from there."""
+        """Length of the history when components last collapsed: objectives climb from there."""
         return self.collapses[-1].n_iter if self.collapses else 0
 
     @property
@@ -134,8 +134,8 @@ class Course:
         return next((i.objective for i in reversed(self.history) if i.accepted), -np.inf)
 
     @property
-    def begun_at(self) -> float:
-        """Objective per row at its start; -inf before the first pass."""
+    def first_objective(self) -> float:
+        """Objective per row at the start; -inf before the first pass."""
         return self.history[0].objective if self.history else -np.inf
 
     @property
@@ -152,4 +152,4 @@ class Course:
     @property
     def converged(self) -> bool:
         """Whether the stop rule held."""
-        return self.stop_reason not in (MAX_ITER, READS)
+        return self.stop_reason in STOP_RULES

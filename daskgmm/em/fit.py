@@ -27,7 +27,7 @@ from daskgmm.em.starting import Tell, starts_of
 from daskgmm.em.starts.competing import hopeless
 from daskgmm.em.starts.rare import may_miss_components, with_rare_components
 from daskgmm.em.steppers import AnyStepper, ByKind
-from daskgmm.em.stopping import READS, stop_rule_named
+from daskgmm.em.stopping import READS
 from daskgmm.em.tail import Tail
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.history import Iteration, Resumed, ScanDone
@@ -352,7 +352,7 @@ def rules_of(problems: Sequence[Problem], scan: Scan) -> Rules:
     steppers = {problem.kind: problem.stepper_on(scan) for problem in problems}
     return Rules(
         stepper=ByKind(steppers) if len(steppers) > 1 else steppers[first.kind],
-        stop=stop_rule_named(first.stopping),
+        stop=first.stop_rule,
         max_iter=first.max_iter,
         total=None if scan.is_estimated or first.has_labels else scan.moments,
         precision=first.precision,

@@ -23,7 +23,7 @@ from daskgmm.em.steppers import (
     Offered,
     stepper_class,
 )
-from daskgmm.em.stopping import statistical_tol
+from daskgmm.em.stopping import StopRule, statistical_tol, stop_rule_named
 from daskgmm.errors import DaskGMMWarning, ParameterError
 from daskgmm.kernel import (
     Affine,
@@ -242,6 +242,11 @@ class Problem:
     def leads_ahead(self) -> bool:
         """Whether the stepper's last step is better than the M-step of the last pass."""
         return self._stepper_class.leads_ahead
+
+    @property
+    def stop_rule(self) -> StopRule:
+        """The rule by which passes end."""
+        return stop_rule_named(self.stopping)
 
     def most_passes_after(self, scan: Scan) -> int:
         """Most passes of the race; a first pass that was the scan as well is one of them."""

@@ -38,7 +38,6 @@ from daskgmm.em.rows import Rows, rows_of_sample, statistics_of
 from daskgmm.em.scan import EarlyStart, Scan, scan_in_pass
 from daskgmm.em.starting import Tell
 from daskgmm.em.steppers import AUTO, PLAIN, AnyStepper, Needs, stepper_class
-from daskgmm.em.stopping import stop_rule_named
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.history import ScanDone
 from daskgmm.kernel import (
@@ -273,8 +272,7 @@ def update(
 def _race_of(rows: Rows, problem: Problem, old: OldRows, scan: Scan, tol: float) -> Race:
     """A race of one, from the old mixture."""
     stepper = _stepper_on(problem, old, scan)
-    stop = stop_rule_named(problem.stopping)
-    prior = _prior_on(problem, old, scan)
+    prior, stop = _prior_on(problem, old, scan), problem.stop_rule
     rules = Rules(stepper, stop, problem.max_iter, precision=problem.precision, prior=prior)
     return Race(rows, {0: Course.begun(old.mixture, stepper, tol)}, rules)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from daskgmm.fitting.prior import prior_of
 from daskgmm.fitting.start import given_start_of
 from daskgmm.kernel import Mixture, kind_of
 
-__all__ = ["kind_asked", "problem_of"]
+__all__ = ["kind_asked", "of_passes", "problem_of"]
 
 
 def problem_of(
@@ -43,23 +44,33 @@ def problem_of(
         kind_asked(options),
         prior=prior_of(options),
         tol=options.tol,
-        stopping=options.stopping,
-        max_iter=options.max_iter,
         reads=None if options.reads is None else int(options.reads),
         n_init=options.n_init,
         init_params=options.init_params,
-        stepper=options.stepper,
         progressive=bool(options.progressive),
-        precision=options.precision,
         n_near=None if options.truncate is None else int(options.truncate),
-        n_threads=in_force().local_threads,
         given=given_start_of(options, n_features),
         last=last,
         scaling=_scaling_of(options),
         on_collapse=options.on_collapse,
         noise=_noise_of(options),
         fixed=fixed_of(options, last),
+        **of_passes(options),
     )
+
+
+def of_passes(options: FitOptions) -> dict[str, Any]:
+    """Parameters of a :class:`~daskgmm.em.Problem` that say how passes are made and when they end.
+
+    They mean the same for fits and for updates.
+    """
+    return {
+        "stopping": options.stopping,
+        "max_iter": options.max_iter,
+        "stepper": options.stepper,
+        "precision": options.precision,
+        "n_threads": in_force().local_threads,
+    }
 
 
 def kind_asked(options: FitOptions) -> str:

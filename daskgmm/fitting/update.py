@@ -11,11 +11,11 @@ import numpy as np
 
 from daskgmm.em import Problem, Tell, Update, statistical_tol, update
 from daskgmm.errors import DataError, ParameterError
-from daskgmm.execution import in_force
 from daskgmm.fitting.fixed import fixed_of
 from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.outcome import Outcome
 from daskgmm.fitting.prior import check_ridge_is_known, prior_of
+from daskgmm.fitting.problem import of_passes
 from daskgmm.kernel import Affine, Mixture, Statistics, Students
 from daskgmm.tables import OpenedRows, columns_named
 
@@ -152,12 +152,8 @@ def _problem_of(options: FitOptions, kept: Kept, weight: float) -> Problem:
         mixture.kind,
         prior=prior_of(options, row=1.0 / kept.unit),
         tol=tol,
-        stopping=options.stopping,
-        max_iter=options.max_iter,
-        stepper=options.stepper,
-        precision=options.precision,
-        n_threads=in_force().local_threads,
         fixed=fixed,
+        **of_passes(options),
     )
 
 

@@ -2,7 +2,9 @@
 
 To add one, add a row here, and the parameter with its line of documentation to
 :class:`~daskgmm.GaussianMixture`; the tests hold one against the other. What it means for a fit is
-said in :mod:`daskgmm.fitting`. The file is longer than others for its rows, one for each parameter.
+said in :mod:`daskgmm.fitting`: its type in ``options``, and in ``problem`` the field of
+:class:`daskgmm.em.Problem` that it decides. The file is longer than others for its rows, one for each
+parameter.
 
 A row's words (families, steppers, stop rules, starts) are the keys of the table that implements
 them. They stand here again, and a test holds them against it, so that help needs no table of the

@@ -290,5 +290,5 @@ def hopeless(courses: Mapping[int, Course], margin: float) -> set[int]:
     return {
         number
         for number, course in courses.items()
-        if max(course.reach, course.begun_at + margin) < best
+        if max(course.reach, course.first_objective + margin) < best
     }
