@@ -79,17 +79,16 @@ def info(path: str) -> dict[str, Any]:
         mixture, record = read_model(path)
     except ModelFormatError as not_a_model:
         try:
-            results = results_described(path)
-            if results is not None:
-                return {**results, "kind": "results", "loops": loops.described()}
-            grid = variables_described(path)
-            if grid is not None:
-                return {"kind": "data", **grid, "loops": loops.described()}
-            return _of_rows(path)
+            return _of_group(path)
         except DataError as not_rows:
-            if str(not_rows) in str(not_a_model):  # the same of both
+            if str(not_rows) in str(not_a_model):  # one cause for both, which is told once
                 raise ModelFormatError(str(not_rows)) from None
             raise ModelFormatError(f"{not_a_model}; nor are these rows: {not_rows}") from None
+    return _of_model(path, mixture, record)
+
+
+def _of_model(path: str, mixture: Mixture, record: dict[str, Any]) -> dict[str, Any]:
+    """Facts about a saved model, of which mixture and record have been read."""
     projection = read_projection(path, mixture)
     means, projected = mixture.means, dict[str, Any]()
     if projection is not None:
@@ -110,6 +109,17 @@ def info(path: str) -> dict[str, Any]:
         "loops": loops.described(),
         **_drift(record.get("updates") or []),
     }
+
+
+def _of_group(path: str) -> dict[str, Any]:
+    """Facts about what Zarr holds that is no model: results of rows, variables on a grid, or rows."""
+    results = results_described(path)
+    if results is not None:
+        return {**results, "kind": "results", "loops": loops.described()}
+    grid = variables_described(path)
+    if grid is not None:
+        return {"kind": "data", **grid, "loops": loops.described()}
+    return _of_rows(path)
 
 
 def _of_rows(path: str) -> dict[str, Any]:

@@ -161,8 +161,8 @@ class GaussianMixture(FittedMixture):
     stepper : {"auto", "surrogate", "squarem", "plain"}, default="auto"
         How the next parameters follow from a pass. ``"surrogate"``: the maximum of the
         sample's likelihood, corrected by the gradient over all rows; few passes, whatever
-        the rows. ``"squarem"``: EM extrapolated every second pass. ``"plain"``: EM. The
-        first two go back to a step of EM where the log-likelihood fell. ``"auto"``:
+        the rows. ``"squarem"``: EM extrapolated every second pass. ``"plain"``: EM. All
+        others go back to a step of EM where the log-likelihood fell. ``"auto"``:
         plain where the start is given whole or ``progressive`` is off, else surrogate.
     progressive : bool, default=True
         Whether starts compete, and the best is fitted, on a sample in memory before

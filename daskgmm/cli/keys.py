@@ -22,7 +22,11 @@ __all__ = ["with_keys"]
 
 
 def with_keys(function: Command) -> Command:
-    """An option and an environment variable for every key of a job file."""
+    """Decorator that adds an option and an environment variable for every key of a job file.
+
+    The function is given ``given``, a mapping from keys to what one of the two says: a value and where
+    it is from.
+    """
 
     @functools.wraps(function)
     def given(ctx: click.Context, **kwargs: Any) -> Any:
@@ -55,7 +59,7 @@ def with_keys(function: Command) -> Command:
 
 
 _SHORT_OPTIONS = {"outputs.log": ["--log"], "outputs.metrics": ["--metrics"]}
-"""As the other commands call it."""
+"""Options of the other commands for the same, which are accepted here as well."""
 
 
 def _option(key: str) -> str:
@@ -67,6 +71,7 @@ _OTHERS = (
     *(TIMEOUT_VARIABLE, LOG_FORMAT_VARIABLE),
     *("DASKGMM_LOOPS", "DASKGMM_LOOPS_LIBRARY", "DASKGMM_COMPILER"),  # of kernel/loops
 )
+"""Variables of this package that are of no key."""
 
 
 def _variable(key: str) -> str:

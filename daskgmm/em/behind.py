@@ -1,7 +1,7 @@
-"""Behind: the values behind measured ones, as one Gaussian of them all expects these.
+"""Behind: what rows with measurement noise would be without it, as one Gaussian expects them.
 
-Noise of single values may be far wider than what is measured. So the scale of features, and starts,
-are not of measured values, of which the least known would decide.
+The scale of features, and starts, are made of these expected values. Measured values will not do:
+where the noise of some is far wider than the feature itself, these would decide.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from daskgmm.kernel import Affine, Block, Float64Array, Moments, expected_values
 __all__ = ["moments_behind", "values_behind"]
 
 _LEAST_SHARE = 1e-9
-"""Of a feature's measured variance: it is added to noise, so that exact values have finite weights."""
+"""Share of a feature's measured variance that is added to the variance of noise, by whose inverse a
+value is weighted: values without noise would else have infinite weight."""
 
 
 def moments_behind(sample: Block, weight: float) -> Moments:
-    """Moments of the values behind all rows: of one Gaussian that EM fits to a sample.
+    """Moments of all rows without their noise: those of one Gaussian that EM fits to a sample.
 
     Parameters
     ----------
     sample : Block
         Rows with measurement noise, no feature of which is constant.
     weight : float
-        Of all rows.
+        Sum of the weights of all rows.
     """
     mean, variances = _by_precision(sample)
     scale = Affine(mean, np.sqrt(variances))
@@ -60,7 +61,7 @@ def _variances_of(noise: Float64Array) -> Float64Array:
 
 
 def _by_precision(block: Block) -> tuple[Float64Array, Float64Array]:
-    """Mean and variance of each feature, in which a value counts by how little noise it has."""
+    """Mean and variance of each feature, in which a value counts by the inverse variance of its noise."""
     assert block.measurement_noise is not None
     there = ~np.isnan(block.x)
     x, noise = np.where(there, block.x, 0.0), _variances_of(block.measurement_noise)

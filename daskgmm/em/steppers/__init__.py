@@ -1,7 +1,8 @@
 """Steppers: algorithms that choose the parameters of the next pass.
 
 To add one, write a class with a frozen state in a file of its own, and add a row to
-:data:`STEPPERS`.
+:data:`STEPPERS`; its name goes into the words of ``stepper`` in :mod:`daskgmm.settings.of_fits`, in
+the same order, and into the estimator's documentation.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from daskgmm.execution.scheduler import in_force
 from daskgmm.execution.staging.pieces import Piece, PiecesInMemory, PiecesOnDisk
 from daskgmm.execution.staging.report import StagingReport
 
-__all__ = ["KEEPER", "Keeper", "KeptPieces", "Staging"]
+__all__ = ["KEEPER", "KeptPieces", "PieceKeeper", "Staging"]
 
 _IDLE_SECONDS = 600.0
 
@@ -155,7 +155,7 @@ class KeptPieces:
         return report
 
 
-class Keeper:
+class PieceKeeper:
     """The pieces that this process keeps, for all fits.
 
     Attributes
@@ -236,7 +236,7 @@ class Keeper:
         timer.start()
 
 
-KEEPER = Keeper()
+KEEPER = PieceKeeper()
 """The keeper of this process: tasks of one fit find what earlier ones kept."""
 
 
