@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import zarr
 from numcodecs import Pickle
-from stored_rows import KINDS, write_chunked
+from stored_rows import CHUNKED, KINDS, write_chunked
 
 from daskgmm.descriptions import info
 from daskgmm.errors import (
@@ -31,6 +31,17 @@ from daskgmm.errors import (
     StorageError,
 )
 from daskgmm.storage import open_source, preflight
+from daskgmm.storage.rows.sources import FORMATS
+
+
+def test_every_format_of_the_table_has_a_store_here(tmp_path, x):
+    """A format that is added is tested below once there is a row for it in KINDS."""
+    missing = set(FORMATS)
+    for kind in (k for k in KINDS if k.name not in CHUNKED or k.name == "v3"):
+        if missing:
+            data = kind.write(tmp_path / kind.name, x)
+            missing.discard(next(one for one in FORMATS if one.matches(data)))
+    assert not missing
 
 
 def test_partitions_by_unit_cover_the_rows_once(stored, x):
