@@ -34,6 +34,12 @@ OPTIONS = {
     "missing": ("drop", "em"),
     "measurement_noise": (0.5,),
 }
+NOT_COMBINED = {
+    *("n_components", "tol", "reg_covar", "max_iter", "random_state"),  # every fit has them
+    *("weights_init", "means_init", "precisions_init", "init_params"),  # and a start
+    *("warm_start", "reads", "truncate", "stage_dtype"),  # other fits, rows and sizes than here
+}
+"""Options that decide the result, and are tested elsewhere beside others."""
 STARTS = {"means": [[0.0] * 3, [np.nan] * 3], "weights": [np.nan, 0.4]}
 """What parts are fixed at; the others are found."""
 REFUSED = {

@@ -21,6 +21,8 @@ import pytest
 import zarr
 from made_data import made_mixture, rows_of
 from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
+from test_combinations import NOT_COMBINED
+from test_combinations import OPTIONS as COMBINED
 
 from daskgmm import GaussianMixture, load_model, open_rows, settings
 from daskgmm.cli import main
@@ -102,6 +104,13 @@ def test_words_are_the_keys_of_the_table_that_implements_them(name):
 @named([option for option in EVERY if option.default is not None])
 def test_defaults_are_accepted(option):
     option.check(option.default)
+
+
+def test_every_option_that_decides_the_result_meets_the_others():
+    """An option that is added is tried with each other one, or it is said that it is not."""
+    deciding = {option.name for option in OPTIONS if option.decides}
+    assert deciding <= COMBINED.keys() | NOT_COMBINED
+    assert not COMBINED.keys() & NOT_COMBINED
 
 
 # -- the command line ----------------------------------------------------------
