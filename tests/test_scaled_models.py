@@ -154,7 +154,6 @@ def test_the_order_is_that_of_the_data(x, n_projected):
 # -- files -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["full", "tied", "diag", "spherical"])
 @pytest.mark.parametrize("how", [{"standardize": True}, {"standardize": True, "n_projected": 2}])
 def test_a_loaded_model_gives_the_same_bits(x, tmp_path, family, how):
     model = fitted(pd.DataFrame(x, columns=NAMES), family, **how)

@@ -184,7 +184,6 @@ def test_rows_with_gaps_count_by_what_they_have(one_normal):
     np.testing.assert_allclose(error[1], expected, rtol=close(60) + 0.05)
 
 
-@pytest.mark.parametrize("family", ["tied", "diag", "spherical"])
 def test_errors_have_the_shape_of_the_family(family, two_groups):
     found = fitted(two_groups, 2, covariance_type=family, **starting()).uncertainty(
         two_groups, n_replicates=3

@@ -4,7 +4,7 @@
 ``sum r (x - centre)(x - centre)^T`` the whole (full), the sum over components (tied), the
 diagonal (diag), the trace (spherical).
 
-The file is longer than others because it has the part of every capability that the four kinds share.
+The file is longer than others because it has the part of every capability that all kinds share.
 """
 
 from __future__ import annotations
