@@ -24,7 +24,6 @@ from daskgmm.kernel import (
     Regression,
     conditional_moments,
     density_sums,
-    gap_rows,
     imputed,
     labels,
     log_density,
@@ -185,7 +184,7 @@ def with_rows_present(
 
     Such rows are filled and not removed, so that row numbers in errors stay right.
     """
-    if (some := gap_rows(block.x)) is None:
+    if (some := block.gaps) is None:
         return block, None
     block, out = replace(block, has_gaps=missing == "em"), left_out(some, missing)
     if len(out) == 0:

@@ -19,10 +19,8 @@ from daskgmm.errors import DataError, ParameterError
 from daskgmm.kernel import (
     Affine,
     Block,
-    Float64Array,
     GapRows,
     Mixture,
-    gap_rows,
     has_density_of_parts,
 )
 
@@ -65,7 +63,7 @@ class Gaps:
     @classmethod
     def of(cls, block: Block) -> Self:
         """Of a block of :class:`RowsWithGaps`."""
-        if (some := gap_rows(block.x)) is None:
+        if (some := block.gaps) is None:
             return cls()
         return cls(len(some.rows), len(left_out(some, "em" if block.has_gaps else "drop")))
 
@@ -142,7 +140,7 @@ def left_out(some: GapRows, missing: Missing) -> NDArray[np.intp]:
     """Indices of the rows that are left out for their gaps; none where these are an error."""
     if missing == "drop":
         return some.rows
-    return some.rows[some.gaps.all(axis=1) if missing == "em" else slice(0)]
+    return some.rows[some.are_empty if missing == "em" else slice(0)]
 
 
 def _weighed(block: Block, missing: Missing) -> Block:
@@ -153,13 +151,14 @@ def _weighed(block: Block, missing: Missing) -> Block:
     DataError
         If a row that counts has no weight: NaN, which others may have.
     """
-    if (some := gap_rows(block.x)) is not None:
+    marked = replace(block, has_gaps=missing == "em")
+    if (some := marked.gaps) is not None:
         out = left_out(some, missing)
-        weight: Float64Array | None = block.weight
         if len(out) > 0:
             weight = block.weights.copy()
             weight[out] = 0.0
-        block = replace(block, weight=weight, has_gaps=missing == "em")
+            marked = replace(marked, weight=weight)
+        block = marked
     if block.weight is not None and np.isnan(block.weight).any():
         row = block.start + int(np.argmax(np.isnan(block.weight)))
         raise DataError(

@@ -45,7 +45,8 @@ from daskgmm.kernel.e_step import (
     squared_distances,
 )
 from daskgmm.kernel.fixed import NOTHING_FIXED, Fixed, FixedParts
-from daskgmm.kernel.gaps import GapRows, bytes_with_gaps, gap_rows, has_density_of_parts
+from daskgmm.kernel.gap_rows import GapRows, gap_rows
+from daskgmm.kernel.gaps import bytes_with_gaps, has_density_of_parts
 from daskgmm.kernel.imputing import imputed
 from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import NOISE, Mixture, count_parameters, gaussian_mixture

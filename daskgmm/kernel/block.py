@@ -10,6 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.kernel.gap_rows import GapRows, gap_rows
+
 __all__ = ["Block", "Float64Array"]
 
 Float64Array = NDArray[np.float64]
@@ -66,6 +68,11 @@ class Block:
     def total_weight(self) -> float:
         """Sum of the weights; the number of rows where each counts once."""
         return float(len(self.x)) if self.weight is None else float(self.weight.sum())
+
+    @cached_property
+    def gaps(self) -> GapRows | None:
+        """Rows of which a value is NaN; None if there are none."""
+        return gap_rows(self.x)
 
     @property
     def weights(self) -> Float64Array:

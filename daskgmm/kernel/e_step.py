@@ -24,7 +24,8 @@ from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.deconvolution import deconvolved_rows
 from daskgmm.kernel.formulations import formulation_of
 from daskgmm.kernel.formulations.sub_blocked import Evaluation, normalise
-from daskgmm.kernel.gaps import completed_rows, gaps_in, others
+from daskgmm.kernel.gap_rows import others
+from daskgmm.kernel.gaps import completed_rows, gaps_in
 from daskgmm.kernel.mixture import NOISE, Mixture
 from daskgmm.kernel.passes import Pass
 from daskgmm.kernel.statistics import Statistics

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Cells",
+    "CorrelatedArrays",
     "NaturalArrays",
+    "SeparateArrays",
     "TailSums",
     "WeightedRows",
     "WhitenedArrays",
@@ -142,3 +144,38 @@ class WhitenedSums(NamedTuple):
     def zero(cls, k: int, d: int) -> WhitenedSums:
         """Sums of no rows."""
         return cls(np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d)))
+
+
+class CorrelatedArrays(NamedTuple):
+    """Gaussians as the loop over rows with gaps takes them, in the data's own units.
+
+    Attributes
+    ----------
+    means : array of shape (K, D), float64
+    precisions : array of shape (K, D, D), or (1, D, D) where all share one, float64
+    heights : array of shape (K,), float64
+        Log of the weighted densities at the means.
+    """
+
+    means: Array
+    precisions: Array
+    heights: Array
+
+
+class SeparateArrays(NamedTuple):
+    """Gaussians without correlations as the loop over rows with gaps takes them.
+
+    Attributes
+    ----------
+    centre : array of shape (D,), float64
+        ``z = x - centre``; 0 where a feature is missing.
+    coefficients : array of shape (K, 3 D), float64
+        Coefficients of squares of z, of z, and of 1 for each feature that is there, in the log
+        densities.
+    constant : array of shape (K,), float64
+        Constant term of each.
+    """
+
+    centre: Array
+    coefficients: Array
+    constant: Array

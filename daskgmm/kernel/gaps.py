@@ -15,28 +15,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.kernel import loops
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.components import CompletesRows, Gaussians
 from daskgmm.kernel.components.completed import Completed
+from daskgmm.kernel.components.gap_loops import GapLoop
 from daskgmm.kernel.expected import expected_statistics
 from daskgmm.kernel.formulations import Formulation, formulation_of
+from daskgmm.kernel.gap_rows import GapRows, gap_rows, others
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.patterns import GROUP_BYTES, common_patterns
 from daskgmm.kernel.statistics import Statistics
 
 __all__ = [
-    "GapRows",
     "bytes_with_gaps",
     "completed_rows",
-    "gap_rows",
     "gaps_in",
     "has_density_of_parts",
-    "others",
     "statistics_with_gaps",
 ]
 
@@ -59,46 +60,9 @@ def has_density_of_parts(mixture: Mixture) -> bool:
     return isinstance(mixture.components, CompletesRows) and mixture.noise is None
 
 
-class GapRows(NamedTuple):
-    """Rows of a block in which features are missing.
-
-    Attributes
-    ----------
-    rows : ndarray of int, shape (m,)
-        Their indices, ascending.
-    gaps : ndarray of bool, shape (m, D)
-        Which of their features are missing.
-    """
-
-    rows: NDArray[np.intp]
-    gaps: NDArray[np.bool_]
-
-
-def gap_rows(x: NDArray[Any]) -> GapRows | None:
-    """Rows (n, D) of which a value is NaN; None if there are none."""
-    if x.dtype.kind != "f" or len(x) == 0:
-        return None
-    # NaN shows in a sum, which BLAS makes; factors so small that no sum overflows.
-    with np.errstate(all="ignore"):
-        sums = x @ np.full(x.shape[1], np.finfo(x.dtype).tiny ** 0.5, x.dtype)
-    rows = np.flatnonzero(np.isnan(sums))
-    gaps = np.isnan(x[rows])
-    has_gap = gaps.any(axis=1)  # infinities, of which sums are NaN as well, are no gaps
-    if not has_gap.any():
-        return None
-    return GapRows(rows, gaps) if has_gap.all() else GapRows(rows[has_gap], gaps[has_gap])
-
-
 def gaps_in(x: NDArray[Any], mixture: Mixture) -> GapRows | None:
     """As :func:`gap_rows`; None as well if the mixture cannot do without all features."""
     return gap_rows(x) if has_density_of_parts(mixture) else None
-
-
-def others(n_rows: int, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Indices of the other ones of so many rows."""
-    is_other = np.ones(n_rows, bool)
-    is_other[rows] = False
-    return np.flatnonzero(is_other)
 
 
 def completed_rows(
@@ -156,7 +120,7 @@ def statistics_with_gaps(
     Statistics
         About the mixture's means, with the sums that complete rows have.
     """
-    formulation, some = formulation_of(mixture, dtype), gap_rows(block.x)
+    formulation, some = formulation_of(mixture, dtype), block.gaps
     if some is None:
         return formulation.statistics(replace(block, has_gaps=False), log_density)
     total = _of_gap_rows(block, some, mixture, dtype, log_density)
@@ -198,6 +162,9 @@ class _Marginal:
         self.lift = components.lift(self.observed, np.flatnonzero(missing))
 
 
+_FEWEST_BESIDE_LOOP = 8192
+"""Rows of a pattern from which on it is worked on by itself although there is a loop for all."""
+
 _marginals = threading.local()
 _KEPT = 64
 """Patterns whose marginals are kept from grain to grain, under the mixtures of a pass."""
@@ -229,7 +196,11 @@ def _of_gap_rows(
     """Statistics of the rows with gaps alone."""
     components, total = mixture.components, Statistics.zero(mixture.means, mixture.kind)
     assert isinstance(components, CompletesRows)
-    common, rest = common_patterns(some.gaps, components.fewest_of_pattern)
+    loop = None if loops.VARIANT is None else _gap_loop_of(mixture)
+    fewest = components.fewest_of_pattern if loop is None else _FEWEST_BESIDE_LOOP
+    if loop is not None and len(some) < fewest:
+        return _by_loop(block, some, mixture, loop, log_density)
+    common, rest = common_patterns(some.gaps, fewest)
     for which, missing in common:
         marginal = _marginal_of(mixture, missing, dtype)
         rows = some.rows[which]
@@ -238,8 +209,36 @@ def _of_gap_rows(
         total = total + replace(found, sums=sums, centres=mixture.means)
     if len(rest) == 0:
         return total
-    rare = GapRows(some.rows[rest], some.gaps[rest])
-    return total + _of_rare(block, rare, mixture, log_density)
+    rare = some.take(rest)
+    if loop is None:
+        return total + _of_rare(block, rare, mixture, log_density)
+    return total + _by_loop(block, rare, mixture, loop, log_density)
+
+
+@lru_cache(maxsize=8)  # asked for with every grain, by all threads
+def _gap_loop_of(mixture: Mixture) -> GapLoop | None:
+    components = mixture.components
+    assert isinstance(components, CompletesRows)
+    return components.gap_loop(mixture.log_weights)
+
+
+def _by_loop(
+    block: Block,
+    some: GapRows,
+    mixture: Mixture,
+    loop: GapLoop,
+    log_density: Float64Array | None,
+) -> Statistics:
+    """Statistics of rows of any patterns, by a compiled loop."""
+    weight = None if block.weight is None else block.weight[some.rows]
+    part = Block(block.x.take(some.rows, axis=0), weight=weight)
+    of_rows = None if log_density is None else np.empty(len(part))
+    log_likelihood, sums = loop.sums(loops.weighted_rows(part.x, weight, of_rows))
+    if log_density is not None:
+        log_density[some.rows] = of_rows
+    return Statistics(
+        len(part), part.total_weight, log_likelihood, sums, mixture.means, mixture.kind
+    )
 
 
 def _of_rare(

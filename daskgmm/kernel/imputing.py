@@ -12,7 +12,8 @@ from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.completed import Completed
 from daskgmm.kernel.expected import means_given
 from daskgmm.kernel.formulations.sub_blocked import normalise
-from daskgmm.kernel.gaps import GapRows, completed_rows, gap_rows
+from daskgmm.kernel.gap_rows import gap_rows
+from daskgmm.kernel.gaps import completed_rows
 from daskgmm.kernel.mixture import Mixture
 
 __all__ = ["imputed"]
@@ -33,8 +34,7 @@ def imputed(x: NDArray[Any], mixture: Mixture, uniform: Float64Array | None = No
     found, some = x.copy(), gap_rows(x)
     if some is None:
         return found
-    has_any = ~some.gaps.all(axis=1)
-    some = GapRows(some.rows[has_any], some.gaps[has_any])
+    some = some.take(~some.are_empty)
     for rows, completed, joint in completed_rows(x, some, mixture):
         resp, _ = normalise(joint, bounded=False)
         if uniform is None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from kernel.naive import REDUCED
-from made_data import covariances_of
+from made_data import covariances_of, made_mixture, rows_of
 from scipy.stats import multivariate_normal
+from with_loops import needs_loops
 
 from daskgmm.kernel import (
     Block,
     Mixture,
     Pass,
+    gap_rows,
     gaussian_mixture,
     imputed,
     labels,
     log_density,
+    loops,
     probabilities,
 )
 from daskgmm.kernel.patterns import groups
@@ -108,6 +112,44 @@ def test_features_that_are_nearly_sums_of_others_lose_no_digits(kind):
     np.testing.assert_allclose(
         log_density(x, mixture), expected.log_density, rtol=1e-11, atol=1e-11
     )
+
+
+@needs_loops
+@pytest.mark.parametrize("stored", ["f4", "f8"])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_loops_give_what_numpy_gives(kind, stored, monkeypatch):
+    """Where one to ten features are missing, in tiles of every width."""
+    mixture, again = (made_mixture(kind, k=5, d=11, seed=3) for _ in range(2))
+    x = rows_of(mixture, 900, seed=4)
+    rng = np.random.default_rng(5)
+    x[rng.random(x.shape) < rng.uniform(0, 0.9, (len(x), 1))] = np.nan
+    x = x[~np.isnan(x).all(axis=1)].astype(stored)
+    block = Block(x, weight=rng.uniform(0.5, 2, len(x)), has_gaps=True)
+    found, densities = Pass(mixture).with_log_densities(block)
+    monkeypatch.setattr(loops, "VARIANT", None)
+    expected, expected_densities = Pass(again).with_log_densities(replace(block))
+    # Sums of a thousand terms, in another order; conditioned as 1e3.
+    np.testing.assert_allclose(densities, expected_densities, rtol=1e-11, atol=1e-10)
+    np.testing.assert_allclose(found.log_likelihood, expected.log_likelihood, rtol=1e-12)
+    for name, array in expected.sums.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-10, atol=1e-9)
+
+
+@pytest.mark.parametrize("stored", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("d", [1, 3, 8, 70])
+def test_rows_with_gaps_are_found_beside_infinities(d, stored):
+    rng = np.random.default_rng(6)
+    x = np.arange(301.0 * d).reshape(301, d) % 1000
+    x[rng.random(x.shape) < 0.02] = np.nan
+    x[rng.random(x.shape) < 0.02] = -np.inf
+    x[-1] = np.nan
+    expected = np.isnan(x).sum(axis=1)
+    for rows in (x.astype(stored), np.asfortranarray(x, stored)):
+        found = gap_rows(rows)
+        np.testing.assert_array_equal(found.rows, np.flatnonzero(expected))
+        np.testing.assert_array_equal(found.n_missing, expected[expected > 0])
+        np.testing.assert_array_equal(found.gaps, np.isnan(x[expected > 0]))
+    assert gap_rows(np.where(np.isnan(x), 0, x).astype(stored)) is None
 
 
 @pytest.mark.parametrize("kind", FAMILIES)

@@ -9,15 +9,16 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made_data import made_mixture, rows_of
+from made_data import covariances_of, made_mixture, rows_of
 from with_loops import needs_loops
 
 import daskgmm
-from daskgmm.kernel import Block, loops, moments_and_extremes
+from daskgmm.kernel import Block, Pass, gaussian_mixture, loops, moments_and_extremes
 from daskgmm.kernel.formulations.compiled import CompiledNatural, CompiledWhitened
 from daskgmm.kernel.loops.library import VARIANTS
 from daskgmm.kernel.truncated import Neighbourhoods, truncated_statistics
@@ -47,8 +48,22 @@ def _results(mixture, block, dtype):
     yield from (np.float64(found.log_likelihood), *found.sums.values())
     if dtype == FLOAT64:
         yield CompiledNatural(mixture, dtype).log_densities(block.x)
+        yield from _with_gaps(mixture, block)
     moments, low, high = moments_and_extremes(block)
     yield from (moments.mean, moments.scatter, low, high)
+
+
+def _with_gaps(mixture, block):
+    """Sums over rows that lack about a third of their features, of components of several kinds."""
+    gaps = np.random.default_rng(1).random(block.x.shape) < 0.3
+    gaps[:, 0] &= ~gaps.all(axis=1)
+    block = replace(block, x=np.where(gaps, np.nan, block.x).astype(block.x.dtype), has_gaps=True)
+    yield from (block.gaps.rows, block.gaps.n_missing) if gaps.any() else ()
+    for kind in ("full", "tied", "diag"):
+        covariances = covariances_of(kind, mixture.components.dense())
+        of_kind = gaussian_mixture(mixture.weights, mixture.means, covariances, kind)
+        found, log_densities = Pass(of_kind).with_log_densities(block)
+        yield from (np.float64(found.log_likelihood), *found.sums.values(), log_densities)
 
 
 def _bits(*case):

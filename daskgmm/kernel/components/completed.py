@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import Sums
+from daskgmm.kernel.components.gap_loops import GapLoop
 
 __all__ = [
     "Completed",
@@ -92,6 +93,14 @@ class CompletesRows(ABC):
 
         ``gaps`` (n, D) says which features of each row are missing; of each row one or more are,
         and not all.
+        """
+        ...
+
+    @abstractmethod
+    def gap_loop(self, log_weights: Float64Array) -> GapLoop | None:
+        """The compiled loop over rows with gaps; None where it would lose digits.
+
+        Asked only where there are loops.
         """
         ...
 

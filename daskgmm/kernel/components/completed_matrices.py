@@ -16,7 +16,7 @@ from daskgmm.kernel.patterns import Group, groups
 if TYPE_CHECKING:
     from daskgmm.kernel.components.matrices import MatrixGaussians
 
-__all__ = ["MatrixLift", "matrix_fillers"]
+__all__ = ["MatrixLift", "matrix_fillers", "may_use_precisions"]
 
 _LARGEST_INFLATION = 1e4
 """Largest ``L_jj S_jj = 1 / (1 - R_j^2)``, of a precision L and its covariance S, with which
@@ -26,16 +26,20 @@ _FEW_MISSING = 4
 """Missing features up to which products are made entry by entry, for all rows at once."""
 
 
+def may_use_precisions(components: MatrixGaussians) -> bool:
+    """Whether products with the precisions keep enough digits."""
+    diagonals = np.diagonal(components.precisions, axis1=-2, axis2=-1)
+    variances = np.diagonal(components.covariances, axis1=-2, axis2=-1)
+    return bool((diagonals * variances).max() <= _LARGEST_INFLATION)
+
+
 def matrix_fillers(
     components: MatrixGaussians, gaps: NDArray[np.bool_]
 ) -> Iterator[tuple[NDArray[np.intp], Filler]]:
     """See :class:`~daskgmm.kernel.components.completed.CompletesRows`."""
     precisions = components.precisions
-    diagonals = np.diagonal(precisions, axis1=-2, axis2=-1)
-    variances = np.diagonal(components.covariances, axis1=-2, axis2=-1)
-    may_use_precisions = bool((diagonals * variances).max() <= _LARGEST_INFLATION)
     n_precisions = 1 if precisions.ndim == 2 else len(precisions)
-    for group in groups(gaps, n_precisions, together=may_use_precisions):
+    for group in groups(gaps, n_precisions, together=may_use_precisions(components)):
         if len(group.missing) == 1:
             yield group.rows, _OnePattern(components, group.missing[0])
         else:

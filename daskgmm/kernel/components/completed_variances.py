@@ -55,6 +55,19 @@ class AnyPatterns:
         distances = np.square(self.shifts) / self.variances
         self.are_close = bool(distances.max() <= _FARTHEST)
 
+    def about_means(
+        self, n_k: Float64Array, there: Float64Array, z: Float64Array, squares: Float64Array
+    ) -> tuple[Float64Array, Float64Array]:
+        """First and second expected moments of each feature about the means, each (K, D).
+
+        From sums (K,) of responsibilities, and sums (K, D) over observed features of these, and of
+        these times z and its square.
+        """
+        first = z - self.shifts * there
+        second = squares - self.shifts * (z + first)
+        second += self.variances * (n_k[:, None] - there)
+        return first, second
+
     def completed(self, x_t: Float64Array, span: slice) -> Completed:
         """See :class:`~daskgmm.kernel.components.completed.Filler`."""
         return OfClose(self, x_t) if self.are_close else _OfAny(self, x_t)
@@ -107,9 +120,5 @@ class OfClose(_OfAny):
 
     def moments(self, resp: Float64Array) -> tuple[Float64Array, Float64Array]:
         """First and second expected moments of each feature about the means, each (K, D)."""
-        filler = self._filler
         there, z, squares = resp @ self._there.T, resp @ self._z.T, resp @ self._squares.T
-        first = z - filler.shifts * there
-        second = squares - filler.shifts * (z + first)
-        second += filler.variances * (resp.sum(axis=1)[:, None] - there)
-        return first, second
+        return self._filler.about_means(resp.sum(axis=1), there, z, squares)

@@ -34,6 +34,7 @@ from daskgmm.kernel.components.base import (
 from daskgmm.kernel.components.completed import CompletesRows, Expected, Filler, Lift
 from daskgmm.kernel.components.deconvolved import Deconvolves
 from daskgmm.kernel.components.elliptical import Elliptical
+from daskgmm.kernel.components.gap_loops import GapLoop
 from daskgmm.kernel.components.gaussian_prior import GaussianPrior
 from daskgmm.kernel.components.gaussian_tangent import GaussianTangent
 
@@ -214,6 +215,10 @@ class Gaussians(
 
     @abstractmethod
     def fillers(self, gaps: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], Filler]]:
+        """See :class:`~daskgmm.kernel.components.completed.CompletesRows`."""
+
+    @abstractmethod
+    def gap_loop(self, log_weights: Float64Array) -> GapLoop | None:
         """See :class:`~daskgmm.kernel.components.completed.CompletesRows`."""
 
     @abstractmethod

@@ -15,8 +15,13 @@ from scipy import linalg
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import Run
 from daskgmm.kernel.components.completed import Expected, Filler, Lift
-from daskgmm.kernel.components.completed_matrices import MatrixLift, matrix_fillers
+from daskgmm.kernel.components.completed_matrices import (
+    MatrixLift,
+    matrix_fillers,
+    may_use_precisions,
+)
 from daskgmm.kernel.components.deconvolved_matrices import DeconvolvedMatrices, bytes_of_matrices
+from daskgmm.kernel.components.gap_loops import CorrelatedLoop, GapLoop
 from daskgmm.kernel.components.gaussian import Gaussians
 
 __all__ = ["MatrixGaussians", "outer", "symmetric"]
@@ -91,6 +96,10 @@ class MatrixGaussians(Gaussians):
     def fillers(self, gaps: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], Filler]]:
         """Patterns that are common by themselves, and others together where digits allow it."""
         return matrix_fillers(self, gaps)
+
+    def gap_loop(self, log_weights: Float64Array) -> GapLoop | None:
+        """By the precisions, where digits allow it."""
+        return CorrelatedLoop(self, log_weights) if may_use_precisions(self) else None
 
     def lift(self, observed: NDArray[np.intp], missing: NDArray[np.intp]) -> Lift:
         """By the regression of the missing features on the observed ones."""

@@ -16,6 +16,7 @@ from daskgmm.kernel.components.completed import Expected, Filler, Lift
 from daskgmm.kernel.components.completed_variances import AnyPatterns, OfClose, VarianceLift
 from daskgmm.kernel.components.deconvolved_matrices import DeconvolvedMatrices, bytes_of_matrices
 from daskgmm.kernel.components.deconvolved_variances import DeconvolvedVariances
+from daskgmm.kernel.components.gap_loops import GapLoop, SeparateLoop
 from daskgmm.kernel.components.gaussian import Gaussians
 
 __all__ = ["UncorrelatedGaussians"]
@@ -93,6 +94,11 @@ class UncorrelatedGaussians(Gaussians):
         sums["first"][...] += first
         for k, of_features in enumerate(moments):
             self.add_variances(sums["second"], k, of_features)
+
+    def gap_loop(self, log_weights: Float64Array) -> GapLoop | None:
+        """Of features one by one, where means are near to each other for their widths."""
+        filler = AnyPatterns(self)
+        return SeparateLoop(filler, log_weights) if filler.are_close else None
 
     def lift(self, observed: NDArray[np.intp], missing: NDArray[np.intp]) -> Lift:
         """Missing features have their variances, and deviate by 0."""

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from daskgmm.kernel.fused_arrays import (
     Cells,
+    CorrelatedArrays,
     NaturalArrays,
+    SeparateArrays,
     TailSums,
     WeightedRows,
     WhitenedArrays,
@@ -29,11 +31,15 @@ __all__ = [
     "VARIANT",
     "WHY_NONE",
     "MomentArrays",
+    "add_correlated",
     "add_natural",
+    "add_separate",
     "add_whitened",
     "described",
+    "find_gaps",
     "find_log_densities",
     "find_nearest",
+    "is_as_compiled",
     "rows_as_compiled",
     "scan_moments",
     "weighted_rows",
@@ -53,6 +59,11 @@ def rows_as_compiled(x: Array) -> Array:
     """Rows of a dtype and memory order that the loops take; a copy if need be."""
     dtype = x.dtype if x.dtype in (np.float32, np.float64) else FLOAT64
     return np.ascontiguousarray(x, dtype)
+
+
+def is_as_compiled(x: Array) -> bool:
+    """Whether the loops take rows as they lie in memory."""
+    return x.dtype in (np.float32, np.float64) and x.flags.c_contiguous
 
 
 _NONE = np.empty(0)
@@ -267,6 +278,90 @@ def find_nearest(
     _call(
         f"find_nearest_{dtype}", _rows(WeightedRows(x, _NONE, _NONE)), _struct(points), of_nearest
     )
+
+
+def find_gaps(x: Array) -> tuple[Array, Array]:
+    """Indices of the rows of which a value is NaN, ascending, and how many values of each are.
+
+    Parameters
+    ----------
+    x : array of shape (n, D), float32 or float64, C-contiguous
+    """
+    n = len(x)
+    rows, n_missing, n_found = np.empty(n, np.int64), np.empty(n, np.int64), np.zeros(1, np.int64)
+    of_found = [_address(rows, INT64, n), _address(n_missing, INT64, n)]
+    of_found.append(_address(n_found, INT64, 1))
+    _call(f"find_gaps_{x.dtype}", _rows(WeightedRows(x, _NONE, _NONE)), _struct(of_found))
+    return rows[: n_found[0]].copy(), n_missing[: n_found[0]].copy()
+
+
+def add_correlated(
+    rows: WeightedRows, arrays: CorrelatedArrays, n_k: Array, first: Array, second: Array
+) -> float:
+    """Add, over rows with gaps, responsibilities and expected moments about the means.
+
+    Parameters
+    ----------
+    rows : WeightedRows
+        NaN is missing.
+    arrays : CorrelatedArrays
+    n_k, first, second : arrays of shape (K,), (K, D) and that of the precisions, float64
+        Added to; of ``second`` only the lower triangle is written.
+
+    Returns
+    -------
+    float
+        Sum of the log densities of what is observed of each row.
+    """
+    (k, d), log_likelihood = arrays.means.shape, np.zeros(1)
+    shape = len(arrays.precisions), d, d
+    of_arrays = [
+        _address(arrays.means, FLOAT64, k, d),
+        _address(arrays.precisions, FLOAT64, *shape),
+        _address(arrays.heights, FLOAT64, k),
+        k,
+        len(arrays.precisions),
+    ]
+    of_sums = [
+        _address(log_likelihood, FLOAT64, 1),
+        _address(n_k, FLOAT64, k),
+        _address(first, FLOAT64, k, d),
+        _address(second, FLOAT64, *shape),
+    ]
+    _call("add_correlated", _rows(rows), _struct(of_arrays), _struct(of_sums))
+    return float(log_likelihood[0])
+
+
+def add_separate(rows: WeightedRows, arrays: SeparateArrays, n_k: Array, sums: Array) -> float:
+    """Add, over rows with gaps, responsibilities, and these times what coefficients are of.
+
+    Parameters
+    ----------
+    rows : WeightedRows
+        NaN is missing.
+    arrays : SeparateArrays
+    n_k, sums : arrays of shape (K,) and (K, 3 D), float64
+        Added to.
+
+    Returns
+    -------
+    float
+        As of :func:`add_correlated`.
+    """
+    (k, n_terms), log_likelihood = arrays.coefficients.shape, np.zeros(1)
+    of_arrays = [
+        _address(arrays.centre, FLOAT64, n_terms // 3),
+        _address(arrays.coefficients, FLOAT64, k, n_terms),
+        _address(arrays.constant, FLOAT64, k),
+        k,
+    ]
+    of_sums = [
+        _address(log_likelihood, FLOAT64, 1),
+        _address(n_k, FLOAT64, k),
+        _address(sums, FLOAT64, k, n_terms),
+    ]
+    _call("add_separate", _rows(rows), _struct(of_arrays), _struct(of_sums))
+    return float(log_likelihood[0])
 
 
 class MomentArrays(NamedTuple):

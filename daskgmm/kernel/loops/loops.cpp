@@ -900,6 +900,8 @@ int scan_moments(const Rows &rows, const double *pilot, const Moments &found) {
 
 }  // namespace
 
+#include "gaps.h"
+
 // Each returns 0, or 1 where memory is short.
 #define JOINED(variant, name) variant##_##name
 #define NAMED(variant, name) JOINED(variant, name)
@@ -928,4 +930,16 @@ EXPORTED(find_nearest_float32)(const Rows *rows, const Points *points, int64_t *
 }
 EXPORTED(scan_moments)(const Rows *rows, const double *pilot, const Moments *found) {
     return scan_moments(*rows, pilot, *found);
+}
+EXPORTED(find_gaps_float64)(const Rows *rows, const Gaps *found) {
+    return find_gaps<double>(*rows, *found);
+}
+EXPORTED(find_gaps_float32)(const Rows *rows, const Gaps *found) {
+    return find_gaps<float>(*rows, *found);
+}
+EXPORTED(add_correlated)(const Rows *rows, const Correlated *of, const Sums *sums) {
+    return add_correlated(*rows, *of, *sums);
+}
+EXPORTED(add_separate)(const Rows *rows, const Separate *of, const Sums *sums) {
+    return add_separate(*rows, *of, *sums);
 }
