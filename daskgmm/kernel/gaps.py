@@ -49,10 +49,11 @@ def bytes_with_gaps(n_rows: int, k: int, d: int) -> int:
     """Most bytes that one thread needs beside those of complete rows, for a grain of ``n_rows``.
 
     They are copies of its rows, which gaps it has, and how its patterns are sorted; what is found for
-    a group of patterns, and for the rows of a span; and matrices of common patterns.
+    a group of patterns, and for the rows of a span; and matrices of common patterns, or of the
+    rows of a tile.
     """
     of_rows = n_rows * (2 * 8 * d + 2 * d + 5 * 8)
-    return of_rows + 3 * GROUP_BYTES + 3 * _SPAN_BYTES + _KEPT_BYTES + 8 * 8 * k * d * d
+    return of_rows + 3 * GROUP_BYTES + 3 * _SPAN_BYTES + _KEPT_BYTES + 14 * 8 * k * d * d
 
 
 def has_density_of_parts(mixture: Mixture) -> bool:
@@ -162,9 +163,6 @@ class _Marginal:
         self.lift = components.lift(self.observed, np.flatnonzero(missing))
 
 
-_FEWEST_BESIDE_LOOP = 8192
-"""Rows of a pattern from which on it is worked on by itself although there is a loop for all."""
-
 _marginals = threading.local()
 _KEPT = 64
 """Patterns whose marginals are kept from grain to grain, under the mixtures of a pass."""
@@ -197,19 +195,24 @@ def _of_gap_rows(
     components, total = mixture.components, Statistics.zero(mixture.means, mixture.kind)
     assert isinstance(components, CompletesRows)
     loop = None if loops.VARIANT is None else _gap_loop_of(mixture)
-    fewest = components.fewest_of_pattern if loop is None else _FEWEST_BESIDE_LOOP
-    if loop is not None and len(some) < fewest:
+    d = mixture.n_features
+    fewest = loop.fewest_of_pattern if loop else np.full(d + 1, components.fewest_of_pattern)
+    of_each = np.bincount(some.n_missing, minlength=d + 1)
+    has_many = (of_each >= fewest)[some.n_missing]  # only these can be of a common pattern
+    if not has_many.any() and loop is not None:
         return _by_loop(block, some, mixture, loop, log_density)
-    common, rest = common_patterns(some.gaps, fewest)
+    many = some.take(has_many)
+    common, left = common_patterns(many.gaps, fewest)
+    rest = np.concatenate([np.flatnonzero(~has_many), np.flatnonzero(has_many)[left]])
     for which, missing in common:
         marginal = _marginal_of(mixture, missing, dtype)
-        rows = some.rows[which]
+        rows = many.rows[which]
         found = _of_some(block, rows, marginal.formulation, log_density, marginal.observed)
         sums = marginal.lift.of(found.sums)
         total = total + replace(found, sums=sums, centres=mixture.means)
     if len(rest) == 0:
         return total
-    rare = some.take(rest)
+    rare = some.take(np.sort(rest))
     if loop is None:
         return total + _of_rare(block, rare, mixture, log_density)
     return total + _by_loop(block, rare, mixture, loop, log_density)

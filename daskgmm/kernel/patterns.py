@@ -76,9 +76,16 @@ class _Patterns:
 
 
 def common_patterns(
-    gaps: NDArray[np.bool_], fewest: int
+    gaps: NDArray[np.bool_], fewest: NDArray[np.float64]
 ) -> tuple[list[tuple[NDArray[np.intp], NDArray[np.bool_]]], NDArray[np.intp]]:
-    """Patterns of ``fewest`` rows and more, and the rows of all other patterns.
+    """Patterns of so many rows and more, and the rows of all other patterns.
+
+    Parameters
+    ----------
+    gaps : ndarray of bool, shape (n, D)
+        Which features of each row are missing.
+    fewest : ndarray of shape (D + 1,)
+        Rows from which on a pattern is common, by how many features it lacks.
 
     Returns
     -------
@@ -88,7 +95,7 @@ def common_patterns(
         Indices of the other rows.
     """
     patterns = _Patterns(gaps)
-    is_common = patterns.counts >= fewest
+    is_common = patterns.counts >= fewest[patterns.gaps.sum(axis=1)]
     common = [(patterns.rows_of(p), patterns.gaps[p]) for p in np.flatnonzero(is_common)]
     return common, np.flatnonzero(~is_common[patterns.which])
 

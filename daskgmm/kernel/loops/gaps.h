@@ -29,7 +29,8 @@ constexpr double HALF_LOG_2_PI = 0.9189385332046727;
 constexpr int64_t FILL_LANES = 128, FEWEST_LANES = 16;  // of which `densities` takes multiples
 constexpr int64_t FILL_BYTES = 1 << 18;  // of what is found for a tile, in the second cache
 
-INLINE int64_t pairs(int64_t m) { return m * (m + 1) / 2; }
+INLINE int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
+constexpr INLINE int64_t pairs(int64_t m) { return m * (m + 1) / 2; }
 
 // NaN is rare: lanes full of numbers are passed over at once.
 template <class T>
@@ -40,16 +41,18 @@ int find_gaps(const Rows &rows, const Gaps &found) {
     const Vector<T> lowest = all((T)-__builtin_inf());
     int64_t n = 0, end = 0;  // of the last row that was found
     for (int64_t i = 0; i < size; i += WIDTH<T>) {
-        if (i < in_lanes && above(load(x + i), lowest) == EVERY) continue;
-        const int64_t stop = at_most(i + WIDTH<T>, size);
-        for (int64_t j = i < end ? end : i; j < stop; j++) {
-            if (x[j] == x[j]) continue;
-            const int64_t row = j / d;
-            end = (row + 1) * d;
+        uint32_t odd = EVERY;  // lanes that may be NaN
+        if (i < in_lanes) odd &= ~above(load(x + i), lowest);
+        if (i >= in_lanes) odd &= (1u << (size - i)) - 1u;
+        while (odd != 0) {
+            const int64_t j = i + __builtin_ctz(odd);
+            odd &= odd - 1;
+            if (j < end || x[j] == x[j]) continue;
+            const int64_t row = (int64_t)((uint64_t)j / (uint64_t)d);
             int64_t count = 0;
-            for (; j < end; j++) count += x[j] != x[j];
+            end = (row + 1) * d;
+            for (int64_t of = row * d; of < end; of++) count += x[of] != x[of];
             found.rows[n] = row, found.n_missing[n] = count, n++;
-            j--;
         }
     }
     *found.n = n;
@@ -57,10 +60,13 @@ int find_gaps(const Rows &rows, const Gaps &found) {
 }
 
 INLINE int64_t count_missing(const Rows &rows, int64_t row) {
+    const float *of_float32 = (const float *)rows.x + row * rows.d;
+    const double *of_float64 = (const double *)rows.x + row * rows.d;
     int64_t count = 0;
-    for (int64_t j = row * rows.d; j < (row + 1) * rows.d; j++)
-        count += rows.is_float32 ? ((const float *)rows.x)[j] != ((const float *)rows.x)[j]
-                                 : ((const double *)rows.x)[j] != ((const double *)rows.x)[j];
+    if (rows.is_float32)
+        for (int64_t j = 0; j < rows.d; j++) count += of_float32[j] != of_float32[j];
+    else
+        for (int64_t j = 0; j < rows.d; j++) count += of_float64[j] != of_float64[j];
     return count;
 }
 
@@ -118,11 +124,14 @@ INLINE Float64 gather(const double *from, const int64_t *place) {
 template <int64_t FIXED>
 INLINE Float64 invert_lanes(Float64 *lower, int64_t m_) {
     const int64_t m = FIXED > 0 ? FIXED : m_;
-    Float64 log_det = all(0.0);
+    Float64 exponents = all(0.0), product = all(1.0), log_det = all(0.0);
     UNROLL for (int64_t p = 0; p < m; p++) {
-        Float64 inverse;
-        log_det += log_and_inverse(lower[pairs(p) + p], inverse);
+        const Float64 pivot = lower[pairs(p) + p], inverse = all(1.0) / pivot;
         const Float64 negative = all(-1.0) * inverse;
+        Float64 exponent, mantissa;  // of products these neither overflow nor lose digits
+        split(pivot, exponent, mantissa);
+        exponents += exponent, product *= mantissa;
+        if (p % 16 == 15) log_det += log(product), product = all(1.0);
         UNROLL for (int64_t i = 0; i < m; i++) {
             if (i == p) continue;
             const Float64 c = negative * lower[i > p ? pairs(i) + p : pairs(p) + i];
@@ -137,7 +146,7 @@ INLINE Float64 invert_lanes(Float64 *lower, int64_t m_) {
             lower[at] = i == p ? negative : lower[at] * inverse;
         }
     }
-    return log_det;
+    return fma(exponents, all(0.6931471805599453), log_det + log(product));
 }
 
 // Rows of a tile that lack as many features, and what the components expect these to be.
@@ -146,19 +155,32 @@ INLINE Float64 invert_lanes(Float64 *lower, int64_t m_) {
 // ones, e = -inv(L_mm) (L v)_m is expected of these, and v.L v + e.(L v)_m is the squared distance
 // of the observed ones.
 struct Filled {
-    Filled(int64_t d_, int64_t most_missing, int64_t most_found, const Correlated &of_, bool &failed)
+    // What a tile needs at most.
+    struct Sizes {
+        int64_t missing = 0, found = 0, places = 0;
+        void include(int64_t n_missing, const Correlated &of) {
+            const int64_t lanes = lanes_of(n_missing, of), n_pairs = pairs(n_missing);
+            const int64_t of_lane = of.n_precisions * n_pairs + of.n * n_missing;
+            missing = at_least(missing, n_missing);
+            found = at_least(found, of_lane * stride_for<double>(lanes));
+            places = at_least(places, n_pairs * lanes);
+        }
+    };
+
+    Filled(int64_t d_, const Sizes &most, const Correlated &of_, bool &failed)
         : z(d_ * stride_for<double>(FILL_LANES), failed),
           there(d_ * stride_for<double>(FILL_LANES), failed),
           product(d_ * stride_for<double>(FILL_LANES), failed),
-          picked(most_missing * stride_for<double>(FILL_LANES), failed),
+          picked(most.missing * stride_for<double>(FILL_LANES), failed),
           nothing(d_, failed),
           log_dets(of_.n_precisions * FILL_LANES, failed),
           total(FILL_LANES, failed),
-          found(most_found, failed),
-          missing(most_missing * FILL_LANES, failed),
-          at(most_missing * FILL_LANES, failed),
-          places(pairs(most_missing) * FILL_LANES, failed),
-          scratch(pairs(most_missing), failed),
+          found(most.found, failed),
+          missing((most.missing + 1) * FILL_LANES, failed),
+          at((most.missing + 1) * FILL_LANES, failed),
+          places(most.places, failed),
+          listed(FILL_LANES + 1, failed),
+          scratch(pairs(most.missing), failed),
           deviations(d_, FILL_LANES, failed),
           d(d_),
           of(of_) {}
@@ -167,12 +189,7 @@ struct Filled {
     static int64_t lanes_of(int64_t n_missing, const Correlated &of) {
         const int64_t bytes = 8 * (of.n_precisions * pairs(n_missing) + of.n * n_missing);
         const int64_t most = bytes == 0 ? FILL_LANES : FILL_BYTES / bytes / FEWEST_LANES * FEWEST_LANES;
-        return most < FEWEST_LANES ? FEWEST_LANES : at_most(most, FILL_LANES);
-    }
-    // Numbers that are found for one.
-    static int64_t numbers_of(int64_t n_missing, const Correlated &of) {
-        const int64_t of_lane = of.n_precisions * pairs(n_missing) + of.n * n_missing;
-        return of_lane * stride_for<double>(lanes_of(n_missing, of));
+        return at_least(at_most(most, FILL_LANES), FEWEST_LANES);
     }
 
     template <class X>
@@ -181,22 +198,28 @@ struct Filled {
         expected = found.data + of.n_precisions * pairs(m) * stride;
         for (int64_t i = 0; i < lanes; i++) {  // beyond the rows the first one again
             const X *row = x + order[i < n_rows ? i : 0] * d;
-            int64_t a = 0;
+            int64_t a = 0;  // each feature is written as the next that is missing, until one is
             for (int64_t j = 0; j < d; j++) {
-                const bool is_there = row[j] == row[j];
-                z.data[j * stride + i] = is_there ? (double)row[j] : 0.0;
-                there.data[j * stride + i] = is_there ? 1.0 : 0.0;
-                if (is_there) continue;
+                z.data[j * stride + i] = (double)row[j];
                 missing.data[a * lanes + i] = j;
                 at.data[a * lanes + i] = j * stride + i;
-                a++;
+                a += row[j] != row[j];
             }
         }
+        for (int64_t j = 0; j < d; j++)
+            for (int64_t i = j * stride; i < j * stride + lanes; i += WIDTH<double>) {
+                const Float64 value = load(z.data + i), zero = all(0.0);
+                store(z.data + i, value == value ? value : zero);
+                store(there.data + i, value == value ? all(1.0) : zero);
+            }
+        const Bits64 n_columns = Bits64{} + (uint64_t)d;
         for (int64_t a = 0; a < m; a++)
-            for (int64_t b = 0; b <= a; b++)
-                for (int64_t i = 0; i < lanes; i++)
-                    places.data[(pairs(a) + b) * lanes + i] =
-                        missing.data[a * lanes + i] * d + missing.data[b * lanes + i];
+            for (int64_t i = 0; i < lanes; i += WIDTH<double>) {
+                const Bits64 row = load_as<Bits64>(missing.data + a * lanes + i) * n_columns;
+                for (int64_t b = 0; b <= a; b++)
+                    store(places.data + (pairs(a) + b) * lanes + i,
+                          row + load_as<Bits64>(missing.data + b * lanes + i));
+            }
     }
 
     // Minus the covariances that are left of the missing features, by a precision.
@@ -219,7 +242,9 @@ struct Filled {
             if (m == 2) find_left<2>(p);
             if (m == 3) find_left<3>(p);
             if (m == 4) find_left<4>(p);
-            if (m < 1 || m > 4) find_left<0>(p);
+            if (m == 5) find_left<5>(p);
+            if (m == 6) find_left<6>(p);
+            if (m < 1 || m > 6) find_left<0>(p);
         }
     }
 
@@ -261,13 +286,24 @@ struct Filled {
         }
     }
 
+    // Rows whose responsibilities are not 0; returns how many.
+    int64_t list(const double *resp) {
+        int64_t count = 0;
+        for (int64_t i = 0; i < lanes; i++) {
+            listed.data[count] = i;
+            count += resp[i] > 0.0;
+        }
+        return count;
+    }
+
     // Moments about the mean of one component, by responsibilities.
     void add_moments(int64_t k, const double *resp, double *first, double *second) {
         const double *e = expected + k * m * stride;
         double *v = deviations.v.data, *w = deviations.w.data;
         deviate(k);
         for (int64_t a = 0; a < m; a++)
-            for (int64_t i = 0; i < lanes; i++) v[at.data[a * lanes + i]] = e[a * stride + i];
+            for (int64_t i = 0; i < lanes; i += 8)
+                UNROLL for (int64_t j = i; j < i + 8; j++) v[at.data[a * lanes + j]] = e[a * stride + j];
         for (int64_t j = 0; j < d; j++)
             for (int64_t i = 0; i < lanes; i += WIDTH<double>)
                 store(w + j * stride + i, load(resp + i) * load(v + j * stride + i));
@@ -275,16 +311,49 @@ struct Filled {
         deviations.add_to(first, second);
     }
 
-    // What is left of the missing features, by responsibilities.
-    void add_left(int64_t p, const double *resp, int64_t n_rows, double *second) const {
-        const double *left = left_of(p);
-        for (int64_t i = 0; i < n_rows; i++)
+    // As `add_moments`, and `add_left`, of the rows that are listed.
+    void add_listed(int64_t k, const double *resp, int64_t count, double *first, double *second) {
+        const double *e = expected + k * m * stride;
+        const int64_t width = whole(count, LANES<double>), to = stride_for<double>(width);
+        double *v = deviations.v.data, *w = deviations.w.data;
+        for (int64_t j = 0; j < d; j++) {
+            const double mean = of.means[k * d + j];
+            for (int64_t t = 0; t < count; t++) v[j * to + t] = z.data[j * stride + listed.data[t]] - mean;
+            for (int64_t t = count; t < width; t++) v[j * to + t] = w[j * to + t] = 0.0;
+        }
+        for (int64_t a = 0; a < m; a++)
+            for (int64_t t = 0; t < count; t++) {
+                const int64_t i = listed.data[t];
+                v[missing.data[a * lanes + i] * to + t] = e[a * stride + i];
+            }
+        for (int64_t j = 0; j < d; j++)
+            for (int64_t t = 0; t < count; t++) w[j * to + t] = resp[listed.data[t]] * v[j * to + t];
+        deviations.width = width, deviations.stride = to;
+        deviations.add_to(first, second);
+        if (of.n_precisions == 1) return;  // its own is added for all components at once
+        const double *left = left_of(k);
+        for (int64_t t = 0; t < count; t++) {
+            const int64_t i = listed.data[t];
             for (int64_t ab = 0; ab < pairs(m); ab++)
                 second[places.data[ab * lanes + i]] -= resp[i] * left[ab * stride + i];
+        }
+    }
+
+    // What is left of the missing features, by responsibilities.
+    void add_left(int64_t p, const double *resp, double *second) const {
+        const double *left = left_of(p);
+        for (int64_t i = 0; i < lanes; i += 8)  // of one place, a sum waits for the one before
+            for (int64_t ab = 0; ab < pairs(m); ab++) {
+                const int64_t *place = places.data + ab * lanes + i;
+                double of_lanes[8];
+                for (int64_t j = 0; j < 8; j += WIDTH<double>)
+                    store(of_lanes + j, load(resp + i + j) * load(left + ab * stride + i + j));
+                UNROLL for (int64_t j = 0; j < 8; j++) second[place[j]] -= of_lanes[j];
+            }
     }
 
     Buffer<double> z, there, product, picked, nothing, log_dets, total, found;
-    Buffer<int64_t> missing, at, places;
+    Buffer<int64_t> missing, at, places, listed;
     Buffer<Float64> scratch;
     Deviations<double> deviations;
     const int64_t d;
@@ -293,13 +362,15 @@ struct Filled {
     int64_t lanes = 0, stride = 0, m = 0;
 };
 
-// Which components have rows of a tile of which they are not zero to rounding.
-INLINE void find_active(const Tile<double> &tile, bool *active) {
-    for (int64_t k = 0; k < tile.n; k++) {
-        uint32_t found = 0;
-        for (int64_t i = 0; i < tile.n_rows && found == 0; i += WIDTH<double>) found = tile.found_at(k, i);
-        active[k] = found != 0;
-    }
+// Log densities that are zero to rounding become zero: what they are of need not be added.
+INLINE void drop_zeros(Tile<double> &tile) {
+    const Float64 nothing = all(-__builtin_inf());
+    for (int64_t k = 0; k < tile.n; k++)
+        for (int64_t i = 0; i < tile.lanes; i += WIDTH<double>) {
+            double *at = tile.joint.data + k * tile.stride + i;
+            const Float64 here = load(at), least = load(tile.largest.data + i) + all(ZERO);
+            store(at, here < least ? nothing : here);
+        }
 }
 
 int add_correlated(const Rows &rows, const Correlated &of, const Sums &sums) {
@@ -307,16 +378,12 @@ int add_correlated(const Rows &rows, const Correlated &of, const Sums &sums) {
     bool failed = false;
     ByMissing by(rows, failed);
     if (failed) return 1;
-    int64_t most = 0, most_found = 0;
-    for (int64_t m = 0; m <= d; m++) {
-        if (by.begins.data[m] == by.begins.data[m + 1]) continue;
-        const int64_t here = Filled::numbers_of(m, of);
-        most = m, most_found = here > most_found ? here : most_found;
-    }
+    Filled::Sizes most;
+    for (int64_t m = 0; m <= d; m++)
+        if (by.begins.data[m] < by.begins.data[m + 1]) most.include(m, of);
     const Rows sorted = by.sorted();
-    Filled filled(d, most, most_found, of, failed);
+    Filled filled(d, most, of, failed);
     Tile<double> tile(of.n, FILL_LANES, nullptr, failed);
-    Buffer<bool> active(of.n, failed);
     if (failed) return 1;
     double log_likelihood = 0.0;
     for (int64_t m = 0; m <= d; m++) {
@@ -331,18 +398,22 @@ int add_correlated(const Rows &rows, const Correlated &of, const Sums &sums) {
             filled.find_left();
             for (int64_t k = 0; k < of.n; k++) filled.densities_of(k, tile.joint.data + k * tile.stride);
             tile.count_active();
-            find_active(tile, active.data);
+            drop_zeros(tile);
             log_likelihood += tile.normalise(sums.n_k);
             double *total = zeroed(filled.total.data, lanes);
             for (int64_t k = 0; k < of.n; k++) {
-                if (!active.data[k]) continue;
                 const double *resp = tile.joint.data + k * tile.stride;
-                double *second = sums.second + filled.precision_of(k) * d * d;
-                filled.add_moments(k, resp, sums.first + k * d, second);
-                if (of.n_precisions > 1) filled.add_left(k, resp, n_rows, second);
+                double *first = sums.first + k * d, *second = sums.second + filled.precision_of(k) * d * d;
+                const int64_t count = filled.list(resp);
+                if (2 * count <= lanes) {
+                    if (count > 0) filled.add_listed(k, resp, count, first, second);
+                } else {
+                    filled.add_moments(k, resp, first, second);
+                    if (of.n_precisions > 1) filled.add_left(k, resp, second);
+                }
                 for (int64_t i = 0; i < lanes; i++) total[i] += resp[i];
             }
-            if (of.n_precisions == 1) filled.add_left(0, total, n_rows, sums.second);
+            if (of.n_precisions == 1) filled.add_left(0, total, sums.second);
         }
     }
     by.write_log_densities();
