@@ -5,6 +5,7 @@ And what one costs over rows all of whose values have measurement noise.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.em import InMemoryRows, Rows, RowsWithGaps, statistics_of
-from daskgmm.kernel import Block, Mixture, gaussian_mixture
+from daskgmm.em import InMemoryRows, Rows, RowsWithGaps
+from daskgmm.kernel import Block, Mixture, Pass, gaussian_mixture
 
 from .table import Column, Table
 
@@ -50,9 +51,11 @@ PATTERNS: dict[str, Callable[[int, int, Generator], Gaps]] = {
 }
 """Patterns of missing features: four, of one or two features, or of any, as many as rows."""
 
+_KINDS = ("full", "tied", "diag", "spherical")
 _FEWER = 10
 """Passes over noisy rows are as many times longer, and are timed over so many times fewer rows."""
-_SHAPES = ((4, 4), (10, 8), (20, 16), (50, 8))
+_SHAPES = ((4, 4), (8, 8), (16, 8), (20, 16), (50, 8))
+"""Numbers of features and of components."""
 
 
 def _mixture(x: NDArray[np.float64], k: int, kind: str) -> Mixture:
@@ -67,37 +70,44 @@ def _mixture(x: NDArray[np.float64], k: int, kind: str) -> Mixture:
     return gaussian_mixture(np.full(k, 1 / k), x[:k], covariances, kind)
 
 
-def _seconds(rows: Rows, mixture: Mixture, rounds: int) -> float:
-    """Least processor time of a pass, on one thread."""
-    found = []
+def _of_block(block: Block, one: Pass) -> Any:
+    return one.of(block)
+
+
+def _seconds(all_rows: list[Rows], mixture: Mixture, rounds: int) -> NDArray[np.float64]:
+    """Least processor time of a pass over each of some rows, in turns, on one thread."""
+    one = Pass(mixture, "auto")
+    found = np.full(len(all_rows), np.inf)
     for _ in range(rounds):
-        began = time.process_time()
-        statistics_of(rows, mixture)
-        found.append(time.process_time() - began)
-    return min(found)
+        for i, rows in enumerate(all_rows):
+            began = time.process_time()
+            one.complete(rows.fold(_of_block, one))
+            found[i] = min(found[i], time.process_time() - began)
+    return found
 
 
 def missing_rows(n_rows: int, share: float, rounds: int) -> Iterator[dict[str, Any]]:
     """Passes over rows of which a share has gaps, in ratio to a pass over complete rows."""
-    for kind in ("full", "tied", "diag", "spherical"):
-        for d, k in _SHAPES:
-            rng = np.random.default_rng(0)
-            n = max(20_000, 4 * n_rows // d)
-            x = rng.normal(size=(n, d)) + 3.0 * rng.normal(size=(k, d))[rng.integers(0, k, n)]
-            mixture = _mixture(x, k, kind)
-            plain = _seconds(InMemoryRows(x), mixture, rounds)
-            row: dict[str, Any] = {"kind": kind, "d": d, "k": k, "plain": 1e9 * plain / n}
-            some = np.flatnonzero(rng.random(n) < share)
-            for name, pattern in PATTERNS.items():
-                with_gaps = x.copy()
-                with_gaps[some] = np.where(pattern(len(some), d, rng), np.nan, x[some])
-                rows = RowsWithGaps(InMemoryRows(with_gaps), "em")
-                row[name] = _seconds(rows, mixture, rounds) / plain
-            few = x[::_FEWER]
-            noisy = Block(few, measurement_noise=rng.uniform(0.1, 2.0, few.shape))
-            seconds = _seconds(InMemoryRows.of(noisy), mixture, rounds)
-            row["noise"] = seconds / len(few) / (plain / n)
-            yield row
+    for kind, (d, k), dtype in itertools.product(_KINDS, _SHAPES, ("float64", "float32")):
+        rng = np.random.default_rng(0)
+        n = max(20_000, 4 * n_rows // d)
+        x = rng.normal(size=(n, d)) + 3.0 * rng.normal(size=(k, d))[rng.integers(0, k, n)]
+        mixture, x = _mixture(x, k, kind), x.astype(dtype)
+        some = np.flatnonzero(rng.random(n) < share)
+        all_rows: list[Rows] = [InMemoryRows(x)]
+        for pattern in PATTERNS.values():
+            with_gaps = x.copy()
+            with_gaps[some] = np.where(pattern(len(some), d, rng), np.nan, x[some])
+            all_rows.append(RowsWithGaps(InMemoryRows(with_gaps), "em"))
+        plain, *others = _seconds(all_rows, mixture, rounds)
+        few = x[::_FEWER]
+        noisy = Block(few, measurement_noise=rng.uniform(0.1, 2.0, few.shape))
+        (with_noise,) = _seconds([InMemoryRows.of(noisy)], mixture, rounds)
+        yield {
+            **{"kind": kind, "d": d, "k": k, "dtype": dtype, "plain": 1e9 * plain / n},
+            **{name: seconds / plain for name, seconds in zip(PATTERNS, others, strict=True)},
+            "noise": with_noise / len(few) / (plain / n),
+        }
 
 
 def missing_table(rows: list[dict[str, Any]], share: float) -> Table:
@@ -106,6 +116,7 @@ def missing_table(rows: list[dict[str, Any]], share: float) -> Table:
         Column("kind", "covariance"),
         Column("d", "D"),
         Column("k", "K"),
+        Column("dtype", "dtype"),
         Column("plain", "ns a row", "{:.0f}"),
         *(Column(name, name, "{:.2f}") for name in PATTERNS),
         Column("noise", "noise", "{:.0f}"),
