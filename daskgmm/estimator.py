@@ -340,6 +340,11 @@ class GaussianMixture(FittedMixture):
         ``n_noise`` of these.
     seconds_ : float
         Wall time of the fit.
+    peak_memory_bytes_ : int
+        Most memory that this process has used by the end of the fit.
+    made_with_ : dict
+        ``versions`` of packages, the ``loops`` and ``processor``, ``n_workers`` (0 for threads of
+        this process) and ``n_threads`` of the fit.
     updates_ : tuple of Update
         What each :meth:`update` since the fit found: ``n_rows``, the log-likelihood per new row
         before and after, how far weights and means moved. The newest 100 are kept. What is said

@@ -27,7 +27,7 @@ from daskgmm.em import (
     Update,
 )
 from daskgmm.errors import ModelFormatError, ParameterError
-from daskgmm.execution import peak_memory_bytes
+from daskgmm.execution import made_with, peak_memory_bytes
 from daskgmm.kernel import COMPONENTS, FixedParts, family_of, gaussians_named
 from daskgmm.rules import FIXED
 from daskgmm.settings import OPTIONS, option_named
@@ -67,6 +67,8 @@ def facts_of_fit(
         "n_rows_": n_rows,
         "rows_read_": rows_read,
         "seconds_": seconds,
+        "peak_memory_bytes_": peak_memory_bytes(),
+        "made_with_": made_with(),
     }
 
 
@@ -96,7 +98,8 @@ def record_of(model: Any) -> dict[str, Any]:
         "n_passes": fact("n_passes_"),
         "rows_read": fact("rows_read_"),
         "seconds": fact("seconds_"),
-        "peak_memory_bytes": peak_memory_bytes(),
+        "peak_memory_bytes": fact("peak_memory_bytes_"),
+        "made_with": fact("made_with_"),
         "stage_dtype": model.stage_dtype,
         "staged_bytes_memory": fact("staged_bytes_memory_"),
         "staged_bytes_disk": fact("staged_bytes_disk_"),
@@ -330,6 +333,8 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
             "n_left_out",
             "rows_read",
             "seconds",
+            "peak_memory_bytes",
+            "made_with",
         ),
         *("staged_bytes_memory", "staged_bytes_disk"),
     )

@@ -7,10 +7,11 @@ that it is written whole or not at all.
 
 from __future__ import annotations
 
-import base64
 import re
 import warnings
+import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,10 @@ import xarray as xr
 from commands import chunk, forked, tree, write_store
 from made_data import made_mixture, rows_of
 
-from daskgmm import GaussianMixture, open_rows, select
+from daskgmm import GaussianMixture, load_model, open_rows, select
 from daskgmm.errors import DamagedDataError, OutputExistsError, ParameterError
 from daskgmm.report.page import write_report
+from daskgmm.report.sections import spread
 
 
 class Page(HTMLParser):
@@ -74,7 +76,7 @@ def test_it_is_whole_and_loads_nothing(made):
     page = Page(text)
     assert text.startswith('<!DOCTYPE html>\n<html lang="en">')
     assert text.rstrip().endswith("</html>")
-    assert all(link.startswith(("data:image/svg+xml;base64,", "#")) for link in page.links)
+    assert all(link.startswith(("data:image/svg+xml,", "#")) for link in page.links)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
     assert len(set(page.ids)) == len(page.ids)
     assert "script" not in page.tags
@@ -85,11 +87,13 @@ def test_it_is_whole_and_loads_nothing(made):
 
 def test_each_picture_has_a_text_and_is_whole(made):
     page = Page((made[0] / "r.html").read_text())
-    assert len(page.pictures) == 6
+    # Each panel of sharpness and of selection is one; a single iteration is a sentence.
+    assert len(page.pictures) == 7 + (len(made[1].history_) > 1)
     for picture in page.pictures:
         assert len(picture["alt"]) > 40
-        svg = base64.b64decode(picture["src"].partition(",")[2])
-        assert svg.rstrip().endswith(b"</svg>")
+        svg = unquote(picture["src"].partition(",")[2])
+        assert ElementTree.fromstring(svg).tag.endswith("svg")
+        assert int(picture["width"]) < 2_000
 
 
 def test_sections_are_those_that_there_is_something_for(made, x, tmp_path):
@@ -114,11 +118,44 @@ def test_numbers_are_those_of_the_model(made):
         assert f"{model.weights_[k]:.4g}" in cells
         deviations = np.sqrt(np.diagonal(model.covariances_[k]))
         for mean, deviation in zip(model.means_[k], deviations, strict=True):
-            assert f"{mean:.4g} \u00b1 {deviation:.2g}" in cells
+            assert spread(mean, deviation) in cells
+    for one in model.selection_["candidates"][1:]:
+        gain = one["held_out_gain_per_row"], one["held_out_gain_standard_error"]
+        assert spread(*gain) in cells
     text = (folder / "r.html").read_text()
     height = model.score(str(folder / "x.parquet"))
     assert f"a log-likelihood of {height:.6g} nats per row" in text
     assert "3 full components in 3 features, fitted to 1,500 rows" in told["found"]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "said"),
+    [
+        (386.31, 99.2, "386 \u00b1 99"),
+        (-3126.4, 1013.0, "-3100 \u00b1 1000"),
+        (2.926, 102.0, "0 \u00b1 100"),
+        (-0.02, 0.1, "-0.02 \u00b1 0.10"),
+        (-4.64486, 0.00347, "-4.6449 \u00b1 0.0035"),
+        (1.5e-6, 2e-7, "1.5e-06 \u00b1 2e-07"),
+        (3e9, 4e8, "3e+09 \u00b1 4e+08"),
+        (1.25, 0.0, "1.25 \u00b1 0"),
+        (None, None, "\u2013"),
+    ],
+)
+def test_values_have_the_digits_that_their_error_has(value, error, said):
+    assert spread(value, error) == said
+
+
+def test_facts_of_the_run_are_those_of_the_fit(made):
+    """Its memory and versions, and not those of the process that writes the page."""
+    folder, model, _ = made
+    loaded = load_model(folder / "m.zarr")
+    assert loaded.made_with_ == model.made_with_ == loaded.record()["made_with"]
+    assert loaded.peak_memory_bytes_ == model.peak_memory_bytes_
+    text = (folder / "r.html").read_text()
+    for name, version in model.made_with_["versions"].items():
+        assert f"{name} {version}" in text
+    assert "of one process" in text
 
 
 def test_a_fit_that_can_be_relied_on_is_not_doubted(tmp_path):

@@ -8,6 +8,7 @@ from daskgmm.execution.clusters.dashboard import (
 from daskgmm.execution.dask_arrays import array_of_source, row_blocks
 from daskgmm.execution.dask_cells import cells_of_rows, rows_of_cells
 from daskgmm.execution.dask_rows import DaskRows, Weighting
+from daskgmm.execution.made_with import made_with
 from daskgmm.execution.memory import (
     Machine,
     MemoryPlan,
@@ -44,6 +45,7 @@ __all__ = [
     "default_limit",
     "give_back_memory",
     "in_force",
+    "made_with",
     "partition_starts",
     "pass_progress",
     "peak_memory_bytes",

@@ -42,6 +42,8 @@ class Scheduler:
         Bytes that the smallest worker may use before Dask interferes; None if unbounded.
     worker_resident : int
         Resident bytes of the largest worker when the workers last told; 0 if none has.
+    n_workers : int
+        Workers of the cluster; 0 without one.
     """
 
     has_workers: bool
@@ -49,6 +51,7 @@ class Scheduler:
     total_threads: int
     worker_memory: int | None = None
     worker_resident: int = 0
+    n_workers: int = 0
 
     @property
     def local_threads(self) -> int:
@@ -157,6 +160,7 @@ def in_force() -> Scheduler:
         sum(threads),
         int(_SHARE_BEFORE_SPILLING * min(limits)) if limits else None,
         max((int(w.get("metrics", {}).get("memory", 0)) for w in workers), default=0),
+        len(workers),
     )
 
 

@@ -15,7 +15,7 @@ bins, so that memory and pictures have a bounded size whatever the rows, compone
 
 from collections.abc import Callable
 
-from daskgmm.plot.drawing import Display, matplotlib_module, picture_of
+from daskgmm.plot.drawing import Display, matplotlib_module, picture_of, svgs_of
 from daskgmm.plot.heat_maps import ComponentsDisplay, ResponsibilitiesDisplay
 from daskgmm.plot.histories import ConvergenceDisplay, SelectionDisplay
 from daskgmm.plot.log_densities import LogDensityDisplay
@@ -42,6 +42,7 @@ __all__ = [
     "picture_of",
     "responsibilities",
     "selection",
+    "svgs_of",
 ]
 
 DISPLAYS: dict[str, Callable[..., Display]] = {

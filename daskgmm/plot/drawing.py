@@ -39,6 +39,7 @@ __all__ = [
     "probability",
     "radius_holding",
     "share",
+    "svgs_of",
 ]
 
 _NEARLY, _ALL = 0.995, 1.0 - 1e-9
@@ -55,6 +56,11 @@ _TITLE_COLUMNS_PER_INCH = 13
 _INCHES_PER_LINE = 0.17
 _DPI = {"svg": 100, "png": 150}
 """Of an SVG, that of the cells in it, which would not be bounded as so many rectangles."""
+_NO_DATE = {"Date": None}
+_MARGIN = 0.06
+"""Inches around what is drawn, on a page."""
+_PHONE, _LEAST_SHRUNK = 5.2, 0.65
+"""Inches that a phone shows with letters that can be read; to what share a picture may shrink."""
 _LONGEST_NAME = 40
 _SMALL = "small"
 
@@ -86,6 +92,8 @@ class Panels:
         Width and height of a figure of their own.
     ratios : sequence of float, optional
         Relative widths of the columns.
+    stand_alone : bool
+        Whether each panel says all by itself, so that a page may put them below each other.
     """
 
     def __init__(
@@ -94,8 +102,11 @@ class Panels:
         n_columns: int,
         inches: tuple[float, float],
         ratios: Sequence[float] | None = None,
+        *,
+        stand_alone: bool = False,
     ) -> None:
         self.shape, self.inches, self.ratios = (n_rows, n_columns), inches, ratios
+        self.stand_alone = stand_alone
 
     @property
     def is_one(self) -> bool:
@@ -158,15 +169,20 @@ class Display(ABC):
         MissingDependencyError
             If Matplotlib is not installed.
         """
-        panels = self.panels
         if ax is None:
             pyplot = matplotlib_module(".pyplot")
-            _, ax = pyplot.subplots(figsize=panels.inches, layout="constrained")
-        self.ax_, self.figure_ = ax, ax.figure
+            _, ax = pyplot.subplots(figsize=self.panels.inches, layout="constrained")
         width = ax.get_window_extent().width / ax.figure.dpi  # in inches
         columns = max(30, int(_TITLE_COLUMNS_PER_INCH * width))
-        heading = [self.title, *textwrap.wrap(self.notes, columns)]
-        self.axes_ = _divided(ax, panels, heading)
+        return self._on(ax, [self.title, *textwrap.wrap(self.notes, columns)])
+
+    def plot_without_heading(self, ax: Any) -> Self:
+        """Draw on axes, where title and notes are written elsewhere."""
+        return self._on(ax, [])
+
+    def _on(self, ax: Any, heading: Sequence[str]) -> Self:
+        self.ax_, self.figure_ = ax, ax.figure
+        self.axes_ = _divided(ax, self.panels, heading)
         self._draw()
         return self
 
@@ -175,7 +191,8 @@ def _divided(ax: Axes, panels: Panels, heading: Sequence[str]) -> Any:
     """Axes of the panels, (rows, columns), in the place of one, under a heading."""
     text = "\n".join(heading).replace("$", r"\$")
     if panels.is_one:
-        ax.set_title(text, loc="left", fontsize=_SMALL)
+        if text:
+            ax.set_title(text, loc="left", fontsize=_SMALL)
         return np.array([[ax]], dtype=object)
     place = ax.get_subplotspec()
     if place is None:
@@ -186,13 +203,17 @@ def _divided(ax: Axes, panels: Panels, heading: Sequence[str]) -> Any:
         )
     ax.set_axis_off()
     n_rows, n_columns = panels.shape
-    height = ax.get_window_extent().height / ax.figure.dpi
-    above = _INCHES_PER_LINE * len(heading)
-    both = place.subgridspec(2, 1, height_ratios=(above, max(height - above, above)), hspace=0.0)
-    head = ax.figure.add_subplot(both[0])
-    head.set_axis_off()
-    head.text(0, 1, text, transform=head.transAxes, va="top", fontsize=_SMALL, in_layout=False)
-    grid = both[1].subgridspec(n_rows, n_columns, width_ratios=panels.ratios)
+    if text:
+        height = ax.get_window_extent().height / ax.figure.dpi
+        above = _INCHES_PER_LINE * len(heading)
+        both = place.subgridspec(
+            2, 1, height_ratios=(above, max(height - above, above)), hspace=0.0
+        )
+        head = ax.figure.add_subplot(both[0])
+        head.set_axis_off()
+        head.text(0, 1, text, transform=head.transAxes, va="top", fontsize=_SMALL, in_layout=False)
+        place = both[1]
+    grid = place.subgridspec(n_rows, n_columns, width_ratios=panels.ratios)
     return np.array(
         [[ax.figure.add_subplot(grid[i, j]) for j in range(n_columns)] for i in range(n_rows)],
         dtype=object,
@@ -208,11 +229,42 @@ def picture_of(display: Display, form: str) -> bytes:
         figsize=display.panels.inches, layout="constrained"
     )
     display.plot(figure.add_subplot())
-    metadata = {"svg": {"Date": None}, "png": {"Software": None}}[form]
+    metadata = {"svg": _NO_DATE, "png": {"Software": None}}[form]
     file = io.BytesIO()
     with matplotlib_module().rc_context({"svg.hashsalt": "daskgmm"}):
         figure.savefig(file, format=form, dpi=_DPI[form], metadata=metadata)
     return file.getvalue()
+
+
+def svgs_of(display: Display) -> list[tuple[bytes, float]]:
+    """SVGs without a heading, and their widths in inches, for a page that has it in text.
+
+    One of each panel where these stand alone, else one of all. Those of one column that are a
+    little wider than a phone are drawn as narrow as it is, with letters of the same size.
+    """
+    panels = display.panels
+    shrunk = min(1.0, _PHONE / panels.inches[0])
+    if shrunk < _LEAST_SHRUNK or panels.shape[1] > 1:
+        shrunk = 1.0
+    width, height = panels.inches
+    figure = matplotlib_module(".figure").Figure(
+        figsize=(shrunk * width, shrunk * height), layout="constrained"
+    )
+    display.plot_without_heading(figure.add_subplot())
+    figure.canvas.draw()  # which places the panels
+    figure.set_layout_engine("none")
+    axes = list(display.axes_.ravel())
+    found = []
+    for shown in [[ax] for ax in axes] if panels.stand_alone else [axes]:
+        drawn = [one for ax in shown for one in (*ax.collections, *ax.images)]
+        bars = [one.colorbar.ax for one in drawn if one.colorbar is not None]
+        for ax in figure.axes:
+            ax.set_visible(ax in shown or ax in bars)
+        file, box = io.BytesIO(), figure.get_tightbbox().padded(_MARGIN)
+        with matplotlib_module().rc_context({"svg.hashsalt": "daskgmm"}):
+            figure.savefig(file, format="svg", dpi=_DPI["svg"], metadata=_NO_DATE, bbox_inches=box)
+        found.append((file.getvalue(), float(box.width)))
+    return found
 
 
 def colour_of(rank: int) -> str:

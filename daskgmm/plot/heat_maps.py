@@ -33,6 +33,8 @@ _MOST_NUMBERS = 240
 """Cells up to which each has its number written in it."""
 _MOST_OVERLAPPING = 15
 _SURE = 0.9
+_DARK = 0.179
+"""Luminance below which white has more contrast than black."""
 
 
 @dataclass(eq=False)
@@ -100,7 +102,7 @@ class ComponentsDisplay(Display):
     def panels(self) -> Panels:
         """One."""
         height = 1.7 + 0.3 * len(self.components) + 0.06 * self._longest
-        return Panels(1, 1, (3.2 + 0.45 * len(self.features), max(height, 2.8)))
+        return Panels(1, 1, (3.6 + 0.45 * len(self.features), max(height, 2.8)))
 
     @property
     def _longest(self) -> int:
@@ -152,7 +154,7 @@ class ComponentsDisplay(Display):
             fontsize="small",
         )
         ax.set_ylabel("component (weight)", fontsize="small")
-        _write(ax, found, "{:+.1f}".format, 0.65 * most)
+        _write(ax, drawn, found, lambda value: f"{round(value, 1) + 0.0:+.1f}")
         colour_bar(ax, drawn, "standard deviations from the mean")
 
 
@@ -252,7 +254,8 @@ class ResponsibilitiesDisplay(Display):
     def panels(self) -> Panels:
         """The greatest probability, and the overlap."""
         n = len(self.classes)
-        return Panels(1, 2, (7.0 + 0.28 * n, 3.6 + 0.12 * n), (1.0, 1.2))
+        size = 7.0 + 0.28 * n, 3.6 + 0.12 * n
+        return Panels(1, 2, size, (1.0, 1.2), stand_alone=True)
 
     @property
     def notes(self) -> str:
@@ -291,14 +294,15 @@ class ResponsibilitiesDisplay(Display):
         right.set_xlabel("probability of", fontsize="small")
         right.set_ylabel("most probable component", fontsize="small")
         if len(names) <= 10:
-            _write(right, found, probability, 0.5)
+            _write(right, drawn, found, probability)
         colour_bar(right, drawn, "mean probability")
 
 
-def _write(ax: Axes, values: Float64Array, shown: Callable[[float], str], dark_from: float) -> None:
+def _write(ax: Axes, drawn: Any, values: Float64Array, shown: Callable[[float], str]) -> None:
     """Write values into cells, white where these are dark, unless there are too many."""
     if values.size > _MOST_NUMBERS:
         return
+    dark = _luminance(drawn.to_rgba(values)[..., :3]) < _DARK
     for i, j in np.ndindex(*values.shape):
         if np.isfinite(values[i, j]):
             ax.text(
@@ -306,5 +310,12 @@ def _write(ax: Axes, values: Float64Array, shown: Callable[[float], str], dark_f
                 ha="center",
                 va="center",
                 fontsize="x-small",
-                color="white" if abs(values[i, j]) > dark_from else "black",
+                color="white" if dark[i, j] else "black",
             )
+
+
+def _luminance(colours: Float64Array) -> Float64Array:
+    """Relative luminance of colours (..., 3) in sRGB, after WCAG 2."""
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    found: Float64Array = linear @ np.array([0.2126, 0.7152, 0.0722])
+    return found

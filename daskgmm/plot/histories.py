@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from daskgmm.em import Iteration
 from daskgmm.errors import ParameterError
 from daskgmm.fitted import FittedMixture
-from daskgmm.plot.drawing import Display, Panels, colour_of
+from daskgmm.plot.drawing import Display, Panels, colour_of, matplotlib_module
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["ConvergenceDisplay", "HasCandidates", "SelectionDisplay"]
 
 _MOST_POINTS = 500
+_FLAT = 1e-3
+"""Range of what is drawn, as a share of it, below which ticks would have equal digits."""
 _MARKERS = "osD^vP*X"
 _CRITERIA = {"bic": "BIC", "aic": "AIC", "icl": "ICL"}
 
@@ -113,9 +115,10 @@ class ConvergenceDisplay(Display):
         above, below = self.axes_[:, 0]
         kept = [i for i in self.shown if i.accepted]
         lost = [i for i in self.shown if not i.accepted]
+        base = self._base
         above.plot(
             [i.n_iter for i in kept],
-            [i.objective for i in kept],
+            [i.objective - base for i in kept],
             *("o-",),
             color=colour_of(0),
             markersize=4,
@@ -124,16 +127,16 @@ class ConvergenceDisplay(Display):
         if lost:
             above.plot(
                 [i.n_iter for i in lost],
-                [i.objective for i in lost],
+                [i.objective - base for i in lost],
                 *("x",),
                 color=colour_of(1),
                 label="taken back",
             )
             above.legend(fontsize="small")
         has_penalty = any(i.penalty for i in self.history)
-        above.set_ylabel(
-            f"log-likelihood per row\n{'less penalty ' * has_penalty}(nats)", fontsize="small"
-        )
+        said = f"log-likelihood per row\n{'less penalty' * has_penalty}"
+        said += f"{', ' * has_penalty}above {base:.6g}" if base else ""
+        above.set_ylabel(f"{said} (nats)".replace("\n ", "\n"), fontsize="small")
         above.tick_params(labelbottom=False)
         self._draw_gains(below)
         for ax in (above, below):
@@ -143,6 +146,13 @@ class ConvergenceDisplay(Display):
             ax.grid(alpha=0.3)
         if len(self.shown) == 1:
             self._draw_alone(above, below)
+
+    @property
+    def _base(self) -> float:
+        """What is taken off what is drawn: where digits change that an axis would not tell."""
+        found = [i.objective for i in self.shown]
+        is_flat = len(found) > 1 and max(found) - min(found) < _FLAT * abs(found[-1])
+        return float(f"{min(found):.5g}") if is_flat else 0.0
 
     def _draw_alone(self, above: Axes, below: Axes) -> None:
         """A large mark for a single iteration, with its value; and what is known of the gain."""
@@ -175,6 +185,7 @@ class ConvergenceDisplay(Display):
             ax.axhline(self.tol, color="black", linestyle=":", label=f"tol = {self.tol:.2g}")
         if ax.lines:
             ax.set_yscale("log")
+            _at_decades(ax)
             ax.legend(fontsize="small")
         ax.set_xlabel("iteration", fontsize="small")
         ax.set_ylabel("gain per row (nats)", fontsize="small")
@@ -246,7 +257,7 @@ class SelectionDisplay(Display):
     @property
     def panels(self) -> Panels:
         """The criterion, and the held-out log-likelihood."""
-        return Panels(1, 2, (9.0, 4.0))
+        return Panels(1, 2, (9.0, 4.0), stand_alone=True)
 
     @property
     def notes(self) -> str:
@@ -261,13 +272,18 @@ class SelectionDisplay(Display):
         return said
 
     @property
+    def key(self) -> str:
+        """The criterion that is drawn: what decided, if it is one of all rows, or else BIC."""
+        return self.criterion if self.criterion in _CRITERIA else "bic"
+
+    @property
     def _name(self) -> str:
         return _CRITERIA.get(self.criterion, self.criterion)
 
     @property
     def alt(self) -> str:
         """The values of the criterion."""
-        key = self.criterion if self.criterion in _CRITERIA else "bic"
+        key = self.key
         values = "; ".join(
             f"{one['n_components']} {one['covariance_type']}: {one[key]:.6g}"
             for one in self.candidates
@@ -276,7 +292,7 @@ class SelectionDisplay(Display):
 
     def _draw(self) -> None:
         left, right = self.axes_[0]
-        key = self.criterion if self.criterion in _CRITERIA else "bic"
+        key = self.key
         least = min(one[key] for one in self.candidates)
         for rank, family in enumerate(dict.fromkeys(o["covariance_type"] for o in self.candidates)):
             own = [one for one in self.candidates if one["covariance_type"] == family]
@@ -322,6 +338,13 @@ class SelectionDisplay(Display):
 def _known(gain: float | None) -> float:
     """A gain; NaN for one that nobody knows, which is infinite, or in a saved model None."""
     return np.nan if gain is None or not np.isfinite(gain) else gain
+
+
+def _at_decades(ax: Axes) -> None:
+    """Let a logarithmic axis end at powers of ten, so that two ticks have a number at least."""
+    low, high = np.log10(ax.get_ylim())
+    ax.set_ylim(10.0 ** np.floor(low), 10.0 ** np.ceil(high))
+    ax.yaxis.set_minor_formatter(matplotlib_module(".ticker").NullFormatter())
 
 
 def _iterations(n: int) -> str:

@@ -91,6 +91,8 @@ class LogDensityDisplay(Display):
         for where in ("below", "above"):
             if (beyond := float(found[where])) > 0:
                 said += f" {number(beyond)} are {where} the axis."
+        if self.threshold is not None:
+            said += f" Rows below {self.threshold:.4g} nats are outliers."
         return said
 
     @property
@@ -98,8 +100,7 @@ class LogDensityDisplay(Display):
         """Where most rows are."""
         at = int(np.argmax(self.counts))
         low, high = self.densities.edges[at : at + 2]
-        said = f"{self.title}. {self.notes} Most are near {(low + high) / 2:.3g} nats."
-        return said + ("" if self.threshold is None else f" Threshold: {self.threshold:.4g} nats.")
+        return f"{self.title}. {self.notes} Most are near {(low + high) / 2:.3g} nats."
 
     def _draw(self) -> None:
         ax = self.axes_[0, 0]

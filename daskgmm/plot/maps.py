@@ -190,8 +190,8 @@ class MapDisplay(Display):
         shape = height / width if self._is_globe else self.labels.shape[0] / self.labels.shape[1]
         shape = min(max(shape, 0.3), 2.0)
         if shape > 1.2:
-            return Panels(1, 2, (10.0, 1.2 + 4.0 * shape))
-        return Panels(2, 1, (7.5, 1.4 + 2 * 5.6 * shape))
+            return Panels(1, 2, (10.0, 1.2 + 4.0 * shape), stand_alone=True)
+        return Panels(2, 1, (7.5, 1.4 + 2 * 5.6 * shape), stand_alone=True)
 
     @property
     def _is_globe(self) -> bool:

@@ -36,6 +36,8 @@ __all__ = ["EllipsesDisplay", "PairsDisplay"]
 _N_BINS = 60
 _MOST_FEATURES = 4
 _MOST_COMPONENTS = 9
+_INCHES_EACH = {1: 4.0, 2: 2.6, 3: 2.3}
+"""Of a panel, by the number of features that are drawn."""
 _HELD = 0.9
 """Share of the rows of a component that its ellipse holds."""
 
@@ -216,7 +218,8 @@ class PairsDisplay(_OfPairs):
     def panels(self) -> Panels:
         """One in each row and column for each feature."""
         n = len(self.histograms.features)
-        return Panels(n, n, (max(2.1 * n, 4.0), max(2.1 * n, 3.6)))
+        each = _INCHES_EACH.get(n, 2.1)
+        return Panels(n, n, (each * n, each * n))
 
     def _draw(self) -> None:
         n = len(self.histograms.features)

@@ -25,7 +25,7 @@ _FEW_ROWS = 10
 """Rows for each free parameter below which it is said that there are few."""
 _OVERLAPS = 0.25
 """Mean probability of another component above which two overlap."""
-_SMALL, _WIDE = 0.02, 30.0
+_SMALL, _WIDE = 0.02, 10.0
 """A component that holds less than this share, and is so many times as wide, may be of outliers."""
 
 
@@ -80,7 +80,9 @@ def _of_the_fit(model: GaussianMixture) -> list[str]:
         said.append(f"{n_rows:,} rows are few for {n_parameters:,} free parameters.")
     note = (getattr(model, "selection_", None) or {}).get("note")
     if note:
-        said.append(f"{note[0].upper()}{note[1:]}.")
+        first, blank, rest = note.partition(" ")
+        first = first.upper() if first in ("bic", "aic", "icl") else first.capitalize()
+        said.append(f"{first}{blank}{rest}.")
     return said
 
 
@@ -140,8 +142,8 @@ def _of_the_labels(sharpness: ResponsibilitiesDisplay) -> list[str]:
 
 
 _FACTS: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "daskgmm_version": ("version of daskgmm", str),
     "n_rows": ("rows", "{:,}".format),
+    "n_left_out": ("rows left out for their gaps", "{:,}".format),
     "n_passes": ("passes over all rows", "{:,}".format),
     "rows_read": ("rows read", "{:,}".format),
     "n_iter": ("iterations", "{:,}".format),
@@ -151,8 +153,23 @@ _FACTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "stop_reason": ("stopped because", lambda reason: STOP_REASONS.get(reason, reason)),
     "seconds": ("took", duration),
     "peak_memory_bytes": ("peak memory", size_of),
+    "made_with": ("ran on", lambda made: _ran_on(made)),
 }
 """Facts of a record, what they are called, and how they are shown."""
+_IF_ANY = {"n_left_out"}
+"""Facts that are not said where they are 0."""
+
+
+def _ran_on(made: dict[str, Any]) -> str:
+    """Workers and threads of a fit, with the versions of what it ran with."""
+    said = []
+    if (n_threads := made.get("n_threads")) is not None:
+        n_workers = made["n_workers"]
+        threads = f"{n_threads} thread{'s' * (n_threads != 1)}"
+        workers = f"{n_workers} worker{'s' * (n_workers != 1)} of {threads} in all"
+        said.append(workers if n_workers else f"{threads} of one process")
+    said += [f"{name} {version}" for name, version in made.get("versions", {}).items()]
+    return ", ".join([*said, f"loops {made['loops']}"] if "loops" in made else said)
 
 
 def facts(model: GaussianMixture, data: Any) -> dict[str, str]:
@@ -161,7 +178,7 @@ def facts(model: GaussianMixture, data: Any) -> dict[str, str]:
     found = {
         label: shown(record[name])
         for name, (label, shown) in _FACTS.items()
-        if record.get(name) is not None
+        if record.get(name) is not None and (record[name] or name not in _IF_ANY)
     }
     names = getattr(model, "feature_names_in_", None)
     if isinstance(data, ParquetSource) and names is not None:
