@@ -26,7 +26,7 @@ from .environments import CACHE, pythons_of
 from .few_passes import Found, measured
 from .few_passes_tables import few_passes_tables
 from .fits import FITS, CheckoutFailedError, fits_table
-from .grid import COMPONENTS, COVARIANCES, DTYPES, FEATURES, grid
+from .grid import COMPONENTS, COVARIANCES, DTYPES, FEATURES, Point, grid
 from .large_k import large_k_table, measured_large_k
 from .many_workers import SHAPES, many_workers_table
 from .missing import missing_rows, missing_table
@@ -35,6 +35,7 @@ from .parquet import parquet_table
 from .passes import contestants_of, measured_grid, pass_tables
 from .peaks import LAZY, peaks_table
 from .peers import ASKED_FOR, PEERS, THIS_PROJECT
+from .peers_table import BESIDE, peers_table
 from .reading import read_table
 from .recovery import recovery_rows, recovery_table
 from .selecting import select_table
@@ -112,6 +113,7 @@ def main() -> None:
 
     \b
     Examples:
+      python -m tests.benchmarks peers
       python -m tests.benchmarks pass --quick
       python -m tests.benchmarks pass --covariance full --dtype float64 --peers onedal,sklearn
       python -m tests.benchmarks pass --threads 1,2 --peers ""
@@ -212,6 +214,50 @@ def _pass(
     measured_grid(points, contestants, rounds, on_row)
     _report(pass_tables(found, contestants, reasons), json_file)
     if any(row["disagree"] for row in found):
+        sys.exit(1)
+
+
+@main.command("peers")
+@click.option("--rows", type=click.IntRange(1000), default=1_000_000, show_default=True)
+@click.option("--features", type=int, default=8, show_default=True, help="D.")
+@click.option("--components", type=int, default=8, show_default=True, help="K.")
+@click.option("--peers", type=_List(str, BESIDE), default=list(BESIDE), help="Default: all.")
+@click.option("--here", is_flag=True, help="Peers of the current environment; make no other.")
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=CACHE,
+    show_default=True,
+    help="Where the environments of peers are made, and kept.",
+)
+@_rounds
+@_json
+def _peers(
+    rows: int,
+    features: int,
+    components: int,
+    peers: list[str],
+    here: bool,
+    cache: Path,
+    rounds: int,
+    json_file: Path | None,
+) -> None:
+    """The table of the README: a pass of everybody over the same rows, or why there is none.
+
+    Exit status 1 if log-likelihoods disagree after the same iterations.
+
+    \b
+    Examples:
+      python -m tests.benchmarks peers
+      python -m tests.benchmarks peers --rows 20000 --rounds 1 --peers sklearn --here
+    """
+    pythons, reasons = pythons_of(
+        [THIS_PROJECT, *(PEERS[name] for name in peers)], cache, here=here
+    )
+    point = Point("full", "float64", features, components, rows)
+    table = peers_table(point, peers, pythons, reasons, rounds)
+    _report([table], json_file)
+    if any(row.get("agrees") == "NO" for row in table.rows):
         sys.exit(1)
 
 

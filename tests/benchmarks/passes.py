@@ -196,7 +196,8 @@ def _compared(point: Point, runs: Sequence[_Run], floors: Sequence[float]) -> di
         ratios = [t / s for t, s in zip(run.seconds, first.seconds, strict=True)]
         row[f"{run.contestant.name}_ratio"] = median(ratios)
     name = first.contestant.name
-    found = differences({run.contestant.name: run.log_likelihood for run in done}, name)
+    judged = [run for run in done if run.contestant.peer.takes_start]
+    found = differences({run.contestant.name: run.log_likelihood for run in judged}, name)
     coarsest = {
         run.contestant.name: max(
             TOLERANCE[point.dtype], TOLERANCE[run.contestant.peer.dtype_of(point)]

@@ -49,6 +49,25 @@ def tables_of(json_file: Path) -> list[list[dict[str, Any]]]:
     return [table["rows"] for table in json.loads(json_file.read_text())["tables"]]
 
 
+# -- peers ---------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_peers_have_a_pass_or_a_reason(tmp_path: Path) -> None:
+    """scikit-learn is here; whether R and Spark are differs from machine to machine."""
+    file = tmp_path / "peers.json"
+    command = ["peers", "--here", "--rows", "2000", "--rounds", "1", "--json", str(file)]
+    result = invoked(*command, "--peers", "sklearn,mclust,spark")
+    (rows,) = tables_of(file)
+    assert result.exit_code == 0, result.output
+    assert [row["name"] for row in rows] == ["daskgmm", "sklearn", "mclust", "spark"]
+    for row in rows:
+        assert (row.get("seconds") is None) != (row["why_not"] is None), row
+    ours, theirs = rows[:2]
+    assert ours["seconds"] > 0
+    assert (theirs["agrees"], theirs["why_not"]) == ("yes", None)
+
+
 # -- pass ----------------------------------------------------------------------
 
 

@@ -38,6 +38,8 @@ class Peer:
         What it is given, whatever the data's dtype; None for the data's own.
     data_dtypes : tuple of str
         Of data that it is worth running on.
+    takes_start : bool
+        Whether it begins where all begin, so that its log-likelihood can be compared.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Peer:
     installs: tuple[tuple[str, ...], ...] = ()
     dtype: str | None = None
     data_dtypes: tuple[str, ...] = ("float64", "float32")
+    takes_start: bool = True
 
     def runs(self, point: Point) -> bool:
         """Whether there is something to measure at a point of the grid."""
@@ -103,6 +106,25 @@ PEERS = {
             (("bob.learn.em", "scikit-learn<1.5"),),
             dtype="float64",
         ),
+        Peer(
+            "mclust",
+            "with_mclust",
+            ("full",),
+            "sklearn",  # NumPy is all that it takes beside R
+            (("scikit-learn",),),
+            dtype="float64",
+            data_dtypes=("float64",),
+        ),
+        Peer(
+            "spark",
+            "with_spark",
+            ("full",),
+            "spark",
+            (("pyspark", "pyarrow", "pandas"),),
+            dtype="float64",
+            data_dtypes=("float64",),
+            takes_start=False,
+        ),
         Peer("checkout", "with_checkout", ("full", "tied", "diag", "spherical")),
         Peer("weighted", "with_weights", ("full", "tied", "diag", "spherical")),
         Peer("blocks", "with_blocks", ("full", "tied", "diag", "spherical")),
@@ -112,5 +134,5 @@ PEERS = {
 checkout is another one of this project, where DASKGMM_CHECKOUT names its folder, weighted is
 this project with weights, and blocks this project through a Dask array."""
 
-ASKED_FOR = ("checkout", "weighted", "blocks")
-"""Peers that are this project, and measured only where they are named."""
+ASKED_FOR = ("checkout", "weighted", "blocks", "mclust", "spark")
+"""Peers that are this project, or need R or Java, and are measured only where they are named."""
