@@ -24,7 +24,7 @@ from daskgmm import GaussianMixture, load_model
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def printed_by(name: str, *arguments: object) -> str:
+def printed_by(name: str, *arguments: object, cwd: Path | None = None) -> str:
     """What an example prints in a process of its own, as its first lines say it is run.
 
     In this one its memory limit would be held against what earlier tests have left.
@@ -34,6 +34,7 @@ def printed_by(name: str, *arguments: object) -> str:
         capture_output=True,
         text=True,
         check=False,
+        cwd=cwd,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -46,6 +47,13 @@ def test_every_example_is_tested_and_says_how_it_is_run():
         "ocean_profiles.py",
         "flights_from_csv.py",
         "wind_regimes.py",
+        "image_colours.py",
+        "anomalies_in_time.py",
+        "choose_k.py",
+        "star_catalogue.py",
+        "embeddings.py",
+        "slurm_job.py",
+        "nightly_update.py",
     }
     for path in EXAMPLES.glob("*.py"):
         assert f"python examples/{path.name}" in path.read_text()
@@ -133,6 +141,82 @@ def test_wind_regimes_are_found_by_bic(tmp_path):
     labels = xr.open_zarr(places[1], consolidated=False).labels
     assert labels.dims == winds.DIMS
     assert labels.notnull().all()
+
+
+def _is_picture(path: Path) -> bool:
+    return path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_colours_of_an_image_are_those_that_it_was_made_of(tmp_path):
+    printed = printed_by("image_colours.py", "--side", 150, cwd=tmp_path)
+    found = [bytes.fromhex(text) for text in re.findall(r"#(\w{6})", printed)]
+    for colour in (example("image_colours").SUN, example("image_colours").HILL):
+        gaps = [max(abs(a - 255 * b) for a, b in zip(one, colour, strict=True)) for one in found]
+        assert min(gaps) < 3  # of 255, and the noise is 4
+    labels = xr.open_zarr(tmp_path / "classes.zarr", consolidated=False).labels
+    assert labels.sizes == {"y": 150, "x": 150}
+    assert _is_picture(tmp_path / "image_colours.png")
+
+
+@pytest.mark.slow
+def test_each_fault_is_an_event(tmp_path):
+    printed = printed_by("anomalies_in_time.py", "--days", 20, cwd=tmp_path)
+    begins = pd.to_datetime(re.findall(r"^ *(\d{4}-\S+ \S+) ", printed, flags=re.MULTILINE))
+    faults = example("anomalies_in_time").FAULTS.values()
+    assert len(begins) == len(faults)
+    for found, (share, hours) in zip(begins, faults, strict=True):
+        begin = pd.Timestamp("2024-01-01") + pd.Timedelta(days=20 * share)
+        assert begin - pd.Timedelta("1h") < found < begin + pd.Timedelta(hours=hours)
+    assert _is_picture(tmp_path / "anomalies_in_time.png")
+
+
+@pytest.mark.slow
+def test_choose_k_chooses_the_truth_and_leaves_a_report(tmp_path):
+    printed = printed_by("choose_k.py", "--rows", 6000, cwd=tmp_path)
+    assert re.search(r"K = 5: .* <$", printed, flags=re.MULTILINE)
+    assert "Selection" in (tmp_path / "choose_k.html").read_text()
+    assert _is_picture(tmp_path / "choose_k.png")
+
+
+@pytest.mark.slow
+def test_a_cluster_is_as_wide_as_it_is_without_its_errors(tmp_path):
+    printed = printed_by("star_catalogue.py", "--stars", 6000, cwd=tmp_path)
+    seen, true = map(float, re.findall(r"([\d.]+) mas/yr wide", printed))
+    # 1,800 stars in two directions: the width errs by some 0.25 / sqrt(3600), and more by the errors
+    assert abs(true - example("star_catalogue").CLUSTER["width"]) < 0.03
+    assert seen > true + 0.1
+    assert _is_picture(tmp_path / "star_catalogue.png")
+
+
+@pytest.mark.slow
+def test_embeddings_are_with_their_topics(tmp_path):
+    printed = printed_by("embeddings.py", "--vectors", 4000, cwd=tmp_path)
+    assert float(re.search(r"([\d.]+)% of the vectors", printed)[1]) > 98
+    assert _is_picture(tmp_path / "embeddings.png")
+
+
+@pytest.mark.slow
+def test_a_batch_script_leaves_what_the_job_file_asks_for(tmp_path):
+    """Run as SLURM would run it, but for SLURM: see tests/clusters/run_slurm.sh."""
+    printed_by("slurm_job.py", "--rows", 4000, "--folder", tmp_path / "job")
+    folder = tmp_path / "job"
+    model = load_model(folder / "model.zarr")
+    labels = zarr.open_array(folder / "labels.zarr" / "labels", mode="r")[:]
+    np.testing.assert_array_equal(labels, model.predict(str(folder / "data.zarr")).compute())
+    assert _is_picture(folder / "pairs.png")
+
+
+@pytest.mark.slow
+def test_nightly_updates_count_all_rows(tmp_path):
+    printed = printed_by(
+        "nightly_update.py", "--rows", 2000, "--nights", 3, "--folder", tmp_path / "nightly"
+    )
+    nights = re.findall(r"night \d: (\S+) nats per new row before the update, (\S+)", printed)
+    assert len(nights) == 2
+    assert all(float(after) >= float(before) for before, after in nights)
+    assert load_model(tmp_path / "nightly" / "model.zarr").n_rows_ == 6000
+    assert _is_picture(tmp_path / "nightly" / "nightly_update.png")
 
 
 @pytest.fixture
