@@ -112,6 +112,48 @@ def test_one_row_is_no_mixture():
             model.fit([[1.0, 2.0]])
 
 
+# -- what scikit-learn's own tests assert, by way of names or words that are its own --------
+
+
+@pytest.mark.parametrize("family", FAMILIES_OF_SKLEARN)
+def test_precisions_of_a_start_are_those_of_its_covariances(family, x):
+    """test_gaussian_mixture_precisions_init, which reads them from a private method."""
+    theirs = Theirs(3, covariance_type=family, random_state=0).fit(x)
+    start = {"means_init": theirs.means_, "precisions_init": theirs.precisions_}
+    ours = GaussianMixture(
+        3, covariance_type=family, weights_init=theirs.weights_, max_iter=0, **start
+    ).fit(x)
+    np.testing.assert_allclose(ours.covariances_, theirs.covariances_, rtol=1e-9)
+    np.testing.assert_allclose(ours.precisions_, theirs.precisions_, rtol=1e-9)
+
+
+def test_a_fit_of_one_iteration_warns_and_more_iterations_score_higher(x):
+    """test_gaussian_mixture_fit_convergence_warning and test_score, where starts do not compete."""
+    settings = {"progressive": False, "stepper": "plain", "init_params": "random"}
+    settings |= {"stopping": "increment", "random_state": 0}
+    with pytest.warns(ConvergenceWarning):
+        short = GaussianMixture(3, max_iter=1, **settings).fit(x)
+    long = GaussianMixture(3, max_iter=200, **settings).fit(x)
+    assert not short.converged_
+    assert long.converged_
+    assert long.score(x) > short.score(x)
+    assert short.score(x) == pytest.approx(short.score_samples(x).mean())
+
+
+def test_starts_that_are_none_are_refused(x):
+    """test_check_weights, test_check_means and test_check_precisions, in words of our own."""
+    for name, value in (
+        ("weights_init", [0.5, 0.5]),
+        ("weights_init", [0.5, 0.6, -0.1]),
+        ("weights_init", [0.5, 0.5, 0.5]),
+        ("means_init", np.zeros((2, 2))),
+        ("precisions_init", np.ones((3, 2, 2))),
+        ("precisions_init", -np.stack([np.eye(2)] * 3)),
+    ):
+        with pytest.raises(ValueError, match=name):
+            GaussianMixture(3, **{name: value}).fit(x)
+
+
 # -- parameters from elsewhere ---------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,13 +50,16 @@ BY_MESSAGE: dict[str, str] = {
 }
 """What a failure says: why it does."""
 
+SKIPPED = "array API namespaces: rows are worked on as NumPy arrays"
+"""Why their skipped tests do not apply here."""
+
 
 @dataclass
 class Outcome:
     """How the tests ended, by the name of each, parameters included."""
 
     passed: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -68,6 +72,10 @@ class Outcome:
         for name, message in self.failed.items():
             reason = reason_of(name, message)
             yield f"{name}: {reason or 'NO REASON KNOWN: ' + message}"
+        for why, n in Counter(self.skipped.values()).items():
+            yield f"{n} skipped, as with their own class here ({why}): {SKIPPED}"
+        for name in sorted(set(REASONS) - {failed.partition("[")[0] for failed in self.failed}):
+            yield f"{name} passes here; where it fails: {REASONS[name]}"
         yield (
             f"{len(self.passed)} passed, {len(self.failed)} failed "
             f"({len(self.unexplained)} without a reason), {len(self.skipped)} skipped"
@@ -81,7 +89,8 @@ class Outcome:
             message = crash.message if crash is not None else str(report.longrepr)
             self.failed[name] = " ".join(message.split())[:300]
         elif report.skipped:
-            self.skipped.append(name)
+            *_, why = report.longrepr  # path, line, and what their test said
+            self.skipped[name] = str(why).removeprefix("Skipped: ")
         elif report.when == "call":
             self.passed.append(name)
 
