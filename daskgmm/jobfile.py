@@ -22,6 +22,8 @@ from daskgmm.settings import (
     DATA_OPTIONS,
     HALF_LIFE,
     KEEP,
+    LEVEL,
+    N_REPLICATES,
     OPTIONS,
     RESULTS,
     WEIGHTS,
@@ -52,6 +54,7 @@ def _keys_of(options: Iterable[Option]) -> dict[str, Key]:
 
 
 _CRITERION = "model.criterion"
+_OF_SELECTIONS = (_CRITERION, *(f"model.{option.name}" for option in (LEVEL, N_REPLICATES)))
 _RESULTS_PLACE = "outputs.results"
 _REQUIRED_PLACE = PLACE._replace(required=True)
 
@@ -63,6 +66,7 @@ KEYS: dict[str, Key] = {
     _CRITERION: Key(
         one_of(*CRITERIA), "What decides, where there are several components or covariances."
     ),
+    **_keys_of([LEVEL, N_REPLICATES]),
     "on_new_data": Key(
         one_of("refit", "update", "predict"),
         "What is done where the data have changed since the job was done: fit them from the last "
@@ -177,6 +181,7 @@ class Job:
             "components": counts if isinstance(counts, list) else [counts],
             **{name: value for name, value in settings.items() if name not in unused},
             "criterion": self.get(_CRITERION, "bic"),
+            **self._given([LEVEL, N_REPLICATES]),
         }
 
     @property
@@ -185,7 +190,8 @@ class Job:
         deciding = {option.name for option in OPTIONS if option.decides}
         found = {name: value for name, value in self.settings.items() if name in deciding}
         several = self.candidates
-        return found if several is None else found | {"criterion": several["criterion"]}
+        names = ("criterion", LEVEL.name, N_REPLICATES.name)
+        return found | {name: several[name] for name in names if several and name in several}
 
     @property
     def data_settings(self) -> dict[str, Any]:
@@ -251,9 +257,10 @@ def read_job(path: str, given: Mapping[str, Given]) -> Job:
     default = str(folder / f"{Path(path).stem}.checkpoint")
     sources = {key: source for key, (_, source) in given.items()}
     job = Job(config, values, values.get("checkpoint", default), sources)
-    if _CRITERION in values and job.candidates is None:
+    of_selections = [key for key in _OF_SELECTIONS if key in values]
+    if of_selections and job.candidates is None:
         raise job.error(
-            _CRITERION,
+            of_selections[0],
             "decides between several models; give model.components as 2:12, say, or leave it out",
         )
     if RESULTS.name in values and _RESULTS_PLACE not in values:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sklearn.utils import check_random_state
 
 from daskgmm.em import (
     CRITERIA,
+    BootstrapPlan,
     Chooser,
     Entry,
     MappedRows,
@@ -26,6 +28,7 @@ from daskgmm.fitted import html_table
 from daskgmm.fitting import Outcome
 from daskgmm.kernel import COMPONENTS
 from daskgmm.plot import SelectionDisplay
+from daskgmm.settings import LEVEL, N_REPLICATES
 from daskgmm.tables import OpenedRows, columns_named, data_frame_of, open_weights
 
 __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
@@ -34,6 +37,7 @@ _UNUSED = {"checkpoint", "checkpoint_every", "resume", "warm_start", "reads", "o
 _UNUSED |= {"weights_init", "means_init", "precisions_init", "fixed"}
 """Parameters of an estimator that mean nothing where many are fitted together."""
 
+_BOOTSTRAP = "bootstrap"
 _MOST_SHOWN = 30
 """Candidates in a table for notebooks."""
 
@@ -52,6 +56,9 @@ class Selection:
     criterion : str
     note : str or None
         Said where the table should not be taken at its word.
+    bootstrap : dict or None
+        Of the tests, where they decide: ``level``, ``n_replicates``, and ``n_rows`` that each
+        likelihood ratio is of.
     """
 
     entries: tuple[Entry, ...]
@@ -59,6 +66,7 @@ class Selection:
     model: GaussianMixture
     criterion: str
     note: str | None
+    bootstrap: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -67,6 +75,7 @@ class Selection:
             "best": asdict(self.best),
             "criterion": self.criterion,
             "note": self.note,
+            "bootstrap": self.bootstrap,
         }
 
     def to_frame(self) -> Any:
@@ -93,6 +102,7 @@ class Selection:
                 *(f"{value:,.1f}" for value in (entry.bic, entry.aic, entry.icl)),
                 f"{entry.held_out_log_likelihood_per_row:.6g} "
                 f"\u00b1 {entry.held_out_standard_error:.2g}",
+                *([] if self.bootstrap is None else [_p_value(entry)]),
             ]
             for entry in self.entries[:_MOST_SHOWN]
         ]
@@ -102,7 +112,13 @@ class Selection:
             f"chosen by {self.criterion}: {best.n_components} {best.covariance_type} components"
         )
         heading += f"; {self.note}" if self.note else ""
-        return html_table(heading, ["components", "BIC", "AIC", "ICL", "held-out per row"], rows)
+        columns = ["components", "BIC", "AIC", "ICL", "held-out per row"]
+        columns += [] if self.bootstrap is None else ["p against the next"]
+        return html_table(heading, columns, rows)
+
+
+def _p_value(entry: Entry) -> str:
+    return "" if entry.p_value is None else f"{entry.p_value:.3g}"
 
 
 def select(
@@ -114,6 +130,8 @@ def select(
     random_state: Any = None,
     verbose: int = 0,
     sample_weight: Any = None,
+    level: float = LEVEL.default,
+    n_replicates: int = N_REPLICATES.default,
     **settings: Any,
 ) -> Selection:
     """Choose the number of components and the family of covariances.
@@ -126,15 +144,27 @@ def select(
         Values of K to try, such as ``range(2, 13)``.
     covariance_type : str or sequence of str
         Families to try.
-    criterion : {"bic", "aic", "icl", "held-out"}
+    criterion : {"bic", "aic", "icl", "held-out", "bootstrap"}
         What decides. At very many rows the first two keep adding components wherever
-        the data are not a mixture of Gaussians; compare the held-out column.
+        the data are not a mixture of Gaussians; compare the held-out column. ``"bootstrap"``
+        tests each candidate against the next larger one, from the fewest components on, and takes
+        the first that is not rejected: the likelihood ratio is held against those of rows that are
+        drawn from the smaller mixture, and fitted in the same way (McLachlan 1987). All of them are
+        of the rows of the sample, or of 10,000 of these: a likelihood ratio grows with the number
+        of rows, so that replicates of few rows say nothing of that of many, and replicates of all
+        rows would take hundreds of fits of them. Components of a few of 10,000 rows are then not
+        found. It is for one family, and rows that count once.
     random_state : int, RandomState or None
     verbose : int
         Above 0, lines on standard error.
     sample_weight : array of shape (n_rows,), optional
         As for :meth:`GaussianMixture.fit`. Criteria take the sum of the weights for the number
         of rows: see :meth:`GaussianMixture.bic`.
+    level : float, default=0.05
+        Largest p-value at which ``"bootstrap"`` rejects.
+    n_replicates : int, default=100
+        Of each of its tests. The least p-value is ``1 / (1 + n_replicates)``, and one near
+        ``level`` is good to ``sqrt(level / n_replicates)``.
     **settings
         Parameters of every :class:`GaussianMixture`.
 
@@ -167,8 +197,11 @@ def select(
         covariance_type=covariance_type,
         criterion=criterion,
         random_state=random_state,
+        level=level,
+        n_replicates=n_replicates,
         **settings,
     )
+    _check_counts_once(criterion, sample_weight)
     weights = None if sample_weight is None else open_weights(sample_weight, X)
     if weights is not None:
         weights.warn_if_no_counts()
@@ -184,6 +217,9 @@ def select(
     with columns_named(opened.feature_names), opened.staging() as staged:
         seed = int(rng.randint(2**31 - 1))
         chooser = _chooser_on(opened, problems, criterion, seed, tell)
+        if criterion == _BOOTSTRAP:
+            plan = BootstrapPlan(level, n_replicates, seed)
+            chooser = replace(chooser, bootstrap=plan)
         opened = opened.weighing(chooser.scan.weight)
         _check_enough(rows.n_rows - chooser.scan.gaps.n_left_out, largest)
         trials, n_passes = chooser.fitted(chooser.starts(problems, rng))
@@ -204,11 +240,41 @@ def select(
     by = 0.0 if affine is None else affine.log_jacobian
     entries = tuple(trial.entry.raised(chooser.scan.weight, by) for trial in trials)
     chosen = entries[trials.index(best)]
-    notes = (_note(entries, chosen, criterion), model._note)
+    notes = (_note(entries, chosen, criterion), _note_of_tests(chooser), model._note)
     note = "; ".join(one for one in notes if one) or None
-    selection = Selection(entries, chosen, model, criterion, note)
+    bootstrap = _of_tests(chooser)
+    selection = Selection(entries, chosen, model, criterion, note, bootstrap)
     model.selection_ = selection.as_dict()
     return selection
+
+
+def _check_counts_once(criterion: str, weights: Any) -> None:
+    """Refuse tests by rows that count more or less than once."""
+    if criterion == _BOOTSTRAP and weights is not None:
+        raise ParameterError(
+            "criterion='bootstrap' draws rows that count once each, and these have sample_weight "
+            "(--weights); leave it out, or choose by another criterion, such as 'bic'",
+            "criterion",
+        )
+
+
+def _of_tests(chooser: Chooser) -> dict[str, Any] | None:
+    """Facts of the tests that decided, if any did."""
+    if (plan := chooser.bootstrap) is None:
+        return None
+    n_rows = chooser.n_rows_of_tests
+    return {"level": plan.level, "n_replicates": plan.n_replicates, "n_rows": n_rows}
+
+
+def _note_of_tests(chooser: Chooser) -> str | None:
+    """Note on tests by some of the rows."""
+    n_rows, n_all = chooser.n_rows_of_tests, chooser.scan.weight
+    if chooser.bootstrap is None or n_rows >= n_all:
+        return None
+    return (
+        f"likelihood ratios are of {n_rows:,} of {n_all:,.0f} rows, so that small components that "
+        "all rows tell may be missing: compare BIC"
+    )
 
 
 def _check_enough(n_rows: int, n_components: int) -> None:
@@ -244,6 +310,8 @@ def candidate_models(
     covariance_type: str | Sequence[str] = "full",
     criterion: str = "bic",
     random_state: Any = None,
+    level: float = LEVEL.default,
+    n_replicates: int = N_REPLICATES.default,
     **settings: Any,
 ) -> list[GaussianMixture]:
     """An unfitted estimator for each candidate of :func:`select`, its parameters checked.
@@ -262,6 +330,10 @@ def candidate_models(
             "select needs numbers of components, and families out of "
             f"{', '.join(COMPONENTS)}; got {counts} and {list(families)}"
         )
+    LEVEL.check(level)
+    N_REPLICATES.check(n_replicates)
+    if criterion == _BOOTSTRAP:
+        _check_tests(families, level, n_replicates)
     if unused := _UNUSED & settings.keys():
         raise ParameterError(
             f"select has no use for {', '.join(sorted(unused))}: it makes its own starts, decides "
@@ -290,12 +362,35 @@ def candidate_models(
     return models
 
 
+def _check_tests(families: Sequence[str], level: float, n_replicates: int) -> None:
+    """Refuse tests of what is not nested, and those that can reject nothing."""
+    if len(set(families)) > 1:
+        raise ParameterError(
+            "criterion='bootstrap' tests K against more components of one family; got "
+            f"{', '.join(families)}: give one covariance_type (--covariance), or another criterion",
+            "criterion",
+        )
+    # A hair below, since 1 / 0.05 is no whole number in binary.
+    fewest = max(2, math.ceil(1.0 / level - 1.0 - 1e-9))
+    if n_replicates < fewest:
+        raise ParameterError(
+            f"n_replicates={n_replicates} gives no p-value below {1 / (1 + n_replicates):.3g}, so "
+            f"that level={level:g} rejects nothing; set n_replicates={fewest} or more",
+            "n_replicates",
+        )
+
+
 def _note(entries: Sequence[Entry], best: Entry, criterion: str) -> str | None:
     """Note on the result if the best candidate has the most components that were tried."""
     same = [entry for entry in entries if entry.covariance_type == best.covariance_type]
     ks = [entry.n_components for entry in same]
     if len(ks) < 2 or best.n_components < max(ks):
         return None
+    if criterion == _BOOTSTRAP:
+        return (
+            f"fewer than {best.n_components} {best.covariance_type} components, the most that were "
+            "tried, are rejected: try more"
+        )
     return (
         f"{criterion} still improves at {best.n_components} {best.covariance_type} components, the "
         f"most that were tried: try more; or, since with many rows it may rise for ever, ask "

@@ -37,7 +37,7 @@ GROUPS: Mapping[str, Group] = {
             *("results", "keep", "draw"),
             *("quantile", "probability", "half_life", "features", "at", "fresh", "size", "small"),
         ),
-        ("save_threshold", "mark_outliers", "n_replicates"),
+        ("save_threshold", "mark_outliers", "n_replicates", "level"),
     ),
     "Rows": Group(
         ("data", "columns", "variables", "weights", "missing"),

@@ -22,6 +22,7 @@ from daskgmm.cli.options import (
     with_passes,
     with_settings,
 )
+from daskgmm.cli.tables import of_candidates
 from daskgmm.errors import ParameterError
 from daskgmm.events import Log, duration, size_of
 from daskgmm.jobfile import Given, Job, read_job
@@ -181,22 +182,7 @@ def _select(source: Any, **settings: Any) -> tuple[dict[str, Any], str]:
       daskgmm select data.zarr --components 2:12 --covariance full,diag --output best.zarr
     """  # noqa: D301
     result = job.select_model(source, **settings)
-    best = result["best"]
-    lines = [
-        f"{'K':>4} {'family':<10} {'BIC':>16} {'AIC':>16} {'ICL':>16}  "
-        f"{'held-out per row (error)':<26}  gain (error)"
-    ]
-    for entry in result["candidates"]:
-        held_out = _with_error(
-            entry["held_out_log_likelihood_per_row"], entry["held_out_standard_error"]
-        )
-        gain = _with_error(entry["held_out_gain_per_row"], entry["held_out_gain_standard_error"])
-        chosen = " <" if entry == best else "" if entry["refined"] else " ~"
-        lines.append(
-            f"{entry['n_components']:>4} {entry['covariance_type']:<10} {entry['bic']:>16.2f} "
-            f"{entry['aic']:>16.2f} {entry['icl']:>16.2f}  "
-            f"{held_out:<26}  {gain}{chosen}"
-        )
+    best, lines = result["best"], of_candidates(result)
     if not all(entry["refined"] for entry in result["candidates"]):
         lines += ["", "~ could not win: fitted to the sample, or to a part of it, alone"]
     lines += [
@@ -210,10 +196,6 @@ def _select(source: Any, **settings: Any) -> tuple[dict[str, Any], str]:
     if result["model"]:
         lines.append(f"model                   {result['model']}")
     return result, "\n".join(lines)
-
-
-def _with_error(value: float | None, error: float | None) -> str:
-    return "" if value is None else f"{value:.6f} ({error:.6f})"
 
 
 def _done(log: Log, asked: Job, *, fresh: bool) -> dict[str, Any]:

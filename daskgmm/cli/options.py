@@ -27,6 +27,7 @@ from daskgmm.settings import (
     HALF_LIFE,
     KEEP,
     LABELS,
+    LEVEL,
     MARK_OUTLIERS,
     MEASUREMENT_NOISE,
     MISSING,
@@ -196,7 +197,7 @@ def with_conversion(function: Command) -> Command:
 def with_settings(name: str) -> Callable[[Command], Command]:
     """Decorator that adds the options of the settings that the command ``name`` has."""
     of_single_ones = (
-        *(N_REPLICATES, RESULTS, HALF_LIFE, KEEP, MISSING, DRAW, MARK_OUTLIERS),
+        *(LEVEL, N_REPLICATES, RESULTS, HALF_LIFE, KEEP, MISSING, DRAW, MARK_OUTLIERS),
         *OUTLIER_OPTIONS,
     )
     rows = (*OPTIONS, WEIGHTS, LABELS, MEASUREMENT_NOISE, *of_single_ones)

@@ -15,7 +15,7 @@ from daskgmm.redaction import on_one_line
 from daskgmm.settings import OPTIONS
 from daskgmm.telling import duration, size_of
 
-__all__ = ["of_facts", "of_model", "of_uncertainty"]
+__all__ = ["of_candidates", "of_facts", "of_model", "of_uncertainty"]
 
 _NAME, _LINE = 24, 100
 """Characters of the column of names, with the blanks after them, and of a line of a table."""
@@ -155,6 +155,40 @@ def _number(value: float, digits: int) -> str:
     """A number to so many digits; with an exponent where it is below 0.0001 or from a million on."""
     text = f"{value:.{digits}g}"
     return f"{float(text):.0f}" if 1.0 <= abs(value) < 1e6 and "e" in text else text
+
+
+def of_candidates(result: Mapping[str, Any]) -> list[str]:
+    """Lines of a table with the criteria of each candidate of a selection, and its test if any."""
+    is_tested = result["bootstrap"] is not None
+    of_tests = f"  {'likelihood ratio':>16}  {'p':<8}" * is_tested
+    lines = [
+        f"{'K':>4} {'family':<10} {'BIC':>16} {'AIC':>16} {'ICL':>16}  "
+        f"{'held-out per row (error)':<26}  {'gain (error)':<19}{of_tests}"
+    ]
+    for entry in result["candidates"]:
+        held_out = _with_error(
+            entry["held_out_log_likelihood_per_row"], entry["held_out_standard_error"]
+        )
+        gain = _with_error(entry["held_out_gain_per_row"], entry["held_out_gain_standard_error"])
+        if is_tested:
+            gain = f"{gain:<19}{_of_test(entry)}"
+        chosen = " <" if entry == result["best"] else "" if entry["refined"] else " ~"
+        lines.append(
+            f"{entry['n_components']:>4} {entry['covariance_type']:<10} {entry['bic']:>16.2f} "
+            f"{entry['aic']:>16.2f} {entry['icl']:>16.2f}  "
+            f"{held_out:<26}  {gain}{chosen}"
+        )
+    return lines
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    return "" if value is None else f"{value:.6f} ({error:.6f})"
+
+
+def _of_test(entry: Mapping[str, Any]) -> str:
+    if entry["p_value"] is None:
+        return " " * 28
+    return f"  {entry['likelihood_ratio']:>16.4g}  {entry['p_value']:<8.3g}"
 
 
 def of_uncertainty(result: Mapping[str, Any]) -> str:

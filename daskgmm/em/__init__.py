@@ -23,6 +23,7 @@ from daskgmm.em.finite import check_finite
 from daskgmm.em.fit import fit, told_in_units_of_data
 from daskgmm.em.held_out import HeldOut
 from daskgmm.em.known import Known, knowing
+from daskgmm.em.likelihood_ratio import BootstrapPlan
 from daskgmm.em.lowest import LOWEST_BYTES
 from daskgmm.em.mapped import MappedRows, check_complete, of_mapped
 from daskgmm.em.missing import (
@@ -113,6 +114,7 @@ __all__ = [
     "STEPPERS",
     "STOP_REASONS",
     "STOP_RULES",
+    "BootstrapPlan",
     "Chooser",
     "Climber",
     "Collapse",

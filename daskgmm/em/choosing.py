@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from daskgmm.em.course import Course
 from daskgmm.em.criteria import CRITERIA, Entry, GapLaw, log_decided, score_of
 from daskgmm.em.fit import raced, rules_of
 from daskgmm.em.held_out import HeldOut
+from daskgmm.em.likelihood_ratio import MOST_ROWS, BootstrapPlan, RatioTest, ratio_tests
 from daskgmm.em.problem import Problem
 from daskgmm.em.race import Race, Reading
 from daskgmm.em.rows import Rows, rows_of_sample
@@ -46,6 +47,7 @@ class Start:
     problem: Problem
     mixture: Mixture
     can_win: bool = True
+    test: RatioTest | None = None
 
     @property
     def name(self) -> str:
@@ -108,6 +110,8 @@ class Chooser:
     tell : callable
     fewest_in_part : int
         Rows that a part of the sample must have for the first fits to be made on it.
+    bootstrap : BootstrapPlan or None
+        Tests that decide, where the criterion is ``"bootstrap"``.
     """
 
     rows: Rows
@@ -116,6 +120,7 @@ class Chooser:
     seed: int
     tell: Tell = lambda event: None
     fewest_in_part: int = 20_000
+    bootstrap: BootstrapPlan | None = None
 
     def starts(self, problems: Sequence[Problem], rng: np.random.RandomState) -> list[Start]:
         """Fit each problem to the sample.
@@ -137,15 +142,31 @@ class Chooser:
         starts = self._fitted_one_by_one(problems, fitted_to, sample, rng)
         if first.progressive and not scan.is_whole:
             starts = _after_mergers(starts, sample)
+        can_win = [True] * len(starts)
+        if self.bootstrap is not None:
+            starts = self._tested(starts, self.bootstrap)
+            can_win = [start.can_win for start in starts]
+        elif in_parts:
+            can_win = self._can_win_by_part(starts, part)
         if not in_parts:
             return starts
-        can_win = self._can_win_by_part(starts, part)
         chosen = [start for start, yes in zip(starts, can_win, strict=True) if yes]
         self._say(f"can win: {_names(chosen)}")
         whole = _climber(scan, first)
         return [
             replace(s, mixture=whole.finished(s.mixture)) if yes else replace(s, can_win=False)
             for s, yes in zip(starts, can_win, strict=True)
+        ]
+
+    def _tested(self, starts: Sequence[Start], plan: BootstrapPlan) -> list[Start]:
+        """The starts with their tests; the first that is not rejected alone can win."""
+        pairs = [(start.problem, start.mixture) for start in starts]
+        found = ratio_tests(pairs, self.scan, plan, self.tell)
+        tests = [*found, *[None] * (len(starts) - len(found))]
+        best = sum(test.is_rejected for test in found)
+        return [
+            replace(start, test=test, can_win=number == best)
+            for number, (start, test) in enumerate(zip(starts, tests, strict=True))
         ]
 
     def fitted(self, starts: Sequence[Start]) -> tuple[list[Trial], int]:
@@ -243,6 +264,7 @@ class Chooser:
             entry = replace(
                 Entry.of(start.mixture, score, held_out.per_row),
                 held_out_standard_error=held_out.error,
+                **({} if start.test is None else asdict(start.test)),
             )
             before = trials[-1] if trials else None
             if before is not None and before.start.problem.kind == start.problem.kind:
@@ -295,6 +317,11 @@ class Chooser:
             seen_held_out=0.0,  # the score of the fit to the sample is final
         )
         return law.which_can_win(entries, self.criterion, left_by_climb)
+
+    @property
+    def n_rows_of_tests(self) -> int:
+        """Rows that each likelihood ratio is of, where tests decide."""
+        return min(len(self.scan.sample), MOST_ROWS)
 
     @property
     def value(self) -> Callable[[Entry], float]:

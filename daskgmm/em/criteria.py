@@ -19,6 +19,8 @@ from daskgmm.kernel import Block, Float64Array, Mixture, family_of, probabilitie
 
 __all__ = ["CRITERIA", "Entry", "GapLaw", "log_decided", "score_of"]
 
+_REJECTED = 1e9
+"""More than any number of components."""
 _MARGIN = 1.5
 """Factor on the gap law's gain: the law holds if the model is true, which none is."""
 
@@ -45,6 +47,9 @@ class Entry:
     refined : bool
         Whether the candidate was fitted to all rows. Otherwise ``log_likelihood_per_row`` is
         that of its fit to the sample, or to a part of it: the candidate could not win.
+    likelihood_ratio, p_value, is_rejected : float, float and bool, or None
+        Of the test against the candidate after it (see :mod:`daskgmm.em.likelihood_ratio`), where
+        tests decide and this candidate had one.
     """
 
     n_components: int
@@ -59,6 +64,9 @@ class Entry:
     held_out_gain_per_row: float | None
     held_out_gain_standard_error: float | None
     refined: bool
+    likelihood_ratio: float | None = None
+    p_value: float | None = None
+    is_rejected: bool | None = None
 
     @classmethod
     def of(cls, mixture: Mixture, score: Score, held_out: float) -> Self:
@@ -108,6 +116,10 @@ CRITERIA: dict[str, Callable[[Entry], float]] = {
     "aic": lambda entry: entry.aic,
     "icl": lambda entry: entry.icl,
     "held-out": lambda entry: -entry.held_out_log_likelihood_per_row,
+    # The fewest components that are not rejected, and of those that are, the most.
+    "bootstrap": lambda entry: (
+        _REJECTED - entry.n_components if entry.is_rejected else entry.n_components
+    ),
 }
 """Criteria by name, each as a function of an entry that is to be minimised."""
 

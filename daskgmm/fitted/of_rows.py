@@ -325,17 +325,9 @@ class OfRows(FittedState):
                 f"Invalid value for 'n_samples': a whole number of 1 or more; got {n_samples}"
             )
         rng = check_random_state(self.random_state)
-        shares = mixture.weights
-        if mixture.noise is not None:
-            shares = np.append(shares, mixture.noise.weight)
-        counts = rng.multinomial(n_samples, shares / shares.sum())
+        counts = rng.multinomial(n_samples, mixture.probabilities_of_classes)
         generator = np.random.default_rng(rng.randint(2**31 - 1))
-        parts = [
-            mixture.components.sample(generator, k, counts[k]) for k in range(mixture.n_components)
-        ]
-        if mixture.noise is not None:
-            parts.append(mixture.noise.uniform.sample(generator, counts[-1]))
-        drawn = np.vstack(parts)
+        drawn = mixture.sample(generator, counts)
         if (projection := self._projection) is not None:
             drawn = projection.back(drawn)
         return drawn, np.repeat(np.array(mixture.classes), counts)

@@ -146,6 +146,21 @@ class Mixture:
         """The largest log of a weighted density, of components at their peaks or of noise."""
         return max(float(self.log_heights.max()), self.log_noise)
 
+    @property
+    def probabilities_of_classes(self) -> Float64Array:
+        """Weights of :attr:`classes`, in their order, summing to 1."""
+        beside = [] if self.noise is None else [self.noise.weight]
+        weights = np.append(self.weights, beside)
+        shares: Float64Array = weights / weights.sum()
+        return shares
+
+    def sample(self, rng: np.random.Generator, counts: Any) -> Float64Array:
+        """Draw so many rows of each class, (sum of counts, D), in the order of :attr:`classes`."""
+        drawn = [self.components.sample(rng, k, counts[k]) for k in range(self.n_components)]
+        if self.noise is not None:
+            drawn.append(self.noise.uniform.sample(rng, counts[-1]))
+        return np.vstack(drawn)
+
     def take(self, chosen: Any) -> Mixture:
         """The mixture of the ``chosen`` components and of noise, with weights that sum to 1."""
         weights = self.weights[chosen]

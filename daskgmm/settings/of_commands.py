@@ -16,6 +16,7 @@ __all__ = [
     "DRAW",
     "HALF_LIFE",
     "KEEP",
+    "LEVEL",
     "MARK_OUTLIERS",
     "MISSING",
     "N_REPLICATES",
@@ -52,10 +53,22 @@ N_REPLICATES = Option(
     "n_replicates",
     100,
     COUNT_OF_SEVERAL,
-    "How often the fit is made again, all on the same reads: 100 give errors to about 7%.",
-    commands=("uncertainty",),
+    "How often fits are made again, on rows drawn anew: 100 give errors to about 7%. Of select, with "
+    "--criterion bootstrap.",
+    commands=("uncertainty", "select"),
+    section="model",
 )
-"""``n_replicates`` of ``GaussianMixture.uncertainty``."""
+"""``n_replicates`` of ``GaussianMixture.uncertainty`` and :func:`daskgmm.select`."""
+
+LEVEL = Option(
+    "level",
+    0.05,
+    SHARE._replace(metavar="P"),
+    "Largest p-value at which --criterion bootstrap rejects K for more components.",
+    commands=("select",),
+    section="model",
+)
+"""``level`` of :func:`daskgmm.select`."""
 
 KEEP = Option(
     "keep",
@@ -118,7 +131,7 @@ OUTLIER_OPTIONS = (
 TIMEOUT_VARIABLE = "DASKGMM_STORAGE_TIMEOUT"
 """Variable of the environment: seconds for which a store that is away is waited for."""
 
-CRITERIA = ("bic", "aic", "icl", "held-out")
+CRITERIA = ("bic", "aic", "icl", "held-out", "bootstrap")
 """What :func:`daskgmm.select` can decide by."""
 
 
