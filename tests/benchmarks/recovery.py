@@ -30,6 +30,8 @@ Generator = np.random.Generator
 _K, _D = 4, 3
 _OUTLIERS, _FAR = 0.05, 30.0
 """Share of the rows that are outliers, and half of the edge of the cube in which they lie."""
+_MISSING = 0.2
+"""Share of the values that are missing, whatever they are."""
 
 
 def _as_they_are(x: Rows, rng: Generator) -> Rows:
@@ -39,6 +41,10 @@ def _as_they_are(x: Rows, rng: Generator) -> Rows:
 def _with_outliers(x: Rows, rng: Generator) -> Rows:
     n = round(_OUTLIERS / (1.0 - _OUTLIERS) * len(x))
     return np.concatenate([x, rng.uniform(-_FAR, _FAR, (n, x.shape[1]))])
+
+
+def _with_gaps(x: Rows, rng: Generator) -> Rows:
+    return np.where(rng.random(x.shape) < _MISSING, np.nan, x)
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ CASES = (
     Case("5% gross outliers, by defaults", _with_outliers),
     Case("5% gross outliers, noise=True", _with_outliers, {"noise": True}),
     Case("5% gross outliers, tails='t'", _with_outliers, {"tails": "t"}),
+    Case("20% of values missing, missing='drop'", _with_gaps, {"missing": "drop"}),
+    Case("20% of values missing, missing='em'", _with_gaps, {"missing": "em"}),
     Case("one weight of 1e-3", least_weight=1e-3),
     Case("error bars as large as the widths, by defaults", error_bars=True),
     Case("error bars as large as the widths, measurement_noise", error_bars=True, is_told=True),
@@ -136,6 +144,8 @@ def _compared(case: Case, n_rows: int, rng: Generator) -> dict[str, float]:
     model = _fitted(spoiled, case.options, told)
     best, found = (_mean_log_density(x, one) for one in (clean, model))
     of_clean = None if told is None else told[:n_rows]
+    if "missing" in case.options:  # a row that the fit dropped has a label by what it has
+        model.set_params(missing="em")
     predicted = model.predict(spoiled[:n_rows], measurement_noise=of_clean)
     return {
         "agreement": adjusted_rand_score(labels, predicted),
@@ -185,7 +195,8 @@ def recovery_table(rows: list[dict[str, Any]]) -> Table:
         Column("statistical", "p/(2N)", "{:.1e}"),
     ]
     notes = [
-        "label agreement is of the rows that are there in the clean data, too; -1 is a label",
+        "label agreement is of the rows that are there in the clean data, too; -1 is a label, and so "
+        "is -2, of rows without a value; rows with gaps are labelled by the values that they have",
         "error of means: the largest one, in standard errors of a mean whose rows are known",
         "gap: mean log density of the clean rows under their own fit, less that under this one "
         "(of its components alone, without noise)",

@@ -28,6 +28,9 @@ def test_the_options_recover_what_the_defaults_lose(tmp_path: Path) -> None:
         assert found["agreement"] > found["agreement_clean"] - 0.05 > lost["agreement"] - 0.05
         assert found["error"] < 5 < lost["error"]
         assert 0 <= found["gap"] < lost["gap"]
+    dropped, used = (rows[f"20% of values missing, missing='{how}'"] for how in ("drop", "em"))
+    assert 0 <= used["gap"] < dropped["gap"]  # half of the rows are complete
+    assert used["error"] < 5
     inflated, told = (
         rows[f"error bars as large as the widths, {how}"]
         for how in ("by defaults", "measurement_noise")
