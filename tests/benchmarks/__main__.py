@@ -401,10 +401,25 @@ def _recovery(rows: int, repeats: int, seed: int, json_file: Path | None) -> Non
 @click.option(
     "--constant", type=click.Choice(["error", "drop"]), default="error", show_default=True
 )
+@click.option(
+    "--missing",
+    type=click.Choice(["error", "em"]),
+    default="error",
+    show_default=True,
+    help="em: a tenth of the values are missing.",
+)
+@click.option("--first", type=click.IntRange(0), default=0, help="Number of the first table.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the tables.")
 @_json
 def _ugly(
-    tables: int, reg_covar: str, on_collapse: str, constant: str, seed: int, json_file: Path | None
+    tables: int,
+    reg_covar: str,
+    on_collapse: str,
+    constant: str,
+    missing: str,
+    first: int,
+    seed: int,
+    json_file: Path | None,
 ) -> None:
     """Whether each fit of an ugly table ends with a finite model or one clear line.
 
@@ -414,10 +429,13 @@ def _ugly(
     Examples:
       python -m tests.benchmarks ugly
       python -m tests.benchmarks ugly --tables 100 --reg-covar 0 --constant drop
+      python -m tests.benchmarks ugly --tables 100 --first 100 --missing em
     """
     ridge = reg_covar if reg_covar == "auto" else float(reg_covar)
     options = {"reg_covar": ridge, "on_collapse": on_collapse, "constant": constant}
-    rows = list(ugly_rows(tables, seed, options, partial(click.echo, err=True)))
+    options |= {"missing": missing}
+    numbers = range(first, first + tables)
+    rows = list(ugly_rows(numbers, seed, options, partial(click.echo, err=True)))
     _report([ugly_table(rows)], json_file)
     if any(row["end"] in FAULTS for row in rows):
         sys.exit(1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import dask.array as da
@@ -150,21 +150,30 @@ def _made(number: int, rng: Generator) -> tuple[str, Rows]:
     return " + ".join(chosen), x
 
 
+def _with_gaps(x: Rows, rng: Generator) -> Rows:
+    """The rows with a tenth of their values missing, but never all of a row."""
+    gaps = rng.random(x.shape) < 0.1
+    gaps[np.arange(len(x)), rng.integers(0, x.shape[1], len(x))] = False
+    return np.where(gaps, np.nan, x)
+
+
 def ugly_rows(
-    n_tables: int, seed: int, options: dict[str, Any], say: Callable[[str], None]
+    numbers: Iterable[int], seed: int, options: dict[str, Any], say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
     """How the fit of each table ended, as it is done.
 
     Parameters
     ----------
-    n_tables : int
+    numbers : iterable of int
+        Of the tables, each of which is the same whatever others there are.
     seed : int
     options : dict
-        Parameters of the estimator in place of defaults.
+        Parameters of the estimator in place of defaults. With ``missing="em"``, a tenth of the values
+        are missing.
     say : callable
         Told of each table as it ends.
     """
-    for number in range(n_tables):
+    for number in numbers:
         rng = np.random.default_rng([seed, number])
         what, x = _made(number, rng)
         # K is up to a third of the rows in one table of four.
@@ -172,6 +181,8 @@ def ugly_rows(
         k = int(rng.integers(1, min(most, 40, len(x) + 1) + 1))
         made = {"n_components": k, "covariance_type": _FAMILIES[int(rng.integers(4))]}
         row = {"table": number, "what": what, "n_rows": len(x), "n_features": x.shape[1], **made}
+        if options.get("missing") == "em":
+            x = _with_gaps(x, rng)
         is_lazy = number % 3 == 2
         model = GaussianMixture(**made, random_state=number, **options)
         row |= _ended(model, da.from_array(x, chunks=(64, -1)) if is_lazy else x, x)
