@@ -649,7 +649,18 @@ class GaussianMixture(FittedMixture):
     def fit_predict(
         self, X: Any, y: None = None, sample_weight: Any = None, measurement_noise: Any = None
     ) -> Any:
-        """Fit, then label the same rows; see :meth:`fit` and :meth:`predict`."""
+        """Fit, then label the same rows; see :meth:`fit` and :meth:`predict`.
+
+        Parameters
+        ----------
+        X, y, sample_weight, measurement_noise
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        array, Series or DataArray of shape (n_rows,), int64
+            As of :meth:`predict`.
+        """
         self.fit(X, sample_weight=sample_weight, measurement_noise=measurement_noise)
         return self.predict(X, measurement_noise=measurement_noise)
 

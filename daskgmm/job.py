@@ -290,7 +290,19 @@ def score(
 ) -> dict[str, Any]:
     """Log-likelihood and criteria of stored rows under a saved model, in one pass.
 
-    ``missing`` says what NaN is; by default what it was in the fit.
+    Parameters
+    ----------
+    data : path, URL or Source
+    model : str
+        Path or URL of the model.
+    sample_weight : path, URL or Source, optional
+        As of :meth:`GaussianMixture.score`.
+    memory_limit : int or str, optional
+        Bytes that the process may use in all.
+    missing : {"error", "drop", "em"}, optional
+        What NaN is; by default what it was in the fit.
+    measurement_noise : path, URL or Source, optional
+        As of :meth:`GaussianMixture.score`.
 
     Returns
     -------

@@ -69,7 +69,13 @@ class Selection:
     bootstrap: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain values, ready for JSON.
+
+        Returns
+        -------
+        dict
+            ``candidates`` (a list), ``best``, ``criterion`` and ``note``.
+        """
         return {
             "candidates": [asdict(entry) for entry in self.entries],
             "best": asdict(self.best),
@@ -81,6 +87,10 @@ class Selection:
     def to_frame(self) -> Any:
         """A pandas DataFrame of the candidates, a row for each; ``chosen`` marks the best.
 
+        Returns
+        -------
+        pandas.DataFrame
+
         Raises
         ------
         MissingDependencyError
@@ -90,7 +100,17 @@ class Selection:
         return data_frame_of(rows)
 
     def plot(self, ax: Any = None) -> SelectionDisplay:
-        """Draw the candidates: see :func:`daskgmm.plot.selection`."""
+        """Draw the candidates: see :func:`daskgmm.plot.selection`.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            What to draw on; new axes by default.
+
+        Returns
+        -------
+        SelectionDisplay
+        """
         return SelectionDisplay.from_selection(self, ax=ax)
 
     def _repr_html_(self) -> str:

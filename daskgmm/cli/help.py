@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import click
 
-__all__ = ["Grouped"]
+__all__ = ["ALL", "Grouped"]
 
 
 class Group(NamedTuple):
@@ -28,7 +28,8 @@ class Group(NamedTuple):
 
 _KEYS = "Keys of the job file, which hold before what it says"
 _OTHERS = "Others"
-_ALL = "daskgmm.help_all"
+ALL = "daskgmm.help_all"
+"""Key of a context's meta under which True has help show all options."""
 
 GROUPS: Mapping[str, Group] = {
     "What is done": Group(
@@ -87,7 +88,7 @@ class Grouped(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options that were asked for, in groups."""
-        is_whole = ctx.meta.get(_ALL, False)
+        is_whole = ctx.meta.get(ALL, False)
         found: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
@@ -111,7 +112,7 @@ def _is_common(param: click.Parameter, ctx: click.Context) -> bool:
 
 def _show_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        ctx.meta[_ALL] = True
+        ctx.meta[ALL] = True
         click.echo(ctx.get_help(), color=ctx.color)
         ctx.exit()
 

@@ -9,13 +9,13 @@ here.
 from daskgmm.fitted.conditioned import Conditioned
 from daskgmm.fitted.exchange import Exchanged
 from daskgmm.fitted.imputing import Imputing, check_imputes, seed_of_draws
-from daskgmm.fitted.of_rows import OfRows
 from daskgmm.fitted.outliers import Outliers
 from daskgmm.fitted.projection import said_of_dropped
+from daskgmm.fitted.scores import Scores
 from daskgmm.fitted.shown import Shown, html_table
 
 __all__ = ["FittedMixture", "check_imputes", "html_table", "said_of_dropped", "seed_of_draws"]
 
 
-class FittedMixture(Conditioned, Imputing, Outliers, OfRows, Shown, Exchanged):
+class FittedMixture(Conditioned, Imputing, Outliers, Scores, Shown, Exchanged):
     """A mixture with fitted attributes; :class:`~daskgmm.GaussianMixture` adds the fit."""

@@ -85,6 +85,15 @@ class Exchanged(FittedState):
     def from_sklearn(cls, model: InMemoryGaussianMixture) -> Self:
         """The same mixture as a fitted ``sklearn.mixture.GaussianMixture``: see :meth:`to_sklearn`.
 
+        Parameters
+        ----------
+        model : sklearn.mixture.GaussianMixture
+            Fitted.
+
+        Returns
+        -------
+        GaussianMixture
+
         Raises
         ------
         NotFittedError
@@ -112,6 +121,12 @@ class Exchanged(FittedState):
 
     def save(self, path: Any, *, overwrite: bool = False) -> None:
         """Write the fitted model as a small Zarr group; :func:`load_model` reads it.
+
+        Parameters
+        ----------
+        path : path or URL
+        overwrite : bool, default=False
+            Whether a Zarr node at ``path`` may be replaced.
 
         Raises
         ------
@@ -155,7 +170,13 @@ class Exchanged(FittedState):
         return model
 
     def record(self) -> dict[str, Any]:
-        """Facts of the fit as plain values: what is saved beside the parameters."""
+        """Facts of the fit as plain values: what is saved beside the parameters.
+
+        Returns
+        -------
+        dict
+            Ready for JSON.
+        """
         check_is_fitted(self)
         return record_of(self)
 
@@ -165,6 +186,10 @@ class Exchanged(FittedState):
         Covariances of a kind that scikit-learn has not become full ones.
         Parameters without an equivalent in scikit-learn (``"auto"``, and a ``reg_covar`` of
         standardised features) are left at its defaults, so that the estimator can be fitted anew.
+
+        Returns
+        -------
+        sklearn.mixture.GaussianMixture
 
         Raises
         ------

@@ -1,13 +1,12 @@
 """Of rows: what a fitted mixture says of them, and rows that it makes.
 
-Labels, probabilities, densities, criteria and draws.
+Labels, probabilities, densities and draws.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import accumulate, pairwise
 from numbers import Integral
@@ -19,7 +18,6 @@ from sklearn.utils import check_random_state
 
 from daskgmm.em import (
     Missing,
-    Score,
     check_complete,
     check_deconvolves,
     check_density_of_parts,
@@ -30,7 +28,6 @@ from daskgmm.em import (
     of_mapped,
     of_present,
     probabilities,
-    score_rows,
 )
 from daskgmm.errors import ParameterError
 from daskgmm.execution import MixtureSize, Work
@@ -45,7 +42,6 @@ from daskgmm.tables import (
     Weights,
     check_features,
     check_units,
-    columns_named,
     open_as_fitted,
     open_input,
     open_measurement_noise,
@@ -64,9 +60,6 @@ class OfRows(FittedState):
     def predict(self, X: Any, *, mark_outliers: bool = False, measurement_noise: Any = None) -> Any:
         """Most probable component of each row, shape (n_rows,), int64; -1 for noise.
 
-        With ``mark_outliers``, the label is also -1 for rows beyond the threshold that
-        :meth:`set_threshold` set.
-
         It is a NumPy array for data in memory, a lazy Dask array for data that are lazy, or what
         :meth:`set_output` asked for. For an xarray.DataArray or Dataset it is a DataArray on the
         same dimensions and coordinates, which is lazy if the data are. -2 marks cells in which a
@@ -77,8 +70,26 @@ class OfRows(FittedState):
         opens such labels as floats, with NaN for -2, and as the integers that are stored with
         ``xr.open_zarr(path, mask_and_scale=False)``.
 
-        With ``measurement_noise``, variances of the noise of each value as in :meth:`fit`, what is
-        said of a row is said of what was measured; so it is by the methods below.
+        With ``measurement_noise``, what is said of a row is said of what was measured; so it is by
+        :meth:`predict_proba`, :meth:`score_samples`, :meth:`score` and the criteria.
+
+        Parameters
+        ----------
+        X : rows
+            As for :meth:`fit`, with the features of the fit.
+        mark_outliers : bool, default=False
+            Whether rows beyond the threshold that :meth:`set_threshold` set get the label -1, too.
+        measurement_noise : array, optional
+            Variances of the noise of each value, or its covariances, as for :meth:`fit`.
+
+        Returns
+        -------
+        array, Series or DataArray of shape (n_rows,), int64
+
+        Raises
+        ------
+        ParameterError
+            If no threshold was set, or ``mark_outliers`` goes with ``measurement_noise``.
         """
         if not mark_outliers:
             about = self._returned("labels")
@@ -97,7 +108,15 @@ class OfRows(FittedState):
     def predict_proba(self, X: Any, measurement_noise: Any = None) -> Any:
         """Probability of each component given each row, (n_rows, K); lazy as :meth:`predict`.
 
-        With ``noise``, that of noise follows in one more column, so that rows sum to 1.
+        Parameters
+        ----------
+        X, measurement_noise
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        array, DataFrame or DataArray of shape (n_rows, K), float64
+            With ``noise``, that of noise follows in one more column, so that rows sum to 1.
         """
         about = self._returned("probabilities")
         return self._of_rows(X, probabilities, np.float64, about, measurement_noise)
@@ -105,55 +124,18 @@ class OfRows(FittedState):
     def score_samples(self, X: Any, measurement_noise: Any = None) -> Any:
         """Log density of each row, in nats, shape (n_rows,); lazy as :meth:`predict`.
 
-        Of a model with ``n_projected`` it is that of the projected features.
+        Parameters
+        ----------
+        X, measurement_noise
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        array, Series or DataArray of shape (n_rows,), float64
+            Of a model with ``n_projected`` it is that of the projected features.
         """
         about = self._returned("log_density")
         return self._of_rows(X, log_densities, np.float64, about, measurement_noise)
-
-    def score(
-        self, X: Any, y: None = None, sample_weight: Any = None, measurement_noise: Any = None
-    ) -> float:
-        """Mean log density of the rows, in nats, by their weights if given; it takes one pass."""
-        return self._score(X, sample_weight, measurement_noise).log_likelihood_per_row
-
-    def aic(self, X: Any, sample_weight: Any = None, measurement_noise: Any = None) -> float:
-        """Akaike's information criterion of the rows; lower is better; passes as :meth:`score`.
-
-        Its log-likelihood is the sum over rows, each times its weight.
-        """
-        return self.criteria(X, sample_weight, measurement_noise).aic
-
-    def bic(self, X: Any, sample_weight: Any = None, measurement_noise: Any = None) -> float:
-        """Bayesian information criterion of the rows; lower is better; passes as :meth:`score`.
-
-        With weights, N is their sum and the log-likelihood the sum over rows, each times its
-        weight: the criterion of rows that were seen so often. Weights that are no counts, such
-        as areas or probabilities of selection, have to be scaled so that their sum is the
-        number of rows that they tell as much as, or it means little.
-
-        Warns
-        -----
-        DaskGMMWarning
-            If the sum of the weights is far below that number.
-        """
-        return self.criteria(X, sample_weight, measurement_noise).bic
-
-    def criteria(self, X: Any, sample_weight: Any = None, measurement_noise: Any = None) -> Score:
-        """Log-likelihood, AIC, BIC and ICL of the rows, at once; see :meth:`score`, :meth:`bic`."""
-        X = self._as_fitted(X)
-        weights = None if sample_weight is None else self._open_weights(sample_weight, X)
-        if weights is not None:
-            weights.warn_if_no_counts()
-        return self._score(X, weights, measurement_noise)
-
-    def _score(self, x: Any, sample_weight: Any, measurement_noise: Any = None) -> Score:
-        x = self._as_fitted(x)
-        is_open = sample_weight is None or isinstance(sample_weight, Weights)
-        weights = sample_weight if is_open else self._open_weights(sample_weight, x)
-        opened = self._open(x, weights, measurement_noise=measurement_noise)
-        with columns_named(opened.feature_names):
-            found = score_rows(opened.mapped(self._projection).rows, self._mixture)
-        return replace(found, n_parameters=self._n_parameters())
 
     def _as_fitted(self, x: Any) -> Any:
         """What a path or URL means as rows, by default as the rows of the fit were read."""

@@ -92,10 +92,18 @@ class Outliers(OfRows):
         return self
 
     def is_outlier(self, X: Any) -> Any:
-        """Whether each row is beyond the threshold, shape (n_rows,), bool.
+        """Whether each row is beyond the threshold that :meth:`set_threshold` set.
 
-        Lazy, and in containers, as :meth:`predict`; for xarray int8, in which -2 marks cells in
-        which a feature is NaN.
+        Parameters
+        ----------
+        X : rows
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        array, Series or DataArray of shape (n_rows,), bool
+            Lazy, and in containers, as :meth:`predict`; for xarray int8, in which -2 marks cells
+            in which a feature is NaN.
 
         Raises
         ------

@@ -131,7 +131,13 @@ class Uncertainty(Mapping[str, Spread]):
         return len(self.replicates[_HEIGHT])
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, without the replicates."""
+        """Plain values, without the replicates.
+
+        Returns
+        -------
+        dict
+            Ready for JSON.
+        """
         facts = ("n_rows", "n_replicates", "n_lost", "n_passes", "rows_read", "seconds")
         return {
             **{name: getattr(self, name) for name in facts},
@@ -142,6 +148,10 @@ class Uncertainty(Mapping[str, Spread]):
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with a row for each number that has an error.
+
+        Returns
+        -------
+        pandas.DataFrame
 
         Raises
         ------

@@ -9,8 +9,8 @@ bins, so that memory and pictures have a bounded size whatever the rows, compone
 >>> from daskgmm import GaussianMixture, plot
 >>> x = np.random.default_rng(0).normal(size=(1000, 2))
 >>> x[::2] += 6
->>> display = plot.pairs(GaussianMixture(2, random_state=0).fit(x), x)  # doctest: +SKIP
->>> display.figure_.savefig("pairs.png")  # doctest: +SKIP
+>>> display = plot.pairs(GaussianMixture(2, random_state=0).fit(x), x)
+>>> display.figure_.savefig("pairs.png")
 """
 
 from collections.abc import Callable

@@ -182,7 +182,7 @@ class ResponsibilitiesDisplay(Display):
     def from_estimator(
         cls, model: FittedMixture, X: Any, *, sample_weight: Any = None, ax: Any = None
     ) -> Self:
-        """Count rows, in one pass, and draw.
+        """Draw how sure it is which component each row is of; rows are counted in one pass.
 
         Parameters
         ----------

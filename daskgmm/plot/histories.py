@@ -47,7 +47,7 @@ class ConvergenceDisplay(Display):
 
     @classmethod
     def from_estimator(cls, model: FittedMixture, *, ax: Any = None) -> Self:
-        """Draw the history of a fit.
+        """Draw the log-likelihood of each pass, and what was left to gain.
 
         Parameters
         ----------
@@ -222,7 +222,7 @@ class SelectionDisplay(Display):
 
     @classmethod
     def from_selection(cls, selection: HasCandidates | FittedMixture, *, ax: Any = None) -> Self:
-        """Draw a selection.
+        """Draw the criteria of the candidates, and how well each predicts held-out rows.
 
         Parameters
         ----------

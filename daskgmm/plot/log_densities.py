@@ -48,7 +48,7 @@ class LogDensityDisplay(Display):
     def from_estimator(
         cls, model: FittedMixture, X: Any, *, sample_weight: Any = None, ax: Any = None
     ) -> Self:
-        """Count rows, in one pass, and draw.
+        """Draw rows by their log density; they are counted in one pass.
 
         Parameters
         ----------

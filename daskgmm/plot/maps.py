@@ -108,7 +108,7 @@ class MapDisplay(Display):
         at: Mapping[str, int] | None = None,
         ax: Any = None,
     ) -> Self:
-        """Label the cells of a grid, and draw.
+        """Draw the most probable component of each cell of a grid, and its probability.
 
         Parameters
         ----------

@@ -170,7 +170,7 @@ class PairsDisplay(_OfPairs):
         sample_weight: Any = None,
         ax: Any = None,
     ) -> Self:
-        """Count rows, in one pass, and draw.
+        """Draw rows by pairs of features, and the components; rows are counted in one pass.
 
         Parameters
         ----------
@@ -297,7 +297,7 @@ class EllipsesDisplay(_OfPairs):
         sample_weight: Any = None,
         ax: Any = None,
     ) -> Self:
-        """Draw the components; count rows, in one pass, if there are any.
+        """Draw the components by two features, over rows, if given, that are counted in one pass.
 
         Parameters
         ----------

@@ -1,0 +1,1 @@
+"""The pages that are built from docstrings, guides, examples and commands."""
