@@ -64,10 +64,10 @@ def _check(source: Any) -> tuple[dict[str, Any], str]:
 @output_option
 @click.option("--overwrite", is_flag=True, help="Replace an output that is there.")
 def _convert(source: str, output: str, **options: Any) -> tuple[dict[str, Any], str]:
-    """Write the rows of CSV, Parquet, NetCDF or HDF5 as Zarr or Parquet, with names and units.
+    """Write CSV, Parquet, NetCDF or HDF5 as Zarr or Parquet, with names and units.
 
     SRC is a file, a folder, or a glob in quotes, here or behind a URL; CSV may be compressed. The
-    output's ending, .zarr or .parquet, says what is written.
+    output's ending, .zarr or .parquet, says what is written: rows, but NetCDF stays a grid in Zarr.
 
     \b
     Example:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -237,36 +237,51 @@ def _with_rows(
     if data is None:
         return function(None, **kwargs)
 
-    def called(rows: Any) -> Any:
+    named = [name for name in (weights, labels, noise) if name is not None]
+    with _rows_opened(data, how, named, kwargs, converts=converts) as (rows, place):
         if weights is not None:
-            kwargs["sample_weight"] = tables.weights_named(rows, data, weights)
+            kwargs["sample_weight"] = tables.weights_named(rows, place, weights)
         if labels is not None:
-            kwargs["labels"] = tables.labels_named(rows, data, labels)
+            kwargs["labels"] = tables.labels_named(rows, place, labels)
         if noise is not None:
-            kwargs["measurement_noise"] = tables.weights_named(rows, data, noise)
+            kwargs["measurement_noise"] = tables.weights_named(rows, place, noise)
         return function(rows, **kwargs)
 
-    if converts:
-        given = {o.name: how[o.name] for o in DATA_OPTIONS if how[o.name] != o.default}
-        to_parquet = False
-        if files.needs_conversion(data):  # which takes long
-            to_parquet = _checked_outputs(kwargs)
-            if kwargs.get(KEEP.name) is not None:
-                given[KEEP.name] = kwargs[KEEP.name]
-        # What becomes of missing values is for the command to do.
-        keeps = DRAW.name in kwargs or kwargs.get("missing") in ("drop", "em")
-        with before_fits.converted_before(
-            data, kwargs.get("model"), keeps_gaps=keeps, to_parquet=to_parquet, **given
-        ) as source:
-            if source is not None:
-                for option, column in ((WEIGHTS, weights), (LABELS, labels)):
-                    if column is not None:
-                        before_fits.check_column(column, option.name, source)
-                return called(source)
-    return called(_opened(data, kwargs.get("model"), how))
+
+@contextmanager
+def _rows_opened(
+    data: str, how: dict[str, Any], beside: Sequence[str], kwargs: dict[str, Any], *, converts: bool
+) -> Iterator[tuple[Any, Any]]:
+    """The rows that options name, and the path or URL of what they are read from.
+
+    ``beside`` are names of weights and the like; ``kwargs`` are the other options of the command.
+    """
+    model = kwargs.get("model")
+    if not converts or not files.needs_conversion(data):
+        yield _opened(data, model, how), data
+        return
+    given = {o.name: how[o.name] for o in DATA_OPTIONS if how[o.name] != o.default}
+    to_parquet = _checked_outputs(kwargs)  # before what takes long
+    if kwargs.get(KEEP.name) is not None:
+        given[KEEP.name] = kwargs[KEEP.name]
+    # What becomes of missing values is for the command to do.
+    has_missing = MISSING.name in kwargs
+    keeps = DRAW.name in kwargs or kwargs.get(MISSING.name) in ("drop", "em")
+    told: dict[str, Any] = {"keeps_gaps": keeps, "has_missing": has_missing, "beside": beside}
+    with before_fits.converted_before(
+        data, model, to_parquet=to_parquet, **told, **given
+    ) as source:
+        if isinstance(source, before_fits.ConvertedGrid):
+            of_store = {**how, "member": None, **source.how}
+            yield _opened(source.place, model, of_store), source.place
+            return
+        assert source is not None
+        for name in beside:
+            before_fits.check_column(name, source)
+        yield source, data
 
 
-def _opened(data: str, model: str | None, how: dict[str, Any]) -> Any:
+def _opened(data: Any, model: str | None, how: dict[str, Any]) -> Any:
     """Rows as options say, and else as those of the fit of the model were read."""
     read_as = None
     if model is not None:

@@ -7,26 +7,48 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from daskgmm.conversion.convert import convert
+from daskgmm.conversion.choice import check_known
+from daskgmm.conversion.convert import MissingValueError, convert, grid_written
 from daskgmm.conversion.files import COMPRESSED, files_of, needs_conversion
+from daskgmm.conversion.grid_files import GridFiles
 from daskgmm.conversion.inputs import Input
-from daskgmm.conversion.options import CONVERT_OPTIONS, command_of
+from daskgmm.conversion.options import CONVERT_OPTIONS, How, command_of
 from daskgmm.conversion.reader import Format
+from daskgmm.conversion.readers.netcdf import of_most_dimensions, open_netcdf
 from daskgmm.errors import DataError, NotFoundError, ParameterError, StorageError
 from daskgmm.events import Message, size_of, teller
 from daskgmm.execution import give_back_memory
 from daskgmm.redaction import redacted
 from daskgmm.rules import names_of
-from daskgmm.storage import StoredSource, open_source, read_model
+from daskgmm.storage import Location, StoredSource, open_source, read_model
 
-__all__ = ["check_column", "converted_before"]
+__all__ = ["ConvertedGrid", "check_column", "converted_before"]
 
 _COMPRESSION = 5
 """Bytes of text of a byte that is compressed, when free space is looked for."""
 _SHOWN = 20
+_OF_GRIDS = ("variables", "feature_dim", "mask")
+"""Options that say which variables of a grid are read."""
+
+
+@dataclass(frozen=True)
+class ConvertedGrid:
+    """A grid that was converted for one command.
+
+    Attributes
+    ----------
+    place : Location
+        Of the group; its name is that of the files.
+    how : mapping
+        Options by which it is opened.
+    """
+
+    place: Location
+    how: dict[str, Any]
 
 
 @contextmanager
@@ -35,9 +57,11 @@ def converted_before(
     model: str | None = None,
     *,
     keeps_gaps: bool = False,
+    has_missing: bool = False,
     to_parquet: bool = False,
+    beside: Sequence[str] = (),
     **options: Any,
-) -> Iterator[StoredSource | None]:
+) -> Iterator[StoredSource | ConvertedGrid | None]:
     """The rows of data that have to be converted, in a temporary folder while the block runs.
 
     Parameters
@@ -47,14 +71,18 @@ def converted_before(
         Of which the features are taken, if none are named, and the files have others besides.
     keeps_gaps : bool
         Whether missing values become NaN, and are no error.
+    has_missing : bool
+        Whether the command has an option ``--missing`` of its own.
     to_parquet : bool
         Whether they become Parquet, for results in Parquet, and not Zarr.
+    beside : sequence of str
+        Names of what is read beside the rows, such as weights.
     **options
-        Of :func:`convert`; others are refused.
+        Of :func:`convert`; others are refused. Of grids, those by which they are opened.
 
     Yields
     ------
-    StoredSource or None
+    StoredSource, ConvertedGrid or None
         None for data that are read as they are. Its name is that of ``data``.
 
     Raises
@@ -68,6 +96,11 @@ def converted_before(
         yield None
         return
     name = redacted(os.fspath(data))
+    found, files = files_of(data)
+    if found.has_grids and not to_parquet:
+        with _grid_before(name, files, model, beside, options) as grid:
+            yield grid
+        return
     known = {option.name for option in CONVERT_OPTIONS}
     for given in options:
         if given not in known:
@@ -76,22 +109,19 @@ def converted_before(
                 "it out",
                 given,
             )
-    found = files_of(data)[0]
     kept = {"missing": "keep"} if keeps_gaps else {}
     options = _without_kept_features(_of_model(found, model) | kept | options)
     folder = Path(tempfile.mkdtemp(prefix="daskgmm-convert-"))
     output = folder / f"data{'.parquet' if to_parquet else '.zarr'}"
     try:
-        _check_free(folder, files_of(data)[1], name)
+        _check_free(folder, files, name)
         way = command_of(name, options, output.suffix)
         teller()(
             Message(
                 f"{name} is converted for this command alone; once and for all: {way}", "warning"
             )
         )
-        if found.loses:
-            teller()(Message(f"{name}: {found.loses}", "warning"))
-        report = _converted(data, output, options)
+        report = _converted(data, output, options, has_missing=has_missing)
         give_back_memory()  # a memory limit is held against what is resident
         dropped = report["columns_dropped"]
         if dropped:
@@ -103,6 +133,61 @@ def converted_before(
         yield source
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _grid_before(
+    name: str,
+    files: Sequence[Input],
+    model: str | None,
+    beside: Sequence[str],
+    options: dict[str, Any],
+) -> Iterator[ConvertedGrid]:
+    """What a command reads of a grid, in a temporary folder while the block runs."""
+    if "columns" in options:
+        How(columns=names_of(options["columns"])).check_only(
+            frozenset(("variables",)), f"NetCDF, which {name} is"
+        )
+    member, how = options.get("member"), {k: v for k, v in options.items() if k != "member"}
+    record = {} if model is None else read_model(model)[1]
+    grid = GridFiles(files, member)
+    read_as = how if how.get("variables") is not None else (record.get("read_as") or {}) | how
+    known, mask = list(grid.heads[0].variables), read_as.get("mask")
+    names = read_as.get("variables")
+    if names is None:
+        names = how["variables"] = _features(grid, record, [*beside, *([mask] if mask else [])])
+    for one in names_of(names):
+        check_known(one, known, name, "--variables")
+    wanted = [*names_of(names), *(one for one in (mask, *beside) if one in known)]
+    folder = Path(tempfile.mkdtemp(prefix="daskgmm-convert-"))
+    try:
+        _check_free(folder, files, name)
+        way = command_of(name, {} if member is None else {"member": member})
+        choice = {o: ",".join(names_of(read_as[o])) for o in _OF_GRIDS if read_as.get(o)}
+        said = " ".join(f"--{o.replace('_', '-')} {value}" for o, value in choice.items())
+        teller()(
+            Message(
+                f"{name} is converted for this command alone, as it is a grid; once and for all: {way}; then "
+                f"give what it writes with {said or '--variables ' + ','.join(names)}",
+                "warning",
+            )
+        )
+        place = Location.parse(folder / "data.zarr")
+        grid_written(grid, place, How(variables=wanted), overwrite=False)
+        give_back_memory()  # a memory limit is held against what is resident
+        yield ConvertedGrid(replace(place, name=name), how)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _features(grid: GridFiles, record: dict[str, Any], without: Sequence[str]) -> list[str]:
+    """The variables that a model knows, or else those of numbers over the most dimensions."""
+    known = grid.heads[0].variables
+    of_model = record.get("feature_names")
+    if of_model and set(of_model) <= set(known):
+        return list(of_model)
+    with open_netcdf(grid.files[0], grid.member) as data:
+        return of_most_dimensions(data, grid.files[0], without)
 
 
 def _of_model(found: Format, model: str | None) -> dict[str, Any]:
@@ -127,10 +212,21 @@ def _without_kept_features(options: dict[str, Any]) -> dict[str, Any]:
     return options | {"keep": keep or None}
 
 
-def _converted(data: Any, output: Path, options: dict[str, Any]) -> dict[str, Any]:
+def _converted(
+    data: Any, output: Path, options: dict[str, Any], *, has_missing: bool
+) -> dict[str, Any]:
     """The report of a conversion; its errors name the command that has the options they name."""
     try:
         return convert(data, output, **options)
+    except MissingValueError as error:
+        # Of the command itself: rows that were converted with their gaps would be refused by it again.
+        way = "leave such rows out with --missing drop"
+        if not has_missing:
+            once = command_of(
+                redacted(os.fspath(data)), options | {"missing": "drop"}, output.suffix
+            )
+            way = f"leave such rows out once and for all, and give what this writes: {once}"
+        raise DataError(f"{error.found}; {way}") from None
     except DataError as error:
         if "--" not in str(error):
             raise
@@ -140,8 +236,8 @@ def _converted(data: Any, output: Path, options: dict[str, Any]) -> dict[str, An
         ) from error
 
 
-def check_column(column: str, what: str, source: StoredSource) -> None:
-    """Refuse a column as weights or labels of rows that were converted, which have only features.
+def check_column(column: str, source: StoredSource) -> None:
+    """Refuse a column beside rows that were converted, which have only features.
 
     Raises
     ------
@@ -149,7 +245,7 @@ def check_column(column: str, what: str, source: StoredSource) -> None:
     """
     if "/" not in column and os.sep not in column and not os.path.exists(column):
         raise NotFoundError(
-            f"{column} does not exist, and no column of what is converted can be the {what}; "
+            f"{column} does not exist, and no column of what is converted can be weights or labels; "
             f"convert it to Parquet, of which one can: {command_of(source.name, ending='.parquet')}"
         )
 

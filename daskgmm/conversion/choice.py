@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from daskgmm.conversion.reader import Column, LeftOut
 from daskgmm.errors import DataError
 
-__all__ = ["chosen", "kept_of"]
+__all__ = ["check_known", "chosen", "kept_of"]
 
 _SHOWN = 20
 
@@ -89,8 +89,19 @@ def kept_of(columns: Sequence[Column], keep: Sequence[str] | None, where: object
 
 
 def _index(name: str, names: list[str], where: object, option: str) -> int:
+    check_known(name, names, where, option)
+    return names.index(name)
+
+
+def check_known(name: str, names: list[str], where: object, option: str) -> None:
+    """Refuse the name of a column or variable that is not there.
+
+    Raises
+    ------
+    DataError
+    """
     if name in names:
-        return names.index(name)
+        return
     near = get_close_matches(name, names, 1)
     listed = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     raise DataError(

@@ -6,13 +6,17 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.conversion.choice import check_known
 from daskgmm.conversion.files import files_of, is_glob
+from daskgmm.conversion.grid_files import GridFiles
 from daskgmm.conversion.inputs import Input
+from daskgmm.conversion.netcdf_to_zarr import copied
 from daskgmm.conversion.options import How
 from daskgmm.conversion.reader import Block, Reader
 from daskgmm.conversion.writers.parquet_file import ParquetFile
@@ -24,7 +28,7 @@ from daskgmm.execution import peak_memory_bytes
 from daskgmm.redaction import redacted
 from daskgmm.storage import Location, first_overlap, is_lasting
 
-__all__ = ["convert", "told"]
+__all__ = ["MissingValueError", "convert", "grid_written", "told"]
 
 WRITERS: dict[str, Callable[..., Writer]] = {
     ".zarr": ZarrRows,
@@ -43,7 +47,10 @@ def convert(
     overwrite: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
-    """Write the rows of CSV, Parquet, NetCDF or HDF5 as Zarr or Parquet, in bounded memory.
+    """Write CSV, Parquet, NetCDF or HDF5 as Zarr or Parquet, in bounded memory.
+
+    What is written are rows; but NetCDF becomes a Zarr group of the same variables on the same grid,
+    unless ``rows`` is true or the output is Parquet.
 
     Parameters
     ----------
@@ -63,7 +70,8 @@ def convert(
         ``source output format n_files n_features dtype``; ``columns``, each with ``name``, ``type``,
         ``units`` and ``n_missing``; ``columns_kept``, names; ``columns_dropped``, each with ``name``, ``type`` and ``reason``;
         ``rows_read rows_written``, ``rows_dropped`` by reason; ``bytes_read bytes_written seconds
-        peak_memory_bytes``.
+        peak_memory_bytes``. Of a grid, ``sizes`` of its dimensions, ``variables``, each with ``name
+        type dims shape units``, and ``variables_dropped``, in place of those of rows and columns.
 
     Raises
     ------
@@ -90,28 +98,61 @@ def convert(
     how.check_only(found.options, f"{found.name}, which {os.fspath(source)} is")
     place = Location.parse(output)
     _check_apart(source, files, place)
-    reader = found.open(files, how)
     name = redacted(os.fspath(source))
-    described = Described(reader.columns, reader.is_named, reader.dtype, name, reader.kept)
-    rows = _Rows(reader, how.missing)
-    with write(place, described, overwrite=overwrite) as writer, _overflow_refused(described):
-        for block in reader.blocks():
-            writer.write(*rows.taken(block))
-        rows.check_some(name)
+    if found.has_grids and write is ZarrRows and not how.rows:
+        how.check_for_grid(name)
+        facts = grid_written(GridFiles(files, how.member), place, how, overwrite=overwrite)
+    else:
+        facts = _rows_written(
+            name, found.open(files, how), partial(write, place), how, overwrite=overwrite
+        )
     return {
         "source": name,
         "output": os.fspath(output),
         "format": found.name,
         "n_files": len(files),
+        **facts,
+        "bytes_read": sum(file.n_bytes for file in files),
+        "bytes_written": _bytes_at(place),
+        "seconds": time.perf_counter() - began,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+
+
+def grid_written(grid: GridFiles, place: Location, how: How, *, overwrite: bool) -> dict[str, Any]:
+    """Write a grid as Zarr, and say what it has.
+
+    Raises
+    ------
+    DataError, DamagedDataError, OutputExistsError, NotFoundError, StorageError
+    """
+    for name in how.variables or ():
+        check_known(name, list(grid.heads[0].variables), grid.files[0], "--variables")
+    variables, left_out = copied(grid, place, how.variables, overwrite=overwrite)
+    dims = dict.fromkeys(dim for variable in variables for dim in variable["dims"])
+    return {
+        "sizes": {dim: grid.size(dim) for dim in dims},
+        "variables": variables,
+        "variables_dropped": [out._asdict() for out in left_out],
+    }
+
+
+def _rows_written(
+    name: str, reader: Reader, write: Callable[..., Writer], how: How, *, overwrite: bool
+) -> dict[str, Any]:
+    """Write rows, and say which."""
+    described = Described(reader.columns, reader.is_named, reader.dtype, name, reader.kept)
+    rows = _Rows(reader, how.missing)
+    with write(described, overwrite=overwrite) as writer, _overflow_refused(described):
+        for block in reader.blocks():
+            writer.write(*rows.taken(block))
+        rows.check_some(name)
+    return {
         "n_features": len(reader.columns),
         "dtype": str(reader.dtype),
         **rows.counts(),
         "columns_kept": [] if reader.kept is None else list(reader.kept.names),
         "columns_dropped": [column._asdict() for column in reader.left_out],
-        "bytes_read": sum(file.n_bytes for file in files),
-        "bytes_written": _bytes_at(place),
-        "seconds": time.perf_counter() - began,
-        "peak_memory_bytes": peak_memory_bytes(),
     }
 
 
@@ -130,6 +171,41 @@ def _overflow_refused(described: Described) -> Iterator[None]:
 
 def told(report: dict[str, Any]) -> str:
     """A report of :func:`convert` as lines for people."""
+    lines = _told_of_rows(report) if "columns" in report else _told_of_grid(report)
+    return "\n".join(
+        [
+            *lines,
+            f"took                    {duration(report['seconds'])}, "
+            f"{size_of(report['bytes_read'] / report['seconds'])}/s, peak memory "
+            f"{size_of(report['peak_memory_bytes'])}",
+            f"output                  {report['output']}",
+        ]
+    )
+
+
+def _told_of_grid(report: dict[str, Any]) -> list[str]:
+    sizes = ", ".join(f"{dim} {n:,}" for dim, n in report["sizes"].items())
+    shown = report["variables"][:_SHOWN]
+    return [
+        f"grid                    {sizes}",
+        *(
+            f"{'variables' if n == 0 else '':<24}{v['name']} ({', '.join(v['dims'])}) {v['type']}"
+            + (f" [{v['units']}]" if v["units"] else "")
+            for n, v in enumerate(shown)
+        ),
+        *(
+            [f"{'':<24}... and {len(report['variables']) - _SHOWN} more"]
+            if len(shown) < len(report["variables"])
+            else []
+        ),
+        *(
+            f"left out                {v['name']!r} {v['reason']}"
+            for v in report["variables_dropped"]
+        ),
+    ]
+
+
+def _told_of_rows(report: dict[str, Any]) -> list[str]:
     dropped = "; ".join(f"{n:,} for a {why}" for why, n in report["rows_dropped"].items())
     missing = ", ".join(
         f"{c['name']} {c['n_missing']:,}" for c in report["columns"] if c["n_missing"]
@@ -155,15 +231,24 @@ def told(report: dict[str, Any]) -> str:
     ]
     if len(report["columns_dropped"]) > _SHOWN:
         lines.append(f"left out                {len(report['columns_dropped']) - _SHOWN} more")
-    return "\n".join(
-        [
-            *lines,
-            f"took                    {duration(report['seconds'])}, "
-            f"{size_of(report['bytes_read'] / report['seconds'])}/s, peak memory "
-            f"{size_of(report['peak_memory_bytes'])}",
-            f"output                  {report['output']}",
-        ]
-    )
+    return lines
+
+
+class MissingValueError(DataError):
+    """A value is missing, and none is to be.
+
+    Attributes
+    ----------
+    found : str
+        Where it is, without a way out.
+    """
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"{found}; leave such rows out with missing='drop' (--missing drop), or write NaN with "
+            "missing='keep' (--missing keep)"
+        )
+        self.found = found
 
 
 class _Rows:
@@ -200,9 +285,8 @@ class _Rows:
     def _refuse(self, block: Block, gaps: NDArray[np.bool_]) -> None:
         row, column = (int(i) for i in np.argwhere(gaps)[0])
         where = self._reader.place(block.part, block.start + row)
-        raise DataError(
-            f"{where}: a value of {self._reader.columns[column].name!r} is missing; leave such rows out "
-            "with missing='drop' (--missing drop), or write NaN with missing='keep' (--missing keep)"
+        raise MissingValueError(
+            f"{where}: a value of {self._reader.columns[column].name!r} is missing"
         )
 
     def check_some(self, name: str) -> None:

@@ -29,10 +29,9 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "NetCDF",
         (".nc", ".nc4", ".cdf"),
-        frozenset({"variables", "member"}),
+        frozenset({"variables", "member", "rows"}),
         NetcdfReader,
-        loses="cells become rows without their grid; to have results on it, write the file as Zarr by "
-        "xarray.open_dataset(FILE).to_zarr(STORE), and give STORE with --variables",
+        has_grids=True,
     ),
     Format("HDF5", (".h5", ".hdf5", ".hdf"), frozenset({"columns", "member"}), Hdf5Reader),
 )

@@ -56,7 +56,14 @@ CONVERT_OPTIONS: tuple[Option, ...] = (
         "variables",
         None,
         NAMES,
-        "Variables of NetCDF to take. Default: all that hold numbers over the most dimensions.",
+        "Variables of NetCDF to take. Default: all; of rows, those that hold numbers over the most "
+        "dimensions.",
+    ),
+    Option(
+        "rows",
+        False,
+        FLAG,
+        "Write the cells of NetCDF as rows, without their grid, as Parquet has them in any case.",
     ),
     Option(
         "member", None, TEXT, "Which dataset of HDF5, or which group of NetCDF: its path in it."
@@ -113,6 +120,7 @@ class How:
     columns: list[str] | None = None
     keep: list[str] | None = None
     variables: list[str] | None = None
+    rows: bool = False
     member: str | None = None
     missing: str = "error"
     dtype: str = "auto"
@@ -145,15 +153,33 @@ class How:
         ------
         ParameterError
         """
-        for option in CONVERT_OPTIONS:
-            value = getattr(self, option.name)
-            if value != option.default and option.name not in taken | _OF_ALL:
+        for option in self._given():
+            if option.name not in taken | _OF_ALL:
                 other = _INSTEAD.get(option.name)
                 raise ParameterError(
                     f"{option.name} ({option.flag}) is of no use for {what}; "
                     + (f"use {other} (--{other})" if other in taken else "leave it out"),
                     option.name,
                 )
+
+    def check_for_grid(self, what: str) -> None:
+        """Refuse options that are of rows, where a grid is written.
+
+        Raises
+        ------
+        ParameterError
+        """
+        for option in self._given():
+            if option.name in _OF_ALL:
+                raise ParameterError(
+                    f"{option.name} ({option.flag}) is of use for rows, and {what} stays a grid, with its gaps "
+                    "and as it is stored; leave it out, or write rows (--rows)",
+                    option.name,
+                )
+
+    def _given(self) -> list[Option]:
+        """Options with other values than the default."""
+        return [o for o in CONVERT_OPTIONS if getattr(self, o.name) != o.default]
 
 
 _LISTS = tuple(option.name for option in CONVERT_OPTIONS if option.rule in (NAMES, _TEXTS))
@@ -169,10 +195,11 @@ def command_of(name: str, options: Mapping[str, Any] = _NO_OPTIONS, ending: str 
     given = "".join(
         f" {flags[o]} {shlex.quote(_words_of(value))}"
         for o, value in options.items()
-        if value is not None
+        if value is not None and value is not True
     )
+    given += "".join(f" {flags[o]}" for o, value in options.items() if value is True)
     if Path(kept + ending).exists():  # such as the grid that the file was made of
-        kept += "-rows"
+        kept += "-converted"
     return f"daskgmm convert {shlex.quote(name)}{given} --output {shlex.quote(kept + ending)}"
 
 

@@ -140,8 +140,8 @@ class Format:
         Gives the reader of some files.
     before_fits : bool
         Whether commands that read rows convert it first.
-    loses : str
-        What its rows lose by the conversion, and the way to keep it.
+    has_grids : bool
+        Whether files hold grids, which stay grids in Zarr unless rows are asked for.
     """
 
     name: str
@@ -149,7 +149,7 @@ class Format:
     options: frozenset[str]
     open: Callable[[Sequence[Input], How], Reader]
     before_fits: bool = True
-    loses: str = ""
+    has_grids: bool = False
 
 
 def imported(module: str, extra: str) -> Any:

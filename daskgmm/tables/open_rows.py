@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from daskgmm.errors import ParameterError
 from daskgmm.events import Message, teller
-from daskgmm.redaction import redacted
-from daskgmm.storage import has_variables, open_source
+from daskgmm.storage import Location, has_variables, open_source
 from daskgmm.tables.grids import Choice, chosen
 from daskgmm.tables.stored_grids import Grid, open_grid
 from daskgmm.tables.weights import weights_beside
@@ -118,7 +117,7 @@ def _said(data: str | os.PathLike[str], how: Mapping[str, Any]) -> str:
     along = f" along {how['feature_dim']}" if how.get("feature_dim") else ""
     behind = f", behind the mask {how['mask']}" if how.get("mask") else ""
     return (
-        f"{redacted(os.fspath(data))} is read as the rows of the model's fit were: variables "
+        f"{Location.parse(data).name} is read as the rows of the model's fit were: variables "
         f"{', '.join(how['variables'])}{along}{behind}; variables, feature_dim and mask (--variables and so "
         "on) name others"
     )

@@ -28,7 +28,7 @@ def cells(at: Path) -> tuple[object, ...]:
         {"a": ("x", np.arange(3.0)), "b": ("y", np.arange(4.0)), "c": ("x", X[:3, 0])}
     )
     made.to_netcdf(at / "o.nc")
-    return again(at, source="o.nc")
+    return again(at, "--rows", source="o.nc")
 
 
 def datasets(at: Path) -> tuple[object, ...]:
@@ -135,7 +135,7 @@ COMMANDS: dict[str, CommandCase] = {
     "variables over other dimensions": (
         cells,
         r"choose those that are, as (--variables) (\S+)",
-        lambda at, said: again(at, said[1], said[2], source="o.nc"),
+        lambda at, said: again(at, "--rows", said[1], said[2], source="o.nc"),
     ),
     "several datasets": (
         datasets,
@@ -152,22 +152,39 @@ COMMANDS: dict[str, CommandCase] = {
     ),
     "a table with gaps that is fitted": (
         lambda at: ("fit", written(at / "t.csv", "a,b\n1,2\n,4\n7,7\n0,9\n"), *fitted(at)[2:]),
-        r"\((--missing) (drop)\).*fitted then: add them to daskgmm (convert) (\S+) (--output) (\S+)",
-        lambda at, said: [
-            (*said.groups()[2:5], at / said[6], said[1], said[2]),
-            ("fit", at / said[6], *fitted(at)[2:]),
-        ],
+        r"with (--missing) (drop)",
+        lambda at, said: ("fit", at / "t.csv", *fitted(at)[2:], said[1], said[2]),
     ),
     "columns of a table with gaps that are fitted": (
         lambda at: (
-            *("fit", written(at / "t.csv", "a,b,c\n1,2,\n,4,1\n7,7,\n0,9,\n"), "--columns", "b,a"),
-            *fitted(at)[2:],
+            *(
+                "select",
+                written(at / "t.csv", "a,b,c\n1,2,\n,4,1\n7,7,\n0,9,\n"),
+                "--columns",
+                "b,a",
+            ),
+            *("--components", "1"),
         ),
-        r"\((--missing) (drop)\).*add them to daskgmm (convert \S+ --columns b,a --output) (\S+)",
+        r"with (--missing) (drop)",
+        lambda at, said: (
+            *("select", at / "t.csv", "--columns", "b,a", "--components", "1", said[1], said[2]),
+        ),
+    ),
+    "a table with gaps that a model is held against": (
+        lambda at: (
+            command("fit", written(at / "w.csv", "a,b\n1,2\n5,4\n7,7\n0,9\n"), *fitted(at)[2:]),
+            ("update", at / "m.zarr", written(at / "t.csv", "a,b\n1,2\n,4\n7,7\n0,9\n")),
+        )[1],
+        r"give what this writes: daskgmm (convert \S+ --columns a,b --missing drop --output) (\S+)",
         lambda at, said: [
-            (*said[3].split(), at / said[4], said[1], said[2]),
-            ("fit", at / said[4], *fitted(at)[2:]),
+            (*said[1].split(), at / said[2]),
+            ("update", at / "m.zarr", at / said[2]),
         ],
+    ),
+    "options of rows for a grid": (
+        lambda at: (*cells(at)[:-1], "--missing", "keep"),
+        r"\(--missing\) .*or write rows \((--rows)\)",
+        lambda at, said: again(at, said[1], "--missing", "keep", "--variables", "a", source="o.nc"),
     ),
 }
 

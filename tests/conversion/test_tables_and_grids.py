@@ -152,7 +152,7 @@ ENGINES = ["h5netcdf", "scipy"]
 def test_netcdf_cells_as_xarray_decodes_them(engine, ocean, tmp_path, monkeypatch):
     monkeypatch.setattr(netcdf, "BLOCK_BYTES", 200)
     ocean.to_netcdf(tmp_path / "o.nc", engine=engine, encoding=PACKED)
-    report = convert(tmp_path / "o.nc", tmp_path / "x.zarr", missing="keep")
+    report = convert(tmp_path / "o.nc", tmp_path / "x.zarr", rows=True, missing="keep")
     with xr.open_dataset(tmp_path / "o.nc", engine=engine) as read:
         names = [name for name in read.data_vars if name in ("temp", "salt")]  # as they are stored
         dims = read[names[0]].dims
@@ -172,8 +172,8 @@ def test_netcdf_cells_as_xarray_decodes_them(engine, ocean, tmp_path, monkeypatc
 def test_netcdf_gaps_are_an_error_at_their_cell_or_left_out(ocean, tmp_path):
     ocean.to_netcdf(tmp_path / "o.nc")
     with pytest.raises(DataError, match=r"o\.nc, time 0, lat 0, lon 0 .*: a value of 'temp'"):
-        convert(tmp_path / "o.nc", tmp_path / "x.zarr")
-    report = convert(tmp_path / "o.nc", tmp_path / "x.zarr", missing="drop")
+        convert(tmp_path / "o.nc", tmp_path / "x.zarr", rows=True)
+    report = convert(tmp_path / "o.nc", tmp_path / "x.zarr", rows=True, missing="drop")
     assert report["rows_written"] == 45
     frame = ocean[["temp", "salt"]].to_dataframe(dim_order=["time", "lat", "lon"]).dropna()
     np.testing.assert_array_equal(rows_of(tmp_path / "x.zarr"), frame[["temp", "salt"]])
@@ -191,7 +191,7 @@ def test_netcdf_variables_that_cannot_be_features(name, ocean, tmp_path):
     ocean.to_netcdf(tmp_path / "o.nc")
     before = tree(tmp_path)
     with pytest.raises(DataError, match=words):
-        convert(tmp_path / "o.nc", tmp_path / "x.zarr", variables=asked)
+        convert(tmp_path / "o.nc", tmp_path / "x.zarr", rows=True, variables=asked)
     assert tree(tmp_path) == before
 
 
@@ -199,8 +199,8 @@ def test_netcdf_over_different_dimensions_needs_a_choice(tmp_path):
     made = xr.Dataset({"a": ("x", np.arange(3.0)), "b": ("y", np.arange(4.0))})
     made.to_netcdf(tmp_path / "o.nc")
     with pytest.raises(DataError, match=r"choose those that are, as --variables a$"):
-        convert(tmp_path / "o.nc", tmp_path / "x.zarr")
-    convert(tmp_path / "o.nc", tmp_path / "x.zarr", variables=["b"])
+        convert(tmp_path / "o.nc", tmp_path / "x.zarr", rows=True)
+    convert(tmp_path / "o.nc", tmp_path / "x.zarr", rows=True, variables=["b"])
     np.testing.assert_array_equal(rows_of(tmp_path / "x.zarr")[:, 0], np.arange(4.0))
 
 
@@ -209,7 +209,7 @@ def test_netcdf_that_is_cut_off(ocean, tmp_path):
     whole = (tmp_path / "o.nc").read_bytes()
     (tmp_path / "o.nc").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DamagedDataError, match=r"o\.nc cannot be read"):
-        convert(tmp_path / "o.nc", tmp_path / "x.zarr")
+        convert(tmp_path / "o.nc", tmp_path / "x.zarr", rows=True)
 
 
 # -- HDF5 ------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def test_xarray_opens_it_with_names_and_units(tmp_path):
         }
     )
     made.to_netcdf(tmp_path / "o.nc")
-    convert(tmp_path / "o.nc", tmp_path / "x.zarr")
+    convert(tmp_path / "o.nc", tmp_path / "x.zarr", rows=True)
     with xr.open_zarr(tmp_path / "x.zarr") as found:
         assert list(found.data_vars) == ["x"]
         assert found.x.dims == ("row", "feature")
@@ -161,7 +161,7 @@ def test_files_in_mixed_units_are_refused(ending, tmp_path):
             pq.write_table(pa.table([X[:, 0]], schema=pa.schema([field])), place)
     before = tree(tmp_path)
     with pytest.raises(DataError, match=rf"2\.{ending} has 'a' in 'km', which is in 'm' in .*1\."):
-        convert(tmp_path / "in", tmp_path / "x.zarr")
+        convert(tmp_path / "in", tmp_path / "x.zarr", rows=ending == "nc")
     assert tree(tmp_path) == before
 
 

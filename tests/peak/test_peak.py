@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xarray as xr
 from measured import measured, write_grid, write_rows
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
@@ -159,6 +160,24 @@ def test_rows_in_parquet_stay_below_the_limit(group_rows, tmp_path):
     )
     print(f"fit {fitted.peak / MIB:.1f} MiB, predict {predicted.peak / MIB:.1f} MiB")
     assert max(fitted.peak, predicted.peak) <= limit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["h5netcdf", "scipy"])
+def test_netcdf_is_fitted_below_the_limit(engine, is_small, tmp_path):
+    rng = np.random.default_rng(0)
+    shape = (60 if is_small else 300, 300, 400)  # 58 and 288 MB, of which a chunk is 4
+    fields = {name: (("time", "lat", "lon"), rng.normal(size=shape).astype("f4")) for name in "uv"}
+    encoding = (
+        {name: {"chunksizes": (1, 300, 400)} for name in fields} if engine == "h5netcdf" else {}
+    )
+    xr.Dataset(fields).to_netcdf(tmp_path / "o.nc", engine=engine, encoding=encoding)
+    limit = 320 * MIB
+    converted = measured("convert", tmp_path / "o.nc", "--output", tmp_path / "o.zarr")
+    how = ("--components", 2, "--max-iter", 1, "--memory-limit", limit)
+    fitted = measured("fit", tmp_path / "o.nc", *how, "--output", tmp_path / "m.zarr")
+    print(f"convert {converted.peak / MIB:.1f} MiB, fit {fitted.peak / MIB:.1f} MiB")
+    assert max(converted.peak, fitted.peak) <= limit
 
 
 CHUNKS_OF_GRIDS = {

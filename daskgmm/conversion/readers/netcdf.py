@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from daskgmm.conversion.reader import (
 from daskgmm.conversion.readers.grids import cell_of, cuts
 from daskgmm.errors import DamagedDataError, DataError
 
-__all__ = ["NetcdfReader"]
+__all__ = ["NetcdfReader", "of_most_dimensions", "open_netcdf"]
 
 _EXTRA = "netcdf"
 _NUMBERS = "biuf"
@@ -49,9 +49,9 @@ class NetcdfReader:
     kept = None
 
     def __init__(self, files: Sequence[Input], how: How) -> None:
-        self._xarray, self._files, self._member = imported("xarray", _EXTRA), files, how.member
+        self._files, self._member = files, how.member
         with self._opened(files[0]) as data:
-            names = how.variables or _of_most_dimensions(data, files[0])
+            names = how.variables or of_most_dimensions(data, files[0])
             known = how.variables or []
             columns = [
                 _column(name, data[name], data[names[0]] if names[0] in data.variables else None)
@@ -65,20 +65,7 @@ class NetcdfReader:
         self._shapes = [self._shape(path) for path in files]
 
     def _opened(self, path: Input) -> Any:
-        engine = _engine(path)
-        # What is raised for a damaged file depends on the library, and is of any kind.
-        with reading(path, Exception):
-            if engine == "h5netcdf":  # which prints an error of its own when it gives up
-                imported("h5py", _EXTRA).File(path.handle(), "r").close()
-            # Times would be no numbers.
-            return self._xarray.open_dataset(
-                path.handle(),
-                engine=engine,
-                group=self._member,
-                decode_times=False,
-                decode_timedelta=False,
-                cache=False,
-            )
+        return open_netcdf(path, self._member)
 
     def _shape(self, path: Input) -> tuple[int, ...]:
         """Of the cells of a file, whose variables are checked."""
@@ -147,15 +134,43 @@ def _engine(path: Input) -> str:
     return engine
 
 
-def _of_most_dimensions(data: Any, path: Input) -> list[str]:
-    """Data variables of numbers over as many dimensions as any of them.
+def open_netcdf(path: Input, member: str | None = None, **how: Any) -> Any:
+    """A file, or a group of it, as a Dataset that reads values when they are asked for.
+
+    Parameters
+    ----------
+    path : Input
+    member : str, optional
+        Path of the group.
+    **how
+        As of ``xarray.open_dataset``. Times stay the numbers that they are stored as.
+
+    Raises
+    ------
+    DataError, DamagedDataError, MissingDependencyError
+    """
+    xarray, engine = imported("xarray", _EXTRA), _engine(path)
+    # What is raised for a damaged file depends on the library, and is of any kind.
+    with reading(path, Exception):
+        if engine == "h5netcdf":  # which prints an error of its own when it gives up
+            imported("h5py", _EXTRA).File(path.handle(), "r").close()
+        as_stored = {"decode_times": False, "decode_timedelta": False, "cache": False}
+        return xarray.open_dataset(path.handle(), engine=engine, group=member, **(as_stored | how))
+
+
+def of_most_dimensions(data: Any, path: object, without: Collection[str] = ()) -> list[str]:
+    """Data variables of numbers over as many dimensions as any of them, but for some by name.
 
     Raises
     ------
     DataError
         If there is none, or they are over other dimensions, of which the choice is the user's.
     """
-    fit = {str(name): v.dims for name, v in data.data_vars.items() if not _unfit(v) and v.dims}
+    fit = {
+        str(name): v.dims
+        for name, v in data.data_vars.items()
+        if not _unfit(v) and v.dims and name not in without
+    }
     if not fit:
         known = "; ".join(
             f"{name!r} {_unfit(v) or 'is a scalar'}" for name, v in data.data_vars.items()

@@ -26,8 +26,10 @@ _LOCAL_SCHEMES = ("file://", "local://")
 
 
 @dataclass(frozen=True)
-class Location:
+class Location(os.PathLike[str]):
     """A local path or a URL.
+
+    It is taken where paths are, and keeps its name there.
 
     Parameters
     ----------
@@ -51,6 +53,8 @@ class Location:
         ParameterError
             If it is neither, or a URL with a password or token in it.
         """
+        if isinstance(where, Location):
+            return where
         text = os.fspath(where)
         if not isinstance(text, str) or not text:
             raise ParameterError(f"expected a path or a URL; got {text!r}")
@@ -69,6 +73,9 @@ class Location:
             return cls(url, url, is_local=False)
         path = Path(text).expanduser()
         return cls(os.path.abspath(path), str(path), is_local=True)
+
+    def __fspath__(self) -> str:
+        return self.address
 
     @property
     def path(self) -> Path:
