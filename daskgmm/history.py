@@ -314,10 +314,14 @@ class ReplicatesUnderway(Event, name="replicates_underway"):
         return f"pass {self.n_passes}"
 
     def text(self) -> str:
-        """How far they are."""
+        """How far they are, and how long the others take if they are like those that are done."""
+        left = ""
+        if 0 < self.n_done < self.n_replicates:
+            seconds = self.seconds * (self.n_replicates - self.n_done) / self.n_done
+            left = f", about {duration(seconds)} left"
         return (
             f"replicates: {self.n_done} of {self.n_replicates} done after "
-            f"{passes(self.n_passes)}, {duration(self.seconds)}"
+            f"{passes(self.n_passes)}, {duration(self.seconds)}{left}"
         )
 
 

@@ -13,7 +13,9 @@ is ``sqrt(N)`` standard errors of ``a^T theta``. One step of EM from the fitted 
 not do: where components overlap, EM goes but a small part of the way, and errors would be too
 small by as much. The surrogate's steps go nearly all of it in two or three reads; replicates that have
 come to their end take no part in later ones. Where the scan's sample holds all rows, no further
-read is needed: each replicate is fitted in memory, and the surrogate is exact.
+read is needed: each replicate is fitted in memory, by steps of EM at first. Where components lie
+apart these converge in a few E-steps, and the surrogate, which is exact then, takes a hundred to get as
+near; it goes on where they have not converged beyond doubt.
 
 One more, number 0, sees the rows as they are. It tells their log-likelihood at the fitted mixture,
 and how far that is from their own maximum, about which the replicates lie.
@@ -44,7 +46,7 @@ from daskgmm.em.race import Race, Rules, run
 from daskgmm.em.rows import Rows, rows_of_sample
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.starting import Tell
-from daskgmm.em.steppers import Surrogate
+from daskgmm.em.steppers import PlainEM, Surrogate
 from daskgmm.em.thin import n_spurious
 from daskgmm.errors import SingularComponentError
 from daskgmm.history import ReplicatesUnderway
@@ -57,6 +59,8 @@ _SHARE_OF_ERROR = 0.05
 """Most that a replicate may be off its maximum, in standard errors: see the top of this file."""
 _MOST_PASSES = 50
 """Passes of those that share reads, or steps of each in memory."""
+_EM_STEPS, _AT_REST = 20, 1e-3
+"""First steps of EM in memory, and the factor on ``tol`` below which they are done beyond doubt."""
 _SILENCE_SECONDS = 5.0
 
 
@@ -291,12 +295,16 @@ class _Making:
         sample, rules = self.scan.sample, self.rules
         if view is not None:
             sample = view(sample).present()
-        rows = rows_of_sample(sample, self.problem.n_threads)
-        if Surrogate.serves(self.mixture.kind):
-            assert rules.prior is not None
-            rules = replace(rules, stepper=Surrogate.of_rows(rules.prior, rows))
+        rows, tol = rows_of_sample(sample, self.problem.n_threads), float(self.problem.tol)
+        assert rules.prior is not None
+        by_em = replace(rules, stepper=PlainEM(rules.prior), max_iter=_EM_STEPS)
         try:
-            course = run(rows, self.mixture, rules, float(self.problem.tol))
+            course = run(rows, self.mixture, by_em, _AT_REST * tol)
+            if not course.converged:
+                if Surrogate.serves(self.mixture.kind):
+                    rules = replace(rules, stepper=Surrogate.of_rows(rules.prior, rows))
+                more = run(rows, course.kept, rules, tol)
+                course = replace(more, history=course.history + more.history)
         except SingularComponentError:
             return None
         finally:

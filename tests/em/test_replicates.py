@@ -22,6 +22,7 @@ from daskgmm.em import (
 )
 from daskgmm.em.drawn import poisson_of_rows, uniform_of_rows
 from daskgmm.errors import SingularComponentError
+from daskgmm.history import ReplicatesUnderway
 from daskgmm.kernel import Block, Mixture, Ridge, gaussian_mixture
 
 SEED = 5
@@ -155,6 +156,15 @@ def test_all_share_the_reads_and_these_decide_no_bit():
     for name, values in together.values.items():
         np.testing.assert_array_equal(values, apart.values[name])
     np.testing.assert_array_equal(together.log_likelihoods, apart.log_likelihoods)
+
+
+def test_the_line_of_progress_says_how_long_the_others_take():
+    assert (
+        ReplicatesUnderway(25, 101, 1, 10.0)
+        .text()
+        .endswith("25 of 101 done after 1 pass, 10 s, about 30 s left")
+    )
+    assert "left" not in ReplicatesUnderway(0, 101, 2, 10.0).text()
 
 
 def test_rows_in_memory_are_read_once():
