@@ -27,11 +27,11 @@ from daskgmm.em import (
     Previous,
     Problem,
     Tell,
+    blurred_by_ridge,
     fit,
     said_of_collapses,
     said_of_contradicted,
     said_of_gaps,
-    said_of_ridge,
     said_of_thin,
     thin_components,
 )
@@ -58,6 +58,7 @@ from daskgmm.fitting import (
     remembered,
     uncertainty_of,
     updated,
+    warn_of_blur,
     warn_of_collapses,
     warn_of_contradicted,
     warn_of_end,
@@ -522,7 +523,8 @@ class GaussianMixture(FittedMixture):
         Warns
         -----
         DaskGMMWarning
-            If components were pruned. If a given ``reg_covar`` is more than 1% of a column's variance: names the columns. If
+            If components were pruned. If ``reg_covar="auto"`` makes up a tenth or more of the least
+            variance of a component: names it, and a number that does not. If a given ``reg_covar`` is more than 1% of a column's variance: names the columns. If
             components hold next to no rows (see ``thin_components_``), or labelled rows are more
             likely under others than their own (see ``contradicted_labels_``), or if the data have few
             rows for the number of parameters.
@@ -897,9 +899,13 @@ class GaussianMixture(FittedMixture):
         self.__dict__.update(outcome.facts)
         prior = in_units_of_data(prior_of(self), outcome.mapped_back)
         self.thin_components_ = thin = thin_components(course.kept, outcome.n_counted, prior)
-        self._blurred = said_of_ridge(course.kept, thin, prior)
+        is_relative = bool(self.standardize) and self.n_projected is None
+        blur = blurred_by_ridge(course.kept, thin, prior, is_relative=is_relative)
+        self._blurred = "" if blur is None else blur.text()
         warn_of_collapses(course)
         warn_of_thin(thin, course.kept.n_components)
+        if self.reg_covar == "auto":  # one that was chosen is told where it is large
+            warn_of_blur(blur)
         warn_of_contradicted(outcome.contradicted)
         warn_of_end(course, self)
 

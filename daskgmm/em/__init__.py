@@ -87,7 +87,7 @@ from daskgmm.em.stopping import (
     stop_rule_named,
 )
 from daskgmm.em.subsample import Subsample
-from daskgmm.em.thin import ThinComponent, said_of_ridge, said_of_thin, thin_components
+from daskgmm.em.thin import Blur, ThinComponent, blurred_by_ridge, said_of_thin, thin_components
 from daskgmm.em.updating import OldRows, Update, Updated, update
 from daskgmm.history import (
     Collapse,
@@ -114,6 +114,7 @@ __all__ = [
     "STEPPERS",
     "STOP_REASONS",
     "STOP_RULES",
+    "Blur",
     "BootstrapPlan",
     "Chooser",
     "Climber",
@@ -165,6 +166,7 @@ __all__ = [
     "Update",
     "Updated",
     "are_outliers",
+    "blurred_by_ridge",
     "check_complete",
     "check_deconvolves",
     "check_density_of_parts",
@@ -189,7 +191,6 @@ __all__ = [
     "said_of_collapses",
     "said_of_contradicted",
     "said_of_gaps",
-    "said_of_ridge",
     "said_of_thin",
     "scan_rows",
     "score_rows",

@@ -29,7 +29,14 @@ from daskgmm.kernel import (
     Ridge,
 )
 
-__all__ = ["ThinComponent", "n_spurious", "said_of_ridge", "said_of_thin", "thin_components"]
+__all__ = [
+    "Blur",
+    "ThinComponent",
+    "blurred_by_ridge",
+    "n_spurious",
+    "said_of_thin",
+    "thin_components",
+]
 
 AnyPrior = Prior | RelativeRidge | RelativeConjugate
 
@@ -43,8 +50,11 @@ _FLAT = 0.01
 """Flat: the least variance is below 1% of the largest, relative to the within-component covariance."""
 _AT_FLOOR = 10.0
 """At the floor: the least variance is at most 10 times what ``reg_covar`` adds."""
-_MOSTLY_RIDGE = 2.0
-"""The least variance is mostly what ``reg_covar`` adds: at most twice that."""
+_IN_RIDGES, _ALL_RIDGE = 10.0, 0.95
+"""Blurred: the least variance is at most 10 times what ``reg_covar`` adds; if that is 95% of it or more,
+there is next to no other."""
+_SMALLER = 1e-3
+"""Of the least variance: a ridge that blurs nothing."""
 _MOST_WORK = 1e8
 """K D^3 up to which the least variances of all components are found, in a second or so."""
 
@@ -120,24 +130,68 @@ def said_of_thin(thin: Sequence[ThinComponent], n_components: int) -> str:
     return text
 
 
-def said_of_ridge(mixture: Mixture, thin: Sequence[ThinComponent], prior: AnyPrior) -> str:
-    """For people, which components the ridge blurs, other than thin ones; empty if none.
+@dataclass(frozen=True)
+class Blur:
+    """Components whose least variance is to a large part what ``reg_covar`` adds.
 
-    Their least variance is at most twice what ``reg_covar`` adds: without it, it would be half.
+    Attributes
+    ----------
+    components : tuple of int
+    share : float
+        The largest such part, at least a tenth.
+    smaller : float
+        A ``reg_covar`` that is a thousandth of their least variance, in the units of the option.
+    """
+
+    components: tuple[int, ...]
+    share: float
+    smaller: float
+
+    @property
+    def hides_scatter(self) -> bool:
+        """Whether there is variance beside what is added: rows that are alike have none."""
+        return self.share < _ALL_RIDGE
+
+    def text(self) -> str:
+        """For people, which components they are, and what to set."""
+        many = len(self.components) > 1
+        which = ", ".join(map(str, self.components[:5])) + ", ..." * (len(self.components) > 5)
+        return (
+            f"reg_covar is {'up to ' * many}{min(self.share, 0.99):.0%} of the least variance of "
+            f"component{'s' * many} {which}; set reg_covar={self.smaller:.1g} to see how narrow "
+            f"{'they are' if many else 'it is'}"
+        )
+
+
+def blurred_by_ridge(
+    mixture: Mixture, thin: Sequence[ThinComponent], prior: AnyPrior, *, is_relative: bool
+) -> Blur | None:
+    """Components that the ridge blurs, other than thin ones; None if there are none.
+
     It is not looked for where that would take more than a second.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    thin : sequence of ThinComponent
+    prior : Prior, RelativeRidge or RelativeConjugate
+    is_relative : bool
+        Whether the option is in units of the variances of all rows.
     """
     if mixture.n_components * mixture.n_features**3 > _MOST_WORK:
-        return ""
+        return None
     others = np.setdiff1d(np.flatnonzero(mixture.weights > 0), [one.component for one in thin])
-    blurred = others[_in_ridges(mixture, others, prior) <= _MOSTLY_RIDGE]
-    if len(blurred) == 0:
-        return ""
-    many = len(blurred) > 1
-    which = ", ".join(str(k) for k in blurred[:5]) + ", ..." * (len(blurred) > 5)
-    return (
-        f"reg_covar makes up at least half of the least variance of component{'s' * many} {which}; "
-        f"a smaller one would show how narrow {'they are' if many else 'it is'}"
-    )
+    in_ridges = _in_ridges(mixture, others, prior)
+    is_blurred = in_ridges <= _IN_RIDGES
+    if not is_blurred.any():
+        return None
+    blurred = others[is_blurred]
+    if is_relative and isinstance(prior, RelativeRidge):
+        least = prior.share * in_ridges.min()
+    else:
+        least = min(np.linalg.eigvalsh(_dense(mixture, int(k)))[0] for k in blurred)
+    share = float(1.0 / max(1.0, in_ridges.min()))
+    return Blur(tuple(blurred.tolist()), share, _SMALLER * max(float(least), 1e-300))
 
 
 def _are_thin(mixture: Mixture, held: Float64Array, prior: AnyPrior) -> NDArray[np.bool_]:

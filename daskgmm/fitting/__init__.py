@@ -11,6 +11,7 @@ from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.order import check_previous, in_order
 from daskgmm.fitting.outcome import (
     Outcome,
+    warn_of_blur,
     warn_of_collapses,
     warn_of_contradicted,
     warn_of_end,
@@ -42,6 +43,7 @@ __all__ = [
     "remembered",
     "uncertainty_of",
     "updated",
+    "warn_of_blur",
     "warn_of_collapses",
     "warn_of_contradicted",
     "warn_of_end",

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from daskgmm.em import (
     NO_GAPS,
     READS,
+    Blur,
     ContradictedLabels,
     Course,
     Gaps,
@@ -28,7 +29,14 @@ from daskgmm.kernel import Affine, Statistics
 from daskgmm.record import facts_of_fit
 from daskgmm.tables import OpenedRows
 
-__all__ = ["Outcome", "warn_of_collapses", "warn_of_contradicted", "warn_of_end", "warn_of_thin"]
+__all__ = [
+    "Outcome",
+    "warn_of_blur",
+    "warn_of_collapses",
+    "warn_of_contradicted",
+    "warn_of_end",
+    "warn_of_thin",
+]
 
 _TO_CALLER = 4
 """From a warning here over the method that concludes, and that which fits, to who called that."""
@@ -145,6 +153,17 @@ def warn_of_thin(thin: Sequence[ThinComponent], n_components: int) -> None:
             DaskGMMWarning,
             stacklevel=_TO_CALLER,
         )
+
+
+def warn_of_blur(blur: Blur | None) -> None:
+    """Warn of components that ``reg_covar`` makes wider than their rows are.
+
+    Warns
+    -----
+    DaskGMMWarning
+    """
+    if blur is not None and blur.hides_scatter:
+        warnings.warn(blur.text(), DaskGMMWarning, stacklevel=_TO_CALLER)
 
 
 def warn_of_contradicted(contradicted: Sequence[ContradictedLabels]) -> None:

@@ -16,6 +16,8 @@ from daskgmm.descriptions import check
 pytestmark = pytest.mark.slow  # a fit or two for each advice
 
 COUNTS = (X * 10).astype("i2")
+NARROW = np.concatenate([X, 30 + X * [0.02, 1.0]])
+"""A component whose first feature is a thousandth as wide as all rows are."""
 TILED = np.random.default_rng(0).normal(size=(30, 40))
 
 
@@ -67,6 +69,16 @@ CASES = {
         lambda at: fitted(X, 2, reg_covar=0.5, tol=0.1),
         r"clusters in them are blurred; .* or (rescale) the data",
         lambda at, said: fitted(X * 100, 2, reg_covar=0.5, tol=0.1),
+    ),
+    "scales of components that a ridge blurs": Case(
+        lambda at: fitted(NARROW, 2),
+        r"is \d+% of the least variance of component \d; set (reg_covar)=([\d.e-]+) to see",
+        lambda at, said: fitted(NARROW, 2, **{said[1]: float(said[2])}),
+    ),
+    "scales of components that a ridge blurs, standardised": Case(
+        lambda at: fitted(NARROW, 2, standardize=True),
+        r"is \d+% of the least variance of component \d; set (reg_covar)=([\d.e-]+) to see",
+        lambda at, said: fitted(NARROW, 2, standardize=True, **{said[1]: float(said[2])}),
     ),
     "rows and columns the wrong way round": Case(
         lambda at: fitted(TILED, tol=10.0),

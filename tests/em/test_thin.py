@@ -123,12 +123,15 @@ def test_a_component_that_the_ridge_blurs_is_noted(kind, tmp_path):
     x = np.concatenate([rng.normal(size=(3_000, 2)), 3e-4 * rng.normal(size=(3_000, 2))])
     np.save(tmp_path / "x.npy", x)
     model = GaussianMixture(2, covariance_type=kind, random_state=0)
-    said = job.fit(str(tmp_path / "x.npy"), str(tmp_path / "model.zarr"), model)
+    with pytest.warns(DaskGMMWarning, match="reg_covar is 8.% of the least variance") as caught:
+        said = job.fit(str(tmp_path / "x.npy"), str(tmp_path / "model.zarr"), model)
     variances = model.covariances_.reshape(2, -1)[:, 0]
-    expected = f"component {np.argmin(variances)}; a smaller one would show how narrow it is"
+    expected = f"of component {np.argmin(variances)}; set reg_covar="
     assert expected in said["note"]
+    assert str(caught[0].message) == said["note"]
     # The way out works.
-    finer = GaussianMixture(2, covariance_type=kind, random_state=0, reg_covar=1e-12)
+    smaller = float(said["note"].partition("reg_covar=")[2].split()[0])
+    finer = GaussianMixture(2, covariance_type=kind, random_state=0, reg_covar=smaller)
     said = job.fit(str(tmp_path / "x.npy"), str(tmp_path / "finer.zarr"), finer)
     assert not said["note"]
     assert finer.covariances_.reshape(2, -1)[:, 0].min() == pytest.approx(9e-8, rel=0.1)
