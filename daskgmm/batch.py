@@ -31,7 +31,7 @@ from daskgmm.plain_json import plain_json
 from daskgmm.rounds import KEEPS_MODEL, ROUNDS, Round, mark_of
 from daskgmm.rules import names_of
 from daskgmm.selection import candidate_models
-from daskgmm.settings import KEEP, RESULTS
+from daskgmm.settings import KEEP, LABELS, MEASUREMENT_NOISE, RESULTS, WEIGHTS, Option
 from daskgmm.storage import (
     CHECKPOINT_FILE,
     Location,
@@ -120,9 +120,9 @@ class _Step:
         return all(Location.parse(place).exists() for place in self.outputs.values())
 
 
-def _weights_of(job: Job, rows: StoredSource | Grid) -> Any:
-    """The weights that a job names: beside its rows, or else beside its file."""
-    name = job.get("weights")
+def _beside(job: Job, rows: StoredSource | Grid, option: Option) -> Any:
+    """What a job names that goes with its rows: beside these, or else beside its file."""
+    name = job.get(option.name)
     if name is None:
         return None
     if isinstance(rows, Grid):
@@ -130,7 +130,8 @@ def _weights_of(job: Job, rows: StoredSource | Grid) -> Any:
     place = weights_beside(job.get("data"), name)
     if not isinstance(place, str):
         return place
-    return open_column(job.beside_file("weights") if place == name else place)
+    place = job.beside_file(option.name) if place == name else place
+    return open_rows(place) if option is MEASUREMENT_NOISE else open_column(place)
 
 
 class Batch:
@@ -157,7 +158,9 @@ class Batch:
         check_places(job)
         self._job = job
         self._source: StoredSource | Grid = open_rows(job.get("data"), **job.data_settings)
-        self._weights = _weights_of(job, self._source)
+        self._weights = _beside(job, self._source, WEIGHTS)
+        self._labels = _beside(job, self._source, LABELS)
+        self._noise = _beside(job, self._source, MEASUREMENT_NOISE)
         self._check_settings()
         self._folder = Location.parse(job.checkpoint)
         self._fresh = fresh
@@ -249,8 +252,10 @@ class Batch:
         one can be corrected in the job file.
         """
         data = {"fingerprint": self._source.fingerprint(), "shape": self._source.shape}
-        if self._weights is not None and not isinstance(self._source, Grid):
-            data["weights"] = self._weights.fingerprint()  # a grid's are among its arrays
+        if not isinstance(self._source, Grid):  # what is beside a grid is among its arrays
+            beside = {"weights": self._weights, "labels": self._labels}
+            beside["measurement_noise"] = self._noise
+            data |= {name: one.fingerprint() for name, one in beside.items() if one is not None}
         return {"data": data, "settings": self._job.deciding_settings}
 
     def _all_steps(self) -> list[_Step]:
@@ -354,6 +359,7 @@ class Batch:
             return
         several, place = self._job.candidates, self._job.outputs["model"]
         how: dict[str, Any] = {"sample_weight": self._weights, "overwrite": overwrite}
+        how |= {"labels": self._labels, "measurement_noise": self._noise}
         if several is None:
             model = GaussianMixture(**self._job.settings, resume=True)
             job.fit(self._source, place, model, **how)
@@ -380,6 +386,7 @@ class Batch:
             outputs["model"],
             asked,
             keep=self._keep(),
+            measurement_noise=self._noise,
             memory_limit=self._job.get("memory_limit"),
             overwrite=overwrite,
         )

@@ -17,7 +17,7 @@ from daskgmm.em import imputed_rows
 from daskgmm.execution import peak_memory_bytes
 from daskgmm.fitted import check_imputes, seed_of_draws
 from daskgmm.kernel import Block, Mixture
-from daskgmm.row_results import SavedModel, write_results
+from daskgmm.row_results import HowToWrite, SavedModel, write_results
 from daskgmm.storage import check_output
 from daskgmm.tables import Result, Returned, of_features, open_as_fitted
 
@@ -71,7 +71,7 @@ def write_imputed(
         np.dtype(np.float32 if is_single else np.float64),
         seed_of_draws(random_state) if draw else None,
     )
-    written = write_results(data, saved, [((result,), output)], **how)
+    written = write_results(data, saved, [((result,), output)], HowToWrite(**how))
     return {
         "n_rows": written.n_rows,
         "seconds": time.perf_counter() - began,

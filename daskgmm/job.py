@@ -16,12 +16,12 @@ import numpy as np
 
 from daskgmm.apart import check_apart, is_at_place
 from daskgmm.checkpoints import may_pass
-from daskgmm.em import Missing, Threshold, check_marks_outliers
+from daskgmm.em import Missing, Threshold, check_marks_outliers, check_no_noise
 from daskgmm.errors import ModelFormatError, ParameterError, StorageError
 from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.execution import peak_memory_bytes
 from daskgmm.redaction import redacted
-from daskgmm.row_results import SavedModel, write_results
+from daskgmm.row_results import HowToWrite, SavedModel, write_results
 from daskgmm.selection import select
 from daskgmm.storage import check_output
 from daskgmm.tables import results_named
@@ -188,8 +188,9 @@ def select_model(
     """
     if output is not None:
         check_apart(data, [output])
-        if is_at_place(settings.get("sample_weight")):
-            check_apart(settings["sample_weight"], [output])
+        for name in ("sample_weight", "measurement_noise"):
+            if is_at_place(settings.get(name)):
+                check_apart(settings[name], [output])
         check_output(output, overwrite=overwrite)
     selection = select(data, components, **settings)
     if output is not None:
@@ -236,8 +237,8 @@ def predict(
     missing : {"error", "drop", "em"}, optional
         What NaN is; by default what it was in the fit.
     **how
-        ``keep``, names of columns that are copied into outputs in Parquet; ``memory_limit``; and
-        ``overwrite``.
+        ``keep``, names of columns that are copied into outputs in Parquet; ``measurement_noise``,
+        stored; ``memory_limit``; and ``overwrite``.
 
     Returns
     -------
@@ -255,10 +256,14 @@ def predict(
     saved = SavedModel.read(model)
     if missing is not None:
         saved = replace(saved, missing=missing)
+    noise = how.get("measurement_noise")
+    if mark_outliers:
+        check_no_noise(noise)
     threshold = _threshold_to_mark_by(saved) if mark_outliers else None
     asked = [(results_named(names, threshold), place) for names, place in pairs]
-    check_apart(data, [*(place for _, place in asked), model])
-    written = write_results(data, saved, asked, **how)
+    for rows in (data, noise) if is_at_place(noise) else (data,):
+        check_apart(rows, [*(place for _, place in asked), model])
+    written = write_results(data, saved, asked, HowToWrite(**how))
     return {
         "n_rows": written.n_rows,
         "n_components": saved.mixture.n_components,

@@ -22,7 +22,9 @@ from daskgmm.settings import (
     DATA_OPTIONS,
     HALF_LIFE,
     KEEP,
+    LABELS,
     LEVEL,
+    MEASUREMENT_NOISE,
     N_REPLICATES,
     OPTIONS,
     RESULTS,
@@ -61,7 +63,7 @@ _REQUIRED_PLACE = PLACE._replace(required=True)
 KEYS: dict[str, Key] = {
     "data": Key(_REQUIRED_PLACE, "Rows: a Zarr array, .npy file or Parquet files."),
     **_keys_of(DATA_OPTIONS),
-    **_keys_of([WEIGHTS]),
+    **_keys_of([WEIGHTS, LABELS, MEASUREMENT_NOISE]),
     **_keys_of(OPTIONS),
     _CRITERION: Key(
         one_of(*CRITERIA), "What decides, where there are several components or covariances."
@@ -269,6 +271,13 @@ def read_job(path: str, given: Mapping[str, Given]) -> Job:
         )
     if HALF_LIFE.name in values and values.get("on_new_data") != "update":
         raise job.error(HALF_LIFE.name, "is for on_new_data: update; add that, or leave it out")
+    beside = [option.name for option in (LABELS, MEASUREMENT_NOISE) if option.name in values]
+    if beside and values.get("on_new_data") in ("refit", "update"):
+        raise job.error(
+            "on_new_data",
+            f"is {values['on_new_data']}, which goes on from a model without {beside[0]}; leave it or "
+            f"{beside[0]} out, or run with --fresh to fit anew",
+        )
     if values.get("on_new_data") == "refit" and job.candidates is not None:
         raise job.error(
             "on_new_data",

@@ -14,7 +14,7 @@ from daskgmm.em import Threshold, check_marks_outliers
 from daskgmm.errors import ParameterError
 from daskgmm.estimator import load_model
 from daskgmm.execution import peak_memory_bytes
-from daskgmm.row_results import SavedModel, write_results
+from daskgmm.row_results import HowToWrite, SavedModel, write_results
 from daskgmm.rules import names_of
 from daskgmm.storage import read_model, read_projection, read_statistics, save_model
 from daskgmm.tables import check_keep, check_rows_output, open_as_fitted, outliers
@@ -84,7 +84,7 @@ def write_outliers(
         fitted = load_model(model).set_params(memory_limit=how.get("memory_limit"))
         threshold = fitted.set_threshold(data, **wanted).threshold_
     assert threshold is not None
-    written = write_results(data, saved, [((outliers(threshold),), output)], **how)
+    written = write_results(data, saved, [((outliers(threshold),), output)], HowToWrite(**how))
     if save_threshold:
         _save(threshold, model)
     return {

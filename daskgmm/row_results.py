@@ -11,7 +11,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
-from daskgmm.em import Missing, Threshold, check_density_of_parts, with_rows_present
+from daskgmm.em import (
+    Missing,
+    Threshold,
+    check_deconvolves,
+    check_density_of_parts,
+    with_rows_present,
+)
 from daskgmm.errors import DamagedDataError
 from daskgmm.execution import MixtureSize, Work
 from daskgmm.kernel import Affine, Block, Mixture
@@ -38,10 +44,11 @@ from daskgmm.tables import (
     create_rows_output,
     open_as_fitted,
     open_input,
+    open_measurement_noise,
     write_on_grid,
 )
 
-__all__ = ["SavedModel", "Written", "write_results"]
+__all__ = ["HowToWrite", "SavedModel", "Written", "write_results"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,14 +123,32 @@ class Written:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class HowToWrite:
+    """How results are found and written.
+
+    Attributes
+    ----------
+    keep : sequence of str, optional
+        Names of columns that are copied into outputs in Parquet.
+    memory_limit : int or str, optional
+    overwrite : bool
+        Whether a Zarr node, or results in Parquet, that are there may be replaced.
+    measurement_noise : path, URL or Source, optional
+        Variances of the noise of the values, as :meth:`daskgmm.GaussianMixture.predict` takes them.
+    """
+
+    keep: Sequence[str] | None = None
+    memory_limit: int | str | None = None
+    overwrite: bool = False
+    measurement_noise: Any = None
+
+
 def write_results(
     data: Any,
     model: SavedModel,
     asked: Sequence[tuple[tuple[Result, ...], str]],
-    *,
-    keep: Sequence[str] | None = None,
-    memory_limit: int | str | None = None,
-    overwrite: bool = False,
+    how: HowToWrite,
 ) -> Written:
     """Write results for each stored row, in one pass.
 
@@ -133,21 +158,17 @@ def write_results(
     model : SavedModel
     asked : sequence of pairs
         Results, and the path or URL to write them to.
-    keep : sequence of str, optional
-        Names of columns that are copied into outputs in Parquet.
-    memory_limit : int or str, optional
-    overwrite : bool
-        Whether a Zarr node, or results in Parquet, that are there may be replaced.
+    how : HowToWrite
     """
     check_density_of_parts(model.missing, model.mixture, model.projection)
     if isinstance(data, str | os.PathLike):
         data = open_as_fitted(data, model.read_as)
-    kept = tuple(names_of(keep or []))
+    kept = tuple(names_of(how.keep or []))
     check_keep(kept, data, [place for _, place in asked])
-    opened = _opened(data, model, asked, memory_limit)
+    opened = _opened(data, model, asked, how)
     classes = model.mixture.classes
     places = {
-        place: Asked(opened, results, classes, model.name, overwrite, data, kept)
+        place: Asked(opened, results, classes, model.name, how.overwrite, data, kept)
         for results, place in asked
     }
     if opened.laid_out is None:
@@ -159,9 +180,13 @@ def _opened(
     data: Any,
     model: SavedModel,
     asked: Sequence[tuple[tuple[Result, ...], str]],
-    memory_limit: int | str | None,
+    how: HowToWrite,
 ) -> OpenedRows:
     """The rows, as the model sees them."""
+    noise = None
+    if how.measurement_noise is not None:
+        check_deconvolves(model.mixture, model.projection)
+        noise = open_measurement_noise(how.measurement_noise, data)
     classes, names = model.mixture.classes, model.names
     wanted = {result.name: result for results, _ in asked for result in results}
     row_bytes = sum(
@@ -170,12 +195,13 @@ def _opened(
     opened = open_input(
         data,
         Work((MixtureSize.of(model.mixture),), output_row_bytes=row_bytes),
-        memory_limit=memory_limit,
+        memory_limit=how.memory_limit,
         # Cells of a grid have results, whether they have gaps or not.
         use=Use(
             not isinstance(data, Grid),
             names=None if names is None else tuple(names),
             missing=model.missing,
+            measurement_noise=noise,
         ),
     )
     check_features(

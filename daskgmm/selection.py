@@ -29,7 +29,7 @@ from daskgmm.fitting import Outcome
 from daskgmm.kernel import COMPONENTS
 from daskgmm.plot import SelectionDisplay
 from daskgmm.settings import LEVEL, N_REPLICATES
-from daskgmm.tables import OpenedRows, columns_named, data_frame_of, open_weights
+from daskgmm.tables import OpenedRows, Use, columns_named, data_frame_of, open_weights
 
 __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
 
@@ -152,6 +152,8 @@ def select(
     sample_weight: Any = None,
     level: float = LEVEL.default,
     n_replicates: int = N_REPLICATES.default,
+    labels: Any = None,
+    measurement_noise: Any = None,
     **settings: Any,
 ) -> Selection:
     """Choose the number of components and the family of covariances.
@@ -185,6 +187,10 @@ def select(
     n_replicates : int, default=100
         Of each of its tests. The least p-value is ``1 / (1 + n_replicates)``, and one near
         ``level`` is good to ``sqrt(level / n_replicates)``.
+    labels : None
+        Refused: they number the components of one candidate.
+    measurement_noise : array, optional
+        As for :meth:`GaussianMixture.fit`; criteria are of measured rows.
     **settings
         Parameters of every :class:`GaussianMixture`.
 
@@ -221,16 +227,19 @@ def select(
         n_replicates=n_replicates,
         **settings,
     )
-    _check_counts_once(criterion, sample_weight)
+    _check_beside(criterion, sample_weight, labels, measurement_noise)
     weights = None if sample_weight is None else open_weights(sample_weight, X)
     if weights is not None:
         weights.warn_if_no_counts()
-    opened = models[-1]._open_to_fit(X, [model._size for model in models], weights)
+    noise = models[-1]._open_noise(measurement_noise, X)
+    sizes = [model._size for model in models]
+    opened = models[-1]._open_to_fit(X, sizes, weights, Use(measurement_noise=noise))
     rows, largest = opened.rows, max(model.n_components for model in models)
     _check_enough(rows.n_rows, largest)
     tell = teller(*([ProgressLines()] if verbose else []))
     rng = check_random_state(random_state)
-    model_of = {model._problem(): model for model in models}
+    is_noisy = noise is not None
+    model_of = {replace(model._problem(), is_noisy=is_noisy): model for model in models}
     problems = list(model_of)
     for problem in problems:
         problem.check_features(rows.n_features)
@@ -238,8 +247,7 @@ def select(
         seed = int(rng.randint(2**31 - 1))
         chooser = _chooser_on(opened, problems, criterion, seed, tell)
         if criterion == _BOOTSTRAP:
-            plan = BootstrapPlan(level, n_replicates, seed)
-            chooser = replace(chooser, bootstrap=plan)
+            chooser = replace(chooser, bootstrap=BootstrapPlan(level, n_replicates, seed))
         opened = opened.weighing(chooser.scan.weight)
         _check_enough(rows.n_rows - chooser.scan.gaps.n_left_out, largest)
         trials, n_passes = chooser.fitted(chooser.starts(problems, rng))
@@ -255,6 +263,7 @@ def select(
         seconds=time.perf_counter() - began,
         staged=staged,
         gaps=chooser.scan.gaps,
+        is_noisy=is_noisy,
     )
     model._conclude(outcome)
     by = 0.0 if affine is None else affine.log_jacobian
@@ -262,18 +271,28 @@ def select(
     chosen = entries[trials.index(best)]
     notes = (_note(entries, chosen, criterion), _note_of_tests(chooser), model._note)
     note = "; ".join(one for one in notes if one) or None
-    bootstrap = _of_tests(chooser)
-    selection = Selection(entries, chosen, model, criterion, note, bootstrap)
+    selection = Selection(entries, chosen, model, criterion, note, _of_tests(chooser))
     model.selection_ = selection.as_dict()
     return selection
 
 
-def _check_counts_once(criterion: str, weights: Any) -> None:
-    """Refuse tests by rows that count more or less than once."""
-    if criterion == _BOOTSTRAP and weights is not None:
+def _check_beside(criterion: str, weights: Any, labels: Any, noise: Any) -> None:
+    """Refuse what goes with rows and not with a selection, or with what decides it."""
+    if labels is not None:
         raise ParameterError(
-            "criterion='bootstrap' draws rows that count once each, and these have sample_weight "
-            "(--weights); leave it out, or choose by another criterion, such as 'bic'",
+            "select compares numbers of components, and labels number those of one mixture; leave "
+            "labels out, then fit what was chosen with them",
+            "labels",
+        )
+    beside = {
+        "sample_weight (--weights)": weights,
+        "measurement_noise (--measurement-noise)": noise,
+    }
+    given = [name for name, value in beside.items() if value is not None]
+    if criterion == _BOOTSTRAP and given:
+        raise ParameterError(
+            f"criterion='bootstrap' draws rows that count once each and are exact, and these have "
+            f"{given[0]}; leave it out, or choose by another criterion, such as 'bic'",
             "criterion",
         )
 

@@ -58,6 +58,7 @@ def test_tests_are_of_a_bounded_number_of_rows(monkeypatch):
     [
         ({"covariance_type": ["full", "diag"]}, "one covariance_type"),
         ({"sample_weight": np.ones(120)}, "count once"),
+        ({"measurement_noise": np.ones((120, 1))}, "are exact"),
         ({"n_replicates": 18}, r"set n_replicates=19 or more"),
         ({"level": 1.5}, "level must be"),
     ],

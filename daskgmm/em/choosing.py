@@ -283,7 +283,7 @@ class Chooser:
         held_out = replace(scan, sample=sample)
         entries, terms = [], []  # what each row adds to the criterion, up to a factor
         for start in starts:
-            densities = log_density(sample.x, start.mixture)
+            densities = log_density(sample.x, start.mixture, sample.measurement_noise)
             per_row = weighted.mean(densities, sample.weight)
             score = score_of(held_out, start.mixture, per_row)
             entries.append(Entry.of(start.mixture, score, per_row))
@@ -395,9 +395,15 @@ def _names(starts: Sequence[Start]) -> str:
     return ", ".join(start.name for start in starts)
 
 
+def _is_plain(sample: Climber) -> bool:
+    """Whether rows have neither gaps nor noise, so that exchanges can be made on them."""
+    block = sample.rows.block
+    return not block.has_gaps and block.measurement_noise is None
+
+
 def _grown(last: Start, problem: Problem, sample: Climber) -> list[Mixture]:
     """The last fit with one component divided, to start from; empty where that cannot be."""
-    may_grow = can_exchange(problem.kind) and not sample.rows.block.has_gaps
+    may_grow = can_exchange(problem.kind) and _is_plain(sample)
     if not problem.progressive or not last.precedes(problem) or not may_grow:
         return []
     with single_thread():
@@ -414,7 +420,7 @@ def _after_mergers(starts: Sequence[Start], sample: Climber) -> list[Start]:
     better = list(starts)
     for at in range(len(better) - 2, -1, -1):
         start, more = better[at : at + 2]
-        may_merge = can_exchange(start.problem.kind) and not sample.rows.block.has_gaps
+        may_merge = can_exchange(start.problem.kind) and _is_plain(sample)
         if not start.precedes(more.problem) or not may_merge:
             continue
         with single_thread():

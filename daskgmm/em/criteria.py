@@ -189,5 +189,7 @@ def score_of(scan: Scan, mixture: Mixture, per_row: float) -> Score:
 
 def log_decided(block: Block, mixture: Mixture) -> Float64Array:
     """Log probability of the likeliest class of each row, (n_rows,)."""
-    logs: Float64Array = np.log(probabilities(block.x, mixture).max(axis=1))
+    logs: Float64Array = np.log(
+        probabilities(block.x, mixture, block.measurement_noise).max(axis=1)
+    )
     return logs

@@ -75,7 +75,7 @@ class HeldOut:
             Log-likelihood per row of all rows.
         """
         sample = scan.sample
-        densities = log_density(sample.x, mixture)
+        densities = log_density(sample.x, mixture, sample.measurement_noise)
         inside, rest = sample.total_weight, scan.weight - sample.total_weight
         of_sample = inside * weighted.mean(densities, sample.weight)
         return cls((scan.weight * of_all - of_sample) / rest, densities, sample.weight, rest)
@@ -102,6 +102,7 @@ class HeldOut:
             if len(rest) > mixture.n_components:
                 rows = rows_of_sample(rest, sample.rows.n_threads)
                 fitted = Climber(rows, sample.prior).finished(mixture)
-            densities[is_held] = log_density(block.x[is_held], fitted)
+            held = block.take(is_held)
+            densities[is_held] = log_density(held.x, fitted, held.measurement_noise)
         per_row = weighted.mean(densities, block.weight)
         return cls(per_row, densities, block.weight, block.total_weight)

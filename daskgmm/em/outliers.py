@@ -154,3 +154,18 @@ def labels_of_inliers(block: Block, mixture: Mixture, threshold: Threshold) -> N
     found = label_rows(block, mixture)
     found[are_outliers(block, mixture, threshold)] = OUTLIER_LABEL
     return found
+
+
+def check_no_noise(measurement_noise: object) -> None:
+    """Refuse to mark outliers among rows with measurement noise.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if measurement_noise is not None:
+        raise ParameterError(
+            "mark_outliers and measurement_noise do not go together: outliers are told by one "
+            "threshold for all rows, whose noise differs; leave one of them out",
+            "mark_outliers",
+        )

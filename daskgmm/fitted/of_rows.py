@@ -22,6 +22,7 @@ from daskgmm.em import (
     check_deconvolves,
     check_density_of_parts,
     check_finite,
+    check_no_noise,
     label_rows,
     labels_of_inliers,
     log_densities,
@@ -94,12 +95,7 @@ class OfRows(FittedState):
         if not mark_outliers:
             about = self._returned("labels")
             return self._of_rows(X, label_rows, np.int64, about, measurement_noise)
-        if measurement_noise is not None:
-            raise ParameterError(
-                "mark_outliers and measurement_noise do not go together: outliers are told by one "
-                "threshold for all rows, whose noise differs; leave one of them out",
-                "mark_outliers",
-            )
+        check_no_noise(measurement_noise)
         threshold = self._known_threshold()
         (labels,) = results_named("labels", threshold)
         function = partial(labels_of_inliers, threshold=threshold)

@@ -73,6 +73,7 @@ LABELS = Option(
     WEIGHTS.rule,
     "Which component rows are known to be of, -1 where nobody knows: an array as for --weights.",
     commands=("fit",),
+    section="",
 )
 """``labels`` of ``GaussianMixture.fit``."""
 
@@ -84,6 +85,7 @@ MEASUREMENT_NOISE = Option(
     ),
     "Variance of the noise of each value, in squared units of the data: an array of as many rows and "
     "columns as DATA; or of D * D columns, the covariance of the noise of each row.",
-    commands=("fit", "score"),
+    commands=("fit", "select", "predict", "score"),
+    section="",
 )
-"""``measurement_noise`` of ``GaussianMixture.fit`` and ``score``."""
+"""``measurement_noise`` of ``GaussianMixture.fit``, ``predict`` and ``score``, and of ``select``."""
