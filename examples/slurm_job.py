@@ -47,7 +47,8 @@ def main() -> None:
     given = options.parse_args()
     folder = given.folder
     folder.mkdir(parents=True, exist_ok=True)
-    make_rows(folder / "data.zarr", given.rows)
+    if not (folder / "data.zarr").exists():  # a job refuses other data than it began with
+        make_rows(folder / "data.zarr", given.rows)
     (folder / "job.yaml").write_text(JOB)
     shutil.copy(CONFIGS / "slurm.sbatch", folder)
     if given.submit:
