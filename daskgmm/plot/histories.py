@@ -104,11 +104,10 @@ class ConvergenceDisplay(Display):
     def alt(self) -> str:
         """From where to where it went."""
         first, last = self.history[0], self.history[-1]
-        left = _known(last.remaining_gain)
-        return (
-            f"Log-likelihood per row against iterations: from {first.objective:.6g} to "
-            f"{last.objective:.6g} nats in {_iterations(len(self.history))}"
-            + (f"; at the last one about {left:.2g} was left to gain." if left == left else ".")
+        left, n = _known(last.remaining_gain), len(self.history)
+        began = f" against iterations: from {first.objective:.6g} to" if n > 1 else ":"
+        return f"Log-likelihood per row{began} {last.objective:.6g} nats in {_iterations(n)}" + (
+            f"; at the last one about {left:.2g} was left to gain." if left == left else "."
         )
 
     def _draw(self) -> None:

@@ -231,8 +231,6 @@ class MapDisplay(Display):
             ax.tick_params(labelsize="small")
             if self._is_globe:
                 ax.set_aspect("equal")
-        if self.axes_.shape == (2, 1):
-            above.set_xlabel("")
 
     def _draw_labels(self, ax: Axes) -> None:
         names = list(self.shares)

@@ -136,7 +136,11 @@ def _of_the_labels(sharpness: ResponsibilitiesDisplay) -> list[str]:
         said.append(
             f"Components {one} and {other} overlap: rows of {one} are of {other} with a mean "
             f"probability of {most:.2g}"
-            + (f"; so do {n_more} other pair{'s' * (n_more > 1)}." if n_more else ".")
+            + (
+                f"; so do{'es' * (n_more == 1)} {n_more} other pair{'s' * (n_more > 1)}."
+                if n_more
+                else "."
+            )
         )
     return said
 
