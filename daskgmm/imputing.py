@@ -18,8 +18,15 @@ from daskgmm.execution import peak_memory_bytes
 from daskgmm.fitted import check_imputes, seed_of_draws
 from daskgmm.kernel import Block, Mixture
 from daskgmm.row_results import HowToWrite, SavedModel, write_results
-from daskgmm.storage import check_output
-from daskgmm.tables import Result, Returned, of_features, open_as_fitted
+from daskgmm.rules import names_of
+from daskgmm.tables import (
+    Result,
+    Returned,
+    check_keep,
+    check_rows_output,
+    of_features,
+    open_as_fitted,
+)
 
 __all__ = ["write_imputed"]
 
@@ -33,8 +40,9 @@ def write_imputed(
     """Write stored rows with numbers in place of missing values, in one pass.
 
     The output is a Zarr group, which appears when all rows are written, of one array ``x`` (row,
-    feature), and the names of the features where the model has them: rows that fits take. Those
-    that have no value stay missing.
+    feature), and the names of the features where the model has them: rows that fits take; of cells
+    of a grid it is on their grid. For rows in Parquet it may be Parquet, with a column for each
+    feature. Rows that have no value stay missing.
 
     Parameters
     ----------
@@ -44,7 +52,8 @@ def write_imputed(
     draw, random_state
         As of ``GaussianMixture.impute``, and what decides what is drawn.
     **how
-        ``memory_limit`` and ``overwrite``.
+        ``memory_limit`` and ``overwrite``, and ``keep``, names of columns that are copied into
+        Parquet.
 
     Returns
     -------
@@ -60,11 +69,12 @@ def write_imputed(
     """
     began = time.perf_counter()
     check_apart(data, [output, model])
-    check_output(output, overwrite=bool(how.get("overwrite")))
     saved = replace(SavedModel.read(model), missing="em")
     check_imputes(saved.mixture, saved.projection)
     if isinstance(data, str | os.PathLike):
         data = open_as_fitted(data, saved.read_as)
+    check_keep(names_of(how.get("keep") or []), data, [output])
+    check_rows_output(output, overwrite=bool(how.get("overwrite")), source=data)
     is_single = getattr(data, "dtype", None) == np.float32
     result = _rows_of(
         saved.names or range(saved.n_features),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import Any
 
 from daskgmm.apart import check_apart, is_at_place
-from daskgmm.em import Threshold, check_marks_outliers
+from daskgmm.em import Missing, Threshold, check_marks_outliers
 from daskgmm.errors import ParameterError
 from daskgmm.estimator import load_model
 from daskgmm.execution import peak_memory_bytes
@@ -31,6 +31,7 @@ def write_outliers(
     output: str,
     *,
     save_threshold: bool = False,
+    missing: Missing | None = None,
     choice: Mapping[str, Any] = MappingProxyType({}),
     **how: Any,
 ) -> dict[str, Any]:
@@ -49,6 +50,8 @@ def write_outliers(
         Path or URL of the group, or of Parquet, to write.
     save_threshold : bool
         Whether the threshold is written into the model, in one step, when the output is there.
+    missing : {"error", "drop"}, optional
+        What NaN is; by default what it was in the fit. ``"em"`` has no one threshold.
     choice : mapping
         ``quantile``, ``probability`` and ``sample_weight`` of ``GaussianMixture.set_threshold``.
         Without the first two, the threshold is the model's own; if the model has none, it is the
@@ -73,6 +76,8 @@ def write_outliers(
     if is_at_place(choice.get("sample_weight")):
         check_apart(choice["sample_weight"], [output, model])
     saved = SavedModel.read(model)
+    if missing is not None:
+        saved = replace(saved, missing=missing)
     check_marks_outliers(saved.missing)
     if isinstance(data, str | os.PathLike):
         data = open_as_fitted(data, saved.read_as)
@@ -81,7 +86,8 @@ def write_outliers(
     wanted = _wanted(choice, saved)
     threshold = saved.threshold
     if wanted is not None:
-        fitted = load_model(model).set_params(memory_limit=how.get("memory_limit"))
+        here = {"memory_limit": how.get("memory_limit"), "missing": saved.missing}
+        fitted = load_model(model).set_params(**here)
         threshold = fitted.set_threshold(data, **wanted).threshold_
     assert threshold is not None
     written = write_results(data, saved, [((outliers(threshold),), output)], HowToWrite(**how))

@@ -173,7 +173,8 @@ def write_results(
     }
     if opened.laid_out is None:
         return _write(places, model, opened)
-    return Written(opened.rows.n_rows, *write_on_grid(places, model.mixture))
+    of_cells: Missing = "em" if model.missing == "em" else "drop"
+    return Written(opened.rows.n_rows, *write_on_grid(places, model.mixture, of_cells))
 
 
 def _opened(

@@ -113,8 +113,24 @@ class Selection:
         """
         return SelectionDisplay.from_selection(self, ax=ax)
 
+    def __str__(self) -> str:
+        """The candidates as a table of text, and which was chosen."""
+        (heading,), *rows = self._table()
+        whole = [row for row in rows if len(row) == len(rows[0])]
+        widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
+        lines = []
+        for first, *others in rows:
+            cells = [c.rjust(n) for c, n in zip(others, widths[1 : 1 + len(others)], strict=True)]
+            lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+        return "\n".join([heading, *lines])
+
     def _repr_html_(self) -> str:
         """The candidates as a small table, for notebooks."""
+        (heading,), header, *rows = self._table()
+        return html_table(heading, header, rows)
+
+    def _table(self) -> list[list[str]]:
+        """A heading, the names of columns, and a row for each candidate, at most so many."""
         best = self.best
         rows = [
             [
@@ -134,7 +150,7 @@ class Selection:
         heading += f"; {self.note}" if self.note else ""
         columns = ["components", "BIC", "AIC", "ICL", "held-out per row"]
         columns += [] if self.bootstrap is None else ["p against the next"]
-        return html_table(heading, columns, rows)
+        return [[heading], columns, *rows]
 
 
 def _p_value(entry: Entry) -> str:

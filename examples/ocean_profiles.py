@@ -96,7 +96,7 @@ def draw(classes: xr.Dataset, picture: str) -> None:
 
     first = classes.isel(time=0)
     colours = plt.get_cmap("viridis", N_CLASSES)
-    figure, axes = plt.subplots(2, 1, figsize=(9, 9), layout="constrained", sharex=True)
+    figure, axes = plt.subplots(2, 1, figsize=(9, 7.5), layout="constrained", sharex=True)
     labels = first.labels.plot(
         ax=axes[0], cmap=colours, vmin=-0.5, vmax=N_CLASSES - 0.5, add_colorbar=False
     )
@@ -105,7 +105,8 @@ def draw(classes: xr.Dataset, picture: str) -> None:
         ax=axes[1], cmap="magma", vmin=0.5, vmax=1, cbar_kwargs={"label": "its probability"}
     )
     for ax, title in zip(axes, ("Most probable class", "How sure it is"), strict=True):
-        ax.set(title=title, facecolor="lightgrey")
+        ax.set(title=f"{title} (grey: land and shallow sea)", facecolor="lightgrey", aspect="equal")
+        ax.set(xticks=range(0, 361, 60), yticks=range(-60, 61, 30))
     axes[0].set_xlabel("")
     figure.savefig(picture, dpi=100)
     print(f"map: {picture}")

@@ -12,8 +12,9 @@ import pytest
 import xarray as xr
 import zarr
 
-from daskgmm import GaussianMixture, job, load_model, select
+from daskgmm import GaussianMixture, job, load_model, open_rows, select
 from daskgmm.errors import DaskGMMError, DataError
+from daskgmm.imputing import write_imputed
 
 NAMES = ["a", "b", "c"]
 
@@ -261,9 +262,32 @@ def test_what_a_model_cannot_say_of_parts_of_rows_is_refused(x):
             refused()
 
 
+@pytest.mark.filterwarnings("ignore:not converged")
+def test_cells_of_a_stored_grid_count_by_the_values_that_they_have(x, tmp_path):
+    dims, place = ("lat", "lon"), str(tmp_path / "g.zarr")
+    cells = {name: (dims, x[:, j].reshape(20, 30)) for j, name in enumerate(NAMES)}
+    xr.Dataset(cells).to_zarr(place, consolidated=False)
+    grid = open_rows(place, variables=NAMES)
+    how = {"missing": "em", "random_state": 0, "max_iter": 5}
+    of_rows = GaussianMixture(2, **how).fit(pd.DataFrame(x, columns=NAMES))
+    of_grid = GaussianMixture(2, **how).fit(grid)
+    np.testing.assert_allclose(of_grid.means_, of_rows.means_, rtol=1e-9)
+    assert (of_grid.n_missing_, of_grid.n_left_out_) == (of_rows.n_missing_, 2)
+    of_grid.save(tmp_path / "m.zarr")
+    labels = np.where(np.isnan(x).all(axis=1), -2, of_grid.predict(pd.DataFrame(x, columns=NAMES)))
+    np.testing.assert_array_equal(of_grid.predict(grid).to_numpy().ravel(), labels)
+    job.predict(grid, str(tmp_path / "m.zarr"), {"labels": str(tmp_path / "l.zarr")})
+    with xr.open_zarr(tmp_path / "l.zarr", mask_and_scale=False) as found:
+        np.testing.assert_array_equal(found.labels.to_numpy().ravel(), labels)
+    write_imputed(grid, str(tmp_path / "m.zarr"), str(tmp_path / "f.zarr"))
+    with xr.open_zarr(tmp_path / "f.zarr") as found:
+        filled = of_grid.impute(pd.DataFrame(x, columns=NAMES))
+        np.testing.assert_allclose(found.x.to_numpy().reshape(x.shape), filled, rtol=1e-12)
+
+
 def test_cells_of_a_grid_are_refused(x):
     grid = xr.DataArray(x.reshape(20, 30, 3), dims=("lat", "lon", "feature"))
-    with pytest.raises(DaskGMMError, match="cells of a grid"):
+    with pytest.raises(DaskGMMError, match="cells of xarray's data"):
         GaussianMixture(2, missing="em").fit(grid)
     dropped = GaussianMixture(2, missing="drop", random_state=0).fit(grid)
     np.testing.assert_array_equal(dropped.predict(grid) == -2, np.isnan(grid).any("feature"))

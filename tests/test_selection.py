@@ -30,6 +30,15 @@ def selection(x):
     return select(x, range(2, 7), covariance_type=["full", "tied", "diag"], random_state=0)
 
 
+def test_printed_it_is_a_table(selection):
+    heading, header, *rows = str(selection).splitlines()
+    assert heading == "chosen by bic: 4 full components"
+    assert header.split()[:3] == ["components", "BIC", "AIC"]
+    assert len(rows) == len(selection.entries)
+    assert [row.startswith("4 full (chosen)") for row in rows].count(True) == 1
+    assert len({len(row) for row in [header, *rows]}) == 1
+
+
 def test_the_mixture_that_rows_are_drawn_from_is_chosen(selection):
     assert (selection.best.n_components, selection.best.covariance_type) == (4, "full")
     assert selection.model.n_components == 4

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,7 @@ def _as_click_errors(way_on: str | None, interrupted: _Interrupted) -> Iterator[
         if isinstance(error, KeyboardInterrupt) or interrupted.is_set:
             raise _interruption(way_on) from None
         if isinstance(error, ParameterError):
-            raise click.UsageError(on_one_line(error)) from None
+            raise _ParameterException(on_one_line(error)) from None
         if not isinstance(error, DaskGMMError):
             raise
         # An outage is the same before a command has begun and after.
@@ -118,6 +119,15 @@ def way_on(options: Mapping[str, Any]) -> str | None:
     if options.get("checkpoint") is not None:
         return "run the same command again with --resume to go on"
     return None
+
+
+class _ParameterException(click.ClickException):
+    """A value that cannot be used, with these data or others: exits as wrong usage does.
+
+    The line of usage, which click shows with its own errors, would say nothing about it.
+    """
+
+    exit_code = click.UsageError.exit_code
 
 
 class _ResumableException(click.ClickException):
@@ -168,6 +178,16 @@ def _crashed(error: Exception) -> Failed:
     return Failed(text, 1, traceback=redacted("".join(traceback.format_exception(error))))
 
 
+def _nearest_first(error: click.NoSuchOption) -> click.NoSuchOption:
+    """The error with what was most probably meant first, where click follows the alphabet."""
+    near = get_close_matches(error.option_name, error.possibilities or [], 3, 0.0)
+    if not near:
+        return error
+    others = f" Others like it: {', '.join(map(repr, near[1:]))}." if near[1:] else ""
+    said = f"{error.message.rstrip('.')}. Did you mean {near[0]!r}?{others}"
+    return click.NoSuchOption(error.option_name, said, ctx=error.ctx)
+
+
 class Main(click.Group):
     """The group of commands, which shows their errors in the format of the log."""
 
@@ -186,6 +206,8 @@ class Main(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
+            if isinstance(error, click.NoSuchOption):
+                error = _nearest_first(error)
             with suppress(OSError, ValueError):
                 show(_failed(error)) if as_json else error.show()
             ctx.exit(error.exit_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,14 +35,21 @@ def _features(_: click.Context, parameter: click.Parameter, text: str | None) ->
     return [int(one) if one.isdigit() else one for one in names_of(text)]
 
 
+_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}(:\d{2}){0,2})?)?")
+"""As ISO 8601 has dates, with the time or without; years alone would be numbers of places."""
+
+
 def _places(_: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> Any:
-    """Places along dimensions from texts such as ``time=3``."""
-    found = {}
+    """Places along dimensions from texts such as ``time=3`` or ``time=2020-01-03``."""
+    found: dict[str, int | str] = {}
     for text in texts:
         dim, _equals, place = text.partition("=")
-        if not dim or not place.lstrip("-").isdigit():
-            raise click.BadParameter(f"must be DIM=NUMBER, such as time=3; got {text!r}")
-        found[dim] = int(place)
+        is_number = place.lstrip("-").isdigit()
+        if not dim or not (is_number or _DATE.fullmatch(place)):
+            raise click.BadParameter(
+                f"must be DIM=NUMBER, such as time=3, or DIM=DATE, such as time=2020-01-03; got {text!r}"
+            )
+        found[dim] = int(place) if is_number else place
     return found or None
 
 
@@ -96,8 +104,9 @@ Example:
     "--at",
     multiple=True,
     callback=_places,
-    metavar="DIM=NUMBER",
-    help="Place along a dimension that a map does not show, from 0.  [default: the first]",
+    metavar="DIM=NUMBER|DATE",
+    help="Place along a dimension that a map does not show: its number from 0, or a date along one of "
+    "times (time=2020-01-03).  [default: the first]",
 )
 @click.option(
     "--output",

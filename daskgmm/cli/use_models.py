@@ -138,12 +138,14 @@ def _outliers(source: Any, model: str, output: str, **options: Any) -> tuple[dic
 def _impute(source: Any, model: str, output: str, **options: Any) -> tuple[dict[str, Any], str]:
     """Write the rows of DATA with numbers in place of missing values.
 
-    They are the means of what is missing given what is there. The output is a Zarr group of rows.
+    They are the means of what is missing given what is there. The output is a Zarr group of rows; or
+    Parquet, where DATA is, or is converted to it, as CSV.
 
     \b
     Example:
       daskgmm impute data.zarr --model model.zarr --output filled.zarr
       daskgmm impute data.zarr --model model.zarr --output drawn.zarr --draw --seed 1
+      daskgmm impute rows.csv --model model.zarr --output filled.parquet --keep id
     """  # noqa: D301
     result = imputing.write_imputed(source, model, output, **options)
     return result, (

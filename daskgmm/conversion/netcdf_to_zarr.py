@@ -112,9 +112,14 @@ def _native(values: Any) -> Any:
 def _variable(stored: Any, values: Any, **encoding: Any) -> Any:
     """A variable of xarray that is written as it is stored."""
     xarray = imported("xarray", "netcdf")
-    made = xarray.Variable(stored.dims, values, dict(stored.attrs))
+    attributes = dict(stored.attrs)
+    fill = attributes.get("_FillValue")
+    # Some files declare NaN of integers, which have none; Zarr could not say it.
+    if fill is not None and stored.dtype.kind in "biu" and not np.all(np.isfinite(fill)):
+        del attributes["_FillValue"]
+    made = xarray.Variable(stored.dims, values, attributes)
     # xarray would else declare that NaN means missing.
-    declared = {} if "_FillValue" in stored.attrs else {"_FillValue": None}
+    declared = {} if "_FillValue" in attributes else {"_FillValue": None}
     checked = {"compressors": [ZstdCodec(level=1), Crc32cCodec()], "write_empty_chunks": True}
     made.encoding = declared | checked | encoding
     return made

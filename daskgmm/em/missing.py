@@ -124,7 +124,8 @@ def check_marks_outliers(missing: Missing) -> None:
     if missing == "em":
         raise ParameterError(
             "outliers are told by one threshold for all rows, and with missing='em' some have "
-            "densities of fewer features; set missing='drop', which leaves rows with gaps out",
+            "densities of fewer features; set missing='drop' (--missing drop), which leaves rows with gaps "
+            "out",
             "missing",
         )
 

@@ -177,7 +177,8 @@ class OfRows(FittedState):
         columns = sum(one.shape[0] for one in abouts) if about.shape else None
         parts = _parts_of(abouts)
         work: tuple[Any, ...] = (function, mixture)
-        missing = "drop" if opened.laid_out is not None else self.missing
+        is_of_cells = opened.laid_out is not None and self.missing == "error"
+        missing: Missing = "drop" if is_of_cells else self.missing
         if missing != "error":
             work = (of_present, *work, about.fill, missing)
             dtype = np.promote_types(dtype, np.int8)  # booleans have no value for gaps

@@ -288,12 +288,12 @@ def share(value: float) -> str:
 
 
 def probability(value: float) -> str:
-    """A probability to two digits, or to three where these would be 1: 0.31, 0.997, >0.999."""
+    """A probability to two digits, or to three where these would be 1: 0.31, 0.997, >0.999, 1.00."""
     if 0.0 < value < 0.001:
         return "<0.001"
     if _NEARLY <= value < _ALL:
         return ">0.999" if value > 0.999 else f"{value:.3f}"
-    return f"{value:.2g}"
+    return "1.00" if value >= _ALL else f"{value:.2g}"
 
 
 def number(value: float) -> str:

@@ -40,7 +40,8 @@ _MOST_CELLS = 300
 """Cells of a map along each dimension."""
 _SHADES = 16
 _NO_LABEL = -2
-_GAP = "#F4F4F4"
+_GAP = "#DDDDDD"
+_NO_DATA = "no data"
 _OF_NOISE = "black"
 _LATITUDES = ("lat", "latitude", "nav_lat", "y")
 
@@ -105,7 +106,7 @@ class MapDisplay(Display):
         model: FittedMixture,
         X: Any,
         *,
-        at: Mapping[str, int] | None = None,
+        at: Mapping[str, int | str] | None = None,
         ax: Any = None,
     ) -> Self:
         """Draw the most probable component of each cell of a grid, and its probability.
@@ -117,8 +118,9 @@ class MapDisplay(Display):
         X : xarray.Dataset, xarray.DataArray, or path or URL of variables on a grid
             Its cells lie along two dimensions or more; the last two are drawn.
         at : mapping, optional
-            The place along each other dimension, counted from 0, such as ``{"time": 3}``; the first
-            one by default.
+            The place along each other dimension, counted from 0, such as ``{"time": 3}``, or a date
+            along one of times, such as ``{"time": "2020-01-03"}``, whose first place is taken; the
+            first one by default.
         ax : matplotlib.axes.Axes, optional
 
         Returns
@@ -133,7 +135,7 @@ class MapDisplay(Display):
         return cls.of(model, X, at=at).plot(ax)
 
     @classmethod
-    def of(cls, model: FittedMixture, X: Any, *, at: Mapping[str, int] | None = None) -> Self:
+    def of(cls, model: FittedMixture, X: Any, *, at: Mapping[str, int | str] | None = None) -> Self:
         """As :meth:`from_estimator`, without drawing."""
         X = model._as_fitted(X)
         names = getattr(model, "feature_names_in_", None)
@@ -152,7 +154,7 @@ class MapDisplay(Display):
                 f"{', '.join(map(repr, dims[:-2])) or 'none'}"
             )
         sizes = _sizes(X, dims)
-        chosen = {dim: _place(dim, places.get(str(dim), 0), sizes[dim]) for dim in dims[:-2]}
+        chosen = {dim: _place(X, dim, places.get(str(dim), 0), sizes[dim]) for dim in dims[:-2]}
         steps = {dim: -(-sizes[dim] // _MOST_CELLS) for dim in dims[-2:]}
         index = {**chosen, **{dim: slice(None, None, step) for dim, step in steps.items()}}
         found = _of_cells(model, X, index)
@@ -236,25 +238,30 @@ class MapDisplay(Display):
         names = list(self.shares)
         colours = [*COLOURS[: len(self.components)]]
         colours += [{"noise": _OF_NOISE, "others": OTHERS}[name] for name in names[len(colours) :]]
+        if has_gaps := bool((self.labels == _NO_LABEL).any()):
+            colours.append(_GAP)
         place = np.full(self.labels.shape, names.index("others") if "others" in names else 0)
         for rank, k in enumerate(self.components):
             place[self.labels == k] = rank
         if "noise" in names:
             place[self.labels == NOISE] = names.index("noise")
+        if has_gaps:
+            place[self.labels == _NO_LABEL] = len(names)
         colour_map = matplotlib_module(".colors").ListedColormap(colours)
         drawn = ax.pcolormesh(
             *(self.x.values, self.y.values),
-            np.ma.masked_where(self.labels == _NO_LABEL, place),
+            place,
             cmap=colour_map,
             vmin=-0.5,
-            vmax=len(names) - 0.5,
+            vmax=len(colours) - 0.5,
             shading="nearest",
             rasterized=True,
         )
         bar = colour_bar(ax, drawn, "component (share of cells)")
         bar.set_ticks(
-            range(len(names)),
-            labels=[f"{name} ({share(value)})" for name, value in self.shares.items()],
+            range(len(colours)),
+            labels=[f"{name} ({share(value)})" for name, value in self.shares.items()]
+            + [_NO_DATA] * has_gaps,
         )
         bar.ax.tick_params(length=0)
 
@@ -280,12 +287,36 @@ def _sizes(X: Any, dims: tuple[Hashable, ...]) -> dict[Hashable, int]:
     return {dim: int(data.sizes[dim]) for dim in dims}
 
 
-def _place(dim: Hashable, place: int, size: int) -> int:
+def _place(X: Any, dim: Hashable, place: int | str, size: int) -> int:
+    if isinstance(place, str):
+        return _place_of_date(X.data if isinstance(X, Grid) else X, dim, place)
     if not -size <= place < size:
         raise ParameterError(
             f"there is no place {place} along {dim!r}; there are {size}, from 0 to {size - 1}"
         )
     return place % size
+
+
+def _place_of_date(data: Any, dim: Hashable, date: str) -> int:
+    """The first place along a dimension of times that is of a date, or of a part of one."""
+    times: Any = data.coords[dim].to_numpy() if dim in data.coords else np.empty(0)
+    if times.dtype.kind not in "MO" or times.size == 0:
+        raise ParameterError(
+            f"{dim!r} has no coordinate of times, along which {date!r} could be a date; give the number "
+            f"of the place, as {dim}=0",
+            "at",
+        )
+    # Calendars of climate models come as objects, whose texts are dates as well.
+    texts = np.datetime_as_string(times) if times.dtype.kind == "M" else times.astype(str)
+    asked, found = date.replace(" ", "T"), [str(text).replace(" ", "T") for text in texts]
+    place = next((i for i, text in enumerate(found) if text.startswith(asked)), None)
+    if place is None:
+        raise ParameterError(
+            f"there is no {date} along {dim!r}, which goes from {found[0][:19]} to {found[-1][:19]}; give a "
+            f"date or a time of it, as {dim}={found[0][:10]}",
+            "at",
+        )
+    return place
 
 
 def _said_of_place(labels: Any, dim: Hashable, place: int, size: int) -> str:

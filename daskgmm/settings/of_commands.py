@@ -75,7 +75,7 @@ KEEP = Option(
     None,
     NAMES,
     "Columns of Parquet or CSV rows that are copied beside the results into Parquet outputs.",
-    commands=("predict", "outliers"),
+    commands=("predict", "outliers", "impute"),
     section="",
 )
 """``keep`` of :func:`daskgmm.job.predict`."""
@@ -94,7 +94,7 @@ MISSING = Option(
     None,
     one_of("error", "drop", "em"),
     "What missing values are, as of fit. Default: as the model was fitted.",
-    commands=("predict", "score"),
+    commands=("predict", "score", "outliers"),
     section="",
 )
 """``missing`` of rows that are held against a model."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from daskgmm.errors import ParameterError
@@ -108,8 +109,14 @@ def open_as_fitted(
     is_said = not how.keys().isdisjoint(("variables", "feature_dim", "member", "columns"))
     if read_as and not is_said and has_variables(data, read_as["variables"]):
         how = {**read_as, **how}
-        teller()(Message(_said(data, how)))
+        _tell_once(_said(data, how), id(teller()))
     return open_rows(data, **how)
+
+
+@lru_cache(maxsize=64)
+def _tell_once(text: str, _listener: int) -> None:
+    """Tell something; whoever was told it before is not told it again."""
+    teller()(Message(text))
 
 
 def _said(data: str | os.PathLike[str], how: Mapping[str, Any]) -> str:

@@ -87,11 +87,11 @@ def open_input(
     request = Request(work, bytes_of(memory_limit), stage or Stage(), weights, use)
     kind = _kind_of(x)
     request.stage.check(is_stored=kind.is_stored)
-    if use.missing == "em" and kind in _GRIDS:
+    if use.missing == "em" and kind in _GRIDS and kind is not GRIDS:
         raise ParameterError(
-            "missing='em' is for rows of arrays and tables; cells of a grid that have a gap are left "
-            "out (missing='drop'): set that, or give the cells as an array of shape (n_rows, "
-            "n_features)",
+            "missing='em' is for rows of arrays and tables, and for stored grids; cells of xarray's data "
+            "that have a gap are left out (missing='drop'): set that, give open_rows(path, variables=...) "
+            "of the grid in Zarr, or give the cells as an array of shape (n_rows, n_features)",
             "missing",
         )
     opened = kind.open(_unmasked(x) if use.missing != "error" else x, request)

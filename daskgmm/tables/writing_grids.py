@@ -12,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from daskgmm.em import of_present
+from daskgmm.em import Missing, of_present
 from daskgmm.execution import in_force
 from daskgmm.kernel import Block, Mixture
 from daskgmm.storage import Location, atomic_output, consolidate
@@ -27,7 +27,7 @@ def _nth(block: Block, mixture: Mixture, *, result: Result, n: int) -> NDArray[A
     return result.function(block, mixture)[n]
 
 
-def _dataset(asked: Asked, mixture: Mixture) -> Any:
+def _dataset(asked: Asked, mixture: Mixture, missing: Missing) -> Any:
     """The results as a lazy Dataset."""
     from xarray import Dataset  # here, since only its users have it
 
@@ -37,13 +37,17 @@ def _dataset(asked: Asked, mixture: Mixture) -> Any:
         for n, array in enumerate(result.arrays(asked.classes)):
             function = partial(_nth, result=result, n=n)
             how: dict[str, Any] = {"dtype": array.dtype, "columns": (array.shape or (None,))[0]}
-            found = opened.rows.map(of_present, function, mixture, array.fill, **how)
+            found = opened.rows.map(of_present, function, mixture, array.fill, missing, **how)
             arrays[array.name] = opened.laid_out(found, array)
     return Dataset(arrays, attrs=group_attributes(asked))
 
 
-def write_on_grid(places: Mapping[str, Asked], mixture: Mixture) -> tuple[int, int]:
+def write_on_grid(
+    places: Mapping[str, Asked], mixture: Mixture, missing: Missing = "drop"
+) -> tuple[int, int]:
     """Write all outputs in one pass; they appear when all cells of all of them are there.
+
+    Cells with gaps are left out; where ``missing`` is ``"em"``, those that have no value.
 
     Returns
     -------
@@ -65,7 +69,7 @@ def write_on_grid(places: Mapping[str, Asked], mixture: Mixture) -> tuple[int, i
         ]
         written, counted = [], []
         for draft, asked in drafts:
-            found = _dataset(asked, mixture)
+            found = _dataset(asked, mixture, missing)
             encoding = {
                 name: {
                     "_FillValue": array.encoding["_FillValue"],

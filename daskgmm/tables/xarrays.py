@@ -19,7 +19,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.em import RowsWithGaps, check_some_complete
+from daskgmm.em import Missing, RowsWithGaps, check_some_complete
 from daskgmm.errors import DataError
 from daskgmm.execution import cells_of_rows, rows_of_cells
 from daskgmm.tables.dask_arrays import open_dask_array
@@ -87,7 +87,9 @@ class Cells:
                     f"the data have a dimension or coordinate {dim!r}, which is that of "
                     f"{returned.name}; rename it with .rename({dim}=...)"
                 )
-            coords[dim] = np.array(returned.along)
+            # As objects, since Zarr's format has no type for texts of one width.
+            is_text = all(isinstance(one, str) for one in returned.along)
+            coords[dim] = np.array(returned.along, dtype=object if is_text else None)
         if self.chunks is None:
             data = found.reshape(*self.shape, *found.shape[1:])
         else:
@@ -123,7 +125,8 @@ def complete_rows(opened: OpenedRows, request: Request, dtype: np.dtype[Any]) ->
     may_lack = dtype.kind == "f" or request.weights is not None
     if not (request.use.counted and may_lack):
         return opened
-    return replace(opened, rows=RowsWithGaps(opened.rows, each_once=request.weights is None))
+    missing: Missing = "em" if request.use.missing == "em" else "drop"
+    return replace(opened, rows=RowsWithGaps(opened.rows, missing, request.weights is None))
 
 
 def _rows_of(x: Any) -> tuple[NDArray[Any] | da.Array, Cells, Names | None]:

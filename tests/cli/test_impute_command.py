@@ -72,6 +72,21 @@ def test_rows_without_names_have_none(x, folder):
     GaussianMixture(1).fit(open_rows("filled.zarr").read(8, 600))
 
 
+@pytest.mark.parametrize("data", ["x.csv", "x.parquet"])
+def test_keys_are_kept_beside_filled_rows_in_parquet(data, x, folder):
+    frame = pd.DataFrame(x.astype(np.float64), columns=NAMES).assign(key=np.arange(600))
+    frame.to_csv("x.csv", index=False) if data == "x.csv" else frame.to_parquet("x.parquet")
+    words = (data, "--columns", "a,b,c", "--model", "m.zarr", "--output", "filled.parquet")
+    done = run("impute", *words, "--keep", "key")
+    assert done.exit_code == 0, done.stderr
+    expected = load_model("m.zarr").impute(frame[NAMES])
+    found = pd.read_parquet("filled.parquet")
+    pd.testing.assert_frame_equal(found[NAMES], expected)
+    assert found["key"].tolist() == list(range(600))
+    done = run("impute", *words, "--keep", "a", "--overwrite")
+    assert "the name of a column of results; leave it out" in done.stderr
+
+
 def test_what_cannot_be_is_refused_before_a_read(x, folder):
     GaussianMixture(1, noise=True, max_iter=1, tol=1.0).fit(np.nan_to_num(x)).save("noise.zarr")
     for words, said in (

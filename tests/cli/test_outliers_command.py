@@ -7,6 +7,7 @@ is refused before a read, and nothing is left half done. The quantile itself is 
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -201,6 +202,23 @@ def test_rows_that_are_left_out_are_not_counted(kind, folder, x):
     assert (outlier == -2).sum() == len(rows[::10])
     assert told["n_rows"] == len(rows) - len(rows[::10])
     assert told["n_outliers"] == (outlier == 1).sum()
+
+
+def test_a_model_of_rows_with_gaps_judges_those_without(folder, x):
+    """It was refused with a parameter of Python, which the command had no option for."""
+    rows = x.copy()
+    rows[::10, 0] = np.nan
+    zarr.create_array(folder / "gaps.zarr", data=rows, chunks=(1000, rows.shape[1]))
+    load_model(folder / "model.zarr").set_params(missing="em").save(folder / "em.zarr")
+    words = ("outliers", "gaps.zarr", "--model", "em.zarr", "--output", "out.zarr", "--json")
+    done = forked(*words, cwd=folder)
+    way = re.search(r"\((--missing) (drop)\)", done.error)
+    found = forked(*words, *way.groups(), "--save-threshold", cwd=folder).json
+    assert found["n_rows"] == len(rows) - len(rows[::10])
+    marked = ("--mark-outliers", *way.groups(), "--output", "labels.zarr", "--json")
+    assert forked("predict", "gaps.zarr", "--model", "em.zarr", *marked, cwd=folder).status == 0
+    labels = zarr.open_array(folder / "labels.zarr/labels", mode="r")[...]
+    assert (labels == -1).sum() == found["n_outliers"]
 
 
 def test_from_python(folder, x):

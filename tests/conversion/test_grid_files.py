@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import h5netcdf
 import numpy as np
 import pytest
 import xarray as xr
@@ -63,6 +64,18 @@ def test_the_grid_stays_what_it_is(engine, ocean, tmp_path, monkeypatch):
         assert {k: stored.temp.attrs[k] for k in PACKED if k != "dtype"} == {
             k: v for k, v in PACKED.items() if k != "dtype"
         }
+
+
+def test_integers_whose_fill_value_is_nan_have_none(tmp_path):
+    """So files of ERA-Interim are; the copy ended in a traceback."""
+    with h5netcdf.File(tmp_path / "o.nc", "w") as file:
+        file.dimensions = {"x": 3}
+        file.create_variable("a", ("x",), np.int16, data=np.arange(3)).attrs.update(
+            {"scale_factor": 0.5, "_FillValue": np.nan}
+        )
+    convert(tmp_path / "o.nc", tmp_path / "x.zarr")
+    with xr.open_zarr(tmp_path / "x.zarr") as found:
+        np.testing.assert_array_equal(found.a, [0.0, 0.5, 1.0])
 
 
 def test_files_follow_one_another_along_time(ocean, tmp_path):

@@ -346,6 +346,25 @@ def test_maps_can_be_of_another_time_and_on_dask(grid, model_of_grid):
         np.testing.assert_array_equal(display.labels, labels)
 
 
+def test_a_date_is_a_place_along_times(grid, model_of_grid):
+    for date in (grid.time.values[1], grid.time.values[1].astype("M8[h]")):
+        display = plot.map(model_of_grid, grid, at={"time": str(date)})
+        np.testing.assert_array_equal(display.labels, model_of_grid.predict(grid).isel(time=1))
+    with pytest.raises(
+        ParameterError, match=r"no 1999-01 along 'time', which goes from .* time=2020"
+    ):
+        plot.map(model_of_grid, grid, at={"time": "1999-01"})
+    with pytest.raises(ParameterError, match=r"give the number of the place, as time=0"):
+        plot.map(model_of_grid, grid.drop_vars("time"), at={"time": "2020-01"})
+
+
+def test_cells_without_data_are_in_the_legend(grid, model_of_grid):
+    for data, is_there in ((grid, True), (grid.fillna(0.0), False)):
+        display = plot.map(model_of_grid, data)
+        labels = [t.get_text() for ax in display.ax_.figure.axes for t in ax.get_yticklabels()]
+        assert ("no data" in labels) == is_there
+
+
 def test_cells_are_read_once(grid, model_of_grid):
     read = []
 
@@ -451,8 +470,8 @@ def test_matplotlib_is_imported_when_a_picture_is_drawn_and_else_asked_for_by_na
         (0.9961, "99.61%", "0.996"),
         (0.9997, "99.97%", ">0.999"),
         (0.9999999, "99.99%", ">0.999"),
-        (1.0 - 1e-16, "100%", "1"),
-        (1.0, "100%", "1"),
+        (1.0 - 1e-16, "100%", "1.00"),
+        (1.0, "100%", "1.00"),
     ],
 )
 def test_shares_and_probabilities_are_not_rounded_up_to_all(value, percent, text):

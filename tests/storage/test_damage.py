@@ -92,7 +92,7 @@ def test_preflight_sees_lost_chunks_without_reading(victim, damage):
     damage(victim.chunk)
     after = survey(source)
     assert (after.missing or after.empty) == (key,)
-    assert after.n_missing + after.n_empty == 1
+    assert after.n_missing_chunks + after.n_empty == 1
     with pytest.raises(DamagedDataError, match=f"1 of {before.n_chunks} chunks is") as caught:
         after.raise_for_damage()
     assert repr(key) in str(caught.value)
@@ -104,7 +104,7 @@ def test_preflight_counts_all_and_names_the_first(tmp_path, x):
     for chunk in objects(path):
         chunk.unlink()
     found = survey(open_source(path))
-    assert found.n_missing == found.n_chunks == 11
+    assert found.n_missing_chunks == found.n_chunks == 11
     assert found.missing == tuple(f"c/{i}/0" for i in range(5))
     with pytest.raises(DamagedDataError, match=r"11 of 11 chunks are missing.*missing_chunks"):
         found.raise_for_damage()

@@ -195,4 +195,4 @@ def test_opening_and_listing_are_tried_again(path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(listing.os, "scandir", stale_once(os.scandir))
         with pytest.warns(DaskGMMWarning, match=r"rows\.zarr.* gives no answer"):
-            assert source.survey().n_missing == 0
+            assert source.survey().n_missing_chunks == 0

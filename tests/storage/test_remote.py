@@ -361,5 +361,5 @@ def test_a_preflight_is_a_listing(bucket, object_store):
     array[:] = np.ones((n_chunks, 1))
     source = open_source(f"{bucket}/x.zarr")
     with object_store.requests() as found, pytest.warns(IntegrityWarning):
-        assert preflight(source).n_missing == 0
+        assert preflight(source).n_missing_chunks == 0
     assert [request.path.partition("?")[0] for request in found] == [bucket[5:]] * 3

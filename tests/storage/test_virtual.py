@@ -76,7 +76,7 @@ STORES = {"kerchunk": _kerchunk, "VirtualiZarr": _virtualizarr, "Icechunk": _ice
 def test_a_fit_has_the_bits_of_one_to_the_rows_in_memory(make, hdf5):
     source = open_rows(make(hdf5))
     np.testing.assert_array_equal(source.read(0, len(X)), X)
-    assert source.survey().n_missing == 0
+    assert source.survey().n_missing_chunks == 0
     travelled = pickle.loads(pickle.dumps(source))
     np.testing.assert_array_equal(travelled.read(650, 1500), X[650:1500])
     model = GaussianMixture(2, random_state=0).fit(source)

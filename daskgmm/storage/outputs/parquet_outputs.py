@@ -93,7 +93,11 @@ _RESULTS = "results.zarr"
 def _columns_of(results: Mapping[str, ResultArray]) -> dict[str, list[str]]:
     """Names of the columns of each result: of several for each row, with a number."""
     return {
-        name: [f"{name}_{of}" for of in array.columns or range(array.shape[0])]
+        # Values of the rows' own features are called as these are.
+        name: [
+            str(of) if array.dims == ("feature",) else f"{name}_{of}"
+            for of in array.columns or range(array.shape[0])
+        ]
         if array.shape
         else [name]
         for name, array in results.items()

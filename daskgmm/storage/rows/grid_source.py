@@ -324,7 +324,7 @@ class GridSource:
             codecs=tuple(dict.fromkeys(codec for one in found for codec in one.codecs)),
             n_chunks=sum(one.n_chunks for one in found),
             stored_bytes=sum(one.stored_bytes for one in found),
-            n_missing=sum(one.n_missing for one in found),
+            n_missing_chunks=sum(one.n_missing_chunks for one in found),
             missing=(),
             n_empty=0,
             empty=(),

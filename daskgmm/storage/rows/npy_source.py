@@ -183,7 +183,7 @@ class NpySource:
             codecs=(),
             n_chunks=1,
             stored_bytes=size,
-            n_missing=0,
+            n_missing_chunks=0,
             missing=(),
             n_empty=0,
             empty=(),

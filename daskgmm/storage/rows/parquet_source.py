@@ -297,7 +297,7 @@ class ParquetSource:
             codecs=self._codecs,
             n_chunks=len(groups),
             stored_bytes=sum(file.n_bytes for file in self._files),
-            n_missing=0,
+            n_missing_chunks=0,
             missing=(),
             n_empty=0,
             empty=(),

@@ -35,7 +35,7 @@ class Preflight:
         Stored objects (shards, or chunks without shards) of a complete array.
     stored_bytes : int
         Bytes of the stored objects that are there, as far as the store tells.
-    n_missing, n_empty, n_wrong_size : int
+    n_missing_chunks, n_empty, n_wrong_size : int
         How many chunks are not in the store; have 0 bytes; have another size than the
         array's metadata imply, which is known only where nothing is compressed.
     missing, empty, wrong_size : tuple of str
@@ -53,7 +53,7 @@ class Preflight:
     codecs: tuple[str, ...]
     n_chunks: int
     stored_bytes: int
-    n_missing: int
+    n_missing_chunks: int
     missing: tuple[str, ...]
     n_empty: int
     empty: tuple[str, ...]
@@ -70,8 +70,8 @@ class Preflight:
 
     def is_damaged(self, missing_chunks: MissingChunks = "error") -> bool:
         """Whether :meth:`raise_for_damage` raises an error."""
-        n_missing = self.n_missing if missing_chunks == "error" else 0
-        return self.n_empty + self.n_wrong_size + n_missing > 0
+        n_missing_chunks = self.n_missing_chunks if missing_chunks == "error" else 0
+        return self.n_empty + self.n_wrong_size + n_missing_chunks > 0
 
     def raise_for_damage(self, missing_chunks: MissingChunks = "error") -> None:
         """Raise if the rows cannot be read whole.
@@ -91,7 +91,7 @@ class Preflight:
             (self.n_empty, self.empty, "empty (0 bytes)", RESTORE_REMEDY),
             (self.n_wrong_size, self.wrong_size, "of the wrong size, truncated", RESTORE_REMEDY),
             (
-                self.n_missing if missing_chunks == "error" else 0,
+                self.n_missing_chunks if missing_chunks == "error" else 0,
                 self.missing,
                 "missing from the store",
                 FILL_REMEDY,

@@ -247,7 +247,7 @@ class ZarrSource:
             codecs=codecs.names,
             n_chunks=grid.n_objects,
             stored_bytes=stored_bytes,
-            n_missing=missing.count,
+            n_missing_chunks=missing.count,
             missing=tuple(missing.first),
             n_empty=empty.count,
             empty=tuple(empty.first),
