@@ -109,13 +109,13 @@ def open_as_fitted(
     is_said = not how.keys().isdisjoint(("variables", "feature_dim", "member", "columns"))
     if read_as and not is_said and has_variables(data, read_as["variables"]):
         how = {**read_as, **how}
-        _tell_once(_said(data, how), id(teller()))
+        _tell_once(_said(data, how))
     return open_rows(data, **how)
 
 
 @lru_cache(maxsize=64)
-def _tell_once(text: str, _listener: int) -> None:
-    """Tell something; whoever was told it before is not told it again."""
+def _tell_once(text: str) -> None:
+    """Tell something that this process has not told before."""
     teller()(Message(text))
 
 

@@ -43,7 +43,10 @@ def test_the_picture_of_a_model_alone_needs_no_data(folder):
         (("pairs", "model.zarr"), "pairs shows rows, and none are given; name DATA"),
         (("convergence", "model.zarr", "data.zarr"), "shows the model alone; leave DATA out"),
         (("map", "model.zarr", "data.zarr", "--features", "0,1"), "map has no use for features"),
-        (("map", "model.zarr", "data.zarr", "--at", "3"), "DIM=NUMBER, such as time=3; got '3'"),
+        (
+            ("map", "model.zarr", "data.zarr", "--at", "3"),
+            "DIM=DATE, such as time=2020-01-03; got '3'",
+        ),
         (("map", "model.zarr", "data.zarr"), "these are rows alone"),
         (("selection", "model.zarr"), "not chosen by a selection"),
         (("components", "model.zarr", "--features", "0,9"), "there is no feature 9"),
