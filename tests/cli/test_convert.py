@@ -216,7 +216,7 @@ def test_options_of_stores_are_refused_where_data_are_converted(folder):
 def test_netcdf_is_a_grid_as_its_copy_in_zarr_is(folder):
     """Cells came back as bare rows, and gaps were refused with advice that led in a circle."""
     dims = ("time", "lat", "lon")
-    values = X.reshape(10, 9, 10, 2)
+    values = X.copy().reshape(10, 9, 10, 2)
     data = xr.Dataset({name: (dims, values[..., j]) for j, name in enumerate("ab")})
     data = data.assign(sea=(("lat", "lon"), (np.arange(90) % 5 > 0).reshape(9, 10).astype("i1")))
     data = data.assign_coords(lat=np.linspace(-40, 40, 9), time=pd.date_range("2020", periods=10))
