@@ -15,14 +15,17 @@ noisy, heterogeneous and incomplete observations.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.kernel import loops
 from daskgmm.kernel.block import Block, Float64Array
 from daskgmm.kernel.components import Deconvolves, components_named
 from daskgmm.kernel.components.completed import Expected
+from daskgmm.kernel.components.noise_loops import NoiseLoop
 from daskgmm.kernel.expected import expected_statistics, means_given
 from daskgmm.kernel.formulations.sub_blocked import normalise
 from daskgmm.kernel.mixture import Mixture
@@ -131,9 +134,23 @@ def deconvolved_statistics(
     Statistics
         About the mixture's means, with the sums that rows without noise have.
     """
-    assert block.measurement_noise is not None
-    parts = deconvolved_rows(block.x, block.measurement_noise, mixture)
+    noise = block.measurement_noise
+    assert noise is not None
+    loop = None if loops.VARIANT is None or noise.ndim == 3 else _noise_loop_of(mixture)
+    if loop is not None:
+        rows = loops.weighted_rows(block.x, block.weight, log_density)
+        log_likelihood, sums = loop.sums(rows, np.ascontiguousarray(noise, np.float64))
+        weight, means = block.total_weight, mixture.means
+        return Statistics(len(block), weight, log_likelihood, sums, means, mixture.kind)
+    parts = deconvolved_rows(block.x, noise, mixture)
     return expected_statistics(block, mixture, parts, log_density)
+
+
+@lru_cache(maxsize=8)  # asked for with every grain, by all threads
+def _noise_loop_of(mixture: Mixture) -> NoiseLoop | None:
+    components = mixture.components
+    assert isinstance(components, Deconvolves)
+    return components.noise_loop(mixture.log_weights)
 
 
 def expected_values(x: NDArray[Any], noise: Float64Array, mixture: Mixture) -> Float64Array:

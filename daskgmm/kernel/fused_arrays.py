@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 __all__ = [
     "Cells",
     "CorrelatedArrays",
+    "MeasuredArrays",
     "NaturalArrays",
     "SeparateArrays",
     "TailSums",
@@ -179,3 +180,20 @@ class SeparateArrays(NamedTuple):
     centre: Array
     coefficients: Array
     constant: Array
+
+
+class MeasuredArrays(NamedTuple):
+    """Gaussians as the loops over rows with measurement noise take them.
+
+    Attributes
+    ----------
+    means : array of shape (K, D), float64
+    matrices : array of shape (K, D, D), (1, D, D) or (K, D), float64
+        Covariances of each or of all, or variances.
+    heights : array of shape (K,), float64
+        Logs of the weights.
+    """
+
+    means: Array
+    matrices: Array
+    heights: Array

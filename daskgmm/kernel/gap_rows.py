@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.kernel import loops
+from daskgmm.kernel.loops import partial
 
 __all__ = ["GapRows", "gap_rows", "others"]
 
@@ -57,7 +58,7 @@ def gap_rows(x: NDArray[Any]) -> GapRows | None:
     if x.dtype.kind != "f" or len(x) == 0:
         return None
     if loops.VARIANT is not None and loops.is_as_compiled(x):
-        rows, n_missing = loops.find_gaps(x)
+        rows, n_missing = partial.find_gaps(x)
         return None if len(rows) == 0 else GapRows(x, rows, n_missing)
     # NaN shows in a sum, which BLAS makes; factors so small that no sum overflows.
     with np.errstate(all="ignore"):

@@ -8,9 +8,16 @@ from scipy import linalg
 from daskgmm.errors import SingularComponentError
 from daskgmm.kernel.block import Float64Array
 
-__all__ = ["positive_roots", "precision_factors", "scatter_matrix"]
+__all__ = ["from_lower", "positive_roots", "precision_factors", "scatter_matrix"]
 
 _REMEDY = "lower n_components or raise reg_covar"
+
+
+def from_lower(matrices: Float64Array) -> Float64Array:
+    """Symmetric matrices (K, D, D) of which what is on and below the diagonal is given."""
+    lower = np.tril(matrices)
+    whole: Float64Array = lower + np.swapaxes(np.tril(lower, -1), 1, 2)
+    return whole
 
 
 def precision_factors(covariances: Float64Array, *, shared: bool = False) -> Float64Array:

@@ -121,9 +121,10 @@ def test_no_noise_is_the_plain_model(kind):
     )
     found, densities = Pass(mixture).with_log_densities(none)
     expected, plain_densities = Pass(mixture).with_log_densities(plain)
+    # Covariances are conditioned as 1e2 to 1e3, and loops invert them.
     np.testing.assert_allclose(densities, plain_densities, rtol=1e-12, atol=1e-12)
     for name, array in expected.sums.items():
-        np.testing.assert_allclose(found[name], array, rtol=1e-12, atol=1e-11)
+        np.testing.assert_allclose(found[name], array, rtol=1e-11, atol=2e-10)
 
 
 @pytest.mark.parametrize("kind", ["full", "tied"])

@@ -54,7 +54,7 @@ def _results(mixture, block, dtype):
 
 
 def _with_gaps(mixture, block):
-    """Sums over rows that lack about a third of their features, of components of several kinds."""
+    """Sums over rows with gaps, and with noise beside, of components of several kinds."""
     gaps = np.random.default_rng(1).random(block.x.shape) < 0.3
     gaps[:, 0] &= ~gaps.all(axis=1)
     block = replace(block, x=np.where(gaps, np.nan, block.x).astype(block.x.dtype), has_gaps=True)
@@ -62,8 +62,10 @@ def _with_gaps(mixture, block):
     for kind in ("full", "tied", "diag"):
         covariances = covariances_of(kind, mixture.components.dense())
         of_kind = gaussian_mixture(mixture.weights, mixture.means, covariances, kind)
-        found, log_densities = Pass(of_kind).with_log_densities(block)
-        yield from (np.float64(found.log_likelihood), *found.sums.values(), log_densities)
+        noise = np.random.default_rng(2).uniform(0, 2, block.x.shape)
+        for rows in (block, replace(block, measurement_noise=noise)):
+            found, log_densities = Pass(of_kind).with_log_densities(rows)
+            yield from (np.float64(found.log_likelihood), *found.sums.values(), log_densities)
 
 
 def _bits(*case):

@@ -26,11 +26,13 @@ _FEW_MISSING = 4
 """Missing features up to which products are made entry by entry, for all rows at once."""
 
 
-def may_use_precisions(components: MatrixGaussians) -> bool:
+def may_use_precisions(
+    components: MatrixGaussians, largest_inflation: float = _LARGEST_INFLATION
+) -> bool:
     """Whether products with the precisions keep enough digits."""
     diagonals = np.diagonal(components.precisions, axis1=-2, axis2=-1)
     variances = np.diagonal(components.covariances, axis1=-2, axis2=-1)
-    return bool((diagonals * variances).max() <= _LARGEST_INFLATION)
+    return bool((diagonals * variances).max() <= largest_inflation)
 
 
 def matrix_fillers(

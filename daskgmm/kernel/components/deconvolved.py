@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.completed import Expected
+from daskgmm.kernel.components.noise_loops import NoiseLoop
 
 __all__ = ["Deconvolves"]
 
@@ -32,6 +33,13 @@ class Deconvolves(ABC):
 
         ``variances_t`` (D, n) are of independent noise, infinite where a value is missing;
         ``covariances_t`` (D, D, n) of correlated noise beside it, 0 there.
+        """
+
+    @abstractmethod
+    def noise_loop(self, log_weights: Float64Array) -> NoiseLoop | None:
+        """The compiled loop over rows with independent noise; None where it would lose digits.
+
+        Asked only where there are loops.
         """
 
     @classmethod

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from daskgmm.kernel import loops
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.fused_arrays import CorrelatedArrays, SeparateArrays, WeightedRows
+from daskgmm.kernel.linalg import from_lower
+from daskgmm.kernel.loops import partial
 
 if TYPE_CHECKING:
     from daskgmm.kernel.components.completed_variances import AnyPatterns
@@ -56,10 +57,9 @@ class CorrelatedLoop:
         """See :class:`GapLoop`."""
         means, precisions, _ = self._arrays
         n_k, first, lower = np.zeros(len(means)), np.zeros(means.shape), np.zeros(precisions.shape)
-        log_likelihood = loops.add_correlated(rows, self._arrays, n_k, first, lower)
-        lower = np.tril(lower)  # blocks of four on the diagonal are written whole
-        second = lower + np.swapaxes(np.tril(lower, -1), 1, 2)
-        return log_likelihood, {"n_k": n_k, "first": first, "second": second.reshape(self._shape)}
+        log_likelihood = partial.add_correlated(rows, self._arrays, n_k, first, lower)
+        second = from_lower(lower).reshape(self._shape)
+        return log_likelihood, {"n_k": n_k, "first": first, "second": second}
 
 
 _OF_PATTERN_NS, _FEWEST = 4e5, 64
@@ -91,7 +91,7 @@ class SeparateLoop:
         """See :class:`GapLoop`."""
         filler, coefficients = self._filler, self._arrays.coefficients
         n_k, sums = np.zeros(len(coefficients)), np.zeros(coefficients.shape)
-        log_likelihood = loops.add_separate(rows, self._arrays, n_k, sums)
+        log_likelihood = partial.add_separate(rows, self._arrays, n_k, sums)
         squares, z, there = np.split(sums, 3, axis=1)
         first, moments = filler.about_means(n_k, there, z, squares)
         second = filler.components.moments_of(np.zeros(len(n_k)))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from daskgmm.errors import SingularComponentError
 from daskgmm.kernel.block import Float64Array
 from daskgmm.kernel.components.base import Run
 from daskgmm.kernel.components.completed import Expected, Filler, Lift
@@ -23,8 +24,13 @@ from daskgmm.kernel.components.completed_matrices import (
 from daskgmm.kernel.components.deconvolved_matrices import DeconvolvedMatrices, bytes_of_matrices
 from daskgmm.kernel.components.gap_loops import CorrelatedLoop, GapLoop
 from daskgmm.kernel.components.gaussian import Gaussians
+from daskgmm.kernel.components.noise_loops import CorrelatedNoiseLoop, NoiseLoop
 
 __all__ = ["MatrixGaussians", "outer", "symmetric"]
+
+_LARGEST_INFLATION_OF_NOISE = 1e3
+"""Up to which inverses are taken of rows with noise: as they are multiplied by the covariances
+afterwards, they lose up to twice as many digits."""
 
 
 def outer(a: Float64Array, b: Float64Array) -> Float64Array:
@@ -113,6 +119,14 @@ class MatrixGaussians(Gaussians):
     ) -> Expected:
         """Value after value, of which each tells of all features."""
         return DeconvolvedMatrices(self, self.covariances, x_t, variances_t, covariances_t)
+
+    def noise_loop(self, log_weights: Float64Array) -> NoiseLoop | None:
+        """By inverses, where digits allow it."""
+        try:
+            may = may_use_precisions(self, _LARGEST_INFLATION_OF_NOISE)
+        except SingularComponentError:  # with noise a row has a density all the same
+            may = False
+        return CorrelatedNoiseLoop(self, log_weights) if may else None
 
     @classmethod
     def deconvolved_bytes(cls, k: int, d: int, *, is_correlated: bool) -> int:

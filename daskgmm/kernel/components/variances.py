@@ -18,6 +18,7 @@ from daskgmm.kernel.components.deconvolved_matrices import DeconvolvedMatrices, 
 from daskgmm.kernel.components.deconvolved_variances import DeconvolvedVariances
 from daskgmm.kernel.components.gap_loops import GapLoop, SeparateLoop
 from daskgmm.kernel.components.gaussian import Gaussians
+from daskgmm.kernel.components.noise_loops import NoiseLoop, SeparateNoiseLoop
 
 __all__ = ["UncorrelatedGaussians"]
 
@@ -71,6 +72,11 @@ class UncorrelatedGaussians(Gaussians):
         if covariances_t is None:
             return DeconvolvedVariances(self, x_t, variances_t)
         return DeconvolvedMatrices(self, self.dense(), x_t, variances_t, covariances_t)
+
+    def noise_loop(self, log_weights: Float64Array) -> NoiseLoop | None:
+        """Of features one by one; not of variances of 0, of which single rows have no density."""
+        is_wide = bool(self.covariances.min() > 0.0)
+        return SeparateNoiseLoop(self, log_weights) if is_wide else None
 
     @classmethod
     def deconvolved_bytes(cls, k: int, d: int, *, is_correlated: bool) -> int:

@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 
 from daskgmm.kernel.fused_arrays import (
     Cells,
-    CorrelatedArrays,
     NaturalArrays,
-    SeparateArrays,
     TailSums,
     WeightedRows,
     WhitenedArrays,
@@ -31,17 +29,18 @@ __all__ = [
     "VARIANT",
     "WHY_NONE",
     "MomentArrays",
-    "add_correlated",
     "add_natural",
-    "add_separate",
     "add_whitened",
+    "address",
+    "call",
     "described",
-    "find_gaps",
     "find_log_densities",
     "find_nearest",
     "is_as_compiled",
     "rows_as_compiled",
     "scan_moments",
+    "struct",
+    "struct_of_rows",
     "weighted_rows",
 ]
 
@@ -86,7 +85,7 @@ def weighted_rows(
     return WeightedRows(rows_as_compiled(x), given, _NONE if log_density is None else log_density)
 
 
-def _address(array: Array, dtype: np.dtype[Any], *shape: int) -> int:
+def address(array: Array, dtype: np.dtype[Any], *shape: int) -> int:
     """Where an array begins, which must be as the loops will read it: they look at nothing."""
     if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
         raise TypeError(
@@ -97,50 +96,52 @@ def _address(array: Array, dtype: np.dtype[Any], *shape: int) -> int:
     return address
 
 
-def _struct(values: Sequence[int]) -> Any:
+def struct(values: Sequence[int]) -> Any:
     """A C struct of pointers and int64, which are as wide."""
     return ctypes.byref((ctypes.c_int64 * len(values))(*values))
 
 
-def _rows(rows: WeightedRows) -> Any:
+def struct_of_rows(rows: WeightedRows) -> Any:
+    """Rows as the loops take them."""
     x, (n, d) = rows.x, rows.x.shape
-    of_each = [_address(of, FLOAT64, n) if len(of) else 0 for of in (rows.weight, rows.log_density)]
-    return _struct([_address(x, x.dtype, n, d), *of_each, n, d, x.dtype == np.float32])
+    of_each = [address(of, FLOAT64, n) if len(of) else 0 for of in (rows.weight, rows.log_density)]
+    return struct([address(x, x.dtype, n, d), *of_each, n, d, x.dtype == np.float32])
 
 
 def _cells(cells: Cells) -> Any:
     n, n_chosen = cells.candidates.shape
-    bounds = _address(cells.row_bounds, INT64, n + 1)
-    return _struct([bounds, _address(cells.candidates, INT64, n, n_chosen), n, n_chosen])
+    bounds = address(cells.row_bounds, INT64, n + 1)
+    return struct([bounds, address(cells.candidates, INT64, n, n_chosen), n, n_chosen])
 
 
 def _natural(arrays: NaturalArrays, d: int) -> Any:
     n, dtype = len(arrays.constant), arrays.constant.dtype
     n_products = len(arrays.first_of)
-    return _struct(
+    return struct(
         [
-            _address(arrays.centre, FLOAT64, d),
-            _address(arrays.inverse_scale, FLOAT64, d),
-            _address(arrays.first_of, INT64, n_products),
-            _address(arrays.second_of, INT64, n_products),
-            _address(arrays.coefficients, dtype, n, n_products + d),
-            _address(arrays.constant, dtype, n),
-            _address(arrays.noise, FLOAT64, 1) if len(arrays.noise) else 0,
-            _address(arrays.tails, FLOAT64, n, 5) if len(arrays.tails) else 0,
+            address(arrays.centre, FLOAT64, d),
+            address(arrays.inverse_scale, FLOAT64, d),
+            address(arrays.first_of, INT64, n_products),
+            address(arrays.second_of, INT64, n_products),
+            address(arrays.coefficients, dtype, n, n_products + d),
+            address(arrays.constant, dtype, n),
+            address(arrays.noise, FLOAT64, 1) if len(arrays.noise) else 0,
+            address(arrays.tails, FLOAT64, n, 5) if len(arrays.tails) else 0,
             n,
             n_products,
         ]
     )
 
 
-def _call(name: str, *arguments: Any) -> None:
+def call(name: str, *arguments: Any) -> None:
+    """Call a loop of the variant that runs, with pointers to structs."""
     loop = getattr(LIBRARY, f"{VARIANT}_{name}")
     if loop(*arguments) != 0:
         raise MemoryError(f"{name} found no memory for a tile of rows")
 
 
 def _tail_sums(sums: TailSums | None, k: int) -> list[int]:
-    return [0, 0] if sums is None else [_address(of, FLOAT64, k) for of in sums]
+    return [0, 0] if sums is None else [address(of, FLOAT64, k) for of in sums]
 
 
 def add_natural(
@@ -170,18 +171,18 @@ def add_natural(
     """
     log_likelihood = np.zeros(1)
     of_sums = [
-        _address(log_likelihood, FLOAT64, 1),
-        _address(n_k, FLOAT64, len(arrays.constant)),
-        _address(sums, FLOAT64, *arrays.coefficients.shape),
+        address(log_likelihood, FLOAT64, 1),
+        address(n_k, FLOAT64, len(arrays.constant)),
+        address(sums, FLOAT64, *arrays.coefficients.shape),
         0,
         *_tail_sums(tails, len(arrays.constant)),
     ]
-    _call(
+    call(
         f"add_natural_{arrays.coefficients.dtype}",
-        _rows(rows),
+        struct_of_rows(rows),
         _cells(cells),
         _natural(arrays, rows.x.shape[1]),
-        _struct(of_sums),
+        struct(of_sums),
     )
     return float(log_likelihood[0])
 
@@ -212,23 +213,29 @@ def add_whitened(
     dtype, (k, d) = arrays.means.dtype, arrays.means.shape
     log_likelihood = np.zeros(1)
     of_arrays = [
-        _address(arrays.centre, FLOAT64, d),
-        _address(arrays.inverse_scale, FLOAT64, d),
-        _address(arrays.means, dtype, k, d),
-        _address(arrays.factors, dtype, k, d, d),
-        _address(arrays.shifts, dtype, k, d),
-        _address(arrays.heights, dtype, k),
-        _address(arrays.noise, FLOAT64, 1) if len(arrays.noise) else 0,
-        _address(arrays.tails, FLOAT64, k, 5) if len(arrays.tails) else 0,
+        address(arrays.centre, FLOAT64, d),
+        address(arrays.inverse_scale, FLOAT64, d),
+        address(arrays.means, dtype, k, d),
+        address(arrays.factors, dtype, k, d, d),
+        address(arrays.shifts, dtype, k, d),
+        address(arrays.heights, dtype, k),
+        address(arrays.noise, FLOAT64, 1) if len(arrays.noise) else 0,
+        address(arrays.tails, FLOAT64, k, 5) if len(arrays.tails) else 0,
     ]
     of_sums = [
-        _address(log_likelihood, FLOAT64, 1),
-        _address(sums.n_k, FLOAT64, k),
-        _address(sums.first, FLOAT64, k, d),
-        _address(sums.second, FLOAT64, k, d, d),
+        address(log_likelihood, FLOAT64, 1),
+        address(sums.n_k, FLOAT64, k),
+        address(sums.first, FLOAT64, k, d),
+        address(sums.second, FLOAT64, k, d, d),
         *_tail_sums(tails, k),
     ]
-    _call(f"add_whitened_{dtype}", _rows(rows), _cells(cells), _struct(of_arrays), _struct(of_sums))
+    call(
+        f"add_whitened_{dtype}",
+        struct_of_rows(rows),
+        _cells(cells),
+        struct(of_arrays),
+        struct(of_sums),
+    )
     return float(log_likelihood[0])
 
 
@@ -244,10 +251,10 @@ def find_log_densities(x: Array, arrays: NaturalArrays, found: Array) -> None:
         Written over.
     """
     assert arrays.coefficients.dtype == FLOAT64
-    of_found = ctypes.c_void_p(_address(found, FLOAT64, len(x)))
-    _call(
+    of_found = ctypes.c_void_p(address(found, FLOAT64, len(x)))
+    call(
         "find_log_densities",
-        _rows(WeightedRows(x, _NONE, _NONE)),
+        struct_of_rows(WeightedRows(x, _NONE, _NONE)),
         _natural(arrays, x.shape[1]),
         of_found,
     )
@@ -269,99 +276,18 @@ def find_nearest(
     """
     dtype, d = coefficients.dtype, x.shape[1]
     points = [
-        _address(centre, FLOAT64, d),
-        _address(coefficients, dtype, len(constant), d),
-        _address(constant, dtype, len(constant)),
+        address(centre, FLOAT64, d),
+        address(coefficients, dtype, len(constant), d),
+        address(constant, dtype, len(constant)),
         len(constant),
     ]
-    of_nearest = ctypes.c_void_p(_address(nearest, INT64, len(x)))
-    _call(
-        f"find_nearest_{dtype}", _rows(WeightedRows(x, _NONE, _NONE)), _struct(points), of_nearest
+    of_nearest = ctypes.c_void_p(address(nearest, INT64, len(x)))
+    call(
+        f"find_nearest_{dtype}",
+        struct_of_rows(WeightedRows(x, _NONE, _NONE)),
+        struct(points),
+        of_nearest,
     )
-
-
-def find_gaps(x: Array) -> tuple[Array, Array]:
-    """Indices of the rows of which a value is NaN, ascending, and how many values of each are.
-
-    Parameters
-    ----------
-    x : array of shape (n, D), float32 or float64, C-contiguous
-    """
-    n = len(x)
-    rows, n_missing, n_found = np.empty(n, np.int64), np.empty(n, np.int64), np.zeros(1, np.int64)
-    of_found = [_address(rows, INT64, n), _address(n_missing, INT64, n)]
-    of_found.append(_address(n_found, INT64, 1))
-    _call(f"find_gaps_{x.dtype}", _rows(WeightedRows(x, _NONE, _NONE)), _struct(of_found))
-    return rows[: n_found[0]].copy(), n_missing[: n_found[0]].copy()
-
-
-def add_correlated(
-    rows: WeightedRows, arrays: CorrelatedArrays, n_k: Array, first: Array, second: Array
-) -> float:
-    """Add, over rows with gaps, responsibilities and expected moments about the means.
-
-    Parameters
-    ----------
-    rows : WeightedRows
-        NaN is missing.
-    arrays : CorrelatedArrays
-    n_k, first, second : arrays of shape (K,), (K, D) and that of the precisions, float64
-        Added to; of ``second`` only the lower triangle is written.
-
-    Returns
-    -------
-    float
-        Sum of the log densities of what is observed of each row.
-    """
-    (k, d), log_likelihood = arrays.means.shape, np.zeros(1)
-    shape = len(arrays.precisions), d, d
-    of_arrays = [
-        _address(arrays.means, FLOAT64, k, d),
-        _address(arrays.precisions, FLOAT64, *shape),
-        _address(arrays.heights, FLOAT64, k),
-        k,
-        len(arrays.precisions),
-    ]
-    of_sums = [
-        _address(log_likelihood, FLOAT64, 1),
-        _address(n_k, FLOAT64, k),
-        _address(first, FLOAT64, k, d),
-        _address(second, FLOAT64, *shape),
-    ]
-    _call("add_correlated", _rows(rows), _struct(of_arrays), _struct(of_sums))
-    return float(log_likelihood[0])
-
-
-def add_separate(rows: WeightedRows, arrays: SeparateArrays, n_k: Array, sums: Array) -> float:
-    """Add, over rows with gaps, responsibilities, and these times what coefficients are of.
-
-    Parameters
-    ----------
-    rows : WeightedRows
-        NaN is missing.
-    arrays : SeparateArrays
-    n_k, sums : arrays of shape (K,) and (K, 3 D), float64
-        Added to.
-
-    Returns
-    -------
-    float
-        As of :func:`add_correlated`.
-    """
-    (k, n_terms), log_likelihood = arrays.coefficients.shape, np.zeros(1)
-    of_arrays = [
-        _address(arrays.centre, FLOAT64, n_terms // 3),
-        _address(arrays.coefficients, FLOAT64, k, n_terms),
-        _address(arrays.constant, FLOAT64, k),
-        k,
-    ]
-    of_sums = [
-        _address(log_likelihood, FLOAT64, 1),
-        _address(n_k, FLOAT64, k),
-        _address(sums, FLOAT64, k, n_terms),
-    ]
-    _call("add_separate", _rows(rows), _struct(of_arrays), _struct(of_sums))
-    return float(log_likelihood[0])
 
 
 class MomentArrays(NamedTuple):
@@ -396,10 +322,15 @@ def scan_moments(x: Array, root_weight: Array, pilot: Array, found: MomentArrays
     """
     d = x.shape[1]
     of_found = [
-        _address(found.mean, FLOAT64, d),
-        _address(found.scatter, FLOAT64, d, d),
-        _address(found.minimum, FLOAT64, d),
-        _address(found.maximum, FLOAT64, d),
+        address(found.mean, FLOAT64, d),
+        address(found.scatter, FLOAT64, d, d),
+        address(found.minimum, FLOAT64, d),
+        address(found.maximum, FLOAT64, d),
     ]
-    of_pilot = ctypes.c_void_p(_address(pilot, FLOAT64, d))
-    _call("scan_moments", _rows(WeightedRows(x, root_weight, _NONE)), of_pilot, _struct(of_found))
+    of_pilot = ctypes.c_void_p(address(pilot, FLOAT64, d))
+    call(
+        "scan_moments",
+        struct_of_rows(WeightedRows(x, root_weight, _NONE)),
+        of_pilot,
+        struct(of_found),
+    )

@@ -901,6 +901,8 @@ int scan_moments(const Rows &rows, const double *pilot, const Moments &found) {
 }  // namespace
 
 #include "gaps.h"
+#include "completed.h"
+#include "measured.h"
 
 // Each returns 0, or 1 where memory is short.
 #define JOINED(variant, name) variant##_##name
@@ -942,4 +944,10 @@ EXPORTED(add_correlated)(const Rows *rows, const Correlated *of, const Sums *sum
 }
 EXPORTED(add_separate)(const Rows *rows, const Separate *of, const Sums *sums) {
     return add_separate(*rows, *of, *sums);
+}
+EXPORTED(add_measured_correlated)(const Rows *rows, const Measured *of, const Sums *sums) {
+    return add_measured_correlated(*rows, *of, *sums);
+}
+EXPORTED(add_measured_separate)(const Rows *rows, const Measured *of, const Sums *sums) {
+    return add_measured_separate(*rows, *of, *sums);
 }
