@@ -117,14 +117,17 @@ def test_features_that_are_nearly_sums_of_others_lose_no_digits(kind):
 @needs_loops
 @pytest.mark.parametrize("stored", ["f4", "f8"])
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_the_loops_give_what_numpy_gives(kind, stored, monkeypatch):
-    """Where one to ten features are missing, in tiles of every width."""
+@pytest.mark.parametrize("is_noisy", [False, True], ids=["measured", "noisy"])
+def test_the_loops_give_what_numpy_gives(kind, stored, is_noisy, monkeypatch):
+    """Where one to ten features are missing, in tiles of every width, and with noise beside."""
     mixture, again = (made_mixture(kind, k=5, d=11, seed=3) for _ in range(2))
     x = rows_of(mixture, 900, seed=4)
     rng = np.random.default_rng(5)
     x[rng.random(x.shape) < rng.uniform(0, 0.9, (len(x), 1))] = np.nan
     x = x[~np.isnan(x).all(axis=1)].astype(stored)
-    block = Block(x, weight=rng.uniform(0.5, 2, len(x)), has_gaps=True)
+    noise = 10.0 ** rng.uniform(-3, 2, x.shape) if is_noisy else None
+    weight = rng.uniform(0.5, 2, len(x))
+    block = Block(x, weight=weight, has_gaps=True, measurement_noise=noise)
     found, densities = Pass(mixture).with_log_densities(block)
     monkeypatch.setattr(loops, "VARIANT", None)
     expected, expected_densities = Pass(again).with_log_densities(replace(block))
