@@ -244,7 +244,11 @@ def test_info_of_data(folder):
 
 def test_check_of_whole_data(folder):
     done = forked("check", "data.zarr", "--json", cwd=folder)
-    assert (done.json["damage"], done.json["n_missing"], done.json["n_chunks"]) == (None, 0, 10)
+    assert (done.json["damage"], done.json["n_missing_chunks"], done.json["n_chunks"]) == (
+        None,
+        0,
+        10,
+    )
     assert done.notes == []
 
 
@@ -253,7 +257,7 @@ def test_check_of_damaged_data_reports_and_fails(folder):
     done = forked("check", "data.zarr", "--json", cwd=folder)
     assert done.status == 1
     result = json.loads(done.stdout)
-    assert (result["n_missing"], result["missing"]) == (1, ["c/4/0"])
+    assert (result["n_missing_chunks"], result["missing"]) == (1, ["c/4/0"])
     assert "c/4/0" in result["damage"]
 
 
