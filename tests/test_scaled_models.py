@@ -33,6 +33,8 @@ from daskgmm.errors import (
     ParameterError,
 )
 from daskgmm.events import listening
+from daskgmm.kernel import COMPONENTS
+from daskgmm.record import fitted_as_of_record
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +154,19 @@ def test_the_order_is_that_of_the_data(x, n_projected):
 
 
 # -- files -----------------------------------------------------------------------------
+
+
+def test_a_record_names_a_fit_that_leads_to_such_parameters(family):
+    wider = COMPONENTS[family].scaled_family().kind
+    assert fitted_as_of_record({}, "m.zarr", wider) is None
+    wrong = ["oval", 3, ["diag"], wider]
+    if wider == family:
+        wrong.append(family)
+    else:
+        assert fitted_as_of_record({"fitted_as": family}, "m.zarr", wider) == family
+    for asked in wrong:
+        with pytest.raises(ModelFormatError, match="was it edited"):
+            fitted_as_of_record({"fitted_as": asked}, "m.zarr", wider)
 
 
 @pytest.mark.parametrize("how", [{"standardize": True}, {"standardize": True, "n_projected": 2}])
