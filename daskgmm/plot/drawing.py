@@ -177,7 +177,17 @@ class Display(ABC):
         return self._on(ax, [self.title, *textwrap.wrap(self.notes, columns)])
 
     def plot_without_heading(self, ax: Any) -> Self:
-        """Draw on axes, where title and notes are written elsewhere."""
+        """Draw on axes, where title and notes are written elsewhere.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes
+            See :meth:`plot`.
+
+        Returns
+        -------
+        self
+        """
         return self._on(ax, [])
 
     def _on(self, ax: Any, heading: Sequence[str]) -> Self:
