@@ -1,4 +1,7 @@
-"""Selection: how many components, and which covariances."""
+"""Selection: how many components, and which covariances.
+
+The file is longer than others for the documentation of what :func:`select` takes and finds.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Candidates are fitted on a part of the scan's sample, and those that can still win by the
 criterion on all of it; one pass evaluates all, and those that even then can win go on from it
-to the end, on the same passes.
+to the end, on the same passes. The file is longer than others because the chooser and its contest
+know the same trials.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def test_netcdf_is_fitted_below_the_limit(engine, is_small, tmp_path):
         {name: {"chunksizes": (1, 300, 400)} for name in fields} if engine == "h5netcdf" else {}
     )
     xr.Dataset(fields).to_netcdf(tmp_path / "o.nc", engine=engine, encoding=encoding)
-    limit = 320 * MIB
+    limit = 400 * MIB
     converted = measured("convert", tmp_path / "o.nc", "--output", tmp_path / "o.zarr")
     how = ("--components", 2, "--max-iter", 1, "--memory-limit", limit)
     fitted = measured("fit", tmp_path / "o.nc", *how, "--output", tmp_path / "m.zarr")
