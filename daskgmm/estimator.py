@@ -50,7 +50,6 @@ from daskgmm.fitting import (
     check_replicable,
     check_start,
     in_order,
-    in_units_of_data,
     kind_asked,
     parts_of,
     prior_of,
@@ -64,7 +63,7 @@ from daskgmm.fitting import (
     warn_of_end,
     warn_of_thin,
 )
-from daskgmm.kernel import Affine, Precision, loops
+from daskgmm.kernel import Affine, Precision, RelativeRidge, loops
 from daskgmm.settings import HALF_LIFE, N_REPLICATES, check_options
 from daskgmm.tables import (
     Labels,
@@ -573,6 +572,7 @@ class GaussianMixture(FittedMixture):
             gaps=found.gaps,
             contradicted=found.contradicted,
             is_noisy=noise is not None,
+            moments=found.moments,
         )
         self._conclude(outcome)
         if is_plain:
@@ -897,10 +897,11 @@ class GaussianMixture(FittedMixture):
         self._set_names(opened.feature_names)
         self._read_as, self._units = opened.read_as, opened.feature_units
         self.__dict__.update(outcome.facts)
-        prior = in_units_of_data(prior_of(self), outcome.mapped_back)
+        prior, relative = outcome.prior_in_units_of_data(prior_of(self)), None
         self.thin_components_ = thin = thin_components(course.kept, outcome.n_counted, prior)
-        is_relative = bool(self.standardize) and self.n_projected is None
-        blur = blurred_by_ridge(course.kept, thin, prior, is_relative=is_relative)
+        if self.standardize and self.n_projected is None:
+            relative = RelativeRidge.share if self.reg_covar == "auto" else float(self.reg_covar)
+        blur = blurred_by_ridge(course.kept, thin, prior, relative=relative)
         self._blurred = "" if blur is None else blur.text()
         warn_of_collapses(course)
         warn_of_thin(thin, course.kept.n_components)

@@ -19,6 +19,7 @@ from daskgmm.fitted import check_imputes, seed_of_draws
 from daskgmm.kernel import Block, Mixture
 from daskgmm.row_results import HowToWrite, SavedModel, write_results
 from daskgmm.rules import names_of
+from daskgmm.storage import ParquetSource
 from daskgmm.tables import (
     Result,
     Returned,
@@ -73,6 +74,8 @@ def write_imputed(
     check_imputes(saved.mixture, saved.projection)
     if isinstance(data, str | os.PathLike):
         data = open_as_fitted(data, saved.read_as)
+    if isinstance(data, ParquetSource) and saved.names:  # other columns need not be numbers
+        data = data.selecting(tuple(saved.names))
     check_keep(names_of(how.get("keep") or []), data, [output])
     check_rows_output(output, overwrite=bool(how.get("overwrite")), source=data)
     is_single = getattr(data, "dtype", None) == np.float32

@@ -283,6 +283,7 @@ def select(
         staged=staged,
         gaps=chooser.scan.gaps,
         is_noisy=is_noisy,
+        moments=chooser.scan.moments,
     )
     model._conclude(outcome)
     by = 0.0 if affine is None else affine.log_jacobian

@@ -50,9 +50,9 @@ _FLAT = 0.01
 """Flat: the least variance is below 1% of the largest, relative to the within-component covariance."""
 _AT_FLOOR = 10.0
 """At the floor: the least variance is at most 10 times what ``reg_covar`` adds."""
-_IN_RIDGES, _ALL_RIDGE = 10.0, 0.95
-"""Blurred: the least variance is at most 10 times what ``reg_covar`` adds; if that is 95% of it or more,
-there is next to no other."""
+_IN_RIDGES, _ALL_RIDGE = 10.0, 0.999
+"""Blurred: the least variance is at most 10 times what ``reg_covar`` adds; if that is 99.9% of it or
+more, there is no other: rows are alike, or nearly."""
 _SMALLER = 1e-3
 """Of the least variance: a ridge that blurs nothing."""
 _MOST_WORK = 1e8
@@ -159,12 +159,13 @@ class Blur:
         return (
             f"reg_covar is {'up to ' * many}{min(self.share, 0.99):.0%} of the least variance of "
             f"component{'s' * many} {which}; set reg_covar={self.smaller:.1g} to see how narrow "
-            f"{'they are' if many else 'it is'}"
+            f"{'they are' if many else 'it is'}, or leave out rows far from all others, with which "
+            "it grows"
         )
 
 
 def blurred_by_ridge(
-    mixture: Mixture, thin: Sequence[ThinComponent], prior: AnyPrior, *, is_relative: bool
+    mixture: Mixture, thin: Sequence[ThinComponent], prior: AnyPrior, *, relative: float | None
 ) -> Blur | None:
     """Components that the ridge blurs, other than thin ones; None if there are none.
 
@@ -175,8 +176,8 @@ def blurred_by_ridge(
     mixture : Mixture
     thin : sequence of ThinComponent
     prior : Prior, RelativeRidge or RelativeConjugate
-    is_relative : bool
-        Whether the option is in units of the variances of all rows.
+    relative : float or None
+        The option's value, if it is in units of the variances of all rows.
     """
     if mixture.n_components * mixture.n_features**3 > _MOST_WORK:
         return None
@@ -186,8 +187,8 @@ def blurred_by_ridge(
     if not is_blurred.any():
         return None
     blurred = others[is_blurred]
-    if is_relative and isinstance(prior, RelativeRidge):
-        least = prior.share * in_ridges.min()
+    if relative is not None:
+        least = relative * in_ridges.min()
     else:
         least = min(np.linalg.eigvalsh(_dense(mixture, int(k)))[0] for k in blurred)
     share = float(1.0 / max(1.0, in_ridges.min()))
@@ -240,7 +241,7 @@ def _ridge_of(mixture: Mixture, prior: AnyPrior) -> Float64Array:
         return components.family().variances_of_ridge(prior.reg_covar, d)
     if not isinstance(prior, RelativeRidge):
         return np.zeros(d)
-    # At a fit, the mixture has the variances of the rows; noise is left out.
+    # After an update only the mixture is known, which has the variances of the rows but for noise.
     means, w = mixture.means, mixture.shares
     variances = w @ components.gaussians.variances() + w @ np.square(means - w @ means)
     return components.family().variances_of_ridge(prior.share * variances, d)

@@ -25,7 +25,8 @@ from daskgmm.em import (
 from daskgmm.errors import DaskGMMWarning
 from daskgmm.execution import StagingReport
 from daskgmm.fitting.options import FitOptions
-from daskgmm.kernel import Affine, Statistics
+from daskgmm.fitting.prior import in_units_of_data
+from daskgmm.kernel import Affine, Moments, RelativeConjugate, RelativeRidge, Ridge, Statistics
 from daskgmm.record import facts_of_fit
 from daskgmm.tables import OpenedRows
 
@@ -63,6 +64,9 @@ class Outcome:
     contradicted : tuple of ContradictedLabels
     is_noisy : bool
         Whether the rows have measurement noise.
+    moments : Moments or None
+        Those of all rows as the mixture was fitted to them; None after an update, which does not
+        read the old ones.
     """
 
     course: Course
@@ -74,6 +78,7 @@ class Outcome:
     gaps: Gaps = NO_GAPS
     contradicted: tuple[ContradictedLabels, ...] = ()
     is_noisy: bool = False
+    moments: Moments | None = None
 
     @property
     def projection(self) -> Affine | None:
@@ -84,6 +89,18 @@ class Outcome:
     def mapped_back(self) -> Affine | None:
         """The map from which the mixture was brought back to the data's own units."""
         return self.affine if self.projection is None else None
+
+    def prior_in_units_of_data(
+        self, prior: RelativeConjugate | RelativeRidge | Ridge
+    ) -> RelativeConjugate | RelativeRidge | Ridge:
+        """The prior of the fit for the mixture in the data's own units, as far as it is known.
+
+        What a relative ridge adds follows all rows, outliers among them, which a mixture with noise
+        or tails does not have for its own.
+        """
+        if isinstance(prior, RelativeRidge) and self.moments is not None:
+            prior = prior.of(self.moments)
+        return in_units_of_data(prior, self.mapped_back)
 
     @property
     def statistics(self) -> Statistics | None:

@@ -199,7 +199,9 @@ def check_laid_on(cells: Cells, given: Any) -> None:
         size = cells.shape[cells.dims.index(dim)]
         # Asked for a coordinate that it has not, xarray makes one of numbers.
         own, others = dict(given.coords).get(dim), cells.coords.get(dim)
-        if given.sizes[dim] != size or not (own is None or others is None or own.equals(others)):
+        # Their variables: a coordinate carries scalar ones along, as the depth that was selected.
+        is_same = own is None or others is None or own.variable.equals(others.variable)
+        if given.sizes[dim] != size or not is_same:
             raise DataError(
                 f"the weights have other coordinates along {dim!r} than the cells; bring them "
                 "together with weights.reindex_like(data)"

@@ -116,6 +116,17 @@ def test_rows_alike_in_a_column_are_spurious_however_many():
     assert n_spurious(mixture, 10 * held, Ridge(1e-9)) == 0  # narrow, but of many rows
 
 
+def test_a_ridge_that_outliers_made_is_noted_though_they_are_noise():
+    """Theirs is most of the variance of all rows, of which the ridge is a millionth."""
+    x = np.random.default_rng(0).normal(size=(5_000, 2))
+    x[:5, 0] = 1e5
+    with pytest.warns(DaskGMMWarning, match="of the least variance") as caught:
+        GaussianMixture(1, noise=True).fit(x)
+    smaller = float(str(caught[0].message).partition("reg_covar=")[2].split()[0])
+    finer = GaussianMixture(1, noise=True, reg_covar=smaller).fit(x)
+    assert finer.covariances_[0, 0, 0] == pytest.approx(1, rel=0.1)
+
+
 @pytest.mark.parametrize("kind", ["full", "diag"])
 def test_a_component_that_the_ridge_blurs_is_noted(kind, tmp_path):
     """One a thousandth as wide as all rows, which the default doubles, and many hold."""

@@ -155,6 +155,14 @@ def test_weights_along_some_dimensions_are_those_of_all_cells(chunks, ocean):
     np.testing.assert_allclose(model.score(data, sample_weight=ocean.area), score, rtol=1e-10)
 
 
+def test_weights_of_a_level_that_was_selected_lie_on_its_cells(ocean):
+    """The level is a scalar coordinate of the cells, which the weights do not have."""
+    level = ocean[["temp"]].isel(level=0)
+    model = GaussianMixture(1).fit(level, sample_weight=ocean.area)
+    own = GaussianMixture(1).fit(level, sample_weight=ocean.area.assign_coords(level=level.level))
+    np.testing.assert_array_equal(model.means_, own.means_)
+
+
 WRONG_WEIGHTS = {
     "another dimension": (
         lambda o: o.temp[0, 0, 0],

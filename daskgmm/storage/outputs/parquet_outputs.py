@@ -229,7 +229,8 @@ class ParquetOutput(DraftedOutput):
         with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
             for n_rows, columns in self._groups(file):
                 arrays = [
-                    pa.array(np.ascontiguousarray(values))
+                    # A row without a number is NULL, which aggregates of SQL leave out.
+                    pa.array(np.ascontiguousarray(values), from_pandas=True)
                     for name in self._columns
                     for values in np.atleast_2d(results[name][at : at + n_rows].T)
                 ]

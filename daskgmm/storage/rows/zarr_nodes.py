@@ -58,7 +58,8 @@ def open_node(
     if location.is_local and location.path.is_file() and location.path.suffix != ".zip":
         raise DataError(
             f"{location.name} is a file of no known kind; expected a Zarr array or group, "
-            "or a .npy file. CSV, NetCDF and HDF5 are read once they are converted: "
+            "or a .npy file. NetCDF can be given as xarray.open_dataset(path); CSV, NetCDF and HDF5 "
+            "are read once they are converted: "
             f"daskgmm convert {shlex.quote(location.name)} --output "
             f"{shlex.quote(location.path.stem + '.zarr')}"
         )
