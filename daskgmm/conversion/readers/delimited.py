@@ -206,7 +206,7 @@ class DelimitedReader:
             ways.append(f"leave the column out with --columns {_words(others)}")
         return DataError(
             f"{where}: {fault.text!r} in column {header[fault.column]!r} is no number; correct it, or "
-            + ", or ".join(reversed(ways))
+            + ", or ".join(ways)
         )
 
     def blocks(self) -> Iterator[Block]:
