@@ -75,10 +75,10 @@ INLINE void load_tile(const X *x, int64_t n_rows, int64_t d, Scaling by, T *z, i
             transpose<double>(four);
             UNROLL for (int r = 0; r < 4; r++) store_quad(z + (j + r) * stride + i, four[r]);
         }
-        for (int64_t j = features; j < d; j++)
-            for (int r = 0; r < 4; r++)
-                z[j * stride + i + r] =
-                    (T)(((double)row[r * d + j] - by.centre[j]) * by.inverse_scale[j]);
+        for (int64_t j = features; j < d; j++) {
+            const Quad<X> four{row[j], row[d + j], row[2 * d + j], row[3 * d + j]};
+            store_quad(z + j * stride + i, (widen(four) - by.centre[j]) * by.inverse_scale[j]);
+        }
     }
     for (int64_t i = in_fours; i < n_rows; i++)
         for (int64_t j = 0; j < d; j++)
