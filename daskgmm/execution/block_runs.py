@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import dask.array as da
+import numpy as np
 from dask.array.chunk import getitem
 from dask.array.core import getter, getter_inline, getter_nofancy
 from dask.core import get, get_deps, toposort
+from dask.order import order
 
 from daskgmm.em.rows import Additive, tree_sum
 from daskgmm.execution.clients import kinds_of_futures
@@ -71,6 +72,19 @@ class Part:
     blocks: list[Any]
     weights: list[Any]
 
+    @property
+    def needs(self) -> list[Any]:
+        """Keys of what is folded."""
+        return [key for key in (*self.blocks, *self.weights) if key is not None]
+
+    def folded(
+        self, values: Mapping[Any, Any], of_part: Callable[[int, list[Any], list[Any]], T]
+    ) -> T:
+        """``of_part`` of the values of the keys."""
+        blocks = [values[key] for key in self.blocks]
+        weights = [None if key is None else values[key] for key in self.weights]
+        return of_part(self.first, blocks, weights)
+
 
 @dataclass(frozen=True, eq=False)
 class BlockRun:
@@ -78,16 +92,36 @@ class BlockRun:
 
     Attributes
     ----------
-    parts : list of Part
-    graph : dict
-        Tasks that are computed with the run.
+    nodes : dict
+        Parts and tasks by their keys, in the order that lets go of blocks soonest; the last one
+        gives the sum. It is Dask's own order, found once for all passes: to find it takes longer
+        than to fold small blocks.
+    done : list of list
+        Keys of the values that nothing needs after each of them.
     needs : list
         Keys of tasks outside, whose values the run is given.
     """
 
-    parts: list[Part]
-    graph: dict[Any, Any]
+    nodes: dict[Any, Any]
+    done: list[list[Any]]
     needs: list[Any]
+
+    @classmethod
+    def of(cls, parts: list[Part], graph: dict[Any, Any], needs: list[Any]) -> Self:
+        """The run of parts, and of the tasks that they need of it."""
+        folds = {("folded", part.first): part for part in parts}
+        sums, _ = summed(list(folds), "summed")
+        tasks = graph | {key: (len, part.needs) for key, part in folds.items()} | sums
+        takes, _ = get_deps(dict.fromkeys(needs) | tasks)
+        priorities = order(tasks)
+        in_order = sorted(tasks, key=priorities.__getitem__)
+        last_use = {other: key for key in in_order for other in takes[key]}
+        done: dict[Any, list[Any]] = {key: [] for key in tasks}
+        for other in chain(needs, tasks):  # these objects: the same is sent to a worker once
+            if other in last_use:
+                done[last_use[other]].append(other)
+        nodes = tasks | folds
+        return cls({key: nodes[key] for key in in_order}, [done[key] for key in in_order], needs)
 
     def fold(self, given: Sequence[Any], of_part: Callable[[int, list[Any], list[Any]], T]) -> T:
         """Sum of ``of_part(first, blocks, weights)``; blocks are let go once they are folded.
@@ -98,14 +132,29 @@ class BlockRun:
             Values of ``needs``.
         of_part : callable
         """
-        folds = {
-            ("folded", part.first): (partial(of_part, part.first), part.blocks, part.weights)
-            for part in self.parts
-        }
-        sums, last = summed(list(folds), "summed")
         values = dict(zip(self.needs, given, strict=True))
-        (found,) = get(self.graph | folds | sums, [last], values)
+        for (key, node), done in zip(self.nodes.items(), self.done, strict=True):
+            if isinstance(node, Part):
+                values[key] = node.folded(values, of_part)
+            else:
+                values[key] = _value(key, node, values)
+            for other in done:
+                del values[other]
+        found: T = values.popitem()[1]
         return found
+
+
+def _value(key: Any, node: Any, values: dict[Any, Any]) -> Any:
+    """What a task gives, from the values that it needs."""
+    if hasattr(node, "dependencies"):
+        return node(values)
+    if isinstance(node, np.ndarray):
+        return node
+    if isinstance(node, tuple) and node[0] is tree_sum:
+        return tree_sum([values[other] for other in node[1]])
+    # As older Dask has tasks: it turns them into those above, and looks for an order, each time.
+    (found,) = get({key: node}, [key], dict(values))
+    return found
 
 
 class Blocks:
@@ -151,30 +200,30 @@ class Blocks:
 
     def _runs(self, n_parts: int) -> tuple[dict[Any, Any], list[BlockRun]]:
         parts = [self._parts[i : i + n_parts] for i in range(0, len(self._parts), n_parts)]
-        runs = [BlockRun(of_run, {}, []) for of_run in parts]
+        graphs: list[dict[Any, Any]] = [{} for _ in parts]
+        needs: list[list[Any]] = [[] for _ in parts]
         dependencies, _ = get_deps(self._graph)
         for key in self._held:
             dependencies[key].discard(key)  # a future names itself
         needed_by: dict[Any, set[int]] = {key: set() for key in self._graph}
-        for i, run in enumerate(runs):
-            for key in chain.from_iterable((*part.blocks, *part.weights) for part in run.parts):
-                if key is not None:
-                    needed_by[key].add(i)
+        for i, of_run in enumerate(parts):
+            for key in chain.from_iterable(part.needs for part in of_run):
+                needed_by[key].add(i)
         outside: dict[Any, Any] = {}
         for key in reversed(toposort(self._graph, dependencies)):  # what needs a key comes first
             needed = needed_by[key]
             if not needed:
                 continue
             if len(needed) == 1 and _OUTSIDE not in needed and key not in self._held:
-                runs[min(needed)].graph[key] = self._graph[key]
+                graphs[min(needed)][key] = self._graph[key]
             else:
                 outside[key] = self._graph[key]
                 for i in sorted(needed - {_OUTSIDE}):
-                    runs[i].needs.append(key)
+                    needs[i].append(key)
                 needed = {_OUTSIDE}
             for other in dependencies[key]:
                 needed_by[other] |= needed
-        return outside, runs
+        return outside, [BlockRun.of(*of_run) for of_run in zip(parts, graphs, needs, strict=True)]
 
 
 def _joined(sizes: tuple[int, ...], most: int) -> list[tuple[int, int]]:

@@ -127,6 +127,20 @@ def test_blocks_that_others_need_too_are_computed_once():
     assert blocks.n_made == 400
 
 
+def test_tasks_are_what_older_dask_has_as_well():
+    """Tuples, aliases, lists of tasks, and numbers that are there."""
+    x = rows_of(400)
+    graph = {("numbers", i): x[100 * i : 100 * i + 100] for i in range(4)}
+    graph |= {("moved", i): (np.add, ("numbers", i), (np.negative, "shift")) for i in range(4)}
+    graph |= {("joined", i): (np.concatenate, [("moved", i), ("numbers", i)]) for i in range(4)}
+    graph |= {("old", i, 0): ("joined", i) for i in range(4)} | {"shift": "one", "one": 1.0}
+    array = da.Array(graph, "old", chunks=((200,) * 4, (D,)), dtype=float)
+    expected = np.concatenate([x - 1, x]).sum(axis=0)
+    with dask.config.set(scheduler="synchronous"):
+        np.testing.assert_allclose(DaskRows(array).fold(total), expected, rtol=1e-12)
+    np.testing.assert_allclose(DaskRows(array).fold(total), expected, rtol=1e-12)
+
+
 def test_neighbours_that_share_what_they_need():
     x = rows_of(3_000)
     blocks = Blocks(x, 10)
