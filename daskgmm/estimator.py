@@ -1,15 +1,14 @@
 """GaussianMixture: the scikit-learn face of daskgmm.
 
-The file is longer than others because scikit-learn asks for all parameters in one signature,
-and numpydoc for some lines on each. What they mean for a fit is in :mod:`daskgmm.fitting`, and what
-can be asked of a fitted mixture in :mod:`daskgmm.fitted`; here, state is kept between the two.
+The file is longer than others because numpydoc asks for some lines on each parameter. Their signature,
+and what they mean for a fit, is in :mod:`daskgmm.fitting`, and what can be asked of a fitted mixture
+in :mod:`daskgmm.fitted`; here, state is kept between the two.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -23,7 +22,6 @@ from daskgmm.em import (
     FitBegan,
     FitEnded,
     Gaps,
-    Missing,
     Previous,
     Problem,
     Tell,
@@ -40,6 +38,7 @@ from daskgmm.events import Message, ProgressLines, teller
 from daskgmm.execution import MixtureSize, Work
 from daskgmm.fitted import FittedMixture, said_of_dropped
 from daskgmm.fitting import (
+    FitOptions,
     Kept,
     Outcome,
     Uncertainty,
@@ -63,7 +62,7 @@ from daskgmm.fitting import (
     warn_of_end,
     warn_of_thin,
 )
-from daskgmm.kernel import Affine, Precision, RelativeRidge, loops
+from daskgmm.kernel import Affine, RelativeRidge, loops
 from daskgmm.settings import HALF_LIFE, N_REPLICATES, check_options
 from daskgmm.tables import (
     Labels,
@@ -85,7 +84,7 @@ _COUNTED = ("n_missing_", "n_left_out_", "n_rows_", "rows_read_")
 """Attributes that an update adds to."""
 
 
-class GaussianMixture(FittedMixture):
+class GaussianMixture(FittedMixture, FitOptions):
     """Gaussian mixture fitted by EM on data of any size.
 
     Parameters and fitted attributes are those of
@@ -361,87 +360,6 @@ class GaussianMixture(FittedMixture):
     >>> sorted(abs(gm.means_.round(0)).tolist())
     [[0.0, 0.0], [10.0, 10.0]]
     """
-
-    def __init__(
-        self,
-        n_components: int = 1,
-        *,
-        covariance_type: str = "full",
-        tol: float | str = "auto",
-        reg_covar: float | str = "auto",
-        prior: str | Mapping[str, Any] | None = None,
-        max_iter: int = 100,
-        reads: int | None = None,
-        n_init: int = 1,
-        init_params: str = "kmeans",
-        weights_init: Any = None,
-        means_init: Any = None,
-        precisions_init: Any = None,
-        random_state: Any = None,
-        warm_start: bool = False,
-        order: str | None = None,
-        verbose: int = 0,
-        verbose_interval: int = 1,
-        stopping: str = "gap",
-        stepper: str = "auto",
-        progressive: bool = True,
-        precision: Precision = "auto",
-        truncate: int | None = None,
-        standardize: bool | str = False,
-        n_projected: float | None = None,
-        on_collapse: str = "reseed",
-        constant: str = "error",
-        missing: Missing = "error",
-        noise: bool | float | None = None,
-        tails: str | None = None,
-        degrees_of_freedom: str | float = "shared",
-        fixed: Mapping[str, Any] | None = None,
-        memory_limit: int | str | None = None,
-        stage: str | os.PathLike[str] | None = None,
-        stage_limit: int | str | None = None,
-        stage_dtype: str | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
-        checkpoint_every: int = 1,
-        resume: bool = False,
-    ) -> None:
-        self.n_components = n_components
-        self.covariance_type = covariance_type
-        self.tol = tol
-        self.reg_covar = reg_covar
-        self.prior = prior
-        self.max_iter = max_iter
-        self.reads = reads
-        self.n_init = n_init
-        self.init_params = init_params
-        self.weights_init = weights_init
-        self.means_init = means_init
-        self.precisions_init = precisions_init
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.order = order
-        self.verbose = verbose
-        self.verbose_interval = verbose_interval
-        self.stopping = stopping
-        self.stepper = stepper
-        self.progressive = progressive
-        self.precision = precision
-        self.truncate = truncate
-        self.standardize = standardize
-        self.n_projected = n_projected
-        self.on_collapse = on_collapse
-        self.constant = constant
-        self.missing = missing
-        self.noise = noise
-        self.tails = tails
-        self.degrees_of_freedom = degrees_of_freedom
-        self.fixed = fixed
-        self.memory_limit = memory_limit
-        self.stage = stage
-        self.stage_limit = stage_limit
-        self.stage_dtype = stage_dtype
-        self.checkpoint = checkpoint
-        self.checkpoint_every = checkpoint_every
-        self.resume = resume
 
     # -- fitting ---------------------------------------------------------------
 

@@ -1,10 +1,10 @@
 """Options of fits: the parameters of the estimator, in their order there.
 
-To add one, add a row here, and the parameter with its line of documentation to
-:class:`~daskgmm.GaussianMixture`; the tests hold one against the other. What it means for a fit is
-said in :mod:`daskgmm.fitting`: its type in ``options``, and in ``problem`` the field of
-:class:`daskgmm.em.Problem` that it decides. The file is longer than others for its rows, one for each
-parameter.
+To add one, add a row here, the parameter with its type to :class:`daskgmm.fitting.FitOptions`, and
+its lines of documentation to :class:`~daskgmm.GaussianMixture`, which inherits the parameter; the
+tests hold one against the other. What it means for a fit is said in :mod:`daskgmm.fitting`: in
+``problem``, the field of :class:`daskgmm.em.Problem` that it decides. The file is longer than others
+for its rows, one for each parameter.
 
 A row's words (families, steppers, stop rules, starts) are the keys of the table that implements
 them. They stand here again, and a test holds them against it, so that help needs no table of the
