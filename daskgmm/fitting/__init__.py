@@ -1,8 +1,9 @@
 """Between an estimator's options and a fit: what is asked, and what a fit comes to.
 
 The functions take options, by :class:`FitOptions`, and values, and give values; the estimator
-alone keeps state. A subject has a file: where a new option of fits says what is to be fitted, it
-goes into the file of its subject, and from there into :func:`problem_of`.
+alone keeps state. A subject has a file. A new option of fits goes into :class:`FitOptions`, and
+reaches the field of :class:`daskgmm.em.Problem` that has its name. Where something is to be made of it
+first, that goes into the file of its subject, and from there into :func:`problem_of`.
 """
 
 from daskgmm.fitting.fixed import check_numbered, parts_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,14 @@ from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.prior import prior_of
 from daskgmm.fitting.start import given_start_of
 from daskgmm.kernel import Mixture, kind_of
+from daskgmm.settings import OPTIONS
 
 __all__ = ["kind_asked", "of_passes", "problem_of"]
+
+_MADE = {"fixed", "noise", "prior", "progressive", "reads"}
+"""Options of which :func:`problem_of` makes the field of their name."""
+_AS_GIVEN = {field.name for field in fields(Problem)} & {one.name for one in OPTIONS} - _MADE
+"""Options that are the field of their name."""
 
 
 def problem_of(
@@ -40,22 +46,18 @@ def problem_of(
     """
     check_missing(options)
     return Problem(
-        options.n_components,
-        kind_asked(options),
+        kind=kind_asked(options),
         prior=prior_of(options),
-        tol=options.tol,
         reads=None if options.reads is None else int(options.reads),
-        n_init=options.n_init,
-        init_params=options.init_params,
         progressive=bool(options.progressive),
         n_near=None if options.truncate is None else int(options.truncate),
+        n_threads=in_force().local_threads,
         given=given_start_of(options, n_features),
         last=last,
         scaling=_scaling_of(options),
-        on_collapse=options.on_collapse,
         noise=_noise_of(options),
         fixed=fixed_of(options, last),
-        **of_passes(options),
+        **{name: getattr(options, name) for name in _AS_GIVEN},
     )
 
 

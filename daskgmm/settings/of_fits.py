@@ -2,8 +2,8 @@
 
 To add one, add a row here, the parameter with its type to :class:`daskgmm.fitting.FitOptions`, and
 its lines of documentation to :class:`~daskgmm.GaussianMixture`, which inherits the parameter; the
-tests hold one against the other. What it means for a fit is said in :mod:`daskgmm.fitting`: in
-``problem``, the field of :class:`daskgmm.em.Problem` that it decides. The file is longer than others
+tests hold one against the other. A field of :class:`daskgmm.em.Problem` that has its name is its
+value; what else it means for a fit is said in :mod:`daskgmm.fitting`. The file is longer than others
 for its rows, one for each parameter.
 
 A row's words (families, steppers, stop rules, starts) are the keys of the table that implements
