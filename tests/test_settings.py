@@ -30,7 +30,6 @@ from daskgmm.em import CRITERIA, INITIALISERS, ORDERS, STEPPERS, STOP_RULES
 from daskgmm.errors import CheckpointError, InvalidParameterError, ParameterError
 from daskgmm.jobfile import KEYS, Given, read_job
 from daskgmm.kernel import COMPONENTS
-from daskgmm.rules import FLAG, TEXT
 from daskgmm.settings import DATA_OPTIONS, OPTIONS, Option
 from daskgmm.tables.returned import RESULTS, results_named
 
@@ -184,7 +183,7 @@ OTHER: dict[str, Any] = {
     "tails": "t",
     "resume": False,
 }
-"""Other values than the fit below has, where they do not follow from rule and default."""
+"""Other values than the fit below has, where the first that the rule accepts would not do."""
 
 ALONE = [
     option
@@ -198,13 +197,8 @@ ALONE = [
 def other_value(option: Option) -> Any:
     if option.name in OTHER:
         return OTHER[option.name]
-    if option.rule.is_choice:
-        return next(word for word in option.rule.words if word != option.default)
-    if option.rule is FLAG:
-        return not option.default
-    if option.rule is TEXT:
-        return "another"
-    return 1e-3 if isinstance(option.default, str | float) else (option.default or 0) + 1
+    values = (*option.rule.words, True, False, 1, 2, 1e-3, "another")
+    return next(v for v in values if option.rule.accepts(v) and v != option.default)
 
 
 @pytest.fixture(scope="module")
