@@ -21,6 +21,7 @@ from daskgmm.kernel import (
     Components,
     Conjugate,
     Coordinates,
+    Float64Array,
     Mixture,
     PriorTerms,
     Ridge,
@@ -31,9 +32,35 @@ from daskgmm.kernel import (
 )
 from daskgmm.kernel.formulations import CANDIDATES
 
-__all__ = ["ComponentsTests", "ConjugatePriorTests", "CovariancesTests", "TangentTests"]
+__all__ = [
+    "ComponentsTests",
+    "ConjugatePriorTests",
+    "CovariancesTests",
+    "TangentTests",
+    "ways_to_move",
+]
 
 _FLOAT64 = np.dtype(np.float64)
+
+
+def ways_to_move(mixture: Mixture) -> int:
+    """Rank of the derivative of a mixture's numbers by its coordinates: its free parameters.
+
+    A direction that moves the mixture moves some number by more than a thousandth of its size, where
+    components have a condition below 1e3; and central differences are good to 1e-9.
+    """
+    coordinates, step = Coordinates(mixture), 1e-5
+    arrays = {"weights": mixture.weights, **mixture.components.arrays}
+    sizes = {name: np.abs(array).max() for name, array in arrays.items()}
+
+    def numbers(u: Float64Array) -> Float64Array:
+        there = coordinates.mixture(u)
+        moved = {"weights": there.weights, **there.components.arrays}
+        return np.concatenate([array.ravel() / sizes[name] for name, array in moved.items()])
+
+    steps = step * np.eye(coordinates.size)
+    moves = np.array([numbers(u) - numbers(-u) for u in steps]) / (2.0 * step)
+    return int(np.linalg.matrix_rank(moves, rtol=1e-6))
 
 
 class ComponentsTests:
@@ -243,6 +270,9 @@ class CovariancesTests(ComponentsTests):
 
 class TangentTests(ComponentsTests):
     """What is true besides of components that have tangent coordinates."""
+
+    def test_parameters_are_as_many_as_ways_to_move(self, mixture):
+        assert mixture.n_parameters == ways_to_move(mixture)
 
     def test_the_m_step_is_a_stationary_point(self, mixture, x):
         statistics = e_step(Block(x + 0.3), mixture)
