@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from daskgmm import GaussianMixture
+from daskgmm import GaussianMixture, rules
 from daskgmm.cli.options import option_of
 from daskgmm.errors import InvalidParameterError, JobError
 from daskgmm.jobfile import Given, read_job
 from daskgmm.rules import (
     ARRAY,
     COUNT,
+    COUNT_OF_SEVERAL,
     COUNT_OR_NONE,
     DEGREES,
     FIXED,
@@ -33,8 +34,10 @@ from daskgmm.rules import (
     NUMBER_OR_AUTO,
     PLACE,
     PLACE_OR_AUTO,
+    POSITIVE,
     PRIOR,
     SEED,
+    SHARE,
     SIZE,
     STANDARDIZE,
     TEXT,
@@ -48,7 +51,10 @@ NUMBERS = ("0", "1e-6", "0.25", "3"), ("-1", "nan", "inf", "-0.5", "little", "1e
 TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     COUNT.what: (("1", "250"), ("0", "-3", "1.5", "many", "", "nan")),
     COUNT_OR_NONE.what: (("0", "1", "250"), ("-3", "1.5", "many", "", "nan")),
+    COUNT_OF_SEVERAL.what: (("2", "250"), ("1", "0", "-3", "2.5", "many", "", "nan")),
     NUMBER.what: (NUMBERS[0], ("auto", *NUMBERS[1])),
+    POSITIVE.what: (("1e-6", "0.25", "3"), ("0", "auto", *NUMBERS[1])),
+    SHARE.what: (("1e-6", "0.25", "0.99"), ("0", "1", "3", "auto", *NUMBERS[1])),
     NUMBER_OR_AUTO.what: (("auto", *NUMBERS[0]), NUMBERS[1]),
     FIXED.what: (
         ('{"means": [0, 2]}', '{"weights": "all", "covariances": [1]}'),
@@ -75,12 +81,31 @@ TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     TEXT.what: (("rows", ""), ()),
 }
 """Texts that a rule accepts, and that it refuses."""
+RULES = {rule.what: rule for rule in vars(rules).values() if isinstance(rule, Rule)}
+"""The rules of the package by their words."""
 
 
 def texts_of(rule: Rule) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if rule.is_choice:
         return rule.words, ("magic", "", rule.words[0].upper())
-    return TEXTS[rule.what]
+    return TEXTS.get(rule.what, ((), ()))
+
+
+@pytest.mark.parametrize(
+    "option", [one for one in EVERY if one.key is not None], ids=lambda option: option.name
+)
+def test_there_are_texts_for_the_rule_of_every_option(option):
+    assert any(texts_of(option.rule)), f"give texts that are, and that are not, {option.rule.what}"
+
+
+@pytest.mark.parametrize("what", TEXTS)
+def test_a_rule_reads_the_texts_that_it_accepts_and_no_others(what):
+    rule, (good, bad) = RULES[what], TEXTS[what]
+    for text in good:
+        rule.read(text)
+    for text in bad:
+        with pytest.raises(ValueError, match="must be"):
+            rule.read(text)
 
 
 @dataclass(frozen=True)
