@@ -217,7 +217,7 @@ class Problem:
 
     @property
     def are_numbered(self) -> bool:
-        """Whether components are those of their numbers, by fixed parts or by labels."""
+        """Whether components keep their numbers, because fixed parts or labels name them."""
         return bool(self.fixed) or self.has_labels
 
     @property

@@ -91,6 +91,17 @@ def test_parquet_files_with_other_types_are_named(tmp_path):
     convert(tmp_path / "*.parquet", tmp_path / "x.zarr", columns=["a"])
 
 
+@pytest.mark.parametrize("options", [{}, {"columns": ["a"], "keep": ["b"]}])
+def test_parquet_files_that_lack_a_column_are_named(tmp_path, options):
+    pd.DataFrame({"a": [1.0], "b": [1.0]}).to_parquet(tmp_path / "0.parquet")
+    pd.DataFrame({"a": [1.0]}).to_parquet(tmp_path / "1.parquet")
+    output = tmp_path / f"x.{'parquet' if options else 'zarr'}"
+    with pytest.raises(DataError, match=r"1\.parquet has other columns .*it lacks 'b'; convert"):
+        convert(tmp_path / "*.parquet", output, **options)
+    assert not output.exists()
+    convert(tmp_path / "*.parquet", output, columns=["a"])
+
+
 def test_parquet_text_that_is_asked_for_is_refused(frame, tmp_path):
     frame.to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"column 'word' of .* is text; features are numbers"):

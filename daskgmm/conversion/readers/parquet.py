@@ -78,11 +78,9 @@ class ParquetReader:
             at = schema.get_all_field_indices(column.name)
             kinds = [str(schema.field(j).type) for j in at]
             if kinds != [column.type]:
-                said = f"has {column.name!r} as {kinds[0]}, which is {column.type} there"
                 raise DataError(
                     f"{path} has other columns than {self._files[0]}: it "
-                    f"{said if kinds else f'lacks {column.name!r}'}; convert them apart, or leave it out of "
-                    "--columns"
+                    f"{_said_of_other(column, kinds)}; convert them apart, or leave it out of --columns"
                 )
 
     def blocks(self) -> Iterator[Block]:
@@ -102,6 +100,15 @@ class ParquetReader:
     def place(self, part: int, row: int) -> str:
         """The file and the row, counted from 0."""
         return f"{self._files[part]}, row {row}"
+
+
+def _said_of_other(column: Column, kinds: Sequence[str]) -> str:
+    """How a file differs that has columns of these types by the name of a column."""
+    if not kinds:
+        return f"lacks {column.name!r}"
+    if len(kinds) > 1:
+        return f"has {len(kinds)} columns {column.name!r}"
+    return f"has {column.name!r} as {kinds[0]}, which is {column.type} there"
 
 
 def _column(field: Any) -> Column:
