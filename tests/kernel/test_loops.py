@@ -18,8 +18,21 @@ from made_data import covariances_of, made_mixture, rows_of
 from with_loops import needs_loops
 
 import daskgmm
-from daskgmm.kernel import Block, Pass, gaussian_mixture, loops, moments_and_extremes
+from daskgmm.kernel import (
+    COMPONENTS,
+    Block,
+    Mixture,
+    Pass,
+    gaussian_mixture,
+    loops,
+    moments_and_extremes,
+    students_of,
+)
 from daskgmm.kernel.formulations.compiled import CompiledNatural, CompiledWhitened
+from daskgmm.kernel.formulations.compiled_tailed import (
+    CompiledTailedNatural,
+    CompiledTailedWhitened,
+)
 from daskgmm.kernel.loops.library import VARIANTS
 from daskgmm.kernel.truncated import Neighbourhoods, truncated_statistics
 
@@ -49,6 +62,7 @@ def _results(mixture, block, dtype):
     if dtype == FLOAT64:
         yield CompiledNatural(mixture, dtype).log_densities(block.x)
         yield from _with_gaps(mixture, block)
+        yield from _with_tails(mixture, block)
     moments, low, high = moments_and_extremes(block)
     yield from (moments.mean, moments.scatter, low, high)
 
@@ -66,6 +80,17 @@ def _with_gaps(mixture, block):
         for rows in (block, replace(block, measurement_noise=noise)):
             found, log_densities = Pass(of_kind).with_log_densities(rows)
             yield from (np.float64(found.log_likelihood), *found.sums.values(), log_densities)
+
+
+def _with_tails(mixture, block):
+    """Sums of t components of few and of many degrees of freedom."""
+    law = students_of(COMPONENTS["full"], "each")
+    nu = np.geomspace(0.5, 1e4, mixture.n_components)
+    tailed = Mixture(mixture.weights, law(mixture.means, mixture.components.dense(), nu))
+    for formulation in (CompiledTailedNatural, CompiledTailedWhitened):
+        log_density = np.empty(len(block))
+        found = formulation(tailed, FLOAT64).statistics(block, log_density)
+        yield from (np.float64(found.log_likelihood), *found.sums.values(), log_density)
 
 
 def _bits(*case):

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from made_data import WORDS_OF_FAMILIES, made_mixture
 from scipy.optimize import minimize
+from scipy.special import digamma
 from scipy.stats import multivariate_t
+from with_loops import needs_loops
 
 from daskgmm.errors import ParameterError
 from daskgmm.kernel import (
@@ -37,6 +39,10 @@ from daskgmm.kernel.components.students import (
     tail_of,
 )
 from daskgmm.kernel.formulations import CANDIDATES
+from daskgmm.kernel.formulations.compiled_tailed import (
+    CompiledTailedNatural,
+    CompiledTailedWhitened,
+)
 from daskgmm.kernel.formulations.direct import Direct
 from daskgmm.testing.components import ComponentsTests
 
@@ -206,3 +212,28 @@ def test_every_formulation_gives_tails_beside_noise(family, k, d):
             np.testing.assert_allclose(found[name], sums, atol=1e-9 * np.abs(sums).max())
     assert "tailed" in names
     assert loops.VARIANT is None or "compiled tailed natural" in names
+
+
+@needs_loops
+@pytest.mark.parametrize("formulation", [CompiledTailedNatural, CompiledTailedWhitened])
+@pytest.mark.parametrize("nu", [LEAST_DEGREES, 1.0, 30.0, MOST_DEGREES])
+def test_the_loops_keep_the_digits_of_logarithms_and_weights(formulation, nu):
+    away = np.concatenate([[0.0], np.geomspace(1e-9, 1e9, 1_501)])
+    x = np.concatenate([away, -away])
+    law = students_of(COMPONENTS["full"], "each")
+    components = law(np.zeros((1, 1)), np.ones((1, 1, 1)), np.array([nu]))
+    mixture, densities = Mixture(np.ones(1), components), np.empty(len(x))
+    found = formulation(mixture, np.dtype(np.float64)).statistics(Block(x[:, None]), densities)
+
+    squared, nu = np.square(x.astype(np.longdouble)), np.longdouble(nu)
+    logs, u = np.log1p(squared / nu), (nu + 1) / (nu + squared)
+    expected = components.log_peaks[0] - (nu + 1) / 2 * logs
+    eps = np.finfo(np.float64).eps
+    # A logarithm near 0 has the error of the number near 1 that it is of.
+    lost = (nu + 1) / 2 * 2 * eps + 4 * eps * np.abs(expected)
+    assert (np.abs(densities - expected) <= lost).all()
+    half = float(nu + 1) / 2
+    tails = np.log((nu + 1) / (nu + squared)) - u + digamma(half) - np.log(half)
+    for name, of_rows in {"n_u": u, "second": u * squared, "tails": tails}.items():
+        atol = 8 * eps * float(np.abs(of_rows).sum())
+        np.testing.assert_allclose(found[name].ravel(), float(of_rows.sum()), rtol=0, atol=atol)

@@ -340,20 +340,26 @@ struct Tile {
         }
     }
 
-    // Turns log densities into responsibilities, in place, 0 beyond the rows; adds them to
-    // `n_k`, and returns the sum of the rows' log densities. All of it is times the weights.
-    double normalise(double *n_k) {
+    // Turns log densities into densities relative to the row's largest, in place, whose totals are
+    // inverted; returns the sum of the rows' log densities, times the weights.
+    double relate() {
         for (int64_t i = 0; i < lanes; i += WIDTH<T>) {
             const Vector<T> most = load(largest.data + i);
             Vector<T> sum = density_of_noise(most);
-            for (int64_t k = 0; k < n; k++) {
-                const Vector<T> value = exp(load(joint.data + k * stride + i) - most);
-                store(joint.data + k * stride + i, value);
-                sum += value;
-            }
+            int64_t k = 0;
+            for (; k + 4 <= n; k += 4) add_densities<4>(k, i, most, sum);
+            if (n - k == 3) add_densities<3>(k, i, most, sum);
+            if (n - k == 2) add_densities<2>(k, i, most, sum);
+            if (n - k == 1) add_densities<1>(k, i, most, sum);
             store(total.data + i, sum);
         }
-        const double log_likelihood = invert();
+        return invert();
+    }
+
+    // Turns log densities into responsibilities, in place, 0 beyond the rows; adds them to
+    // `n_k`, and returns the sum of the rows' log densities. All of it is times the weights.
+    double normalise(double *n_k) {
+        const double log_likelihood = relate();
         for (int64_t k = 0; k < n; k++) {
             T *row = joint.data + k * stride;
             Vector<T> count[PARTS];
@@ -407,6 +413,16 @@ struct Tile {
         return has_noise ? exp(all(noise) - most) : all((T)0);
     }
 
+    // Of B components in a vector of rows; they are added one after the other.
+    template <int B>
+    inline __attribute__((always_inline)) void add_densities(int64_t k, int64_t i, Vector<T> most, Vector<T> &sum) {
+        T *at = joint.data + k * stride + i;
+        Vector<T> value[B];
+        EACH value[b] = load(at + b * stride) - most;
+        exponentials(value);
+        EACH store(at + b * stride, value[b]), sum += value[b];
+    }
+
     // Sum of the log densities `largest + log(total)`; `total` becomes its inverse, times the
     // weights, and 0 beyond the rows.
     double invert() {
@@ -455,53 +471,69 @@ struct Tile {
 
 constexpr int64_t TAIL = 5;  // log height, (nu + D) / 2, 1 / nu, (nu + D) / nu and its logarithm
 
-// Turns squared distances of a tile into log densities of t components, and responsibilities r
-// into weights r u.
+// Turns squared distances of a tile into log densities of t components, and these into
+// responsibilities r times weights u.
 template <class T>
 struct Tails {
     Tails(const double *tails, int64_t n, int64_t most_lanes_, bool &failed)
         : scales(tails == nullptr ? 0 : n * most_lanes_, failed),
-          logs(tails == nullptr ? 0 : n * most_lanes_, failed),
+          sizes(tails == nullptr ? 0 : n * most_lanes_, failed),
           of(tails),
           most_lanes(most_lanes_) {}
 
     void densities(T *joint, const Tile<T> &tile, const int64_t *chosen) {
+        constexpr int B = 4;
         for (int64_t c = 0; c < tile.n && of != nullptr; c++) {
             const double *tail = of + TAIL * chosen[c];
-            const Float64 height = all(tail[0]), minus_half = all(-tail[1]), scale = all(-2.0 * tail[2]);
-            double *u = scales.data + c * most_lanes, *log = logs.data + c * most_lanes;
-            for (int64_t i = 0; i < tile.lanes; i += WIDTH<double>) {
-                const Float64 found = load_wide(joint + c * tile.stride + i), zero = all(0.0);
-                Float64 inverse;
-                const Float64 of_row =
-                    log_and_inverse(fma(found < zero ? found : zero, scale, all(1.0)), inverse);
-                store(log + i, of_row), store(u + i, all(tail[3]) * inverse);
-                store_wide(joint + c * tile.stride + i, fma(minus_half, of_row, height));
+            const Float64 height = all(tail[0]), minus_half = all(-tail[1]), zero = all(0.0);
+            const Float64 scale = all(-2.0 * tail[2]), top = all(tail[3]);
+            T *row = joint + c * tile.stride;
+            double *scales_of = scales.data + c * most_lanes, *sizes_of = sizes.data + c * most_lanes;
+            for (int64_t first = 0; first < tile.lanes; first += B * WIDTH<double>) {
+                Float64 log[B], inverse[B];
+                EACH {
+                    const Float64 found = load_wide(row + first + b * WIDTH<double>);
+                    log[b] = fma(found < zero ? found : zero, scale, all(1.0));
+                }
+                logs_and_inverses(log, inverse);
+                EACH {
+                    const int64_t i = first + b * WIDTH<double>;
+                    const Float64 u = top * inverse[b];
+                    store(scales_of + i, u), store(sizes_of + i, log[b] + u);
+                    store_wide(row + i, fma(minus_half, log[b], height));
+                }
             }
         }
     }
 
-    void weights(T *resp, const Tile<T> &tile, const int64_t *chosen, const Sums &sums) const {
-        for (int64_t c = 0; c < tile.n && of != nullptr; c++) {
-            const Float64 log_top = all(of[TAIL * chosen[c] + 4]);
-            const double *u = scales.data + c * most_lanes, *log = logs.data + c * most_lanes;
-            Float64 count[PARTS], sum[PARTS];
-            UNROLL for (int part = 0; part < PARTS; part++) count[part] = sum[part] = all(0.0);
+    // As the tile's own, which it is where there are no tails; leaves r u.
+    double normalise(Tile<T> &tile, const int64_t *chosen, double *n_k, const Sums &sums) const {
+        if (of == nullptr) return tile.normalise(n_k);
+        const double log_likelihood = tile.relate();
+        for (int64_t c = 0; c < tile.n; c++) {
+            T *row = tile.joint.data + c * tile.stride;
+            const double *u = scales.data + c * most_lanes, *size = sizes.data + c * most_lanes;
+            Float64 of_r[PARTS], of_u[PARTS], of_size[PARTS];
+            UNROLL for (int part = 0; part < PARTS; part++) of_r[part] = of_u[part] = of_size[part] = all(0.0);
             for (int64_t i = 0; i < tile.lanes; i += LANES<double>)
                 UNROLL for (int part = 0; part < PARTS; part++) {
                     const int64_t at = i + part * WIDTH<double>;
-                    const Float64 r = load_wide(resp + c * tile.stride + at), scale = load(u + at);
-                    const Float64 weight = r * scale;
-                    store_wide(resp + c * tile.stride + at, weight);
-                    count[part] += weight;
-                    sum[part] = fma(r, (log_top - load(log + at)) - scale, sum[part]);
+                    const Float64 r = load_wide(row + at) * load_wide(tile.total.data + at);
+                    const Float64 weight = r * load(u + at);
+                    store_wide(row + at, weight);
+                    of_r[part] += r, of_u[part] += weight;
+                    of_size[part] = fma(r, load(size + at), of_size[part]);
                 }
-            sums.n_u[chosen[c]] += total_of(count);
-            sums.tails[chosen[c]] += total_of(sum);
+            const double count = total_of(of_r);
+            n_k[c] += count;
+            sums.n_u[chosen[c]] += total_of(of_u);
+            // r (log u - u): log u is the logarithm of (nu + D) / nu less what `sizes` have of it.
+            sums.tails[chosen[c]] += of[TAIL * chosen[c] + 4] * count - total_of(of_size);
         }
+        return log_likelihood;
     }
 
-    Buffer<double> scales, logs;
+    Buffer<double> scales, sizes;  // u, and log(1 + delta / nu) + u
     const double *of;
     int64_t most_lanes;
 };
@@ -598,8 +630,7 @@ int add_natural(const Rows &rows, const Cells &cells, const Natural &natural, co
                 log_likelihood += tile.normalise_listed(partial_k.data);
                 add_listed_sums(phi, n_terms, tile, by_row.data, partial.data, padded);
             } else {
-                log_likelihood += tile.normalise(partial_k.data);
-                tails.weights(tile.joint.data, tile, chosen, sums);
+                log_likelihood += tails.normalise(tile, chosen, partial_k.data, sums);
                 add_sums(phi, n_terms, tile.joint.data, n, lanes, partial.data, padded);
             }
         }
@@ -804,9 +835,8 @@ int add_whitened(const Rows &rows, const Cells &cells, const Whitened &whitened,
             tails.densities(tile.joint.data, tile, chosen);
             const bool is_listed = tile.listing_pays(d * (d + 3) / 2) && tails.of == nullptr;
             if (is_listed) tile.list_active();
-            log_likelihood +=
-                is_listed ? tile.normalise_listed(partial_k.data) : tile.normalise(partial_k.data);
-            tails.weights(tile.joint.data, tile, chosen, sums);
+            log_likelihood += is_listed ? tile.normalise_listed(partial_k.data)
+                                        : tails.normalise(tile, chosen, partial_k.data, sums);
             int64_t listed = 0;
             for (int64_t c = 0; c < n; c++) {
                 const int64_t k = chosen[c], count = is_listed ? tile.counts.data[c] : lanes;

@@ -200,42 +200,63 @@ INLINE void transpose(Quad<T> (&x)[4]) {
 // so that n ln 2 cancels x exactly (Cody and Waite 1980); exp(r) by its Taylor polynomial:
 // to the 12th power, which leaves less than 1.5 * 2^-53, in float32 to the 7th, less than
 // 2^-27. Adding 1.5 * 2^52 rounds to an integer, and leaves it in the lowest bits.
-INLINE Float64 exp(Float64 x) {
+//
+// Each step is done of B vectors before the next one: of one alone it would wait for the last.
+#define EACH UNROLL for (int b = 0; b < B; b++)
+template <int B>
+INLINE void exponentials(Float64 (&x)[B]) {
     const Float64 lowest = all(-708.0), shift = all(6755399441055744.0);
-    const Float64 value = x < lowest ? lowest : x;
-    const Float64 shifted = fma(value, all(1.4426950408889634), shift);
-    const Float64 n = shifted - shift;
-    const Float64 r = fma(n, all(-1.42860682030941723212e-6), fma(n, all(-6.93145751953125e-1), value));
-    Float64 p = fma(r, all(1.0 / 479001600), all(1.0 / 39916800));
-    p = fma(r, p, all(1.0 / 3628800));
-    p = fma(r, p, all(1.0 / 362880));
-    p = fma(r, p, all(1.0 / 40320));
-    p = fma(r, p, all(1.0 / 5040));
-    p = fma(r, p, all(1.0 / 720));
-    p = fma(r, p, all(1.0 / 120));
-    p = fma(r, p, all(1.0 / 24));
-    p = fma(r, p, all(1.0 / 6));
-    p = fma(r, p, all(0.5));
-    p = fma(r, p, all(1.0));
-    p = fma(r, p, all(1.0));
-    const Float64 power = (Float64)(((Bits64)shifted + 1023) << 52);
-    return x < lowest ? all(0.0) : p * power;
+    Float64 value[B], shifted[B], r[B], p[B];
+    EACH value[b] = x[b] < lowest ? lowest : x[b];
+    EACH shifted[b] = fma(value[b], all(1.4426950408889634), shift);
+    EACH {
+        const Float64 n = shifted[b] - shift;
+        r[b] = fma(n, all(-1.42860682030941723212e-6), fma(n, all(-6.93145751953125e-1), value[b]));
+    }
+    EACH p[b] = fma(r[b], all(1.0 / 479001600), all(1.0 / 39916800));
+    EACH p[b] = fma(r[b], p[b], all(1.0 / 3628800));
+    EACH p[b] = fma(r[b], p[b], all(1.0 / 362880));
+    EACH p[b] = fma(r[b], p[b], all(1.0 / 40320));
+    EACH p[b] = fma(r[b], p[b], all(1.0 / 5040));
+    EACH p[b] = fma(r[b], p[b], all(1.0 / 720));
+    EACH p[b] = fma(r[b], p[b], all(1.0 / 120));
+    EACH p[b] = fma(r[b], p[b], all(1.0 / 24));
+    EACH p[b] = fma(r[b], p[b], all(1.0 / 6));
+    EACH p[b] = fma(r[b], p[b], all(0.5));
+    EACH p[b] = fma(r[b], p[b], all(1.0));
+    EACH p[b] = fma(r[b], p[b], all(1.0));
+    EACH {
+        const Float64 power = (Float64)(((Bits64)shifted[b] + 1023) << 52);
+        x[b] = x[b] < lowest ? all(0.0) : p[b] * power;
+    }
 }
-INLINE Float32 exp(Float32 x) {
+template <int B>
+INLINE void exponentials(Float32 (&x)[B]) {
     const Float32 lowest = all(-87.0f), shift = all(12582912.0f);
-    const Float32 value = x < lowest ? lowest : x;
-    const Float32 shifted = fma(value, all(1.4426950408889634f), shift);
-    const Float32 n = shifted - shift;
-    const Float32 r = fma(n, all(2.12194440e-4f), fma(n, all(-0.693359375f), value));
-    Float32 p = fma(r, all(1.0f / 5040), all(1.0f / 720));
-    p = fma(r, p, all(1.0f / 120));
-    p = fma(r, p, all(1.0f / 24));
-    p = fma(r, p, all(1.0f / 6));
-    p = fma(r, p, all(0.5f));
-    p = fma(r, p, all(1.0f));
-    p = fma(r, p, all(1.0f));
-    const Float32 power = (Float32)(((Bits32)shifted + 127) << 23);
-    return x < lowest ? all(0.0f) : p * power;
+    Float32 value[B], shifted[B], r[B], p[B];
+    EACH value[b] = x[b] < lowest ? lowest : x[b];
+    EACH shifted[b] = fma(value[b], all(1.4426950408889634f), shift);
+    EACH {
+        const Float32 n = shifted[b] - shift;
+        r[b] = fma(n, all(2.12194440e-4f), fma(n, all(-0.693359375f), value[b]));
+    }
+    EACH p[b] = fma(r[b], all(1.0f / 5040), all(1.0f / 720));
+    EACH p[b] = fma(r[b], p[b], all(1.0f / 120));
+    EACH p[b] = fma(r[b], p[b], all(1.0f / 24));
+    EACH p[b] = fma(r[b], p[b], all(1.0f / 6));
+    EACH p[b] = fma(r[b], p[b], all(0.5f));
+    EACH p[b] = fma(r[b], p[b], all(1.0f));
+    EACH p[b] = fma(r[b], p[b], all(1.0f));
+    EACH {
+        const Float32 power = (Float32)(((Bits32)shifted[b] + 127) << 23);
+        x[b] = x[b] < lowest ? all(0.0f) : p[b] * power;
+    }
+}
+template <class V>
+INLINE V exp(V x) {
+    V of[1] = {x};
+    exponentials(of);
+    return of[0];
 }
 
 // x = 2^n m, with m within a factor sqrt(2) of 1.
@@ -280,6 +301,38 @@ INLINE Float64 log_and_inverse(Float64 x, Float64 &inverse) {
     inverse = of_both * above;
     const Float64 found = log_by_series(n, (m - all(1.0)) * (of_both * x));
     return x < all(__builtin_inf()) ? found : x;
+}
+
+// The logarithms of numbers from 1 on, to an ulp or so of 1 or of themselves, and their inverses;
+// that of infinity is infinity, and 0.
+//
+// x = 2^n m with m from 1 to 2, log(m) = log(2) / 2 + 2 artanh(s), s = (m - c) / (m + c), where c is the root
+// of 2: the least coefficients of the polynomial are those of fdlibm (Sun Microsystems 1993), which
+// leave 2^-58. One division serves both.
+template <int B>
+INLINE void logs_and_inverses(Float64 (&x)[B], Float64 (&inverse)[B]) {
+    const Float64 root_of_2 = all(1.4142135623730951);
+    Float64 n[B], m[B], s[B], q[B], p[B], of_both[B];
+    EACH {
+        const Bits64 bits = (Bits64)x[b];
+        n[b] = (Float64)((bits >> 52) | 0x4330000000000000) - all(4503599627371519.0);
+        m[b] = (Float64)((bits & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000);
+    }
+    EACH of_both[b] = all(1.0) / (x[b] * (m[b] + root_of_2));
+    EACH inverse[b] = of_both[b] * (m[b] + root_of_2);
+    EACH s[b] = (m[b] - root_of_2) * (of_both[b] * x[b]);
+    EACH q[b] = s[b] * s[b];
+    EACH p[b] = fma(q[b], all(1.479819860511658591e-01), all(1.531383769920937332e-01));
+    EACH p[b] = fma(q[b], p[b], all(1.818357216161805012e-01));
+    EACH p[b] = fma(q[b], p[b], all(2.222219843214978396e-01));
+    EACH p[b] = fma(q[b], p[b], all(2.857142874366239149e-01));
+    EACH p[b] = fma(q[b], p[b], all(3.999999999940941908e-01));
+    EACH p[b] = fma(q[b], p[b], all(6.666666666666735130e-01));
+    EACH {
+        const Float64 of_m = fma(s[b] * q[b], p[b], fma(s[b], all(2.0), all(0.34657359027997264)));
+        const Float64 found = fma(n[b], all(0.6931471805599453), of_m);
+        x[b] = x[b] < all(__builtin_inf()) ? found : x[b];
+    }
 }
 
 }  // namespace
