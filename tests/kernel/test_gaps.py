@@ -138,6 +138,30 @@ def test_the_loops_give_what_numpy_gives(kind, stored, is_noisy, monkeypatch):
         np.testing.assert_allclose(found[name], array, rtol=1e-10, atol=1e-9)
 
 
+@needs_loops
+@pytest.mark.parametrize("kind", ["full", "tied"])
+@pytest.mark.parametrize(("d", "n_alike"), [(2, 20), (7, 70), (13, 300), (70, 200)])
+def test_the_loops_work_on_rows_of_one_pattern_as_on_any(kind, d, n_alike, monkeypatch):
+    """Among more patterns than are told apart, of which some many rows have, first and last."""
+    mixture, again = (made_mixture(kind, k=3, d=d, seed=6) for _ in range(2))
+    rng = np.random.default_rng(7)
+    n_any = {13: 2_000, 70: 20}.get(d, 200)
+    gaps = rng.random((2 * n_alike + n_any, d)) < 0.5
+    gaps[:n_alike], gaps[-n_alike:] = np.arange(d) % 2 == 1, np.arange(d) != d // 2
+    gaps[np.arange(len(gaps)), rng.integers(0, d, len(gaps))] &= ~gaps.all(axis=1)
+    x = np.where(gaps, np.nan, rows_of(mixture, len(gaps), seed=8))
+    weight = rng.uniform(0.5, 2, len(x))
+    block = Block(x, weight=weight, has_gaps=True)
+    found, densities = Pass(mixture).with_log_densities(block)
+    monkeypatch.setattr(loops, "VARIANT", None)
+    expected, expected_densities = Pass(again).with_log_densities(replace(block))
+    # As above; of more features, conditioned as their number.
+    np.testing.assert_allclose(densities, expected_densities, rtol=1e-11, atol=1e-10)
+    np.testing.assert_allclose(found.log_likelihood, expected.log_likelihood, rtol=1e-12)
+    for name, array in expected.sums.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-10, atol=1e-9 * d)
+
+
 @pytest.mark.parametrize("stored", ["f2", "f4", "f8"])
 @pytest.mark.parametrize("d", [1, 3, 8, 70])
 def test_rows_with_gaps_are_found_beside_infinities(d, stored):

@@ -1,7 +1,7 @@
 """Gap loops: sums over rows with gaps of any patterns, by compiled loops.
 
 They take rows as they come. What is the same for all patterns, the precisions, is found here; the
-matrices of missing features are inverted in the loop, for each row.
+matrices of missing features are inverted in the loop, for each row, or once for many of one pattern.
 """
 
 from __future__ import annotations
@@ -62,17 +62,14 @@ class CorrelatedLoop:
         return log_likelihood, {"n_k": n_k, "first": first, "second": second}
 
 
-_OF_PATTERN_NS, _FEWEST = 4e5, 64
+_OF_PATTERN_NS = 4e5
 """Measured: what a pattern takes that is worked on by itself, whatever its rows are."""
 
 
 def _fewest_of_pattern(k: int, d: int) -> Float64Array:
     """By measurements of a row and component in the loop, and in a pass over observed features."""
-    missing = np.arange(d + 1.0)
-    in_loop = 6.0 + 0.5 * d + missing * (missing + 1) + 0.01 * missing**3
-    by_itself = 1.5 + 0.06 * (d - missing) ** 2
-    spared = np.maximum(k * (in_loop - by_itself), 1e-9)
-    return np.maximum(_OF_PATTERN_NS / spared, _FEWEST)
+    spared: Float64Array = k * (1.5 + 0.8 * np.arange(d, -1.0, -1.0))
+    return _OF_PATTERN_NS / spared
 
 
 class SeparateLoop:

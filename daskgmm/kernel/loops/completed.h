@@ -219,18 +219,11 @@ struct Filled {
     int64_t lanes = 0, stride = 0, m = 0;
 };
 
-int add_correlated(const Rows &rows, const Correlated &of, const Sums &sums) {
+// Of rows that are grouped by how many features they lack. Returns the sum of their log densities.
+double add_any(const Rows &rows, const ByPattern &by, const Correlated &of, Tile<double> &tile, Filled &filled,
+               const Sums &sums) {
     const int64_t d = rows.d;
-    bool failed = false;
-    ByMissing by(rows, failed);
-    if (failed) return 1;
-    Filled::Sizes most;
-    for (int64_t m = 0; m <= d; m++)
-        if (by.begins.data[m] < by.begins.data[m + 1]) most.include(m, of);
     const Rows sorted = by.sorted();
-    Filled filled(d, most, of, failed);
-    Tile<double> tile(of.n, FILL_LANES, nullptr, failed);
-    if (failed) return 1;
     double log_likelihood = 0.0;
     for (int64_t m = 0; m <= d; m++) {
         const int64_t end = by.begins.data[m + 1], at_once = Filled::lanes_of(m, of);
@@ -262,8 +255,52 @@ int add_correlated(const Rows &rows, const Correlated &of, const Sums &sums) {
             if (of.n_precisions == 1) filled.add_left(0, total, sums.second);
         }
     }
+    return log_likelihood;
+}
+
+// As `add_any`, of rows that are grouped by their patterns.
+double add_alike(const Rows &rows, const ByPattern &by, const Correlated &of, Tile<double> &tile, Alike &alike,
+                 const Sums &sums) {
+    const Rows sorted = by.sorted();
+    double log_likelihood = 0.0;
+    for (int64_t group = rows.d + 1; group < by.n_groups; group++) {
+        const int64_t end = by.begins.data[group + 1];
+        alike.begin(by.mask_of(group));
+        for (int64_t start = by.begins.data[group]; start < end; start += FILL_LANES) {
+            const int64_t n_rows = at_most(FILL_LANES, end - start), lanes = whole(n_rows, FEWEST_LANES);
+            if (rows.is_float32)
+                alike.load_rows((const float *)rows.x, by.order.data + start, n_rows, lanes);
+            else
+                alike.load_rows((const double *)rows.x, by.order.data + start, n_rows, lanes);
+            tile.of(lanes, n_rows, sorted, start);
+            for (int64_t k = 0; k < of.n; k++) alike.densities_of(k, tile.joint.data + k * tile.stride);
+            tile.count_active();
+            drop_zeros(tile);
+            log_likelihood += tile.normalise(alike.n_k.data);
+            for (int64_t k = 0; k < of.n; k++) {
+                const double *resp = tile.joint.data + k * tile.stride;
+                if (has_any(resp, lanes)) alike.add_moments(k, resp);
+            }
+        }
+        alike.finish(sums);
+    }
+    return log_likelihood;
+}
+
+int add_correlated(const Rows &rows, const Correlated &of, const Sums &sums) {
+    bool failed = false;
+    ByPattern by(rows, failed);
+    if (failed) return 1;
+    Filled::Sizes most;
+    for (int64_t m = 0; m <= rows.d; m++)
+        if (by.begins.data[m] < by.begins.data[m + 1]) most.include(m, of);
+    Filled filled(rows.d, most, of, failed);
+    Alike alike(rows.d, of, failed);
+    Tile<double> tile(of.n, FILL_LANES, nullptr, failed);
+    if (failed) return 1;
+    *sums.log_likelihood =
+        add_any(rows, by, of, tile, filled, sums) + add_alike(rows, by, of, tile, alike, sums);
     by.write_log_densities();
-    *sums.log_likelihood = log_likelihood;
     return 0;
 }
 

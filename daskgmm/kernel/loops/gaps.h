@@ -32,84 +32,39 @@ constexpr int64_t FILL_BYTES = 1 << 18;  // of what is found for a tile, in the 
 INLINE int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 constexpr INLINE int64_t pairs(int64_t m) { return m * (m + 1) / 2; }
 
-// NaN is rare: lanes full of numbers are passed over at once.
+// Which of 64 numbers, or of `n` where there are fewer, are NaN.
+template <class T>
+INLINE uint64_t missing_of(const T *x, int64_t n) {
+    uint64_t missing = 0;
+    if (n >= 64)
+        UNROLL for (int64_t i = 0; i < 64; i += WIDTH<T>) missing |= (uint64_t)are_nan(load(x + i)) << i;
+    else
+        for (int64_t i = 0; i < n; i++) missing |= (uint64_t)(x[i] != x[i]) << i;
+    return missing;
+}
+
+// Numbers are looked at 64 at a time, since a processor guesses badly which of them are missing.
 template <class T>
 int find_gaps(const Rows &rows, const Gaps &found) {
     const T *x = (const T *)rows.x;
-    const int64_t d = rows.d, size = rows.n * d, in_lanes = size - size % WIDTH<T>;
-    constexpr uint32_t EVERY = (uint32_t)((1ull << WIDTH<T>) - 1);
-    const Vector<T> lowest = all((T)-__builtin_inf());
-    int64_t n = 0, end = 0;  // of the last row that was found
-    for (int64_t i = 0; i < size; i += WIDTH<T>) {
-        uint32_t odd = EVERY;  // lanes that may be NaN
-        if (i < in_lanes) odd &= ~above(load(x + i), lowest);
-        if (i >= in_lanes) odd &= (1u << (size - i)) - 1u;
-        while (odd != 0) {
-            const int64_t j = i + __builtin_ctz(odd);
-            odd &= odd - 1;
-            if (j < end || x[j] == x[j]) continue;
-            const int64_t row = (int64_t)((uint64_t)j / (uint64_t)d);
-            int64_t count = 0;
-            end = (row + 1) * d;
-            for (int64_t of = row * d; of < end; of++) count += x[of] != x[of];
-            found.rows[n] = row, found.n_missing[n] = count, n++;
+    const int64_t d = rows.d, size = rows.n * d;
+    int64_t n = 0, last = -1, count = 0;
+    for (int64_t start = 0; start < size; start += 64) {
+        uint64_t missing = missing_of(x + start, size - start);
+        while (missing != 0) {
+            const int64_t row = (int64_t)((uint64_t)(start + __builtin_ctzll(missing)) / (uint64_t)d);
+            const int64_t end = (row + 1) * d - start;
+            const uint64_t of_row = end < 64 ? missing & ((1ull << end) - 1) : missing;
+            // One that goes on from the 64 before is written over.
+            count = __builtin_popcountll(of_row) + (row == last ? count : 0);
+            n += row != last, last = row;
+            found.rows[n - 1] = row, found.n_missing[n - 1] = count;
+            missing ^= of_row;
         }
     }
     *found.n = n;
     return 0;
 }
-
-INLINE int64_t count_missing(const Rows &rows, int64_t row) {
-    const float *of_float32 = (const float *)rows.x + row * rows.d;
-    const double *of_float64 = (const double *)rows.x + row * rows.d;
-    int64_t count = 0;
-    if (rows.is_float32)
-        for (int64_t j = 0; j < rows.d; j++) count += of_float32[j] != of_float32[j];
-    else
-        for (int64_t j = 0; j < rows.d; j++) count += of_float64[j] != of_float64[j];
-    return count;
-}
-
-// Rows by how many features they lack, stably, with their weights.
-struct ByMissing {
-    ByMissing(const Rows &rows, bool &failed)
-        : order(rows.n, failed),
-          begins(rows.d + 2, failed),
-          weight(rows.weight == nullptr ? 0 : rows.n, failed),
-          log_density(rows.log_density == nullptr ? 0 : rows.n, failed),
-          counts(rows.n, failed),
-          of(rows) {
-        if (failed) return;
-        for (int64_t i = 0; i < rows.n; i++) {
-            counts.data[i] = (int32_t)count_missing(rows, i);
-            begins.data[counts.data[i] + 1]++;
-        }
-        for (int64_t m = 0; m <= rows.d; m++) begins.data[m + 1] += begins.data[m];
-        for (int64_t i = 0; i < rows.n; i++) {
-            const int64_t at = begins.data[counts.data[i]]++;
-            order.data[at] = i;
-            if (rows.weight != nullptr) weight.data[at] = rows.weight[i];
-        }
-        for (int64_t m = rows.d + 1; m > 0; m--) begins.data[m] = begins.data[m - 1];
-        begins.data[0] = 0;
-    }
-
-    // As they are sorted, for tiles.
-    Rows sorted() const {
-        return Rows{of.x, of.weight == nullptr ? nullptr : weight.data,
-                    of.log_density == nullptr ? nullptr : log_density.data, of.n, of.d, of.is_float32};
-    }
-
-    void write_log_densities() const {
-        for (int64_t i = 0; i < of.n && of.log_density != nullptr; i++)
-            of.log_density[order.data[i]] = log_density.data[i];
-    }
-
-    Buffer<int64_t> order, begins;
-    Buffer<double> weight, log_density;
-    Buffer<int32_t> counts;
-    const Rows &of;
-};
 
 // Numbers at `place`, one of each lane.
 INLINE Float64 gather(const double *from, const int64_t *place) {
@@ -158,6 +113,12 @@ INLINE void drop_zeros(Tile<double> &tile) {
             const Float64 here = load(at), least = load(tile.largest.data + i) + all(ZERO);
             store(at, here < least ? nothing : here);
         }
+}
+
+INLINE bool has_any(const double *resp, int64_t n) {
+    double most = 0.0;
+    for (int64_t i = 0; i < n; i++) most = resp[i] > most ? resp[i] : most;
+    return most > 0.0;
 }
 
 // Of z as it was loaded: squares, z itself and 1 where there is a number, 0 where there is none.

@@ -18,7 +18,7 @@ LIBRARY_VARIABLE = "DASKGMM_LOOPS_LIBRARY"
 _BEST_FIRST = ("x86_64_v4", "x86_64_v3", "aarch64")
 _HERE = Path(__file__).parent
 _NAME = "daskgmm_loops" + (".dll" if sys.platform == "win32" else ".so")
-_HEADERS = ("vectors.h", "gaps.h", "completed.h", "measured.h")
+_HEADERS = ("vectors.h", "gaps.h", "patterns.h", "completed.h", "measured.h")
 _SOURCES = ("features.c", "loops.cpp", *_HEADERS)
 
 

@@ -931,6 +931,7 @@ int scan_moments(const Rows &rows, const double *pilot, const Moments &found) {
 }  // namespace
 
 #include "gaps.h"
+#include "patterns.h"
 #include "completed.h"
 #include "measured.h"
 

@@ -175,12 +175,6 @@ struct Deconvolved {
     const Measured &of;
 };
 
-INLINE bool has_any(const double *resp, int64_t n) {
-    double most = 0.0;
-    for (int64_t i = 0; i < n; i++) most = resp[i] > most ? resp[i] : most;
-    return most > 0.0;
-}
-
 int add_measured_correlated(const Rows &rows, const Measured &of, const Sums &sums) {
     const int64_t d = rows.d, most = MeasuredTile::lanes_of(of.n_matrices * pairs(d) + of.n * d);
     bool failed = false;

@@ -74,6 +74,8 @@ INLINE Float64 fma(Float64 a, Float64 b, Float64 c) { return (Float64)_mm512_fma
 INLINE Float32 fma(Float32 a, Float32 b, Float32 c) { return (Float32)_mm512_fmadd_ps(a, b, c); }
 INLINE uint32_t above(Float64 a, Float64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
 INLINE uint32_t above(Float32 a, Float32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+INLINE uint32_t are_nan(Float64 x) { return _mm512_cmp_pd_mask(x, x, _CMP_UNORD_Q); }
+INLINE uint32_t are_nan(Float32 x) { return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q); }
 #elif defined(__AVX2__)
 INLINE Float64 all(double x) { return (Float64)_mm256_set1_pd(x); }
 INLINE Float32 all(float x) { return (Float32)_mm256_set1_ps(x); }
@@ -84,6 +86,12 @@ INLINE uint32_t above(Float64 a, Float64 b) {
 }
 INLINE uint32_t above(Float32 a, Float32 b) {
     return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
+INLINE uint32_t are_nan(Float64 x) {
+    return (uint32_t)_mm256_movemask_pd(_mm256_cmp_pd(x, x, _CMP_UNORD_Q));
+}
+INLINE uint32_t are_nan(Float32 x) {
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
 }
 #else
 INLINE Float64 all(double x) { return (Float64)vdupq_n_f64(x); }
@@ -100,6 +108,12 @@ INLINE uint32_t above(Float64 a, Float64 b) {
 INLINE uint32_t above(Float32 a, Float32 b) {
     uint32_t bits = 0;
     UNROLL for (int i = 0; i < 4; i++) bits |= (uint32_t)(a[i] > b[i]) << i;
+    return bits;
+}
+INLINE uint32_t are_nan(Float64 x) { return (uint32_t)(x[0] != x[0]) | (uint32_t)(x[1] != x[1]) << 1; }
+INLINE uint32_t are_nan(Float32 x) {
+    uint32_t bits = 0;
+    UNROLL for (int i = 0; i < 4; i++) bits |= (uint32_t)(x[i] != x[i]) << i;
     return bits;
 }
 #endif
