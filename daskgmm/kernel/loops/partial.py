@@ -38,6 +38,22 @@ def find_gaps(x: Array) -> tuple[Array, Array]:
     return rows[: n_found[0]].copy(), n_missing[: n_found[0]].copy()
 
 
+def _struct_of_sums(
+    log_likelihood: Array, sums: tuple[Array, Array, Array], shape: tuple[int, ...]
+) -> Any:
+    """The log-likelihood (1,), and sums (K,), (K, D) and of ``shape``, as the loops take them."""
+    n_k, first, second = sums
+    k, d = len(n_k), shape[-1]
+    return loops.struct(
+        [
+            loops.address(log_likelihood, FLOAT64, 1),
+            loops.address(n_k, FLOAT64, k),
+            loops.address(first, FLOAT64, k, d),
+            loops.address(second, FLOAT64, *shape),
+        ]
+    )
+
+
 def add_correlated(
     rows: WeightedRows, arrays: CorrelatedArrays, n_k: Array, first: Array, second: Array
 ) -> float:
@@ -65,15 +81,8 @@ def add_correlated(
         k,
         len(arrays.precisions),
     ]
-    of_sums = [
-        loops.address(log_likelihood, FLOAT64, 1),
-        loops.address(n_k, FLOAT64, k),
-        loops.address(first, FLOAT64, k, d),
-        loops.address(second, FLOAT64, *shape),
-    ]
-    loops.call(
-        "add_correlated", loops.struct_of_rows(rows), loops.struct(of_arrays), loops.struct(of_sums)
-    )
+    of_sums = _struct_of_sums(log_likelihood, (n_k, first, second), shape)
+    loops.call("add_correlated", loops.struct_of_rows(rows), loops.struct(of_arrays), of_sums)
     return float(log_likelihood[0])
 
 
@@ -137,7 +146,6 @@ def add_measured(
         Sum of the log densities of the rows.
     """
     (k, d), log_likelihood, shape = arrays.means.shape, np.zeros(1), arrays.matrices.shape
-    n_k, first, second = sums
     of_arrays = [
         loops.address(arrays.means, FLOAT64, k, d),
         loops.address(arrays.matrices, FLOAT64, *shape),
@@ -146,17 +154,12 @@ def add_measured(
         k,
         len(arrays.matrices),
     ]
-    of_sums = [
-        loops.address(log_likelihood, FLOAT64, 1),
-        loops.address(n_k, FLOAT64, k),
-        loops.address(first, FLOAT64, k, d),
-        loops.address(second, FLOAT64, *shape),
-    ]
+    of_sums = _struct_of_sums(log_likelihood, sums, shape)
     name = "correlated" if len(shape) == 3 else "separate"
     loops.call(
         f"add_measured_{name}",
         loops.struct_of_rows(rows),
         loops.struct(of_arrays),
-        loops.struct(of_sums),
+        of_sums,
     )
     return float(log_likelihood[0])
