@@ -25,7 +25,7 @@ from daskgmm.kernel.deconvolution import deconvolved_rows
 from daskgmm.kernel.formulations import formulation_of
 from daskgmm.kernel.formulations.sub_blocked import Evaluation, normalise
 from daskgmm.kernel.gap_rows import others
-from daskgmm.kernel.gaps import completed_rows, gaps_in
+from daskgmm.kernel.gaps import completed_rows, gaps_in, log_densities_with_gaps
 from daskgmm.kernel.mixture import NOISE, Mixture
 from daskgmm.kernel.passes import Pass
 from daskgmm.kernel.statistics import Statistics
@@ -82,12 +82,14 @@ def log_density(
     x: NDArray[Any], mixture: Mixture, noise: Float64Array | None = None
 ) -> Float64Array:
     """Log density of each row, in nats, shape (n_rows,), float64; raises as :func:`e_step`."""
-    if noise is None and gaps_in(x, mixture) is None:
+    if noise is None:
+        gaps = gaps_in(x, mixture)
+        if gaps is not None:
+            return log_densities_with_gaps(x, gaps, mixture)
         return formulation_of(mixture, _FLOAT64).log_densities(x)
     found = np.empty(len(x))
-    for evaluation, rows, joint in _joints(x, mixture, noise):
-        _, log_total = evaluation.normalised(joint)
-        found[rows] = log_total + evaluation.offset
+    for span, _, joint in deconvolved_rows(x, noise, mixture):
+        found[span] = normalise(joint, bounded=False)[1]
     return found
 
 

@@ -28,6 +28,7 @@ from daskgmm.kernel.components.completed import Completed
 from daskgmm.kernel.components.gap_loops import GapLoop
 from daskgmm.kernel.expected import expected_statistics
 from daskgmm.kernel.formulations import Formulation, formulation_of
+from daskgmm.kernel.formulations.sub_blocked import normalise
 from daskgmm.kernel.gap_rows import GapRows, gap_rows, others
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.patterns import GROUP_BYTES, common_patterns
@@ -38,9 +39,11 @@ __all__ = [
     "completed_rows",
     "gaps_in",
     "has_density_of_parts",
+    "log_densities_with_gaps",
     "statistics_with_gaps",
 ]
 
+_FLOAT64 = np.dtype(np.float64)
 _SPAN_BYTES = 4 * 2**20
 _MOST_ROWS = 4096
 
@@ -99,6 +102,32 @@ def completed_rows(
             x_t = np.ascontiguousarray(x[rows].T, np.float64)
             completed = filler.completed(x_t, span)
             yield rows, completed, completed.log_densities + log_weights
+
+
+def log_densities_with_gaps(x: NDArray[Any], some: GapRows, mixture: Mixture) -> Float64Array:
+    """Log density of what is observed of each row, (n,).
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, D)
+    some : GapRows
+        Those of its rows that have gaps.
+    mixture : Mixture
+        Of Gaussians, without noise.
+    """
+    found, complete = np.empty(len(x)), others(len(x), some.rows)
+    if len(complete) > 0:
+        of_complete = x.take(complete, axis=0)
+        found[complete] = formulation_of(mixture, _FLOAT64).log_densities(of_complete)
+    loop = None if loops.VARIANT is None else _gap_loop_of(mixture)
+    if loop is None:
+        for rows, _, joint in completed_rows(x, some, mixture):
+            found[rows] = normalise(joint, bounded=False)[1]
+    else:
+        of_rows = np.empty(len(some))
+        loop.sums(loops.weighted_rows(x.take(some.rows, axis=0), None, of_rows))
+        found[some.rows] = of_rows
+    return found
 
 
 def statistics_with_gaps(
