@@ -221,7 +221,7 @@ class GaussianMixture(FittedMixture, FitOptions):
         values that they have. Their density is that of these, and EM takes the others for what
         each component expects given them, with its uncertainty (Ghahramani and Jordan 1994), which
         is right where values are missing at random; only rows that have none are left out. Cells of
-        xarray with gaps are left out in any case, and ``"em"`` is refused for them.
+        grids with gaps are left out unless it is ``"em"``.
     noise : bool or float, optional
         Beside the components, noise of a constant density, for rows that belong to none of them:
         over the box of all rows (of the sample, after ``n_projected``), or over a region of this
@@ -383,15 +383,15 @@ class GaussianMixture(FittedMixture, FitOptions):
             which is refused. A table in memory is copied once, where it cannot be viewed. Or an
             xarray.Dataset, whose data variables are the features, or xarray.DataArray, whose last
             dimension holds the features. Each cell of the other dimensions is a row; cells with NaN
-            are left out.
+            are left out, unless ``missing`` is ``"em"``.
         y : ignored
         sample_weight : array of shape (n_rows,), optional
             How often each row counts: a weight of 2 is the row given twice, 0 is a row that is
             absent, whatever it holds, and any number of 0 or more between. An array, a Dask
             array, a Zarr array, or a path or URL of one, aligned with the rows; or the name of a
-            column, where `X` is Parquet. A Series has the index of the DataFrame, in the same
-            order, or is refused. The fit does not depend on the unit of weights that are no counts:
-            see :meth:`bic` for what does.
+            column of `X`, or of a variable, which then is no feature. A Series has the index of
+            the DataFrame, in the same order, or is refused. The fit does not depend on the unit of
+            weights that are no counts: see :meth:`bic` for what does.
         labels : array of shape (n_rows,), optional
             Component that each row is known to be of, from 0 to K - 1, or -1 where it is not known.
             An array, a Dask array, a Zarr array, or a path or URL of one; not for cells of a grid. A few rows, whose indices are
@@ -453,7 +453,7 @@ class GaussianMixture(FittedMixture, FitOptions):
         if loops.VARIANT is None:
             tell(Message(f"NumPy does the work, there are no compiled loops: {loops.WHY_NONE}"))
         began = time.perf_counter()
-        weights = None if sample_weight is None else open_weights(sample_weight, X).as_counts()
+        X, weights = self._open_counts(sample_weight, X)
         if labels is not None:
             check_numbered(self)
             labels = open_labels(labels, X, self.n_components)
@@ -551,7 +551,7 @@ class GaussianMixture(FittedMixture, FitOptions):
         tell, began = self._teller(), time.perf_counter()
         names = getattr(self, "feature_names_in_", None)
         # As they are: a fit of all would scale them as it scaled the old ones.
-        weights = None if sample_weight is None else open_weights(sample_weight, X, names)
+        X, weights = self._open_weights(sample_weight, X)
         use = Use(alone=False, names=None if names is None else tuple(names))
         opened = self._open_to_fit(X, [MixtureSize.of(mixture)] * 2, weights, use)
         self._check_features(opened)
@@ -659,9 +659,7 @@ class GaussianMixture(FittedMixture, FitOptions):
             )
         check_replicable(self, projection, self._fitted_as)
         X, names = self._as_fitted(X), getattr(self, "feature_names_in_", None)
-        weights = None
-        if sample_weight is not None:
-            weights = open_weights(sample_weight, X, names).as_counts()
+        X, weights = self._open_counts(sample_weight, X, names)
         use = Use(alone=False, names=None if names is None else tuple(names))
         sizes = [MixtureSize.of(mixture)] * at_once(mixture, n_replicates)
         opened = self._open_to_fit(X, sizes, weights, use)
@@ -677,6 +675,15 @@ class GaussianMixture(FittedMixture, FitOptions):
         """Measurement noise of the rows to fit, if they have any and options allow it."""
         if given is None:
             return None
+    def _open_counts(
+        self, given: Any, x: Any, names: Sequence[str] | None = None
+    ) -> tuple[Any, Weights | None]:
+        """Rows without the column that their weights are, if they are one; weights to fit with."""
+        if given is None:
+            return x, None
+        x, weights = open_weights(given, x, names, self.missing)
+        return x, weights.as_counts()
+
         check_measurement_noise(self)
         return open_measurement_noise(given, x)
 

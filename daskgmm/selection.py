@@ -247,8 +247,9 @@ def select(
         **settings,
     )
     _check_beside(criterion, sample_weight, labels, measurement_noise)
-    weights = None if sample_weight is None else open_weights(sample_weight, X)
-    if weights is not None:
+    weights = None
+    if sample_weight is not None:
+        X, weights = open_weights(sample_weight, X, None, models[-1].missing)
         weights.warn_if_no_counts()
     noise = models[-1]._open_noise(measurement_noise, X)
     sizes = [model._size for model in models]

@@ -285,10 +285,60 @@ def test_cells_of_a_stored_grid_count_by_the_values_that_they_have(x, tmp_path):
         np.testing.assert_allclose(found.x.to_numpy().reshape(x.shape), filled, rtol=1e-12)
 
 
-def test_cells_of_a_grid_are_refused(x):
+GRIDS = {
+    "Dataset": lambda grid: grid.to_dataset("feature"),
+    "Dataset on Dask": lambda grid: grid.to_dataset("feature").chunk(lat=7, lon=11),
+    "DataArray": lambda grid: grid,
+    "DataArray on Dask": lambda grid: grid.chunk(lat=7),
+}
+
+
+@pytest.mark.parametrize("make", GRIDS.values(), ids=GRIDS)
+def test_cells_of_xarray_count_by_the_values_that_they_have(make, x):
+    """They were refused, with a way out that asked for a store."""
+    coords = {"feature": NAMES, "lat": np.arange(20.0)}
+    data = make(xr.DataArray(x.reshape(20, 30, 3), coords, ("lat", "lon", "feature"), "v"))
+    table = pd.DataFrame(x, columns=NAMES)
+    on_cells = xr.DataArray(np.arange(1.0, 21.0), {"lat": data.lat}, ("lat",))
+    of_rows = np.repeat(on_cells.to_numpy(), 30)
+    how = {"missing": "em", "random_state": 0, "init_params": "random_from_data", "tol": 1e-10}
+    for given, expected in ((None, None), (on_cells, of_rows)):
+        model = GaussianMixture(2, **how).fit(data, sample_weight=given)
+        plain = GaussianMixture(2, **how).fit(table, sample_weight=expected)
+        order, other = (np.argsort(one.means_[:, 0]) for one in (model, plain))
+        np.testing.assert_allclose(model.means_[order], plain.means_[other], rtol=1e-5, atol=1e-5)
+        assert (model.n_missing_, model.n_left_out_) == (plain.n_missing_, 2)
+        scores = plain.score(data, sample_weight=given), plain.score(table, expected)
+        np.testing.assert_allclose(*scores, rtol=1e-12)
+    labels = np.where(np.isnan(x).all(axis=1), -2, plain.predict(table))
+    np.testing.assert_array_equal(plain.predict(data).to_numpy().ravel(), labels)
+    filled = plain.impute(data)
+    assert (type(filled), filled.dims, filled.chunks) == (type(data), data.dims, data.chunks)
+    values = filled.to_dataarray("feature") if isinstance(filled, xr.Dataset) else filled
+    found = values.transpose("lat", "lon", "feature").to_numpy().reshape(x.shape)
+    np.testing.assert_allclose(found, plain.impute(table), rtol=1e-12, atol=1e-12)
+
+
+def test_what_is_no_gap_is_given_back_by_impute_as_it_was():
+    """Of another dtype, another order of dimensions, and with attributes."""
+    t = np.random.default_rng(0).normal(size=(5, 40)).astype(np.float32)
+    t[0, :3] = np.nan
+    n = np.arange(200).reshape(40, 5)
+    data = xr.Dataset({"t": (("y", "x"), t, {"units": "K"}), "n": (("x", "y"), n)})
+    model = GaussianMixture(1, missing="em").fit(data)
+    filled = model.impute(data)
+    xr.testing.assert_identical(filled.n, data.n)
+    assert (filled.t.dtype, filled.t.attrs, filled.t.dims) == (
+        np.float32,
+        {"units": "K"},
+        ("y", "x"),
+    )
+    np.testing.assert_array_equal(filled.t.to_numpy()[1:], t[1:])
+    assert not filled.t.isnull().any()
+
+
+def test_cells_of_a_grid_that_have_gaps_are_left_out(x):
     grid = xr.DataArray(x.reshape(20, 30, 3), dims=("lat", "lon", "feature"))
-    with pytest.raises(DaskGMMError, match="cells of xarray's data"):
-        GaussianMixture(2, missing="em").fit(grid)
     dropped = GaussianMixture(2, missing="drop", random_state=0).fit(grid)
     np.testing.assert_array_equal(dropped.predict(grid) == -2, np.isnan(grid).any("feature"))
 

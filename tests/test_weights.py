@@ -12,9 +12,13 @@ import json
 import pickle
 
 import dask.array as da
+import dask.dataframe as dd
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
+import xarray as xr
 import zarr
 from commands import forked
 from made_data import assert_same_bits, made_mixture, rows_of, write_store
@@ -157,6 +161,47 @@ def test_what_holds_rows_and_weights_changes_no_bit(x, counts, rows, weights, tm
     got = fitted(ROWS[rows](x, tmp_path), WEIGHTS[weights](w, tmp_path), **options)
     assert_same_bits(got._mixture, expected._mixture)
     assert got.n_passes_ == expected.n_passes_
+
+
+def _frame(x, w):
+    return pd.DataFrame({"a": x[:, 0], "w": w, "b": x[:, 1]})
+
+
+def _parquet(x, w, folder):
+    _frame(x, w).to_parquet(folder / "x.parquet")
+    return folder / "x.parquet"
+
+
+def _beside(x, w, folder):
+    root = zarr.create_group(folder / "g.zarr")
+    for name, values in (("x", x), ("w", w)):
+        root.create_array(name, data=values, chunks=(700, *values.shape[1:]))
+    return f"{folder / 'g.zarr'}/x"
+
+
+NAMED = {
+    "pandas": lambda x, w, folder: _frame(x, w),
+    "Dask DataFrame": lambda x, w, folder: dd.from_pandas(_frame(x, w), npartitions=3),
+    "polars": lambda x, w, folder: pl.from_pandas(_frame(x, w)),
+    "Arrow": lambda x, w, folder: pa.Table.from_pandas(_frame(x, w)),
+    "batch": lambda x, w, folder: pa.RecordBatch.from_pandas(_frame(x, w)),
+    "Dataset": lambda x, w, folder: xr.Dataset({k: ("i", v) for k, v in _frame(x, w).items()}),
+    "DataArray": lambda x, w, folder: xr.DataArray(x, {"w": ("i", w)}, ("i", "f")),
+    "Parquet": _parquet,
+    "array of a group": _beside,
+}
+
+
+@pytest.mark.parametrize("make", NAMED.values(), ids=NAMED)
+def test_weights_by_the_name_of_a_column_are_no_feature(x, counts, make, tmp_path):
+    """In a table in memory the name was taken for a path."""
+    rows, options = make(x, counts.astype(float), tmp_path), {"max_iter": 5, "tol": 1.0}
+    expected, model = fitted(x, counts, **options), fitted(rows, "w", **options)
+    assert model.n_features_in_ == D
+    np.testing.assert_allclose(model.means_, expected.means_, rtol=1e-9)
+    assert model.bic(rows, "w") == pytest.approx(expected.bic(x, counts), rel=1e-9)
+    with pytest.raises((DataError, ParameterError, NotFoundError), match=r"ww"):
+        fitted(rows, "ww")
 
 
 def test_rows_of_weight_zero_may_hold_anything(x, counts):

@@ -50,12 +50,12 @@ class Imputing(OfRows):
         draw : bool, default=False
             Whether to draw from the distribution of what is missing given what is there, as multiple
             imputation does, and not to take its mean. ``random_state`` and the index of a row decide
-            what is drawn for it.
+            what is drawn for it; cells on Dask are numbered block after block.
 
         Returns
         -------
-        array, Dask array or table, as `X` is
-            Lazy for lazy rows. Rows that have no value stay missing.
+        array, Dask array, table, Dataset or DataArray, as `X` is
+            Lazy for lazy rows; a DataArray for stored grids. Rows that have no value stay missing.
 
         Raises
         ------
@@ -87,4 +87,4 @@ class Imputing(OfRows):
             about = of_features("imputed", "the row without gaps", names)
             return opened.framed(function, (mixture,), about, np.empty((0, len(names)), dtype))
         found = opened.rows.map(function, mixture, dtype=dtype, columns=mixture.n_features)
-        return as_given(found, X, names)
+        return as_given(found, X, names, opened)

@@ -139,8 +139,11 @@ class OfRows(FittedState):
             return x
         return open_as_fitted(x, self._read_as)
 
-    def _open_weights(self, given: Any, x: Any) -> Weights:
-        return open_weights(given, x, getattr(self, "feature_names_in_", None))
+    def _open_weights(self, given: Any, x: Any) -> tuple[Any, Weights | None]:
+        """The rows without the column that their weights are, if they are one; and the weights."""
+        if given is None or isinstance(given, Weights):
+            return x, given
+        return open_weights(given, x, getattr(self, "feature_names_in_", None), self.missing)
 
     def _returned(self, name: str) -> Returned:
         return returned(name, self._mixture.classes)

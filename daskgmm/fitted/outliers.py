@@ -84,7 +84,7 @@ class Outliers(OfRows):
             return self
         assert quantile is not None
         X = self._as_fitted(X)
-        weights = None if sample_weight is None else self._open_weights(sample_weight, X)
+        X, weights = self._open_weights(sample_weight, X)
         opened = self._open(X, weights, sum_bytes=LOWEST_BYTES).weighed()
         with columns_named(opened.feature_names):
             rows = opened.mapped(self._projection).rows

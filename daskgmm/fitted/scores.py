@@ -7,7 +7,7 @@ from typing import Any
 
 from daskgmm.em import Score, score_rows
 from daskgmm.fitted.of_rows import OfRows
-from daskgmm.tables import Weights, columns_named
+from daskgmm.tables import columns_named
 
 __all__ = ["Scores"]
 
@@ -90,15 +90,14 @@ class Scores(OfRows):
         Score
         """
         X = self._as_fitted(X)
-        weights = None if sample_weight is None else self._open_weights(sample_weight, X)
+        X, weights = self._open_weights(sample_weight, X)
         if weights is not None:
             weights.warn_if_no_counts()
         return self._score(X, weights, measurement_noise)
 
     def _score(self, x: Any, sample_weight: Any, measurement_noise: Any = None) -> Score:
         x = self._as_fitted(x)
-        is_open = sample_weight is None or isinstance(sample_weight, Weights)
-        weights = sample_weight if is_open else self._open_weights(sample_weight, x)
+        x, weights = self._open_weights(sample_weight, x)
         opened = self._open(x, weights, measurement_noise=measurement_noise)
         with columns_named(opened.feature_names):
             found = score_rows(opened.mapped(self._projection).rows, self._mixture)

@@ -113,7 +113,7 @@ def count_rows(
         If the rows cannot be used.
     """
     X = model._as_fitted(X)
-    weights = None if sample_weight is None else model._open_weights(sample_weight, X)
+    X, weights = model._open_weights(sample_weight, X)
     opened = model._open(X, weights, sum_bytes=sum(question.n_bytes for question in questions))
     with columns_named(opened.feature_names):
         rows = opened.mapped(model._projection).rows

@@ -20,7 +20,7 @@ from daskgmm.tables.in_memory import open_in_memory
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.names import check_names, names_of
 
-__all__ = ["ARROW_TABLES"]
+__all__ = ["ARROW_TABLES", "eager_frame"]
 
 _PLAIN = {
     **{
@@ -53,6 +53,15 @@ def _open(x: Any, request: Request) -> OpenedRows:
         (method for method in ("drop_columns", "drop") if table is x and hasattr(x, method)), ""
     )
     return replace(open_in_memory(_array_of(frame, nw, drop), request), feature_names=names)
+
+
+def eager_frame(x: Any) -> Any:
+    """A table as narwhals' frame, without a copy; None for what is no table of rows in memory."""
+    import narwhals.stable.v2 as nw  # here: only these tables need it
+
+    if _is_lazy_frame(x) or nw.dependencies.is_into_series(x):
+        return None
+    return nw.from_native(_table_of(x, nw), eager_only=True)
 
 
 def _table_of(x: Any, nw: Any) -> Any:

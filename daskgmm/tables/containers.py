@@ -10,7 +10,8 @@ import dask.array as da
 
 from daskgmm.errors import MissingDependencyError, ParameterError
 from daskgmm.tables.kind import OpenedRows
-from daskgmm.tables.returned import Returned, names_along
+from daskgmm.tables.returned import Returned, names_along, of_features
+from daskgmm.tables.xarrays import filled, is_xarray
 
 __all__ = ["CONTAINERS", "as_given", "columns_of", "data_frame_of", "in_pandas"]
 
@@ -76,8 +77,11 @@ def columns_of(data: Any, opened: OpenedRows) -> list[Any]:
     return list(range(opened.rows.n_features)) if named is None else list(named)
 
 
-def as_given(found: Any, data: Any, names: Sequence[Any]) -> Any:
-    """Rows (n, D) in the container that others came in: an array, or a table in memory."""
+def as_given(found: Any, data: Any, names: Sequence[Any], opened: OpenedRows) -> Any:
+    """Rows (n, D) in the container that others came in: an array, a table in memory, or a grid."""
+    if opened.laid_out is not None:
+        cells = opened.laid_out(found, of_features("imputed", "the cell without gaps", names))
+        return filled(data, cells) if is_xarray(data) else cells
     library = type(data).__module__.partition(".")[0]
     if isinstance(found, da.Array) or library not in ("pandas", "polars", "pyarrow"):
         return found

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from daskgmm.errors import DataError, ParameterError
+from daskgmm.em import Missing
+from daskgmm.errors import DataError
 from daskgmm.execution import Work
 from daskgmm.rules import bytes_of
 from daskgmm.tables.arrow_tables import ARROW_TABLES
@@ -22,7 +23,8 @@ from daskgmm.tables.measurement_noise import MeasurementNoise, noise_of
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored import STORED
 from daskgmm.tables.stored_grids import GRIDS, Grid, weights_on
-from daskgmm.tables.weights import Weights, column_beside, weights_of
+from daskgmm.tables.weight_columns import without_weights
+from daskgmm.tables.weights import Weights, weights_beside, weights_of
 from daskgmm.tables.xarrays import XARRAY, XARRAY_ON_DASK, is_xarray, row_weights
 
 __all__ = ["KINDS", "is_lazy", "open_input", "open_measurement_noise", "open_weights"]
@@ -79,7 +81,7 @@ def open_input(
         If the shape or dtype cannot be rows, or there is not a weight for each. For data in
         memory also ValueError and TypeError, in scikit-learn's words.
     ParameterError
-        If rows are to be staged that are not stored, or gaps of cells are to be filled.
+        If rows are to be staged that are not stored.
     MemoryLimitError
         If the data cannot be processed within the limit.
     """
@@ -87,15 +89,8 @@ def open_input(
     request = Request(work, bytes_of(memory_limit), stage or Stage(), weights, use)
     kind = _kind_of(x)
     request.stage.check(is_stored=kind.is_stored)
-    if use.missing == "em" and kind in _GRIDS and kind is not GRIDS:
-        raise ParameterError(
-            "missing='em' is for rows of arrays and tables, and for stored grids; cells of xarray's data "
-            "that have a gap are left out (missing='drop'): set that, give open_rows(path, variables=...) "
-            "of the grid in Zarr, or give the cells as an array of shape (n_rows, n_features)",
-            "missing",
-        )
     opened = kind.open(_unmasked(x) if use.missing != "error" else x, request)
-    # Cells of a grid in memory that have gaps are gone by now, and on Dask have no weight.
+    # Cells of a grid that are left out for their gaps are gone by now, or have no weight.
     return opened if kind in _GRIDS else opened.with_gaps(use.missing, each_once=weights is None)
 
 
@@ -107,18 +102,28 @@ def _unmasked(x: Any) -> Any:
     return np.where(np.ma.getmaskarray(x), floats.dtype.type(np.nan), floats)
 
 
-def open_weights(given: Any, x: Any, names: Sequence[str] | None = None) -> Weights:
+def open_weights(
+    given: Any, x: Any, names: Sequence[str] | None = None, missing: Missing = "error"
+) -> tuple[Any, Weights]:
     """Open and check weights: one read of them, and none of the rows.
 
     Parameters
     ----------
     given : array-like, Dask array or Series, xarray.DataArray, zarr.Array, Source, path or URL
         Weights of shape (n_rows,); for xarray's data also along some of the cells' dimensions. A
-        name is that of a column, where the rows have such.
+        name is that of a column, variable or array beside the rows, where they have such.
     x : array-like, Dask array or DataFrame, xarray.DataArray or Dataset, zarr.Array, Source, path or URL
         Rows that the weights are of.
     names : sequence of str, optional
         The features of a model, where it is what will see the rows.
+    missing : {"error", "drop", "em"}
+        What becomes of cells with gaps, in memory, whose weights may be missing.
+
+    Returns
+    -------
+    rows
+        Those given, without the column that the weights are.
+    Weights
 
     Raises
     ------
@@ -126,12 +131,14 @@ def open_weights(given: Any, x: Any, names: Sequence[str] | None = None) -> Weig
         If they are not one finite number of 0 or more for each row, or all are 0; or if they are
         a Series of another index than the rows have.
     """
+    x, given = without_weights(x, given)
     check_aligned(given, x, "sample_weight")
     if isinstance(x, Grid):
-        return weights_of(weights_on(x, given, names), may_lack=True)
+        return x, weights_of(weights_on(x, given, names), may_lack=True)
     if is_xarray(x):
-        return weights_of(row_weights(x, given, names), may_lack=is_lazy(x))
-    return weights_of(column_beside(x, given) or given)
+        on_cells = row_weights(x, given, names, missing)
+        return x, weights_of(on_cells, may_lack=is_lazy(x) or missing == "em")
+    return x, weights_of(weights_beside(x, given) if isinstance(given, str) else given)
 
 
 def open_measurement_noise(given: Any, x: Any) -> MeasurementNoise:

@@ -4,7 +4,8 @@ The features are the data variables of a Dataset, or what lies along the last di
 DataArray. The other dimensions are those of cells, each of which is a row: in memory in the order
 of the dimensions, the last one fastest; on Dask block after block, in that order within each. A
 cell in which a feature is NaN has a gap. It is left out of fits and scores, and comes back as a gap:
-in memory before the first pass, on Dask as a row of weight 0, which every pass reads.
+in memory before the first pass, on Dask as a row of weight 0, which every pass reads. With
+``missing="em"`` it counts by the values that it has.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ __all__ = [
     "check_numbers",
     "complete_rows",
     "decoded",
+    "filled",
     "is_xarray",
     "laid_on",
     "row_weights",
@@ -110,10 +112,13 @@ def _open(x: Any, request: Request) -> OpenedRows:
     if isinstance(rows, da.Array):
         opened = complete_rows(open_dask_array(rows, request, names), request, rows.dtype)
     else:
-        is_counted = request.weights is None and request.use.counted
-        rows = _without_gaps(rows) if is_counted else rows
+        is_counted, has_gaps = request.use.counted, request.use.missing == "em"
+        is_cut = is_counted and request.weights is None and not has_gaps
+        rows = _without_gaps(rows) if is_cut else rows
         check_some_complete(len(rows), all_cells)
         opened = open_in_memory(rows, request)
+        if has_gaps:
+            opened = complete_rows(opened, request, rows.dtype)
     sizes = ", ".join(f"{dim} {n:,}" for dim, n in zip(cells.dims, cells.shape, strict=True))
     name = f"{type(x).__name__} over {sizes}"
     opened = replace(opened, name=name, laid_out=cells.laid_out)
@@ -144,11 +149,13 @@ def _rows_of(x: Any) -> tuple[NDArray[Any] | da.Array, Cells, Names | None]:
     return rows, Cells(dims, shape, coords), names
 
 
-def row_weights(x: Any, given: Any, names: Sequence[str] | None = None) -> Any:
+def row_weights(
+    x: Any, given: Any, names: Sequence[str] | None = None, missing: Missing = "error"
+) -> Any:
     """Weights of cells in the order of their rows, (n_cells,).
 
-    In memory they are 0 where a feature has a gap. On Dask they are as they were given, since no
-    row is read for them.
+    In memory they are 0 where a feature has a gap, for which the cell is left out. On Dask they are
+    as they were given, since no row is read for them; so they are where cells count by what they have.
 
     Parameters
     ----------
@@ -158,6 +165,8 @@ def row_weights(x: Any, given: Any, names: Sequence[str] | None = None) -> Any:
         Others have a weight for each cell, in the order of the dimensions.
     names : sequence of str, optional
         The variables of a Dataset that are features; all of them by default.
+    missing : {"error", "drop", "em"}
+        What becomes of cells with gaps.
 
     Returns
     -------
@@ -172,8 +181,8 @@ def row_weights(x: Any, given: Any, names: Sequence[str] | None = None) -> Any:
     weights = laid_on(cells, decoded(given)) if _is_array(given) else np.asanyarray(given)
     if not isinstance(rows, da.Array):
         weights = np.asarray(weights)
-        there = rows.dtype.kind == "f" and weights.shape == rows.shape[:1]
-        return np.where(_gaps(rows), 0.0, weights) if there else weights
+        are_cut = missing != "em" and rows.dtype.kind == "f" and weights.shape == rows.shape[:1]
+        return np.where(_gaps(rows), 0.0, weights) if are_cut else weights
     if not _is_array(given):
         assert cells.chunks is not None
         _check_order(tuple(map(len, cells.chunks)), cells.dims)
@@ -279,6 +288,24 @@ def decoded(x: Any) -> Any:
         return decode_cf(x, decode_times=False, decode_coords=False)
     codes = x.to_dataset(name=_CODES)
     return decode_cf(codes, decode_times=False, decode_coords=False)[_CODES].rename(x.name)
+
+
+def filled(x: Any, cells: Any) -> Any:
+    """The same data with other values: those of cells, whose last dimension is that of features."""
+    x = decoded(x)
+    if not hasattr(x, "data_vars"):
+        return x.copy(data=cells.data)
+    dim, by_name = cells.dims[-1], {str(name): name for name in x.data_vars}
+    given = {name: x[by_name[name]] for name in map(str, cells[dim].to_numpy())}
+    return x.assign(
+        {
+            by_name[name]: old.copy(
+                data=cells.sel({dim: name}).transpose(*old.dims).data.astype(old.dtype)
+            )
+            for name, old in given.items()
+            if old.dtype.kind == "f"  # others have no gaps
+        }
+    )
 
 
 def _features(x: Any) -> tuple[list[Any], tuple[Hashable, ...], Names | None]:
