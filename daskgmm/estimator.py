@@ -63,6 +63,7 @@ from daskgmm.fitting import (
     warn_of_thin,
 )
 from daskgmm.kernel import Affine, RelativeRidge, loops
+from daskgmm.keywords import suggesting
 from daskgmm.settings import HALF_LIFE, N_REPLICATES, check_options
 from daskgmm.tables import (
     Labels,
@@ -363,6 +364,7 @@ class GaussianMixture(FittedMixture, FitOptions):
 
     # -- fitting ---------------------------------------------------------------
 
+    @suggesting()
     def fit(
         self,
         X: Any,
@@ -500,6 +502,7 @@ class GaussianMixture(FittedMixture, FitOptions):
         tell(self._fit_ended())
         return self
 
+    @suggesting()
     def update(
         self, X: Any, y: None = None, sample_weight: Any = None, half_life: float | None = None
     ) -> Self:
@@ -671,10 +674,6 @@ class GaussianMixture(FittedMixture, FitOptions):
 
     # -- what is asked of a fit ------------------------------------------------
 
-    def _open_noise(self, given: Any, x: Any) -> MeasurementNoise | None:
-        """Measurement noise of the rows to fit, if they have any and options allow it."""
-        if given is None:
-            return None
     def _open_counts(
         self, given: Any, x: Any, names: Sequence[str] | None = None
     ) -> tuple[Any, Weights | None]:
@@ -684,6 +683,10 @@ class GaussianMixture(FittedMixture, FitOptions):
         x, weights = open_weights(given, x, names, self.missing)
         return x, weights.as_counts()
 
+    def _open_noise(self, given: Any, x: Any) -> MeasurementNoise | None:
+        """Measurement noise of the rows to fit, if they have any and options allow it."""
+        if given is None:
+            return None
         check_measurement_noise(self)
         return open_measurement_noise(given, x)
 

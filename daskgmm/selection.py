@@ -30,8 +30,9 @@ from daskgmm.events import ProgressLines, teller
 from daskgmm.fitted import html_table
 from daskgmm.fitting import Outcome
 from daskgmm.kernel import COMPONENTS
+from daskgmm.keywords import suggesting
 from daskgmm.plot import SelectionDisplay
-from daskgmm.settings import LEVEL, N_REPLICATES
+from daskgmm.settings import LEVEL, N_REPLICATES, OPTIONS
 from daskgmm.tables import OpenedRows, Use, columns_named, data_frame_of, open_weights
 
 __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
@@ -160,6 +161,7 @@ def _p_value(entry: Entry) -> str:
     return "" if entry.p_value is None else f"{entry.p_value:.3g}"
 
 
+@suggesting(*(option.name for option in OPTIONS))
 def select(
     X: Any,
     components: Iterable[int],

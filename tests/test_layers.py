@@ -16,7 +16,7 @@ import daskgmm
 ROOT = Path(daskgmm.__file__).parent
 
 FLOORS = (
-    {"_version", "errors", "lazily", "log_format", "redaction"},
+    {"_version", "errors", "keywords", "lazily", "log_format", "redaction"},
     {"plain_json", "source", "telling"},
     {"history"},
     {"rules"},

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 from made_data import FAMILIES_OF_SKLEARN, made_mixture, rows_of
+from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.mixture import GaussianMixture as Theirs
 from sklearn.model_selection import GridSearchCV
 
-from daskgmm import GaussianMixture, load_model, select
+from daskgmm import GaussianMixture, load_model, open_rows, select
 from daskgmm.errors import DaskGMMWarning, DataError, ParameterError
 from daskgmm.kernel import COMPONENTS
 
@@ -87,6 +89,35 @@ def test_a_warm_start_takes_parameters_that_were_set_by_hand(x):
     gm = GaussianMixture(3, warm_start=True, max_iter=0, random_state=0).fit(x)
     gm.means_ = gm.means_ + 0.25
     np.testing.assert_array_equal(gm.fit(x).means_, gm.means_)
+
+
+# -- names of parameters -------------------------------------------------------------
+
+
+def test_misspelt_keywords_are_named_and_signatures_stay(x):
+    """Python itself does so from 3.13 on."""
+    for call, meant in (
+        (lambda: GaussianMixture(n_component=3), "n_components"),
+        (lambda: GaussianMixture(3).fit(x, sample_weigth=x[:, 0]), "sample_weight"),
+        (lambda: select(x, [1, 2], criteron="aic"), "criterion"),
+        (lambda: select(x, [1, 2], reg_cov=1.0), "reg_covar"),
+        (lambda: open_rows("x.parquet", column=["a"]), "columns"),
+    ):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument .*mean '{meant}'"):
+            call()
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'zzz'$"):
+        GaussianMixture(zzz=1)
+    assert "n_components" in inspect.signature(GaussianMixture).parameters
+    assert "sample_weight" in inspect.signature(GaussianMixture.fit).parameters
+    model = GaussianMixture(3, tol=1e-3, random_state=0)
+    assert clone(model).get_params() == model.get_params()
+
+
+def test_warnings_of_a_fit_are_of_the_line_that_called_it(x):
+    for call in (lambda: GaussianMixture(3, max_iter=1).fit(x), lambda: select(x, [3], max_iter=1)):
+        with pytest.warns(ConvergenceWarning) as caught:
+            call()
+        assert all(one.filename == __file__ for one in caught)
 
 
 # -- few rows ------------------------------------------------------------------------

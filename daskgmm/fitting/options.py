@@ -8,6 +8,7 @@ from typing import Any
 
 from daskgmm.em import Missing
 from daskgmm.kernel import Precision
+from daskgmm.keywords import suggesting
 
 __all__ = ["FitOptions"]
 
@@ -22,6 +23,7 @@ class FitOptions:
     :func:`daskgmm.settings.check_options`.
     """
 
+    @suggesting()
     def __init__(
         self,
         n_components: int = 1,

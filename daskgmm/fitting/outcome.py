@@ -39,8 +39,9 @@ __all__ = [
     "warn_of_thin",
 ]
 
-_TO_CALLER = 4
-"""From a warning here over the method that concludes, and that which fits, to who called that."""
+_TO_CALLER = 5
+"""From a warning here over the method that concludes, and that which fits and what looks at its
+keywords, to who called that."""
 
 
 @dataclass(frozen=True, eq=False)

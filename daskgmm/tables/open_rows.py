@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from daskgmm.errors import ParameterError
 from daskgmm.events import Message, teller
+from daskgmm.keywords import suggesting
 from daskgmm.storage import Location, has_variables, open_source
 from daskgmm.tables.grids import Choice, chosen
 from daskgmm.tables.stored_grids import Grid, open_grid
@@ -18,6 +19,7 @@ from daskgmm.tables.xarrays import is_xarray
 __all__ = ["open_as_fitted", "open_rows", "weights_named"]
 
 
+@suggesting()
 def open_rows(  # noqa: PLR0913 (each is an option of commands, by its name)
     data: Any,
     *,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 import zarr
 from following import (
     Case,
     X,
+    command,
     fit,
     follow,
     found_in,
@@ -149,6 +153,20 @@ CASES = {
             open_rows(at / f"x{said[1]}"),
             open_rows(stored(at)),
             open_rows(group(at) + "/a"),
+        ],
+    ),
+    "NetCDF, by its path in Python": Case(
+        lambda at: (xr.Dataset({"a": ("x", X[:, 0])}).to_netcdf(at / "x.nc"), fit(at / "x.nc")),
+        r"x\.nc is NetCDF, and no store of rows; give (\S+) in Python",
+        lambda at, said: fit(eval(said[1], {"xarray": xr})),
+    ),
+    "CSV, by its path in Python": Case(
+        lambda at: fit(written(at / "x.csv", "a,b\n1,2\n3,5\n4,4\n")),
+        r"x\.csv is CSV, and no store of rows; .* as of (\S+), or convert it: daskgmm (.*)",
+        lambda at, said: [
+            fit(eval(said[1], {"pandas": pd})),
+            command(*shlex.split(said[2])[:-1], at / "x.zarr"),
+            fit(at / "x.zarr"),
         ],
     ),
     "no stored rows at all": Case(

@@ -227,7 +227,7 @@ def test_what_is_not_zarr_is_named(tmp_path):
     (tmp_path / "x.npy").write_text("1,2")
     with pytest.raises(DataError, match="folder is there but is not a Zarr array"):
         open_source(tmp_path / "folder")
-    with pytest.raises(DataError, match=r"x.csv is a file of no known kind"):
+    with pytest.raises(DataError, match=r"x.csv is CSV, and no store of rows"):
         open_source(tmp_path / "x.csv")
     with pytest.raises(DamagedDataError, match=r"x.npy has no valid .npy header"):
         open_source(tmp_path / "x.npy")

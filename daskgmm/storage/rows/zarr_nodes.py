@@ -27,6 +27,20 @@ from daskgmm.storage.rows.coordinates import dimensions_of, without_coordinates
 __all__ = ["arrays_of", "has_variables", "only_array", "open_node", "own_member"]
 
 
+_OPENED = {
+    "NetCDF": (
+        (".nc", ".nc4", ".cdf"),
+        "give xarray.open_dataset({path!r}) in Python, or convert it",
+    ),
+    "CSV": (
+        (".csv", ".csv.gz", ".tsv"),
+        "give a data frame in Python, as of pandas.read_csv({path!r}), or convert it",
+    ),
+    "HDF5": ((".h5", ".hdf5", ".hdf"), "convert it"),
+}
+"""Kinds of files that are converted, by the ends of their names; and how else rows of them are given."""
+
+
 def open_node(
     location: Location, member: str | None = None, *, use_consolidated: bool | None = None
 ) -> zarr.Array[Any] | zarr.Group:
@@ -56,13 +70,7 @@ def open_node(
     if location.is_local and not location.path.exists():
         raise NotFoundError(f"{location.name} does not exist; check the path")
     if location.is_local and location.path.is_file() and location.path.suffix != ".zip":
-        raise DataError(
-            f"{location.name} is a file of no known kind; expected a Zarr array or group, "
-            "or a .npy file. NetCDF can be given as xarray.open_dataset(path); CSV, NetCDF and HDF5 "
-            "are read once they are converted: "
-            f"daskgmm convert {shlex.quote(location.name)} --output "
-            f"{shlex.quote(location.path.stem + '.zarr')}"
-        )
+        raise DataError(_said_of_file(location))
     try:
         return patiently(
             lambda: zarr.open(
@@ -138,6 +146,21 @@ def _unconsolidated(group: zarr.Group) -> zarr.Group:
         mode="r",
         zarr_format=group.metadata.zarr_format,
         use_consolidated=False,
+    )
+
+
+def _said_of_file(location: Location) -> str:
+    """What a file is that is no store, and how its rows are given all the same."""
+    name = location.name
+    way = (
+        f"daskgmm convert {shlex.quote(name)} --output {shlex.quote(location.path.stem + '.zarr')}"
+    )
+    for kind, (ends, how) in _OPENED.items():
+        if location.path.name.lower().endswith(ends):
+            return f"{name} is {kind}, and no store of rows; {how.format(path=name)}: {way}"
+    return (
+        f"{name} is a file of no known kind; expected a Zarr array or group, or a .npy file. CSV, NetCDF "
+        f"and HDF5 are read once they are converted: {way}"
     )
 
 

@@ -1,0 +1,47 @@
+"""Keywords: arguments of a name that a function does not have, and the name that was meant."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+__all__ = ["suggesting"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def suggesting(*others: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Makes errors of misspelt keywords name the nearest one, as Python 3.13 does.
+
+    ``inspect.signature`` sees through it, and so does what scikit-learn finds out by it: parameters
+    of an estimator, clones, and metadata of ``fit``.
+
+    Parameters
+    ----------
+    *others : str
+        Names that a function takes besides those of its signature.
+    """
+
+    def decorated(function: Callable[P, T]) -> Callable[P, T]:
+        known = [*inspect.signature(function).parameters, *others]
+
+        @wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> T:
+            for name in kwargs:
+                near = [] if name in known else difflib.get_close_matches(name, known, 1)
+                if near:  # else the error is Python's own
+                    is_init = function.__name__ == "__init__"  # perhaps inherited
+                    called_as = type(args[0]).__name__ if is_init else function.__qualname__
+                    raise TypeError(
+                        f"{called_as}() got an unexpected keyword argument {name!r}. Did "
+                        f"you mean {near[0]!r}?"
+                    )
+            return function(*args, **kwargs)
+
+        return called
+
+    return decorated
