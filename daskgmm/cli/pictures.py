@@ -39,17 +39,23 @@ _DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}(:\d{2}){0,2})?)?")
 """As ISO 8601 has dates, with the time or without; years alone would be numbers of places."""
 
 
+_VALUE = re.compile(r"-?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?")
+"""A number with a decimal point or an exponent; whole numbers are those of places."""
+
+
 def _places(_: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> Any:
-    """Places along dimensions from texts such as ``time=3`` or ``time=2020-01-03``."""
-    found: dict[str, int | str] = {}
+    """Places along dimensions from texts such as ``time=3``, ``depth=5.0`` or ``time=2020-01-03``."""
+    found: dict[str, int | float | str] = {}
     for text in texts:
         dim, _equals, place = text.partition("=")
         is_number = place.lstrip("-").isdigit()
-        if not dim or not (is_number or _DATE.fullmatch(place)):
+        is_value = _VALUE.fullmatch(place) is not None
+        if not dim or not (is_number or is_value or _DATE.fullmatch(place)):
             raise click.BadParameter(
-                f"must be DIM=NUMBER, such as time=3, or DIM=DATE, such as time=2020-01-03; got {text!r}"
+                "must be DIM=NUMBER of the place, such as time=3, DIM=VALUE with a decimal point, such as "
+                f"depth=5.0, or DIM=DATE, such as time=2020-01-03; got {text!r}"
             )
-        found[dim] = int(place) if is_number else place
+        found[dim] = int(place) if is_number else float(place) if is_value else place
     return found or None
 
 
@@ -104,9 +110,10 @@ Example:
     "--at",
     multiple=True,
     callback=_places,
-    metavar="DIM=NUMBER|DATE",
-    help="Place along a dimension that a map does not show: its number from 0, or a date along one of "
-    "times (time=2020-01-03).  [default: the first]",
+    metavar="DIM=NUMBER|VALUE|DATE",
+    help="Place along a dimension that a map does not show: its number from 0; a value of its coordinate, "
+    "with a decimal point (depth=5.0); or a date along one of times (time=2020-01-03).  [default: the "
+    "first]",
 )
 @click.option(
     "--output",

@@ -106,7 +106,7 @@ class MapDisplay(Display):
         model: FittedMixture,
         X: Any,
         *,
-        at: Mapping[str, int | str] | None = None,
+        at: Mapping[str, int | float | str] | None = None,
         ax: Any = None,
     ) -> Self:
         """Draw the most probable component of each cell of a grid, and its probability.
@@ -118,9 +118,9 @@ class MapDisplay(Display):
         X : xarray.Dataset, xarray.DataArray, or path or URL of variables on a grid
             Its cells lie along two dimensions or more; the last two are drawn.
         at : mapping, optional
-            The place along each other dimension, counted from 0, such as ``{"time": 3}``, or a date
-            along one of times, such as ``{"time": "2020-01-03"}``, whose first place is taken; the
-            first one by default.
+            The place along each other dimension: counted from 0, such as ``{"time": 3}``; a float is
+            a value of its coordinate, such as ``{"depth": 5.0}``; a text is a date along one of times,
+            such as ``{"time": "2020-01-03"}``, whose first place is taken. By default the first.
         ax : matplotlib.axes.Axes, optional
 
         Returns
@@ -135,7 +135,9 @@ class MapDisplay(Display):
         return cls.of(model, X, at=at).plot(ax)
 
     @classmethod
-    def of(cls, model: FittedMixture, X: Any, *, at: Mapping[str, int | str] | None = None) -> Self:
+    def of(
+        cls, model: FittedMixture, X: Any, *, at: Mapping[str, int | float | str] | None = None
+    ) -> Self:
         """As :meth:`from_estimator`, without drawing."""
         X = model._as_fitted(X)
         names = getattr(model, "feature_names_in_", None)
@@ -287,14 +289,41 @@ def _sizes(X: Any, dims: tuple[Hashable, ...]) -> dict[Hashable, int]:
     return {dim: int(data.sizes[dim]) for dim in dims}
 
 
-def _place(X: Any, dim: Hashable, place: int | str, size: int) -> int:
+def _place(X: Any, dim: Hashable, place: int | float | str, size: int) -> int:
+    data = X.data if isinstance(X, Grid) else X
     if isinstance(place, str):
-        return _place_of_date(X.data if isinstance(X, Grid) else X, dim, place)
+        return _place_of_date(data, dim, place)
+    values: Any = data.coords[dim].to_numpy() if dim in data.coords else np.empty(0, "U")
+    if isinstance(place, float):
+        return _place_of_value(values, dim, place)
     if not -size <= place < size:
+        said = f"; for a value of its coordinate write a decimal point, as {dim}={float(place)}"
         raise ParameterError(
             f"there is no place {place} along {dim!r}; there are {size}, from 0 to {size - 1}"
+            + (said if values.dtype.kind in "iuf" else ""),
+            "at",
         )
     return place % size
+
+
+def _place_of_value(values: Any, dim: Hashable, value: float) -> int:
+    """The place at which a coordinate of numbers is a value, to the digits that it is kept in."""
+    if values.dtype.kind not in "iuf" or values.size == 0:
+        raise ParameterError(
+            f"{dim!r} has no coordinate of numbers, among which {value:g} could be; give the number of the "
+            f"place, as {dim}=0",
+            "at",
+        )
+    asked = values.dtype.type(value) if values.dtype.kind == "f" else value
+    place = int(np.nanargmin(np.abs(values - value)))
+    if values[place] != asked:
+        nearest = str(values[place])
+        raise ParameterError(
+            f"there is no {value:g} along {dim!r}; the nearest is {dim}="
+            f"{nearest + '.0' * nearest.lstrip('-').isdigit()}, at place {place}",
+            "at",
+        )
+    return place
 
 
 def _place_of_date(data: Any, dim: Hashable, date: str) -> int:

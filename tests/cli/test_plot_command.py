@@ -45,7 +45,7 @@ def test_the_picture_of_a_model_alone_needs_no_data(folder):
         (("map", "model.zarr", "data.zarr", "--features", "0,1"), "map has no use for features"),
         (
             ("map", "model.zarr", "data.zarr", "--at", "3"),
-            "DIM=DATE, such as time=2020-01-03; got '3'",
+            "such as depth=5.0, or DIM=DATE, such as time=2020-01-03; got '3'",
         ),
         (("map", "model.zarr", "data.zarr"), "these are rows alone"),
         (("selection", "model.zarr"), "not chosen by a selection"),

@@ -358,6 +358,26 @@ def test_a_date_is_a_place_along_times(grid, model_of_grid):
         plot.map(model_of_grid, grid.drop_vars("time"), at={"time": "2020-01"})
 
 
+def test_a_float_is_a_value_of_a_coordinate(grid, model_of_grid):
+    """It was refused, and the nearest index taken for a depth shows another depth."""
+    depths = xr.concat([grid.isel(time=i, drop=True) for i in (0, 1)], "depth")
+    expected = model_of_grid.predict(depths).isel(depth=1)
+    for values, asked in (([5, 20], 20.0), (np.array([0.1, 0.7], np.float32), 0.7)):
+        data = depths.assign_coords(depth=values)
+        display = plot.map(model_of_grid, data, at={"depth": asked})
+        np.testing.assert_array_equal(display.labels, expected)
+        with pytest.raises(
+            ParameterError, match=rf"the nearest is depth={asked}, at place 1"
+        ) as no:
+            plot.map(model_of_grid, data, at={"depth": 30.0})
+        nearest = re.search(r"depth=([\d.]+),", str(no.value))[1]
+        plot.map(model_of_grid, data, at={"depth": float(nearest)})
+    with pytest.raises(ParameterError, match=r"no place 20 along 'depth'.* as depth=20\.0"):
+        plot.map(model_of_grid, data, at={"depth": 20})
+    with pytest.raises(ParameterError, match=r"no coordinate of numbers.*as depth=0"):
+        plot.map(model_of_grid, depths, at={"depth": 5.0})
+
+
 def test_cells_without_data_are_in_the_legend(grid, model_of_grid):
     for data, is_there in ((grid, True), (grid.fillna(0.0), False)):
         display = plot.map(model_of_grid, data)
