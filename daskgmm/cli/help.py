@@ -45,7 +45,7 @@ GROUPS: Mapping[str, Group] = {
         (
             *("labels", "measurement_noise", "constant", "feature_dim", "mask", "member"),
             *("missing_chunks", "missing_text", "dtype", "header", "separator", "decimal"),
-            "encoding",
+            *("encoding", "ragged"),
         ),
     ),
     "Where it is written": Group(

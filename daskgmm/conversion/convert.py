@@ -307,10 +307,12 @@ class _Rows:
 
     def counts(self) -> dict[str, Any]:
         """Rows and columns of the report."""
+        n_ragged = self._reader.n_ragged
+        dropped = {"missing value": self._n_dropped, "line of another count of values": n_ragged}
         return {
-            "rows_read": self._n_read,
+            "rows_read": self._n_read + n_ragged,
             "rows_written": self._n_read - self._n_dropped,
-            "rows_dropped": {"missing value": self._n_dropped} if self._n_dropped else {},
+            "rows_dropped": {why: n for why, n in dropped.items() if n},
             "columns": [
                 {"name": c.name, "type": c.type, "units": c.units, "n_missing": int(n)}
                 for c, n in zip(self._reader.columns, self._n_missing, strict=True)

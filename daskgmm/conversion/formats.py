@@ -15,7 +15,16 @@ FORMATS: tuple[Format, ...] = (
         "CSV",
         (".csv", ".tsv", ".txt"),
         frozenset(
-            {"columns", "keep", "header", "separator", "decimal", "encoding", "missing_text"},
+            {
+                "columns",
+                "keep",
+                "header",
+                "separator",
+                "decimal",
+                "encoding",
+                "missing_text",
+                "ragged",
+            },
         ),
         DelimitedReader,
     ),

@@ -103,6 +103,13 @@ CONVERT_OPTIONS: tuple[Option, ...] = (
         _TEXTS,
         "Values of CSV that are missing, beside empty ones, NA, NaN, null and the like.",
     ),
+    Option(
+        "ragged",
+        "error",
+        one_of("error", "skip"),
+        "What becomes of a line of CSV with more or fewer values than the first: an error, or left out and "
+        "counted.",
+    ),
 )
 """What :func:`daskgmm.conversion.convert.convert` and ``daskgmm convert`` can be told."""
 
@@ -129,6 +136,7 @@ class How:
     decimal: str = "."
     encoding: str | None = None
     missing_text: list[str] | None = None
+    ragged: str = "error"
 
     @classmethod
     def of(cls, **given: Any) -> How:

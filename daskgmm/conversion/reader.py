@@ -100,6 +100,8 @@ class Reader(Protocol):
         Of the values of blocks.
     kept : pyarrow.Schema or None
         Of the columns that are written as they are.
+    n_ragged : int
+        Lines that :meth:`blocks` has left out, as they have another count of values.
     """
 
     columns: tuple[Column, ...]
@@ -107,6 +109,7 @@ class Reader(Protocol):
     left_out: tuple[LeftOut, ...]
     dtype: np.dtype[Any]
     kept: Any
+    n_ragged: int
 
     def blocks(self) -> Iterator[Block]:
         """All rows, file after file, in order.

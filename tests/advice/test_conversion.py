@@ -87,6 +87,11 @@ COMMANDS: dict[str, CommandCase] = {
         r"(--encoding) (\S+)",
         lambda at, said: again(at, said[1], said[2]),
     ),
+    "a line of another count of values": (
+        lambda at: converted(at, "a,b\n1,2\n3\n4,5\n"),
+        r"line 3: .* leave such lines out with (--ragged) (\w+), or",
+        lambda at, said: again(at, said[1], said[2]),
+    ),
     "a separator": (
         lambda at: converted(at, "a b\n1 2\n"),
         r"as (--separator) ('.*')",

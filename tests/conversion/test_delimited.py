@@ -221,6 +221,29 @@ def test_rows_that_are_all_left_out_are_refused(tmp_path):
         convert(path, tmp_path / "x.zarr", missing="drop")
 
 
+def test_ragged_lines_are_skipped_and_counted_if_asked_for(tmp_path):
+    """In blocks after the first, beside lines that are whole, and the lines of other errors stay right."""
+    n, bad = 400_000, (3, 200_000, 399_999)
+    lines = [f"{i},{2 * i}" for i in range(n)]
+    for i in bad:
+        lines[i] += ",5" if i % 2 else ""
+        lines[i] = lines[i] if i % 2 else str(i)
+    (tmp_path / "t.csv").write_text("\n".join(["a,b", *lines]) + "\n")
+    report = convert(tmp_path / "t.csv", tmp_path / "x.zarr", ragged="skip")
+    assert report["rows_dropped"] == {"line of another count of values": len(bad)}
+    assert (report["rows_read"], report["rows_written"]) == (n, n - len(bad))
+    expected = np.delete(np.arange(n), bad)
+    np.testing.assert_array_equal(rows_of(tmp_path / "x.zarr"), expected[:, None] * [1.0, 2.0])
+    lines[300_000] = ",1"
+    (tmp_path / "t.csv").write_text("\n".join(["a,b", *lines]) + "\n")
+    with pytest.raises(DataError, match="line 300002: a value of 'a'"):
+        convert(tmp_path / "t.csv", tmp_path / "y.zarr", ragged="skip")
+    lines[250_000] = "many,1"
+    (tmp_path / "t.csv").write_text("\n".join(["a,b", *lines]) + "\n")
+    with pytest.raises(DataError, match="line 250002: 'many' in column 'a'"):
+        convert(tmp_path / "t.csv", tmp_path / "y.zarr", ragged="skip", columns=["a", "b"])
+
+
 # -- what is wrong, and where -----------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -59,6 +59,7 @@ class DelimitedReader:
         self._files, self._how = files, how
         self._dialect = dialect_of(files[0], how)
         self.is_named = how.header is not False
+        self._skips, self._skipped, self.n_ragged = how.ragged == "skip", list[int](), 0
         self._headers = [self._header(path) for path in files]
         if how.columns is not None:
             self._check_asked(how.columns)
@@ -165,7 +166,11 @@ class DelimitedReader:
                 skip_rows_after_names=int(self.is_named),
                 encoding="utf8" if dialect.encoding == "utf-8" else dialect.encoding,
             ),
-            csv.ParseOptions(delimiter=dialect.separator, newlines_in_values=True),
+            csv.ParseOptions(
+                delimiter=dialect.separator,
+                newlines_in_values=True,
+                invalid_row_handler=self._counted() if self._skips else None,
+            ),
             csv.ConvertOptions(
                 null_values=list(dialect.missing),
                 strings_can_be_null=True,
@@ -174,6 +179,17 @@ class DelimitedReader:
                 column_types=types,
             ),
         )
+
+    def _counted(self) -> Callable[[Any], str]:
+        """Has pyarrow skip ragged lines, and counts those of one read."""
+        skipped: list[int] = []
+        self._skipped = skipped  # of its own: a read that was left may run on for a while
+
+        def skip(row: Any) -> str:
+            skipped.append(row.actual_columns)
+            return "skip"
+
+        return skip
 
     @contextmanager
     def _faults(self, part: int, numbers: dict[int, bool]) -> Iterator[None]:
@@ -186,7 +202,8 @@ class DelimitedReader:
 
     def _error(self, part: int, numbers: dict[int, bool], error: Exception) -> DaskGMMError:
         path, header = self._files[part], self._headers[part]
-        fault = first_fault(path, self._dialect, len(header), numbers, int(self.is_named))
+        named = int(self.is_named)
+        fault = first_fault(path, self._dialect, len(header), numbers, named, skips=self._skips)
         if fault is None:
             return DataError(
                 f"{path} cannot be read as CSV: {one_line(error)}; check the file, or name its "
@@ -196,7 +213,8 @@ class DelimitedReader:
         if fault.column is None:
             return DataError(
                 f"{where}: {fault.n_values} value{'s' * (fault.n_values != 1)} where the first line has "
-                f"{len(header)}; correct the line, or name another --separator"
+                f"{len(header)}; correct the line, leave such lines out with --ragged skip, or name another "
+                "--separator"
             )
         others = [header[j] for j in numbers if j != fault.column]
         ways = [f"say that it means a missing value with --missing-text {shlex.quote(fault.text)}"]
@@ -211,6 +229,7 @@ class DelimitedReader:
 
     def blocks(self) -> Iterator[Block]:
         """All rows."""
+        self.n_ragged = 0
         for part, path in enumerate(self._files):
             places = self._positions[part]
             n = len(self.columns)
@@ -227,11 +246,13 @@ class DelimitedReader:
                 finally:
                     reader.close()
                 counted.check_closed(path, self._dialect)
+                self.n_ragged += len(self._skipped)
 
     def place(self, part: int, row: int) -> str:
         """The file and the line."""
         path = self._files[part]
-        return f"{path}, line {line_of(path, self._dialect, row + int(self.is_named))}"
+        width = len(self._headers[part]) if self._skips else None
+        return f"{path}, line {line_of(path, self._dialect, row + int(self.is_named), width)}"
 
 
 def _words(names: Sequence[str]) -> str:

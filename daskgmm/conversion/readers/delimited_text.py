@@ -16,6 +16,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO, Any, NamedTuple
 
 from daskgmm.conversion.inputs import Input
@@ -260,16 +261,23 @@ def first_record(path: Input, dialect: Dialect) -> list[str]:
     return next(_records(path, dialect), (1, []))[1]
 
 
-def line_of(path: Input, dialect: Dialect, record: int) -> int:
-    """The line on which a record begins; both are counted from the first, records from 0 on."""
-    for i, (line, _) in enumerate(_records(path, dialect)):
-        if i == record:
-            return line
-    return 0
+def line_of(path: Input, dialect: Dialect, record: int, width: int | None) -> int:
+    """The line on which a record begins; both are counted from the first, records from 0 on.
+
+    Where a width is given, records of so many values alone are counted.
+    """
+    records = (line for line, found in _records(path, dialect) if width in (None, len(found)))
+    return next(islice(records, record, None), 0)
 
 
 def first_fault(
-    path: Input, dialect: Dialect, width: int, numbers: dict[int, bool], n_skipped: int
+    path: Input,
+    dialect: Dialect,
+    width: int,
+    numbers: dict[int, bool],
+    n_skipped: int,
+    *,
+    skips: bool = False,
 ) -> Fault | None:
     """The first line that has another count of values, or holds none that is a number.
 
@@ -283,8 +291,12 @@ def first_fault(
         Columns in which values must be numbers, and whether each is of true and false.
     n_skipped : int
         Lines at the beginning that hold names.
+    skips : bool
+        Whether lines of another count are left out.
     """
     for i, (line, record) in enumerate(_records(path, dialect)):
+        if len(record) != width and skips:
+            continue
         if len(record) != width:
             return Fault(line, len(record))
         if i < n_skipped:

@@ -30,6 +30,7 @@ class Hdf5Reader:
     """
 
     kept = None
+    n_ragged = 0
 
     def __init__(self, files: Sequence[Input], how: How) -> None:
         self._h5py, self._files, self._member = imported("h5py", _EXTRA), files, how.member

@@ -45,7 +45,7 @@ class NetcdfReader:
     """
 
     is_named = True
-
+    n_ragged = 0
     kept = None
 
     def __init__(self, files: Sequence[Input], how: How) -> None:

@@ -42,6 +42,7 @@ class ParquetReader:
     """
 
     is_named = True
+    n_ragged = 0
 
     def __init__(self, files: Sequence[Input], how: How) -> None:
         self._pa, self._parquet = imported("pyarrow", EXTRA), imported("pyarrow.parquet", EXTRA)
