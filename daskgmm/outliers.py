@@ -17,7 +17,7 @@ from daskgmm.execution import peak_memory_bytes
 from daskgmm.row_results import HowToWrite, SavedModel, write_results
 from daskgmm.rules import names_of
 from daskgmm.storage import read_model, read_projection, read_statistics, save_model
-from daskgmm.tables import check_keep, check_rows_output, open_as_fitted, outliers
+from daskgmm.tables import check_keep, check_only, check_rows_output, open_as_fitted, outliers
 
 __all__ = ["write_outliers"]
 
@@ -57,7 +57,8 @@ def write_outliers(
         Without the first two, the threshold is the model's own; if the model has none, it is the
         quantile 0.01.
     **how
-        As of :func:`daskgmm.job.predict`.
+        As of :func:`daskgmm.job.predict`; with ``only=True`` the rows alone that are outliers are
+        written, into Parquet, with a column ``row`` of their numbers in the data.
 
     Returns
     -------
@@ -81,8 +82,11 @@ def write_outliers(
     check_marks_outliers(saved.missing)
     if isinstance(data, str | os.PathLike):
         data = open_as_fitted(data, saved.read_as)
-    check_keep(names_of(how.get("keep") or []), data, [output])
+    only, keep = how.pop("only", False), names_of(how.get("keep") or [])
+    check_keep(keep, data, [output])
     check_rows_output(output, overwrite=bool(how.get("overwrite")), source=data)
+    if only:
+        check_only(data, output, keep)
     wanted = _wanted(choice, saved)
     threshold = saved.threshold
     if wanted is not None:
@@ -90,7 +94,9 @@ def write_outliers(
         fitted = load_model(model).set_params(**here)
         threshold = fitted.set_threshold(data, **wanted).threshold_
     assert threshold is not None
-    written = write_results(data, saved, [((outliers(threshold),), output)], HowToWrite(**how))
+    result = outliers(threshold)
+    to_write = HowToWrite(**how, only=result.name if only else None)
+    written = write_results(data, saved, [((result,), output)], to_write)
     if save_threshold:
         _save(threshold, model)
     return {

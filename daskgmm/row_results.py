@@ -136,12 +136,15 @@ class HowToWrite:
         Whether a Zarr node, or results in Parquet, that are there may be replaced.
     measurement_noise : path, URL or Source, optional
         Variances of the noise of the values, as :meth:`daskgmm.GaussianMixture.predict` takes them.
+    only : str, optional
+        Name of an array: rows alone of which it is 1 are written, into Parquet.
     """
 
     keep: Sequence[str] | None = None
     memory_limit: int | str | None = None
     overwrite: bool = False
     measurement_noise: Any = None
+    only: str | None = None
 
 
 def write_results(
@@ -168,7 +171,7 @@ def write_results(
     opened = _opened(data, model, asked, how)
     classes = model.mixture.classes
     places = {
-        place: Asked(opened, results, classes, model.name, how.overwrite, data, kept)
+        place: Asked(opened, results, classes, model.name, how.overwrite, data, kept, how.only)
         for results, place in asked
     }
     if opened.laid_out is None:

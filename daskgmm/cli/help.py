@@ -35,7 +35,7 @@ GROUPS: Mapping[str, Group] = {
     "What is done": Group(
         (
             *("n_components", "components", "covariance_type", "criterion", "random_state"),
-            *("results", "keep", "draw"),
+            *("results", "only", "keep", "draw"),
             *("quantile", "probability", "half_life", "features", "at", "fresh", "size", "small"),
         ),
         ("save_threshold", "mark_outliers", "n_replicates", "level"),

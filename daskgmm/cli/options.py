@@ -30,6 +30,7 @@ from daskgmm.settings import (
     MEASUREMENT_NOISE,
     MISSING,
     N_REPLICATES,
+    ONLY,
     OPTIONS,
     OUTLIER_OPTIONS,
     RESULTS,
@@ -191,7 +192,7 @@ def with_conversion(function: Command) -> Command:
 def with_settings(name: str) -> Callable[[Command], Command]:
     """Decorator that adds the options of the settings that the command ``name`` has."""
     of_single_ones = (
-        *(LEVEL, N_REPLICATES, RESULTS, HALF_LIFE, KEEP, MISSING, DRAW, MARK_OUTLIERS),
+        *(LEVEL, N_REPLICATES, RESULTS, HALF_LIFE, KEEP, MISSING, DRAW, ONLY, MARK_OUTLIERS),
         *OUTLIER_OPTIONS,
     )
     rows = (*OPTIONS, WEIGHTS, LABELS, MEASUREMENT_NOISE, *of_single_ones)

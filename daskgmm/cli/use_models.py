@@ -127,6 +127,7 @@ def _outliers(source: Any, model: str, output: str, **options: Any) -> tuple[dic
         f"output                  {output}"
     )
 
+      daskgmm outliers rows.parquet --model model.zarr --output few.parquet --only --keep id
 
 @click.command("impute", cls=Grouped)
 @command

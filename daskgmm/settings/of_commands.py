@@ -20,6 +20,7 @@ __all__ = [
     "MARK_OUTLIERS",
     "MISSING",
     "N_REPLICATES",
+    "ONLY",
     "OUTLIER_OPTIONS",
     "PICTURES",
     "RESULTS",
@@ -79,6 +80,15 @@ KEEP = Option(
     section="",
 )
 """``keep`` of :func:`daskgmm.job.predict`."""
+
+ONLY = Option(
+    "only",
+    False,
+    FLAG,
+    "Write the outliers alone, with their numbers in DATA, from 0, as a column row; into Parquet.",
+    commands=("outliers",),
+)
+"""``only`` of :func:`daskgmm.outliers.write_outliers`."""
 
 DRAW = Option(
     "draw",

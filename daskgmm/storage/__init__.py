@@ -4,6 +4,7 @@ from daskgmm.storage.outputs.atomic_output import atomic_output, check_output
 from daskgmm.storage.outputs.drafts import Draft, DraftedOutput, failures_named, file_draft
 from daskgmm.storage.outputs.models import read_model, read_statistics, save_model
 from daskgmm.storage.outputs.parquet_outputs import (
+    ROW,
     ParquetOutput,
     check_parquet_output,
     is_parquet_name,
@@ -46,6 +47,7 @@ __all__ = [
     "CHECKPOINT_FILE",
     "COLUMN",
     "RESULTS_FORMAT",
+    "ROW",
     "UNCERTAINTY_FORMAT",
     "Bytes",
     "CellArray",

@@ -21,7 +21,14 @@ from daskgmm.tables.returned import Result, Returned, of_features, outliers, res
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored_grids import Grid, dims_of_cells
 from daskgmm.tables.weights import Weights, open_column, weights_beside
-from daskgmm.tables.writing import Asked, Writer, check_keep, check_rows_output, create_rows_output
+from daskgmm.tables.writing import (
+    Asked,
+    Writer,
+    check_keep,
+    check_only,
+    check_rows_output,
+    create_rows_output,
+)
 from daskgmm.tables.writing_grids import write_on_grid
 
 __all__ = [
@@ -40,6 +47,7 @@ __all__ = [
     "as_given",
     "check_features",
     "check_keep",
+    "check_only",
     "check_rows_output",
     "check_units",
     "columns_named",

@@ -20,6 +20,7 @@ from daskgmm._version import __version__
 from daskgmm.errors import ParameterError
 from daskgmm.storage import (
     RESULTS_FORMAT,
+    ROW,
     ParquetOutput,
     ParquetSource,
     ResultArray,
@@ -40,6 +41,7 @@ __all__ = [
     "OutputKind",
     "Writer",
     "check_keep",
+    "check_only",
     "check_rows_output",
     "create_rows_output",
     "group_attributes",
@@ -82,6 +84,8 @@ class Asked:
         What the rows are stored in.
     keep : tuple of str
         Names of columns of the source that are copied beside the results.
+    only : str or None
+        Name of an array: rows alone of which it is 1 are written.
     """
 
     opened: OpenedRows
@@ -91,6 +95,7 @@ class Asked:
     overwrite: bool = False
     source: Any = None
     keep: tuple[str, ...] = ()
+    only: str | None = None
 
     @property
     def arrays(self) -> tuple[Returned, ...]:
@@ -170,7 +175,8 @@ def _create_group(place: str, asked: Asked) -> RowOutput:
 def _create_parquet(place: str, asked: Asked) -> ParquetOutput:
     """A file for each file of the rows, with a column for each result."""
     how: dict[str, Any] = {"partition_rows": asked.opened.output_rows, "overwrite": asked.overwrite}
-    return ParquetOutput.create(place, asked.source, asked.stored, keep=asked.keep, **how)
+    made = ParquetOutput.create(place, asked.source, asked.stored, keep=asked.keep, **how)
+    return made.only(asked.only)
 
 
 def _is_parquet(place: str, source: Any) -> bool:
@@ -215,6 +221,27 @@ def check_keep(keep: Sequence[str], source: Any, places: Sequence[str]) -> None:
             "keep",
         )
     source.check_kept(keep)
+
+
+def check_only(source: Any, place: str, keep: Sequence[str]) -> None:
+    """Refuse to write some rows alone where an output has a place for each, or another column row.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if not _is_parquet(place, source):
+        raise ParameterError(
+            "only writes some rows, and an output in Zarr has a place for each; write rows of Parquet or CSV "
+            "to a name that ends in .parquet, or leave only out",
+            "only",
+        )
+    if ROW in keep:
+        raise ParameterError(
+            f"keep has {ROW!r}, which is the name of the column of numbers of rows; leave it out, or "
+            "rename it in the data",
+            "keep",
+        )
 
 
 def create_rows_output(place: str, asked: Asked) -> AbstractContextManager[Output]:

@@ -158,6 +158,21 @@ def test_parquet_keeps_keys_beside_what_is_written(folder, x):
     assert found["outlier"].dtype == np.int8
     assert found["outlier"].sum() == told["n_outliers"] == 100
     assert found["id"].tolist() == frame["id"].tolist()
+    words = (*words[:-1], "only.parquet", "--only", "--keep", "id")
+    assert forked(*words, "--json", cwd=folder).json["n_outliers"] == 100
+    few = pd.read_parquet(folder / "only.parquet")
+    expected = found[found["outlier"] == 1]
+    assert list(few.columns) == ["id", "outlier", "log_density", "row"]
+    assert few["row"].tolist() == expected.index.tolist()
+    pd.testing.assert_frame_equal(few.drop(columns="row"), expected.reset_index(drop=True))
+
+
+def test_the_outliers_alone_are_not_for_zarr(folder):
+    before = tree(folder)
+    refused = forked(*OUTLIERS, "--only", cwd=folder)
+    assert refused.status == 2
+    assert "a name that ends in .parquet" in refused.error
+    assert tree(folder) == before
 
 
 def test_cells_of_a_grid(folder):

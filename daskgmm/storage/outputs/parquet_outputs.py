@@ -33,11 +33,13 @@ from daskgmm.storage.rows.parquet_files import ENDINGS, StoredFile, pyarrow_parq
 from daskgmm.storage.rows.parquet_source import ParquetSource
 from daskgmm.storage.rows.parquet_streams import opened_file
 
-__all__ = ["ParquetOutput", "check_parquet_output", "is_parquet_name", "parquet_draft"]
+__all__ = ["ROW", "ParquetOutput", "check_parquet_output", "is_parquet_name", "parquet_draft"]
 
 _GROUP_ROWS, _GROUP_BYTES = 1 << 17, 1 << 25
 """Most rows of a row group, and bytes of it from which on it is written."""
 _BATCH_ROWS = 1 << 14
+ROW = "row"
+"""Column of the numbers of rows, where some of them alone are written."""
 
 
 def is_parquet_name(place: str | os.PathLike[str]) -> bool:
@@ -128,6 +130,7 @@ class ParquetOutput(DraftedOutput):
         super().__init__(draft)
         self.writer: RowWriter = rows.writer
         self._rows, self._source, self._keep = rows, source, list(keep)
+        self._only: str | None = None
         self._arrays, self._columns = results, _columns_of(results)
 
     @classmethod
@@ -191,6 +194,11 @@ class ParquetOutput(DraftedOutput):
             )
         return cls(draft, rows, source, results, keep)
 
+    def only(self, name: str | None) -> Self:
+        """The same output, of rows alone of which a result is 1, with a column of their numbers."""
+        self._only = name
+        return self
+
     def _finish(self) -> None:
         """Write all files.
 
@@ -225,8 +233,9 @@ class ParquetOutput(DraftedOutput):
             for column in columns
         ]
         schema = pa.schema([*kept, *made])
+        written = schema.append(pa.field(ROW, pa.int64())) if self._only else schema
         at = first
-        with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        with parquet.ParquetWriter(path, written, compression="zstd") as writer:
             for n_rows, columns in self._groups(file):
                 arrays = [
                     # A row without a number is NULL, which aggregates of SQL leave out.
@@ -234,7 +243,12 @@ class ParquetOutput(DraftedOutput):
                     for name in self._columns
                     for values in np.atleast_2d(results[name][at : at + n_rows].T)
                 ]
-                writer.write_table(pa.table([*columns, *arrays], schema=schema), _GROUP_ROWS)
+                table = pa.table([*columns, *arrays], schema=schema)
+                if self._only:
+                    numbers = pa.array(np.arange(at, at + n_rows))
+                    table = table.append_column(ROW, numbers)
+                    table = table.filter(pa.array(results[self._only][at : at + n_rows] == 1))
+                writer.write_table(table, _GROUP_ROWS)
                 at += n_rows
         if at - first != file.n_rows:
             raise DataError(
