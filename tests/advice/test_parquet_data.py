@@ -19,7 +19,7 @@ NAMES = ["temp", "salt"]
 
 
 def table(at: Path, name: str = "x.parquet", x: np.ndarray = X, **columns: Any) -> Path:
-    (at / name).parent.mkdir(exist_ok=True)
+    (at / name).parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(x, columns=NAMES).assign(**columns).to_parquet(at / name)
     return at / name
 
@@ -89,6 +89,14 @@ def keeping(names: str, advice: str) -> Case:
 
 
 CASES = {
+    "a column that is in the names of folders": Case(
+        lambda at: open_rows(table(at, "hive/year=2020/1.parquet").parents[1], columns=["year"]),
+        r"'year' in the names of its folders, such as year=2020, .* as (.*) does",
+        lambda at, said: [
+            exec(said[1].replace("'with_year'", repr(str(at / "with_year")))),
+            open_rows(at / "with_year", columns=["year"]),
+        ],
+    ),
     "columns that are no numbers": Case(
         lambda at: fit(table(at, id="x")),
         r"name the others with columns= \(--columns (\S+)\)",

@@ -197,6 +197,13 @@ class Schemas:
 
     def _unknown(self, name: str, *, of_numbers: bool = True) -> str:
         """What is wrong with the name of a column that no file has."""
+        folders = (part for file, _ in self._distinct for part in file.split("/")[:-1])
+        if found := next((part for part in folders if part.startswith(f"{name}=")), None):
+            return (
+                f"{self._name} has {name!r} in the names of its folders, such as {found}, and in no file; "
+                "write it into the files, as import pyarrow.dataset as ds; ds.write_dataset(ds.dataset("
+                f"{self._name!r}, partitioning='hive'), 'with_{name}', format='parquet') does"
+            )
         near = difflib.get_close_matches(name, self._first.names, 1)
         others = _those(self.numbers()) if of_numbers else f"it has {_some(self._first.names)}"
         hint = f"did you mean {near[0]!r}?" if near else others
