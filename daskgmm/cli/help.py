@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -41,9 +43,9 @@ GROUPS: Mapping[str, Group] = {
         ("save_threshold", "mark_outliers", "n_replicates", "level"),
     ),
     "Rows": Group(
-        ("data", "columns", "variables", "weights", "missing"),
+        ("data", "columns", "variables", "feature_dim", "mask", "weights", "missing"),
         (
-            *("labels", "measurement_noise", "constant", "feature_dim", "mask", "member"),
+            *("labels", "measurement_noise", "constant", "member"),
             *("missing_chunks", "missing_text", "dtype", "header", "separator", "decimal"),
             *("encoding", "ragged"),
         ),
@@ -78,8 +80,30 @@ _COMMON = {name for group in GROUPS.values() for name in group.common}
 _HEADING = {name: heading for heading, (a, b) in GROUPS.items() for name in (*a, *b)}
 
 
+_DATA = ("data", "source")
+"""Arguments that files are given as."""
+_ONE = ("", ".zarr", ".npy")
+"""Endings of what rows are in, of which there is one."""
+
+
 class Grouped(click.Command):
     """A command whose help has its options in groups, and that has ``--help-all``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Tell how several files are given, which a shell makes of a glob without quotes."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            given = next((ctx.params[name] for name in _DATA if ctx.params.get(name)), None)
+            folder, ending = os.path.split(given or "")[0], os.path.splitext(given or "")[1]
+            if type(error) is not click.UsageError or ending in _ONE:
+                raise
+            pattern = shlex.quote(os.path.join(folder, f"*{ending}"))
+            raise click.UsageError(
+                f"{error.message.rstrip('.')}; several files are one DATA: a folder of them, or a glob in "
+                f"quotes, such as {pattern}",
+                ctx,
+            ) from None
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Add the option that shows all options, where help does without some."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,13 +22,16 @@ from daskgmm.lazily import Lazily
 from daskgmm.telling import passes
 
 if TYPE_CHECKING:
-    from daskgmm import imputing, job, outliers, uncertainty
+    from daskgmm import imputing, job, outliers, storage, uncertainty
 else:  # what help, completion and errors of usage do without
+    storage = Lazily("daskgmm.storage")
     job, outliers = Lazily("daskgmm.job"), Lazily("daskgmm.outliers")
     imputing = Lazily("daskgmm.imputing")
     uncertainty = Lazily("daskgmm.uncertainty")
 
 __all__ = ["COMMANDS"]
+
+_SHOWN_KEYS = 5
 
 
 @click.command("predict", cls=Grouped)
@@ -65,11 +69,23 @@ def _predict(
     outputs = [(",".join(results), output), *((name, path) for name, path in apart if path)]
     result = job.predict(source, model, outputs, **options)
     written = "\n".join(f"{names:<23} {path}" for names, path in outputs)
+    keys = [] if options.get("keep") else _keys_of(source, output)
+    if keys:
+        written += f"\nother columns           can come along: --keep {','.join(keys)}"
     return result, (
         f"{result['n_rows']:,} rows in {duration(result['seconds'])}, "
         f"{result['n_rows'] / result['seconds']:,.0f} rows/s, "
         f"peak memory {size_of(result['peak_memory_bytes'])}\n{written}"
     )
+
+
+def _keys_of(source: Any, output: str) -> list[str]:
+    """Columns of rows in Parquet that are no numbers, such as keys, where an output could have them."""
+    types = getattr(source, "column_types", {})
+    if not types or not storage.is_parquet_name(output):
+        return []
+    numbers = source.of_numbers().feature_names if len(types) > 1 else ()
+    return [shlex.quote(name) for name in types if name not in numbers][:_SHOWN_KEYS]
 
 
 @click.command("score", cls=Grouped)
@@ -111,6 +127,7 @@ def _outliers(source: Any, model: str, output: str, **options: Any) -> tuple[dic
       daskgmm outliers data.zarr --model model.zarr --output outliers.zarr --quantile 0.001
       daskgmm outliers data.zarr --model model.zarr --output outliers.zarr \\
           --probability 1e-6 --save-threshold
+      daskgmm outliers rows.parquet --model model.zarr --output few.parquet --only --keep id
     """  # noqa: D301
     names = ("quantile", "probability", "sample_weight")
     choice = {name: options.pop(name, None) for name in names}
@@ -127,7 +144,6 @@ def _outliers(source: Any, model: str, output: str, **options: Any) -> tuple[dic
         f"output                  {output}"
     )
 
-      daskgmm outliers rows.parquet --model model.zarr --output few.parquet --only --keep id
 
 @click.command("impute", cls=Grouped)
 @command

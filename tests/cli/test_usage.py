@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from click.testing import CliRunner
@@ -25,6 +29,23 @@ def test_the_nearest_option_comes_first(misspelt, meant):
     assert done.exit_code == 2
     assert f"Did you mean '{meant}'?" in done.stderr
     assert done.stderr.startswith("Usage: ")
+
+
+def test_several_files_are_a_glob(tmp_path, monkeypatch):
+    """A shell makes several words of a glob without quotes; the second one was called unexpected."""
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    for name in ("1", "2"):
+        pd.DataFrame(x, columns=["a", "b"]).assign(id=name).to_parquet(f"{name}.parquet")
+    done = CliRunner().invoke(main, ["fit", "1.parquet", "2.parquet", *WORDS])
+    assert done.exit_code == 2
+    (pattern,) = shlex.split(done.stderr.rpartition("such as ")[2])
+    done = CliRunner().invoke(main, ["fit", pattern, "--columns", "a,b", *WORDS, "--json"])
+    assert json.loads(done.stdout)["n_rows"] == 100
+    for more in ([], ["--keep", "id", "--overwrite"]):
+        words = [pattern, "--model", "m.zarr", "--output", "l.parquet", *more]
+        done = CliRunner().invoke(main, ["predict", *words])
+        assert ("--keep id" in done.stdout) == (not more)
 
 
 def test_errors_of_data_show_no_usage(tmp_path):
