@@ -32,13 +32,13 @@ def suggesting(*others: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         @wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> T:
             for name in kwargs:
-                near = [] if name in known else difflib.get_close_matches(name, known, 1)
-                if near:  # else the error is Python's own
+                if name not in known:
                     is_init = function.__name__ == "__init__"  # perhaps inherited
                     called_as = type(args[0]).__name__ if is_init else function.__qualname__
+                    near = difflib.get_close_matches(name, known, 1)
+                    hint = f". Did you mean {near[0]!r}?" if near else ""
                     raise TypeError(
-                        f"{called_as}() got an unexpected keyword argument {name!r}. Did "
-                        f"you mean {near[0]!r}?"
+                        f"{called_as}() got an unexpected keyword argument {name!r}{hint}"
                     )
             return function(*args, **kwargs)
 
