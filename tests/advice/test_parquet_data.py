@@ -91,7 +91,7 @@ def keeping(names: str, advice: str) -> Case:
 CASES = {
     "a column that is in the names of folders": Case(
         lambda at: open_rows(table(at, "hive/year=2020/1.parquet").parents[1], columns=["year"]),
-        r"'year' in the names of its folders, such as year=2020, .* as (import .*) does",
+        r"'year' in the names of its folders, such as year=2020, .*: python -c \"(.*)\"",
         lambda at, said: [
             exec(said[1].replace("'with_year'", repr(str(at / "with_year")))),
             open_rows(at / "with_year", columns=["year"]),

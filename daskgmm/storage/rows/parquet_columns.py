@@ -201,8 +201,8 @@ class Schemas:
         if found := next((part for part in folders if part.startswith(f"{name}=")), None):
             return (
                 f"{self._name} has {name!r} in the names of its folders, such as {found}, and in no file; "
-                "write it into the files, as import pyarrow.dataset as ds; ds.write_dataset(ds.dataset("
-                f"{self._name!r}, partitioning='hive'), 'with_{name}', format='parquet') does"
+                'write it into the files: python -c "import pyarrow.dataset as ds; ds.write_dataset(ds.dataset('
+                f"{self._name!r}, partitioning='hive'), 'with_{name}', format='parquet')\""
             )
         near = difflib.get_close_matches(name, self._first.names, 1)
         others = _those(self.numbers()) if of_numbers else f"it has {_some(self._first.names)}"
