@@ -29,6 +29,7 @@ from daskgmm.em import (
     fit,
     said_of_collapses,
     said_of_contradicted,
+    said_of_far_values,
     said_of_gaps,
     said_of_thin,
     thin_components,
@@ -491,6 +492,7 @@ class GaussianMixture(FittedMixture, FitOptions):
             staged=staged,
             gaps=found.gaps,
             contradicted=found.contradicted,
+            far=found.far,
             is_noisy=noise is not None,
             moments=found.moments,
         )
@@ -831,6 +833,7 @@ class GaussianMixture(FittedMixture, FitOptions):
             relative = RelativeRidge.share if self.reg_covar == "auto" else float(self.reg_covar)
         blur = blurred_by_ridge(course.kept, thin, prior, relative=relative)
         self._blurred = "" if blur is None else blur.text()
+        self._far = said_of_far_values(outcome.far, opened.feature_names)
         warn_of_collapses(course)
         warn_of_thin(thin, course.kept.n_components)
         if self.reg_covar == "auto":  # one that was chosen is told where it is large
@@ -849,6 +852,7 @@ class GaussianMixture(FittedMixture, FitOptions):
             said_of_collapses(collapses, n_left),
             said_of_thin(thin, n_left),
             self._blurred,
+            self._far,
             said_of_contradicted(getattr(self, "contradicted_labels_", None) or ()),
         )
         return "; ".join(one for one in said if one)

@@ -59,7 +59,8 @@ def write_imputed(
     Returns
     -------
     dict
-        ``n_rows seconds peak_memory_bytes model output``.
+        ``n_rows n_filled seconds peak_memory_bytes model output``, of which ``n_filled`` is the number
+        of values that were missing and are not any more.
 
     Raises
     ------
@@ -87,6 +88,7 @@ def write_imputed(
     written = write_results(data, saved, [((result,), output)], HowToWrite(**how))
     return {
         "n_rows": written.n_rows,
+        "n_filled": written.n_gaps,
         "seconds": time.perf_counter() - began,
         "peak_memory_bytes": peak_memory_bytes(),
         "model": model,

@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
+
 from daskgmm.em import (
     Missing,
     Threshold,
@@ -109,17 +111,21 @@ class Written:
         How many values 1 were written to arrays in which they are counted.
     n_present : int
         How many values were written there, other than the fill of rows that are left out.
+    n_gaps : int
+        Missing values of rows that have others.
     """
 
     n_rows: int
     n_counted: int
     n_present: int
+    n_gaps: int = 0
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
             self.n_rows + other.n_rows,
             self.n_counted + other.n_counted,
             self.n_present + other.n_present,
+            self.n_gaps + other.n_gaps,
         )
 
 
@@ -242,6 +248,7 @@ def _write_grain(
 ) -> Written:
     """Write the results of a grain, each of which is found once."""
     wanted = {result.name: result for results, _ in writers for result in results}
+    n_gaps = _n_gaps(block)
     block, out = with_rows_present(block, mixture, missing)
     found = {name: result.of(block, mixture, out) for name, result in wanted.items()}
     for results, writer in writers:
@@ -254,4 +261,13 @@ def _write_grain(
         if array.is_counted
     ]
     n_counted = sum(int(ones) for ones, _ in counts)
-    return Written(len(block), n_counted, sum(int(present) for _, present in counts))
+    n_present = sum(int(present) for _, present in counts)
+    return Written(len(block), n_counted, n_present, n_gaps)
+
+
+def _n_gaps(block: Block) -> int:
+    """Missing values of rows that have others."""
+    if not block.has_gaps:
+        return 0
+    is_missing = np.isnan(block.x)
+    return int(is_missing[~is_missing.all(axis=1)].sum())

@@ -15,12 +15,15 @@ from sklearn.utils import check_random_state
 
 from daskgmm.em import (
     CRITERIA,
+    GAPS,
     BootstrapPlan,
     Chooser,
     Entry,
     MappedRows,
     Problem,
+    Scan,
     Tell,
+    far_values,
     scan_rows,
     told_in_units_of_data,
 )
@@ -285,6 +288,7 @@ def select(
         seconds=time.perf_counter() - began,
         staged=staged,
         gaps=chooser.scan.gaps,
+        far=far_values(chooser.scan),
         is_noisy=is_noisy,
         moments=chooser.scan.moments,
     )
@@ -292,7 +296,12 @@ def select(
     by = 0.0 if affine is None else affine.log_jacobian
     entries = tuple(trial.entry.raised(chooser.scan.weight, by) for trial in trials)
     chosen = entries[trials.index(best)]
-    notes = (_note(entries, chosen, criterion), _note_of_tests(chooser), model._note)
+    notes = (
+        _note(entries, chosen, criterion),
+        None if model.prior is not None else _note_of_poor_fits(entries, chooser.scan),
+        _note_of_tests(chooser),
+        model._note,
+    )
     note = "; ".join(one for one in notes if one) or None
     selection = Selection(entries, chosen, model, criterion, note, _of_tests(chooser))
     model.selection_ = selection.as_dict()
@@ -440,6 +449,40 @@ def _check_tests(families: Sequence[str], level: float, n_replicates: int) -> No
             f"that level={level:g} rejects nothing; set n_replicates={fewest} or more",
             "n_replicates",
         )
+
+
+def _note_of_poor_fits(entries: Sequence[Entry], scan: Scan) -> str | None:
+    """Note on candidates of lower log-likelihood than one of the same family with fewer components.
+
+    At its optimum none has one: a component that is divided in two equal ones changes nothing.
+    """
+    n, n_fitted = scan.weight, scan.sample.total_weight
+    poor = list[str]()
+    for entry in entries:
+        # What the optimum of a sample lacks on all rows, on average; and what no rows can tell.
+        lacking = 0.0 if entry.refined else GAPS * max(n / n_fitted - 1.0, 0.0)
+        by_chance = 0.5 * entry.n_parameters * (1.0 + lacking) / n
+        fewer = [
+            other
+            for other in entries
+            if other.covariance_type == entry.covariance_type
+            and other.n_components < entry.n_components
+            and other.log_likelihood_per_row > entry.log_likelihood_per_row + by_chance
+        ]
+        if fewer:
+            other = max(fewer, key=lambda one: one.log_likelihood_per_row)
+            gap = other.log_likelihood_per_row - entry.log_likelihood_per_row
+            poor.append(
+                f"{entry.n_components} {entry.covariance_type} fits less well than "
+                f"{other.n_components} {other.covariance_type}, by {gap:.2g} nats per row"
+            )
+    if not poor:
+        return None
+    more = f" and {len(poor) - 1} more like it" if len(poor) > 1 else ""
+    return (
+        f"{poor[0]}{more}, which no optimum of more components does: its fit ended at a poor one; "
+        "raise n_init (--restarts) or max_iter"
+    )
 
 
 def _note(entries: Sequence[Entry], best: Entry, criterion: str) -> str | None:

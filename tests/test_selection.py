@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -344,3 +345,16 @@ def test_progress_counts_candidates(capsys):
     select(x, [1, 2], covariance_type=["full", "diag"], random_state=0, verbose=1)
     counts = re.findall(r"fitted to the sample: (\d+) of (\d+) candidates", capsys.readouterr().err)
     assert counts == [("1", "4"), ("2", "4"), ("3", "4"), ("4", "4")]
+
+
+def test_a_fit_of_more_components_that_is_lower_is_said():
+    """One Gaussian that k-means has cut in halves, which no pass has time to mend."""
+    x = np.random.default_rng(0).normal(size=(2_000, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = select(x, [1, 2], progressive=False, max_iter=1, random_state=0)
+    said = "2 full fits less well than 1 full"
+    assert said in found.note
+    assert said in str(found)
+    way_out = select(x, [1, 2], random_state=0)  # with the default's starts and passes
+    assert said not in (way_out.note or "")

@@ -167,7 +167,9 @@ def _impute(source: Any, model: str, output: str, **options: Any) -> tuple[dict[
     result = imputing.write_imputed(source, model, output, **options)
     return result, (
         f"{result['n_rows']:,} rows in {duration(result['seconds'])}, "
-        f"peak memory {size_of(result['peak_memory_bytes'])}\noutput                  {output}"
+        f"peak memory {size_of(result['peak_memory_bytes'])}\n"
+        f"filled                  {result['n_filled']:,} missing values\n"
+        f"output                  {output}"
     )
 
 

@@ -19,6 +19,7 @@ from daskgmm.em.evaluate import (
     top_components,
     with_rows_present,
 )
+from daskgmm.em.far_values import FarValues, far_values, said_of_far_values
 from daskgmm.em.finite import check_finite
 from daskgmm.em.fit import fit, told_in_units_of_data
 from daskgmm.em.held_out import HeldOut
@@ -48,7 +49,7 @@ from daskgmm.em.outliers import (
     threshold_of_mixture,
     threshold_of_rows,
 )
-from daskgmm.em.problem import Problem
+from daskgmm.em.problem import GAPS, Problem
 from daskgmm.em.race import Race, Rules, run
 from daskgmm.em.replicates import (
     DrawnAnew,
@@ -104,6 +105,7 @@ from daskgmm.history import (
 
 __all__ = [
     "CRITERIA",
+    "GAPS",
     "INITIALISERS",
     "LOWEST_BYTES",
     "MEASURES",
@@ -125,6 +127,7 @@ __all__ = [
     "Course",
     "DrawnAnew",
     "Entry",
+    "FarValues",
     "Fit",
     "FitBegan",
     "FitEnded",
@@ -175,6 +178,7 @@ __all__ = [
     "check_marks_outliers",
     "check_no_noise",
     "check_some_complete",
+    "far_values",
     "feature_means",
     "feature_moments",
     "fit",
@@ -192,6 +196,7 @@ __all__ = [
     "run",
     "said_of_collapses",
     "said_of_contradicted",
+    "said_of_far_values",
     "said_of_gaps",
     "said_of_thin",
     "scan_rows",

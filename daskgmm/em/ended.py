@@ -8,6 +8,7 @@ import numpy as np
 
 from daskgmm.em.contradicted import ContradictedLabels
 from daskgmm.em.course import Course
+from daskgmm.em.far_values import FarValues
 from daskgmm.em.missing import NO_GAPS, Gaps
 from daskgmm.em.scan import Scan
 from daskgmm.em.steppers import AnyStepper
@@ -34,6 +35,8 @@ class Fit:
     gaps : Gaps
         Rows in which values are missing.
     contradicted : tuple of ContradictedLabels
+    far : tuple of FarValues
+        In the data's own units.
     """
 
     course: Course
@@ -42,6 +45,7 @@ class Fit:
     affine: Affine | None = None
     gaps: Gaps = NO_GAPS
     contradicted: tuple[ContradictedLabels, ...] = ()
+    far: tuple[FarValues, ...] = ()
 
     @property
     def result(self) -> Course:

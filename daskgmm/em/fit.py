@@ -17,6 +17,7 @@ from daskgmm.em.contradicted import contradicted_labels
 from daskgmm.em.course import Course
 from daskgmm.em.early import early_start, rivals_of
 from daskgmm.em.ended import Fit
+from daskgmm.em.far_values import far_values
 from daskgmm.em.mapped import MappedRows
 from daskgmm.em.missing import RowsWithGaps, weighing
 from daskgmm.em.problem import Problem
@@ -154,8 +155,9 @@ def fit(
     with single_thread():
         result = ended(_result(race, problem), problem, scan)
         contradicted = contradicted_labels(result.kept, scan.sample)
+        far = far_values(scan)
     result = replace(result, collapses=(*fewer, *result.collapses))
-    return Fit(result, n_passes, scan.moments, scan.affine, scan.gaps, contradicted)
+    return Fit(result, n_passes, scan.moments, scan.affine, scan.gaps, contradicted, far)
 
 
 def _scan_of(

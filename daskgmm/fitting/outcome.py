@@ -16,6 +16,7 @@ from daskgmm.em import (
     Blur,
     ContradictedLabels,
     Course,
+    FarValues,
     Gaps,
     ThinComponent,
     said_of_collapses,
@@ -63,6 +64,7 @@ class Outcome:
     gaps : Gaps
         Rows in which values are missing.
     contradicted : tuple of ContradictedLabels
+    far : tuple of FarValues
     is_noisy : bool
         Whether the rows have measurement noise.
     moments : Moments or None
@@ -78,6 +80,7 @@ class Outcome:
     staged: StagingReport
     gaps: Gaps = NO_GAPS
     contradicted: tuple[ContradictedLabels, ...] = ()
+    far: tuple[FarValues, ...] = ()
     is_noisy: bool = False
     moments: Moments | None = None
 

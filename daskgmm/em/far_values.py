@@ -1,0 +1,158 @@
+"""Far values: values so far from all others of their feature that they are hardly measured ones.
+
+A store that does not declare its fill value gives -9999 or 9.96921e36 for what is not known, and one
+mistyped cell can be 1e49. Fits are made all the same, in which such rows count as any others do.
+
+What is far is told by gaps between the distances from the median: beyond the gap lie at most half of
+the rows, that are few distinct values and 10 times as far as all others; or at most a tenth of the
+rows, that are 10,000 times as far. Of n values of Cauchy's law, whose tails are the heaviest that
+people meet, the latter comes once in 10,000 features, and the former never, as they do not repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from daskgmm.em.scan import Scan
+from daskgmm.kernel import Float64Array
+
+__all__ = ["FarValues", "far_values", "said_of_far_values"]
+
+_FEWEST, _FEWEST_DISTINCT = 20, 4
+"""Values of a feature, and distinct ones among those that are not far: of fewer, nothing is told."""
+_REPEATED, _TIMES_REPEATED, _MOST_REPEATED = 3, 10.0, 0.5
+"""Least mean number of rows with the same far value; how far; and their share of the rows."""
+_TIMES, _MOST = 1e4, 0.1
+"""The same for values that need not repeat."""
+_MOST_GROUPS = 3
+"""Groups of far values that are looked for, one beyond the other."""
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class FarValues:
+    """Values of a feature that are far from all others.
+
+    Attributes
+    ----------
+    feature : int
+    value : float
+        The commonest of them.
+    n_rows : float
+        Rows that have one of them.
+    times : float
+        How many times as far from the median the nearest of them is as all others.
+    is_repeated : bool
+        Whether they are few distinct values, as fill values are.
+    is_exact : bool
+        Whether the rows were counted; else their number is estimated from a sample.
+    """
+
+    feature: int
+    value: float
+    n_rows: float
+    times: float
+    is_repeated: bool
+    is_exact: bool
+
+    def text(self, name: str) -> str:
+        """For people, where they are and how many."""
+        about = "" if self.is_exact else "about "
+        said = (
+            f"{name} is {self.value:.6g} in {about}{self.n_rows:,.0f} row{'s' * (self.n_rows != 1)}"
+        )
+        return f"{said}, {self.times:.2g} times as far from its median as all other values"
+
+
+def far_values(scan: Scan) -> tuple[FarValues, ...]:
+    """The far values of each feature of a scan's rows, in the data's own units.
+
+    Parameters
+    ----------
+    scan : Scan
+        Of projected rows, nothing is known of their features, other than those that are left.
+    """
+    affine, sample = scan.affine, scan.sample
+    kept = np.arange(sample.n_features) if affine is None else affine.selected
+    if affine is not None and affine.projects and kept is None:
+        return ()
+    found = []
+    for j in range(sample.n_features):
+        column = sample.x[:, j]
+        ends = np.array([scan.minimum[j], scan.maximum[j]])
+        for one in _far_of_feature(column[~np.isnan(column)], ends, scan):
+            value = one.value
+            if affine is not None and not affine.projects:
+                value = float(affine.shift[j] + affine.scale[j] * value)
+            feature = j if kept is None else int(kept[j])
+            found.append(replace(one, feature=feature, value=value))
+    return tuple(found)
+
+
+def _far_of_feature(values: Float64Array, ends: Float64Array, scan: Scan) -> list[FarValues]:
+    """Far values among some of a feature, whose extremes over all rows are known."""
+    n = len(values)
+    if n < _FEWEST:
+        return []
+    ordered, found = np.sort(values), list[FarValues]()
+    middle = ordered[n // 2]
+    values = ordered[np.argsort(np.abs(ordered - middle), kind="stable")]
+    per_row = 1.0 if scan.is_whole else scan.n_rows / n
+    for _ in range(_MOST_GROUPS):
+        near, times = _nearer(np.abs(values - middle))
+        if times < _TIMES_REPEATED or len(np.unique(values[:near])) < _FEWEST_DISTINCT:
+            break
+        far, n_far = values[near:], len(values) - near
+        distinct, counts = np.unique(far, return_counts=True)
+        commonest = float(distinct[np.argmax(counts)])
+        is_repeated = n_far >= _REPEATED * len(distinct) and commonest != 0.0
+        if is_repeated or (times >= _TIMES and n_far <= _MOST * n):
+            n_rows = n_far * per_row
+            one = FarValues(0, commonest, n_rows, times, is_repeated, scan.is_whole)
+            found.append(one)
+        values = values[:near]
+    farthest = float(ends[np.argmax(np.abs(ends - middle))])
+    times = float(abs(farthest - middle) / (np.abs(ordered - middle).max() or np.inf))
+    if not scan.is_whole and times >= _TIMES * per_row:  # of one row, which the sample lacks
+        found.append(FarValues(0, farthest, 1.0, times, False, False))
+    return found
+
+
+def _nearer(distances: Float64Array) -> tuple[int, float]:
+    """How many of ascending distances are below their widest gap, and how wide that is."""
+    first = len(distances) // 2
+    below, above = distances[first:-1], distances[first + 1 :]
+    if len(below) == 0 or not (below > 0).any():
+        return len(distances), 1.0
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        times = np.where(below > 0, above / below, 1.0)
+    widest = int(np.argmax(times))
+    return first + 1 + widest, float(times[widest])
+
+
+def said_of_far_values(found: Sequence[FarValues], names: Sequence[str] | None) -> str:
+    """For people, in one line, with what to do; empty if there are none.
+
+    Parameters
+    ----------
+    found : sequence of FarValues
+    names : sequence of str or None
+        Names of the data's features; None for their numbers.
+    """
+    if not found:
+        return ""
+    named = [f"column {one.feature}" if names is None else names[one.feature] for one in found]
+    each = [one.text(name) for one, name in zip(found, named, strict=True)]
+    n_more = len(each) - _MOST_NAMED
+    said = "; ".join(each[:_MOST_NAMED]) + (f"; and {n_more} more" if n_more > 0 else "")
+    fill = next((one.value for one in found if one.is_repeated), None)
+    if fill is None:
+        return f"{said}: correct such values, or make them NaN and set missing='em' or 'drop'"
+    return (
+        f"{said}: this looks like a fill value; make it NaN, or declare it (the attribute missing_value "
+        f"of a Zarr array, --missing-text {fill:g} of daskgmm convert for CSV), and set missing='em' or "
+        "'drop'"
+    )

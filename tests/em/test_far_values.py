@@ -1,0 +1,113 @@
+"""Far values: fill values that nobody declared, and absurd cells, are said in a fit's result.
+
+Asserted: feature, value and number of rows, of all rows and of a sample; that the way out works; and
+that heavy tails, counts and small tables are no reason to say anything.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from daskgmm import GaussianMixture, select
+from daskgmm.em import InMemoryRows, far_values, said_of_far_values
+from daskgmm.em.scan import scan_rows
+
+
+def found_in(x, n_sampled=10**6):
+    return far_values(scan_rows(InMemoryRows(np.asarray(x, float)), n_sampled, 0))
+
+
+def normal(n=5_000, d=2, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+@pytest.mark.parametrize("value", [-9999.0, 9.96921e36, -1e20])
+@pytest.mark.parametrize("n", [3, 300, 2_000])
+def test_a_fill_value_is_named_with_its_rows(value, n):
+    x = normal()
+    x[:n, 1] = value
+    (one,) = found_in(x)
+    assert (one.feature, one.value, one.n_rows) == (1, value, n)
+    assert one.is_repeated
+    assert one.is_exact
+
+
+def test_an_absurd_cell_beside_a_fill_value_is_named_too():
+    x = normal()
+    x[:40, 0] = -9999.0
+    x[7, 0] = 1e49
+    absurd, fill = found_in(x)
+    assert (absurd.value, absurd.n_rows, absurd.is_repeated) == (1e49, 1, False)
+    assert (fill.value, fill.n_rows, fill.is_repeated) == (-9999.0, 39, True)
+
+
+def test_of_a_sample_the_rows_are_estimated():
+    x = normal(40_000)
+    x[:2_000, 0] = -9999.0
+    (one,) = found_in(x, n_sampled=4_000)
+    assert not one.is_exact
+    assert one.n_rows == pytest.approx(2_000, rel=4 / np.sqrt(200))  # four standard errors
+
+
+def test_one_absurd_cell_that_the_sample_lacks_is_known_by_the_extremes():
+    x = normal(40_000)
+    x[123, 1] = 1e49
+    (one,) = found_in(x, n_sampled=400)
+    assert (one.feature, one.value, one.n_rows) == (1, 1e49, 1)
+
+
+RNG = np.random.default_rng(5)
+ORDINARY = {
+    "Cauchy": RNG.standard_cauchy((20_000, 5)),
+    "lognormal": RNG.lognormal(sigma=2.0, size=(20_000, 5)),
+    "Pareto": RNG.pareto(1.0, (20_000, 5)),
+    "counts": RNG.negative_binomial(0.2, 0.01, (20_000, 5)).astype(float),
+    "Zipf": np.minimum(RNG.zipf(1.8, (20_000, 5)), 10**15).astype(float),
+    "one-hot": np.eye(5)[RNG.integers(5, size=20_000)] + 0.0,
+    "mostly zero": RNG.normal(1e3, 1.0, (20_000, 5)) * (RNG.uniform(size=(20_000, 5)) < 0.6),
+    "clusters": RNG.normal(size=(20_000, 5)) + 1e4 * RNG.integers(3, size=(20_000, 1)),
+    "few rows": np.array([[0.0], [1.0], [2.0], [9999.0], [9999.0], [9999.0]]),
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+@pytest.mark.parametrize("n_sampled", [10**6, 2_000])
+def test_heavy_tails_counts_and_zeros_are_no_reason(name, n_sampled):
+    assert found_in(ORDINARY[name], n_sampled) == ()
+
+
+@pytest.mark.parametrize("unit", [1e-20, 1e20])
+def test_units_change_nothing_but_values(unit):
+    x = normal()
+    x[:40, 0] = -9999.0
+    (one,), (other,) = found_in(x), found_in(unit * x)
+    assert other.value == pytest.approx(unit * one.value)
+    assert (other.feature, other.n_rows, other.is_repeated) == (0, 40, True)
+
+
+@pytest.mark.parametrize("options", [{}, {"standardize": True}, {"constant": "drop"}])
+def test_a_fit_says_so_and_the_way_out_works(options):
+    x = np.column_stack([normal(), np.random.default_rng(1).normal(size=5_000)])
+    if "constant" in options:
+        x[:, 0] = 3.0
+    x[:40, 1] = -9999.0
+    gm = GaussianMixture(1, covariance_type="diag", **options)
+    said = gm.fit(x)._note
+    assert "column 1 is -9999 in 40 rows" in said
+    assert "looks like a fill value" in said
+    assert "missing='em' or 'drop'" in said
+    x[x == -9999.0] = np.nan
+    assert "-9999" not in gm.set_params(missing="drop").fit(x)._note
+
+
+def test_a_selection_says_so_by_the_name_of_the_feature():
+    pd = pytest.importorskip("pandas")
+    x = pd.DataFrame(normal(), columns=["wind", "rain"])
+    x.loc[:39, "rain"] = -9999.0
+    found = select(x, [1, 2], covariance_type="diag")
+    assert "rain is -9999 in 40 rows" in found.note
+
+
+def test_nothing_is_said_of_nothing():
+    assert said_of_far_values((), None) == ""
