@@ -261,7 +261,7 @@ def svgs_of(display: Display) -> list[tuple[bytes, float]]:
         figsize=(shrunk * width, shrunk * height), layout="constrained"
     )
     display.plot_without_heading(figure.add_subplot())
-    figure.canvas.draw()  # which places the panels
+    figure.draw_without_rendering()  # which places the panels: the canvas of no backend draws nothing
     figure.set_layout_engine("none")
     axes = list(display.axes_.ravel())
     found = []
@@ -351,9 +351,10 @@ def cells(ax: Axes, counts: Float64Array, x: Float64Array, y: Float64Array) -> A
     return ax.pcolormesh(x, y, shown, cmap="Greys", norm=norm, rasterized=True)
 
 
-def colour_bar(ax: Axes, drawn: Any, label: str) -> Any:
-    """A colour bar beside a panel."""
-    bar = ax.figure.colorbar(drawn, ax=ax, fraction=0.05, pad=0.02)
+def colour_bar(ax: Axes, drawn: Any, label: str, *, below: bool = False) -> Any:
+    """A colour bar beside a panel, or below it."""
+    where: dict[str, Any] = {"location": "bottom", "aspect": 40} if below else {}
+    bar = ax.figure.colorbar(drawn, ax=ax, fraction=0.05, pad=0.02, **where)
     bar.set_label(label, fontsize=_SMALL)
     bar.ax.tick_params(labelsize="x-small")
     return bar

@@ -99,10 +99,19 @@ class ComponentsDisplay(Display):
         return found[np.ix_(self.components, self.features)]
 
     @property
+    def has_features_below(self) -> bool:
+        """Whether features are the rows, as they are where they are more: a picture is high, not wide."""
+        return len(self.features) > len(self.components)
+
+    @property
     def panels(self) -> Panels:
         """One."""
-        height = 1.7 + 0.3 * len(self.components) + 0.06 * self._longest
-        return Panels(1, 1, (3.6 + 0.45 * len(self.features), max(height, 2.8)))
+        n_rows, n_columns = len(self.components), len(self.features)
+        beside, below = 1.1, 0.06 * self._longest
+        if self.has_features_below:
+            n_rows, n_columns = n_columns, n_rows
+            beside, below = 0.5 + 0.075 * self._longest, 0.3
+        return Panels(1, 1, (max(beside + 0.45 * n_columns, 3.6), 1.6 + below + 0.3 * n_rows))
 
     @property
     def _longest(self) -> int:
@@ -137,25 +146,33 @@ class ComponentsDisplay(Display):
 
     def _draw(self) -> None:
         ax, found = self.axes_[0, 0], self.standardized
+        weights = [share(float(self.subject.mixture.weights[k])) for k in self.components]
+        features = [plain(self.subject.label(j)) for j in self.features]
+        if self.has_features_below:
+            shown, rows = found.T, features
+            columns = [f"{k}\n{weight}" for k, weight in zip(self.components, weights, strict=True)]
+        else:
+            shown, columns = found, features
+            rows = [f"{k}  ({weight})" for k, weight in zip(self.components, weights, strict=True)]
         most = float(np.abs(found).max(initial=0.0)) or 1.0
-        drawn = ax.imshow(found, cmap="PuOr_r", vmin=-most, vmax=most, aspect="auto")
-        weights = self.subject.mixture.weights
-        ax.set_yticks(
-            range(len(self.components)),
-            [f"{k}  ({share(float(weights[k]))})" for k in self.components],
-            fontsize="small",
-        )
+        drawn = ax.imshow(shown, cmap="PuOr_r", vmin=-most, vmax=most, aspect="auto")
+        ax.set_yticks(range(len(rows)), rows, fontsize="small")
+        slanted = columns is features and self._longest > 4
         ax.set_xticks(
-            range(len(self.features)),
-            [plain(self.subject.label(j)) for j in self.features],
-            rotation=45 if self._longest > 4 else 0,
-            ha="right" if self._longest > 4 else "center",
-            rotation_mode="anchor" if self._longest > 4 else "default",
+            range(len(columns)),
+            columns,
+            rotation=45 if slanted else 0,
+            ha="right" if slanted else "center",
+            rotation_mode="anchor" if slanted else "default",
             fontsize="small",
         )
-        ax.set_ylabel("component (weight)", fontsize="small")
-        _write(ax, drawn, found, lambda value: f"{round(value, 1) + 0.0:+.1f}")
-        colour_bar(ax, drawn, "standard deviations from the mean")
+        name = "component (weight)"
+        if self.has_features_below:
+            ax.set_xlabel(name, fontsize="small")
+        else:
+            ax.set_ylabel(name, fontsize="small")
+        _write(ax, drawn, shown, lambda value: f"{round(value, 1) + 0.0:+.1f}")
+        colour_bar(ax, drawn, "standard deviations from the mean", below=True)
 
 
 @dataclass(eq=False)

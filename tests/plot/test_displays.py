@@ -21,7 +21,7 @@ from matplotlib import pyplot as plt
 
 from daskgmm import GaussianMixture, plot, select
 from daskgmm.errors import ParameterError
-from daskgmm.plot.drawing import ellipse, picture_of, probability, radius_holding, share
+from daskgmm.plot.drawing import ellipse, picture_of, probability, radius_holding, share, svgs_of
 from daskgmm.plot.pairs_of_features import density_along
 from daskgmm.plot.subject import Subject
 from daskgmm.settings import PICTURES
@@ -201,12 +201,48 @@ def test_densities_on_the_diagonal_integrate_to_one(table, tails):
 def test_components_are_shown_by_standardised_means(model, table):
     display = plot.components(model)
     (image,) = display.ax_.images
-    np.testing.assert_allclose(image.get_array(), display.standardized)
+    np.testing.assert_allclose(image.get_array(), _as_drawn(display))
     # weighted by the components, means of means are 0
     np.testing.assert_allclose(model.weights_ @ display.standardized, 0.0, atol=1e-12)
     # and standard deviations those of the rows, to the stop rule's tolerance
     deviations = display.subject.deviations
     np.testing.assert_allclose(deviations, table.std(ddof=0), rtol=0.01)
+
+
+def _as_drawn(display):
+    """What are fewer, components or features, are the columns: the picture is high, not wide."""
+    found = display.standardized
+    return found if found.shape[0] >= found.shape[1] else found.T
+
+
+@pytest.mark.parametrize(("k", "d"), [(3, 30), (20, 4)])
+def test_a_heat_map_of_few_components_or_few_features_is_as_narrow_as_a_phone(k, d):
+    mixture = made_mixture("diag", k, d)
+    model = GaussianMixture.from_parameters(
+        mixture.weights, mixture.means, mixture.covariances, covariance_type="diag"
+    )
+    display = plot.components(model)
+    (image,) = display.ax_.images
+    np.testing.assert_allclose(image.get_array(), _as_drawn(display))
+    inches = 390 / 96  # a phone's pixels, at 96 to the inch
+    assert display.panels.inches[0] < inches
+    written = texts(display)
+    assert [text for text in written if text == "x29"] == ["x29"] * (d == 30)
+    assert sum("%" in text for text in written) == k
+
+
+def test_on_a_page_panels_are_placed_so_that_no_name_lies_over_another_panel():
+    """Panels of a page were left where they are before any layout: names lay over the colour bar."""
+    mixture = made_mixture("diag", 3, 30)
+    model = GaussianMixture.from_parameters(
+        mixture.weights, mixture.means, mixture.covariances, covariance_type="diag"
+    )
+    ((svg, _),) = svgs_of(plot.DISPLAYS["components"](model))
+    drawn, _, bar = svg.decode().partition('<g id="axes_2">')
+    name = re.search(r"<!-- component \(weight\) -->\s*<g [^>]*translate\(\S+ (\S+)\)", drawn)
+    outline = re.search(r'd="(M [^"]*)"', bar)[1]
+    top = min(map(float, re.findall(r"[ML] \S+ (\S+)", outline)))
+    assert float(name[1]) < top  # downwards from the top of the page
 
 
 def test_of_many_features_and_components_the_picture_says_which_are_shown():
