@@ -3,18 +3,20 @@
     python examples/batch_predict.py                                      # data of its own
     python examples/batch_predict.py data.zarr model.zarr output-folder   # yours
 
-Writes labels.zarr and log_density.zarr into the output folder: whole, or not at all.
+Writes labels.zarr and log_density.zarr into the output folder: whole, or not at all; and a picture
+of all log densities, batch_predict.png, which is left here if the data are its own.
 """
 
 import sys
 import tempfile
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from daskgmm import GaussianMixture, job
+from daskgmm import GaussianMixture, job, load_model, plot
 
 N_ANOMALIES = 5
 
@@ -47,8 +49,8 @@ def lowest(path: Path, n: int) -> list[tuple[int, float]]:
     return [(row, value) for value, row in found]
 
 
-def main(data: str, model: str, folder: str) -> None:
-    """Predict in one pass, then look for rows that the mixture finds improbable."""
+def main(data: str, model: str, folder: str, picture: str) -> None:
+    """Predict in one pass, then look for rows that the mixture finds improbable, and draw how they lie."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     outputs = {name: f"{folder}/{name}.zarr" for name in ("labels", "log_density")}
     # The same as `daskgmm predict`. On a cluster, open it around this call:
@@ -66,11 +68,16 @@ def main(data: str, model: str, folder: str) -> None:
         values = ", ".join(f"{value:.2f}" for value in rows[row])
         print(f"  row {row}: log density {log_density:.1f}, values {values}")
 
+    mpl.use("agg")
+    plot.log_density(load_model(model), data).figure_.savefig(picture, dpi=100)  # one more pass
+    print(f"picture: {picture}")
+
 
 if __name__ == "__main__":
     if len(sys.argv) == 4:
-        main(*sys.argv[1:])
+        main(*sys.argv[1:], f"{sys.argv[3]}/batch_predict.png")
     else:
         with tempfile.TemporaryDirectory() as temporary:
             make_data_and_model(Path(temporary))
-            main(f"{temporary}/data.zarr", f"{temporary}/model.zarr", temporary)
+            places = (f"{temporary}/data.zarr", f"{temporary}/model.zarr", temporary)
+            main(*places, "batch_predict.png")

@@ -1,20 +1,22 @@
 """Fit Gaussian mixtures to a Zarr array from Python, choosing how many components by BIC.
 
-    python examples/fit_from_python.py                          # makes small data of its own
-    python examples/fit_from_python.py data.zarr model.zarr     # your rows; where to save
+    python examples/fit_from_python.py                                     # small data of its own
+    python examples/fit_from_python.py data.zarr model.zarr picture.png    # yours; where to save
 
-The data are read chunk by chunk in every pass and may be far larger than memory.
+The data are read chunk by chunk in every pass and may be far larger than memory. The picture of
+its own data is fit_from_python.png.
 """
 
 import sys
 import tempfile
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from daskgmm import GaussianMixture, load_model
+from daskgmm import GaussianMixture, load_model, plot
 
 
 def make_data(path: Path) -> None:
@@ -47,8 +49,8 @@ def choose(data: str, candidates: range) -> GaussianMixture:
     return best
 
 
-def main(data: str, output: str) -> None:
-    """Choose, save, load, and show that the loaded model is the saved one."""
+def main(data: str, output: str, picture: str) -> None:
+    """Choose, save, load, show that the loaded model is the saved one, and draw it over the rows."""
     best = choose(data, range(1, 5))
     best.save(output, overwrite=True)
 
@@ -61,12 +63,16 @@ def main(data: str, output: str) -> None:
     print("labels of the first rows:", model.predict(data)[:5].compute())
     assert np.array_equal(model.means_, best.means_)
 
+    mpl.use("agg")
+    plot.pairs(model, data).figure_.savefig(picture, dpi=100)  # one more pass
+    print(f"picture: {picture}")
+
 
 # Worker processes of a local cluster import this file, so the guard is needed there.
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
+    if len(sys.argv) == 4:
         main(*sys.argv[1:])
     else:
         with tempfile.TemporaryDirectory() as folder:
             make_data(Path(folder) / "data.zarr")
-            main(f"{folder}/data.zarr", f"{folder}/model.zarr")
+            main(f"{folder}/data.zarr", f"{folder}/model.zarr", "fit_from_python.png")

@@ -4,7 +4,8 @@
     python examples/flights_from_csv.py flights.csv    # yours, with the columns of nycflights13
 
 Each command is printed as it is typed in a shell. They leave flights.parquet, model.zarr and
-labels.parquet in a folder that is removed, or beside your file.
+labels.parquet in a folder that is removed, or beside your file, and the picture
+flights_from_csv.png here, or there.
 """
 
 import shlex
@@ -51,8 +52,8 @@ def run(*words: str, folder: Path) -> None:
     subprocess.run([sys.executable, "-m", *words], cwd=folder, check=True)
 
 
-def main(csv: Path) -> None:
-    """Convert, fit, predict and score; then the same by scikit-learn, which holds all rows at once."""
+def main(csv: Path, picture: Path) -> None:
+    """Convert, fit, predict and draw; then the same by scikit-learn, which holds all rows at once."""
     folder, names = csv.parent, ",".join(FEATURES)
     out = ("--output", "flights.parquet", "--overwrite")
     # Features are numbers, and rows that lack one are left out; keys are copied as they are.
@@ -75,6 +76,8 @@ def main(csv: Path) -> None:
     out = ("--output", "labels.parquet", "--overwrite")
     model = ("flights.parquet", "--model", "model.zarr")
     run("daskgmm", "predict", *model, *keep, "--results", "labels,log_density", *out, folder=folder)
+    out = ("--output", str(picture), "--overwrite")
+    run("daskgmm", "plot", "pairs", "model.zarr", "flights.parquet", *out, folder=folder)
 
     found = pd.read_parquet(folder / "labels.parquet")
     print(
@@ -91,8 +94,9 @@ def main(csv: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) == 2:
-        main(Path(sys.argv[1]).absolute())
+        given = Path(sys.argv[1]).absolute()
+        main(given, given.with_name("flights_from_csv.png"))
     else:
         with tempfile.TemporaryDirectory() as temporary:
             make_flights(Path(temporary) / "flights.csv")
-            main(Path(temporary) / "flights.csv")
+            main(Path(temporary) / "flights.csv", Path("flights_from_csv.png").absolute())

@@ -40,6 +40,10 @@ def printed_by(name: str, *arguments: object, cwd: Path | None = None) -> str:
     return done.stdout
 
 
+def _is_picture(path: Path) -> bool:
+    return path.read_bytes().startswith(b"\x89PNG")
+
+
 def test_every_example_is_tested_and_says_how_it_is_run():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "fit_from_python.py",
@@ -60,19 +64,21 @@ def test_every_example_is_tested_and_says_how_it_is_run():
 
 
 @pytest.mark.slow
-def test_fit_from_python_chooses_the_truth():
-    printed = printed_by("fit_from_python.py")
+def test_fit_from_python_chooses_the_truth(tmp_path):
+    printed = printed_by("fit_from_python.py", cwd=tmp_path)
     assert "chosen: K = 3" in printed
     means = re.findall(r"mean (-?[\d.]+), (-?[\d.]+)", printed)
     # 10,000 rows a component: means err by some 1 / sqrt(10000) = 0.01
     assert sorted(np.abs(np.round(np.array(means, float))).tolist()) == [[0, 0], [0, 6], [6, 0]]
+    assert _is_picture(tmp_path / "fit_from_python.png")
 
 
 @pytest.mark.slow
-def test_batch_predict_finds_the_anomalies():
-    printed = printed_by("batch_predict.py")
+def test_batch_predict_finds_the_anomalies(tmp_path):
+    printed = printed_by("batch_predict.py", cwd=tmp_path)
     rows = re.findall(r"row (\d+):", printed)
     assert {int(row) for row in rows} == {7, 20_000, 33_333, 77_777, 99_999}
+    assert _is_picture(tmp_path / "batch_predict.png")
 
 
 def example(name: str) -> ModuleType:
@@ -122,6 +128,7 @@ def test_flights_have_labels_beside_their_keys(tmp_path):
     model = load_model(tmp_path / "model.zarr")
     expected = model.to_sklearn().predict(flights[model.feature_names_in_])
     np.testing.assert_array_equal(found.labels, expected)
+    assert _is_picture(tmp_path / "flights_from_csv.png")
 
 
 @pytest.mark.slow
@@ -141,10 +148,6 @@ def test_wind_regimes_are_found_by_bic(tmp_path):
     labels = xr.open_zarr(places[1], consolidated=False).labels
     assert labels.dims == winds.DIMS
     assert labels.notnull().all()
-
-
-def _is_picture(path: Path) -> bool:
-    return path.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
@@ -229,7 +232,8 @@ def data(tmp_path):
 
 @pytest.mark.slow
 def test_examples_take_data_of_the_user(data, tmp_path):
-    printed_by("fit_from_python.py", data, tmp_path / "model.zarr")
+    printed_by("fit_from_python.py", data, tmp_path / "model.zarr", tmp_path / "rows.png")
+    assert _is_picture(tmp_path / "rows.png")
     assert load_model(tmp_path / "model.zarr").n_components == 1
 
     GaussianMixture(2, random_state=0).fit(data).save(tmp_path / "two.zarr")
@@ -237,3 +241,4 @@ def test_examples_take_data_of_the_user(data, tmp_path):
     labels = zarr.open_array(tmp_path / "labels.zarr" / "labels", mode="r")[:]
     expected = load_model(tmp_path / "two.zarr").predict(data).compute()
     np.testing.assert_array_equal(labels, expected)
+    assert _is_picture(tmp_path / "batch_predict.png")
