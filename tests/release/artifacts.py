@@ -32,6 +32,7 @@ _SAYS_VERSION = {
     "daskgmm/_version.py": r'__version__ = "([^"]+)"',
     "CHANGELOG.md": r"(?m)^## (\S+)",
     "CITATION.cff": r'(?m)^version: "?([^"\s]+)',
+    ".ci/conda/recipe.yaml": r'(?m)^  version: "(.+)"',
 }
 
 
@@ -46,7 +47,7 @@ def build(python: Path, folder: Path) -> tuple[Path, Path]:
     Parameters
     ----------
     python : Path
-        An interpreter that has build, twine and auditwheel.
+        An interpreter that has twine and auditwheel; uv is on the path.
     folder : Path
 
     Returns
@@ -54,7 +55,7 @@ def build(python: Path, folder: Path) -> tuple[Path, Path]:
     wheel, sources : Path
     """
     made = folder / "made"
-    run(python, "-m", "build", "--outdir", made, ROOT)
+    run("uv", "build", "--quiet", "--out-dir", made, ROOT)
     (wheel,), (sources,) = made.glob("*.whl"), made.glob("*.tar.gz")
     run(python, "-m", "twine", "check", "--strict", wheel, sources)
     if sys.platform == "linux":
