@@ -15,15 +15,15 @@ from sklearn.utils import check_random_state
 
 from daskgmm.em import (
     CRITERIA,
-    GAPS,
     BootstrapPlan,
     Chooser,
     Entry,
     MappedRows,
     Problem,
-    Scan,
     Tell,
     far_values,
+    said_of_most_tried,
+    said_of_poor_fits,
     scan_rows,
     told_in_units_of_data,
 )
@@ -297,8 +297,8 @@ def select(
     entries = tuple(trial.entry.raised(chooser.scan.weight, by) for trial in trials)
     chosen = entries[trials.index(best)]
     notes = (
-        _note(entries, chosen, criterion),
-        None if model.prior is not None else _note_of_poor_fits(entries, chooser.scan),
+        said_of_most_tried(entries, chosen, criterion),
+        None if model.prior is not None else said_of_poor_fits(entries, chooser.scan),
         _note_of_tests(chooser),
         model._note,
     )
@@ -449,56 +449,3 @@ def _check_tests(families: Sequence[str], level: float, n_replicates: int) -> No
             f"that level={level:g} rejects nothing; set n_replicates={fewest} or more",
             "n_replicates",
         )
-
-
-def _note_of_poor_fits(entries: Sequence[Entry], scan: Scan) -> str | None:
-    """Note on candidates of lower log-likelihood than one of the same family with fewer components.
-
-    At its optimum none has one: a component that is divided in two equal ones changes nothing.
-    """
-    n, n_fitted = scan.weight, scan.sample.total_weight
-    poor = list[str]()
-    for entry in entries:
-        # What the optimum of a sample lacks on all rows, on average; and what no rows can tell.
-        lacking = 0.0 if entry.refined else GAPS * max(n / n_fitted - 1.0, 0.0)
-        by_chance = 0.5 * entry.n_parameters * (1.0 + lacking) / n
-        fewer = [
-            other
-            for other in entries
-            if other.covariance_type == entry.covariance_type
-            and other.n_components < entry.n_components
-            and other.log_likelihood_per_row > entry.log_likelihood_per_row + by_chance
-        ]
-        if fewer:
-            other = max(fewer, key=lambda one: one.log_likelihood_per_row)
-            gap = other.log_likelihood_per_row - entry.log_likelihood_per_row
-            poor.append(
-                f"{entry.n_components} {entry.covariance_type} fits less well than "
-                f"{other.n_components} {other.covariance_type}, by {gap:.2g} nats per row"
-            )
-    if not poor:
-        return None
-    more = f" and {len(poor) - 1} more like it" if len(poor) > 1 else ""
-    return (
-        f"{poor[0]}{more}, which no optimum of more components does: its fit ended at a poor one; "
-        "raise n_init (--restarts) or max_iter"
-    )
-
-
-def _note(entries: Sequence[Entry], best: Entry, criterion: str) -> str | None:
-    """Note on the result if the best candidate has the most components that were tried."""
-    same = [entry for entry in entries if entry.covariance_type == best.covariance_type]
-    ks = [entry.n_components for entry in same]
-    if len(ks) < 2 or best.n_components < max(ks):
-        return None
-    if criterion == _BOOTSTRAP:
-        return (
-            f"fewer than {best.n_components} {best.covariance_type} components, the most that were "
-            "tried, are rejected: try more"
-        )
-    return (
-        f"{criterion} still improves at {best.n_components} {best.covariance_type} components, the "
-        f"most that were tried: try more; or, since with many rows it may rise for ever, ask "
-        f"whether the last step's gain of {best.held_out_gain_per_row:.2g} nats per held-out row "
-        f"(standard error {best.held_out_gain_standard_error:.1g}) is worth having"
-    )

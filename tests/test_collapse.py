@@ -257,7 +257,8 @@ def test_collapses_are_told_recorded_and_saved(tmp_path):
     assert said["n_components"] == 1
     assert said["collapses"] == [{"n_iter": 1, "n_collapsed": 1, "n_reseeded": 0, "n_pruned": 1}]
     again = load_model(tmp_path / "model.zarr")
-    assert (again.collapses_, again._note) == (model.collapses_, model._note)
+    assert again.collapses_ == model.collapses_
+    assert model._note.startswith(again._note)
     assert (
         Collapse(1, 2, 1, 1).text() == "collapse after pass 1: 2 components, 1 reseeded, 1 pruned"
     )

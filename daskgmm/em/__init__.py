@@ -49,7 +49,7 @@ from daskgmm.em.outliers import (
     threshold_of_mixture,
     threshold_of_rows,
 )
-from daskgmm.em.problem import GAPS, Problem
+from daskgmm.em.problem import Problem
 from daskgmm.em.race import Race, Rules, run
 from daskgmm.em.replicates import (
     DrawnAnew,
@@ -59,6 +59,7 @@ from daskgmm.em.replicates import (
     tol_of_replicates,
 )
 from daskgmm.em.rows import InMemoryRows, Rows, rows_of_sample, statistics_of
+from daskgmm.em.said_of_choice import said_of_most_tried, said_of_poor_fits
 from daskgmm.em.scaling import Scaling
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.starting import Tell
@@ -105,7 +106,6 @@ from daskgmm.history import (
 
 __all__ = [
     "CRITERIA",
-    "GAPS",
     "INITIALISERS",
     "LOWEST_BYTES",
     "MEASURES",
@@ -198,6 +198,8 @@ __all__ = [
     "said_of_contradicted",
     "said_of_far_values",
     "said_of_gaps",
+    "said_of_most_tried",
+    "said_of_poor_fits",
     "said_of_thin",
     "scan_rows",
     "score_rows",

@@ -3,9 +3,8 @@
 The features are the data variables of a Dataset, or what lies along the last dimension of a
 DataArray. The other dimensions are those of cells, each of which is a row: in memory in the order
 of the dimensions, the last one fastest; on Dask block after block, in that order within each. A
-cell in which a feature is NaN has a gap. It is left out of fits and scores, and comes back as a gap:
-in memory before the first pass, on Dask as a row of weight 0, which every pass reads. With
-``missing="em"`` it counts by the values that it has.
+cell with NaN has a gap: it counts by its values with ``missing="em"``; else it is left out of fits and
+scores, in memory before the first pass, on Dask as a row of weight 0, which every pass reads.
 """
 
 from __future__ import annotations
