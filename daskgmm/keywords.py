@@ -1,4 +1,4 @@
-"""Keywords: arguments of a name that a function does not have, and the name that was meant."""
+"""Keywords: arguments that a function does not have; the error suggests the name that was meant."""
 
 from __future__ import annotations
 

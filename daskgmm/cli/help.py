@@ -81,16 +81,16 @@ _HEADING = {name: heading for heading, (a, b) in GROUPS.items() for name in (*a,
 
 
 _DATA = ("data", "source")
-"""Arguments that files are given as."""
+"""Names of arguments that take files."""
 _ONE = ("", ".zarr", ".npy")
-"""Endings of what rows are in, of which there is one."""
+"""Endings of DATA that cannot be several files."""
 
 
 class Grouped(click.Command):
     """A command whose help has its options in groups, and that has ``--help-all``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Tell how several files are given, which a shell makes of a glob without quotes."""
+        """Add to an error how several files are given: a shell expands a glob without quotes."""
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:

@@ -40,7 +40,7 @@ _DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}(:\d{2}){0,2})?)?")
 
 
 _VALUE = re.compile(r"-?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?")
-"""A number with a decimal point or an exponent; whole numbers are those of places."""
+"""A number with a decimal point or an exponent; a whole number is the number of a place."""
 
 
 def _places(_: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> Any:

@@ -94,7 +94,7 @@ class Mender:
     def of(cls, problem: Problem, scan: Scan) -> Self | None:
         """The mender of a problem; None where a collapse is an error.
 
-        It is one as well where components keep their numbers, by labels or by fixed parts.
+        A collapse is also an error where components keep their numbers, by labels or by fixed parts.
         """
         if problem.on_collapse == _ERROR or problem.are_numbered:
             return None

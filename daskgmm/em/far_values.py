@@ -3,10 +3,10 @@
 A store that does not declare its fill value gives -9999 or 9.96921e36 for what is not known, and one
 mistyped cell can be 1e49. Fits are made all the same, in which such rows count as any others do.
 
-What is far is told by gaps between the distances from the median: beyond the gap lie at most half of
-the rows, that are few distinct values and 10 times as far as all others; or at most a tenth of the
-rows, that are 10,000 times as far. Of n values of Cauchy's law, whose tails are the heaviest that
-people meet, the latter comes once in 10,000 features, and the former never, as they do not repeat.
+Far values lie beyond a wide gap in the sorted distances from the median. Either they are at most half of
+the values, few distinct ones, and 10 times as far as all others; or they are at most a tenth, and 10,000
+times as far. With Cauchy's law, whose tails are the heaviest that people meet, the second comes once in
+10,000 features, and the first never, as its values do not repeat.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["FarValues", "far_values", "said_of_far_values"]
 
 _FEWEST, _FEWEST_DISTINCT = 20, 4
 """Values of a feature, and distinct ones among those that are not far: of fewer, nothing is told."""
-_REPEATED, _TIMES_REPEATED, _MOST_REPEATED = 3, 10.0, 0.5
-"""Least mean number of rows with the same far value; how far; and their share of the rows."""
+_REPEATED, _TIMES_REPEATED = 3, 10.0
+"""Repeated values: least mean number of rows of each, and how many times as far they are."""
 _TIMES, _MOST = 1e4, 0.1
-"""The same for values that need not repeat."""
+"""How many times as far, and largest share of rows, of values that need not repeat."""
 _MOST_GROUPS = 3
 """Groups of far values that are looked for, one beyond the other."""
 _MOST_NAMED = 3
@@ -61,8 +61,10 @@ class FarValues:
     def text(self, name: str) -> str:
         """For people, where they are and how many."""
         about = "" if self.is_exact else "about "
+        is_alike = self.is_repeated or self.n_rows == 1
         said = (
-            f"{name} is {self.value:.6g} in {about}{self.n_rows:,.0f} row{'s' * (self.n_rows != 1)}"
+            f"{name} {'is' if is_alike else 'has values such as'} {self.value:.6g} in "
+            f"{about}{self.n_rows:,.0f} row{'s' * (self.n_rows != 1)}"
         )
         return f"{said}, {self.times:.2g} times as far from its median as all other values"
 
@@ -73,7 +75,7 @@ def far_values(scan: Scan) -> tuple[FarValues, ...]:
     Parameters
     ----------
     scan : Scan
-        Of projected rows, nothing is known of their features, other than those that are left.
+        If its rows are projected, only the features that were selected unchanged are judged.
     """
     affine, sample = scan.affine, scan.sample
     kept = np.arange(sample.n_features) if affine is None else affine.selected

@@ -14,7 +14,7 @@ __all__ = ["said_of_most_tried", "said_of_poor_fits"]
 def said_of_poor_fits(entries: Sequence[Entry], scan: Scan) -> str | None:
     """For people, which candidate has a lower log-likelihood than one of fewer components; None if none.
 
-    At its optimum none has one: a component that is divided in two equal ones changes nothing.
+    No optimum has: dividing a component into two equal ones leaves the log-likelihood as it is.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def said_of_poor_fits(entries: Sequence[Entry], scan: Scan) -> str | None:
     n, n_fitted = scan.weight, scan.sample.total_weight
     poor = list[str]()
     for entry in entries:
-        # What the optimum of a sample lacks on all rows, on average; and what no rows can tell.
+        # Small differences are expected: an optimum of a sample lacks some on all rows, and some is chance.
         lacking = 0.0 if entry.refined else GAPS * max(n / n_fitted - 1.0, 0.0)
         by_chance = 0.5 * entry.n_parameters * (1.0 + lacking) / n
         fewer = [
@@ -46,7 +46,8 @@ def said_of_poor_fits(entries: Sequence[Entry], scan: Scan) -> str | None:
         return None
     more = f" and {len(poor) - 1} more like it" if len(poor) > 1 else ""
     return (
-        f"{poor[0]}{more}, which no optimum of more components does: its fit ended at a poor one; "
+        f"{poor[0]}{more}; with more components the optimum fits at least as well, so this fit ended "
+        "at a poor one: "
         "raise n_init (--restarts) or max_iter"
     )
 

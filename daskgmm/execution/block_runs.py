@@ -117,7 +117,9 @@ class BlockRun:
         in_order = sorted(tasks, key=priorities.__getitem__)
         last_use = {other: key for key in in_order for other in takes[key]}
         done: dict[Any, list[Any]] = {key: [] for key in tasks}
-        for other in chain(needs, tasks):  # these objects: the same is sent to a worker once
+        for other in chain(
+            needs, tasks
+        ):  # keys from here, not from takes: pickle sends one object once
             if other in last_use:
                 done[last_use[other]].append(other)
         nodes = tasks | folds
@@ -152,7 +154,7 @@ def _value(key: Any, node: Any, values: dict[Any, Any]) -> Any:
         return node
     if isinstance(node, tuple) and node[0] is tree_sum:
         return tree_sum([values[other] for other in node[1]])
-    # As older Dask has tasks: it turns them into those above, and looks for an order, each time.
+    # Older Dask has tuples as tasks; get converts and orders them each time.
     (found,) = get({key: node}, [key], dict(values))
     return found
 

@@ -21,9 +21,9 @@ from daskgmm.settings import OPTIONS
 __all__ = ["kind_asked", "of_passes", "problem_of"]
 
 _MADE = {"fixed", "noise", "prior", "progressive", "reads"}
-"""Options of which :func:`problem_of` makes the field of their name."""
+"""Options from which :func:`problem_of` makes the field of the same name."""
 _AS_GIVEN = {field.name for field in fields(Problem)} & {one.name for one in OPTIONS} - _MADE
-"""Options that are the field of their name."""
+"""Options that it passes on unchanged to the field of the same name."""
 
 
 def problem_of(

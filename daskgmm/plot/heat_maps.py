@@ -100,7 +100,7 @@ class ComponentsDisplay(Display):
 
     @property
     def has_features_below(self) -> bool:
-        """Whether features are the rows, as they are where they are more: a picture is high, not wide."""
+        """Whether features are rows of the picture: so it is if they outnumber the components."""
         return len(self.features) > len(self.components)
 
     @property

@@ -307,10 +307,10 @@ def _place(X: Any, dim: Hashable, place: int | float | str, size: int) -> int:
 
 
 def _place_of_value(values: Any, dim: Hashable, value: float) -> int:
-    """The place at which a coordinate of numbers is a value, to the digits that it is kept in."""
+    """The place where a coordinate has this value, in the precision of the coordinate."""
     if values.dtype.kind not in "iuf" or values.size == 0:
         raise ParameterError(
-            f"{dim!r} has no coordinate of numbers, among which {value:g} could be; give the number of the "
+            f"{dim!r} has no coordinate of numbers in which to look for {value:g}; give the number of the "
             f"place, as {dim}=0",
             "at",
         )

@@ -85,7 +85,7 @@ ONLY = Option(
     "only",
     False,
     FLAG,
-    "Write the outliers alone, with their numbers in DATA, from 0, as a column row; into Parquet.",
+    "Write only the outliers, into Parquet; its column row has their numbers in DATA, counted from 0.",
     commands=("outliers",),
 )
 """``only`` of :func:`daskgmm.outliers.write_outliers`."""

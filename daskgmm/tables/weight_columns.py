@@ -49,7 +49,7 @@ def without_weights(x: Any, given: Any) -> tuple[Any, Any]:
 
 
 def _name_of(given: str, known: list[Hashable], what: str) -> Any:
-    """The one that is named, as it is called; None where the name is that of a place."""
+    """The column or variable of this name; None if the text is a path or URL."""
     is_place = "/" in given or os.sep in given or os.path.exists(given)
     if is_place and given not in map(str, known):
         return None

@@ -224,7 +224,7 @@ def check_keep(keep: Sequence[str], source: Any, places: Sequence[str]) -> None:
 
 
 def check_only(source: Any, place: str, keep: Sequence[str]) -> None:
-    """Refuse to write some rows alone where an output has a place for each, or another column row.
+    """Refuse ``only`` if the output has a place for each row, or ``keep`` has a column ``row``.
 
     Raises
     ------

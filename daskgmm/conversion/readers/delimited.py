@@ -183,7 +183,7 @@ class DelimitedReader:
     def _counted(self) -> Callable[[Any], str]:
         """Has pyarrow skip ragged lines, and counts those of one read."""
         skipped: list[int] = []
-        self._skipped = skipped  # of its own: a read that was left may run on for a while
+        self._skipped = skipped  # a new list: an abandoned read may still append to the old one
 
         def skip(row: Any) -> str:
             skipped.append(row.actual_columns)

@@ -104,7 +104,7 @@ class ParquetReader:
 
 
 def _said_of_other(column: Column, kinds: Sequence[str]) -> str:
-    """How a file differs that has columns of these types by the name of a column."""
+    """How a file differs from the first, if its columns of this name have these types."""
     if not kinds:
         return f"lacks {column.name!r}"
     if len(kinds) > 1:
