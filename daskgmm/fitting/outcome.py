@@ -41,8 +41,8 @@ __all__ = [
 ]
 
 _TO_CALLER = 5
-"""From a warning here over the method that concludes, and that which fits and what looks at its
-keywords, to who called that."""
+"""Stack level of the caller of ``fit``, for warnings raised here: above it are the wrapper that checks
+keywords, the method that fits, and the one that concludes."""
 
 
 @dataclass(frozen=True, eq=False)
