@@ -78,6 +78,7 @@ from daskgmm.tables import (
     open_labels,
     open_measurement_noise,
     open_weights,
+    without_weights,
 )
 
 __all__ = ["GaussianMixture", "load_model"]
@@ -586,6 +587,7 @@ class GaussianMixture(FittedMixture, FitOptions):
         array, Series or DataArray of shape (n_rows,), int64
             As of :meth:`predict`.
         """
+        X, sample_weight = without_weights(X, sample_weight)
         self.fit(X, sample_weight=sample_weight, measurement_noise=measurement_noise)
         return self.predict(X, measurement_noise=measurement_noise)
 

@@ -33,7 +33,7 @@ def suggesting(*others: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         def called(*args: P.args, **kwargs: P.kwargs) -> T:
             for name in kwargs:
                 if name not in known:
-                    is_init = function.__name__ == "__init__"  # perhaps inherited
+                    is_init = function.__name__ == "__init__" and len(args) > 0  # perhaps inherited
                     called_as = type(args[0]).__name__ if is_init else function.__qualname__
                     near = difflib.get_close_matches(name, known, 1)
                     hint = f". Did you mean {near[0]!r}?" if near else ""

@@ -72,6 +72,8 @@ def main(data: str, output: str, picture: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) == 4:
         main(*sys.argv[1:])
+    elif len(sys.argv) > 1:
+        raise SystemExit(__doc__)
     else:
         with tempfile.TemporaryDirectory() as folder:
             make_data(Path(folder) / "data.zarr")

@@ -258,6 +258,7 @@ def test_collapses_are_told_recorded_and_saved(tmp_path):
     assert said["collapses"] == [{"n_iter": 1, "n_collapsed": 1, "n_reseeded": 0, "n_pruned": 1}]
     again = load_model(tmp_path / "model.zarr")
     assert again.collapses_ == model.collapses_
+    assert again._note == "1 component collapsed, 1 pruned: 1 of 2 are left"
     assert model._note.startswith(again._note)
     assert (
         Collapse(1, 2, 1, 1).text() == "collapse after pass 1: 2 components, 1 reseeded, 1 pruned"

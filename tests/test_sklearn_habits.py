@@ -119,6 +119,9 @@ def test_warnings_of_a_fit_are_of_the_line_that_called_it(x):
         with pytest.warns(ConvergenceWarning) as caught:
             call()
         assert all(one.filename == __file__ for one in caught)
+    with pytest.warns(DaskGMMWarning, match="reg_covar") as caught:
+        GaussianMixture(1, reg_covar=1.0).fit(1e-3 * x)
+    assert all(one.filename == __file__ for one in caught)
 
 
 # -- few rows ------------------------------------------------------------------------

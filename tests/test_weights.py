@@ -406,3 +406,12 @@ def test_checkpoints_know_weights(x, counts, tmp_path):
         fitted(rows, counts[::-1], resume=True, **where)
     with pytest.raises(ParameterError, match="on Dask"):
         fitted(rows, da.from_array(counts), checkpoint=tmp_path / "d")
+
+
+def test_fit_predict_takes_weights_by_the_name_of_a_column():
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    frame = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "w": 1.0})
+    found = GaussianMixture(2, random_state=0).fit_predict(frame, sample_weight="w")
+    np.testing.assert_array_equal(
+        found, GaussianMixture(2, random_state=0).fit_predict(frame[["a", "b"]])
+    )

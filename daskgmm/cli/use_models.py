@@ -84,8 +84,8 @@ def _keys_of(source: Any, output: str) -> list[str]:
     types = getattr(source, "column_types", {})
     if not types or not storage.is_parquet_name(output):
         return []
-    numbers = source.of_numbers().feature_names if len(types) > 1 else ()
-    return [shlex.quote(name) for name in types if name not in numbers][:_SHOWN_KEYS]
+    others = [name for name in types if name not in source.number_names]
+    return [shlex.quote(name) for name in others][:_SHOWN_KEYS]
 
 
 @click.command("score", cls=Grouped)

@@ -63,7 +63,7 @@ class FarValues:
         about = "" if self.is_exact else "about "
         is_alike = self.is_repeated or self.n_rows == 1
         said = (
-            f"{name} {'is' if is_alike else 'has values such as'} {self.value:.6g} in "
+            f"{name} {'is' if is_alike else 'has values such as'} {_written(self.value)} in "
             f"{about}{self.n_rows:,.0f} row{'s' * (self.n_rows != 1)}"
         )
         return f"{said}, {self.times:.2g} times as far from its median as all other values"
@@ -102,7 +102,7 @@ def _far_of_feature(values: Float64Array, ends: Float64Array, scan: Scan) -> lis
     ordered, found = np.sort(values), list[FarValues]()
     middle = ordered[n // 2]
     values = ordered[np.argsort(np.abs(ordered - middle), kind="stable")]
-    per_row = 1.0 if scan.is_whole else scan.n_rows / n
+    per_row = 1.0 if scan.is_whole else scan.weight / scan.sample.total_weight
     for _ in range(_MOST_GROUPS):
         near, times = _nearer(np.abs(values - middle))
         if times < _TIMES_REPEATED or len(np.unique(values[:near])) < _FEWEST_DISTINCT:
@@ -110,7 +110,9 @@ def _far_of_feature(values: Float64Array, ends: Float64Array, scan: Scan) -> lis
         far, n_far = values[near:], len(values) - near
         distinct, counts = np.unique(far, return_counts=True)
         commonest = float(distinct[np.argmax(counts)])
-        is_repeated = n_far >= _REPEATED * len(distinct) and commonest != 0.0
+        # Of rounded values of a cluster none has half of the rows.
+        is_one = 2 * counts.max() >= n_far >= _REPEATED * len(distinct)
+        is_repeated = bool(is_one) and commonest != 0.0
         if is_repeated or (times >= _TIMES and n_far <= _MOST * n):
             n_rows = n_far * per_row
             one = FarValues(0, commonest, n_rows, times, is_repeated, scan.is_whole)
@@ -135,6 +137,11 @@ def _nearer(distances: Float64Array) -> tuple[int, float]:
     return first + 1 + widest, float(times[widest])
 
 
+def _written(value: float) -> str:
+    """The number in as few digits as tell it from all others."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
 def said_of_far_values(found: Sequence[FarValues], names: Sequence[str] | None) -> str:
     """For people, in one line, with what to do; empty if there are none.
 
@@ -155,6 +162,7 @@ def said_of_far_values(found: Sequence[FarValues], names: Sequence[str] | None) 
         return f"{said}: correct such values, or make them NaN and set missing='em' or 'drop'"
     return (
         f"{said}: this looks like a fill value; make it NaN, or declare it (the attribute missing_value "
-        f"of a Zarr array, --missing-text {fill:g} of daskgmm convert for CSV), and set missing='em' or "
+        f"of a Zarr array, --missing-text {_written(fill)} of daskgmm convert for CSV, as the file has it), "
+        "and set missing='em' or "
         "'drop'"
     )

@@ -192,7 +192,7 @@ class Problem:
                 "data, or else choose fewer components"
                 + (", or covariance_type='diag'" if p > count_parameters("diag", k, d) else ""),
                 DaskGMMWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         if p <= scan.weight:
             return self
@@ -374,5 +374,5 @@ class Problem:
                 'reg_covar="auto", which is relative to each column\'s variance, or rescale the '
                 "data",
                 DaskGMMWarning,
-                stacklevel=4,
+                stacklevel=5,
             )

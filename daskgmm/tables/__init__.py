@@ -20,6 +20,7 @@ from daskgmm.tables.opening import is_lazy, open_input, open_measurement_noise, 
 from daskgmm.tables.returned import Result, Returned, of_features, outliers, results_named, returned
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored_grids import Grid, dims_of_cells
+from daskgmm.tables.weight_columns import without_weights
 from daskgmm.tables.weights import Weights, open_column, weights_beside
 from daskgmm.tables.writing import (
     Asked,
@@ -72,5 +73,6 @@ __all__ = [
     "weights_beside",
     "weights_named",
     "with_columns_named",
+    "without_weights",
     "write_on_grid",
 ]

@@ -43,8 +43,9 @@ def without_weights(x: Any, given: Any) -> tuple[Any, Any]:
         return (x, given) if name is None else (x.drop(columns=[name]), x[name])
     if ARROW_TABLES.matches(x) and (frame := eager_frame(x)) is not None:
         name = _name_of(given, frame.columns, "columns")
-        if name is not None:
-            return frame.drop(name).to_native(), frame[name].to_numpy()
+        if name is None:
+            return frame.to_native(), given  # what came may be a stream, which has been read
+        return frame.drop(name).to_native(), frame[name].to_numpy()
     return x, given
 
 

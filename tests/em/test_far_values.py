@@ -33,6 +33,15 @@ def test_a_fill_value_is_named_with_its_rows(value, n):
     assert one.is_exact
 
 
+@pytest.mark.parametrize("value", [-99999999.0, 9.969209968386869e36, -9999.5])
+def test_the_value_is_said_in_all_its_digits(value):
+    x = normal()
+    x[:40, 1] = value
+    said = said_of_far_values(found_in(x), None)
+    assert float(said.split(" is ")[1].split(" in ")[0]) == value
+    assert float(said.split("--missing-text ")[1].split(" of ")[0]) == value
+
+
 def test_an_absurd_cell_beside_a_fill_value_is_named_too():
     x = normal()
     x[:40, 0] = -9999.0
@@ -67,6 +76,11 @@ ORDINARY = {
     "one-hot": np.eye(5)[RNG.integers(5, size=20_000)] + 0.0,
     "mostly zero": RNG.normal(1e3, 1.0, (20_000, 5)) * (RNG.uniform(size=(20_000, 5)) < 0.6),
     "clusters": RNG.normal(size=(20_000, 5)) + 1e4 * RNG.integers(3, size=(20_000, 1)),
+    "rounded clusters": np.where(
+        RNG.uniform(size=(20_000, 5)) < 0.6,
+        RNG.poisson(3, (20_000, 5)),
+        np.round(RNG.normal(1000, 30, (20_000, 5))),
+    ),
     "few rows": np.array([[0.0], [1.0], [2.0], [9999.0], [9999.0], [9999.0]]),
 }
 

@@ -427,3 +427,10 @@ def test_without_pyarrow_the_extra_is_named(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MissingDependencyError, match=r"daskgmm\[parquet\]"):
         open_source(path)
+
+
+def test_names_of_numbers_are_told_whatever_other_files_have(tmp_path):
+    """Asked for a hint, after results have been written: an error would come too late."""
+    pd.DataFrame({"a": [1.0], "id": ["x"], "n": [1]}).to_parquet(tmp_path / "1.parquet")
+    pd.DataFrame({"a": [1.0], "id": ["y"], "n": [1.5]}).to_parquet(tmp_path / "2.parquet")
+    assert open_source(tmp_path).number_names == ("a", "n")

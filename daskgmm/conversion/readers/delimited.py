@@ -59,7 +59,7 @@ class DelimitedReader:
         self._files, self._how = files, how
         self._dialect = dialect_of(files[0], how)
         self.is_named = how.header is not False
-        self._skips, self._skipped, self.n_ragged = how.ragged == "skip", list[int](), 0
+        self._skips, self._skipped, self.n_ragged = how.ragged == "skip", [0], 0
         self._headers = [self._header(path) for path in files]
         if how.columns is not None:
             self._check_asked(how.columns)
@@ -182,11 +182,11 @@ class DelimitedReader:
 
     def _counted(self) -> Callable[[Any], str]:
         """Has pyarrow skip ragged lines, and counts those of one read."""
-        skipped: list[int] = []
-        self._skipped = skipped  # a new list: an abandoned read may still append to the old one
+        skipped = [0]
+        self._skipped = skipped  # a new one: an abandoned read may still count in the old one
 
         def skip(row: Any) -> str:
-            skipped.append(row.actual_columns)
+            skipped[0] += 1
             return "skip"
 
         return skip
@@ -246,7 +246,7 @@ class DelimitedReader:
                 finally:
                     reader.close()
                 counted.check_closed(path, self._dialect)
-                self.n_ragged += len(self._skipped)
+                self.n_ragged += self._skipped[0]
 
     def place(self, part: int, row: int) -> str:
         """The file and the line."""

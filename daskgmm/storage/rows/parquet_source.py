@@ -145,6 +145,11 @@ class ParquetSource:
         """Name and type of each column, whether it can be a feature or not."""
         return {} if self._schemas is None else self._schemas.types()
 
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """Names of the columns of the first file that are numbers, whatever other files have."""
+        return () if self._schemas is None else tuple(self._schemas.numbers())
+
     def of_numbers(self) -> Self:
         """The same rows, of all columns that are numbers, where it was left open which."""
         return self if self._schemas is None else self.selecting(self._schemas.numbers())
