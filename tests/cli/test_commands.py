@@ -7,7 +7,6 @@ text for people, and whether a fit finds the truth.
 
 import json
 import re
-import resource
 import shutil
 import subprocess
 from pathlib import Path
@@ -356,14 +355,12 @@ def test_demo_finds_the_truth(size, tmp_path, is_small):
 
 
 @pytest.mark.slow
-def test_a_small_demo_takes_seconds(tmp_path):
-    """Less than 10 s of CPU time, of all its processes and with imports: a wall clock would vary."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def test_a_small_demo_reads_few_rows_few_times(tmp_path):
+    """This is what makes it take seconds; ``python -m tests.benchmarks start`` measures them."""
     done = daskgmm("demo", "--small", "--keep", "kept", "--json", cwd=tmp_path)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.json["n_rows"] == 500_000
     assert done.json["largest_error"] < 6 / np.sqrt(500_000 / 15)
-    assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 10.0
+    assert done.json["n_passes"] <= 3
 
 
 @pytest.mark.slow

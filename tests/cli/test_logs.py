@@ -172,7 +172,9 @@ def test_a_terminal_shows_a_bar_for_the_pass_in_hand(folder):
     for name in ("scan", "pass 1", "pass 2", "pass 3"):
         assert re.search(rf"\r{name}: +0%\|.*\| 0/1 parts \[", shown)
     # What is left when every bar has been wiped away is the lines of a log.
+    # Starts have a line where they take over a second, as on a busy machine.
     left = [line.rpartition("\r")[2] for line in shown.replace("\r\n", "\n").split("\n")]
+    left = [line for line in left if not line.startswith("starts: ")]
     starts = ("scan: ", "pass 1: ", "pass 2: ", "pass 3: ", "note: not converged")
     assert len(left) == len(starts) + 1
     assert all(line.startswith(start) for line, start in zip(left, starts, strict=False))
