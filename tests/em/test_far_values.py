@@ -7,6 +7,7 @@ that heavy tails, counts and small tables are no reason to say anything.
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from daskgmm import GaussianMixture, select
@@ -116,7 +117,6 @@ def test_a_fit_says_so_and_the_way_out_works(options):
 
 
 def test_a_selection_says_so_by_the_name_of_the_feature():
-    pd = pytest.importorskip("pandas")
     x = pd.DataFrame(normal(), columns=["wind", "rain"])
     x.loc[:39, "rain"] = -9999.0
     found = select(x, [1, 2], covariance_type="diag")
