@@ -295,7 +295,8 @@ int add_correlated(const Rows &rows, const Correlated &of, const Sums &sums) {
     for (int64_t m = 0; m <= rows.d; m++)
         if (by.begins.data[m] < by.begins.data[m + 1]) most.include(m, of);
     Filled filled(rows.d, most, of, failed);
-    Alike alike(rows.d, of, failed);
+    const bool any_alike = by.n_groups > rows.d + 1;
+    Alike alike(any_alike ? rows.d : 0, of, failed);
     Tile<double> tile(of.n, FILL_LANES, nullptr, failed);
     if (failed) return 1;
     *sums.log_likelihood =

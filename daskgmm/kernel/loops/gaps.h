@@ -55,7 +55,7 @@ int find_gaps(const Rows &rows, const Gaps &found) {
             const int64_t row = (int64_t)((uint64_t)(start + __builtin_ctzll(missing)) / (uint64_t)d);
             const int64_t end = (row + 1) * d - start;
             const uint64_t of_row = end < 64 ? missing & ((1ull << end) - 1) : missing;
-            // One that goes on from the 64 before is written over.
+            // A row that began among the 64 values before these is counted again, with both its parts.
             count = __builtin_popcountll(of_row) + (row == last ? count : 0);
             n += row != last, last = row;
             found.rows[n - 1] = row, found.n_missing[n - 1] = count;

@@ -506,7 +506,8 @@ struct Tails {
         }
     }
 
-    // As the tile's own, which it is where there are no tails; leaves r u.
+    // Responsibilities r as the tile finds them; where components have tails, what is left in the
+    // tile is r u.
     double normalise(Tile<T> &tile, const int64_t *chosen, double *n_k, const Sums &sums) const {
         if (of == nullptr) return tile.normalise(n_k);
         const double log_likelihood = tile.relate();
@@ -527,7 +528,8 @@ struct Tails {
             const double count = total_of(of_r);
             n_k[c] += count;
             sums.n_u[chosen[c]] += total_of(of_u);
-            // r (log u - u): log u is the logarithm of (nu + D) / nu less what `sizes` have of it.
+            // The sum of r (log u - u), in which log u = log((nu + D) / nu) - log(1 + delta / nu) and
+            // `sizes` hold log(1 + delta / nu) + u.
             sums.tails[chosen[c]] += of[TAIL * chosen[c] + 4] * count - total_of(of_size);
         }
         return log_likelihood;

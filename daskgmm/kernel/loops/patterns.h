@@ -6,16 +6,19 @@
 
 namespace {
 
-constexpr int64_t MOST_PATTERNS = 1024;  // that are told apart
-constexpr int64_t MOST_MASKED = 64;  // features, one for each bit of a mask
+// Patterns that are told apart: rows of any others are grouped by how many features they lack.
+constexpr int64_t MOST_PATTERNS = 1024;
+// Features that rows with patterns have at most: a mask has a bit for each.
+constexpr int64_t MOST_MASKED = 64;
 
-// Measured: rows of a pattern from which on it pays to find what is the same for all of them.
+// Whether it pays to find once what all rows of a pattern share: so many rows were measured to.
 INLINE bool are_many(int64_t n_rows, int64_t n_observed) {
     return n_rows >= at_least(FEWEST_LANES, n_observed * 5 / 2);
 }
 
-// Rows by their patterns, where enough are alike; else by how many features they lack. Stably, with
-// their weights.
+// The order of rows, and their weights in this order: rows of each pattern that has many rows are
+// together, and the other rows are grouped by how many features they lack. Rows of a group keep their
+// order.
 struct ByPattern {
     ByPattern(const Rows &rows, bool &failed)
         : order(rows.n, failed),
@@ -80,8 +83,8 @@ struct ByPattern {
         }
     }
 
-    // By a table of places, where the first free one after that of the mask's hash is taken; -1 of a
-    // new pattern where there are too many.
+    // The number of a pattern, or -1 if it is new and there are as many as can be told apart. It
+    // stands in a hash table with open addressing and linear probing.
     int64_t pattern_of(uint64_t mask) {
         uint64_t place = mask * 0x9E3779B97F4A7C15u >> 40;
         for (;; place++) {
@@ -120,7 +123,7 @@ struct ByPattern {
     int64_t n_patterns = 0;
 };
 
-// Rows of one pattern.
+// Sums over rows of one pattern.
 //
 // Sweeping a precision L by the missing features m (Beaton 1964) leaves the precision of the
 // observed ones o, L_oo - C L_mo with C = L_om inv(L_mm); C itself; and -inv(L_mm). Where the

@@ -215,7 +215,8 @@ INLINE void transpose(Quad<T> (&x)[4]) {
 // to the 12th power, which leaves less than 1.5 * 2^-53, in float32 to the 7th, less than
 // 2^-27. Adding 1.5 * 2^52 rounds to an integer, and leaves it in the lowest bits.
 //
-// Each step is done of B vectors before the next one: of one alone it would wait for the last.
+// Each step is done for all B vectors before the next step begins: within one vector, a step
+// would have to wait for the result of the one before it.
 #define EACH UNROLL for (int b = 0; b < B; b++)
 template <int B>
 INLINE void exponentials(Float64 (&x)[B]) {
@@ -317,8 +318,9 @@ INLINE Float64 log_and_inverse(Float64 x, Float64 &inverse) {
     return x < all(__builtin_inf()) ? found : x;
 }
 
-// The logarithms of numbers from 1 on, to an ulp or so of 1 or of themselves, and their inverses;
-// that of infinity is infinity, and 0.
+// The logarithms of numbers that are at least 1, and the inverses of these numbers. A logarithm errs
+// by about an ulp of 1 or of itself, whichever is larger. Infinity has the logarithm infinity and the
+// inverse 0.
 //
 // x = 2^n m with m from 1 to 2, log(m) = log(2) / 2 + 2 artanh(s), s = (m - c) / (m + c), where c is the root
 // of 2: the least coefficients of the polynomial are those of fdlibm (Sun Microsystems 1993), which
