@@ -7,14 +7,14 @@ import sys
 
 import click
 
-from .commands import driver, fits, passes, stores
+from .commands import driver, fits, passes, starting, stores
 
 __all__ = ["main"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    """Measure passes, many components, selection, the read, checkpoints, the driver, a billion rows.
+    """Measure starting, passes, many components, selection, reading, checkpoints and the driver.
 
     And compare the fits of two checkouts.
 
@@ -36,12 +36,19 @@ def main() -> None:
       python -m tests.benchmarks missing --rounds 3
       python -m tests.benchmarks additions --features 8
       python -m tests.benchmarks shapes
+      python -m tests.benchmarks start
       python -m tests.benchmarks billion --rows 10000000 --folder /tmp/rows
       python -m tests.benchmarks fits --peer ../before
     """
 
 
-for _command in (*passes.COMMANDS, *fits.COMMANDS, *stores.COMMANDS, *driver.COMMANDS):
+for _command in (
+    *passes.COMMANDS,
+    *fits.COMMANDS,
+    *stores.COMMANDS,
+    *driver.COMMANDS,
+    *starting.COMMANDS,
+):
     main.add_command(_command)
 
 

@@ -411,6 +411,14 @@ def test_driver_simulates_many_workers(tmp_path: Path) -> None:
         assert sum(row[part] for part in parts) == pytest.approx(row["seconds"], abs=1e-3)
 
 
+def test_start_takes_the_seconds_of_each_command(tmp_path: Path) -> None:
+    file = tmp_path / "start.json"
+    invoked("start", "--rounds", "1", "--json", str(file))
+    (rows,) = tables_of(file)
+    seconds = {row["command"]: row["seconds"] for row in rows}
+    assert 0 < seconds["python alone"] < seconds["--version"] < seconds["demo --small"]
+
+
 def test_billion_fits_in_a_process_of_its_own(tmp_path: Path) -> None:
     store = stores.MadeStore(tmp_path, 20_000, 4, 2, "float32", "zstd", 4096)
     table = billion.billion_table(store, memory_limit=2**31, cores=1, options=["--max-iter", "3"])

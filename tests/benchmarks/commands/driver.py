@@ -8,7 +8,7 @@ import click
 
 from ..driver import PARTITIONS, SCHEDULERS, driver_table
 from ..many_workers import SHAPES, many_workers_table
-from .options import ListOf, json_option, report
+from .options import ListOf, json_option, mixture_options, report
 
 __all__ = ["COMMANDS"]
 
@@ -18,8 +18,7 @@ __all__ = ["COMMANDS"]
     "--partitions", type=ListOf(int), default=list(PARTITIONS), help="Default: 100 to 10,000."
 )
 @click.option("--schedulers", type=ListOf(str, tuple(SCHEDULERS)), default=list(SCHEDULERS))
-@click.option("--features", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--components", type=click.IntRange(1), default=8, show_default=True)
+@mixture_options
 @click.option(
     "--workers",
     type=click.IntRange(2),

@@ -19,6 +19,7 @@ __all__ = [
     "codec_option",
     "folder_option",
     "json_option",
+    "mixture_options",
     "report",
     "rounds_option",
     "to_bytes",
@@ -76,6 +77,14 @@ folder_option = click.option(
 codec_option = click.option(
     "--codec", type=click.Choice(list(CODECS)), default="zstd", show_default=True
 )
+
+
+def mixture_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--features`` and ``--components``: what rows are made of, and how many are fitted."""
+    count = click.IntRange(1)
+    for name in ("--components", "--features"):
+        command = click.option(name, type=count, default=8, show_default=True)(command)
+    return command
 
 
 def report(tables: list[Table], json_file: Path | None) -> None:

@@ -22,6 +22,7 @@ from .options import (
     codec_option,
     folder_option,
     json_option,
+    mixture_options,
     report,
     rounds_option,
     to_bytes,
@@ -34,8 +35,7 @@ __all__ = ["COMMANDS"]
 @click.option("--size", type=Size(), default="1GiB", show_default=True, help="Decoded.")
 @click.option("--memory-limit", type=Size(), default="512MiB", show_default=True)
 @click.option("--group-rows", type=click.IntRange(1), default=250_000, show_default=True)
-@click.option("--features", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--components", type=click.IntRange(1), default=8, show_default=True)
+@mixture_options
 @click.option("--dtype", type=click.Choice(DTYPES), default="float64", show_default=True)
 @codec_option
 @folder_option
@@ -68,8 +68,7 @@ def _parquet(
 
 @click.command("containers")
 @click.option("--size", type=Size(), default="1GiB", show_default=True, help="Decoded.")
-@click.option("--features", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--components", type=click.IntRange(1), default=8, show_default=True)
+@mixture_options
 @click.option("--dtype", type=click.Choice(DTYPES), default="float64", show_default=True)
 @codec_option
 @folder_option
@@ -103,8 +102,7 @@ def _containers(
 )
 @click.option("--containers", type=ListOf(str, LAZY), default=list(LAZY))
 @click.option("--memory-limit", type=Size(), default="1GiB", show_default=True)
-@click.option("--features", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--components", type=click.IntRange(1), default=8, show_default=True)
+@mixture_options
 @folder_option
 @json_option
 def _peaks(
@@ -131,8 +129,7 @@ def _peaks(
 @click.option("--memory-limit", type=Size(), default="1GiB", show_default=True)
 @codec_option
 @click.option("--chunk-rows", type=click.IntRange(1), default=16_384, show_default=True)
-@click.option("--features", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--components", type=click.IntRange(1), default=8, show_default=True)
+@mixture_options
 @click.option("--dtype", type=click.Choice(DTYPES), default="float64", show_default=True)
 @click.option("--stage", metavar="DIR|auto", help="Also measure passes that stage rows there.")
 @folder_option
@@ -171,8 +168,7 @@ def _read(
 @click.command("checkpoint")
 @click.option("--size", type=Size(), default="4GiB", show_default=True, help="Decoded.")
 @click.option("--memory-limit", type=Size(), default="1GiB", show_default=True)
-@click.option("--features", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--components", type=click.IntRange(1), default=8, show_default=True)
+@mixture_options
 @folder_option
 @rounds_option
 @json_option
