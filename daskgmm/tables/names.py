@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ __all__ = [
     "check_units",
     "columns_named",
     "known_name",
+    "means_place",
     "names_of",
     "names_of_last_dimension",
     "with_columns_named",
@@ -86,6 +88,18 @@ def known_name(name: str, known: Sequence[Hashable], what: str) -> Hashable:
     near = difflib.get_close_matches(name, by_text, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"name one of {', '.join(by_text) or 'others'}"
     raise DataError(f"there is no {name!r} among the {what}; {hint}")
+
+
+def means_place(name: str, is_known: bool) -> bool:
+    """Whether a text that can name a column of the data is the path or URL of something else.
+
+    Parameters
+    ----------
+    name : str
+    is_known : bool
+        Whether there is such a column, which comes first.
+    """
+    return not is_known and ("/" in name or os.sep in name or os.path.exists(name))
 
 
 def check_features(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable
 from typing import Any
 
 from daskgmm.tables.arrow_tables import ARROW_TABLES, eager_frame
 from daskgmm.tables.dask_dataframes import DASK_DATAFRAMES
 from daskgmm.tables.frames import DATA_FRAMES
-from daskgmm.tables.names import known_name
+from daskgmm.tables.names import known_name, means_place
 from daskgmm.tables.xarrays import is_xarray
 
 __all__ = ["without_weights"]
@@ -51,7 +50,6 @@ def without_weights(x: Any, given: Any) -> tuple[Any, Any]:
 
 def _name_of(given: str, known: list[Hashable], what: str) -> Any:
     """The column or variable of this name; None if the text is a path or URL."""
-    is_place = "/" in given or os.sep in given or os.path.exists(given)
-    if is_place and given not in map(str, known):
+    if means_place(given, given in map(str, known)):
         return None
     return known_name(given, known, f"{what} of the data, of which sample_weight names one")

@@ -28,11 +28,11 @@ from daskgmm.execution import (
 from daskgmm.kernel import Block, Float64Array
 from daskgmm.source import cuts_of
 from daskgmm.storage import COLUMN, Location, ParquetSource, StoredSource, has_columns, open_source
+from daskgmm.tables.names import means_place
 from daskgmm.tables.plain import check_unmasked
 
 __all__ = [
     "Weights",
-    "column_beside",
     "fingerprint_of",
     "open_column",
     "opened_column",
@@ -372,7 +372,7 @@ def weights_beside(data: Any, name: str, source: Any = None) -> str | StoredSour
     DataError, ParameterError
         If the rows have named columns, and neither a column nor a file is of that name.
     """
-    column = column_beside(data if source is None else source, name)
+    column = _column_beside(data if source is None else source, name)
     if column is not None:
         return column
     if "/" in name or os.sep in name or not isinstance(data, str | os.PathLike):
@@ -385,13 +385,13 @@ def weights_beside(data: Any, name: str, source: Any = None) -> str | StoredSour
     return name
 
 
-def column_beside(data: Any, name: Any) -> StoredSource | None:
+def _column_beside(data: Any, name: Any) -> StoredSource | None:
     """The column of that name, where rows have such; None where the name means something else."""
-    if not isinstance(name, str) or "/" in name or os.sep in name:
+    if not isinstance(name, str):
         return None
     if isinstance(data, str | os.PathLike) and has_columns(data):
         data = open_source(data)
-    if not isinstance(data, ParquetSource) or (not data.has(name) and os.path.exists(name)):
+    if not isinstance(data, ParquetSource) or means_place(name, data.has(name)):
         return None
     return data.column(name)
 
