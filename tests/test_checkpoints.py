@@ -66,7 +66,13 @@ def assert_same_fit(a: GaussianMixture, b: GaussianMixture) -> None:
     )
 
 
-@pytest.mark.parametrize("settings", [{}, {"n_init": 3}], ids=["one", "three"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({}, id="one"),
+        pytest.param({"n_init": 3}, id="three", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("stepper", STEPPERS)
 def test_interrupted_after_every_pass_in_turn_it_ends_with_the_same_bits(
     stored, tmp_path, stepper, settings

@@ -7,6 +7,7 @@ or not there; what cannot be imputed is refused before a read.
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -21,25 +22,33 @@ from daskgmm.cli import main
 NAMES = ["a", "b", "c"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def x() -> np.ndarray:
     """Rows of which a third have a gap, and one has no value."""
     x = mixture_rows(600, 3, 2).astype(np.float32)
     x[::3, 0] = x[1::6, 2] = np.nan
     x[7] = np.nan
+    x.flags.writeable = False
     return x
 
 
-@pytest.fixture
-def folder(x, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def made(x, tmp_path_factory):
+    """The rows in each format, and a model of them."""
+    made = tmp_path_factory.mktemp("made")
     frame = pd.DataFrame(x, columns=NAMES)
     options = {"missing": "em", "random_state": 0, "max_iter": 3, "tol": 1.0}
-    GaussianMixture(2, **options).fit(frame).save("m.zarr")
-    zarr.create_array("x.zarr", data=x, chunks=(100, 3))
-    frame.astype(np.float64).to_csv("x.csv", index=False)
-    frame.to_parquet("x.parquet")
-    return tmp_path
+    GaussianMixture(2, **options).fit(frame).save(made / "m.zarr")
+    zarr.create_array(made / "x.zarr", data=x, chunks=(100, 3))
+    frame.astype(np.float64).to_csv(made / "x.csv", index=False)
+    frame.to_parquet(made / "x.parquet")
+    return made
+
+
+@pytest.fixture
+def folder(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
 
 
 def run(*words: object):

@@ -18,8 +18,18 @@ BESIDE_DEMO = "`daskgmm demo --small --keep .`"
 N_OF_CI = 2
 """Lines of shell code at the README's beginning that .ci/run takes and runs."""
 
-SLOW = {"README", "choosing-k", "clusters", "data", "jobs", "results", "speed"}
-"""They choose among mixtures, start clusters and servers, or run a dozen commands."""
+SLOW = {
+    "README",
+    "choosing-k",
+    "clusters",
+    "data",
+    "jobs",
+    "memory",
+    "precision",
+    "results",
+    "speed",
+}
+"""They choose among mixtures, start clusters and servers, or run many commands."""
 
 RUN = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in PAGES]
 LINK = re.compile(r"\]\(([^)#]+)\)")

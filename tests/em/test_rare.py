@@ -117,7 +117,7 @@ def found(x):
     ("family", "stepper"),
     [
         *((family, "surrogate") for family in WORDS_OF_FAMILIES),
-        ("full", "plain"),
+        pytest.param("full", "plain", marks=pytest.mark.slow),
         ("tied", "plain"),
     ],
 )

@@ -19,7 +19,8 @@ def rows_apart(n_rows, d, k, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "d", "k"), [(300, 100, 3), (1000, 40, 5), (60, 8, 3), (1000, 3, 4)]
+    ("n_rows", "d", "k"),
+    [(300, 100, 3), (1000, 40, 5), (60, 8, 3), pytest.param(1000, 3, 4, marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("kind", ["full", "tied", "diag"])
 def test_the_log_likelihood_is_no_less_than_scikit_learns(n_rows, d, k, kind):
