@@ -331,6 +331,11 @@ class GaussianMixture(FittedMixture, FitOptions):
         Components that hold next to no rows: ``component`` (index), ``n_rows`` (sum of
         responsibilities), ``at_floor`` (whether its least variance is about what ``reg_covar``
         adds). A warning tells how many there are.
+    far_values_ : tuple of FarValues
+        Values that are so far from all others of their feature that they are hardly measured ones,
+        such as a fill value that nobody declared: ``feature`` (index), ``value``, ``n_rows``,
+        ``times`` (how many times as far from the median as all others), ``is_repeated`` and
+        ``is_exact`` (whether the rows were counted, or estimated from a sample).
     rare_components_ : tuple of RareComponent
         Those that the sample had missed, found among the worst-fitting rows: ``n_rows`` of each.
     collapses_ : tuple of Collapse
@@ -835,7 +840,7 @@ class GaussianMixture(FittedMixture, FitOptions):
             relative = RelativeRidge.share if self.reg_covar == "auto" else float(self.reg_covar)
         blur = blurred_by_ridge(course.kept, thin, prior, relative=relative)
         self._blurred = "" if blur is None else blur.text()
-        self._far = said_of_far_values(outcome.far, opened.feature_names)
+        self.far_values_ = outcome.far
         warn_of_collapses(course)
         warn_of_thin(thin, course.kept.n_components)
         if self.reg_covar == "auto":  # one that was chosen is told where it is large
@@ -854,7 +859,9 @@ class GaussianMixture(FittedMixture, FitOptions):
             said_of_collapses(collapses, n_left),
             said_of_thin(thin, n_left),
             self._blurred,
-            self._far,
+            said_of_far_values(
+                getattr(self, "far_values_", None) or (), getattr(self, "feature_names_in_", None)
+            ),
             said_of_contradicted(getattr(self, "contradicted_labels_", None) or ()),
         )
         return "; ".join(one for one in said if one)

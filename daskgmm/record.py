@@ -18,6 +18,7 @@ from daskgmm.em import (
     Collapse,
     ContradictedLabels,
     Course,
+    FarValues,
     Iteration,
     Missing,
     RareComponent,
@@ -112,6 +113,7 @@ def record_of(model: Any) -> dict[str, Any]:
         "history": [asdict(iteration) for iteration in fact("history_") or ()],
         "rare_components": [asdict(found) for found in fact("rare_components_") or ()],
         "thin_components": [asdict(found) for found in fact("thin_components_") or ()],
+        "far_values": [asdict(found) for found in fact("far_values_") or ()],
         "collapses": [asdict(found) for found in fact("collapses_") or ()],
         **_contradicted_in(model),
         **({"selection": model.selection_} if hasattr(model, "selection_") else {}),
@@ -309,6 +311,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
     try:
         history = tuple(Iteration(**iteration) for iteration in record.get("history") or [])
         thin = tuple(ThinComponent(**found) for found in record.get("thin_components") or [])
+        far = tuple(FarValues(**found) for found in record.get("far_values") or [])
         rare = tuple(RareComponent(**found) for found in record.get("rare_components") or [])
         collapses = tuple(Collapse(**found) for found in record.get("collapses") or [])
         contradicted = tuple(
@@ -342,6 +345,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         "history_": history,
         "rare_components_": rare,
         "thin_components_": thin,
+        "far_values_": far,
         "collapses_": collapses,
         "contradicted_labels_": contradicted,
         "updates_": updates,

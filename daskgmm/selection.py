@@ -300,12 +300,14 @@ def select(
         said_of_most_tried(entries, chosen, criterion),
         None if model.prior is not None else said_of_poor_fits(entries, chooser.scan),
         _note_of_tests(chooser),
-        model._note,
     )
-    note = "; ".join(one for one in notes if one) or None
-    selection = Selection(entries, chosen, model, criterion, note, _of_tests(chooser))
-    model.selection_ = selection.as_dict()
-    return selection
+    selection = Selection(entries, chosen, model, criterion, _joined(*notes), _of_tests(chooser))
+    model.selection_ = selection.as_dict()  # without the model's own note, which it has anyway
+    return replace(selection, note=_joined(*notes, model._note))
+
+
+def _joined(*notes: str | None) -> str | None:
+    return "; ".join(one for one in notes if one) or None
 
 
 def _check_beside(criterion: str, weights: Any, labels: Any, noise: Any) -> None:

@@ -87,7 +87,6 @@ class FittedState(DensityMixin, BaseEstimator):
     _units: Sequence[str] | None = None
     """Units of the features, empty where there are none."""
     _blurred = ""
-    _far = ""
     _past: tuple[float, ...] = ()
     """Log-likelihoods of the last two accepted passes, over fits that went on from each other."""
     _n_rows_of_past: int | None = None

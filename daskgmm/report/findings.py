@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from daskgmm.em import STOP_REASONS, said_of_contradicted, said_of_thin
+from daskgmm.em import STOP_REASONS, said_of_contradicted, said_of_far_values, said_of_thin
 from daskgmm.estimator import GaussianMixture
 from daskgmm.events import duration, size_of
 from daskgmm.kernel import Float64Array
@@ -71,6 +71,9 @@ def _of_the_fit(model: GaussianMixture) -> list[str]:
             f"{said_of_thin(thin, model._mixture.n_components)}: they come from chance or from "
             "outliers rather than from clusters."
         )
+    names = getattr(model, "feature_names_in_", None)
+    if far := said_of_far_values(getattr(model, "far_values_", None) or (), names):
+        said.append(f"{far[0].upper()}{far[1:]}." if names is None else f"{far}.")
     contradicted = getattr(model, "contradicted_labels_", None) or ()
     if contradicted:
         said.append(f"{said_of_contradicted(contradicted)}.")

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from daskgmm import GaussianMixture, select
+from daskgmm import GaussianMixture, load_model, select
 from daskgmm.em import InMemoryRows, far_values, said_of_far_values
 from daskgmm.em.scan import scan_rows
+from daskgmm.report.findings import doubts
 
 
 def found_in(x, n_sampled=10**6):
@@ -102,7 +103,7 @@ def test_units_change_nothing_but_values(unit):
 
 
 @pytest.mark.parametrize("options", [{}, {"standardize": True}, {"constant": "drop"}])
-def test_a_fit_says_so_and_the_way_out_works(options):
+def test_a_fit_says_so_and_the_way_out_works(options, tmp_path):
     x = np.column_stack([normal(), np.random.default_rng(1).normal(size=5_000)])
     if "constant" in options:
         x[:, 0] = 3.0
@@ -112,6 +113,12 @@ def test_a_fit_says_so_and_the_way_out_works(options):
     assert "column 1 is -9999 in 40 rows" in said
     assert "looks like a fill value" in said
     assert "missing='em' or 'drop'" in said
+    (far,) = gm.far_values_
+    assert (far.feature, far.value, far.n_rows, far.is_exact) == (1, -9999.0, 40, True)
+    gm.save(tmp_path / "model.zarr")
+    loaded = load_model(tmp_path / "model.zarr")
+    assert loaded.far_values_ == gm.far_values_
+    assert any("column 1 is -9999 in 40 rows" in doubt.lower() for doubt in doubts(loaded, None))
     x[x == -9999.0] = np.nan
     assert "-9999" not in gm.set_params(missing="drop").fit(x)._note
 
@@ -121,6 +128,8 @@ def test_a_selection_says_so_by_the_name_of_the_feature():
     x.loc[:39, "rain"] = -9999.0
     found = select(x, [1, 2], covariance_type="diag")
     assert "rain is -9999 in 40 rows" in found.note
+    (said,) = [doubt for doubt in doubts(found.model, None) if "-9999" in doubt]
+    assert said.startswith("rain is -9999 in 40 rows")
 
 
 def test_nothing_is_said_of_nothing():
