@@ -18,20 +18,6 @@ BESIDE_DEMO = "`daskgmm demo --small --keep .`"
 N_OF_CI = 2
 """Lines of shell code at the README's beginning that .ci/run takes and runs."""
 
-SLOW = {
-    "README",
-    "choosing-k",
-    "clusters",
-    "data",
-    "jobs",
-    "memory",
-    "precision",
-    "results",
-    "speed",
-}
-"""They choose among mixtures, start clusters and servers, or run many commands."""
-
-RUN = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in PAGES]
 LINK = re.compile(r"\]\(([^)#]+)\)")
 
 
@@ -88,7 +74,8 @@ def example(name: str):
     return module
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES)
 def test_every_block_runs(name, session):
     blocks = code_of(PAGES[name])
     if name == "README":

@@ -84,7 +84,9 @@ def place(request, bucket, object_store, tmp_path):
     ("name", "place"),
     [
         *((name, "memory") for name in FILES),
-        *((name, place) for name in ("t.csv.gz", "t.parquet", "t.h5") for place in ("s3", "http")),
+        ("t.csv.gz", "http"),
+        ("t.parquet", "s3"),
+        ("t.h5", "s3"),
     ],
     indirect=["place"],
 )

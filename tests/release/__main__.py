@@ -129,7 +129,9 @@ def _environment(python: str, folder: Path) -> Path:
 
 
 def _install(python: Path, *what: object, env: dict[str, str] | None = None) -> None:
-    run("uv", "pip", "install", "--quiet", "--python", python, *what, env=env)
+    # Without what an earlier installation of the same sources has built, which had a compiler.
+    anew = ("--refresh-package", "daskgmm")
+    run("uv", "pip", "install", "--quiet", "--python", python, *anew, *what, env=env)
 
 
 def _use(python: Path, loops: str, folder: Path) -> str:
