@@ -82,7 +82,8 @@ def main(
 
 def _install_each(wheel: Path, sources: Path, folder: Path) -> None:
     """The wheel, and the sources with a compiler and without one."""
-    nowhere = {"CC": "/nowhere/cc", "CXX": "/nowhere/c++"}
+    # With a cache of its own, since the installer keeps what it built of the same sources.
+    nowhere = {"CC": "/nowhere/cc", "CXX": "/nowhere/c++", "UV_CACHE_DIR": str(folder / "cache")}
     ways = ((wheel, "compiled", {}), (sources, "compiled", {}), (sources, "in NumPy", nowhere))
     for number, (what, loops, env) in enumerate(ways):
         python = _environment(sys.executable, folder / f"clean-{number}")
@@ -129,9 +130,7 @@ def _environment(python: str, folder: Path) -> Path:
 
 
 def _install(python: Path, *what: object, env: dict[str, str] | None = None) -> None:
-    # Without what an earlier installation of the same sources has built, which had a compiler.
-    anew = ("--refresh-package", "daskgmm")
-    run("uv", "pip", "install", "--quiet", "--python", python, *anew, *what, env=env)
+    run("uv", "pip", "install", "--quiet", "--python", python, *what, env=env)
 
 
 def _use(python: Path, loops: str, folder: Path) -> str:
