@@ -11,8 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
-
 from daskgmm.em import (
     Missing,
     Threshold,
@@ -44,6 +42,7 @@ from daskgmm.tables import (
     check_keep,
     check_units,
     create_rows_output,
+    gaps_to_fill,
     open_as_fitted,
     open_input,
     open_measurement_noise,
@@ -248,7 +247,7 @@ def _write_grain(
 ) -> Written:
     """Write the results of a grain, each of which is found once."""
     wanted = {result.name: result for results, _ in writers for result in results}
-    n_gaps = _n_gaps(block)
+    n_gaps = int(gaps_to_fill(block).sum()) if block.has_gaps else 0
     block, out = with_rows_present(block, mixture, missing)
     found = {name: result.of(block, mixture, out) for name, result in wanted.items()}
     for results, writer in writers:
@@ -263,11 +262,3 @@ def _write_grain(
     n_counted = sum(int(ones) for ones, _ in counts)
     n_present = sum(int(present) for _, present in counts)
     return Written(len(block), n_counted, n_present, n_gaps)
-
-
-def _n_gaps(block: Block) -> int:
-    """Missing values of rows that have others."""
-    if not block.has_gaps:
-        return 0
-    is_missing = np.isnan(block.x)
-    return int(is_missing[~is_missing.all(axis=1)].sum())

@@ -293,6 +293,16 @@ GRIDS = {
 }
 
 
+@pytest.mark.parametrize("missing", ["error", "drop"])
+@pytest.mark.parametrize("make", GRIDS.values(), ids=GRIDS)
+def test_cells_that_are_left_out_are_counted_lazy_or_not(make, missing, x):
+    data = make(xr.DataArray(x.reshape(20, 30, 3), {"feature": NAMES}, ("lat", "lon", "feature")))
+    model = GaussianMixture(1, missing=missing, max_iter=1, tol=1.0).fit(data)
+    n_left_out = np.isnan(x).any(axis=1).sum()
+    assert (model.n_missing_, model.n_left_out_) == (n_left_out, n_left_out)
+    assert model.n_rows_ == 600 - n_left_out
+
+
 @pytest.mark.parametrize("make", GRIDS.values(), ids=GRIDS)
 def test_cells_of_xarray_count_by_the_values_that_they_have(make, x):
     """They were refused, with a way out that asked for a store."""

@@ -101,9 +101,10 @@ class Outliers(OfRows):
 
         Returns
         -------
-        array, Series or DataArray of shape (n_rows,), bool
-            Lazy, and in containers, as :meth:`predict`; for xarray int8, in which -2 marks cells
-            in which a feature is NaN.
+        array, Series or DataArray of shape (n_rows,), bool or int8
+            Lazy, and in containers, as :meth:`predict`. For xarray, and where rows with gaps are left
+            out, it is int8: 1 for outliers, 0 for others, and -2 where a feature is missing, so that
+            outliers are chosen by ``is_outlier(X) == 1``.
 
         Raises
         ------

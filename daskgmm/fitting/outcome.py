@@ -139,8 +139,8 @@ class Outcome:
         rows_read = n_passes * opened.rows.n_rows  # those with gaps, too
         return {
             "tol_": self.course.tol,
-            "n_missing_": self.gaps.n_rows,
-            "n_left_out_": self.gaps.n_left_out,
+            "n_missing_": opened.n_cut + self.gaps.n_rows,
+            "n_left_out_": opened.n_cut + self.gaps.n_left_out,
             "contradicted_labels_": self.contradicted,
             **facts_of_fit(self.course, n_passes, self.n_rows, rows_read, self.seconds),
             "staged_bytes_memory_": self.staged.memory_bytes,

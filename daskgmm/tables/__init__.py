@@ -30,7 +30,7 @@ from daskgmm.tables.writing import (
     check_rows_output,
     create_rows_output,
 )
-from daskgmm.tables.writing_grids import write_on_grid
+from daskgmm.tables.writing_grids import gaps_to_fill, write_on_grid
 
 __all__ = [
     "CONTAINERS",
@@ -56,6 +56,7 @@ __all__ = [
     "create_rows_output",
     "data_frame_of",
     "dims_of_cells",
+    "gaps_to_fill",
     "is_lazy",
     "known_name",
     "labels_named",

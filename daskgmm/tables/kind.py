@@ -63,6 +63,8 @@ class OpenedRows:
         Blocks that memory has room for at once, where the rows are stored.
     read_as : mapping or None
         What said by names which values are the rows, so that other data can be read alike.
+    n_cut : int
+        Cells with gaps that are none of the rows, since they were left out when these were opened.
     """
 
     rows: Rows
@@ -78,6 +80,7 @@ class OpenedRows:
     framed: Callable[..., Any] | None = None
     n_threads: int | None = None
     read_as: Mapping[str, Any] | None = None
+    n_cut: int = 0
 
     @property
     def dtype(self) -> np.dtype[Any]:

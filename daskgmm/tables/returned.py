@@ -202,6 +202,7 @@ _MEASURES = {"log_density": _component_density, "squared_distance": _squared_dis
 def _outliers(classes: Classes, threshold: Threshold) -> tuple[Returned, ...]:
     about = {
         "long_name": "whether the row is an outlier",
+        "comment": "1 for outliers, 0 for others, -2 where a feature is missing; choose by == 1",
         "flag_values": np.arange(2, dtype=_INT8),
         "flag_meanings": "inlier outlier",
         "threshold": threshold.value,

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import dask
+import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
@@ -19,12 +20,19 @@ from daskgmm.storage import Location, atomic_output, consolidate
 from daskgmm.tables.returned import Result
 from daskgmm.tables.writing import Asked, group_attributes
 
-__all__ = ["write_on_grid"]
+__all__ = ["gaps_to_fill", "write_on_grid"]
 
 
 def _nth(block: Block, mixture: Mixture, *, result: Result, n: int) -> NDArray[Any]:
     """One of the arrays of a result."""
     return result.function(block, mixture)[n]
+
+
+def gaps_to_fill(block: Block) -> NDArray[np.int64]:
+    """Missing values of each row that has others, (n_rows,)."""
+    is_missing = np.isnan(block.x)
+    found: NDArray[np.int64] = is_missing.sum(axis=1)
+    return np.where(found < block.n_features, found, 0)
 
 
 def _dataset(asked: Asked, mixture: Mixture, missing: Missing) -> Any:
@@ -44,7 +52,7 @@ def _dataset(asked: Asked, mixture: Mixture, missing: Missing) -> Any:
 
 def write_on_grid(
     places: Mapping[str, Asked], mixture: Mixture, missing: Missing = "drop"
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Write all outputs in one pass; they appear when all cells of all of them are there.
 
     Cells with gaps are left out; where ``missing`` is ``"em"``, those that have no value.
@@ -54,6 +62,8 @@ def write_on_grid(
     n_counted, n_present : int
         How often 1 was written, in arrays in which it is counted, and how often another value than
         the fill of cells that are left out.
+    n_gaps : int
+        Where ``missing`` is ``"em"``, missing values of cells that have others.
 
     Raises
     ------
@@ -84,9 +94,13 @@ def write_on_grid(
             written.append(found.to_zarr(store, encoding=encoding, compute=False, **how))
             counted += [a.counts(found[a.name].data) for a in asked.arrays if a.is_counted]
         # A block is in memory whole, with its results: as many at once as the plan has room for.
-        here = next(iter(places.values())).opened.n_threads
-        at_once = {} if in_force().has_workers else {"num_workers": here}
-        _, counts = dask.compute(written, counted, **at_once)
+        opened = next(iter(places.values())).opened
+        at_once = {} if in_force().has_workers else {"num_workers": opened.n_threads}
+        n_gaps: Any = 0
+        if missing == "em":
+            n_gaps = opened.rows.map(gaps_to_fill, dtype=np.int64, columns=None).sum()
+        _, counts, n_gaps = dask.compute(written, counted, n_gaps, **at_once)
         for draft, _ in drafts:
             consolidate(zarr.open_group(draft.place.store(read_only=False), mode="r+"))
-    return sum(int(ones) for ones, _ in counts), sum(int(present) for _, present in counts)
+    n_counted, n_present = (sum(int(of[i]) for of in counts) for i in range(2))
+    return n_counted, n_present, int(n_gaps)

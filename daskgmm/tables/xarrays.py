@@ -120,7 +120,8 @@ def _open(x: Any, request: Request) -> OpenedRows:
             opened = complete_rows(opened, request, rows.dtype)
     sizes = ", ".join(f"{dim} {n:,}" for dim, n in zip(cells.dims, cells.shape, strict=True))
     name = f"{type(x).__name__} over {sizes}"
-    opened = replace(opened, name=name, laid_out=cells.laid_out)
+    n_cut = all_cells - len(rows) if isinstance(rows, np.ndarray) else 0
+    opened = replace(opened, name=name, laid_out=cells.laid_out, n_cut=n_cut)
     return replace(opened, feature_names=names, feature_units=units_of(x))
 
 

@@ -12,6 +12,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 import zarr
 from click.testing import CliRunner
 from commands import mixture_rows
@@ -73,6 +74,15 @@ def test_rows_are_those_that_impute_gives(data, draw, x, folder):
     assert (found.feature_names, found.dtype) == (tuple(NAMES), dtype)
     np.testing.assert_array_equal(found.read(0, 600), expected)
     assert np.isnan(expected).any(axis=1).tolist() == [row == 7 for row in range(600)]
+
+
+def test_cells_of_a_grid_are_counted_as_rows_are(x, folder):
+    cells = xr.Dataset({n: (("lat", "lon"), x[:, i].reshape(20, 30)) for i, n in enumerate(NAMES)})
+    cells.chunk(lat=7).to_zarr("grid.zarr", zarr_format=2)
+    words = ("grid.zarr", "--variables", "a,b,c", "--model", "m.zarr", "--output", "filled.zarr")
+    done = run("impute", *words, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["n_filled"] == np.isnan(x).sum() - 3
 
 
 def test_rows_without_names_have_none(x, folder):
