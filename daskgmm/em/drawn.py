@@ -60,7 +60,8 @@ def uniform_of_rows(start: int, n_rows: int, n_each: int, seed: int) -> Float64A
     """Random numbers above 0 and below 1 by the index of their row, (n_rows, n_each)."""
     hashes = hash_rows(start * n_each, n_rows * n_each, seed)
     found: Float64Array = ((hashes >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-    return found.reshape(n_rows, n_each)
+    # Adding a half to the largest of these integers rounds to the next one, which would give 1.
+    return np.minimum(found, 1.0 - 2.0**-53).reshape(n_rows, n_each)
 
 
 def poisson_of_rows(start: int, n_rows: int, seed: int) -> Float64Array:

@@ -206,3 +206,8 @@ def test_nothing_is_said_of_a_component_that_no_replicate_keeps():
     start = gaussian_mixture(start.weights, start.means, [[1e-19], [1.0]], "diag")
     with pytest.raises(SingularComponentError, match=r"like those|prior='auto'"):
         made(InMemoryRows(x), start, 10)
+
+
+def test_no_uniform_number_of_a_row_is_1():
+    """The hash of this row is the largest there is, and rounded to 1: a draw of infinity."""
+    assert uniform_of_rows(760_681, 1, 1, seed=2_652_514_710) == 1.0 - 2.0**-53
