@@ -11,7 +11,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -220,9 +220,13 @@ class Checkpoints:
         """Say that the fit came to its end."""
         if self._folder is None or self._folder.is_finished:
             return
-        if self._passed is not None and self._passed is not self._kept:
-            self._write(self._folder, self._passed)
+        self._keep_rest(self._folder)
         self._folder.finish()
+
+    def _keep_rest(self, folder: CheckpointFolder) -> None:
+        """Keep the passes since the last checkpoint, where not each of them was one."""
+        if self._passed is not None and self._passed is not self._kept:
+            self._write(folder, self._passed)
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -232,6 +236,7 @@ class Checkpoints:
         except KeyboardInterrupt:
             if self._folder is None or self._folder.is_empty:
                 raise
+            self._keep_rest(self._folder)
             raise InterruptedFitError(
                 f"interrupted after {passes(self._n_passes)}; {self._way_on(self._folder)}"
             ) from None
@@ -240,6 +245,8 @@ class Checkpoints:
         except (ClusterError, StorageError) as error:  # of the place, not of the data
             if self._folder is None or self._folder.is_empty:
                 raise
+            with suppress(StorageError):  # which is perhaps what failed
+                self._keep_rest(self._folder)
             again = type(error)(f"{error}; {self._way_on(self._folder)}")
             again.is_resumable = may_pass(error)
             raise again from error

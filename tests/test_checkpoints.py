@@ -14,7 +14,7 @@ from made_data import assert_same_bits, made_mixture, rows_of
 from sklearn.exceptions import ConvergenceWarning
 
 from daskgmm import GaussianMixture, load_model
-from daskgmm.em import STEPPERS, Iteration, ScanDone, StartsFitted
+from daskgmm.em import STEPPERS, Iteration, Resumed, ScanDone, StartsFitted
 from daskgmm.errors import (
     CheckpointError,
     ClusterError,
@@ -50,6 +50,17 @@ def interrupted(after: int, stored: Path, folder: Path, **settings: object) -> N
     error = InterruptedFitError if after else KeyboardInterrupt
     with listening(stop), pytest.raises(error):
         fitted(stored, folder, resume=True, **settings)
+
+
+@pytest.mark.parametrize("after", [1, 2, 4])
+def test_no_pass_before_an_interruption_is_lost(stored, tmp_path, after):
+    interrupted(after, stored, tmp_path / "kept", checkpoint_every=5)
+    told: list[object] = []
+    with listening(told.append):
+        resumed = fitted(stored, tmp_path / "kept", resume=True)
+    (event,) = (one for one in told if isinstance(one, Resumed))
+    assert event.n_iter == after
+    assert_same_fit(resumed, fitted(stored))
 
 
 def fitted(stored: Path, folder: Path | None = None, **settings: object) -> GaussianMixture:
