@@ -65,7 +65,7 @@ from daskgmm.fitting import (
 )
 from daskgmm.kernel import Affine, RelativeRidge, loops
 from daskgmm.keywords import suggesting
-from daskgmm.settings import HALF_LIFE, N_REPLICATES, check_options
+from daskgmm.settings import HALF_LIFE, N_REPLICATES, check_options, objective_of
 from daskgmm.tables import (
     Labels,
     MeasurementNoise,
@@ -730,12 +730,17 @@ class GaussianMixture(FittedMixture, FitOptions):
 
     def _past_of(self, n_rows: int) -> tuple[float, ...]:
         """Objectives of the fit that a warm start of as many rows goes on from."""
-        goes_on = self.warm_start and self._n_rows_of_past == n_rows
+        goes_on = self._climbs_on and self._n_rows_of_past == n_rows
         return self._past if goes_on else ()
+
+    @property
+    def _climbs_on(self) -> bool:
+        """Whether a warm start climbs what the last fit climbed."""
+        return self.warm_start and objective_of(self) == self._objective_of_past
 
     def _last_ended(self) -> Fit | None:
         """How the fit ended that a warm start goes on from, unless parameters were set since."""
-        if not self.warm_start or self._ended is None:
+        if not self._climbs_on or self._ended is None:
             return None
         kept = self._ended.result.kept
         is_same = self._is_still(kept if self._order is None else kept.take(self._order))
@@ -824,7 +829,7 @@ class GaussianMixture(FittedMixture, FitOptions):
         course, opened = outcome.course, outcome.opened
         accepted = [i.objective for i in course.history if i.accepted]
         self._past = (*self._past_of(opened.rows.n_rows), *accepted)[-2:]
-        self._n_rows_of_past = opened.rows.n_rows
+        self._n_rows_of_past, self._objective_of_past = opened.rows.n_rows, objective_of(self)
         self._ended = None
         self._set_mixture(course.kept, outcome.statistics, outcome.projection)
         self._is_of_noisy_rows = outcome.is_noisy
@@ -833,7 +838,10 @@ class GaussianMixture(FittedMixture, FitOptions):
         self.__dict__.pop("selection_", None)  # of an earlier fit
         self._set_names(opened.feature_names)
         self._read_as, self._units = opened.read_as, opened.feature_units
-        self.__dict__.update(outcome.facts)
+        facts = outcome.facts
+        if course.history and not accepted:  # it has what the fit had that it went on from
+            facts = {k: v for k, v in facts.items() if k not in ("lower_bound_", "penalty_")}
+        self.__dict__.update(facts)
         prior, relative = outcome.prior_in_units_of_data(prior_of(self)), None
         self.thin_components_ = thin = thin_components(course.kept, outcome.n_counted, prior)
         if self.standardize and self.n_projected is None:

@@ -89,6 +89,8 @@ class FittedState(DensityMixin, BaseEstimator):
     _blurred = ""
     _past: tuple[float, ...] = ()
     """Log-likelihoods of the last two accepted passes, over fits that went on from each other."""
+    _objective_of_past: Mapping[str, Any] | None = None
+    """Values of the options that say what these fits climbed."""
     _n_rows_of_past: int | None = None
     """Rows that each of these passes read."""
 

@@ -24,7 +24,7 @@ from daskgmm.settings.of_commands import (
     check_picture,
     form_of_picture,
 )
-from daskgmm.settings.of_fits import OPTIONS, check_options, option_named
+from daskgmm.settings.of_fits import OPTIONS, check_options, objective_of, option_named
 from daskgmm.settings.of_rows import (
     DATA_OPTIONS,
     GRID_OPTIONS,
@@ -59,5 +59,6 @@ __all__ = [
     "check_options",
     "check_picture",
     "form_of_picture",
+    "objective_of",
     "option_named",
 ]

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from daskgmm.plain_json import plain_json
 from daskgmm.rules import (
     ARRAY,
     COUNT,
@@ -69,6 +70,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=("fit",),
         section="model",
         rule_of_jobs=some_of(*_FAMILIES),
+        of_objective=True,
     ),
     Option(
         "tol",
@@ -89,6 +91,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=_BOTH,
         section="model",
         is_saved=True,
+        of_objective=True,
     ),
     Option(
         "prior",
@@ -99,6 +102,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=_BOTH,
         section="model",
         is_saved=True,
+        of_objective=True,
     ),
     Option(
         "max_iter",
@@ -231,6 +235,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=("fit",),
         section="model",
         is_saved=True,
+        of_objective=True,
     ),
     Option(
         "standardize",
@@ -241,6 +246,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=_BOTH,
         section="model",
         is_saved=True,
+        of_objective=True,
     ),
     Option(
         "n_projected",
@@ -251,6 +257,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=_BOTH,
         section="model",
         is_saved=True,
+        of_objective=True,
     ),
     Option(
         "on_collapse",
@@ -272,6 +279,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=_BOTH,
         section="model",
         is_saved=True,
+        of_objective=True,
     ),
     Option(
         "missing",
@@ -283,6 +291,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=_BOTH,
         section="model",
         is_saved=True,
+        of_objective=True,
     ),
     Option(
         "noise",
@@ -293,6 +302,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=_BOTH,
         section="model",
         is_saved=True,
+        of_objective=True,
     ),
     Option(
         "tails",
@@ -303,6 +313,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=_BOTH,
         section="model",
         is_saved=True,
+        of_objective=True,
     ),
     Option(
         "degrees_of_freedom",
@@ -312,6 +323,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=_BOTH,
         section="model",
         is_saved=True,
+        of_objective=True,
     ),
     Option(
         "fixed",
@@ -322,6 +334,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=("fit",),
         section="model",
         is_saved=True,
+        of_objective=True,
     ),
     Option(
         "memory_limit",
@@ -409,3 +422,18 @@ def check_options(values: Mapping[str, Any]) -> None:
     """
     for option in OPTIONS:
         option.check(values[option.name])
+
+
+def objective_of(options: Any) -> dict[str, Any]:
+    """What says which objective a fit climbs: the option's name, and its value as plain JSON.
+
+    Parameters
+    ----------
+    options : object
+        Has the value of every parameter as an attribute, as the estimator has.
+    """
+    return {
+        option.name: plain_json(getattr(options, option.name), option.name)
+        for option in OPTIONS
+        if option.of_objective
+    }

@@ -37,6 +37,9 @@ class Option:
     decides : bool
         Whether the result depends on it: a fit can go on from a checkpoint with no other
         value of it.
+    of_objective : bool
+        Whether it says what a fit climbs: a warm start with another value of it is compared with
+        nothing that the fit before had found.
     is_saved : bool
         Whether it is among the settings in a saved model's record.
     rule_of_jobs : Rule or None
@@ -52,6 +55,7 @@ class Option:
     section: str | None = None
     default_of_commands: Any = None
     decides: bool = True
+    of_objective: bool = False
     is_saved: bool = False
     rule_of_jobs: Rule | None = None
 
