@@ -32,6 +32,7 @@ from daskgmm.em import (
     said_of_far_values,
     said_of_gaps,
     said_of_thin,
+    said_of_wide,
     thin_components,
 )
 from daskgmm.errors import DataError, ParameterError
@@ -488,6 +489,7 @@ class GaussianMixture(FittedMixture, FitOptions):
             naming = columns_named(opened.feature_names)
             with naming, opened.staging() as staged, checkpoints.interruptible():
                 found = fit(rows, problem, rng, opened.n_sampled, tell, checkpoints)
+        self._is_weighted = weights is not None
         self._unit_of_weights = 1.0 if weights is None else weights.scale
         outcome = Outcome(
             self._in_order(found.result, found.affine),
@@ -847,12 +849,12 @@ class GaussianMixture(FittedMixture, FitOptions):
         if self.standardize and self.n_projected is None:
             relative = RelativeRidge.share if self.reg_covar == "auto" else float(self.reg_covar)
         blur = blurred_by_ridge(course.kept, thin, prior, relative=relative)
-        self._blurred = "" if blur is None else blur.text()
+        self._blurred = "" if blur is None else blur.text(self._names_of_mixture)
         self.far_values_ = outcome.far
         warn_of_collapses(course)
         warn_of_thin(thin, course.kept.n_components)
         if self.reg_covar == "auto":  # one that was chosen is told where it is large
-            warn_of_blur(blur)
+            warn_of_blur(blur, self._names_of_mixture, self._said_of_far)
         warn_of_contradicted(outcome.contradicted)
         warn_of_end(course, self)
 
@@ -865,14 +867,18 @@ class GaussianMixture(FittedMixture, FitOptions):
             self._said_of_gaps,
             said_of_dropped(self._projection, getattr(self, "feature_names_in_", None)),
             said_of_collapses(collapses, n_left),
+            self._said_of_far,
             said_of_thin(thin, n_left),
+            said_of_wide(self._mixture, self._names_of_mixture),
             self._blurred,
-            said_of_far_values(
-                getattr(self, "far_values_", None) or (), getattr(self, "feature_names_in_", None)
-            ),
             said_of_contradicted(getattr(self, "contradicted_labels_", None) or ()),
         )
         return "; ".join(one for one in said if one)
+
+    @property
+    def _said_of_far(self) -> str:
+        names = getattr(self, "feature_names_in_", None)
+        return said_of_far_values(getattr(self, "far_values_", None) or (), names)
 
     @property
     def _said_of_gaps(self) -> str:

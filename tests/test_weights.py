@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from functools import partial
 
 import dask.array as da
 import dask.dataframe as dd
@@ -25,6 +26,8 @@ from made_data import assert_same_bits, made_mixture, rows_of, write_store
 
 from daskgmm import GaussianMixture, load_model, select
 from daskgmm.errors import CheckpointError, DaskGMMWarning, DataError, NotFoundError, ParameterError
+from daskgmm.events import Message, listening, tell_message_once
+from daskgmm.report.page import write_report
 from daskgmm.tables import weights_beside
 from daskgmm.tables.weights import weights_of
 
@@ -415,3 +418,26 @@ def test_fit_predict_takes_weights_by_the_name_of_a_column():
     np.testing.assert_array_equal(
         found, GaussianMixture(2, random_state=0).fit_predict(frame[["a", "b"]])
     )
+
+
+def test_weights_that_a_later_command_forgets_are_asked_for(x, tmp_path):
+    """Rows of a weighted fit that count once each were scored, and added, without a word."""
+    weights = np.random.default_rng(0).uniform(0.5, 2.0, len(x))
+    GaussianMixture(2, random_state=0).fit(x, sample_weight=weights).save(tmp_path / "m.zarr")
+    np.save(tmp_path / "x.npy", x)
+    plain = GaussianMixture(2, random_state=0).fit(x)
+    for call in ("score", "update"):
+        told: list[object] = []
+        tell_message_once.cache_clear()
+        with listening(told.append):
+            getattr(plain, call)(x)
+            getattr(load_model(tmp_path / "m.zarr"), call)(x, sample_weight=weights)
+            assert not [one for one in told if isinstance(one, Message)]
+            getattr(load_model(tmp_path / "m.zarr"), call)(x)
+        (message,) = [one for one in told if isinstance(one, Message)]
+        assert "fitted to rows with weights" in message.text()
+    report = partial(write_report, str(tmp_path / "m.zarr"), data=str(tmp_path / "x.npy"))
+    assert "with weights" in report(str(tmp_path / "r.html"))["doubts"][-1]
+    np.save(tmp_path / "w.npy", weights)
+    given = report(str(tmp_path / "s.html"), sample_weight=str(tmp_path / "w.npy"))
+    assert not [doubt for doubt in given["doubts"] if "with weights" in doubt]

@@ -92,6 +92,7 @@ from daskgmm.em.stopping import (
 from daskgmm.em.subsample import Subsample
 from daskgmm.em.thin import Blur, ThinComponent, blurred_by_ridge, said_of_thin, thin_components
 from daskgmm.em.updating import OldRows, Update, Updated, update
+from daskgmm.em.wide import WideComponent, said_of_wide, widest_component
 from daskgmm.history import (
     Collapse,
     FitBegan,
@@ -169,6 +170,7 @@ __all__ = [
     "Threshold",
     "Update",
     "Updated",
+    "WideComponent",
     "are_outliers",
     "blurred_by_ridge",
     "check_complete",
@@ -201,6 +203,7 @@ __all__ = [
     "said_of_most_tried",
     "said_of_poor_fits",
     "said_of_thin",
+    "said_of_wide",
     "scan_rows",
     "score_rows",
     "statistical_tol",
@@ -215,6 +218,7 @@ __all__ = [
     "top_components",
     "update",
     "weighing",
+    "widest_component",
     "with_exchanges",
     "with_noise",
     "with_one_less",

@@ -161,8 +161,7 @@ def said_of_far_values(found: Sequence[FarValues], names: Sequence[str] | None) 
     if fill is None:
         return f"{said}: correct such values, or make them NaN and set missing='em' or 'drop'"
     return (
-        f"{said}: this looks like a fill value; make it NaN, or declare it (the attribute missing_value "
-        f"of a Zarr array, --missing-text {_written(fill)} of daskgmm convert for CSV, as the file has it), "
-        "and set missing='em' or "
-        "'drop'"
+        f"{said}: this looks like a fill value; make it NaN (in Parquet null), or declare it (the "
+        f"attribute missing_value of a Zarr array, --missing-text {_written(fill)} of daskgmm convert "
+        "for CSV, as the file has it), and set missing='em' or 'drop'"
     )

@@ -141,21 +141,31 @@ class Blur:
         The largest such part, at least a tenth.
     smaller : float
         A ``reg_covar`` that is a thousandth of their least variance, in the units of the option.
+    feature : int
+        The feature in which a component has the largest such part.
     """
 
     components: tuple[int, ...]
     share: float
     smaller: float
+    feature: int = 0
 
     @property
     def hides_scatter(self) -> bool:
         """Whether there is variance beside what is added: rows that are alike have none."""
         return self.share < _ALL_RIDGE
 
-    def text(self) -> str:
-        """For people, which components they are, and what to set."""
+    def text(self, names: Sequence[str]) -> str:
+        """For people, which components they are, and what to do; ``names`` are of the features."""
         many = len(self.components) > 1
         which = ", ".join(map(str, self.components[:5])) + ", ..." * (len(self.components) > 5)
+        if not self.hides_scatter:
+            name, one = names[self.feature], f"component{'s' * many} {which}"
+            return (
+                f"{one} {'have' if many else 'has'} no variance but what reg_covar adds, as where "
+                f"all rows have one value of {name}: leave {name} out if it has few distinct values, "
+                "or rows far from all others, with which reg_covar grows"
+            )
         return (
             f"reg_covar is {'up to ' * many}{min(self.share, 0.99):.0%} of the least variance of "
             f"component{'s' * many} {which}; set reg_covar={self.smaller:.1g} to see how narrow "
@@ -192,7 +202,11 @@ def blurred_by_ridge(
     else:
         least = min(np.linalg.eigvalsh(_dense(mixture, int(k)))[0] for k in blurred)
     share = float(1.0 / max(1.0, in_ridges.min()))
-    return Blur(tuple(blurred.tolist()), share, _SMALLER * max(float(least), 1e-300))
+    root = np.sqrt(_ridge_of(mixture, prior))
+    flattest = _dense(mixture, int(others[np.argmin(in_ridges)])) / root[:, None] / root
+    feature = int(np.argmax(np.abs(np.linalg.eigh(flattest)[1][:, 0])))
+    smaller = _SMALLER * max(float(least), 1e-300)
+    return Blur(tuple(blurred.tolist()), share, smaller, feature)
 
 
 def _are_thin(mixture: Mixture, held: Float64Array, prior: AnyPrior) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ JSON log and the progress bar follow.
 from daskgmm.events.events import Failed, Message, Underway
 from daskgmm.events.json_lines import JsonLines
 from daskgmm.events.lines import ProgressLines
-from daskgmm.events.listeners import Listener, listening, teller
+from daskgmm.events.listeners import Listener, listening, tell_message_once, teller
 from daskgmm.events.log import LOG_FORMATS, Log, log_opened
 from daskgmm.events.metrics import MetricsFile, Usage
 from daskgmm.telling import Event, duration, passes, size_of
@@ -29,5 +29,6 @@ __all__ = [
     "log_opened",
     "passes",
     "size_of",
+    "tell_message_once",
     "teller",
 ]

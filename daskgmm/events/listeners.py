@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import TypeAlias
 
+from daskgmm.events.events import Message
 from daskgmm.telling import Event
 
-__all__ = ["Listener", "listening", "teller"]
+__all__ = ["Listener", "listening", "tell_message_once", "teller"]
 
 Listener: TypeAlias = Callable[[Event], None]
 
@@ -59,3 +61,9 @@ def teller(*listeners: Listener) -> Listener:
             listener(event)
 
     return tell
+
+
+@lru_cache(maxsize=64)
+def tell_message_once(text: str) -> None:
+    """Tell a message that this process has not told before."""
+    teller()(Message(text))

@@ -31,6 +31,7 @@ from daskgmm.em import (
     probabilities,
 )
 from daskgmm.errors import ParameterError
+from daskgmm.events import tell_message_once
 from daskgmm.execution import MixtureSize, Work
 from daskgmm.fitted.state import FittedState
 from daskgmm.kernel import Block
@@ -53,6 +54,12 @@ from daskgmm.tables import (
 )
 
 __all__ = ["OfRows"]
+
+
+_COUNT_ONCE = (
+    "the model was fitted to rows with weights, and these rows count once each; sample_weight "
+    "(--weights) says how often they count"
+)
 
 
 class OfRows(FittedState):
@@ -141,6 +148,8 @@ class OfRows(FittedState):
 
     def _open_weights(self, given: Any, x: Any) -> tuple[Any, Weights | None]:
         """The rows without the column that their weights are, if they are one; and the weights."""
+        if given is None and self._is_weighted:
+            tell_message_once(_COUNT_ONCE)
         if given is None or isinstance(given, Weights):
             return x, given
         return open_weights(given, x, getattr(self, "feature_names_in_", None), self.missing)

@@ -78,6 +78,8 @@ class FittedState(DensityMixin, BaseEstimator):
     _ended: Fit | None = None
     _order: NDArray[np.intp] | None = None
     """Places that the components had in the fit; None if they have them still."""
+    _is_weighted = False
+    """Whether rows of the fit had weights."""
     _unit_of_weights = 1.0
     """What weights were multiplied by in the fit."""
     _known_as: str | None = None
@@ -104,6 +106,15 @@ class FittedState(DensityMixin, BaseEstimator):
     def _projection(self) -> Affine | None:
         """The map onto the features that the mixture is of; None where they are the data's."""
         return projection_of(self.__dict__)
+
+    @property
+    def _names_of_mixture(self) -> tuple[str, ...]:
+        """Names of the features that the mixture is of: those of the data, or else axes."""
+        mixture, projection = self._mixture, self._projection
+        given = getattr(self, "feature_names_in_", None)
+        n_in = mixture.n_features if projection is None else projection.n_in
+        names = [f"x{j}" for j in range(n_in)] if given is None else [str(name) for name in given]
+        return tuple(names if projection is None else projection.names_of_out(names))
 
     def _known_threshold(self) -> Threshold:
         """The threshold beyond which rows are outliers.

@@ -176,15 +176,24 @@ def warn_of_thin(thin: Sequence[ThinComponent], n_components: int) -> None:
         )
 
 
-def warn_of_blur(blur: Blur | None) -> None:
+def warn_of_blur(blur: Blur | None, names: Sequence[str], cause: str) -> None:
     """Warn of components that ``reg_covar`` makes wider than their rows are.
+
+    Parameters
+    ----------
+    blur : Blur or None
+    names : sequence of str
+        Of the features that the mixture is of.
+    cause : str
+        What is said of far values, with which ``reg_covar`` grows; empty if there are none.
 
     Warns
     -----
     DaskGMMWarning
     """
     if blur is not None and blur.hides_scatter:
-        warnings.warn(blur.text(), DaskGMMWarning, stacklevel=_TO_CALLER)
+        said = "; ".join(one for one in (cause, blur.text(names)) if one)
+        warnings.warn(said, DaskGMMWarning, stacklevel=_TO_CALLER)
 
 
 def warn_of_contradicted(contradicted: Sequence[ContradictedLabels]) -> None:

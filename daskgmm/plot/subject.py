@@ -53,15 +53,13 @@ class Subject:
         NotFittedError
             If it is not fitted.
         """
-        mixture, projection = model._mixture, model._projection
-        given = getattr(model, "feature_names_in_", None)
-        n_in = mixture.n_features if projection is None else projection.n_in
-        names = [f"x{j}" for j in range(n_in)] if given is None else [str(name) for name in given]
+        mixture, projection, names = model._mixture, model._projection, model._names_of_mixture
+        n_in = len(names) if projection is None else projection.n_in
         units = [""] * n_in if model._units is None else [str(unit) for unit in model._units]
         if projection is not None:
-            names, kept = projection.names_of_out(names), projection.selected
+            kept = projection.selected
             units = [""] * len(names) if kept is None else [units[j] for j in kept]
-        return cls(mixture, tuple(names), tuple(units))
+        return cls(mixture, names, tuple(units))
 
     @property
     def gaussians(self) -> Gaussians:

@@ -8,10 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from daskgmm.em import STOP_REASONS, said_of_contradicted, said_of_far_values, said_of_thin
+from daskgmm.em import (
+    STOP_REASONS,
+    said_of_contradicted,
+    said_of_far_values,
+    said_of_thin,
+    said_of_wide,
+)
 from daskgmm.estimator import GaussianMixture
 from daskgmm.events import duration, size_of
-from daskgmm.kernel import Float64Array
 from daskgmm.plot import ResponsibilitiesDisplay
 from daskgmm.plot.drawing import number, share
 from daskgmm.plot.subject import Subject
@@ -25,8 +30,6 @@ _FEW_ROWS = 10
 """Rows for each free parameter below which it is said that there are few."""
 _OVERLAPS = 0.25
 """Mean probability of another component above which two overlap."""
-_SMALL, _WIDE = 0.02, 10.0
-"""A component that holds less than this share, and is so many times as wide, may be of outliers."""
 
 
 def found(model: GaussianMixture) -> str:
@@ -77,7 +80,8 @@ def _of_the_fit(model: GaussianMixture) -> list[str]:
     contradicted = getattr(model, "contradicted_labels_", None) or ()
     if contradicted:
         said.append(f"{said_of_contradicted(contradicted)}.")
-    said += _of_outliers(Subject.of(model))
+    if wide := said_of_wide(model._mixture, Subject.of(model).names):
+        said.append(f"{wide[0].upper()}{wide[1:]}.")
     n_rows, n_parameters = getattr(model, "n_rows_", None), model._n_parameters()
     if n_rows is not None and n_rows < _FEW_ROWS * n_parameters:
         said.append(f"{n_rows:,} rows are few for {n_parameters:,} free parameters.")
@@ -87,35 +91,6 @@ def _of_the_fit(model: GaussianMixture) -> list[str]:
         first = first.upper() if first in ("bic", "aic", "icl") else first.capitalize()
         said.append(f"{first}{blank}{rest}.")
     return said
-
-
-def _of_outliers(subject: Subject) -> list[str]:
-    """Which small component is far wider than the median one, in some feature."""
-    shares, deviations = subject.mixture.shares, np.sqrt(subject.gaussians.variances())
-    ratios = deviations / _medians(deviations, shares)
-    wide = np.flatnonzero((shares < _SMALL) & (ratios.max(axis=1) > _WIDE))
-    if not len(wide):
-        return []
-    k, j = np.unravel_index(int(np.argmax(ratios[wide])), ratios[wide].shape)
-    k, n_more = wide[k], len(wide) - 1
-    said = (
-        f"Component {k} holds {share(float(subject.mixture.weights[k]))} of the weight, and is {ratios[k, j]:,.0f} "
-        f"times as wide in {subject.names[j]} as the median component"
-        + (f"; {n_more} more {'is' if n_more == 1 else 'are'} like it" if n_more else "")
-        + ": it may be of outliers rather than a cluster"
-    )
-    if subject.mixture.noise is None:
-        said += "; noise=True (--noise true) takes them up"
-    return [f"{said}."]
-
-
-def _medians(values: Float64Array, shares: Float64Array) -> Float64Array:
-    """Weighted medians (D,) of values (K, D) of the components."""
-    order = np.argsort(values, axis=0)
-    at = np.argmax(np.cumsum(shares[order], axis=0) >= 0.5, axis=0)
-    columns = np.arange(values.shape[1])
-    medians: Float64Array = values[order[at, columns], columns]
-    return medians
 
 
 def _of_the_labels(sharpness: ResponsibilitiesDisplay) -> list[str]:

@@ -90,6 +90,11 @@ def write_report(
     fitted = load_model(model).set_params(memory_limit=memory_limit)
     rows = None if data is None else CountedRows.counted(fitted, data, sample_weight)
     said = doubts(fitted, None if rows is None else rows.sharpness)
+    if rows is not None and sample_weight is None and fitted._is_weighted:
+        said.append(
+            "The model was fitted to rows with weights, and here each row counts once: --weights "
+            "says how often they count."
+        )
     page = Environment(
         loader=PackageLoader("daskgmm.report", "."), autoescape=True, undefined=StrictUndefined
     ).get_template("page.html")

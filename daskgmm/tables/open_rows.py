@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Literal
 
 from daskgmm.errors import ParameterError
-from daskgmm.events import Message, teller
+from daskgmm.events import tell_message_once
 from daskgmm.keywords import suggesting
 from daskgmm.storage import Location, has_variables, open_source
 from daskgmm.tables.grids import Choice, chosen
@@ -111,14 +110,8 @@ def open_as_fitted(
     is_said = not how.keys().isdisjoint(("variables", "feature_dim", "member", "columns"))
     if read_as and not is_said and has_variables(data, read_as["variables"]):
         how = {**read_as, **how}
-        _tell_once(_said(data, how))
+        tell_message_once(_said(data, how))
     return open_rows(data, **how)
-
-
-@lru_cache(maxsize=64)
-def _tell_once(text: str) -> None:
-    """Tell something that this process has not told before."""
-    teller()(Message(text))
 
 
 def _said(data: str | os.PathLike[str], how: Mapping[str, Any]) -> str:
