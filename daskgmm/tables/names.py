@@ -227,4 +227,14 @@ def _mismatch(fitted: Sequence[str], given: Sequence[str]) -> str:
             text += what + "".join(f"- {name}\n" for name in shown)
     if not unseen and not missing:
         text += "Feature names must be in the same order as they were in fit.\n"
+    if not missing:
+        return text + "Choose them by X[list(model.feature_names_in_)].\n"
+    along = {u for u in unseen if sum(name.startswith(f"{u}_") for name in missing) > 1}
+    if along:
+        of_fit = (next((u for u in along if name.startswith(f"{u}_")), name) for name in fitted)
+        variables = list(dict.fromkeys(of_fit))
+        text += (
+            "Those of the fit are values of variables along a dimension: give "
+            f"open_rows(X, variables={variables}, feature_dim=...).\n"
+        )
     return text

@@ -105,6 +105,19 @@ def test_a_variable_without_the_dimension_is_one_feature(ocean):
     np.testing.assert_allclose(model.means_[0], expected, rtol=1e-12)
 
 
+def test_variables_in_place_of_their_values_along_a_dimension_are_told_the_way(ocean):
+    variables = ["temp", "salt"]
+    model = GaussianMixture(1).fit(open_rows(ocean, variables=variables, feature_dim="level"))
+    with pytest.raises(DataError, match="along a dimension") as refused:
+        model.predict(ocean[variables])
+    way = str(refused.value).partition("give ")[2].strip().rstrip(".")
+    assert way == "open_rows(X, variables=['temp', 'salt'], feature_dim=...)"
+    labels = model.predict(
+        eval(way.replace("...", "'level'"), {"open_rows": open_rows, "X": ocean})
+    )
+    assert labels.shape == ocean.ice.shape
+
+
 def test_packed_variables_are_decoded(ocean, tmp_path):
     packed = {"dtype": "i2", "scale_factor": 0.001, "add_offset": 1.0, "_FillValue": -32768}
     how = {"temp": packed, "ice": packed}
