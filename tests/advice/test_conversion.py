@@ -67,6 +67,14 @@ COMMANDS: dict[str, CommandCase] = {
             again(at, said[3], *shlex.split(said[4]), "--overwrite"),
         ],
     ),
+    "times among numbers": (
+        lambda at: converted(at, "a,at,b\n1,2024-02-24 23:09:17,3\n", "--columns", "a,at,b"),
+        r"with (--columns) (\S+), and add (--keep) (\S+) where the output is Parquet",
+        lambda at, said: [
+            again(at, said[1], said[2]),
+            ("convert", at / "t.csv", "--output", at / "x.parquet", *said.groups()),
+        ],
+    ),
     "a decimal comma": (
         lambda at: converted(at, "a;b\n1,5;2\n", "--columns", "a"),
         r"with (--decimal) (,)",

@@ -259,6 +259,16 @@ FAULTS = {
         {"columns": ["a", "b"]},
         r"line 6: 'many' in column 'b' is no number",
     ),
+    "times in a column that is asked for": (
+        "a,at,b\n1,2024-02-24 23:09:17,2\n",
+        {"columns": ["a", "at", "b"]},
+        r"line 2: '2024-02-24 23:09:17' in column 'at' is a date or time.*--columns a,b.*--keep at",
+    ),
+    "days of no format of Arrow's": (
+        "a,at,word\n1,24/02/2024,x\n",
+        {"columns": ["a", "at", "word"]},
+        r"'24/02/2024' in column 'at' is a date or time.*--columns a, ",
+    ),
     "a long text": (
         f"a,b\n1,2\n{'x' * 200},2\n",
         {"columns": ["a"]},

@@ -37,6 +37,10 @@ _BLOCK_BYTES = 4 * 2**20
 """Text of a block; a few are read ahead."""
 _SHOWN = 20
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_CLOCK = r"\d{1,2}:\d{2}\S*( ?[AaPp][Mm])?"
+_DATE = r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3\d{4})"
+_TIME = re.compile(rf"{_DATE}([T ]{_CLOCK})?|{_CLOCK}")
+"""What dates and times of day look like, with which a column is no mistake in one of its lines."""
 
 
 class DelimitedReader:
@@ -216,6 +220,9 @@ class DelimitedReader:
                 f"{len(header)}; correct the line, leave such lines out with --ragged skip, or name another "
                 "--separator"
             )
+        named_as = {column.name: column for column in self.columns}
+        if named_as[header[fault.column]].unfit and _TIME.fullmatch(fault.text):
+            return DataError(f"{where}: {self._said_of_times(header[fault.column], fault.text)}")
         others = [header[j] for j in numbers if j != fault.column]
         ways = [f"say that it means a missing value with --missing-text {shlex.quote(fault.text)}"]
         if self._dialect.decimal == "." and _DECIMAL_COMMA.fullmatch(fault.text):
@@ -225,6 +232,17 @@ class DelimitedReader:
         return DataError(
             f"{where}: {fault.text!r} in column {header[fault.column]!r} is no number; correct it, or "
             + ", or ".join(ways)
+        )
+
+    def _said_of_times(self, name: str, text: str) -> str:
+        """What is wrong with times among numbers, and how they stay beside these."""
+        numbers = [column.name for column in self.columns if not column.unfit]
+        left = f"--columns {_words(numbers)}" if numbers else "--columns and the names of those"
+        keep = _words([*(self._how.keep or ()), name])
+        return (
+            f"{text!r} in column {name!r} is a date or time, and features are numbers; take those that "
+            f"are with {left}, and add --keep {keep} where the output is Parquet and is to have the "
+            "times as they are"
         )
 
     def blocks(self) -> Iterator[Block]:
