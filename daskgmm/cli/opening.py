@@ -41,9 +41,11 @@ def rows_opened(
     if kwargs.get(KEEP.name) is not None:
         given[KEEP.name] = kwargs[KEEP.name]
     # What becomes of missing values is for the command to do.
-    has_missing = MISSING.name in kwargs
+    missing: tuple[str, ...] = ()
+    if MISSING.name in kwargs:  # outliers of a model have no one threshold with "em"
+        missing = ("drop", "em") if model is None else ("drop",)
     keeps = DRAW.name in kwargs or kwargs.get(MISSING.name) in ("drop", "em")
-    told: dict[str, Any] = {"keeps_gaps": keeps, "has_missing": has_missing, "beside": beside}
+    told: dict[str, Any] = {"keeps_gaps": keeps, "missing": missing, "beside": beside}
     with before_fits.converted_before(
         data, model, to_parquet=to_parquet, **told, **given
     ) as source:

@@ -57,7 +57,7 @@ def converted_before(
     model: str | None = None,
     *,
     keeps_gaps: bool = False,
-    has_missing: bool = False,
+    missing: Sequence[str] = (),
     to_parquet: bool = False,
     beside: Sequence[str] = (),
     **options: Any,
@@ -71,8 +71,8 @@ def converted_before(
         Of which the features are taken, if none are named, and the files have others besides.
     keeps_gaps : bool
         Whether missing values become NaN, and are no error.
-    has_missing : bool
-        Whether the command has an option ``--missing`` of its own.
+    missing : sequence of str
+        What an option ``--missing`` of the command itself takes for rows with missing values.
     to_parquet : bool
         Whether they become Parquet, for results in Parquet, and not Zarr.
     beside : sequence of str
@@ -121,7 +121,7 @@ def converted_before(
                 f"{name} is converted for this command alone; once and for all: {way}", "warning"
             )
         )
-        report = _converted(data, output, options, has_missing=has_missing)
+        report = _converted(data, output, options, missing)
         give_back_memory()  # a memory limit is held against what is resident
         dropped = report["columns_dropped"]
         if dropped:
@@ -213,7 +213,7 @@ def _without_kept_features(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _converted(
-    data: Any, output: Path, options: dict[str, Any], *, has_missing: bool
+    data: Any, output: Path, options: dict[str, Any], missing: Sequence[str]
 ) -> dict[str, Any]:
     """The report of a conversion; its errors name the command that has the options they name."""
     try:
@@ -221,7 +221,9 @@ def _converted(
     except MissingValueError as error:
         # Of the command itself: rows that were converted with their gaps would be refused by it again.
         way = "leave such rows out with --missing drop"
-        if not has_missing:
+        if "em" in missing:
+            way += ", or take what is missing for values that are not known with --missing em"
+        if not missing:
             once = command_of(
                 redacted(os.fspath(data)), options | {"missing": "drop"}, output.suffix
             )

@@ -165,8 +165,11 @@ COMMANDS: dict[str, CommandCase] = {
     ),
     "a table with gaps that is fitted": (
         lambda at: ("fit", written(at / "t.csv", "a,b\n1,2\n,4\n7,7\n0,9\n"), *fitted(at)[2:]),
-        r"with (--missing) (drop)",
-        lambda at, said: ("fit", at / "t.csv", *fitted(at)[2:], said[1], said[2]),
+        r"with (--missing) (drop), or take .* not known with (--missing) (em)",
+        lambda at, said: [
+            ("fit", at / "t.csv", *fitted(at)[2:], said[1], said[2]),
+            ("fit", at / "t.csv", *fitted(at)[2:], "--overwrite", said[3], said[4]),
+        ],
     ),
     "columns of a table with gaps that are fitted": (
         lambda at: (
