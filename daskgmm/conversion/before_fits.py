@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from daskgmm.conversion.choice import check_known
+from daskgmm.conversion.choice import NOT_ASKED, check_known, said_of_left_out
 from daskgmm.conversion.convert import MissingValueError, convert, grid_written
 from daskgmm.conversion.files import COMPRESSED, files_of, needs_conversion
 from daskgmm.conversion.grid_files import GridFiles
@@ -30,7 +30,6 @@ __all__ = ["ConvertedGrid", "check_column", "converted_before"]
 
 _COMPRESSION = 5
 """Bytes of text of a byte that is compressed, when free space is looked for."""
-_SHOWN = 20
 _OF_GRIDS = ("variables", "feature_dim", "mask")
 """Options that say which variables of a grid are read."""
 
@@ -124,8 +123,8 @@ def converted_before(
         report = _converted(data, output, options, missing)
         give_back_memory()  # a memory limit is held against what is resident
         dropped = report["columns_dropped"]
-        if dropped:
-            listed = "; ".join(f"{c['name']!r} {c['reason']}" for c in dropped[:_SHOWN])
+        if any(column["reason"] != NOT_ASKED for column in dropped):
+            listed = "; ".join(said_of_left_out(dropped))
             teller()(Message(f"columns that are left out: {listed}", "warning"))
         columns = [column["name"] for column in report["columns"]] if to_parquet else None
         source = open_source(output, columns=columns)

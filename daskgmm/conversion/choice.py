@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from daskgmm.conversion.reader import Column, LeftOut
 from daskgmm.errors import DataError
 
-__all__ = ["check_known", "chosen", "kept_of"]
+__all__ = ["NOT_ASKED", "check_known", "chosen", "kept_of", "said_of_left_out"]
+
+NOT_ASKED = "was not asked for"
+"""The reason of columns that nobody named, beside others that were."""
 
 _SHOWN = 20
+_FEW = 3
+_PLURAL = {"is": "are", "was": "were", "has": "have"}
 
 
 def chosen(
@@ -65,7 +70,7 @@ def chosen(
         )
     taken = {*found, *kept}
     left_out = tuple(
-        LeftOut(column.name, column.type, column.unfit or "was not asked for")
+        LeftOut(column.name, column.type, column.unfit or NOT_ASKED)
         for j, column in enumerate(columns)
         if j not in taken
     )
@@ -86,6 +91,40 @@ def kept_of(columns: Sequence[Column], keep: Sequence[str] | None, where: object
         if found.count(j) > 1:
             raise DataError(f"--keep names {names[j]!r} twice; name it once")
     return found
+
+
+def said_of_left_out(columns: Sequence[Mapping[str, str]]) -> list[str]:
+    """What is said of columns that are not written: a phrase for each reason.
+
+    Parameters
+    ----------
+    columns : sequence of mapping
+        A ``name`` and a ``reason`` of each, as reports of conversions have them.
+
+    Examples
+    --------
+    >>> said_of_left_out(
+    ...     [
+    ...         {"name": "word", "reason": "is text"},
+    ...         *({"name": name, "reason": "was not asked for"} for name in "abcde"),
+    ...     ]
+    ... )
+    ["'word' is text", "5 columns were not asked for: 'a', 'b', 'c' and 2 more"]
+    """
+    names: dict[str, list[str]] = {}
+    for column in columns:
+        names.setdefault(column["reason"], []).append(column["name"])
+    return [_said_of(reason, having) for reason, having in names.items()]
+
+
+def _said_of(reason: str, names: list[str]) -> str:
+    if len(names) == 1:
+        return f"{names[0]!r} {reason}"
+    verb, _, rest = reason.partition(" ")
+    most = _FEW if reason == NOT_ASKED else _SHOWN
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    listed = ", ".join(map(repr, names[:most]))
+    return f"{len(names)} columns {_PLURAL.get(verb, verb)} {rest}: {listed}{more}"
 
 
 def _index(name: str, names: list[str], where: object, option: str) -> int:

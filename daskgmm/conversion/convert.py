@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskgmm.conversion.choice import check_known
+from daskgmm.conversion.choice import check_known, said_of_left_out
 from daskgmm.conversion.files import files_of, is_glob
 from daskgmm.conversion.grid_files import GridFiles
 from daskgmm.conversion.inputs import Input
@@ -225,13 +225,8 @@ def _told_of_rows(report: dict[str, Any]) -> list[str]:
         lines.append(f"rows left out           {dropped}")
     if missing:
         lines.append(f"missing values          {missing}")
-    lines += [
-        f"left out                {c['name']!r} {c['reason']}"
-        for c in report["columns_dropped"][:_SHOWN]
-    ]
-    if len(report["columns_dropped"]) > _SHOWN:
-        lines.append(f"left out                {len(report['columns_dropped']) - _SHOWN} more")
-    return lines
+    said = said_of_left_out(report["columns_dropped"])
+    return [*lines, *(f"left out                {phrase}" for phrase in said)]
 
 
 class MissingValueError(DataError):

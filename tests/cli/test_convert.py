@@ -277,6 +277,20 @@ def test_an_interrupted_fit_leaves_no_temporary_files(folder):
     assert not Path("m.zarr").exists()
 
 
+def test_columns_that_are_left_out_are_grouped_by_the_reason(folder):
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    frame.assign(**{f"c{j}": 0.5 for j in range(5)}).to_csv("n.csv", index=False)
+    frame.assign(word="x", c=1.0, d=2.0, text="y").to_csv("t.csv", index=False)
+    chosen = ("--columns", "a,b", "--output", "m.zarr", "--overwrite")
+    said = run("fit", "n.csv", *FIT, *chosen).stderr
+    assert "for this command alone" in said
+    assert "left out" not in said
+    said = run("fit", "t.csv", *FIT, *chosen).stderr
+    assert "2 columns are text: 'word', 'text'; 2 columns were not asked for: 'c', 'd'\n" in said
+    said = run("convert", "n.csv", "--columns", "a,b", "--output", "n.zarr").stdout
+    assert f"{'left out':<24}5 columns were not asked for: 'c0', 'c1', 'c2' and 2 more\n" in said
+
+
 def test_without_room_nothing_is_begun(folder, monkeypatch):
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr(before_fits.shutil, "disk_usage", lambda path: usage)
