@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 
 import numpy as np
@@ -111,6 +112,17 @@ def test_misspelt_keywords_are_named_and_signatures_stay(x):
     assert "sample_weight" in inspect.signature(GaussianMixture.fit).parameters
     model = GaussianMixture(3, tol=1e-3, random_state=0)
     assert clone(model).get_params() == model.get_params()
+
+
+@pytest.mark.parametrize("call", [GaussianMixture().fit, lambda X, **how: select(X, [1], **how)])
+def test_keywords_of_open_rows_name_it(call):
+    """Each that it has, and what xarray calls one of them."""
+    has = list(inspect.signature(open_rows).parameters)[1:]
+    for given in (*has, "data_vars", "column"):
+        with pytest.raises(TypeError, match=f"keyword argument '{given}': daskgmm.open_rows") as no:
+            call("t.parquet", **{given: ["a"]})
+        meant = re.search(r"open_rows\(path, (\w+)=", str(no.value))[1]
+        assert meant == {"data_vars": "variables", "column": "columns"}.get(given, given)
 
 
 def test_warnings_of_a_fit_are_of_the_line_that_called_it(x):
