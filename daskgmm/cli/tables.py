@@ -21,7 +21,9 @@ _NAME, _LINE = 24, 100
 """Characters of the column of names, with the blanks after them, and of a line of a table."""
 _MOST_COMPONENTS, _MOST_FEATURES = 20, 40
 _MOST_SHOWN, _MOST_SAID = 200, 2000
-"""Characters of a list, and of a sentence or a command."""
+"""Characters of a list of numbers, and of a sentence or a command."""
+_MOST_LINES = 200
+"""Lines of a fact that is a list of names, or of things that have facts each."""
 
 _SAID = (
     (
@@ -48,9 +50,58 @@ _IF_ANY = {"n_missing", "n_left_out", "staged_bytes_memory", "staged_bytes_disk"
 
 
 def of_facts(result: Mapping[str, Any]) -> str:
-    """Facts a line each, but for those that are not known or empty."""
-    said = {name: _shown(name, value) for name, value in plain_json(result).items()}
-    return "\n".join(f"{_printable(name):<{_NAME}}{text}" for name, text in said.items() if text)
+    """Facts a line each, or more where they are lists, but for those that are not known or empty."""
+    return "\n".join(
+        line for name, value in plain_json(result).items() for line in _lines_of(name, value)
+    )
+
+
+def _lines_of(name: str, value: Any) -> list[str]:
+    """A fact in lines; none if there is nothing to say."""
+    if name == "variables" and isinstance(value, Mapping):
+        return _of_each(name, value)
+    if isinstance(value, Mapping):
+        items = (f"{_printable(key)} {_shown(key, one)}" for key, one in value.items())
+        shown = _wrapped([part for item in items for part in item.split(", ")])
+    elif isinstance(value, list) and all(isinstance(one, str) for one in value):
+        shown = _wrapped([_printable(one) for one in value])
+    else:
+        shown = [text] if (text := _shown(name, value)) else []
+    heads = [_printable(name), *[""] * len(shown)]
+    return [f"{head:<{_NAME}}{text}" for head, text in zip(heads, shown, strict=False)]
+
+
+def _wrapped(items: Sequence[str]) -> list[str]:
+    """Lines of a list, broken between its items."""
+    lines: list[str] = []
+    for n, item in enumerate(items):
+        text = item + "," * (n + 1 < len(items))
+        if lines and len(lines[-1]) + 1 + len(text) <= _LINE - _NAME:
+            lines[-1] += f" {text}"
+        elif len(lines) < _MOST_LINES:
+            lines.append(text)
+        else:
+            return [*lines, f"... and {len(items) - n} more: --json has all"]
+    return lines
+
+
+def _of_each(name: str, value: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Lines of a table with a row for each of some things, and a column for each fact of them."""
+    every = list(value.items())[:_MOST_LINES]
+    texts = {
+        key: {fact: text for fact in one if (text := _shown(fact, one[fact]))} for key, one in every
+    }
+    facts = list(dict.fromkeys(fact for said in texts.values() for fact in said))
+    rows = [
+        [f"  {_printable(key)}", *(said.get(fact, "") for fact in facts)]
+        for key, said in texts.items()
+    ]
+    if not rows:
+        return []
+    header = [f"{name:<{_NAME - 2}}", *map(_printable, facts)]
+    n_more = len(value) - len(rows)
+    more = [f"  ... and {n_more} more: --json has all"] if n_more else []
+    return _aligned([header, *rows]) + more
 
 
 def of_model(result: Mapping[str, Any]) -> str:

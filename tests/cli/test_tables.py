@@ -76,3 +76,48 @@ def test_nothing_that_a_terminal_obeys_is_printed(tmp_path):
 def test_what_is_empty_is_not_said():
     facts = {"a": None, "b": [], "c": {}, "d": "", "e": 0, "f": False, "g": [0.5, 1e-9]}
     assert tables.of_facts(facts).split() == ["e", "0", "f", "no", "g", "0.5,", "1e-09"]
+
+
+def test_names_are_wrapped_and_none_is_cut():
+    columns = {f"column_of_the_table_{j}": "double" for j in range(60)}
+    text = tables.of_facts({"columns": columns, "feature_names": list(columns), "n": 60})
+    assert max(map(len, text.splitlines())) <= 100
+    said = " ".join(text.split())
+    every = ", ".join(f"{name} double" for name in columns)
+    assert said == f"columns {every} feature_names {', '.join(columns)} n 60"
+    assert {line[:24].strip() for line in text.splitlines()} == {
+        "",
+        "columns",
+        "feature_names",
+        "n",
+    }
+
+
+def test_a_list_without_end_has_one():
+    text = tables.of_facts({"columns": {f"{'c' * 70}{j}": "double" for j in range(1000)}})
+    assert len(text.splitlines()) == 201
+    assert text.endswith("... and 800 more: --json has all")
+
+
+def test_each_variable_has_a_line_with_its_facts_below_each_other():
+    dims = ["time", "latitude", "longitude"]
+    grid = {
+        name: {
+            "dims": dims[-n:],
+            "shape": [4] * n,
+            "chunks": [2] * n,
+            "dtype": "float32",
+            "shards": None,
+        }
+        for name, n in (("u10", 3), ("temperature_of_the_soil_at_a_depth", 3), ("sea", 2))
+    }
+    grid["u10"]["units"] = "m s-1"
+    header, *rows = tables.of_facts({"variables": grid}).splitlines()
+    starts = [m.start() for m in re.finditer(r"\S+", header)]
+    cells = [
+        [line[i:j].strip() for i, j in zip(starts, [*starts[1:], None], strict=True)]
+        for line in [header, *rows]
+    ]
+    assert cells[0] == ["variables", "dims", "shape", "chunks", "dtype", "units"]
+    assert cells[1] == ["u10", ", ".join(dims), "4, 4, 4", "2, 2, 2", "float32", "m s-1"]
+    assert cells[3] == ["sea", ", ".join(dims[1:]), "4, 4", "2, 2", "float32", ""]
