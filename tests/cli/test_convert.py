@@ -369,6 +369,18 @@ def test_info_of_netcdf_has_units(folder):
     assert (found["format"], found["units"]) == ("NetCDF", {"a": "m", "b": "m"})
 
 
+def test_info_of_netcdf_names_what_can_be_a_mask_or_weights(folder):
+    grid = {name: (("y", "x"), X[:, j].reshape(30, 30)) for j, name in enumerate("ab")}
+    xr.Dataset(grid | {"c": ("x", np.ones(30))}).to_netcdf("o.nc")
+    found = json.loads(run("info", "o.nc", "--json").stdout)
+    assert found["left_out"] == {
+        "c": "is over (x), not (y, x), and can be a mask or weights of the grid"
+    }
+    for option in ("--mask", "--weights"):
+        done = run("fit", "o.nc", *FIT, option, "c", "--output", "m.zarr", "--overwrite")
+        assert done.exit_code == 0, done.stderr
+
+
 @pytest.mark.parametrize("output", ["x.zarr", "x.parquet"])
 def test_a_disk_that_is_full_leaves_nothing(output, folder):
     before = tree(folder)

@@ -152,7 +152,8 @@ def ocean():
         attrs={"flag_values": [0, 1], "flag_meanings": "land sea"},
     )
     area = xr.DataArray(np.ones((4, 5)), dims=("lat", "lon"))
-    return xr.Dataset({"temp": temp.where(temp.lat > 0), "salt": salt, "mask": mask, "area": area})
+    made = {"temp": temp.where(temp.lat > 0), "salt": salt, "mask": mask, "area": area}
+    return xr.Dataset(made | {"scale": xr.DataArray(2.0)})
 
 
 PACKED = {"salt": {"dtype": "int16", "scale_factor": 0.01, "_FillValue": -9999}}
@@ -176,7 +177,8 @@ def test_netcdf_cells_as_xarray_decodes_them(engine, ocean, tmp_path, monkeypatc
     reasons = {c["name"]: c["reason"] for c in report["columns_dropped"]}
     assert reasons == {
         "mask": "holds names of classes, as numbers",
-        "area": f"is over (lat, lon), not ({', '.join(dims)})",
+        "area": f"is over (lat, lon), not ({', '.join(dims)}), and can be a mask or weights of the grid",
+        "scale": f"is over (), not ({', '.join(dims)})",
     }
 
 

@@ -196,6 +196,8 @@ def _column(name: str, variable: Any, first: Any) -> Column:
     unfit, is_number = _unfit(variable), variable.dtype.kind in _NUMBERS
     if is_number and first is not None and set(variable.dims) != set(first.dims):
         unfit = f"is over {_listed(variable.dims)}, not {_listed(first.dims)}"
+        if variable.dims and set(variable.dims) < set(first.dims):
+            unfit += ", and can be a mask or weights of the grid"
         is_number = False
     units = str(variable.attrs.get("units", ""))
     return Column(name, str(variable.dtype), units, unfit, is_number)
