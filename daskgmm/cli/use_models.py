@@ -68,7 +68,10 @@ def _predict(
     apart = [(name, options.pop(name)) for name in ("probabilities", "log_density")]
     outputs = [(",".join(results), output), *((name, path) for name, path in apart if path)]
     result = job.predict(source, model, outputs, **options)
-    written = "\n".join(f"{names:<23} {path}" for names, path in outputs)
+    lines = [(results[0] if len(results) == 1 else "output", output), *outputs[1:]]
+    if len(results) > 1:
+        lines.insert(0, ("results", ", ".join(results)))
+    written = "\n".join(f"{name:<24}{said}" for name, said in lines)
     keys = [] if options.get("keep") else _keys_of(source, output)
     if keys:
         written += f"\nother columns           can come along: --keep {','.join(keys)}"

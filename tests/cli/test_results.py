@@ -48,9 +48,18 @@ def test_all_results_lie_in_one_group(folder, x):
     np.testing.assert_array_equal(found.top_probabilities, largest)
 
 
-def test_the_place_of_many_results_is_a_word_of_its_own(folder):
-    done = forked(*PREDICT, "--output", "results.zarr", "--results", EVERY, cwd=folder)
-    assert done.stdout.split()[-2:] == [EVERY, "results.zarr"]
+def test_the_place_of_many_results_has_a_line_of_its_own(folder):
+    words = ("--output", "results.zarr", "--results", EVERY, "--probabilities", "p.zarr")
+    _, *said = forked(*PREDICT, *words, cwd=folder).stdout.splitlines()
+    assert said == [
+        f"{'results':<24}{EVERY.replace(',', ', ')}",
+        f"{'output':<24}results.zarr",
+        f"{'probabilities':<24}p.zarr",
+    ]
+    assert forked(*PREDICT, "--output", "l.zarr", cwd=folder).stdout.split()[-2:] == [
+        "labels",
+        "l.zarr",
+    ]
 
 
 def test_attributes_say_what_the_results_are_of(folder):
