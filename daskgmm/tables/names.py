@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 _MOST_SHOWN = 5
+_NEAR, _NEAR_SHORT, _SHORT = 0.75, 0.6, 3
+"""How like a name another one has to be to be suggested, and letters of a short one."""
 
 Names = tuple[str, ...]
 
@@ -85,7 +87,9 @@ def known_name(name: str, known: Sequence[Hashable], what: str) -> Hashable:
     by_text = {str(one): one for one in known}
     if name in by_text:
         return by_text[name]
-    near = difflib.get_close_matches(name, by_text, 1)
+    # One letter of a short name is much of it; beyond that, "coslat" is no slip of "lat".
+    cutoff = _NEAR if len(name) > _SHORT else _NEAR_SHORT
+    near = difflib.get_close_matches(name, by_text, 1, cutoff)
     hint = f"did you mean {near[0]!r}?" if near else f"name one of {', '.join(by_text) or 'others'}"
     raise DataError(f"there is no {name!r} among the {what}; {hint}")
 

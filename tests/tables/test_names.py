@@ -15,6 +15,7 @@ import zarr
 from daskgmm import GaussianMixture, load_model, open_rows, select
 from daskgmm.descriptions import info
 from daskgmm.errors import DamagedDataError, DataError, ModelFormatError
+from daskgmm.tables import known_name
 
 NAMES = ["a", "b", "c"]
 PLAIN = {"random_state": 0, "progressive": False}
@@ -286,3 +287,24 @@ def test_stored_rows_without_names_have_none(labels, x, tmp_path):
     made = _labelled(x, labels) if labels else xr.DataArray(x, dims=("row", "feature"))
     made.to_dataset(name="x").to_zarr(tmp_path / "x.zarr", consolidated=False)
     assert open_rows(tmp_path / "x.zarr").feature_names is None
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "said"),
+    [
+        ("coslat", ["lat", "lon", "t2m"], "name one of lat, lon, t2m"),
+        ("coslatt", ["lat", "lon", "area"], "name one of lat, lon, area"),
+        ("aera", ["lat", "area"], "did you mean 'area'?"),
+        ("see", ["sea", "ice"], "did you mean 'sea'?"),
+    ],
+)
+def test_names_that_are_near_are_suggested_and_no_others(name, known, said):
+    with pytest.raises(DataError) as refused:
+        known_name(name, known, "variables")
+    assert str(refused.value) == f"there is no {name!r} among the variables; {said}"
+
+
+def test_a_weight_that_is_like_a_coordinate_alone_gets_all_names():
+    data = xr.Dataset({"t": (("lat", "lon"), np.ones((2, 3)))}, {"lat": [0.0, 1.0]})
+    with pytest.raises(DataError, match=r"name one of (t, lat|lat, t)$"):
+        GaussianMixture().fit(data, sample_weight="coslatt")
