@@ -215,6 +215,13 @@ def check_keep(keep: Sequence[str], source: Any, places: Sequence[str]) -> None:
     if not keep:
         return
     if not any(_is_parquet(place, source) for place in places):
+        if isinstance(source, ParquetSource) and places:
+            stem = places[0].rstrip("/").removesuffix(".zarr")
+            raise ParameterError(
+                f"keep copies columns into Parquet outputs, whose names end in .parquet, and {places[0]} "
+                f"does not; name the output {stem}.parquet, or leave keep out",
+                "keep",
+            )
         raise ParameterError(
             "keep copies columns of Parquet rows into Parquet outputs, whose names end in .parquet; "
             f"{' and '.join([source.name, *places[:1]])} are not both: leave it out",

@@ -177,12 +177,18 @@ CASES = {
     ),
     "columns to keep in Zarr": Case(
         lambda at: predict(at, at / "l.zarr", "--keep", "salt"),
-        r"names end in (\.parquet).*leave it out",
+        r"name the output (\S+/l\.parquet), or leave keep out",
         lambda at, said: [
-            predict(at, at / f"l{said[1]}", "--keep", "salt"),
+            predict(at, said[1], "--keep", "salt"),
             predict(at, at / "l.zarr"),
         ],
         Exception,
+    ),
+    "columns to keep in what has no ending": Case(
+        lambda at: predict(at, at / "labels", "--keep", "salt"),
+        r"name the output (\S+/labels\.parquet), or",
+        lambda at, said: predict(at, said[1], "--keep", "salt"),
+        ValueError,
     ),
 }
 
