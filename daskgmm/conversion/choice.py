@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -156,7 +157,9 @@ def _check_asked(
         if found.count(j) > 1:
             raise DataError(f"{option} names {columns[j].name!r} twice; name it once")
         if not columns[j].is_number:
+            is_kept = option == "--columns" and columns[j].unfit.startswith("is of times")
+            keep = f"; --keep {shlex.quote(columns[j].name)} copies it to Parquet as it is"
             raise DataError(
                 f"column {columns[j].name!r} of {where} {columns[j].unfit}; features are numbers: leave "
-                f"it out of {option}, or convert it first"
+                f"it out of {option}, or convert it first{keep * is_kept}"
             )

@@ -108,6 +108,15 @@ def test_parquet_text_that_is_asked_for_is_refused(frame, tmp_path):
         convert(tmp_path / "t.parquet", tmp_path / "x.zarr", columns=["f", "word"])
 
 
+def test_parquet_times_that_are_asked_for_can_be_kept(tmp_path):
+    at = pd.date_range("2024-02-24", periods=3)
+    pd.DataFrame({"a": [0.0, 1.0, 2.0], "at": at}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"'at' of .* is of times .*; --keep at copies it"):
+        convert(tmp_path / "t.parquet", tmp_path / "x.parquet", columns=["a", "at"])
+    convert(tmp_path / "t.parquet", tmp_path / "x.parquet", columns=["a"], keep=["at"])
+    assert pd.read_parquet(tmp_path / "x.parquet")["at"].tolist() == at.tolist()
+
+
 @pytest.mark.parametrize("kept", [0.5, 0.98])
 def test_parquet_that_is_cut_off(kept, tmp_path):
     pd.DataFrame(RNG.normal(size=(900, 2)), columns=["a", "b"]).to_parquet(tmp_path / "t.parquet")
