@@ -144,7 +144,9 @@ def test_increment_with_its_tol_stops_where_scikit_learn_stops(x, family):
         tol=1e-3,
     ).fit(x)
     assert gm.n_iter_ == theirs.n_iter_
-    np.testing.assert_allclose(gm.lower_bounds_, theirs.lower_bounds_, rtol=1e-9)
+    # The oldest scikit-learn that is supported keeps the last of them alone.
+    expected = getattr(theirs, "lower_bounds_", [theirs.lower_bound_])
+    np.testing.assert_allclose(gm.lower_bounds_[-len(expected) :], expected, rtol=1e-9)
 
 
 def test_what_the_mixture_says_is_what_scikit_learn_says(x, family):
