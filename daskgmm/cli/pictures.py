@@ -32,15 +32,17 @@ def _features(_: click.Context, parameter: click.Parameter, text: str | None) ->
     """Names or indices of features from a text such as ``temp,salt`` or ``0,3``."""
     if text is None:
         return None
-    return [int(one) if one.isdigit() else one for one in names_of(text)]
+    return [int(one) if _NUMBER.fullmatch(one) else one for one in names_of(text)]
 
 
-_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}(:\d{2}){0,2})?)?")
-"""As ISO 8601 has dates, with the time or without; years alone would be numbers of places."""
-
-
-_VALUE = re.compile(r"-?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?")
-"""A number with a decimal point or an exponent; a whole number is the number of a place."""
+_NUMBER = re.compile(r"[0-9]{1,18}")
+"""An index; the digits of other scripts are none, and longer ones are beyond every array."""
+_PLACE = re.compile(rf"-?{_NUMBER.pattern}")
+"""An index along a dimension, which counts from the end if it is negative."""
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2}([T ][0-9]{2}(:[0-9]{2}){0,2})?)?")
+"""Dates in ISO 8601, with or without a time. A year alone does not match: a whole number is an index."""
+_VALUE = re.compile(r"-?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][+-]?[0-9]+)?")
+"""A number with a decimal point or an exponent; a whole number without them is an index."""
 
 
 def _places(_: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> Any:
@@ -48,13 +50,15 @@ def _places(_: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
     found: dict[str, int | float | str] = {}
     for text in texts:
         dim, _equals, place = text.partition("=")
-        is_number = place.lstrip("-").isdigit()
+        is_number = _PLACE.fullmatch(place) is not None
         is_value = _VALUE.fullmatch(place) is not None
         if not dim or not (is_number or is_value or _DATE.fullmatch(place)):
             raise click.BadParameter(
                 "must be DIM=NUMBER of the place, such as time=3, DIM=VALUE with a decimal point, such as "
-                f"depth=5.0, or DIM=DATE, such as time=2020-01-03; got {text!r}"
+                f"depth=5.0, or DIM=DATE, such as time=2020-01-03; got {text!r:.80}"
             )
+        if dim in found:
+            raise click.BadParameter(f"names a place along {dim!r} twice; name one")
         found[dim] = int(place) if is_number else float(place) if is_value else place
     return found or None
 
