@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,9 @@ _COMPRESSION = 5
 """Bytes of text of a byte that is compressed, when free space is looked for."""
 _OF_GRIDS = ("variables", "feature_dim", "mask")
 """Options that say which variables of a grid are read."""
+_FLAGS = "|".join(option.flag.removeprefix("--") for option in CONVERT_OPTIONS)
+_OPTION = re.compile(rf"(?:^|[\s(])--(?:no-)?(?:{_FLAGS})(?=[,;:.)]*(?:\s|$))")
+"""An option of a conversion as a whole word of a message; names of files may have dashes as well."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +233,7 @@ def _converted(
             way = f"leave such rows out once and for all, and give what this writes: {once}"
         raise DataError(f"{error.found}; {way}") from None
     except DataError as error:
-        if "--" not in str(error):
+        if _OPTION.search(str(error)) is None:
             raise
         raise type(error)(
             f"{error}. These are options of a conversion, whose output can be fitted then: add them to "

@@ -331,6 +331,18 @@ def test_bad_tables_are_one_line_and_leave_nothing(name, folder):
         assert temporary(folder) == []
 
 
+def test_dashes_in_the_name_of_a_file_are_no_option_of_a_message(folder):
+    """Every error of such a file was followed by a remark on options that it did not name."""
+    about = "These are options of a conversion"
+    for name in ("a--b.csv", "a --missing.csv", "--keep.csv"):
+        Path(name).write_text('a,b\n1,2\n3,"x\n5,6\n')
+        done = run("fit", f"./{name}", *FIT, "--output", "m.zarr")
+        assert "has no end" in done.stderr
+        assert about not in done.stderr
+        Path(name).write_text("a b\n1 2\n")
+        assert about in run("fit", f"./{name}", *FIT, "--output", "m.zarr").stderr
+
+
 def test_what_converts_not_by_itself_names_the_command(folder):
     for words in (
         ("check", "t.csv"),
