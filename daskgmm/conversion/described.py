@@ -11,7 +11,10 @@ from daskgmm.redaction import redacted
 
 __all__ = ["described"]
 
-_READ_BY = "fit, select, score, predict, outliers and update, which convert it each time"
+_READ_BY = (
+    "fit, select, update, predict, score, outliers, impute, uncertainty, plot and report, which convert it "
+    "each time"
+)
 
 
 def described(data: str | os.PathLike[str]) -> dict[str, Any]:

@@ -374,6 +374,18 @@ def test_info_says_what_a_table_is_and_how_to_use_it(folder, monkeypatch):
     assert json.loads(run("info", "t.zarr", "--json").stdout)["feature_names"] == ["a", "b"]
 
 
+def test_info_names_every_command_that_converts(folder):
+    """impute, uncertainty, plot and report were missing."""
+    has_both = {"cluster", "columns"}  # a command of rows that are converted where no cluster is
+    known = {
+        name
+        for name, of in main.commands.items()
+        if has_both <= {parameter.name for parameter in of.params}
+    }
+    told = json.loads(run("info", "t.csv", "--json").stdout)["read_by"]
+    assert set(re.split(", | and ", told.partition(", which ")[0])) == known
+
+
 def test_info_of_netcdf_has_units(folder):
     rows = {name: ("row", X[:, j], {"units": "m"}) for j, name in enumerate("ab")}
     xr.Dataset(rows).to_netcdf("o.nc")
