@@ -44,27 +44,22 @@ def chosen(
     Raises
     ------
     DataError
-        If one that is asked for does not exist, is doubled or holds no numbers, or none does.
+        If one that is asked for does not exist, shares its name with another or holds no numbers, or none does.
     """
     names = [column.name for column in columns]
+    apart = set(kept)
     if asked is None:
-        found = [j for j, column in enumerate(columns) if not column.unfit and j not in kept]
+        found = [j for j, column in enumerate(columns) if not column.unfit and j not in apart]
         if not found:
             said = "; ".join(f"{c.name!r} {c.unfit}" for c in columns[:_SHOWN])
             raise DataError(
                 f"no column of {where} holds numbers: {said}; name those that do with {option}"
             )
     else:
-        found = [_index(name, names, where, option) for name in asked]
+        found = _indices(asked, names, where, option)
         _check_asked(found, columns, where, option)
-    doubled = [name for name, n in Counter(names[j] for j in found).items() if n > 1]
-    doubled += [names[j] for j in found if names.count(names[j]) > 1]
-    if doubled:
-        raise DataError(
-            f"{where}: {names.count(doubled[0])} columns have the name {doubled[0]!r}; rename all but "
-            f"one of them in the file, or take others with {option}"
-        )
-    if both := [names[j] for j in found if j in kept]:
+    _check_single(found, names, where, option)
+    if both := [names[j] for j in found if j in apart]:
         raise DataError(
             f"{option} and --keep both name {both[0]!r}; name it in one of them, or write a copy of "
             "it under another name"
@@ -84,13 +79,12 @@ def kept_of(columns: Sequence[Column], keep: Sequence[str] | None, where: object
     Raises
     ------
     DataError
-        If one does not exist, or is named twice.
+        If one does not exist, shares its name with another, or is named twice.
     """
     names = [column.name for column in columns]
-    found = [_index(name, names, where, "--keep") for name in keep or ()]
-    for j in found:
-        if found.count(j) > 1:
-            raise DataError(f"--keep names {names[j]!r} twice; name it once")
+    found = _indices(keep or (), names, where, "--keep")
+    _check_once(found, names, "--keep")
+    _check_single(found, names, where, "--keep")
     return found
 
 
@@ -128,9 +122,30 @@ def _said_of(reason: str, names: list[str]) -> str:
     return f"{len(names)} columns {_PLURAL.get(verb, verb)} {rest}: {listed}{more}"
 
 
-def _index(name: str, names: list[str], where: object, option: str) -> int:
-    check_known(name, names, where, option)
-    return names.index(name)
+def _indices(asked: Sequence[str], names: list[str], where: object, option: str) -> list[int]:
+    """Index of the first column of each name."""
+    first = {name: j for j, name in reversed([*enumerate(names)])}
+    for name in asked:
+        if name not in first:
+            check_known(name, names, where, option)
+    return [first[name] for name in asked]
+
+
+def _check_once(found: Sequence[int], names: Sequence[str], option: str) -> None:
+    for j, n in Counter(found).items():
+        if n > 1:
+            raise DataError(f"{option} names {names[j]!r} twice; name it once")
+
+
+def _check_single(found: Sequence[int], names: Sequence[str], where: object, option: str) -> None:
+    """Refuse names that several columns have, since it is not known which of them is meant."""
+    counts = Counter(names)
+    for name in (names[j] for j in found):
+        if counts[name] > 1:
+            raise DataError(
+                f"{where}: {counts[name]} columns have the name {name!r}; rename all but one of them in "
+                f"the file, or take others with {option}"
+            )
 
 
 def check_known(name: str, names: list[str], where: object, option: str) -> None:
@@ -153,9 +168,8 @@ def check_known(name: str, names: list[str], where: object, option: str) -> None
 def _check_asked(
     found: Sequence[int], columns: Sequence[Column], where: object, option: str
 ) -> None:
+    _check_once(found, [column.name for column in columns], option)
     for j in found:
-        if found.count(j) > 1:
-            raise DataError(f"{option} names {columns[j].name!r} twice; name it once")
         if not columns[j].is_number:
             is_kept = option == "--columns" and columns[j].unfit.startswith("is of times")
             keep = f"; --keep {shlex.quote(columns[j].name)} copies it to Parquet as it is"
