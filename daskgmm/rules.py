@@ -8,11 +8,13 @@ kind of option, and is longer than others for it.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -51,6 +53,7 @@ __all__ = [
     "names_of",
     "one_of",
     "some_of",
+    "words_of",
 ]
 
 
@@ -211,6 +214,28 @@ def names_of(value: Any) -> list[str]:
     if isinstance(value, str):
         return [name.strip() for name in next(csv.reader([value], skipinitialspace=True), [])]
     return list(value)
+
+
+def words_of(names: Sequence[str], most: int | None = None) -> str:
+    """Names as one word of a shell, which :func:`names_of` reads as the same names.
+
+    It is its inverse for all names that have no blanks at their ends.
+
+    Parameters
+    ----------
+    names : sequence of str
+    most : int, optional
+        How many are shown; ``...`` stands for the others.
+
+    Examples
+    --------
+    >>> print(words_of(["id", "depth,m", "sea level"]))
+    'id,"depth,m",sea level'
+    """
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\r\n").writerow(names[:most])
+    text = written.getvalue().removesuffix("\r\n")
+    return shlex.quote(text + (",..." if most is not None and len(names) > most else ""))
 
 
 def _is_names(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from daskgmm import GaussianMixture, rules
 from daskgmm.cli.options import option_of
@@ -42,6 +45,8 @@ from daskgmm.rules import (
     STANDARDIZE,
     TEXT,
     Rule,
+    names_of,
+    words_of,
 )
 from daskgmm.settings import DATA_OPTIONS, OPTIONS, Option, option_named
 
@@ -250,3 +255,15 @@ def test_what_only_python_can_give_is_refused(name, value):
         GaussianMixture(**{name: value})._check_parameters()
     assert isinstance(caught.value, ValueError | TypeError)
     assert caught.value.parameter == name
+
+
+_NAME = st.text(alphabet="abé1, ;'\"$\\\n*-", max_size=4).filter(lambda name: name == name.strip())
+
+
+@given(st.lists(_NAME, max_size=4))
+def test_words_of_names_are_read_as_the_same_names(names):
+    (word,) = shlex.split(words_of(names))
+    assert names_of(word) == names
+    if len(names) > 1:
+        (cut,) = shlex.split(words_of(names, 1))
+        assert names_of(cut) == [names[0], "..."]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +18,7 @@ from daskgmm.cli.options import (
 from daskgmm.cli.tables import of_uncertainty
 from daskgmm.events import duration, size_of
 from daskgmm.lazily import Lazily
+from daskgmm.rules import words_of
 from daskgmm.telling import passes
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _predict(
     written = "\n".join(f"{name:<24}{said}" for name, said in lines)
     keys = [] if options.get("keep") else _keys_of(source, output)
     if keys:
-        written += f"\nother columns           can come along: --keep {','.join(keys)}"
+        written += f"\nother columns           can come along: --keep {words_of(keys, _SHOWN_KEYS)}"
     return result, (
         f"{result['n_rows']:,} rows in {duration(result['seconds'])}, "
         f"{result['n_rows'] / result['seconds']:,.0f} rows/s, "
@@ -87,8 +87,7 @@ def _keys_of(source: Any, output: str) -> list[str]:
     types = getattr(source, "column_types", {})
     if not types or not storage.is_parquet_name(output):
         return []
-    others = [name for name in types if name not in source.number_names]
-    return [shlex.quote(name) for name in others][:_SHOWN_KEYS]
+    return [name for name in types if name not in source.number_names]
 
 
 @click.command("score", cls=Grouped)

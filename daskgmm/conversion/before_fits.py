@@ -17,7 +17,7 @@ from daskgmm.conversion.convert import MissingValueError, convert, grid_written
 from daskgmm.conversion.files import COMPRESSED, files_of, needs_conversion
 from daskgmm.conversion.grid_files import GridFiles
 from daskgmm.conversion.inputs import Input
-from daskgmm.conversion.options import CONVERT_OPTIONS, How, command_of
+from daskgmm.conversion.options import CONVERT_OPTIONS, How, command_of, word_of
 from daskgmm.conversion.reader import Format
 from daskgmm.conversion.readers.netcdf import of_most_dimensions, open_netcdf
 from daskgmm.errors import DataError, NotFoundError, ParameterError, StorageError
@@ -166,12 +166,12 @@ def _grid_before(
     try:
         _check_free(folder, files, name)
         way = command_of(name, {} if member is None else {"member": member})
-        choice = {o: ",".join(names_of(read_as[o])) for o in _OF_GRIDS if read_as.get(o)}
+        choice = {o: word_of(read_as[o]) for o in _OF_GRIDS if read_as.get(o)}
         said = " ".join(f"--{o.replace('_', '-')} {value}" for o, value in choice.items())
         teller()(
             Message(
                 f"{name} is converted for this command alone, as it is a grid; once and for all: {way}; then "
-                f"give what it writes with {said or '--variables ' + ','.join(names)}",
+                f"give what it writes with {said or '--variables ' + word_of(names)}",
                 "warning",
             )
         )

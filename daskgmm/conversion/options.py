@@ -10,10 +10,10 @@ from types import MappingProxyType
 from typing import Any
 
 from daskgmm.errors import ParameterError
-from daskgmm.rules import FLAG, NAMES, TEXT, Rule, names_of, one_of
+from daskgmm.rules import FLAG, NAMES, TEXT, Rule, names_of, one_of, words_of
 from daskgmm.settings import Option
 
-__all__ = ["CONVERT_OPTIONS", "How", "command_of"]
+__all__ = ["CONVERT_OPTIONS", "How", "command_of", "word_of"]
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -201,7 +201,7 @@ def command_of(name: str, options: Mapping[str, Any] = _NO_OPTIONS, ending: str 
     kept = Path(name).name.partition(".")[0].strip("*?[]") or "data"
     flags = {option.name: option.flag for option in CONVERT_OPTIONS}
     given = "".join(
-        f" {flags[o]} {shlex.quote(_words_of(value))}"
+        f" {flags[o]} {word_of(value)}"
         for o, value in options.items()
         if value is not None and value is not True
     )
@@ -211,5 +211,6 @@ def command_of(name: str, options: Mapping[str, Any] = _NO_OPTIONS, ending: str 
     return f"daskgmm convert {shlex.quote(name)}{given} --output {shlex.quote(kept + ending)}"
 
 
-def _words_of(value: Any) -> str:
-    return ",".join(value) if isinstance(value, list | tuple) else str(value)
+def word_of(value: Any) -> str:
+    """The value of an option as one word of a shell."""
+    return words_of(value) if isinstance(value, list | tuple) else shlex.quote(str(value))

@@ -100,6 +100,13 @@ COMMANDS: dict[str, CommandCase] = {
         r"line 3: .* leave such lines out with (--ragged) (\w+), or",
         lambda at, said: again(at, said[1], said[2]),
     ),
+    "names with commas and blanks": (
+        lambda at: converted(
+            at, '"a,b",c d,"e""f"\n1,2,3\nx,4,5\n', "--columns", '"a,b",c d,"e""f"'
+        ),
+        r"leave the column out with (--columns) (.+)$",
+        lambda at, said: again(at, said[1], *shlex.split(said[2])),
+    ),
     "a separator": (
         lambda at: converted(at, "a b\n1 2\n"),
         r"as (--separator) ('.*')",

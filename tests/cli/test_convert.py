@@ -263,6 +263,27 @@ def test_variables_of_netcdf_are_chosen_for_a_fit(folder):
     assert load_model("m.zarr").feature_names_in_.tolist() == ["b"]
 
 
+def test_the_way_to_a_copy_of_netcdf_works_for_names_with_blanks_and_commas(folder):
+    names = ["a,b", "sea level"]
+    data = xr.Dataset({name: ("row", X[:, j]) for j, name in enumerate(names)})
+    is_sea = ("row", np.ones(len(X), np.int8), {"flag_values": [0, 1]})
+    data.assign({"is sea": is_sea}).to_netcdf("o.nc")
+    for which in (("--mask", "is sea"), ()):
+        done = run("fit", "o.nc", *FIT, "--output", "m.zarr", "--overwrite", *which)
+        assert done.exit_code == 0, done.stderr
+        way = re.search(
+            r"once and for all: daskgmm (.*); then give what it writes with (.*)", done.stderr
+        )
+        assert run(*shlex.split(way[1]), "--overwrite").exit_code == 0
+        how = shlex.split(way[2])
+        if which:
+            assert how == [*which]
+            continue
+        done = run("fit", "o.zarr", *FIT, *how, "--output", "of_zarr.zarr")
+        assert done.exit_code == 0, done.stderr
+        assert load_model("of_zarr.zarr").feature_names_in_.tolist() == names
+
+
 def test_an_interrupted_fit_leaves_no_temporary_files(folder):
     def interrupt(event):
         if isinstance(event, Iteration):

@@ -7,16 +7,20 @@ against each other and scikit-learn; whole or not at all. Not asserted: sizes of
 from __future__ import annotations
 
 import json
+import shlex
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 import yaml
 import zarr
+from click.testing import CliRunner
 from commands import chunk, forked, tree
 
 from daskgmm import job, load_model
 from daskgmm._version import __version__
+from daskgmm.cli import main
 from daskgmm.errors import ParameterError
 
 EVERY = "labels,probabilities,log_density,top:2"
@@ -202,3 +206,21 @@ def test_a_job_writes_labels_where_nothing_else_is_said(folder):
     write_job(folder, None)
     assert forked("run", "job.yaml", cwd=folder).status == 0
     assert set(xr.open_zarr(folder / "results.zarr").data_vars) == {"labels"}
+
+
+def test_the_hint_at_keys_works_for_any_names(folder, x, monkeypatch):
+    """Names with commas and blanks were neither quoted as names nor as one word."""
+    monkeypatch.chdir(folder)
+    names = list("abc")[: x.shape[1]]
+    frame = pd.DataFrame(x, columns=names)
+    keys = ["id", "k,1", "s p", "it's", 'a "q"', "last"]
+    frame.assign(**dict.fromkeys(keys, "y")).to_parquet("rows.parquet")
+    fit = ("fit", "rows.parquet", "--columns", ",".join(names), "--components", "3")
+    run = CliRunner().invoke
+    assert run(main, [*fit, "--max-iter", "0", "--output", "named.zarr"]).exit_code == 0
+    words = ["predict", "rows.parquet", "--model", "named.zarr", "--output", "out.parquet"]
+    said = shlex.split(run(main, words).stdout.partition("can come along: ")[2])
+    assert said[-1].endswith(",...")  # five are shown
+    done = run(main, [*words, "--overwrite", said[0], said[1].removesuffix(",...")])
+    assert done.exit_code == 0, done.stderr
+    assert list(pd.read_parquet("out.parquet").columns) == [*keys[:5], "labels"]

@@ -30,6 +30,7 @@ from daskgmm.conversion.readers.delimited_text import (
 )
 from daskgmm.errors import DaskGMMError, DataError
 from daskgmm.redaction import one_line
+from daskgmm.rules import words_of
 
 __all__ = ["DelimitedReader"]
 
@@ -140,7 +141,7 @@ class DelimitedReader:
             there = [c.name for c in self.columns if c.name in header]
             raise DataError(
                 f"{self._files[part]} has other columns than {self._files[0]}: it {' and '.join(said)}; "
-                f"convert them apart, or take what both have with --columns {_words(there)}"
+                f"convert them apart, or take what both have with --columns {words_of(there, _SHOWN)}"
             )
         return [header.index(name) for name in both]
 
@@ -228,7 +229,7 @@ class DelimitedReader:
         if self._dialect.decimal == "." and _DECIMAL_COMMA.fullmatch(fault.text):
             ways = ["read a decimal comma with --decimal ,"]
         if others:
-            ways.append(f"leave the column out with --columns {_words(others)}")
+            ways.append(f"leave the column out with --columns {words_of(others, _SHOWN)}")
         return DataError(
             f"{where}: {fault.text!r} in column {header[fault.column]!r} is no number; correct it, or "
             + ", or ".join(ways)
@@ -271,9 +272,3 @@ class DelimitedReader:
         path = self._files[part]
         width = len(self._headers[part]) if self._skips else None
         return f"{path}, line {line_of(path, self._dialect, row + int(self.is_named), width)}"
-
-
-def _words(names: Sequence[str]) -> str:
-    """Names as a word of the command line."""
-    quoted = (f'"{name}"' if "," in name else name for name in names[:_SHOWN])
-    return shlex.quote(",".join(quoted) + (",..." if len(names) > _SHOWN else ""))

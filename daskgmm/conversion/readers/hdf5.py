@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -72,7 +73,9 @@ class Hdf5Reader:
             raise DataError(
                 f"{path} has no dataset of two dimensions; NetCDF, which ends in .nc, may have others"
             )
-        raise DataError(f"{path} has {len(known)} datasets{said}; name one, as --member {known[0]}")
+        raise DataError(
+            f"{path} has {len(known)} datasets{said}; name one, as --member {shlex.quote(known[0])}"
+        )
 
     def _is_table(self, node: Any) -> bool:
         if not isinstance(node, self._h5py.Dataset):

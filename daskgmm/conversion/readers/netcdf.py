@@ -22,6 +22,7 @@ from daskgmm.conversion.reader import (
 )
 from daskgmm.conversion.readers.grids import cell_of, cuts
 from daskgmm.errors import DamagedDataError, DataError
+from daskgmm.rules import words_of
 
 __all__ = ["NetcdfReader", "of_most_dimensions", "open_netcdf"]
 
@@ -187,7 +188,7 @@ def of_most_dimensions(data: Any, path: object, without: Collection[str] = ()) -
         raise DataError(
             f"{path}: {names[0]!r} is over {_listed(fit[names[0]])}, {others[0]!r} over "
             f"{_listed(fit[others[0]])}, and features must be over the same; choose those that are, as "
-            f"--variables {','.join(n for n in names if n not in others)}"
+            f"--variables {words_of([n for n in names if n not in others])}"
         )
     return names
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from daskgmm.errors import DataError, ParameterError
+from daskgmm.rules import words_of
 
 __all__ = ["Column", "Schemas", "dtype_of"]
 
@@ -115,7 +115,7 @@ class Schemas:
             raise DataError(
                 f"{self._name} has columns that are no numbers: {_some(refused)}; "
                 + (
-                    f"name the others with columns= (--columns {shlex.quote(','.join(numbers))})"
+                    f"name the others with columns= (--columns {words_of(numbers)})"
                     if numbers
                     else "none is left that could be a feature"
                 )
@@ -242,7 +242,7 @@ class Schemas:
                     raise DataError(
                         f"{self._name}: {file} has a column {name!r}, which {self._distinct[0][0]} has "
                         "not; name the features with columns= "
-                        f"(--columns {shlex.quote(','.join(both))})"
+                        f"(--columns {words_of(both)})"
                     )
 
 

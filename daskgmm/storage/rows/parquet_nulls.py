@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from daskgmm.errors import NonFiniteError
+from daskgmm.rules import words_of
 from daskgmm.storage.rows.parquet_files import StoredFile
 from daskgmm.storage.rows.parquet_footers import metadata_of
 from daskgmm.storage.rows.parquet_streams import opened_file
@@ -83,9 +84,8 @@ def _way_to_drop(data: str, names: Sequence[str]) -> str:
     """The command that copies complete rows, which reads no URLs."""
     if "://" in data:
         return ""
-    columns = shlex.quote(",".join(names))
     return (
-        f", or such rows out of a copy: daskgmm convert {shlex.quote(data)} --columns {columns} "
+        f", or such rows out of a copy: daskgmm convert {shlex.quote(data)} --columns {words_of(names)} "
         "--missing drop --output complete.parquet"
     )
 

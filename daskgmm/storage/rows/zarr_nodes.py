@@ -20,6 +20,7 @@ from daskgmm.errors import (
     StorageError,
 )
 from daskgmm.redaction import cause_to_show, one_line
+from daskgmm.rules import words_of
 from daskgmm.storage.places.locations import Location
 from daskgmm.storage.places.patience import patiently, storage_timeout
 from daskgmm.storage.rows.coordinates import dimensions_of, without_coordinates
@@ -231,8 +232,7 @@ def _ways_to_choose(
     variables = _variables(arrays) if member is None and _has_paths(group) else []
     if not variables:
         return one
-    named = ",".join(variables)
-    on_grid = f"variables on a grid, as variables={variables} (--variables {named})"
+    on_grid = f"variables on a grid, as variables={variables} (--variables {words_of(variables)})"
     return f"{one}; or {on_grid}" if rows else on_grid
 
 
