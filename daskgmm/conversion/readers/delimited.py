@@ -238,8 +238,8 @@ class DelimitedReader:
     def _said_of_times(self, name: str, text: str) -> str:
         """What is wrong with times among numbers, and how they stay beside these."""
         numbers = [column.name for column in self.columns if not column.unfit]
-        left = f"--columns {_words(numbers)}" if numbers else "--columns and the names of those"
-        keep = _words([*(self._how.keep or ()), name])
+        left = f"--columns {words_of(numbers)}" if numbers else "--columns and the names of those"
+        keep = words_of([*(self._how.keep or ()), name])
         return (
             f"{text!r} in column {name!r} is a date or time, and features are numbers; take those that "
             f"are with {left}, and add --keep {keep} where the output is Parquet and is to have the "
