@@ -82,14 +82,14 @@ class Checkpoints:
     resume : bool
         Whether a fit that was interrupted goes on.
     of_shape : tuple
-        ``(covariance_type, n_components, n_features)`` of the fit.
+        ``(kind of the components, n_components, n_features)`` of the fit.
     every : int
-        Passes from one checkpoint to the next; after the last one there is one, too.
+        Number of passes between checkpoints; one is written after the last pass as well.
 
     Attributes
     ----------
     seconds_before : float
-        That the fit took before it was interrupted.
+        Seconds that the fit took before it was interrupted.
 
     Raises
     ------
@@ -132,7 +132,10 @@ class Checkpoints:
         self.seconds_before = (self._passed or self._scanned).seconds
 
     def _fits(self, covariance_type: str, k: int, d: int) -> bool:
-        """Whether what was read has the sizes of the fit; their types were held against it."""
+        """Whether the arrays of the checkpoint have the sizes that the fit needs.
+
+        Their types were checked when they were read.
+        """
         assert self._scanned is not None
         scan = self._scanned.scan
         if scan.affine is not None:
@@ -181,7 +184,9 @@ class Checkpoints:
         try:
             self._scanned.random_state.put_into(rng)
         except (ValueError, OverflowError, IndexError) as error:
-            raise CheckpointError(f"the random state of a checkpoint is none: {error}") from error
+            raise CheckpointError(
+                f"the random state of the checkpoint cannot be used: {error}"
+            ) from error
         return self._scanned.scan
 
     def keep_scan(self, scan: Scan, rng: np.random.RandomState) -> None:
@@ -291,16 +296,17 @@ class Job:
         Where it keeps them; None keeps nothing.
     resume : bool
     every : int
-        As of :class:`Checkpoints`.
+        As the parameter of :class:`Checkpoints`.
     is_warm : bool
         Whether it starts from the last fit of the same estimator.
     settings : mapping
         Parameters of the estimator.
     fingerprints : tuple of callable or None
-        Tell rows, and their weights if there are any, from others; None for what is not stored.
+        Each returns a hash of the rows, weights, labels or noise. None stands for what has no hash,
+        such as rows in memory.
     n_rows : int
     shape : tuple
-        ``(covariance_type, n_components, n_features)``.
+        ``(kind of the components, n_components, n_features)`` of the fit.
     """
 
     folder: str | os.PathLike[str] | None
@@ -315,10 +321,11 @@ class Job:
 
 @contextmanager
 def open_checkpoints(job: Job) -> Iterator[Checkpoints]:
-    """The checkpoints that a fit is asked to keep; the folder is its alone meanwhile.
+    """The checkpoints that a fit is asked to keep.
 
-    Behind a URL, whoever swaps the pointer first has it: a lease there would keep a fit whose
-    process was killed waiting.
+    No other fit can use a local folder meanwhile. Behind a URL there is no lock, because the lock of
+    a killed process would block the next fit: there, the fit that replaces the pointer first goes
+    on, and the other one fails.
 
     Raises
     ------

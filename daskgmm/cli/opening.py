@@ -60,7 +60,10 @@ def rows_opened(
 
 
 def _opened(data: Any, model: str | None, how: dict[str, Any]) -> Any:
-    """Rows as options say, and else as those of the fit of the model were read."""
+    """The rows, opened by the options that are given.
+
+    What these leave open is as it was for the fit of the model, if there is one.
+    """
     read_as = None
     if model is not None:
         read_as = record.read_as_of_record(storage.read_model(model)[1], redacted(model))
@@ -73,9 +76,9 @@ def _opened(data: Any, model: str | None, how: dict[str, Any]) -> Any:
 
 
 def _checked_outputs(kwargs: dict[str, Any]) -> bool:
-    """Refuse places of outputs that could not be written, of a command of stored rows.
+    """Refuse outputs that cannot be written, before the rows are converted.
 
-    Returns whether some are results in Parquet, which are of rows in Parquet.
+    Returns whether an output is Parquet: rows that are converted become Parquet then, too.
     """
     to_parquet = False
     for name in ("output", "probabilities", "log_density"):

@@ -138,7 +138,7 @@ def _read_by(
 ) -> Callable[[click.Context, click.Parameter, str | None], Any]:
     """Callback of click that reads a text by a rule.
 
-    ``several`` accepts what ``daskgmm select`` is for.
+    A text that ``several`` accepts and ``rule`` does not is refused with a hint at ``daskgmm select``.
     """
 
     def read(_: click.Context, parameter: click.Parameter, text: str | None) -> Any:
@@ -171,7 +171,7 @@ def option_of(option: Option) -> Command:
         )
     if option.default_of_commands is not None:
         default = option.default_of_commands
-    # For click a default of None is a value, so that a required option would never be missing.
+    # Click takes a default of None for a value, and would never call a required option missing.
     given_or: dict[str, Any] = {"required": True} if rule.required else {"default": default}
     return click.option(
         *names,
@@ -322,7 +322,7 @@ overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace a Zarr node that is there."
 )
 model_option = click.option(
-    "--model", required=True, metavar="PATH", help="A model that fit wrote."
+    "--model", required=True, metavar="PATH", help="A model that fit, select, update or run wrote."
 )
 
 

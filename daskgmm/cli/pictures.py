@@ -40,9 +40,11 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 _PLACE = re.compile(rf"-?{_NUMBER.pattern}")
 """An index along a dimension, which counts from the end if it is negative."""
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2}([T ][0-9]{2}(:[0-9]{2}){0,2})?)?")
-"""Dates in ISO 8601, with or without a time. A year alone does not match: a whole number is an index."""
+"""Dates in ISO 8601, with or without a time. A year alone does not match, because a whole number is an
+index."""
 _VALUE = re.compile(r"-?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][+-]?[0-9]+)?")
-"""A number with a decimal point or an exponent; a whole number without them is an index."""
+"""A number with a decimal point or an exponent; a whole number without these is an index along the
+dimension."""
 
 
 def _places(_: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> Any:
@@ -64,7 +66,7 @@ def _places(_: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
 
 
 def _checked(function: Command) -> Command:
-    """The function, called where the kind of picture can show what is asked for."""
+    """The function, called only if this kind of picture can show what is asked for."""
 
     @functools.wraps(function)
     def checked(kind: str, data: str | None, **kwargs: Any) -> Any:

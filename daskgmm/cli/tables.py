@@ -1,7 +1,7 @@
 """Tables: facts, and what makes the components of a model, as text in columns.
 
-Names are those of ``--json``, which has all of it, with all digits. Models and stores come from
-anyone, so that what a terminal would not print is not sent to it.
+Names are those of ``--json``, which shows every fact with all digits. Models and stores may come
+from strangers, so characters that could control a terminal are replaced.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SAID = (
         *("settings", "daskgmm_version", "loops"),
     ),
 )
-"""Facts of a model by what they are about; all others are between the last two."""
+"""Names of a model's facts in groups. Facts of no group are shown between the last two groups."""
 _NOT_SAID = {
     *("weights", "means", "covariances", "deviations", "projected_means", "degrees_of_freedom"),
     *("feature_names", "feature_units", "kept_features", "kind", "history", "statistics"),
@@ -50,7 +50,7 @@ _IF_ANY = {"n_missing", "n_left_out", "staged_bytes_memory", "staged_bytes_disk"
 
 
 def of_facts(result: Mapping[str, Any]) -> str:
-    """Facts a line each, or more where they are lists, but for those that are not known or empty."""
+    """A line for each fact, or several for a list; facts that are None or empty are left out."""
     return "\n".join(
         line for name, value in plain_json(result).items() for line in _lines_of(name, value)
     )
@@ -290,7 +290,7 @@ def _labels(result: Mapping[str, Any], n_features: int) -> list[str]:
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    """Of the columns, with the blanks between them."""
+    """Width of each column, with the two blanks after it."""
     return [2 + max(map(len, column)) for column in zip(*rows, strict=True)]
 
 

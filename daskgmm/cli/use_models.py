@@ -54,9 +54,9 @@ def _predict(
 ) -> tuple[dict[str, Any], str]:
     """Write the most probable component of each row of DATA, and what else is asked for.
 
-    The output is a Zarr group, which xarray opens as a Dataset; or Parquet, where DATA is, or is
-    converted to it, as CSV. xarray takes -2, the label of rows that are left out, for missing, and
-    has labels as floats, unless it is told mask_and_scale=False.
+    The output is a Zarr group, which xarray opens as a Dataset; or Parquet, if DATA is Parquet or of
+    a format that is converted, such as CSV. xarray takes -2, the label of rows that are left out, for
+    missing, and has labels as floats, unless it is told mask_and_scale=False.
 
     \b
     Example:
@@ -83,7 +83,10 @@ def _predict(
 
 
 def _keys_of(source: Any, output: str) -> list[str]:
-    """Columns of rows in Parquet that are no numbers, such as keys, where an output could have them."""
+    """Names of Parquet columns that hold no numbers, such as keys, for a hint at --keep.
+
+    There are none unless the output is Parquet.
+    """
     types = getattr(source, "column_types", {})
     if not types or not storage.is_parquet_name(output):
         return []
@@ -122,7 +125,8 @@ def _score(source: Any, model: str, **options: Any) -> tuple[dict[str, Any], str
 def _outliers(source: Any, model: str, output: str, **options: Any) -> tuple[dict[str, Any], str]:
     """Write which rows of DATA the model hardly explains, and their log density.
 
-    The output is a Zarr group, which xarray opens as a Dataset; or Parquet, as DATA is.
+    The output is a Zarr group, which xarray opens as a Dataset; or Parquet, if DATA is Parquet or of
+    a format that is converted, such as CSV.
 
     \b
     Example:
@@ -158,7 +162,7 @@ def _impute(source: Any, model: str, output: str, **options: Any) -> tuple[dict[
     """Write the rows of DATA with numbers in place of missing values.
 
     They are the means of what is missing given what is there. The output is a Zarr group of rows; or
-    Parquet, where DATA is, or is converted to it, as CSV.
+    Parquet, if DATA is Parquet or of a format that is converted, such as CSV.
 
     \b
     Example:

@@ -30,7 +30,7 @@ from daskgmm.storage import Location, StoredSource, open_source, read_model
 __all__ = ["ConvertedGrid", "check_column", "converted_before"]
 
 _COMPRESSION = 5
-"""Bytes of text of a byte that is compressed, when free space is looked for."""
+"""Bytes of text assumed for each byte of a compressed file, when free disk space is checked."""
 _OF_GRIDS = ("variables", "feature_dim", "mask")
 """Options that say which variables of a grid are read."""
 _FLAGS = "|".join(option.flag.removeprefix("--") for option in CONVERT_OPTIONS)
@@ -45,7 +45,7 @@ class ConvertedGrid:
     Attributes
     ----------
     place : Location
-        Of the group; its name is that of the files.
+        Where the converted group is; its name in messages is that of the original files.
     how : mapping
         Options by which it is opened.
     """
@@ -71,7 +71,7 @@ def converted_before(
     ----------
     data : path or URL
     model : path or URL, optional
-        Of which the features are taken, if none are named, and the files have others besides.
+        A model whose features are read if no columns are named; the files may have others besides.
     keeps_gaps : bool
         Whether missing values become NaN, and are no error.
     missing : sequence of str
@@ -222,7 +222,8 @@ def _converted(
     try:
         return convert(data, output, **options)
     except MissingValueError as error:
-        # Of the command itself: rows that were converted with their gaps would be refused by it again.
+        # This --missing is the command's own option. Converting with --missing keep would not help:
+        # the command would refuse the gaps again.
         way = "leave such rows out with --missing drop"
         if "em" in missing:
             way += ", or take what is missing for values that are not known with --missing em"

@@ -37,14 +37,15 @@ def chosen(
     where : object
         What messages call the data.
     option : str
-        The option that ``asked`` is of.
+        The option by which the user gave ``asked``, such as ``--columns``.
     kept : sequence of int
         Indices of columns that are written as they are, and are features only if they are asked for.
 
     Raises
     ------
     DataError
-        If one that is asked for does not exist, shares its name with another or holds no numbers, or none does.
+        If a column that is asked for does not exist, shares its name with another, is also kept, or
+        holds no numbers; or if no column holds numbers.
     """
     names = [column.name for column in columns]
     apart = set(kept)

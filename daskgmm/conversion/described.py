@@ -1,4 +1,4 @@
-"""Described: files that commands convert, by what their first rows tell."""
+"""Described: what ``info`` says of files that are converted before they are read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _READ_BY = (
 
 
 def described(data: str | os.PathLike[str]) -> dict[str, Any]:
-    """Facts of files that have to be converted, of which little more than a block is read.
+    """Facts about files that have to be converted; hardly more than a first block of them is read.
 
     Parameters
     ----------
@@ -30,7 +30,8 @@ def described(data: str | os.PathLike[str]) -> dict[str, Any]:
     dict
         ``name format n_files n_bytes``; ``columns``, the types of those that hold numbers, by name,
         and ``units`` of those that have some; ``left_out``, why others are not taken; ``read_by``,
-        commands, and ``convert``, the one that converts the files once and for all.
+        the commands that convert the files by themselves; ``convert``, the command that converts
+        them once and for all.
 
     Raises
     ------

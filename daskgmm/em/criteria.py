@@ -1,7 +1,8 @@
 """Criteria: scores of candidates, and which candidates may still become the best.
 
-On all rows, a fit to n of them lies below a fit to all by an amount that its free parameters
-decide (see :class:`GapLaw`). A candidate goes on only if that gain could bring it ahead.
+Measured on all rows, a fit to n of them has a lower log-likelihood than a fit to all, by an amount
+that depends on its number of free parameters (see :class:`GapLaw`). A candidate goes on only if
+that gain could bring it ahead.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["CRITERIA", "Entry", "GapLaw", "log_decided", "score_of"]
 _REJECTED = 1e9
 """More than any number of components."""
 _MARGIN = 1.5
-"""Factor on the gap law's gain: the law holds if the model is true, which none is."""
+"""Safety factor on the gain of the gap law, which holds only if the model is true."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Entry:
         )
 
     def raised(self, weight: float, by: float) -> Self:
-        """The entry with all log-likelihoods per row higher by so much, as in other units."""
+        """The entry with ``by`` added to each log-likelihood per row, as for other units of the data."""
         return replace(
             self.gained(weight, by),
             log_likelihood_per_row=self.log_likelihood_per_row + by,
@@ -116,7 +117,7 @@ CRITERIA: dict[str, Callable[[Entry], float]] = {
     "aic": lambda entry: entry.aic,
     "icl": lambda entry: entry.icl,
     "held-out": lambda entry: -entry.held_out_log_likelihood_per_row,
-    # The fewest components that are not rejected, and of those that are, the most.
+    # The fewest components that are not rejected; if all are rejected, the most.
     "bootstrap": lambda entry: (
         _REJECTED - entry.n_components if entry.is_rejected else entry.n_components
     ),
@@ -140,7 +141,7 @@ class GapLaw:
         Twice the gain per parameter, in nats per row: ``1 / n - 1 / N`` for a log-likelihood
         that was measured on all rows, ``1 / n + 1 / N`` for one on held-out rows.
     seen_held_out : float
-        Share of the gain that the held-out score sees in the end.
+        Share of the gain that the final held-out score shows.
     """
 
     weight: float
@@ -163,7 +164,7 @@ class GapLaw:
         """
         value = CRITERIA[criterion]
         now = np.array([value(entry) for entry in entries])
-        leader = int(np.argmin(np.where(np.isnan(now), np.inf, now)))  # no number leads nothing
+        leader = int(np.argmin(np.where(np.isnan(now), np.inf, now)))  # NaN cannot lead
         lead = float(now[leader])
         return [
             i == leader or value(self._at_best(entry, entries[leader], slack(i, leader))) <= lead

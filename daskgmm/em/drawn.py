@@ -1,4 +1,4 @@
-"""Drawn: random numbers that the index of a row decides, and values that they fill gaps with."""
+"""Drawn: random numbers that depend on a row's index and a seed alone, and values drawn for gaps."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ __all__ = [
 ]
 
 _ROWS_OF_CORRELATIONS = 20_000
-"""Rows of a sample that correlations are found from: to 1% or so."""
+"""About how many rows of a sample correlations are computed from; their errors are then about 0.01."""
 _MOST_STEPS, _SMALL_CHANGE = 50, 1e-3
 """Most steps of EM for correlations; and the largest change of one at which it ends."""
 _RIDGE = 1e-6
 """Added to variances of standardised features: where few rows have two of them together, their
 covariance can be singular."""
 _POISSON: Float64Array = special.pdtr(np.arange(20), 1.0)
-"""Probabilities of 0 or less, 1 or less, and so on, of mean 1: the last is 1 in float64."""
+"""Entry k is the probability that a Poisson number of mean 1 is at most k; the last rounds to 1."""
 
 
 def hash_rows(start: int, n_rows: int, seed: int) -> NDArray[np.uint64]:
@@ -79,7 +79,7 @@ def covariance_with_gaps(
     ----------
     sample : Block
     mean, variances : arrays of shape (D,)
-        By which the rows are standardised first.
+        Mean and variance of each feature, by which the rows are standardised first.
     """
     return fitted_gaussian(replace(sample, x=(sample.x - mean) / np.sqrt(variances)))[1]
 

@@ -29,19 +29,21 @@ __all__ = ["early_start", "rivals_of"]
 _SHARE = 0.05
 """Share of the rows on which starts compete."""
 _ROWS_PER_PARAMETER = 30
-"""Fewest rows for each free parameter: one step from an optimum of fewer does not lead near enough.
-"""
+"""Least number of rows for each free parameter. From the optimum of fewer rows, one step does not lead
+near enough to the optimum of all rows."""
 _MOST_OF_SAMPLE = 0.5
 """Most rows, as a share of the scan's sample: with more, this search would cost as much as the one
 on the sample."""
 _NEAR = 0.25
-"""Distance from a step to the optimum of the sample that it leads to, up to which it is trusted: the
-largest change of a logarithm of a weight, or of a mean or deviation in standard deviations. Where
-the likelihood is flat they lie further apart, and what the step lacks is left for slow steps."""
+"""Largest distance between where the step has led and the sample's optimum near it, at which the step
+is trusted. It is the largest change of a logarithm of a weight, or of a mean or deviation in standard
+deviations. Where the likelihood is flat the distance is larger, and slow steps would have to close it.
+"""
 _MOST_AHEAD = 2.0
-"""How far the sample's optimum may be above a step, on the sample: in units of what all rows gain
-from such an optimum, on average. The optimum of all rows is about 1 below it; at 2, the step lacks
-on all rows what the sample's optimum does."""
+"""How much higher than where the step has led the sample's optimum may be, measured on the sample, in
+units of the gain from such an optimum that is expected on all rows. On the sample, the optimum of all
+rows is about 1 below the sample's. At 2, where the step has led is as far below the optimum of all
+rows, measured on all rows, as the sample's optimum is."""
 
 
 def early_start(
@@ -80,7 +82,7 @@ def early_start(
         return None
     if block.has_gaps:  # starts work on values
         return None
-    # How many rows have gaps is not known yet; of these as many as of all, about.
+    # How many of all rows have gaps is not known yet; the share among the rows read stands for it.
     share = len(block) / len(read) if isinstance(rows, RowsWithGaps) else 1.0
     # The rows of a run may be alike, and parts of a sample should not be.
     block = block.take(own.permutation(len(block)))
@@ -109,7 +111,7 @@ def rivals_of(
     stepped : Mixture
         Where the first step from the early start has led.
     scan : Scan
-        Of which the early start is known.
+        The scan, which holds the early start.
     problem : Problem
     rng : RandomState
     tell : callable
@@ -120,7 +122,8 @@ def rivals_of(
         Without the best start on the sample if that is lower there, or at the same place as
         ``stepped`` and no better; others are there only where several starts are to go on.
     are_better : bool
-        Whether the best is probably nearer to the optimum of all rows, or quicker there.
+        Whether the best rival is probably nearer to the optimum of all rows than ``stepped`` is, or
+        reaches it in fewer passes.
     """
     early, sample = scan.early, rows_of_sample(scan.sample, problem.n_threads)
     assert early is not None

@@ -1,4 +1,4 @@
-"""Ended: what a fit came to, from which another one may go on."""
+"""Ended: the result of a fit, from which the next fit of a warm start may go on."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class Fit:
     n_passes : int
         Reads of all rows, the scan included.
     moments : Moments
-        Of all rows, as the fit saw them: rows of the same moments are the same.
+        Moments of all rows as the fit saw them. If another fit sees equal moments, its rows are
+        taken for the same.
     affine : Affine or None
-        The map that they were put through.
+        The map that was applied to the rows before the fit; None if there was none.
     gaps : Gaps
         Rows in which values are missing.
     contradicted : tuple of ContradictedLabels

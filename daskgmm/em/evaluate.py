@@ -145,9 +145,11 @@ def feature_moments(block: Block, given: Mixture, regression: Regression) -> Flo
 
 
 def imputed_rows(block: Block, mixture: Mixture, seed: int | None = None) -> NDArray[Any]:
-    """The rows of a block with numbers in place of NaN, (n_rows, D), float32 or float64.
+    """The rows of a block with numbers in place of NaN, (n_rows, D).
 
-    They are means given what is there, or drawn by a seed and the index of each row.
+    The numbers are means given what is there, or drawn by a seed and the index of each row. They
+    have the dtype of the block if that is a float, and float64 otherwise. A row of NaN alone stays
+    as it is.
     """
     block = replace(block, has_gaps=True)
     check_finite(block)
@@ -166,7 +168,7 @@ def of_present(
     fill: float,
     missing: Missing = "drop",
 ) -> NDArray[Any]:
-    """Function of each row of a block that counts, and ``fill`` for those that are left out.
+    """What ``function`` gives for each row of a block; ``fill`` for rows left out for their gaps.
 
     Booleans come as int8, which has room for ``fill``.
     """
@@ -201,7 +203,7 @@ def _with_room(found: NDArray[Any]) -> NDArray[Any]:
 def _score_of_grain(block: Block, mixture: Mixture) -> Score:
     check_finite(block)
     sums = density_sums(block, mixture)
-    # Rows that are left out are those of weight 0 with a gap, of which there are none without weights.
+    # A row that is left out for its gaps has got weight 0; without weights no row is left out.
     n_left_out = 0 if block.weight is None else Gaps.of(block).n_left_out
     return Score(len(block) - n_left_out, block.total_weight, *sums, mixture.n_parameters)
 

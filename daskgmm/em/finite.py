@@ -12,7 +12,7 @@ from daskgmm.kernel import Block
 __all__ = ["NonFinite", "check_finite", "find_non_finite"]
 
 _LARGEST = 1e150
-"""Values beyond have squares that float64 cannot sum."""
+"""Largest absolute value that is accepted: float64 cannot sum the squares of larger ones."""
 _WAY_ON = "remove or impute these rows"
 _WAYS_WITH_NAN = (
     f'{_WAY_ON}, or leave those with NaN out with missing="drop" (--missing drop), or take NaN for '
@@ -30,7 +30,11 @@ class NonFinite:
     value: float
 
     def error(self, note: str = "") -> NonFiniteError:
-        """The exception to raise; ``note`` is what the rows' store says of NaN, if anything."""
+        """The exception to raise.
+
+        ``note`` is a hint from the store on where NaN may come from, such as the fill value; it is
+        empty if there is none.
+        """
         if np.isfinite(self.value):
             return NonFiniteError(
                 f"the data contain values beyond {_LARGEST:g} in size, whose squares overflow: "
@@ -51,7 +55,7 @@ class NonFinite:
 def find_non_finite(block: Block) -> NonFinite | None:
     """Values that cannot be used in a block's rows of weight above 0; None if there are none."""
     x = block.x
-    # Extremes carry NaN and infinity, and need no mask of the block.
+    # min and max are NaN or infinite if any value is, so the usual block needs no mask.
     if len(x) == 0 or -_LARGEST <= float(x.min()) <= float(x.max()) <= _LARGEST:
         return None
     with np.errstate(over="ignore"):  # as float32 the bound is infinite, which nothing exceeds

@@ -42,11 +42,11 @@ __all__ = [
 
 _NAME = "sample_weight"
 _READ_ROWS = 2**19
-"""Weights of a partition while they are checked: 4 MiB."""
+"""Number of weights in one partition while they are checked: 4 MiB of float64."""
 _MOST_SQUARES = 1e280
-"""Sums of squares of weights are below this and above its inverse: float64 keeps their digits."""
+"""The sum of squared weights must lie between this and its inverse, so that float64 keeps its digits."""
 _TOO_SMALL = 0.5
-"""Share of the effective number of rows below which a sum of weights is no number of rows."""
+"""A sum of weights below this share of the effective number of rows cannot be a number of rows."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,15 @@ class Weights:
     Attributes
     ----------
     given : ndarray of shape (n_rows,), Dask array of shape (n_rows,), or StoredSource
-        As they were given, in float64 but for what is stored.
+        The weights as they were given; in float64, unless they are stored.
     name : str
         What messages call them.
     n_rows : int
     total : float
         Their sum.
     n_effective : float
-        ``(sum w)^2 / sum w^2`` (Kish 1965): equal rows that tell as much.
+        ``(sum w)^2 / sum w^2`` (Kish 1965): the number of equally weighted rows that carry as much
+        information.
     scale : float
         What they are multiplied by where rows are fitted.
     fingerprint : callable or None
@@ -232,7 +233,7 @@ def weights_of(given: Any, *, may_lack: bool = False) -> Weights:
     given : array-like, Dask array or Series, xarray.DataArray, zarr.Array, Source, path or URL
         Weights of shape (n_rows,).
     may_lack : bool
-        Whether they may be NaN: of rows that have gaps, which passes see when they read the rows.
+        Whether weights may be NaN, for rows with gaps, which passes find when they read the rows.
 
     Raises
     ------
@@ -386,7 +387,10 @@ def weights_beside(data: Any, name: str, source: Any = None) -> str | StoredSour
 
 
 def _column_beside(data: Any, name: Any) -> StoredSource | None:
-    """The column of that name, where rows have such; None where the name means something else."""
+    """The column of the rows that has this name.
+
+    None if the rows have no named columns, or if the name is a path or a URL.
+    """
     if not isinstance(name, str):
         return None
     if isinstance(data, str | os.PathLike) and has_columns(data):

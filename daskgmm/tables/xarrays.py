@@ -54,7 +54,7 @@ _FLAGS = {"flag_values", "flag_meanings"}
 UNITS = "units"
 """CF's attribute, and the coordinate along features that have different ones."""
 _CODES = "values that are to be decoded"
-"""Name of a variable, such as no coordinate has."""
+"""A name for a variable that no coordinate is likely to have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,11 @@ def _open(x: Any, request: Request) -> OpenedRows:
 
 
 def complete_rows(opened: OpenedRows, request: Request, dtype: np.dtype[Any]) -> OpenedRows:
-    """Opened rows of which those with gaps count for nothing, where rows are counted at all."""
+    """The opened rows, of which those with gaps are left out.
+
+    With ``missing="em"`` they count by the values that they have. A use that does not count rows,
+    such as predict, gets the rows unchanged.
+    """
     may_lack = dtype.kind == "f" or request.weights is not None
     if not (request.use.counted and may_lack):
         return opened
@@ -155,7 +159,7 @@ def row_weights(
     """Weights of cells in the order of their rows, (n_cells,).
 
     In memory they are 0 where a feature has a gap, for which the cell is left out. On Dask they are
-    as they were given, since no row is read for them; so they are where cells count by what they have.
+    as they were given, since no row is read for them. With ``missing="em"`` they are unchanged as well.
 
     Parameters
     ----------
@@ -208,7 +212,8 @@ def check_laid_on(cells: Cells, given: Any) -> None:
         size = cells.shape[cells.dims.index(dim)]
         # Asked for a coordinate that it has not, xarray makes one of numbers.
         own, others = dict(given.coords).get(dim), cells.coords.get(dim)
-        # Their variables: a coordinate carries scalar ones along, as the depth that was selected.
+        # Variables are compared, because a coordinate carries scalar coordinates with it, such as a
+        # depth that was selected, and these may differ.
         is_same = own is None or others is None or own.variable.equals(others.variable)
         if given.sizes[dim] != size or not is_same:
             raise DataError(
@@ -386,7 +391,7 @@ def _shown(name: Hashable) -> str:
 
 def is_xarray(x: Any) -> bool:
     """Whether data are a Dataset or a DataArray."""
-    xarray = sys.modules.get("xarray")  # which whoever has such data has imported
+    xarray = sys.modules.get("xarray")  # None unless it was imported, as whoever has such data did
     return xarray is not None and isinstance(x, xarray.DataArray | xarray.Dataset)
 
 

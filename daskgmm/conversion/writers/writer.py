@@ -23,12 +23,13 @@ class Described:
     ----------
     columns : tuple of Column
     is_named : bool
-        Whether the columns' names are theirs, rather than numbers by position.
+        Whether the files name the columns; otherwise their names are their numbers.
     dtype : dtype
     source : str
         What the rows come from, as the user named it.
     kept : pyarrow.Schema or None
-        Of columns that are written as they are, which only Parquet has.
+        Schema of the columns that are copied unchanged, which only Parquet output can have; None if
+        there are none.
     """
 
     columns: tuple[Column, ...]
@@ -39,7 +40,7 @@ class Described:
 
 
 class Writer(DraftedOutput):
-    """A context in which rows are written: what is there after it is whole, or not there."""
+    """A context in which rows are written. When it ends, the output is there in full, or not at all."""
 
     @abstractmethod
     def write(self, values: NDArray[Any], kept: Any = None) -> None:

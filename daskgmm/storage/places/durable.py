@@ -17,7 +17,8 @@ def settle(path: Path) -> None:
     Raises
     ------
     OSError
-        If the disk is full or fails; for data that were only cached this shows here.
+        If the disk is full or fails. Writing to the cache may have succeeded, so that the failure
+        is seen only here.
     """
     if not path.is_dir():
         _sync(path)

@@ -1,4 +1,7 @@
-"""Services: what is particular to each object store. Another one is another row."""
+"""Services: what differs between object stores.
+
+To support another store, add an entry to ``_SERVICES``.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +24,15 @@ class Service:
     credentials : str
         Text for messages: where it looks for credentials.
     options : callable
-        Gives the options of its file system, from the seconds to wait for an answer in
-        all. They hold no secrets.
+        Called with the total seconds to wait for an answer; returns options of the fsspec file
+        system, which hold no secrets.
     attributes : mapping
         Attributes that are set on a file system made with these options.
     condition : callable, optional
-        Gives arguments of a put that fails if the object has been replaced, from what is
-        known of the object. None where the file system has no such arguments.
+        Called with what ``info`` says of an object; returns arguments by which a put fails if the
+        object has been replaced since. None where the file system has no such arguments.
     put : mapping
-        Options of the put of a file, by which no more than some MiB of it are in memory.
+        Options for uploading a file that keep only a few MiB of it in memory.
     close : callable, optional
         Gives a coroutine that closes the connections of a file system, where nobody else
         closes them.

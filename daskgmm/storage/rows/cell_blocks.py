@@ -31,8 +31,9 @@ class CellBlocks:
 
     @classmethod
     def grown(cls, shape: Sequence[int], chunk: Sequence[int], most: int) -> CellBlocks:
-        """Blocks of whole chunks: as many neighbours as have no more than ``most`` cells, or one.
+        """Blocks of whole neighbouring chunks.
 
+        Each has at most ``most`` cells, or is one chunk if that alone has more.
         Chunks are joined along the last dimension first, so that cells keep their order as far as
         they can.
 
@@ -75,7 +76,11 @@ class CellBlocks:
         )
 
     def parts(self, start: int, stop: int) -> list[tuple[int, int, int]]:
-        """Blocks that hold rows ``start:stop``: number, and which of its rows, first and after."""
+        """Which rows of which blocks are rows ``start:stop``.
+
+        For each block with some of them: its number, and the first and one past the last of these
+        rows, counted from the block's own first row.
+        """
         cuts = self.cuts
         first = int(np.searchsorted(cuts, start, side="right")) - 1
         after = int(np.searchsorted(cuts, stop, side="left"))

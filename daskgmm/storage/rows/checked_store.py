@@ -33,8 +33,8 @@ class CheckedStore(WrapperStore[Store]):
 
     Zarr takes a chunk that is absent, or a shard of zero bytes, for one that was never
     written. Here an absent chunk is an error unless ``missing_chunks`` is ``"fill"``, and an
-    empty one always is, so that damage that happens while a fit runs is seen in the pass
-    that meets it. A store that is away for a moment is waited for.
+    empty one is always an error. So damage that happens while a fit runs is noticed in the
+    pass that reads it. A store that is away for a moment is waited for.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ _DIGITS = 16
 
 
 def fingerprint_of(source: Source, layout: Any, versions: Sequence[str | None]) -> str:
-    """Two hashes that tell whether rows are still those that were seen: ``ROWS written VERSIONS``.
+    """Two hashes that tell whether rows are still those that were seen.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ def fingerprint_of(source: Source, layout: Any, versions: Sequence[str | None]) 
     Returns
     -------
     str
-        The first hash is over shape, dtype, layout and the first, middle and last row, the
-        second over the versions.
+        The text ``"<hash of rows> written <hash of versions>"``. The first hash is over shape,
+        dtype, layout and the first, middle and last row, the second over the versions.
     """
     facts = [list(source.shape), source.dtype.str, layout]
     rows = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
@@ -45,8 +45,9 @@ def fingerprint_of(source: Source, layout: Any, versions: Sequence[str | None]) 
 
 
 def state_of(source: Source, layout: Any, versions: Sequence[str | None]) -> str | None:
-    """Hash of the name, the layout and the versions of stored rows; None if one has no version.
+    """Hash of the name, the layout and the versions of stored rows.
 
+    None if there are no versions, or one of them is None.
     Parameters are those of :func:`fingerprint_of`.
     """
     if not versions or None in versions:
