@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import re
 import tracemalloc
 
 import numpy as np
@@ -128,6 +129,18 @@ def test_blocks_of_small_chunks_are_whole_chunks_of_some_size():
     assert CellBlocks.grown((10, 20, 30), (1, 10, 10), 1_300).block == (2, 20, 30)
     assert CellBlocks.grown((10, 20, 35), (1, 10, 10), 250).block == (1, 10, 20)
     assert CellBlocks.grown((10, 20, 30), (4, 50, 50), 1).block == (4, 20, 30)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)], ids=str)
+def test_a_grid_without_cells_has_no_blocks_and_is_refused_in_these_words(shape, tmp_path):
+    blocks = CellBlocks.grown(shape, (1, 3), 10)
+    assert blocks.cuts[-1] == 0
+    assert blocks.parts(0, 0) == []
+    group = zarr.create_group(tmp_path / "g.zarr")
+    group.create_array("x", shape=shape, dtype="f8", chunks=(1, 3))
+    said = rf"has no cells: its shape is {re.escape(str(shape))}"
+    with pytest.raises(DataError, match=said):
+        open_array(tmp_path / "g.zarr", "x")
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])

@@ -42,11 +42,12 @@ class CellBlocks:
         >>> CellBlocks.grown((10, 20, 30), (1, 10, 10), 700).block
         (1, 20, 30)
         """
-        block = [min(c, n) for c, n in zip(chunk, shape, strict=True)]
+        # At least one cell, though a dimension without cells has no block at all.
+        block = [max(1, min(c, n)) for c, n in zip(chunk, shape, strict=True)]
         for axis in reversed(range(len(block))):
             others = math.prod(block) // block[axis]
             times = max(1, most // (others * block[axis]))
-            block[axis] = min(times * block[axis], shape[axis])
+            block[axis] = max(1, min(times * block[axis], shape[axis]))
             if block[axis] < shape[axis]:
                 break
         return cls(tuple(shape), tuple(block))

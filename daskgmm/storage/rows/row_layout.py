@@ -85,8 +85,12 @@ def _column_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _cells_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
-    if not shape or 0 in shape:
-        raise DataError(f"{name} has shape {shape}; cells along one dimension or more are expected")
+    if not shape:
+        raise DataError(f"{name} has shape (); cells along one dimension or more are expected")
+    if 0 in shape:
+        raise DataError(
+            f"{name} has no cells: its shape is {shape}; at least 1 is needed along each dimension"
+        )
     return shape[0], math.prod(shape[1:])
 
 
