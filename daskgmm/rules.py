@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from daskgmm.errors import InvalidParameterError
+from daskgmm.errors import InvalidParameterError, ParameterError
 
 __all__ = [
     "ARRAY",
@@ -210,10 +210,22 @@ def _is_axes(value: Any) -> bool:
 
 
 def names_of(value: Any) -> list[str]:
-    """Names from a list, or from a text with commas between them; a quoted one may have commas."""
-    if isinstance(value, str):
+    """Names from a list, or from a text with commas between them; a quoted one may have commas.
+
+    Raises
+    ------
+    ParameterError
+        If a text is none of names, as with a line break outside of quotes.
+    """
+    if not isinstance(value, str):
+        return list(value)
+    try:
         return [name.strip() for name in next(csv.reader([value], skipinitialspace=True), [])]
-    return list(value)
+    except csv.Error:
+        raise ParameterError(
+            f"{value!r:.80} is no text of names with commas between them; put a name with a line break "
+            "in double quotes"
+        ) from None
 
 
 def words_of(names: Sequence[str], most: int | None = None) -> str:
@@ -241,7 +253,10 @@ def words_of(names: Sequence[str], most: int | None = None) -> str:
 def _is_names(value: Any) -> bool:
     if not isinstance(value, str | list | tuple):
         return False
-    names = names_of(value)
+    try:
+        names = names_of(value)
+    except ValueError:
+        return False
     return bool(names) and all(isinstance(name, str) and name for name in names)
 
 

@@ -113,6 +113,16 @@ def test_a_rule_reads_the_texts_that_it_accepts_and_no_others(what):
             rule.read(text)
 
 
+def test_a_line_break_in_a_name_needs_quotes():
+    """It ended in a traceback, since csv.Error is no ValueError."""
+    assert NAMES.read('"a\nb",c') == ["a\nb", "c"]
+    assert not NAMES.accepts("a\nb")
+    for read in (NAMES.read, rules.names_of):
+        with pytest.raises(ValueError, match=r"'a\\nb'") as refused:
+            read("a\nb")
+        assert "\n" not in str(refused.value)
+
+
 @dataclass(frozen=True)
 class Case:
     option: Option

@@ -32,7 +32,11 @@ def _features(_: click.Context, parameter: click.Parameter, text: str | None) ->
     """Names or indices of features from a text such as ``temp,salt`` or ``0,3``."""
     if text is None:
         return None
-    return [int(one) if _NUMBER.fullmatch(one) else one for one in names_of(text)]
+    try:
+        names = names_of(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return [int(one) if _NUMBER.fullmatch(one) else one for one in names]
 
 
 _NUMBER = re.compile(r"[0-9]{1,18}")

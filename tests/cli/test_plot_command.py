@@ -55,6 +55,7 @@ def test_the_picture_of_a_model_alone_needs_no_data(folder):
             ("map", "model.zarr", "data.zarr", "--at", "time=3", "--at", "time=4"),
             "names a place along 'time' twice; name one",
         ),
+        (("components", "model.zarr", "--features", "a\nb"), "no text of names"),
         (("components", "model.zarr", "--features", "²"), "there is no '²' among the features"),
         (("map", "model.zarr", "data.zarr"), "these are rows alone"),
         (("selection", "model.zarr"), "not chosen by a selection"),
