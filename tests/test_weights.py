@@ -28,6 +28,7 @@ from daskgmm import GaussianMixture, load_model, select
 from daskgmm.errors import CheckpointError, DaskGMMWarning, DataError, NotFoundError, ParameterError
 from daskgmm.events import Message, listening, tell_message_once
 from daskgmm.report.page import write_report
+from daskgmm.storage import Location
 from daskgmm.tables import weights_beside
 from daskgmm.tables.weights import weights_of
 
@@ -370,6 +371,7 @@ def test_weights_of_a_group_by_name(group, x, counts, tmp_path):
     assert weights_beside(str(group), "other.npy") == "other.npy"
     common = [str(group), "--member", "rows", "--weights", "times"]
     output = str(tmp_path / "model.zarr")
+    assert weights_beside(Location.parse(group), "times") == f"{group}/times"
     done = forked(
         *("fit", *common, "--components", K, "--output", output, "--tol", "1e-9"), cwd=tmp_path
     )

@@ -378,7 +378,7 @@ def weights_beside(data: Any, name: str, source: Any = None) -> str | StoredSour
         return column
     if "/" in name or os.sep in name or not isinstance(data, str | os.PathLike):
         return name
-    place = str(data).rstrip("/")
+    place = os.fspath(data).rstrip("/")  # str(data) of a Location is no address
     parent = place.rpartition("/")[0]
     for group in (place, parent):
         if group and _is_node(f"{group}/{name}"):
