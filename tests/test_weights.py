@@ -298,6 +298,9 @@ def test_mclust_finds_the_same(weights, kind, request):
         (lambda w: np.ones((N, D)), "1D"),
         (lambda w: np.ma.masked_less(w, 1.0), "masked"),
         (lambda w: w.astype(str), "dtype"),
+        (lambda w: w.astype("M8[s]"), r"dtype datetime64\[s\]; weights are numbers"),
+        (lambda w: [1, [2, 3]], "sample_weight is a builtins.list, which is no array of numbers"),
+        (lambda w: xr.Dataset({"w": ("row", w)}), "Dataset; give one of its variables"),
     ],
 )
 @pytest.mark.parametrize("rows", ROWS)
@@ -368,10 +371,10 @@ def group(x, counts, tmp_path):
 def test_weights_of_a_group_by_name(group, x, counts, tmp_path):
     assert weights_beside(str(group), "times") == f"{group}/times"
     assert weights_beside(f"{group}/rows", "times") == f"{group}/times"
+    assert weights_beside(Location.parse(group), "times") == f"{group}/times"
     assert weights_beside(str(group), "other.npy") == "other.npy"
     common = [str(group), "--member", "rows", "--weights", "times"]
     output = str(tmp_path / "model.zarr")
-    assert weights_beside(Location.parse(group), "times") == f"{group}/times"
     done = forked(
         *("fit", *common, "--components", K, "--output", output, "--tol", "1e-9"), cwd=tmp_path
     )

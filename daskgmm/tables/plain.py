@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from daskgmm.errors import DataError
 
-__all__ = ["check_unmasked", "plain_array"]
+__all__ = ["check_unmasked", "plain_array", "plain_column"]
 
 _MASKED = (
     "masked arrays are not supported; drop or impute the masked rows, or say with missing='drop' or "
@@ -51,6 +51,38 @@ def plain_array(x: Any, name: str = "X") -> Any:
     if array.dtype.kind in _NO_NUMBERS or _has_text(array):
         raise DataError(f"{name} has dtype {array.dtype}; rows are numbers: convert them first")
     return array
+
+
+def plain_column(x: Any, name: str, what: str = "weight") -> NDArray[Any]:
+    """What is in memory and should hold one number for each row, as an ndarray of any shape and dtype.
+
+    Parameters
+    ----------
+    x : array-like
+    name : str
+        What messages call it.
+    what : {"weight", "label"}
+        What a number is.
+
+    Raises
+    ------
+    DataError
+        If it is masked, or an xarray.Dataset, or cannot be turned into an ndarray.
+    """
+    if hasattr(x, "data_vars"):
+        raise DataError(f"{name} is an xarray.Dataset; give one of its variables")
+    _check_unmasked_column(x, name, what)
+    array = _converted(x, name)
+    _check_unmasked_column(array, name, what)
+    return array
+
+
+def _check_unmasked_column(x: Any, name: str, what: str) -> None:
+    try:
+        check_unmasked(x)
+    except DataError:
+        none = "that does not count the weight 0" if what == "weight" else "that has none -1"
+        raise DataError(f"{name} is masked; give a row {none}") from None
 
 
 def _converted(x: Any, name: str) -> NDArray[Any]:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import dask.array as da
-import numpy as np
 import zarr
 
 from daskgmm.errors import DataError, MissingDependencyError
@@ -34,6 +33,7 @@ from daskgmm.storage import (
 from daskgmm.tables.grids import Choice, chosen
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.names import known_name
+from daskgmm.tables.plain import plain_column
 from daskgmm.tables.stored import open_stored
 from daskgmm.tables.xarrays import (
     Cells,
@@ -306,7 +306,7 @@ def weights_on(grid: Grid, given: Any, names: Sequence[str] | None = None) -> An
         if isinstance(given.data, da.Array) and set(given.dims) == set(cells.dims):
             return laid_on(cells, given)
         return rows_of("sample_weight", HeldArray(given.to_numpy(), tuple(map(str, given.dims))))
-    values = np.asanyarray(given)
+    values = plain_column(given, "sample_weight")
     if values.shape != source.shape[:1]:
         return values  # which is refused for its length
     return rows_of("sample_weight", HeldArray(values.reshape(cells.shape), source.dims))

@@ -29,7 +29,7 @@ from daskgmm.kernel import Block, Float64Array
 from daskgmm.source import cuts_of
 from daskgmm.storage import COLUMN, Location, ParquetSource, StoredSource, has_columns, open_source
 from daskgmm.tables.names import means_place
-from daskgmm.tables.plain import check_unmasked
+from daskgmm.tables.plain import plain_column
 
 __all__ = [
     "Weights",
@@ -296,7 +296,8 @@ def opened_column(
         return given, rows, given.name
     if hasattr(given, "to_dask_array"):  # a column of a Dask DataFrame
         given = given.to_dask_array()
-    if isinstance(getattr(given, "data", None), da.Array):  # an xarray.DataArray
+    is_numpy = isinstance(given, np.ndarray | np.generic)  # whose data of dates raise an error
+    if not is_numpy and isinstance(getattr(given, "data", None), da.Array):  # an xarray.DataArray
         given = given.data
     if isinstance(given, da.Array):
         return _on_dask(given, name, what)
@@ -324,13 +325,7 @@ def _on_dask(given: da.Array, name: str, what: str) -> tuple[da.Array, Rows, str
 
 
 def _in_memory(given: Any, name: str, what: str) -> tuple[NDArray[Any], Rows, str]:
-    try:
-        check_unmasked(given)
-        array = np.asanyarray(given)
-        check_unmasked(array)
-    except DataError:
-        none = "that does not count the weight 0" if what == "weight" else "that has none -1"
-        raise DataError(f"{name} is masked; give a row {none}") from None
+    array = plain_column(given, name, what)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     _check_plain(array.ndim, array.shape, array.dtype, name, what)

@@ -26,6 +26,7 @@ from daskgmm.tables.dask_arrays import open_dask_array
 from daskgmm.tables.in_memory import open_in_memory
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.names import Names, names_of_last_dimension
+from daskgmm.tables.plain import plain_column
 from daskgmm.tables.returned import Returned
 
 __all__ = [
@@ -182,16 +183,18 @@ def row_weights(
         If they do not lie on the cells, or cannot be brought into the order of the rows.
     """
     rows, cells, _ = _rows_of(decoded(selected(x, names)))
-    weights = laid_on(cells, decoded(given)) if _is_array(given) else np.asanyarray(given)
+    on_cells = _is_array(given)
+    weights = laid_on(cells, decoded(given)) if on_cells else plain_column(given, "sample_weight")
     if not isinstance(rows, da.Array):
         weights = np.asarray(weights)
         are_cut = missing != "em" and rows.dtype.kind == "f" and weights.shape == rows.shape[:1]
         return np.where(_gaps(rows), 0.0, weights) if are_cut else weights
-    if not _is_array(given):
+    if not on_cells:
         assert cells.chunks is not None
         _check_order(tuple(map(len, cells.chunks)), cells.dims)
         if weights.shape != rows.shape[:1]:
             return weights  # which is refused for its length
+        are_cut = are_cut and weights.dtype.kind in _NUMBERS  # others are refused for their dtype
         weights = da.from_array(weights, chunks=(rows.chunks[0],))
     return weights
 

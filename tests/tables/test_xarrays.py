@@ -235,6 +235,22 @@ def test_coordinates_on_dask_cut_no_chunks(ocean, fitted):
     area = xr.DataArray(np.ones(SIZES[1:]), dims=DIMS[1:]).chunk(lat=1, lon=7)
     lazy = ocean.chunk(CHUNKS)
     assert fitted.predict(lazy.assign_coords(area=area)).chunks == lazy.temp.chunks
+NO_WEIGHTS = {
+    "a Dataset": (lambda w: xr.Dataset({"w": ("x", w)}), "Dataset; give one of its variables"),
+    "dates": (lambda w: w.astype("M8[s]"), "has dtype datetime64"),
+    "ragged": (lambda w: [1, [2, 3]], "no array of numbers"),
+    "masked": (lambda w: np.ma.masked_less(w, 1.0), "masked"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "said"), NO_WEIGHTS.values(), ids=NO_WEIGHTS)
+@pytest.mark.parametrize("chunks", [None, {}], ids=["memory", "Dask"])
+def test_weights_that_are_no_numbers_for_cells_are_refused(spoil, said, chunks, ocean):
+    data = ocean.fillna(0.0) if chunks is None else ocean.fillna(0.0).chunk()
+    with pytest.raises(DataError, match=said):
+        GaussianMixture(1).fit(data, sample_weight=spoil(_weights(ocean)))
+
+
 
 
 DOUBTFUL = {
