@@ -126,7 +126,7 @@ def _along(data: Any, dim: str) -> Any:
             f"the data have a dimension {_FEATURE!r}, which is that of features; rename it with "
             f".rename({_FEATURE}=...)"
         )
-    check_numbers(variables)
+    check_numbers(data)
     from xarray import concat  # here, since only xarray's users have it
 
     parts: list[Any] = []

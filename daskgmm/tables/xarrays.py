@@ -148,6 +148,12 @@ def _rows_of(x: Any) -> tuple[NDArray[Any] | da.Array, Cells, Names | None]:
     )
     coords = {k: c for k, c in x.coords.items() if set(c.dims) <= set(dims)}
     shape = tuple(x.sizes[dim] for dim in dims)
+    if any(0 in array.shape for array in arrays):
+        what = "no cells" if 0 in shape else "no features"
+        raise DataError(
+            f"the {type(x).__name__} has {what}: its sizes are {dict(x.sizes)}; at least 1 is needed "
+            "along each dimension"
+        )
     if on_dask:
         return rows_of_cells(arrays), Cells(dims, shape, coords, arrays[0].chunks[:-1]), names
     rows = np.concatenate([a.reshape(-1, a.shape[-1]) for a in arrays], axis=1)
@@ -188,13 +194,13 @@ def row_weights(
     if not isinstance(rows, da.Array):
         weights = np.asarray(weights)
         are_cut = missing != "em" and rows.dtype.kind == "f" and weights.shape == rows.shape[:1]
+        are_cut = are_cut and weights.dtype.kind in _NUMBERS  # others are refused for their dtype
         return np.where(_gaps(rows), 0.0, weights) if are_cut else weights
     if not on_cells:
         assert cells.chunks is not None
         _check_order(tuple(map(len, cells.chunks)), cells.dims)
         if weights.shape != rows.shape[:1]:
             return weights  # which is refused for its length
-        are_cut = are_cut and weights.dtype.kind in _NUMBERS  # others are refused for their dtype
         weights = da.from_array(weights, chunks=(rows.chunks[0],))
     return weights
 
@@ -333,12 +339,12 @@ def cells_of(x: Any) -> tuple[tuple[Hashable, ...], Names | None]:
         If features are no numbers, or do not have the same dimensions.
     """
     if not hasattr(x, "data_vars"):
-        check_numbers({x.name: x})
+        check_numbers(x)
         return x.dims[:-1], names_of_last_dimension(x)
     variables = dict(x.data_vars)
     if not variables:
         raise DataError("the Dataset has no data variables, which are the features; select some")
-    check_numbers(variables)
+    check_numbers(x)
     (first, dims), *_ = ((name, variable.dims) for name, variable in variables.items())
     for name, variable in variables.items():
         if set(variable.dims) != set(dims):
@@ -367,24 +373,30 @@ def units_of(x: Any) -> tuple[str, ...] | None:
     return tuple(map(str, units)) if any(units) else None
 
 
-def check_numbers(variables: Mapping[Hashable, Any]) -> None:
+def check_numbers(x: Any) -> None:
     """Refuse features that are no numbers, or are names of classes in numbers.
+
+    Parameters
+    ----------
+    x : xarray.Dataset or xarray.DataArray
 
     Raises
     ------
     DataError
     """
-    for name, variable in variables.items():
+    has_others = hasattr(x, "data_vars")  # a DataArray is all that there is
+    for name, variable in x.data_vars.items() if has_others else [(x.name, x)]:
         if variable.dtype.kind not in _NUMBERS:
+            way = "leave it out, or convert it first" if has_others else "convert it first"
             raise DataError(
-                f"{_shown(name)} has dtype {variable.dtype}; features are numbers: leave it out, or "
-                "convert it first"
+                f"{_shown(name)} has dtype {variable.dtype}; features are numbers: {way}"
             )
-        if flags := _FLAGS & set(variable.attrs):
+        if flags := sorted(_FLAGS & set(variable.attrs)):
+            way = f"leave it out with .drop_vars({name!r}) or by naming the other variables, or "
             raise DataError(
-                f"{_shown(name)} has {min(flags)}, so that its numbers are names of classes; leave "
-                f"it out with .drop_vars({name!r}) or by naming the other variables, or drop the "
-                "attribute"
+                f"{_shown(name)} has {flags[0]}, so that its numbers are names of classes; "
+                f"{way if has_others else ''}drop {' and '.join(flags)} from its attrs if they are "
+                "numbers to fit"
             )
 
 

@@ -167,14 +167,35 @@ REFUSED = {
     ),
     "no variables": (lambda ocean: ocean[[]], "no data variables"),
     "no dimensions": (lambda ocean: ocean.isel(time=0, lat=0, lon=0), "no dimensions"),
+    "features of no size": (
+        lambda ocean: ocean.to_dataarray("v").transpose(..., "v")[..., :0],
+        r"the DataArray has no features: .*'v': 0",
+    ),
+    "cells of no size": (lambda ocean: ocean.isel(lat=[]), r"the Dataset has no cells: .*'lat': 0"),
     "no complete cell": (lambda ocean: ocean * np.nan, "each of the 1,200 rows has a gap"),
 }
 
 
 @pytest.mark.parametrize(("make", "said"), REFUSED.values(), ids=REFUSED)
 def test_what_is_no_feature_is_refused_by_name(make, said, ocean):
-    with pytest.raises(DataError, match=said):
-        GaussianMixture(2).fit(make(ocean))
+    for data in (make(ocean), make(ocean).chunk()):
+        with pytest.raises(DataError, match=said):
+            GaussianMixture(2).fit(data)
+
+
+@pytest.mark.parametrize("name", [None, "v"])
+def test_a_dataarray_of_classes_or_dates_cannot_leave_itself_out(name):
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    flags = {"flag_values": [1, 2], "flag_meanings": "a b"}
+    named = xr.DataArray(x, dims=("row", "v"), name=name, attrs=flags)
+    with pytest.raises(DataError, match="has flag_meanings") as refused:
+        GaussianMixture(1).fit(named)
+    assert "drop_vars" not in str(refused.value)
+    assert "drop flag_meanings and flag_values from its attrs" in str(refused.value)
+    named.attrs = {}
+    GaussianMixture(1).fit(named)
+    with pytest.raises(DataError, match=r"features are numbers: convert it first$"):
+        GaussianMixture(1).fit(named.astype("M8[s]"))
 
 
 def test_variables_are_taken_by_their_names(ocean, fitted):
@@ -214,6 +235,22 @@ def test_weights_that_cannot_be_aligned_are_refused_with_a_way_out(ocean):
     GaussianMixture(1).fit(whole.chunk(chunks), sample_weight=weights)
 
 
+NO_WEIGHTS = {
+    "a Dataset": (lambda w: xr.Dataset({"w": ("x", w)}), "Dataset; give one of its variables"),
+    "dates": (lambda w: w.astype("M8[s]"), "has dtype datetime64"),
+    "ragged": (lambda w: [1, [2, 3]], "no array of numbers"),
+    "masked": (lambda w: np.ma.masked_less(w, 1.0), "masked"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "said"), NO_WEIGHTS.values(), ids=NO_WEIGHTS)
+@pytest.mark.parametrize("chunks", [None, {}], ids=["memory", "Dask"])
+def test_weights_that_are_no_numbers_for_cells_are_refused(spoil, said, chunks, ocean):
+    data = ocean.fillna(0.0) if chunks is None else ocean.fillna(0.0).chunk()
+    with pytest.raises(DataError, match=said):
+        GaussianMixture(1).fit(data, sample_weight=spoil(_weights(ocean)))
+
+
 # -- names and declarations that are in the way -----------------------------------------
 
 
@@ -235,22 +272,6 @@ def test_coordinates_on_dask_cut_no_chunks(ocean, fitted):
     area = xr.DataArray(np.ones(SIZES[1:]), dims=DIMS[1:]).chunk(lat=1, lon=7)
     lazy = ocean.chunk(CHUNKS)
     assert fitted.predict(lazy.assign_coords(area=area)).chunks == lazy.temp.chunks
-NO_WEIGHTS = {
-    "a Dataset": (lambda w: xr.Dataset({"w": ("x", w)}), "Dataset; give one of its variables"),
-    "dates": (lambda w: w.astype("M8[s]"), "has dtype datetime64"),
-    "ragged": (lambda w: [1, [2, 3]], "no array of numbers"),
-    "masked": (lambda w: np.ma.masked_less(w, 1.0), "masked"),
-}
-
-
-@pytest.mark.parametrize(("spoil", "said"), NO_WEIGHTS.values(), ids=NO_WEIGHTS)
-@pytest.mark.parametrize("chunks", [None, {}], ids=["memory", "Dask"])
-def test_weights_that_are_no_numbers_for_cells_are_refused(spoil, said, chunks, ocean):
-    data = ocean.fillna(0.0) if chunks is None else ocean.fillna(0.0).chunk()
-    with pytest.raises(DataError, match=said):
-        GaussianMixture(1).fit(data, sample_weight=spoil(_weights(ocean)))
-
-
 
 
 DOUBTFUL = {
