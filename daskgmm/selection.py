@@ -40,8 +40,10 @@ from daskgmm.tables import OpenedRows, Use, columns_named, data_frame_of, open_w
 
 __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
 
-_UNUSED = {"checkpoint", "checkpoint_every", "resume", "warm_start", "reads", "on_collapse"}
-_UNUSED |= {"weights_init", "means_init", "precisions_init", "fixed"}
+_REFUSED_APART = {"n_components", "covariance_type", "truncate"}
+"""What candidates differ in, and what is refused for a reason of its own."""
+_UNUSED = {o.name for o in OPTIONS if "fit" in o.commands and "select" not in o.commands}
+_UNUSED = (_UNUSED | {"warm_start"}) - _REFUSED_APART
 """Parameters of an estimator that mean nothing where many are fitted together."""
 
 _BOOTSTRAP = "bootstrap"

@@ -17,7 +17,7 @@ import zarr
 from made_data import assert_same_bits
 
 from daskgmm import GaussianMixture, job, load_model, select
-from daskgmm.em import Collapse, Iteration, said_of_collapses, said_of_far_values
+from daskgmm.em import STEPPERS, Collapse, Iteration, said_of_collapses, said_of_far_values
 from daskgmm.errors import (
     DaskGMMWarning,
     InterruptedFitError,
@@ -117,7 +117,7 @@ def test_an_error_is_one_where_it_is_asked_for(kind):
     assert len(model.weights_) == 2
 
 
-@pytest.mark.parametrize("stepper", ["plain", "squarem", "surrogate"])
+@pytest.mark.parametrize("stepper", STEPPERS)
 def test_the_likelihood_climbs_from_one_collapse_to_the_next(stepper):
     x = np.round(np.random.default_rng(1).normal(size=(300, 2)))
     model = GaussianMixture(

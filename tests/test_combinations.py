@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from daskgmm import GaussianMixture
+from daskgmm.em import STEPPERS
 from daskgmm.errors import DaskGMMError
 
 pytestmark = pytest.mark.slow  # a fit for each of some hundred pairs
@@ -24,7 +25,7 @@ OPTIONS = {
     "constant": ("drop",),
     "standardize": (True, "robust"),
     "n_projected": (2,),
-    "stepper": ("squarem", "surrogate", "plain"),
+    "stepper": tuple(STEPPERS),
     "stopping": ("increment",),
     "progressive": (True,),
     "n_init": (2,),

@@ -13,6 +13,7 @@ import xarray as xr
 import zarr
 
 from daskgmm import GaussianMixture, job, load_model, open_rows, select
+from daskgmm.em import STEPPERS
 from daskgmm.errors import DaskGMMError, DataError
 from daskgmm.imputing import write_imputed
 
@@ -188,7 +189,7 @@ def test_rows_count_by_what_they_have(rows, x):
     np.testing.assert_allclose(model.bic(rows), bic, rtol=1e-12)
 
 
-@pytest.mark.parametrize("stepper", ["plain", "squarem", "surrogate"])
+@pytest.mark.parametrize("stepper", STEPPERS)
 @pytest.mark.parametrize("prior", [None, "auto"])
 @pytest.mark.filterwarnings("ignore:not converged", "ignore:.*come from chance")
 def test_the_accepted_objective_never_falls(family, stepper, prior, x):

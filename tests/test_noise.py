@@ -16,7 +16,7 @@ from commands import forked, write_store
 from made_data import assert_same_bits
 
 from daskgmm import GaussianMixture, load_model, select
-from daskgmm.em import Iteration
+from daskgmm.em import STEPPERS, Iteration
 from daskgmm.errors import (
     CheckpointError,
     InterruptedFitError,
@@ -91,7 +91,7 @@ def fitted(x, **how):
     return GaussianMixture(2, **{"noise": True, "random_state": 0, "order": "weight"} | how).fit(x)
 
 
-@pytest.mark.parametrize("stepper", ["surrogate", "squarem", "plain"])
+@pytest.mark.parametrize("stepper", STEPPERS)
 def test_rows_far_from_components_are_labelled_as_noise(clear, stepper):
     x, truth = clear
     model = fitted(x, stepper=stepper)

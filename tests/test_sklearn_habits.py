@@ -17,6 +17,7 @@ from sklearn.mixture import GaussianMixture as Theirs
 from sklearn.model_selection import GridSearchCV
 
 from daskgmm import GaussianMixture, load_model, open_rows, select
+from daskgmm.em import STEPPERS
 from daskgmm.errors import DaskGMMWarning, DataError, ParameterError
 from daskgmm.kernel import COMPONENTS
 
@@ -56,7 +57,7 @@ def test_select_needs_iterations(x):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stepper", ["auto", "surrogate", "squarem", "plain"])
+@pytest.mark.parametrize("stepper", ["auto", *STEPPERS])
 @pytest.mark.parametrize(
     ("stopping", "max_iter"), [("gap", 1), ("gap", 2), ("increment", 1), ("means", 1)]
 )

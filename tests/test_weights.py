@@ -25,6 +25,7 @@ from commands import forked
 from made_data import assert_same_bits, made_mixture, rows_of, write_store
 
 from daskgmm import GaussianMixture, load_model, select
+from daskgmm.em import STEPPERS
 from daskgmm.errors import CheckpointError, DaskGMMWarning, DataError, NotFoundError, ParameterError
 from daskgmm.events import Message, listening, tell_message_once
 from daskgmm.report.page import write_report
@@ -71,7 +72,7 @@ def assert_same_fit(left, right):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("stepper", ["surrogate", "squarem", "plain"])
+@pytest.mark.parametrize("stepper", STEPPERS)
 def test_a_fit_of_weighted_rows_is_one_of_repeated_rows(x, counts, repeated, family, stepper):
     options = {"covariance_type": family, "stepper": stepper, "max_iter": 500}
     assert_same_fit(fitted(x, counts, **options), fitted(repeated, **options))
