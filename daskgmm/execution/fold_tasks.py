@@ -35,6 +35,10 @@ __all__ = [
 ]
 
 
+_FEW_BYTES = 2**16
+"""Of pieces that are read in a row: reading so many takes longer than handing them over."""
+
+
 def _as_one(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
@@ -172,22 +176,44 @@ def _read_ahead(work: FoldWork, pieces: list[tuple[int, int]]) -> Generator[Bloc
 
     A read waits for the disk, for zarr's event loop and its threads more than it works:
     a thread that did both would leave its core idle a third of the time. An object store
-    answers after tens of milliseconds: there one is not enough.
+    answers after tens of milliseconds: there one is not enough. Small pieces are handed over
+    several at once, since that takes longer than reading one of them.
     """
     if len(pieces) == 1:
         yield work.read(*pieces[0])
         return
+
+    def read(few: list[tuple[int, int]]) -> list[Block]:
+        return [work.read(*piece) for piece in few]
+
     n_ahead = work.reads_at_once
     with ThreadPoolExecutor(n_ahead) as readers:
-        coming = iter(pieces)
-        ahead = deque(readers.submit(work.read, *piece) for piece in islice(coming, n_ahead))
+        coming = _few_at_once(work, pieces)
+        ahead = deque(readers.submit(read, few) for few in islice(coming, n_ahead))
         try:
             while ahead:
-                block = ahead.popleft().result()
-                ahead.extend(readers.submit(work.read, *piece) for piece in islice(coming, 1))
-                yield block
+                blocks = ahead.popleft().result()
+                ahead.extend(readers.submit(read, few) for few in islice(coming, 1))
+                yield from blocks
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
+
+
+def _few_at_once(
+    work: FoldWork, pieces: list[tuple[int, int]]
+) -> Generator[list[tuple[int, int]], None, None]:
+    """Neighbouring pieces, as many as have few bytes together, or one."""
+    assert work.source is not None
+    row_bytes = work.source.shape[1] * work.source.dtype.itemsize
+    few, n_bytes = list[tuple[int, int]](), 0
+    for start, stop in pieces:
+        more = (stop - start) * row_bytes
+        if few and n_bytes + more > _FEW_BYTES:
+            yield few
+            few, n_bytes = [], 0
+        few.append((start, stop))
+        n_bytes += more
+    yield few
 
 
 def map_partition(
