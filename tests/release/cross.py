@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -23,7 +24,7 @@ class Target(NamedTuple):
 
 
 TARGETS = (
-    Target("aarch64-linux-gnu.2.17", "Linux", "aarch64", "linux_aarch64"),
+    Target("aarch64-linux-gnu.2.17", "Linux", "aarch64", "manylinux_2_17_aarch64"),
     Target("aarch64-macos.11.0", "Darwin", "arm64", "macosx_11_0_arm64"),
     Target("x86_64-macos.10.13", "Darwin", "x86_64", "macosx_10_13_x86_64"),
 )
@@ -36,7 +37,7 @@ def build_for(target: Target, python: Path, sources: Path, folder: Path) -> Path
     ----------
     target : Target
     python : Path
-        An interpreter that has wheel and auditwheel; uv is on the path.
+        An interpreter that has the package wheel; uv is on the path.
     sources : Path
         A source distribution.
     folder : Path
@@ -58,11 +59,6 @@ def build_for(target: Target, python: Path, sources: Path, folder: Path) -> Path
     (wheel,) = made.glob("*.whl")
     run(python, "-m", "wheel", "tags", "--remove", "--platform-tag", target.tag, wheel)
     (wheel,) = made.glob("*.whl")
-    if target.system == "Linux":  # which says what glibc it takes
-        how = ("--only-plat", "--plat", f"manylinux_2_17_{target.processor}", "-w", folder)
-        run(python, "-m", "auditwheel", "repair", *how, wheel)
-        (repaired,) = folder.glob(f"*manylinux*{target.processor}.whl")
-        return repaired
     return wheel.rename(folder / wheel.name)
 
 
@@ -74,9 +70,8 @@ def faults_of(wheel: Path, target: Target) -> list[str]:
         library = opened.read(LIBRARY)
     if (found := built_for(library)) != (target.system, target.processor):
         return [f"{wheel.name}: its library is for {' '.join(found)}"]
-    if target.system == "Darwin":
-        return [f"{wheel.name}: {one}" for one in faults_on_macos(library, target)]
-    return []
+    faults = faults_on_macos if target.system == "Darwin" else faults_on_linux
+    return [f"{wheel.name}: {one}" for one in faults(library, target)]
 
 
 def built_for(library: bytes) -> tuple[str, str]:
@@ -91,6 +86,13 @@ def built_for(library: bytes) -> tuple[str, str]:
     return "Darwin", names.get(processor, f"processor {processor:#x}")
 
 
+def faults_on_linux(library: bytes, target: Target) -> list[str]:
+    """A later C library than promised. auditwheel, which looks for this, knows its own platform alone."""
+    promised = tuple(int(part) for part in target.triple.partition("gnu.")[2].split("."))
+    found = {tuple(map(int, one)) for one in re.findall(rb"GLIBC_(\d+)\.(\d+)", library)}
+    return [f"needs glibc {a}.{b}" for a, b in sorted(found) if (a, b) > promised]
+
+
 def faults_on_macos(library: bytes, target: Target) -> list[str]:
     """Libraries that not every Mac has, a later macOS than promised, a missing signature."""
     (n_commands,) = struct.unpack_from("<I", library, 16)
@@ -101,8 +103,8 @@ def faults_on_macos(library: bytes, target: Target) -> list[str]:
         if kind == 0xC:  # LC_LOAD_DYLIB
             (begin,) = struct.unpack_from("<I", library, at + 8)
             loaded.append(library[at + begin : at + size].rstrip(b"\0").decode())
-        if kind == 0x32:  # LC_BUILD_VERSION
-            (version,) = struct.unpack_from("<I", library, at + 12)
+        if kind in (0x32, 0x24):  # LC_BUILD_VERSION, or before macOS 10.14 LC_VERSION_MIN_MACOSX
+            (version,) = struct.unpack_from("<I", library, at + (12 if kind == 0x32 else 8))
             least = f"{version >> 16}.{version >> 8 & 255}"
         at += size
     promised = target.triple.partition("macos.")[2]
