@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from fractions import Fraction
 
 import dask
 import dask.array as da
@@ -399,6 +400,24 @@ def test_a_warm_start_climbs_another_objective_from_the_last_end(change, stepper
     before = warm.lower_bound_
     # A ridge is no maximiser: passes can find less than there was, which is kept then.
     np.testing.assert_allclose(warm.fit(x).lower_bound_, before, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fixed": {"means": range(1)}},
+        {"prior": {"mean": pd.Series([0.0, 1.0])}},
+        {"reg_covar": Fraction(1, 10**6)},
+    ],
+    ids=["range", "Series", "Fraction"],
+)
+def test_options_need_be_no_plain_json_to_be_compared(options):
+    x = np.random.default_rng(0).normal(size=(300, 2))
+    x[::2] += 5.0
+    how = {"means_init": [[0, 0], [5, 5]], "random_state": 0, "warm_start": True}
+    model = GaussianMixture(2, **how, **options).fit(x)
+    before = model.lower_bound_
+    assert model.fit(x).lower_bound_ >= before - 1e-9
 
 
 def test_without_warm_start_a_fit_starts_anew(x):

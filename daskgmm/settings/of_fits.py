@@ -13,10 +13,9 @@ kernel's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from daskgmm.plain_json import plain_json
 from daskgmm.rules import (
     ARRAY,
     COUNT,
@@ -425,7 +424,7 @@ def check_options(values: Mapping[str, Any]) -> None:
 
 
 def objective_of(options: Any) -> dict[str, Any]:
-    """What says which objective a fit climbs: the option's name, and its value as plain JSON.
+    """What says which objective a fit climbs: names of options, and values that can be compared.
 
     Parameters
     ----------
@@ -433,7 +432,18 @@ def objective_of(options: Any) -> dict[str, Any]:
         Has the value of every parameter as an attribute, as the estimator has.
     """
     return {
-        option.name: plain_json(getattr(options, option.name), option.name)
+        option.name: _comparable(getattr(options, option.name))
         for option in OPTIONS
         if option.of_objective
     }
+
+
+def _comparable(value: Any) -> Any:
+    """A copy of a value in which arrays and ranges are lists."""
+    if isinstance(value, Mapping):
+        return {key: _comparable(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_comparable(item) for item in value]
+    return value
