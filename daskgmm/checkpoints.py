@@ -241,7 +241,8 @@ class Checkpoints:
         except KeyboardInterrupt:
             if self._folder is None or self._folder.is_empty:
                 raise
-            self._keep_rest(self._folder)
+            with suppress(StorageError):  # the way on is from the checkpoint before, then
+                self._keep_rest(self._folder)
             raise InterruptedFitError(
                 f"interrupted after {passes(self._n_passes)}; {self._way_on(self._folder)}"
             ) from None

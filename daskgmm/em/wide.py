@@ -50,7 +50,8 @@ def widest_component(mixture: Mixture) -> WideComponent | None:
     if not isinstance(mixture.components, Elliptical):
         return None
     deviations = np.sqrt(mixture.components.gaussians.variances())
-    ratios = deviations / _medians(deviations, mixture.shares)
+    with np.errstate(over="ignore", divide="ignore"):  # as wide as can be is wide
+        ratios = deviations / _medians(deviations, mixture.shares)
     wide = np.flatnonzero((mixture.shares < _SMALL) & (ratios.max(axis=1) > _WIDE))
     if not len(wide):
         return None
