@@ -62,22 +62,26 @@ struct Scaling {
 // z = (x - centre) * inverse_scale of some rows, feature-major.
 //
 // In float64 until it is stored: a centre far away must not cost a float32 tile its digits.
+// Rows of the next tile are asked for meanwhile: they come to the second cache while this tile is worked
+// on. Beyond the last tile nothing is read, and asking does no harm.
 template <class X, class T>
 INLINE void load_tile(const X *x, int64_t n_rows, int64_t d, Scaling by, T *z, int64_t stride) {
     const int64_t in_fours = n_rows - n_rows % 4, features = d - d % 4;
     for (int64_t i = 0; i < in_fours; i += 4) {
         const X *row = x + i * d;
+        for (int64_t j = 0; j < 4 * d; j += 64 / (int64_t)sizeof(X))
+            __builtin_prefetch(row + n_rows * d + j, 0, 2);
         for (int64_t j = 0; j < features; j += 4) {
             const Quad64 centre = load_quad(by.centre + j), scale = load_quad(by.inverse_scale + j);
-            Quad64 four[4];
+            Quad<T> four[4];
             UNROLL for (int r = 0; r < 4; r++)
-                four[r] = (widen(load_quad(row + r * d + j)) - centre) * scale;
-            transpose<double>(four);
-            UNROLL for (int r = 0; r < 4; r++) store_quad(z + (j + r) * stride + i, four[r]);
+                four[r] = rounded<T>((widen(load_quad(row + r * d + j)) - centre) * scale);
+            transpose<T>(four);
+            UNROLL for (int r = 0; r < 4; r++) store(z + (j + r) * stride + i, four[r]);
         }
         for (int64_t j = features; j < d; j++) {
             const Quad<X> four{row[j], row[d + j], row[2 * d + j], row[3 * d + j]};
-            store_quad(z + j * stride + i, (widen(four) - by.centre[j]) * by.inverse_scale[j]);
+            store(z + j * stride + i, rounded<T>((widen(four) - by.centre[j]) * by.inverse_scale[j]));
         }
     }
     for (int64_t i = in_fours; i < n_rows; i++)

@@ -140,8 +140,10 @@ INLINE void store(T *to, V value) {
 
 INLINE Quad64 widen(Quad64 x) { return x; }
 INLINE Quad64 widen(Quad32 x) { return __builtin_convertvector(x, Quad64); }
-INLINE void store_quad(double *to, Quad64 x) { store(to, x); }
-INLINE void store_quad(float *to, Quad64 x) { store(to, __builtin_convertvector(x, Quad32)); }
+template <class T>
+INLINE Quad<T> rounded(Quad64 x) {
+    return __builtin_convertvector(x, Quad<T>);
+}
 // As many numbers as a vector of float64 has.
 INLINE Float64 load_wide(const double *from) { return load(from); }
 INLINE Float64 load_wide(const float *from) {
