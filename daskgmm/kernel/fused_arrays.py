@@ -75,11 +75,11 @@ class NaturalArrays(NamedTuple):
     ----------
     centre, inverse_scale : arrays of shape (D,), float64
         ``z = (x - centre) * inverse_scale``.
-    first_of, second_of : arrays of shape (P,), int64
-        Features whose products are the second-order terms.
+    first_of, second_of : arrays of shape (products,), int64
+        Features whose products are the second-order terms, or whose sum is the only one.
     coefficients : array of shape (K, P + D), float32 or float64
-        Coefficients of the products, then of z, in the log densities. The loops work in its
-        dtype.
+        Coefficients of the second-order terms, then of z, in the log densities. The loops work in
+        its dtype.
     constant : array of shape (K,), of the same dtype
         Constant term of each log density.
     noise : array of shape (1,), float64

@@ -242,6 +242,9 @@ class HasNaturalForm(ABC):
     ``z = (x - centre) / scale``.
     """
 
+    needs_sum_only: ClassVar[bool] = False
+    """Whether all products have one coefficient, so that ``products(z)`` is their sum: P is 1."""
+
     @classmethod
     @abstractmethod
     def is_scale_equivariant(cls) -> bool:
@@ -250,7 +253,7 @@ class HasNaturalForm(ABC):
     @classmethod
     @abstractmethod
     def product_runs(cls, d: int) -> tuple[Run, ...]:
-        """Runs of products of features that the second moments need, P products in all."""
+        """Runs of products of features that the second moments need, or whose sum they need."""
 
     @abstractmethod
     def natural_terms(

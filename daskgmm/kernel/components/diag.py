@@ -108,6 +108,10 @@ class DiagGaussians(UncorrelatedGaussians):
     def _from_products(cls, sums: Float64Array, d: int) -> Float64Array:
         return sums
 
+    def _quadratic(self, precisions: Float64Array) -> Float64Array:
+        coefficients: Float64Array = -0.5 * precisions
+        return coefficients
+
     def covariance_slopes(
         self, roots: Float64Array, t: Float64Array, second: Float64Array, n_k: Float64Array
     ) -> Float64Array:

@@ -34,6 +34,7 @@ class SphericalGaussians(UncorrelatedGaussians):
         "means": "mean of the component",
         "covariances": "variance of the component, the same in all features",
     }
+    needs_sum_only: ClassVar[bool] = True
 
     @classmethod
     def scaled_family(cls) -> type[Gaussians]:
@@ -128,8 +129,11 @@ class SphericalGaussians(UncorrelatedGaussians):
 
     @classmethod
     def _from_products(cls, sums: Float64Array, d: int) -> Float64Array:
-        second: Float64Array = sums.sum(axis=1)
-        return second
+        return sums[:, 0]
+
+    def _quadratic(self, precisions: Float64Array) -> Float64Array:
+        coefficients: Float64Array = -0.5 * precisions[:, None]
+        return coefficients
 
     def covariance_slopes(
         self, roots: Float64Array, t: Float64Array, second: Float64Array, n_k: Float64Array

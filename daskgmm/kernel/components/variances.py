@@ -140,10 +140,6 @@ class UncorrelatedGaussians(Gaussians):
         products: Float64Array = self._each(matrices) * vectors
         return products
 
-    def _quadratic(self, precisions: Float64Array) -> Float64Array:
-        coefficients: Float64Array = -0.5 * self._each(precisions)
-        return coefficients
-
     # -- tangent coordinates -----------------------------------------------------------
 
     def roots(self) -> Float64Array:

@@ -24,7 +24,7 @@ from daskgmm.kernel.formulations.natural import (
     NaturalForm,
     coordinates,
     n_products,
-    product_runs,
+    n_products_and_terms,
 )
 from daskgmm.kernel.formulations.rounding import FLOAT32, FLOAT64, keeps_digits
 from daskgmm.kernel.fused_arrays import (
@@ -52,7 +52,7 @@ class CompiledNatural(Natural):
     def __init__(self, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> None:
         super().__init__(mixture, dtype, scatter_known)
         form, d = self.form, mixture.n_features
-        n = form.quadratic.shape[1]
+        n = n_products(form.runs)
         first_of, second_of = _factors_of_products(form.law, d)
         self._coefficients = np.concatenate([form.quadratic, form.linear], axis=1)
         self.arrays = NaturalArrays(
@@ -82,9 +82,9 @@ class CompiledNatural(Natural):
         if loops.VARIANT is None or not isinstance(mixture.components, HasNaturalForm):
             return np.inf
         k, d = mixture.n_components, mixture.n_features
-        p = d if scatter_known else n_products(product_runs(mixture)) + d
-        made = 0.2 if p <= _PRODUCTS_IN_CACHE else 0.6
-        cost = _ROW_NS * d + _COMPONENT_NS * k + p * (made + 0.08 * k)
+        made, used = (0, 0) if scatter_known else n_products_and_terms(mixture)
+        made_ns = 0.2 if used + d <= _PRODUCTS_IN_CACHE else 0.6
+        cost = _ROW_NS * d + _COMPONENT_NS * k + made_ns * (made + d) + 0.08 * k * (used + d)
         return cost * dtype.itemsize / 8
 
     def statistics(self, block: Block, log_density: Float64Array | None = None) -> Statistics:

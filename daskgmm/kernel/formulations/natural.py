@@ -6,7 +6,8 @@ With z = (x - c) / s, a log density is linear in the products of z:
 
 so that a sub-block costs one matrix product, (K, P) by (P, n), for the densities,
 and one, (P, n) by (n, K), for all the statistics: 4 P K flops a row at the speed of
-GEMM, P being D(D+3)/2 for full covariances. The price is cancellation: the terms of
+GEMM, P being D(D+3)/2 for full covariances and 1 + D for spherical ones, which need the sum of the
+squares alone. The price is cancellation: the terms of
 q_k . products(z) can be much larger than their sum. The form is used only if their size
 times the rounding error is small enough.
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -35,7 +37,7 @@ from daskgmm.kernel.noise import Uniform
 from daskgmm.kernel.statistics import Statistics
 from daskgmm.kernel.sub_blocks import TILE_PRODUCTS
 
-__all__ = ["Natural", "NaturalForm", "coordinates", "n_products", "product_runs"]
+__all__ = ["Natural", "NaturalForm", "coordinates", "n_products", "n_products_and_terms"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +49,9 @@ class NaturalForm:
     centre, scale : arrays of shape (D,), (D,) or (1,)
         ``z = (x - centre) / scale``.
     runs : tuple of runs
-        The products of z that a pass forms; none where the scatter is known.
+        The products of z that a pass forms, or adds up; none where the scatter is known.
     quadratic, linear, constant : arrays of shape (K, P), (K, D), (K,)
-        Coefficients of the products, of z and of 1, relative to ``offset``, in the dtype
+        Coefficients of the products or their sum, of z and of 1, relative to ``offset``, in the dtype
         that the loops work in.
     offset : float
     noise : float
@@ -141,8 +143,8 @@ class Natural(SubBlocked):
         if not isinstance(mixture.components, HasNaturalForm):
             return np.inf
         k, d = mixture.n_components, mixture.n_features
-        p = d if scatter_known else n_products(product_runs(mixture)) + d
-        return 2.0 * d + 2.5 * k + p * (1.1 + 0.1 * k)
+        made, used = (0, 0) if scatter_known else n_products_and_terms(mixture)
+        return 2.0 * d + 2.5 * k + 1.1 * (made + d) + 0.1 * k * (used + d)
 
     @classmethod
     def applies(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> bool:
@@ -167,7 +169,7 @@ class _Products(Evaluation):
         self._form = form
         self.offset, self.noise = form.offset, form.noise
         self.bounded = bool(form.runs)
-        self._tiles = _tiles(form.runs)
+        self._tiles = _tiles(form.runs, form.law)
         self._n_k = np.zeros(k)
         self._first = np.zeros((k, d))
         self._second = np.zeros(form.quadratic.shape)
@@ -180,7 +182,7 @@ class _Products(Evaluation):
         self._n = n
         self._z = np.empty((d, n))
         self._joint, self._term = np.empty((k, n)), np.empty((k, n))
-        most = max((n_products(runs) for runs in self._tiles), default=0)
+        most = max((n_products(runs) for _, runs in self._tiles), default=0)
         self._products = np.empty((most, n))
 
     def joint(self, x_t: Float64Array) -> Float64Array:
@@ -188,39 +190,33 @@ class _Products(Evaluation):
         self._allocate(x_t.shape[1])
         np.subtract(x_t, form.centre[:, None], out=self._z)
         np.divide(self._z, form.scale[:, None], out=self._z)
-        joint, begin = self._joint, 0
+        joint = self._joint
         np.matmul(form.linear, self._z, out=joint)
         joint += form.constant[:, None]
-        for runs in self._tiles:
-            products = self._fill(runs)
-            end = begin + len(products)
-            np.matmul(form.quadratic[:, begin:end], products, out=self._term)
+        for place, runs in self._tiles:
+            self._filled = self._fill(runs)
+            np.matmul(form.quadratic[:, place], self._filled, out=self._term)
             joint += self._term
-            begin = end
         return joint
 
     def add(self, resp: Float64Array) -> None:
         self._n_k += resp.sum(axis=1)
         self._first += resp @ self._z.T
-        begin = 0
-        for runs in self._tiles:
+        for place, runs in self._tiles:
             # A single tile still holds what joint() filled in.
-            products = (
-                self._products[: n_products(runs)] if len(self._tiles) == 1 else self._fill(runs)
-            )
-            end = begin + len(products)
-            self._second[:, begin:end] += (products @ resp.T).T
-            begin = end
+            terms = self._filled if len(self._tiles) == 1 else self._fill(runs)
+            self._second[:, place] += (terms @ resp.T).T
 
     def _fill(self, runs: tuple[Run, ...]) -> Float64Array:
-        """Products of the rows at hand, in scratch."""
+        """Products of the rows at hand, in scratch, or their sum."""
         row = 0
         for first, second in runs:
             n_rows = second.stop - second.start
             out = self._products[row : row + n_rows]
             np.multiply(self._z[first], self._z[second], out=out)
             row += n_rows
-        return self._products[:row]
+        products = self._products[:row]
+        return products.sum(axis=0, keepdims=True) if self._form.law.needs_sum_only else products
 
     def statistics(self, block: Block, log_likelihood: float) -> Statistics:
         return self._form.statistics(block, log_likelihood, self._n_k, self._first, self._second)
@@ -236,19 +232,32 @@ def product_runs(mixture: Mixture) -> tuple[Run, ...]:
 
 
 def n_products(runs: tuple[Run, ...]) -> int:
-    """P, the number of products in the runs."""
+    """The number of products in the runs."""
     return sum(second.stop - second.start for _, second in runs)
 
 
-def _tiles(runs: tuple[Run, ...]) -> tuple[tuple[Run, ...], ...]:
-    """Runs in groups of few enough products to stay in cache."""
-    tiles: list[tuple[Run, ...]] = []
+def n_products_and_terms(mixture: Mixture) -> tuple[int, int]:
+    """The number of products, and P, that of second-order terms: as many, or their sum."""
+    assert isinstance(mixture.components, HasNaturalForm)
+    made = n_products(product_runs(mixture))
+    return made, 1 if mixture.components.needs_sum_only else made
+
+
+def _tiles(
+    runs: tuple[Run, ...], law: type[HasNaturalForm]
+) -> tuple[tuple[slice, tuple[Run, ...]], ...]:
+    """Runs in groups of few enough products to stay in cache, and where each has coefficients."""
+    groups: list[tuple[Run, ...]] = []
     for run in runs:
-        if tiles and n_products((*tiles[-1], run)) <= TILE_PRODUCTS:
-            tiles[-1] = (*tiles[-1], run)
+        if groups and n_products((*groups[-1], run)) <= TILE_PRODUCTS:
+            groups[-1] = (*groups[-1], run)
         else:
-            tiles.append((run,))
-    return tuple(tiles)
+            groups.append((run,))
+    if law.needs_sum_only:
+        return tuple((slice(0, 1), group) for group in groups)
+    ends = np.cumsum([n_products(group) for group in groups]).tolist()
+    places = [slice(begin, end) for begin, end in pairwise([0, *ends])]
+    return tuple(zip(places, groups, strict=True))
 
 
 @lru_cache(maxsize=2)  # used for the cost, then for making the formulation
@@ -265,7 +274,8 @@ def _size(mixture: Mixture, scatter_known: bool) -> float:
     with np.errstate(over="ignore"):  # infinite is too large for any dtype
         squares = np.square(linear).sum(axis=1)
         if not scatter_known:
-            squares += 4.0 * np.square(quadratic).sum(axis=1)
+            made, used = n_products_and_terms(mixture)
+            squares += 4.0 * made / used * np.square(quadratic).sum(axis=1)
     return float(np.sqrt(squares.max()))
 
 

@@ -116,19 +116,20 @@ def _cells(cells: Cells) -> Any:
 
 def _natural(arrays: NaturalArrays, d: int) -> Any:
     n, dtype = len(arrays.constant), arrays.constant.dtype
-    n_products = len(arrays.first_of)
+    n_products, n_coefficients = len(arrays.first_of), arrays.coefficients.shape[1]
     return struct(
         [
             address(arrays.centre, FLOAT64, d),
             address(arrays.inverse_scale, FLOAT64, d),
             address(arrays.first_of, INT64, n_products),
             address(arrays.second_of, INT64, n_products),
-            address(arrays.coefficients, dtype, n, n_products + d),
+            address(arrays.coefficients, dtype, n, n_coefficients),
             address(arrays.constant, dtype, n),
             address(arrays.noise, FLOAT64, 1) if len(arrays.noise) else 0,
             address(arrays.tails, FLOAT64, n, 5) if len(arrays.tails) else 0,
             n,
             n_products,
+            n_coefficients - d,
         ]
     )
 

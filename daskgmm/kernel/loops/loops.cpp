@@ -93,7 +93,7 @@ INLINE void load_tile(const X *x, int64_t n_rows, int64_t d, Scaling by, T *z, i
 
 // What callers pass. `weight` is null where every row counts once, `log_density` where the log
 // densities of the rows are not asked for, `noise` where there is none: one more log density, the
-// same for every row. `tails` is null for Gaussians; of t components it has TAIL numbers for each,
+// same for every row. The `n_second` terms of second order are the products, or their sum. `tails` is null for Gaussians; of t components it has TAIL numbers for each,
 // and log densities are `-delta / 2`, without heights.
 struct Rows {
     const void *x;
@@ -110,7 +110,7 @@ struct Natural {
     const int64_t *first_of, *second_of;
     const void *coefficients, *constant;
     const double *noise, *tails;
-    int64_t n_components, n_products;
+    int64_t n_components, n_products, n_second;
 };
 struct Whitened {
     const double *centre, *inverse_scale;
@@ -544,12 +544,32 @@ struct Tails {
     int64_t most_lanes;
 };
 
+// Strips of rows by B vectors: a sum waits for the one before it.
 template <class T>
-INLINE void multiply_features(T *phi, const T *z, const int64_t *first_of, const int64_t *second_of,
-                              int64_t n_products, int64_t lanes) {
+INLINE void add_up_products(T *sums, const T *z, const Natural &natural, int64_t lanes) {
+    constexpr int B = (int)STRIP_ROWS<T>;
     const int64_t stride = stride_for<T>(lanes);
-    for (int64_t p = 0; p < n_products; p++) {
-        const T *first = z + first_of[p] * stride, *second = z + second_of[p] * stride;
+    for (int64_t i = 0; i < lanes; i += B * WIDTH<T>) {
+        Vector<T> sum[B];
+        EACH sum[b] = all((T)0);
+        for (int64_t p = 0; p < natural.n_products; p++) {
+            const T *first = z + natural.first_of[p] * stride + i, *second = z + natural.second_of[p] * stride + i;
+            EACH sum[b] = fma(load(first + b * WIDTH<T>), load(second + b * WIDTH<T>), sum[b]);
+        }
+        EACH store(sums + i + b * WIDTH<T>, sum[b]);
+    }
+}
+
+// Terms of second order: products of features, or their sum.
+template <class T>
+INLINE void multiply_features(T *phi, const T *z, const Natural &natural, int64_t lanes) {
+    const int64_t stride = stride_for<T>(lanes);
+    if (natural.n_second < natural.n_products) {
+        add_up_products(phi, z, natural, lanes);
+        return;
+    }
+    for (int64_t p = 0; p < natural.n_products; p++) {
+        const T *first = z + natural.first_of[p] * stride, *second = z + natural.second_of[p] * stride;
         for (int64_t i = 0; i < lanes; i += WIDTH<T>)
             store(phi + p * stride + i, load(first + i) * load(second + i));
     }
@@ -599,7 +619,7 @@ constexpr int64_t NATURAL_LANE_BYTES = 1024;
 template <class T>
 int add_natural(const Rows &rows, const Cells &cells, const Natural &natural, const Sums &sums) {
     const int64_t most_lanes = NATURAL_LANE_BYTES / (int64_t)sizeof(T), n = cells.n_chosen;
-    const int64_t n_products = natural.n_products, n_terms = n_products + rows.d;
+    const int64_t n_terms = natural.n_second + rows.d;
     const int64_t padded = whole(n_terms, 8);
     const T *coefficients = (const T *)natural.coefficients, *constant = (const T *)natural.constant;
     const Scaling by{natural.centre, natural.inverse_scale};
@@ -625,10 +645,10 @@ int add_natural(const Rows &rows, const Cells &cells, const Natural &natural, co
         }
         zeroed(partial.data, n * padded), zeroed(partial_k.data, n);
         for (int64_t start = begin; start < end; start += lanes) {
-            T *z = phi + n_products * stride;
+            T *z = phi + natural.n_second * stride;
             const int64_t n_rows = load_rows(rows, start, end, by, z, lanes);
             tile.of(lanes, n_rows, rows, start);
-            multiply_features(phi, z, natural.first_of, natural.second_of, n_products, lanes);
+            multiply_features(phi, z, natural, lanes);
             densities(phi, lanes, n_terms, theta.data, padded, heights.data, tile.joint.data, n);
             tails.densities(tile.joint.data, tile, chosen);
             if (tile.listing_pays(n_terms) && tails.of == nullptr) {
@@ -652,8 +672,7 @@ int add_natural(const Rows &rows, const Cells &cells, const Natural &natural, co
 
 int find_log_densities(const Rows &rows, const Natural &natural, double *found) {
     const int64_t lanes = NATURAL_LANE_BYTES / (int64_t)sizeof(double), stride = stride_for<double>(lanes);
-    const int64_t n = natural.n_components, n_products = natural.n_products;
-    const int64_t n_terms = n_products + rows.d;
+    const int64_t n = natural.n_components, n_terms = natural.n_second + rows.d;
     const double *theta = (const double *)natural.coefficients;
     const double *constant = (const double *)natural.constant;
     const Scaling by{natural.centre, natural.inverse_scale};
@@ -661,9 +680,9 @@ int find_log_densities(const Rows &rows, const Natural &natural, double *found) 
     Buffer<double> phi(n_terms * stride, failed), joint(n * stride, failed), logs(lanes, failed);
     if (failed) return 1;
     for (int64_t start = 0; start < rows.n; start += lanes) {
-        double *z = phi.data + n_products * stride;
+        double *z = phi.data + natural.n_second * stride;
         const int64_t n_rows = load_rows(rows, start, rows.n, by, z, lanes);
-        multiply_features(phi.data, z, natural.first_of, natural.second_of, n_products, lanes);
+        multiply_features(phi.data, z, natural, lanes);
         densities(phi.data, lanes, n_terms, theta, n_terms, constant, joint.data, n);
         for (int64_t i = 0; i < lanes; i += WIDTH<double>) {
             Float64 most = load(joint.data + i), total = all(0.0);
