@@ -86,7 +86,7 @@ def test_iris_as_mclust_has_it():
 
 @pytest.mark.slow
 def test_p_values_of_one_gaussian_are_uniform(is_small):
-    n = 12 if is_small else 60
+    n = 6 if is_small else 60
     p_values = []
     for seed in range(n):
         x = np.random.default_rng(seed).normal(size=(80, 1))

@@ -15,7 +15,7 @@ def test_hostile_inputs_are_refused_by_errors_of_our_own_and_touch_nothing(
     tmp_path, n_inputs, is_small
 ):
     hostile = Hostile(tmp_path, seed=1)
-    n_inputs = min(n_inputs, 800) if is_small else n_inputs
+    n_inputs = min(n_inputs, 300) if is_small else n_inputs
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     hostile.run(n_inputs)
     # Of damaged checkpoints most are passed over for the one before: about one in seven is refused.
