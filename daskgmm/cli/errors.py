@@ -179,8 +179,14 @@ def _crashed(error: Exception) -> Failed:
 
 
 def _nearest_first(error: click.NoSuchOption) -> click.NoSuchOption:
-    """The error with what was most probably meant first, where click follows the alphabet."""
-    near = get_close_matches(error.option_name, error.possibilities or [], 3, 0.0)
+    """The error with what was most probably meant first, where click follows the alphabet.
+
+    An option is also known by the name that its parameter has in Python.
+    """
+    parameters = error.ctx.command.params if error.ctx is not None else []
+    asked = error.option_name.lstrip("-").replace("-", "_")
+    by_name = [parameter.opts[0] for parameter in parameters if parameter.name == asked]
+    near = by_name or get_close_matches(error.option_name, error.possibilities or [], 3, 0.0)
     if not near:
         return error
     others = f" Others like it: {', '.join(map(repr, near[1:]))}." if near[1:] else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,6 +44,7 @@ else:  # what help, completion and errors of usage do without
 __all__ = ["COMMANDS"]
 
 _COVARIANCE = option_named("covariance_type")
+_MOST_NUMBERS = 20  # on a line
 
 
 @click.command("fit", cls=Grouped)
@@ -126,8 +127,10 @@ def _kind(result: dict[str, Any]) -> str:
     return f"{result['covariance_type']}{' t' * ('degrees_of_freedom' in result)}"
 
 
-def _numbers(values: Iterable[float]) -> str:
-    return " ".join(f"{value:.4g}" for value in values)
+def _numbers(values: Sequence[float]) -> str:
+    shown = " ".join(f"{value:.4g}" for value in values[:_MOST_NUMBERS])
+    n_more = len(values) - _MOST_NUMBERS
+    return f"{shown} and {n_more} more, all of which --json prints" if n_more > 0 else shown
 
 
 def _noise_and_tails(result: dict[str, Any]) -> str:

@@ -354,7 +354,7 @@ def _said_of_place(labels: Any, dim: Hashable, place: int, size: int) -> str:
         text = str(np.datetime_as_string(value, unit="auto"))
     else:
         text = f"{value.item():g}" if value.dtype.kind in "iuf" else str(value.item())
-    return f"{dim} = {text} ({place} of 0 to {size - 1})."
+    return f"{dim} = {text}, place {place} of 0 to {size - 1}."
 
 
 def _oriented(dims: tuple[Hashable, ...]) -> tuple[Hashable, Hashable]:

@@ -167,7 +167,10 @@ def facts(model: GaussianMixture, data: Any) -> dict[str, str]:
         data = data.selecting([str(name) for name in names])  # others need not be numbers
     fingerprint = getattr(data, "fingerprint", None)
     if fingerprint is not None:
-        found["checksum of the data"] = str(fingerprint())
+        of_rows, _, of_writing = str(fingerprint()).partition(" written ")
+        found["checksum of the data"] = of_rows
+        if of_writing:
+            found["checksum of its files' versions"] = of_writing
     return found
 
 

@@ -106,6 +106,15 @@ def test_fit_prints_text_for_people(folder):
         assert words in done.stdout
 
 
+def test_of_many_components_some_weights_are_printed_and_all_as_json(tmp_path):
+    write_store(tmp_path / "data.zarr", np.random.default_rng(0).normal(size=(500, 1)))
+    command = ("fit", "data.zarr", "--components", 24, "--max-iter", 1, "--output", "m.zarr")
+    done = forked(*command, cwd=tmp_path)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("weights ")]
+    assert re.fullmatch(r"weights +(0\.\d+ ){20}and 4 more, all of which --json prints", line)
+    assert len(forked(*command, "--overwrite", "--json", cwd=tmp_path).json["weights"]) == 24
+
+
 def test_fit_reaches_the_same_as_scikit_learn_from_its_parameters(folder, x):
     """A converged fit is a fixed point: started there, scikit-learn does not gain."""
     model = load_model(folder / "model.zarr").to_sklearn()

@@ -21,10 +21,20 @@ WORDS = ("--components", "1", "--output", "m.zarr")
 
 @pytest.mark.parametrize(
     ("misspelt", "meant"),
-    [("--colums", "--columns"), ("--componets", "--components"), ("--overwite", "--overwrite")],
+    [
+        *(
+            ("--colums", "--columns"),
+            ("--componets", "--components"),
+            ("--overwite", "--overwrite"),
+        ),
+        *(("--random-state", "--seed"), ("--covariance_type", "--covariance")),
+    ],
 )
 def test_the_nearest_option_comes_first(misspelt, meant):
-    """They were in the order of the alphabet: --cluster before --columns."""
+    """They were in the order of the alphabet: --cluster before --columns.
+
+    Those of scikit-learn's names, which are the parameters', are known as well.
+    """
     done = CliRunner().invoke(main, ["fit", "data.zarr", *WORDS, misspelt, "a"])
     assert done.exit_code == 2
     assert f"Did you mean '{meant}'?" in done.stderr
