@@ -128,6 +128,8 @@ template <class T>
 INLINE int64_t load_rows(const Rows &rows, int64_t start, int64_t stop, Scaling by, T *z, int64_t lanes) {
     const int64_t n_rows = at_most(lanes, stop - start), from = start * rows.d;
     const int64_t stride = stride_for<T>(lanes);
+    for (int64_t i = 0; rows.weight != nullptr && i < n_rows; i += 64 / (int64_t)sizeof(double))
+        __builtin_prefetch(rows.weight + start + n_rows + i, 0, 2);
     if (rows.is_float32)
         load_tile((const float *)rows.x + from, n_rows, rows.d, by, z, stride);
     else
@@ -432,14 +434,12 @@ struct Tile {
     double invert() {
         for (int64_t i = n_rows; i < lanes; i++) largest.data[i] = 0, total.data[i] = 1;
         if (found_log_density != nullptr) write_log_densities();
-        Float64 sum[PARTS];
-        UNROLL for (int part = 0; part < PARTS; part++)
-            sum[part] = weight != nullptr ? weighted_logs(part * WIDTH<double>) : logs(part * WIDTH<double>);
+        const double found = weight != nullptr ? weighted_logs() : logs();
         if (weight == nullptr)
             for (int64_t i = 0; i < lanes; i += WIDTH<T>)
                 store(total.data + i, all((T)1) / load(total.data + i));
         for (int64_t i = n_rows; i < lanes; i++) total.data[i] = 0;
-        return total_of(sum);
+        return found;
     }
 
     void write_log_densities() {
@@ -449,27 +449,37 @@ struct Tile {
     }
 
     // A total lies between 1 and K, or K + 1 with noise: of a product of sixteen, one logarithm serves all.
-    Float64 logs(int64_t first) const {
-        Float64 heights = all(0.0), found = all(0.0), product = all(1.0);
-        int64_t taken = 0;
-        for (int64_t i = first; i < lanes; i += LANES<double>) {
-            product *= load_wide(total.data + i);
-            heights += load_wide(largest.data + i);
-            if (++taken % 16 == 0) found += log(product), product = all(1.0);
+    double logs() const {
+        Float64 sum[PARTS];
+        UNROLL for (int part = 0; part < PARTS; part++) {
+            Float64 heights = all(0.0), found = all(0.0), product = all(1.0);
+            int64_t taken = 0;
+            for (int64_t i = part * WIDTH<double>; i < lanes; i += LANES<double>) {
+                product *= load_wide(total.data + i);
+                heights += load_wide(largest.data + i);
+                if (++taken % 16 == 0) found += log(product), product = all(1.0);
+            }
+            sum[part] = heights + (found + log(product));
         }
-        return heights + (found + log(product));
+        return total_of(sum);
     }
 
-    Float64 weighted_logs(int64_t first) {
-        Float64 found = all(0.0);
-        for (int64_t i = first; i < lanes; i += LANES<double>) {
-            const Float64 times = load(weight + i);
-            Float64 inverse;
-            const Float64 log_of_row = log_and_inverse(load_wide(total.data + i), inverse);
-            found = fma(times, load_wide(largest.data + i) + log_of_row, found);
-            store_wide(total.data + i, times * inverse);
+    double weighted_logs() {
+        constexpr int B = PARTS;
+        Float64 sum[B];
+        EACH sum[b] = all(0.0);
+        for (int64_t first = 0; first < lanes; first += LANES<double>) {
+            Float64 log[B], inverse[B];
+            EACH log[b] = load_wide(total.data + first + b * WIDTH<double>);
+            logs_and_inverses(log, inverse);
+            EACH {
+                const int64_t i = first + b * WIDTH<double>;
+                const Float64 times = load(weight + i);
+                sum[b] = fma(times, load_wide(largest.data + i) + log[b], sum[b]);
+                store_wide(total.data + i, times * inverse[b]);
+            }
         }
-        return found;
+        return total_of(sum);
     }
 };
 

@@ -286,9 +286,14 @@ INLINE void split(Float64 x, Float64 &n, Float64 &m) {
     m = high > root_of_2 ? all(0.5) * high : high;
     n = high > root_of_2 ? exponent + all(1.0) : exponent;
 }
-// The logarithm of 2^n m from s = (m - 1) / (m + 1).
-INLINE Float64 log_by_series(Float64 n, Float64 s) {
-    const Float64 q = s * s;
+// Logarithms of normal numbers above 0, to an ulp or so of 1. NaN and infinity stay.
+//
+// x = 2^n m; log(m) by the series of 2 artanh((m - 1) / (m + 1)), whose terms from the 21st power
+// on are below 2^-56.
+INLINE Float64 log(Float64 x) {
+    Float64 n, m;
+    split(x, n, m);
+    const Float64 s = (m - all(1.0)) / (m + all(1.0)), q = s * s;
     Float64 p = fma(q, all(1.0 / 19), all(1.0 / 17));
     p = fma(q, p, all(1.0 / 15));
     p = fma(q, p, all(1.0 / 13));
@@ -298,25 +303,7 @@ INLINE Float64 log_by_series(Float64 n, Float64 s) {
     p = fma(q, p, all(1.0 / 5));
     p = fma(q, p, all(1.0 / 3));
     const Float64 of_m = fma(s * q, p, s);
-    return fma(n, all(0.6931471805599453), of_m + of_m);
-}
-// Logarithms of normal numbers above 0, to an ulp or so of 1. NaN and infinity stay.
-//
-// x = 2^n m; log(m) by the series of 2 artanh((m - 1) / (m + 1)), whose terms from the 21st power
-// on are below 2^-56.
-INLINE Float64 log(Float64 x) {
-    Float64 n, m;
-    split(x, n, m);
-    const Float64 found = log_by_series(n, (m - all(1.0)) / (m + all(1.0)));
-    return x < all(__builtin_inf()) ? found : x;
-}
-// The logarithm of x, and its inverse, with one division for both.
-INLINE Float64 log_and_inverse(Float64 x, Float64 &inverse) {
-    Float64 n, m;
-    split(x, n, m);
-    const Float64 above = m + all(1.0), of_both = all(1.0) / (x * above);
-    inverse = of_both * above;
-    const Float64 found = log_by_series(n, (m - all(1.0)) * (of_both * x));
+    const Float64 found = fma(n, all(0.6931471805599453), of_m + of_m);
     return x < all(__builtin_inf()) ? found : x;
 }
 
