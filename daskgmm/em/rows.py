@@ -168,13 +168,17 @@ def _tree_sum_of_runs(runs: Iterable[tuple[int, T]]) -> T:
 
 
 def fold_block(block: Block, grain: int, function: Callable[..., T], args: tuple[Any, ...]) -> T:
-    """Sum of ``function(grain, *args)`` over the grains of one block.
+    """Sum of ``function(grain, *args)`` over the grains of one block."""
+    return tree_sum(function(one, *args) for one in _grains_of(block, grain))
 
-    A block without rows is one empty grain, so that its term exists.
-    """
+
+def _grains_of(block: Block, grain: int) -> Iterator[Block]:
+    """A block in grains; one without rows is one empty grain, so that its term exists."""
     if len(block) <= grain:
-        return function(block, *args)
-    return tree_sum(function(block[i : i + grain], *args) for i in range(0, len(block), grain))
+        yield block
+        return
+    for first in range(0, len(block), grain):
+        yield block[first : first + grain]
 
 
 def _guided_runs(n_grains: int, n_threads: int) -> Iterator[tuple[int, int]]:
@@ -319,18 +323,27 @@ class InMemoryRows:
 
     def fold(self, function: Callable[..., T], *args: Any) -> T:
         """Sum of ``function(block, *args)`` over all grains, by :func:`tree_sum`."""
-        grain = self._grain
+        grains = self._grains
 
         def folded(run: tuple[int, int]) -> tuple[int, T]:
             level, first = run
-            block = self.block[first * grain : (first + 2**level) * grain]
-            return level, fold_block(block, grain, function, args)
+            return level, tree_sum(function(of, *args) for of in grains[first : first + 2**level])
 
         with single_thread():
-            if self.n_threads == 1 or self.n_rows <= grain:
-                return fold_block(self.block, grain, function, args)
-            runs = _guided_runs(-(-self.n_rows // grain), self.n_threads)
+            if self.n_threads == 1 or len(grains) == 1:
+                return tree_sum(function(of, *args) for of in grains)
+            runs = _guided_runs(len(grains), self.n_threads)
             return _tree_sum_of_runs(_pool(self.n_threads, os.getpid()).map(folded, runs))
+
+    @property
+    def _grains(self) -> list[Block]:
+        """All rows in grains."""
+        # Those that are kept know their total weight in the next pass; of gaps they would keep more.
+        return list(_grains_of(self.block, self._grain)) if self.block.has_gaps else self._kept
+
+    @cached_property
+    def _kept(self) -> list[Block]:
+        return list(_grains_of(self.block, self._grain))
 
     def pieces(self, n_wanted: int, seed: int) -> Block | None:
         """Some rows spread over all; None where a pass costs less than any use of them.

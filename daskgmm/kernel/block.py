@@ -70,6 +70,10 @@ class Block:
         return float(len(self.x)) if self.weight is None else float(self.weight.sum())
 
     @cached_property
+    def _is_present(self) -> bool:
+        return self.weight is None or bool(self.weight.min(initial=np.inf) > 0)
+
+    @cached_property
     def gaps(self) -> GapRows | None:
         """Rows of which a value is NaN; None if there are none."""
         return gap_rows(self.x)
@@ -162,6 +166,4 @@ class Block:
 
     def present(self) -> Self:
         """The rows of weight above 0; others count for nothing, whatever values they hold."""
-        if self.weight is None or self.weight.min(initial=np.inf) > 0:
-            return self
-        return self.take(np.flatnonzero(self.weight > 0))
+        return self if self._is_present else self.take(np.flatnonzero(self.weights > 0))
