@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,6 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-_NONE: Array = np.empty(0)
 
 
 class TailSums(NamedTuple):
@@ -68,7 +68,8 @@ class Cells(NamedTuple):
     candidates: Array
 
 
-class NaturalArrays(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class NaturalArrays:
     """A mixture in its natural form.
 
     Attributes
@@ -97,10 +98,11 @@ class NaturalArrays(NamedTuple):
     coefficients: Array
     constant: Array
     noise: Array
-    tails: Array = _NONE
+    tails: Array = field(default_factory=lambda: np.empty(0))
 
 
-class WhitenedArrays(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class WhitenedArrays:
     """A mixture in its whitened form.
 
     Attributes
@@ -125,7 +127,7 @@ class WhitenedArrays(NamedTuple):
     shifts: Array
     heights: Array
     noise: Array
-    tails: Array = _NONE
+    tails: Array = field(default_factory=lambda: np.empty(0))
 
 
 class WhitenedSums(NamedTuple):

@@ -75,7 +75,8 @@ class CompiledTailedNatural(Tailed):
         of = CompiledNatural(gaussian_of(mixture), FLOAT64)
         heights = gaussian_of(mixture).log_heights - of.form.offset
         self._form = of.form
-        self._arrays = of.arrays._replace(
+        self._arrays = replace(
+            of.arrays,
             constant=of.arrays.constant - heights,
             noise=noise_of(mixture, mixture.log_bound, FLOAT64),
             tails=_tails_of(mixture),
@@ -94,7 +95,8 @@ class CompiledTailedNatural(Tailed):
         rows = loops.weighted_rows(block.x, block.weight, log_density)
         cells = one_cell(len(block), k)
         log_likelihood = loops.add_natural(rows, cells, self._arrays, n_k, sums, added)
-        products, first = np.split(sums, [self._form.quadratic.shape[1]], axis=1)
+        n = self._form.quadratic.shape[1]
+        products, first = sums[:, :n], sums[:, n:]
         moments = self._form.statistics(block, log_likelihood, added.n_u, first, products)
         return _finished(mixture, moments, n_k, added.tails, log_density)
 
@@ -107,7 +109,8 @@ class CompiledTailedWhitened(Direct):
     def __init__(self, mixture: Mixture, dtype: np.dtype[Any]) -> None:
         super().__init__(mixture, dtype)
         self._of = CompiledWhitened(gaussian_of(mixture), FLOAT64)
-        self._arrays = self._of.arrays._replace(
+        self._arrays = replace(
+            self._of.arrays,
             heights=np.zeros(mixture.n_components),
             noise=noise_of(mixture, mixture.log_bound, FLOAT64),
             tails=_tails_of(mixture),

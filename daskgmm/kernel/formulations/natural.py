@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Block, Float64Array
-from daskgmm.kernel.components import HasCovariances, HasNaturalForm
+from daskgmm.kernel.components import HasCovariances, HasNaturalForm, components_named
 from daskgmm.kernel.components.base import Run
 from daskgmm.kernel.formulations.rounding import keeps_digits
 from daskgmm.kernel.formulations.sub_blocked import Evaluation, SubBlocked
@@ -110,15 +110,16 @@ class NaturalForm:
         products: Float64Array,
     ) -> Statistics:
         """Statistics of a block about the means, from sums of z (K, D) and of products (K, P)."""
+        about_centre = self.law.sums_of_products(n_k, first, products, self.scale)
         return Statistics(
             len(block),
             block.total_weight,
             log_likelihood,
-            self.law.sums_of_products(n_k, first, products, self.scale),
-            np.broadcast_to(self.centre, self.means.shape),
+            components_named(self.kind).recentred(about_centre, self.means - self.centre),
+            self.means,
             self.kind,
             self.uniform,
-        ).recentre(self.means)
+        )
 
     def linear_sums(
         self, block: Block, log_likelihood: float, n_k: Float64Array, first: Float64Array

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,7 +47,8 @@ __all__ = [
 
 Array = NDArray[Any]
 
-FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
+FLOAT32, FLOAT64, INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
+_NAMES = {FLOAT32: "float32", FLOAT64: "float64"}  # a dtype takes longer to tell its name
 
 
 def described() -> str:
@@ -56,13 +58,16 @@ def described() -> str:
 
 def rows_as_compiled(x: Array) -> Array:
     """Rows of a dtype and memory order that the loops take; a copy if need be."""
-    dtype = x.dtype if x.dtype in (np.float32, np.float64) else FLOAT64
-    return np.ascontiguousarray(x, dtype)
+    return x if is_as_compiled(x) else np.ascontiguousarray(x, _dtype_of(x))
 
 
 def is_as_compiled(x: Array) -> bool:
     """Whether the loops take rows as they lie in memory."""
-    return x.dtype in (np.float32, np.float64) and x.flags.c_contiguous
+    return x.dtype == _dtype_of(x) and x.flags.c_contiguous
+
+
+def _dtype_of(x: Array) -> np.dtype[Any]:
+    return FLOAT32 if x.dtype == FLOAT32 else FLOAT64
 
 
 _NONE = np.empty(0)
@@ -105,7 +110,7 @@ def struct_of_rows(rows: WeightedRows) -> Any:
     """Rows as the loops take them."""
     x, (n, d) = rows.x, rows.x.shape
     of_each = [address(of, FLOAT64, n) if len(of) else 0 for of in (rows.weight, rows.log_density)]
-    return struct([address(x, x.dtype, n, d), *of_each, n, d, x.dtype == np.float32])
+    return struct([address(x, x.dtype, n, d), *of_each, n, d, x.dtype == FLOAT32])
 
 
 def _cells(cells: Cells) -> Any:
@@ -114,6 +119,7 @@ def _cells(cells: Cells) -> Any:
     return struct([bounds, address(cells.candidates, INT64, n, n_chosen), n, n_chosen])
 
 
+@lru_cache(maxsize=2)  # the same for every grain of a pass
 def _natural(arrays: NaturalArrays, d: int) -> Any:
     n, dtype = len(arrays.constant), arrays.constant.dtype
     n_products, n_coefficients = len(arrays.first_of), arrays.coefficients.shape[1]
@@ -130,6 +136,23 @@ def _natural(arrays: NaturalArrays, d: int) -> Any:
             n,
             n_products,
             n_coefficients - d,
+        ]
+    )
+
+
+@lru_cache(maxsize=2)
+def _whitened(arrays: WhitenedArrays) -> Any:
+    dtype, (k, d) = arrays.means.dtype, arrays.means.shape
+    return struct(
+        [
+            address(arrays.centre, FLOAT64, d),
+            address(arrays.inverse_scale, FLOAT64, d),
+            address(arrays.means, dtype, k, d),
+            address(arrays.factors, dtype, k, d, d),
+            address(arrays.shifts, dtype, k, d),
+            address(arrays.heights, dtype, k),
+            address(arrays.noise, FLOAT64, 1) if len(arrays.noise) else 0,
+            address(arrays.tails, FLOAT64, k, 5) if len(arrays.tails) else 0,
         ]
     )
 
@@ -179,7 +202,7 @@ def add_natural(
         *_tail_sums(tails, len(arrays.constant)),
     ]
     call(
-        f"add_natural_{arrays.coefficients.dtype}",
+        f"add_natural_{_NAMES[arrays.coefficients.dtype]}",
         struct_of_rows(rows),
         _cells(cells),
         _natural(arrays, rows.x.shape[1]),
@@ -211,18 +234,8 @@ def add_whitened(
     float
         Sum of the log densities of the rows.
     """
-    dtype, (k, d) = arrays.means.dtype, arrays.means.shape
+    k, d = arrays.means.shape
     log_likelihood = np.zeros(1)
-    of_arrays = [
-        address(arrays.centre, FLOAT64, d),
-        address(arrays.inverse_scale, FLOAT64, d),
-        address(arrays.means, dtype, k, d),
-        address(arrays.factors, dtype, k, d, d),
-        address(arrays.shifts, dtype, k, d),
-        address(arrays.heights, dtype, k),
-        address(arrays.noise, FLOAT64, 1) if len(arrays.noise) else 0,
-        address(arrays.tails, FLOAT64, k, 5) if len(arrays.tails) else 0,
-    ]
     of_sums = [
         address(log_likelihood, FLOAT64, 1),
         address(sums.n_k, FLOAT64, k),
@@ -231,10 +244,10 @@ def add_whitened(
         *_tail_sums(tails, k),
     ]
     call(
-        f"add_whitened_{dtype}",
+        f"add_whitened_{_NAMES[arrays.means.dtype]}",
         struct_of_rows(rows),
         _cells(cells),
-        struct(of_arrays),
+        _whitened(arrays),
         struct(of_sums),
     )
     return float(log_likelihood[0])
@@ -284,7 +297,7 @@ def find_nearest(
     ]
     of_nearest = ctypes.c_void_p(address(nearest, INT64, len(x)))
     call(
-        f"find_nearest_{dtype}",
+        f"find_nearest_{_NAMES[dtype]}",
         struct_of_rows(WeightedRows(x, _NONE, _NONE)),
         struct(points),
         of_nearest,
