@@ -59,6 +59,19 @@ struct Scaling {
     const double *centre, *inverse_scale;
 };
 
+// Eight features of four rows, from feature `first` on, as `load_tile` has them.
+template <class X>
+INLINE void load_eight(const X *x, int64_t d, Scaling by, int64_t first, float *z, int64_t stride) {
+    const Oct64 centre = load_as<Oct64>(by.centre + first), scale = load_as<Oct64>(by.inverse_scale + first);
+    Oct32 rows[4];
+    UNROLL for (int r = 0; r < 4; r++) {
+        const Oct64 wide = __builtin_convertvector(load_as<Oct<X>>(x + r * d), Oct64);
+        rows[r] = __builtin_convertvector((wide - centre) * scale, Oct32);
+    }
+    transpose(rows);
+    UNROLL for (int r = 0; r < 8; r++) store(z + r * stride, half_of(rows[r % 4], r / 4));
+}
+
 // z = (x - centre) * inverse_scale of some rows, feature-major.
 //
 // In float64 until it is stored: a centre far away must not cost a float32 tile its digits.
@@ -71,15 +84,18 @@ INLINE void load_tile(const X *x, int64_t n_rows, int64_t d, Scaling by, T *z, i
         const X *row = x + i * d;
         for (int64_t j = 0; j < 4 * d; j += 64 / (int64_t)sizeof(X))
             __builtin_prefetch(row + n_rows * d + j, 0, 2);
-        for (int64_t j = 0; j < features; j += 4) {
+        int64_t j = 0;
+        if constexpr (sizeof(T) == sizeof(float))
+            for (; j + 8 <= d; j += 8) load_eight(row + j, d, by, j, z + j * stride + i, stride);
+        for (; j < features; j += 4) {
             const Quad64 centre = load_quad(by.centre + j), scale = load_quad(by.inverse_scale + j);
             Quad<T> four[4];
             UNROLL for (int r = 0; r < 4; r++)
                 four[r] = rounded<T>((widen(load_quad(row + r * d + j)) - centre) * scale);
-            transpose<T>(four);
+            transpose(four);
             UNROLL for (int r = 0; r < 4; r++) store(z + (j + r) * stride + i, four[r]);
         }
-        for (int64_t j = features; j < d; j++) {
+        for (; j < d; j++) {
             const Quad<X> four{row[j], row[d + j], row[2 * d + j], row[3 * d + j]};
             store(z + j * stride + i, rounded<T>((widen(four) - by.centre[j]) * by.inverse_scale[j]));
         }
@@ -593,7 +609,7 @@ void add_listed_sums(const T *phi, int64_t n_terms, const Tile<T> &tile, T *by_r
         for (int64_t i = 0; i < tile.lanes; i += 4) {
             Quad<T> four[4];
             UNROLL for (int r = 0; r < 4; r++) four[r] = load_quad(phi + (p + r) * tile.stride + i);
-            transpose<T>(four);
+            transpose(four);
             UNROLL for (int r = 0; r < 4; r++) store(by_row + (i + r) * padded + p, four[r]);
         }
     constexpr int64_t W = WIDTH<double>;

@@ -40,6 +40,9 @@ typedef uint64_t Bits64 OF_BYTES(VECTOR_BYTES);
 typedef uint32_t Bits32 OF_BYTES(VECTOR_BYTES);
 typedef double Quad64 OF_BYTES(32);
 typedef float Quad32 OF_BYTES(16);
+typedef double Oct64 OF_BYTES(64);
+typedef float Oct32 OF_BYTES(32);
+typedef int32_t OctOrder32 OF_BYTES(32);
 typedef int64_t Order64 OF_BYTES(32);
 typedef int32_t Order32 OF_BYTES(16);
 
@@ -50,17 +53,22 @@ struct Of<double> {
     using Vector = Float64;
     using Quad = Quad64;
     using Order = Order64;
+    using Oct = Oct64;
 };
 template <>
 struct Of<float> {
     using Vector = Float32;
     using Quad = Quad32;
     using Order = Order32;
+    using Oct = Oct32;
 };
 template <class T>
 using Vector = typename Of<T>::Vector;
 template <class T>
 using Quad = typename Of<T>::Quad;
+
+template <class T>
+using Oct = typename Of<T>::Oct;
 
 template <class T>
 constexpr int64_t WIDTH = VECTOR_BYTES / sizeof(T);
@@ -156,9 +164,17 @@ INLINE void store_wide(float *to, Float64 x) {
 
 #if defined(__clang__)
 #define SHUFFLED(T, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define OCT_SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define SHUFFLED(T, a, b, ...) __builtin_shuffle(a, b, (typename Of<T>::Order){__VA_ARGS__})
+#define OCT_SHUFFLED(a, b, ...) __builtin_shuffle(a, b, (OctOrder32){__VA_ARGS__})
 #endif
+
+INLINE Quad32 half_of(Oct32 x, int which) {
+    Quad32 halves[2];
+    __builtin_memcpy(halves, &x, sizeof x);
+    return halves[which];
+}
 
 // The lanes of a sum, to four: lane i with the one half of all lanes further on, until four.
 #if defined(__AVX512F__)
@@ -199,14 +215,33 @@ INLINE double total_of(const V (&sum)[PARTS]) {
     return (double)((x[0] + x[2]) + (x[1] + x[3]));
 }
 
-template <class T>
-INLINE void transpose(Quad<T> (&x)[4]) {
-    const Quad<T> ab = SHUFFLED(T, x[0], x[1], 0, 4, 2, 6), AB = SHUFFLED(T, x[0], x[1], 1, 5, 3, 7);
-    const Quad<T> cd = SHUFFLED(T, x[2], x[3], 0, 4, 2, 6), CD = SHUFFLED(T, x[2], x[3], 1, 5, 3, 7);
-    x[0] = SHUFFLED(T, ab, cd, 0, 1, 4, 5);
-    x[1] = SHUFFLED(T, AB, CD, 0, 1, 4, 5);
-    x[2] = SHUFFLED(T, ab, cd, 2, 3, 6, 7);
-    x[3] = SHUFFLED(T, AB, CD, 2, 3, 6, 7);
+// In shuffles of one instruction each, which are within 16 bytes in the first step.
+INLINE void transpose(Quad64 (&x)[4]) {
+    const Quad64 ab = SHUFFLED(double, x[0], x[1], 0, 4, 2, 6), AB = SHUFFLED(double, x[0], x[1], 1, 5, 3, 7);
+    const Quad64 cd = SHUFFLED(double, x[2], x[3], 0, 4, 2, 6), CD = SHUFFLED(double, x[2], x[3], 1, 5, 3, 7);
+    x[0] = SHUFFLED(double, ab, cd, 0, 1, 4, 5);
+    x[1] = SHUFFLED(double, AB, CD, 0, 1, 4, 5);
+    x[2] = SHUFFLED(double, ab, cd, 2, 3, 6, 7);
+    x[3] = SHUFFLED(double, AB, CD, 2, 3, 6, 7);
+}
+INLINE void transpose(Quad32 (&x)[4]) {
+    const Quad32 ab = SHUFFLED(float, x[0], x[1], 0, 4, 1, 5), AB = SHUFFLED(float, x[0], x[1], 2, 6, 3, 7);
+    const Quad32 cd = SHUFFLED(float, x[2], x[3], 0, 4, 1, 5), CD = SHUFFLED(float, x[2], x[3], 2, 6, 3, 7);
+    x[0] = SHUFFLED(float, ab, cd, 0, 1, 4, 5);
+    x[1] = SHUFFLED(float, ab, cd, 2, 3, 6, 7);
+    x[2] = SHUFFLED(float, AB, CD, 0, 1, 4, 5);
+    x[3] = SHUFFLED(float, AB, CD, 2, 3, 6, 7);
+}
+// Four rows of eight: x[r] has column r in its first half, and column 4 + r in its second.
+INLINE void transpose(Oct32 (&x)[4]) {
+    const Oct32 ab = OCT_SHUFFLED(x[0], x[1], 0, 8, 1, 9, 4, 12, 5, 13);
+    const Oct32 AB = OCT_SHUFFLED(x[0], x[1], 2, 10, 3, 11, 6, 14, 7, 15);
+    const Oct32 cd = OCT_SHUFFLED(x[2], x[3], 0, 8, 1, 9, 4, 12, 5, 13);
+    const Oct32 CD = OCT_SHUFFLED(x[2], x[3], 2, 10, 3, 11, 6, 14, 7, 15);
+    x[0] = OCT_SHUFFLED(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13);
+    x[1] = OCT_SHUFFLED(ab, cd, 2, 3, 10, 11, 6, 7, 14, 15);
+    x[2] = OCT_SHUFFLED(AB, CD, 0, 1, 8, 9, 4, 5, 12, 13);
+    x[3] = OCT_SHUFFLED(AB, CD, 2, 3, 10, 11, 6, 7, 14, 15);
 }
 
 // Exponentials of what is not above 0, to an ulp or so; below LOWEST 0 is taken, above it
