@@ -53,6 +53,8 @@ _PARTITION_KEY = "fold-"
 """How the keys of tasks that read rows begin: by it they are known from those that add up."""
 
 _TASKS_PER_THREAD = 32  # a thread that ends first is idle for a task's time: 3% of a pass
+_SMALL_TASKS_PER_THREAD, _SMALL_TASK_BYTES = 4, 2**21
+"""As many are enough where a task takes about as long as the scheduler takes over it, a millisecond."""
 _JOINED_SHARE = 1 / 16
 """Share of a grain up to which neighbouring blocks are joined: so few rows (4,096 of up to four
 features) take about as long to fold as the fold takes to begin."""
@@ -246,11 +248,15 @@ class DaskRows:
                 return 1
             n = len(self._blocks)
         bytes_each = self.n_rows // n * self.n_features * self.array.dtype.itemsize
-        most = n // (_TASKS_PER_THREAD * n_threads)
-        run = 1
-        while 2 * run <= most and 2 * run * bytes_each <= _TASK_BYTES:
-            run *= 2
-        return run
+        bounds = (
+            (_TASKS_PER_THREAD, _TASK_BYTES),
+            (_SMALL_TASKS_PER_THREAD, _SMALL_TASK_BYTES),
+        )
+        most = max(
+            min(n // (n_tasks * n_threads), n_bytes // max(1, bytes_each))
+            for n_tasks, n_bytes in bounds
+        )
+        return 1 << max(0, most.bit_length() - 1)
 
     @cached_property
     def _blocks(self) -> Blocks:

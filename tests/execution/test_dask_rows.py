@@ -212,16 +212,17 @@ def _names(graph):
 @pytest.mark.parametrize("partitions", [1, 2, 16, 17, 70, 300])
 @pytest.mark.parametrize("scaled", [False, True], ids=["as stored", "after arithmetic"])
 def test_a_pass_is_one_task_for_each_run_of_partitions_and_the_sums(partitions, scaled):
-    rows_each = -(-N // partitions)
-    array = array_of_source(NoRows(N, D), rows_each)
+    n = 800
+    rows_each = -(-n // partitions)
+    array = array_of_source(NoRows(n, D), rows_each)
     if scaled:
         array = 2.0 * array - 1.0
     rows = DaskRows(array, grain=rows_each)
     with Graphs() as kept, dask.config.set(scheduler="synchronous"):
-        assert rows.fold(len) == rows.fold(len) == N
+        assert rows.fold(len) == rows.fold(len) == n
     one, two = kept.graphs
     folds = rows.array.numblocks[0]
-    while folds > 2 * 32:  # tasks for each thread
+    while folds >= 2 * 4:  # tasks for each thread, where they are small
         folds = -(-folds // 2)
     sums, level = 0, folds
     while level > 1:
@@ -231,6 +232,17 @@ def test_a_pass_is_one_task_for_each_run_of_partitions_and_the_sums(partitions, 
     assert _names(one) == {"work": 1, "fold": folds, "sum": sums}
     assert len(one) == sum(_names(one).values())
     assert not set(one) & set(two), "a key used again for other contents can deadlock"
+
+
+@pytest.mark.parametrize(
+    ("partition_rows", "partitions", "each"),
+    [(10, 4000, 256), (10, 7, 1), (2**18, 4000, 32), (2**18, 100, 1), (2**25, 4000, 1)],
+)
+def test_small_tasks_are_few_and_large_ones_even_out(partition_rows, partitions, each):
+    """Of one task's rows, 2 MiB take about as long as the scheduler takes over the task."""
+    source = NoRows(partition_rows * partitions, D)
+    rows = DaskRows(array_of_source(source, partition_rows), grain=partition_rows, source=source)
+    assert rows._partitions_per_task(2) == each
 
 
 @pytest.mark.slow
