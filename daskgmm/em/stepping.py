@@ -90,6 +90,10 @@ def stepped(course: Course, statistics: Statistics, seconds: float, rules: Rules
     is_branch = course.n_branched == len(course.history) > course.begins_at
     if is_branch and seen and objective <= seen[-1]:
         return None
+    if step.kept is course.mixture and seen and objective >= seen[-1]:
+        # What the stepper climbs may have the ridge in it. The mixture of this pass is kept all the
+        # same: then its log-likelihood is the one to tell.
+        step = replace(step, accepted=True)
     remaining = step.remaining_gain
     if remaining is None:
         past = () if course.n_branched else rules.past
