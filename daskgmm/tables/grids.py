@@ -96,21 +96,46 @@ def _found_mask(data: Any, mask: Any) -> Any:
     return decoded(data[known_name(mask, known, "variables beside the data")])
 
 
+def _check_mask(mask: Any, name: Any, variable: Any) -> None:
+    """Refuse a mask along other dimensions, sizes or coordinates than a variable has."""
+    if beyond := [dim for dim in mask.dims if dim not in variable.dims]:
+        raise DataError(
+            f"the mask has dimension {beyond[0]!r}, and variable {name!r} has dimensions "
+            f"{variable.dims}; choose one of these with .isel({beyond[0]}=0), or combine them "
+            f"with .any({beyond[0]!r})"
+        )
+    for dim in mask.dims:
+        if mask.sizes[dim] != variable.sizes[dim]:
+            raise DataError(
+                f"the mask has {mask.sizes[dim]} cells along {dim!r}, and variable {name!r} has "
+                f"{variable.sizes[dim]}; bring them together with xarray.align"
+            )
+        own, others = (dict(of.coords).get(dim) for of in (mask, variable))
+        if own is not None and others is not None and not _are_close(own, others):
+            raise DataError(
+                f"the mask has other coordinates along {dim!r} than variable {name!r}; bring them "
+                "together with mask.reindex_like(data), or drop those of the mask with "
+                f".drop_vars({dim!r}) if its cells are those of the data in their order"
+            )
+
+
+def _are_close(one: Any, other: Any) -> bool:
+    """Whether coordinates are the same, but for the last digits of numbers."""
+    left, right = np.asarray(one), np.asarray(other)
+    if left.dtype.kind in "fiu" and right.dtype.kind in "fiu":
+        return bool(np.allclose(left, right, rtol=1e-5, atol=1e-5 * np.abs(right).max(initial=0)))
+    return bool(np.array_equal(left, right))
+
+
 def _masked(data: Any, mask: Any) -> Any:
+    if not hasattr(mask, "dims"):
+        raise DataError(
+            f"mask is of type {type(mask).__name__}, and it is laid on the data by its dimensions; "
+            "give a DataArray, as data['name'].copy(data=mask), or the name of a variable"
+        )
     variables = data.data_vars if hasattr(data, "data_vars") else {data.name: data}
     for name, variable in variables.items():
-        if beyond := [dim for dim in mask.dims if dim not in variable.dims]:
-            raise DataError(
-                f"the mask has dimension {beyond[0]!r}, and variable {name!r} has dimensions "
-                f"{variable.dims}; choose one of these with .isel({beyond[0]}=0), or combine them "
-                f"with .any({beyond[0]!r})"
-            )
-        for dim in mask.dims:
-            if mask.sizes[dim] != variable.sizes[dim]:
-                raise DataError(
-                    f"the mask has {mask.sizes[dim]} cells along {dim!r}, and variable {name!r} has "
-                    f"{variable.sizes[dim]}; bring them together with xarray.align"
-                )
+        _check_mask(mask, name, variable)
     # By position: coordinates that differ in their last digits would mask everything.
     keep = ((mask != 0) & mask.notnull()).drop_vars(list(mask.coords))
     return data.where(keep)

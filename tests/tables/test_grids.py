@@ -226,6 +226,27 @@ def test_what_cannot_be_chosen_is_refused_by_name(where, how, said, ocean, store
         GaussianMixture(1).fit(open_rows(ocean if where == "in memory" else stored, **how))
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda sea: sea.isel(lat=slice(None, None, -1)), "other coordinates along 'lat'"),
+        (lambda sea: sea.assign_coords(lat=sea.lat + 60), "other coordinates along 'lat'"),
+        (lambda sea: sea.to_numpy(), r"type ndarray, .*\.copy\(data=mask\)"),
+    ],
+    ids=["from north to south", "elsewhere", "an array without dimensions"],
+)
+def test_a_mask_lies_where_its_coordinates_say(change, said, ocean):
+    """One from north to south was laid on by position: the other hemisphere was fitted."""
+    with pytest.raises(DataError, match=said):
+        open_rows(ocean[["ice"]], mask=change(ocean.sea))
+
+
+def test_coordinates_of_a_mask_may_differ_in_their_last_digits(ocean):
+    near = ocean.sea.assign_coords(lat=ocean.lat.astype("f4"))
+    found, same = (open_rows(ocean[["ice"]], mask=mask) for mask in (near, ocean.sea))
+    assert found.equals(same)
+
+
 def test_an_array_has_no_variables(stored):
     with pytest.raises(DataError, match=r"is an array, .*\(--variables\)"):
         open_rows(stored / "ice", variables="ice")
