@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from functools import partial
 
 import dask.array as da
@@ -327,6 +328,20 @@ def test_criteria_warn_of_weights_that_are_no_counts(x):
     with pytest.warns(DaskGMMWarning, match=f"multiply them by {N}"):
         model.bic(x, weight)
     assert model.score(x, sample_weight=weight) == pytest.approx(model.score(x), rel=1e-12)
+
+
+def test_weights_in_square_metres_are_no_counts(x, counts):
+    """Areas of cells: BIC took 1e17 for the number of rows, and chose ever more components."""
+    areas = 1.3e10 * (0.5 + np.random.default_rng(0).random(N))
+    of_areas, of_shares = fitted(x, areas), fitted(x, areas / areas.sum())
+    assert of_areas.tol_ == pytest.approx(of_shares.tol_, rel=1e-9)
+    np.testing.assert_allclose(of_areas.means_, of_shares.means_, rtol=1e-6)
+    with pytest.warns(DaskGMMWarning, match="sum of the weights, .* multiply them by"):
+        of_areas.bic(x, areas)
+    many = fitted(x, 1000.0 * counts)  # a thousand rows each are counts all the same
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DaskGMMWarning)
+        many.bic(x, 1000.0 * counts)
 
 
 def test_weights_are_opened_small(x, counts, tmp_path):

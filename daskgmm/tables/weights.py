@@ -47,6 +47,8 @@ _MOST_SQUARES = 1e280
 """The sum of squared weights must lie between this and its inverse, so that float64 keeps its digits."""
 _TOO_SMALL = 0.5
 """A sum of weights below this share of the effective number of rows cannot be a number of rows."""
+_TOO_LARGE = 1e6
+"""Mean weight from which weights are taken for something else than counts of rows."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +128,12 @@ class Weights:
 
         Weights that sum to less than their effective number of rows are scaled to sum to it:
         how precise a fit is, and how few rows make no component, follow from their sum. Counts
-        of rows never sum to less, and are left as they are.
+        of rows never sum to less, and are left as they are. So are weights of a million or more on
+        the average scaled, such as areas in square metres: what they count is no rows.
         """
-        scale = max(1.0, self.n_effective / self.total)
+        scale = self.n_effective / self.total
+        if self.total < _TOO_LARGE * self.n_rows:
+            scale = max(1.0, scale)
         return Weights(
             self.given,
             self.name,
@@ -146,7 +151,8 @@ class Weights:
         -----
         DaskGMMWarning
         """
-        if self.total < _TOO_SMALL * self.n_effective:
+        is_count = self.total < _TOO_LARGE * self.n_rows
+        if self.total < _TOO_SMALL * self.n_effective or not is_count:
             warnings.warn(
                 f"AIC, BIC and ICL take the sum of the weights, {self.total:.4g}, for the number "
                 f"of rows, but the weights tell as much as {self.n_effective:.4g} rows; multiply "
