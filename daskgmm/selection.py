@@ -169,7 +169,7 @@ def _p_value(entry: Entry) -> str:
 @suggesting(*(option.name for option in OPTIONS))
 def select(
     X: Any,
-    components: Iterable[int],
+    components: int | Iterable[int],
     *,
     covariance_type: str | Sequence[str] = "full",
     criterion: str = "bic",
@@ -188,8 +188,8 @@ def select(
     ----------
     X : rows
         As for :meth:`GaussianMixture.fit`.
-    components : iterable of int
-        Values of K to try, such as ``range(2, 13)``.
+    components : iterable of int, or int
+        Values of K to try, such as ``range(2, 13)``, or the only one.
     covariance_type : str or sequence of str
         Families to try.
     criterion : {"bic", "aic", "icl", "held-out", "bootstrap"}
@@ -381,7 +381,7 @@ def _chooser_on(
 
 
 def candidate_models(
-    components: Iterable[int],
+    components: int | Iterable[int],
     *,
     covariance_type: str | Sequence[str] = "full",
     criterion: str = "bic",
@@ -399,7 +399,7 @@ def candidate_models(
     if criterion not in CRITERIA:
         raise ParameterError(f"criterion must be one of {', '.join(CRITERIA)}; got {criterion!r}")
     families = (covariance_type,) if isinstance(covariance_type, str) else tuple(covariance_type)
-    counts = sorted(set(components))
+    counts = sorted(set(components if isinstance(components, Iterable) else [components]))
     unknown = [family for family in families if family not in COMPONENTS]
     if not counts or not families or unknown:
         raise ParameterError(
