@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 from daskgmm.checkpoints import Job, open_checkpoints
 from daskgmm.em import (
     Course,
+    FarValues,
     Fit,
     FitBegan,
     FitEnded,
@@ -58,10 +59,10 @@ from daskgmm.fitting import (
     remembered,
     uncertainty_of,
     updated,
-    warn_of_blur,
     warn_of_collapses,
     warn_of_contradicted,
     warn_of_end,
+    warn_of_scales,
     warn_of_thin,
 )
 from daskgmm.kernel import Affine, RelativeRidge, loops
@@ -853,8 +854,10 @@ class GaussianMixture(FittedMixture, FitOptions):
         self.far_values_ = outcome.far
         warn_of_collapses(course)
         warn_of_thin(thin, course.kept.n_components)
-        if self.reg_covar == "auto":  # one that was chosen is told where it is large
-            warn_of_blur(blur, self._names_of_mixture, self._said_of_far)
+        # A reg_covar that was chosen is told where it is large, and what made it so.
+        is_large = self.reg_covar == "auto" and blur is not None and blur.hides_scatter
+        far = [one for one in outcome.far if is_large or one.is_no_measurement]
+        warn_of_scales(self._said_of_far(far), blur if is_large else None, self._names_of_mixture)
         warn_of_contradicted(outcome.contradicted)
         warn_of_end(course, self)
 
@@ -867,7 +870,7 @@ class GaussianMixture(FittedMixture, FitOptions):
             self._said_of_gaps,
             said_of_dropped(self._projection, getattr(self, "feature_names_in_", None)),
             said_of_collapses(collapses, n_left),
-            self._said_of_far,
+            self._said_of_far(getattr(self, "far_values_", None) or ()),
             said_of_thin(thin, n_left),
             said_of_wide(self._mixture, self._names_of_mixture),
             self._blurred,
@@ -875,10 +878,8 @@ class GaussianMixture(FittedMixture, FitOptions):
         )
         return "; ".join(one for one in said if one)
 
-    @property
-    def _said_of_far(self) -> str:
-        names = getattr(self, "feature_names_in_", None)
-        return said_of_far_values(getattr(self, "far_values_", None) or (), names)
+    def _said_of_far(self, far: Sequence[FarValues]) -> str:
+        return said_of_far_values(far, getattr(self, "feature_names_in_", None))
 
     @property
     def _said_of_gaps(self) -> str:

@@ -30,6 +30,8 @@ _TIMES, _MOST = 1e4, 0.1
 _MOST_GROUPS = 3
 """Groups of far values that are looked for, one beyond the other."""
 _MOST_NAMED = 3
+_TIMES_NO_MEASUREMENT = 1e3
+"""How many times as far as all others repeated values are that nobody can have measured."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class FarValues:
     times: float
     is_repeated: bool
     is_exact: bool
+
+    @property
+    def is_no_measurement(self) -> bool:
+        """Whether they are fill values for all that can be told, of which a fit warns."""
+        return self.is_repeated and self.times >= _TIMES_NO_MEASUREMENT
 
     def text(self, name: str) -> str:
         """For people, where they are and how many."""

@@ -12,10 +12,10 @@ from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.order import check_previous, in_order
 from daskgmm.fitting.outcome import (
     Outcome,
-    warn_of_blur,
     warn_of_collapses,
     warn_of_contradicted,
     warn_of_end,
+    warn_of_scales,
     warn_of_thin,
 )
 from daskgmm.fitting.prior import in_units_of_data, prior_of
@@ -44,9 +44,9 @@ __all__ = [
     "remembered",
     "uncertainty_of",
     "updated",
-    "warn_of_blur",
     "warn_of_collapses",
     "warn_of_contradicted",
     "warn_of_end",
+    "warn_of_scales",
     "warn_of_thin",
 ]

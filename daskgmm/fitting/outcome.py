@@ -33,10 +33,10 @@ from daskgmm.tables import OpenedRows
 
 __all__ = [
     "Outcome",
-    "warn_of_blur",
     "warn_of_collapses",
     "warn_of_contradicted",
     "warn_of_end",
+    "warn_of_scales",
     "warn_of_thin",
 ]
 
@@ -176,24 +176,24 @@ def warn_of_thin(thin: Sequence[ThinComponent], n_components: int) -> None:
         )
 
 
-def warn_of_blur(blur: Blur | None, names: Sequence[str], cause: str) -> None:
-    """Warn of components that ``reg_covar`` makes wider than their rows are.
+def warn_of_scales(far: str, blur: Blur | None, names: Sequence[str]) -> None:
+    """Warn of fill values, and of components that ``reg_covar`` makes wider than their rows are.
 
     Parameters
     ----------
+    far : str
+        What is said of far values, with which ``reg_covar`` grows; empty if nothing is.
     blur : Blur or None
     names : sequence of str
         Of the features that the mixture is of.
-    cause : str
-        What is said of far values, with which ``reg_covar`` grows; empty if there are none.
 
     Warns
     -----
     DaskGMMWarning
     """
-    if blur is not None and blur.hides_scatter:
-        said = "; ".join(one for one in (cause, blur.text(names)) if one)
-        warnings.warn(said, DaskGMMWarning, stacklevel=_TO_CALLER)
+    said = [text for text in (far, "" if blur is None else blur.text(names)) if text]
+    if said:
+        warnings.warn("; ".join(said), DaskGMMWarning, stacklevel=_TO_CALLER)
 
 
 def warn_of_contradicted(contradicted: Sequence[ContradictedLabels]) -> None:

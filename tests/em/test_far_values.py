@@ -13,6 +13,7 @@ import pytest
 from daskgmm import GaussianMixture, load_model, select
 from daskgmm.em import InMemoryRows, far_values, said_of_far_values
 from daskgmm.em.scan import scan_rows
+from daskgmm.errors import DaskGMMWarning
 from daskgmm.report.findings import doubts
 
 
@@ -109,7 +110,8 @@ def test_a_fit_says_so_and_the_way_out_works(options, tmp_path):
         x[:, 0] = 3.0
     x[:40, 1] = -9999.0
     gm = GaussianMixture(1, covariance_type="diag", **options)
-    said = gm.fit(x)._note
+    with pytest.warns(DaskGMMWarning, match="column 1 is -9999 in 40 rows"):
+        said = gm.fit(x)._note
     assert "column 1 is -9999 in 40 rows" in said
     assert "looks like a fill value" in said
     assert "missing='em' or 'drop'" in said
@@ -126,7 +128,8 @@ def test_a_fit_says_so_and_the_way_out_works(options, tmp_path):
 def test_a_selection_says_so_by_the_name_of_the_feature():
     x = pd.DataFrame(normal(), columns=["wind", "rain"])
     x.loc[:39, "rain"] = -9999.0
-    found = select(x, [1, 2], covariance_type="diag")
+    with pytest.warns(DaskGMMWarning, match="rain is -9999 in 40 rows"):
+        found = select(x, [1, 2], covariance_type="diag")
     assert "rain is -9999 in 40 rows" in found.note
     (said,) = [doubt for doubt in doubts(found.model, None) if "-9999" in doubt]
     assert said.startswith("rain is -9999 in 40 rows")
@@ -134,3 +137,13 @@ def test_a_selection_says_so_by_the_name_of_the_feature():
 
 def test_nothing_is_said_of_nothing():
     assert said_of_far_values((), None) == ""
+
+
+@pytest.mark.parametrize("value", [1e20, 9.96921e36, -9999.0])
+def test_a_fit_of_fill_values_ends_and_warns(value):
+    """Standardised beside 1e20, all other rows were one, and starts wanted three that differ."""
+    x = normal(60_000)
+    x[np.random.default_rng(1).random(len(x)) < 0.3] = value
+    with pytest.warns(DaskGMMWarning, match="looks like a fill value"):
+        gm = GaussianMixture(3, random_state=0).fit(x)
+    assert np.isfinite(gm.lower_bound_)

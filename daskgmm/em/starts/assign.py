@@ -79,7 +79,9 @@ def _random(rows: Block, k: int, rng: np.random.RandomState) -> Float64Array:
 
 def _random_from_data(rows: Block, k: int, rng: np.random.RandomState) -> Float64Array:
     distinct = np.unique(rows.x, axis=0)
-    return nearest(rows.x, distinct[rng.choice(len(distinct), size=k, replace=False)])
+    # Beside a value of 1e20, rows that differ can be one when they are standardised.
+    chosen = rng.choice(len(distinct), size=k, replace=len(distinct) < k)
+    return nearest(rows.x, distinct[chosen])
 
 
 INITIALISERS: dict[str, Initialiser] = {
