@@ -674,6 +674,7 @@ class GaussianMixture(FittedMixture, FitOptions):
             )
         check_replicable(self, projection, self._fitted_as)
         X, names = self._as_fitted(X), getattr(self, "feature_names_in_", None)
+        self._tell_if_forgotten(sample_weight)
         X, weights = self._open_counts(sample_weight, X, names)
         use = Use(alone=False, names=None if names is None else tuple(names))
         sizes = [MixtureSize.of(mixture)] * at_once(mixture, n_replicates)

@@ -447,7 +447,7 @@ def test_weights_that_a_later_command_forgets_are_asked_for(x, tmp_path):
     GaussianMixture(2, random_state=0).fit(x, sample_weight=weights).save(tmp_path / "m.zarr")
     np.save(tmp_path / "x.npy", x)
     plain = GaussianMixture(2, random_state=0).fit(x)
-    for call in ("score", "update"):
+    for call in ("score", "uncertainty", "update"):
         told: list[object] = []
         tell_message_once.cache_clear()
         with listening(told.append):

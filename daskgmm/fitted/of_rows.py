@@ -146,10 +146,14 @@ class OfRows(FittedState):
             return x
         return open_as_fitted(x, self._read_as)
 
-    def _open_weights(self, given: Any, x: Any) -> tuple[Any, Weights | None]:
-        """The rows without the column that their weights are, if they are one; and the weights."""
+    def _tell_if_forgotten(self, given: Any) -> None:
+        """Say that rows count once each, where those of the fit had weights and these have none."""
         if given is None and self._is_weighted:
             tell_message_once(_COUNT_ONCE)
+
+    def _open_weights(self, given: Any, x: Any) -> tuple[Any, Weights | None]:
+        """The rows without the column that their weights are, if they are one; and the weights."""
+        self._tell_if_forgotten(given)
         if given is None or isinstance(given, Weights):
             return x, given
         return open_weights(given, x, getattr(self, "feature_names_in_", None), self.missing)
