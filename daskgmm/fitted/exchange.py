@@ -53,7 +53,7 @@ class Exchanged(FittedState):
             They sum to 1.
         means : array of shape (K, D)
         covariances : array
-            Full (K, D, D), tied (D, D), diag (K, D) or spherical (K,).
+            Of the type's shape: that of ``covariances_``.
         covariance_type : str, optional
             Needed where the shape of the covariances can be of two types.
         names : sequence of str, optional

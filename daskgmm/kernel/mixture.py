@@ -187,7 +187,7 @@ def gaussian_mixture(
     weights : array of shape (K,)
     means : array of shape (K, D)
     covariances : array
-        Full (K, D, D), tied (D, D), diag (K, D) or spherical (K,).
+        Of the kind's shape, as :meth:`Gaussians.covariance_shape` gives it.
     kind : str
         A key of :data:`daskgmm.kernel.COMPONENTS`.
     noise : Noise, optional

@@ -5,9 +5,9 @@ The group holds these arrays, all with ``dimension_names``, so that xarray opens
 ``weights`` (component,), ``means`` (component, feature)
     In float64; means and covariances in the data's own units.
 ``covariances``
-    As scikit-learn has them: (component, feature, other_feature) for full, (feature,
-    other_feature) for tied, (component, feature) for diag, (component,) for spherical. The second
-    axis of features is called ``other_feature``, as xarray wants dimensions of different names.
+    Of the shape that ``covariances_`` has in scikit-learn, such as (component, feature,
+    other_feature) for full. The second axis of features is called ``other_feature``, as xarray wants
+    dimensions of different names.
 ``component``, ``feature``, and where it is a dimension ``other_feature``
     Coordinate variables: 0 to K - 1, and the names of the features as text, or 0 to D - 1 where
     the data had none.
