@@ -120,11 +120,14 @@ def _check_mask(mask: Any, name: Any, variable: Any) -> None:
 
 
 def _are_close(one: Any, other: Any) -> bool:
-    """Whether coordinates are the same, but for the last digits of numbers."""
+    """Whether coordinates are the same, but for a tenth of a step: they may be of another precision."""
     left, right = np.asarray(one), np.asarray(other)
-    if left.dtype.kind in "fiu" and right.dtype.kind in "fiu":
-        return bool(np.allclose(left, right, rtol=1e-5, atol=1e-5 * np.abs(right).max(initial=0)))
-    return bool(np.array_equal(left, right))
+    if left.dtype.kind not in "fiu" or right.dtype.kind not in "fiu":
+        return bool(np.array_equal(left, right))
+    left, right = left.astype(np.float64), right.astype(np.float64)
+    step = np.abs(np.diff(right)).min(initial=np.inf)
+    near = 0.1 * step if np.isfinite(step) else 1e-5 * np.abs(right).max()
+    return bool(np.allclose(left, right, rtol=0.0, atol=near, equal_nan=True))
 
 
 def _masked(data: Any, mask: Any) -> Any:
