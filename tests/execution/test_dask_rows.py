@@ -248,7 +248,7 @@ def test_small_tasks_are_few_and_large_ones_even_out(partition_rows, partitions,
 @pytest.mark.slow
 @pytest.mark.parametrize("grains", [1, 4, 3], ids=lambda n: f"{n} grains a partition")
 def test_how_many_partitions_a_task_folds_changes_no_bit(store, x, truth, grains):
-    """Of a source, a task takes a run of partitions that leaves each thread 32 tasks."""
+    """Of a source, a task takes a run of partitions that leaves each thread four small tasks."""
     size = 128 * grains
     n = -(-N // size)
     source = open_source(store)
@@ -260,7 +260,7 @@ def test_how_many_partitions_a_task_folds_changes_no_bit(store, x, truth, grains
         tasks.append(_names(kept.graphs[0])["fold"])
     assert tasks[-1] == n
     for n_threads, n_tasks in zip((1, 2, 3), tasks, strict=False):
-        assert 32 * n_threads <= n_tasks < 2 * 32 * n_threads + 1
+        assert 4 * n_threads <= n_tasks < 2 * 4 * n_threads + 1
     with dask.config.set(scheduler="synchronous"):
         sums.append(DaskRows(2 * array_of_source(source, size) / 2, 128).fold(e_step, truth))
     if grains != 3:  # a run of grains that is no power of two is another tree
