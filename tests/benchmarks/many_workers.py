@@ -30,6 +30,8 @@ SHAPES = {1_000: (9, 11), 10_000: (31, 10), 100_000: (99, 10), 1_000_000: (99, 1
 """Features and full components whose statistics have about so many numbers."""
 
 _PARTITIONS_EACH = 32
+_ROWS_EACH = 2**20
+"""Rows of a partition: several small ones would share a task."""
 _FAN_IN = 16
 _RIDGE = 1e-6
 
@@ -82,8 +84,8 @@ _COLUMNS = [
 
 def _measured(client: Client, n_workers: int, mixture: Mixture) -> dict[str, float]:
     """One pass: when it got where, CPU seconds, and what workers fetched."""
-    source = NoRows(_PARTITIONS_EACH * n_workers, mixture.n_features)
-    rows = DaskRows(array_of_source(source, partition_rows=1), grain=1, source=source)
+    source = NoRows(_PARTITIONS_EACH * n_workers * _ROWS_EACH, mixture.n_features)
+    rows = DaskRows(array_of_source(source, _ROWS_EACH), grain=_ROWS_EACH, source=source)
     anyone = next(iter(client.scheduler_info(n_workers=-1)["workers"]))
     client.run(transfers, workers=[anyone])  # from now on
     before = client.sync(client.scheduler.times_of_pass)
