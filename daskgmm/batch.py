@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,10 +28,11 @@ from daskgmm.events import Message, teller
 from daskgmm.job_places import check_places
 from daskgmm.jobfile import Job
 from daskgmm.plain_json import plain_json
-from daskgmm.rounds import KEEPS_MODEL, ROUNDS, Round, mark_of
+from daskgmm.rounds import ADDS_ROWS, KEEPS_MODEL, ROUNDS, Round, RowsSeen, mark_of
 from daskgmm.rules import names_of
 from daskgmm.selection import candidate_models
 from daskgmm.settings import KEEP, LABELS, MEASUREMENT_NOISE, RESULTS, WEIGHTS, Option
+from daskgmm.source import Source
 from daskgmm.storage import (
     CHECKPOINT_FILE,
     Location,
@@ -73,12 +74,15 @@ class _Progress:
         Addresses of the outputs that were begun, and of those that are whole.
     on_new_data : str
         What the round in hand does with new data; empty in the first.
+    seen : list of RowsSeen
+        Rows that the model has seen, by rounds; empty where an older version began the job.
     """
 
     job_file: str
     begun: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     on_new_data: str = ""
+    seen: list[RowsSeen] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -218,6 +222,8 @@ class Batch:
             self._check_unused()
             return _Progress(job_file)
         if self._new_round is not None:
+            if self._new_round == ADDS_ROWS:
+                self._check_rows_are_new(found.seen)
             model = Location.parse(self._job.outputs["model"]).address
             done = [model] if self._new_round == KEEPS_MODEL else []
             return replace(found, job_file=job_file, done=done, on_new_data=self._new_round)
@@ -228,7 +234,17 @@ class Batch:
                 f"{self._folder.name} is of the job {found.job_file}; name another folder "
                 "(checkpoint), or remove this one"
             )
-        return replace(found, done=[], on_new_data="")
+        return replace(found, done=[], on_new_data="", seen=[])
+
+    def _check_rows_are_new(self, seen: Sequence[RowsSeen]) -> None:
+        rows = self._rows
+        for one in seen:
+            if one.are_at_an_end_of(rows):
+                raise CheckpointError(
+                    f"{self._source.name} holds {one.n_rows:,} rows that the model has seen, which an "
+                    f"update would count again; name new rows alone (data), or fit all "
+                    f"{rows.shape[0]:,} anew from the model (on_new_data: refit)"
+                )
 
     def _check_unused(self) -> None:
         # Names that begin with a dot belong to locks, which only a running process needs.
@@ -275,6 +291,12 @@ class Batch:
     def _left(self) -> list[_Step]:
         done = set(self._progress.done)
         return [step for step in self._steps if not (done >= step.marks and step.is_there)]
+
+    @functools.cached_property
+    def _rows(self) -> Source:
+        """The rows of the data, those of a grid being its cells."""
+        source = self._source
+        return source.rows()[0] if isinstance(source, Grid) else source
 
     @property
     def is_done(self) -> bool:
@@ -350,13 +372,20 @@ class Batch:
         self._file.put(self._progress)
 
     def _fit(self, overwrite: bool) -> None:
+        seen = [RowsSeen.of(self._rows)]
         makes_model = ROUNDS.get(self._progress.on_new_data)
-        if makes_model is not None:
+        if makes_model is None:
+            self._fit_first(overwrite)
+        else:
             mark = mark_of(self._identity()["data"])
             new = Round(self._job, self._source, self._weights, mark)
             if not new.is_done:
                 makes_model(new)
-            return
+            if self._progress.on_new_data == ADDS_ROWS:
+                seen = [*self._progress.seen, *seen]
+        self._progress = replace(self._progress, seen=seen)  # written with the note that it is done
+
+    def _fit_first(self, overwrite: bool) -> None:
         several, place = self._job.candidates, self._job.outputs["model"]
         how: dict[str, Any] = {"sample_weight": self._weights, "overwrite": overwrite}
         how |= {"labels": self._labels, "measurement_noise": self._noise}

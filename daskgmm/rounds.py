@@ -10,26 +10,76 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
 
 from daskgmm import job
 from daskgmm.estimator import GaussianMixture, load_model
 from daskgmm.jobfile import Job
 from daskgmm.plain_json import plain_json
 from daskgmm.settings import HALF_LIFE, OPTIONS
+from daskgmm.source import Source
 from daskgmm.storage import StoredSource, read_model
 from daskgmm.tables import Grid
 
-__all__ = ["KEEPS_MODEL", "ROUNDS", "Round", "mark_of"]
+__all__ = ["ADDS_ROWS", "KEEPS_MODEL", "ROUNDS", "Round", "RowsSeen", "mark_of"]
 
 KEEPS_MODEL = "predict"
 """The round that has no new model."""
+
+ADDS_ROWS = "update"
+"""The round that takes every row for a new one."""
 
 _AS_BEFORE = {"order": "previous", "stepper": "surrogate"}
 """Settings of a fit that goes on from a model: a start that is given would make it plain EM."""
 
 _WHERE = tuple(o.name for o in OPTIONS if "update" in o.commands)
 """Settings of an update that no model has."""
+
+
+_N_PIECES, _PIECE_ROWS = 8, 64
+
+
+@dataclass(frozen=True)
+class RowsSeen:
+    """Rows that a model has seen, as far as is needed to know them again among others.
+
+    Attributes
+    ----------
+    n_rows : int
+    pieces : list of str
+        Digests of pieces at equal distances, the first and the last rows among them.
+    """
+
+    n_rows: int
+    pieces: list[str]
+
+    @classmethod
+    def of(cls, source: Source) -> Self:
+        """All rows of a source, of which the pieces alone are read."""
+        n = source.shape[0]
+        return cls(n, [_digest(source, 0, n, piece) for piece in range(_N_PIECES)])
+
+    def are_at_an_end_of(self, source: Source) -> bool:
+        """Whether a source begins or ends with these rows, as far as the pieces tell."""
+        first_of_last = source.shape[0] - self.n_rows
+        return first_of_last >= 0 and any(
+            all(
+                _digest(source, first, self.n_rows, piece) == digest
+                for piece, digest in enumerate(self.pieces)
+            )
+            for first in {0, first_of_last}
+        )
+
+
+def _digest(source: Source, first: int, n_rows: int, piece: int) -> str:
+    """Digest of one of the pieces of ``n_rows`` rows of a source, from ``first`` on."""
+    start = first + piece * max(0, n_rows - _PIECE_ROWS) // (_N_PIECES - 1)
+    rows = source.read(start, min(start + _PIECE_ROWS, first + n_rows))
+    values = np.ascontiguousarray(rows, dtype="<f8")
+    return hashlib.sha256(values.tobytes()).hexdigest()[:32]
 
 
 class Round:
@@ -82,7 +132,7 @@ class Round:
         )
 
 
-ROUNDS: dict[str, Callable[[Round], None]] = {"refit": Round.refit, "update": Round.update}
+ROUNDS: dict[str, Callable[[Round], None]] = {"refit": Round.refit, ADDS_ROWS: Round.update}
 """What makes the model of a round, by the words of ``on_new_data``."""
 
 

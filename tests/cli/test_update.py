@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -157,6 +158,37 @@ def test_an_update_that_could_not_be_noted_is_not_made_again(job):
     before = (job / "job.checkpoint" / "job.json").read_bytes()
     assert run(job, "update")["n_rows"] == 8000
     (job / "job.checkpoint" / "job.json").write_bytes(before)
+    assert run(job, "update")["n_rows"] == 8000
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["new rows last", "new rows first"])
+def test_an_update_refuses_data_that_have_grown(job, order):
+    """Of a folder or an array that grows, rows of earlier rounds would count twice."""
+    old = mixture_rows(20_000, 3, 3)[:4000]
+    added = night(job, 1)
+    shutil.rmtree(job / "data.zarr")
+    write_store(job / "data.zarr", np.concatenate([old, added][::order]))
+    before = tree(job)
+    refused = forked("run", "job.yaml", "--on-new-data", "update", cwd=job)
+    assert "holds 4,000 rows that the model has seen" in refused.error
+    assert tree(job) == before
+
+    # Both ways out work.
+    assert run(job, "refit")["n_rows"] == 8000
+    night(job, 2)
+    assert run(job, "update")["n_rows"] == 12_000
+    write_store(job / "both.zarr", np.concatenate([old, added][::order]))
+    again = forked("run", "job.yaml", "--data", "both.zarr", "--on-new-data", "update", cwd=job)
+    assert "holds 8,000 rows that the model has seen" in again.error
+
+
+def test_a_job_of_a_version_that_did_not_note_rows_goes_on(job):
+    noted = job / "job.checkpoint" / "job.json"
+    written = json.loads(noted.read_text())
+    state = json.loads(written["state"])
+    assert state.pop("seen")
+    noted.write_text(json.dumps(written | {"state": json.dumps(state)}))
+    night(job, 1)
     assert run(job, "update")["n_rows"] == 8000
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -76,6 +76,11 @@ def _options(kind: Any) -> tuple[Any, ...]:
     if get_origin(kind) not in (Union, types.UnionType):
         return (kind,)
     return tuple(option for option in get_args(kind) if option is not type(None))
+
+
+def _is_needed(field: Field[Any]) -> bool:
+    """Whether a field has no default, which stands for what an older version did not write."""
+    return field.default is MISSING and field.default_factory is MISSING
 
 
 class _Writer:
@@ -163,10 +168,11 @@ class _Reader:
 
     def _built(self, kind: Any, found: dict[str, Any], where: str) -> Any:
         hints = get_type_hints(kind)
-        names = [field.name for field in fields(kind)]
-        if set(found) != set(names):
-            raise TreeError(f"{where} has the fields {sorted(found)}, not {sorted(names)}")
-        values = {name: self.read(hints[name], found[name], f"{where}.{name}") for name in names}
+        known = {field.name: _is_needed(field) for field in fields(kind)}
+        needed = {name for name, is_needed in known.items() if is_needed}
+        if not needed <= set(found) <= set(known):
+            raise TreeError(f"{where} has the fields {sorted(found)}, not {sorted(known)}")
+        values = {name: self.read(hints[name], found[name], f"{where}.{name}") for name in found}
         try:
             return kind(**values)
         except ValueError as error:
