@@ -13,10 +13,12 @@ the task; of a source, pieces are read one ahead, and no partition is ever in me
 from __future__ import annotations
 
 import copy
+import os
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self, TypeVar
 
 import dask
@@ -118,6 +120,7 @@ class DaskRows:
         sizes = np.nan_to_num(array.chunks[0])
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self._partitions = self._starts
+        self._pool: tuple[tuple[int, int], ThreadPoolExecutor] | None = None
 
     def in_partitions(self, starts: NDArray[np.int64]) -> Self:
         """The same rows of a source, folded in other partitions than the array has blocks.
@@ -163,6 +166,15 @@ class DaskRows:
         work, work_key = self._work(function, args, scheduler.has_workers), f"work-{token}"
         here = None if scheduler.has_workers else self._n_threads
         run = self._partitions_per_task(here or scheduler.total_threads)
+        if self._source is None and scheduler.is_unwatched:
+            outside, runs = self._blocks.runs(run)
+            if not outside:
+                with single_thread():
+                    return scheduler.sum_of(
+                        [partial(fold_blocks, r, work, []) for r in runs],
+                        self._threads(here or scheduler.n_threads),
+                        work.stop,
+                    )
         # Plain tuples: a Delayed object for each task would cost several times the task.
         graph: dict[Any, Any]
         terms: list[tuple[Any, ...]]
@@ -178,6 +190,16 @@ class DaskRows:
         sums, last = summed(level, f"sum-{token}")
         with single_thread():
             return scheduler.compute(Delayed(last, graph | sums), self._n_threads, work.stop)
+
+    def _threads(self, n_threads: int) -> ThreadPoolExecutor:
+        """Threads for the folds of these rows, kept from one to the next.
+
+        Other rows have others: a block may be computed by what folds rows of its own.
+        """
+        made_for = (n_threads, os.getpid())
+        if self._pool is None or self._pool[0] != made_for:
+            self._pool = (made_for, ThreadPoolExecutor(n_threads, thread_name_prefix="blocks"))
+        return self._pool[1]
 
     def pieces(self, n_wanted: int, seed: int) -> Block | None:
         """Some rows spread over all: see :meth:`daskgmm.em.rows.Rows.pieces`.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dask
 from dask import threaded
+from dask.callbacks import Callback
 from dask.delayed import Delayed
 from dask.system import CPU_COUNT
 
+from daskgmm.em.rows import Additive, tree_sum
 from daskgmm.errors import ClusterError, DaskGMMError, MemoryLimitError
 from daskgmm.execution.clients import client_in_force
 from daskgmm.lazily import Lazily
@@ -24,6 +26,8 @@ else:  # where there is a client
     on_cluster = Lazily("daskgmm.execution.on_cluster")
 
 __all__ = ["Scheduler", "in_force"]
+
+T = TypeVar("T", bound=Additive)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class Scheduler:
     ) -> Any:
         if self.has_workers:
             return on_cluster.compute(task)
-        if dask.config.get("scheduler", None) not in (None, "threads", "threading"):
+        if not _has_threads():
             return task.compute(optimize_graph=False)
         # Dask's own pool would go on with the tasks in hand, and those that write
         # results would write them into an output that has been removed.
@@ -108,12 +112,59 @@ class Scheduler:
                     stop()
                 raise
 
+    @property
+    def is_unwatched(self) -> bool:
+        """Whether tasks run on threads of this process, and no callback of Dask's sees them."""
+        return not self.has_workers and _has_threads() and not Callback.active
+
+    def sum_of(
+        self,
+        terms: Sequence[Callable[[], T]],
+        pool: ThreadPoolExecutor,
+        stop: Callable[[], None],
+    ) -> T:
+        """Sum by :func:`daskgmm.em.rows.tree_sum` of what functions return, without a graph.
+
+        A graph of a few tasks takes some milliseconds, of which most are for threads that are
+        started and ended. If a function fails or the sum is interrupted, none goes on.
+
+        Parameters
+        ----------
+        terms : sequence of callable
+            Independent of each other.
+        pool : ThreadPoolExecutor
+            Where they run, if Dask's configuration names no other.
+        stop : callable
+            As of :meth:`compute`.
+
+        Raises
+        ------
+        MemoryLimitError
+            If the system has no more memory to give.
+        """
+        pool = dask.config.get("pool", None) or pool
+        with _memory_errors():
+            running = [pool.submit(term) for term in terms]
+            try:
+                return tree_sum(one.result() for one in running)
+            except BaseException:
+                stop()
+                for one in running:
+                    one.cancel()
+                wait(running)
+                raise
+
     def in_every_process(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         """Results of ``function(*args)`` in every process that runs tasks and can be reached."""
         client = client_in_force() if self.has_workers else None
         if client is None:
             return [function(*args)]
         return on_cluster.in_every_worker(client, function, *args)
+
+
+def _has_threads() -> bool:
+    """Whether Dask's configuration leaves work without a client to threads of this process."""
+    return dask.config.get("scheduler", None) in (None, "threads", "threading")
 
 
 def _threads_of_pool() -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from typing import ClassVar
 
@@ -204,6 +205,55 @@ def test_one_block_a_thread_is_enough_for_all_threads():
     with dask.config.set(scheduler="threads", num_workers=2):
         assert DaskRows(da.from_array(x, chunks=(2**13, 16)), n_threads=2).fold(place) == 8
     assert len(places) == 2
+
+
+# -- without a graph ------------------------------------------------------------------
+
+
+@given(sizes=SIZES)
+def test_a_callback_changes_no_bit(sizes):
+    """Where nothing watches the tasks of a pass, threads are handed the runs themselves."""
+    array = da.from_array(rows_of(sum(sizes)), chunks=(tuple(sizes), D))
+    rows = DaskRows(array, 16 * 16, 2)
+    with dask.config.set(scheduler="threads"):
+        found = rows.fold(total)
+        with Tasks() as tasks:
+            np.testing.assert_array_equal(rows.fold(total), found)
+    assert len(tasks.counts) == 1
+
+
+def test_a_block_may_be_what_other_rows_are_folded_to():
+    """Each has threads of its own: with those of the first, which wait for it, it would never end."""
+    inner = DaskRows(da.from_array(rows_of(64), chunks=(8, D)), 16, 1)
+
+    def filled(block):
+        return np.full_like(block, inner.fold(total)[0])
+
+    array = da.from_array(rows_of(64), chunks=(8, D)).map_blocks(filled, meta=np.empty((0, D)))
+    with dask.config.set(scheduler="threads"):
+        found = DaskRows(array, 16, 1).fold(total)
+    np.testing.assert_allclose(found, 64 * rows_of(64).sum(axis=0)[0])
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_when_one_run_fails_no_other_goes_on(error):
+    array = da.from_array(rows_of(4_096), chunks=(8, D))
+    began, ended = [], []
+
+    def fails(block):
+        began.append(block.start)
+        if block.start == 1_024:
+            raise error("here")
+        time.sleep(0.001)
+        ended.append(block.start)
+        return 1
+
+    with dask.config.set(scheduler="threads"), pytest.raises(error, match="here"):
+        DaskRows(array, 8, 2).fold(fails)
+    n_ended = len(ended)
+    time.sleep(0.05)
+    assert len(ended) == n_ended < 400
+    assert len(began) <= n_ended + 2
 
 
 # -- blocks of whole rows -------------------------------------------------------------
