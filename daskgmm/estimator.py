@@ -54,7 +54,6 @@ from daskgmm.fitting import (
     in_order,
     kind_asked,
     parts_of,
-    prior_of,
     problem_of,
     remembered,
     uncertainty_of,
@@ -107,7 +106,8 @@ class GaussianMixture(FittedMixture, FitOptions):
     reg_covar : float or "auto", default="auto"
         Added to each variance, in squared units of the data. ``"auto"``: a millionth of each
         feature's variance over all rows (of their mean for spherical covariances), so that
-        nothing depends on units.
+        nothing depends on units. This variance counts at most a hundred times what the shortest
+        half of the values has, so that a few rows far away do not blur the others.
     prior : "auto", mapping or None, default=None
         Conjugate prior of Fraley and Raftery (2007), with which the fit is the maximum a posteriori:
         the safe choice for many components, which it keeps from closing in on a few rows. A mapping
@@ -503,7 +503,7 @@ class GaussianMixture(FittedMixture, FitOptions):
             contradicted=found.contradicted,
             far=found.far,
             is_noisy=noise is not None,
-            moments=found.moments,
+            prior=found.prior,
         )
         self._conclude(outcome)
         if is_plain:
@@ -846,7 +846,7 @@ class GaussianMixture(FittedMixture, FitOptions):
         if course.history and not accepted:  # it has what the fit had that it went on from
             facts = {k: v for k, v in facts.items() if k not in ("lower_bound_", "penalty_")}
         self.__dict__.update(facts)
-        prior, relative = outcome.prior_in_units_of_data(prior_of(self)), None
+        prior, relative = outcome.prior_in_units_of_data, None
         self.thin_components_ = thin = thin_components(course.kept, outcome.n_counted, prior)
         if self.standardize and self.n_projected is None:
             relative = RelativeRidge.share if self.reg_covar == "auto" else float(self.reg_covar)

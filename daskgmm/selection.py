@@ -292,7 +292,7 @@ def select(
         gaps=chooser.scan.gaps,
         far=far_values(chooser.scan),
         is_noisy=is_noisy,
-        moments=chooser.scan.moments,
+        prior=best.start.problem.prior_on(chooser.scan),
     )
     model._is_weighted = weights is not None
     model._conclude(outcome)

@@ -3,7 +3,8 @@
 A component has collapsed if its covariance is not positive definite, or if one of its variances is
 so small that the rounding of the values can make it up. At the end of a fit, a component has also
 collapsed if it holds too few rows for a regular covariance, or if it holds next to no rows and has
-a variance that is little more than what ``reg_covar`` adds.
+a variance that is little more than what ``reg_covar`` adds. One of rows far from all other
+components stays: it is what keeps them from those rows.
 
 The rows of a collapsed component go to the other components. In its place, a group of rows of the
 sample that fit worst gets a component, or else the component whose division gains most is divided.
@@ -39,7 +40,7 @@ from daskgmm.em.starts.exchanges import can_exchange, with_one_more
 from daskgmm.em.starts.rare import densest_group
 from daskgmm.em.stepping import check_factors
 from daskgmm.em.tail import tail_rows
-from daskgmm.em.thin import said_of_thin, thin_components
+from daskgmm.em.thin import are_far, said_of_thin, thin_components
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.history import Collapse
 from daskgmm.kernel import (
@@ -336,13 +337,15 @@ def ended(course: Course, problem: Problem, scan: Scan) -> Course:
 def few_of(mixture: Mixture, scan: Scan, prior: Prior) -> list[int]:
     """Components that hold too few rows for a covariance, or next to no rows and are at the floor.
 
-    There are none under a prior that adds rows of its own to each covariance.
+    There are none under a prior that adds rows of its own to each covariance. Those of rows that are
+    far from the others are not among them.
     """
     if _gives_rows(prior):
         return []
     regular = mixture.components.fewest_rows(mixture.n_features)
     thin = thin_components(mixture, _counted(scan), prior)
-    return [one.component for one in thin if one.at_floor or one.n_rows < regular]
+    few = [one.component for one in thin if one.at_floor or one.n_rows < regular]
+    return [k for k, is_far in zip(few, are_far(mixture, few), strict=True) if not is_far]
 
 
 def _counted(scan: Scan) -> float:

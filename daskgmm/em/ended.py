@@ -13,7 +13,7 @@ from daskgmm.em.missing import NO_GAPS, Gaps
 from daskgmm.em.scan import Scan
 from daskgmm.em.steppers import AnyStepper
 from daskgmm.em.stopping import MAX_ITER
-from daskgmm.kernel import Affine, Moments, Uniform
+from daskgmm.kernel import Affine, Moments, Prior, Uniform
 
 __all__ = ["Fit"]
 
@@ -31,6 +31,8 @@ class Fit:
     moments : Moments
         Moments of all rows as the fit saw them. If another fit sees equal moments, its rows are
         taken for the same.
+    prior : Prior
+        As it was of these rows.
     affine : Affine or None
         The map that was applied to the rows before the fit; None if there was none.
     gaps : Gaps
@@ -43,6 +45,7 @@ class Fit:
     course: Course
     n_passes: int
     moments: Moments
+    prior: Prior
     affine: Affine | None = None
     gaps: Gaps = NO_GAPS
     contradicted: tuple[ContradictedLabels, ...] = ()

@@ -157,7 +157,10 @@ def fit(
         contradicted = contradicted_labels(result.kept, scan.sample)
         far = far_values(scan)
     result = replace(result, collapses=(*fewer, *result.collapses))
-    return Fit(result, n_passes, scan.moments, scan.affine, scan.gaps, contradicted, far)
+    return Fit(
+        *(result, n_passes, scan.moments, problem.prior_on(scan)),
+        *(scan.affine, scan.gaps, contradicted, far),
+    )
 
 
 def _scan_of(

@@ -12,16 +12,16 @@ rescaling maps onto themselves, under stop rules of the log-likelihood.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Integral
 
 import numpy as np
 
+from daskgmm.em.ordinary import quantiles
 from daskgmm.em.scan import Scan
 from daskgmm.errors import ColumnError, DataError, ParameterError
-from daskgmm.kernel import Affine, Block, Elliptical, Float64Array, components_named
+from daskgmm.kernel import Affine, Elliptical, Float64Array, components_named
 
 __all__ = ["SCALES", "Scaling"]
 
@@ -60,21 +60,6 @@ SCALES: dict[bool | str, Callable[[Scan], Standards]] = {
     "robust": _median_and_quartiles,
 }
 """What ``standardize`` can be."""
-
-
-def quantiles(block: Block, which: tuple[float, ...]) -> list[Float64Array]:
-    """Quantiles of each feature, as of rows that are repeated by their weights, interpolated."""
-    found = [np.empty(block.n_features) for _ in which]
-    for j in range(block.n_features):
-        order = np.argsort(block.x[:, j], kind="stable")
-        order = order[: len(order) - int(np.isnan(block.x[:, j]).sum())]  # missing values are last
-        values, below = block.x[order, j], np.cumsum(block.weights[order])
-        for q, of_q in zip(which, found, strict=True):
-            place = q * max(below[-1] - 1.0, 0.0)
-            ends = np.searchsorted(below, [math.floor(place), math.floor(place) + 1.0], "right")
-            low, high = values[np.minimum(ends, len(values) - 1)]
-            of_q[j] = low + (place - math.floor(place)) * (high - low)
-    return found
 
 
 @dataclass(frozen=True)

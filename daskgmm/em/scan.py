@@ -14,6 +14,7 @@ from daskgmm.em.behind import moments_behind, values_behind
 from daskgmm.em.drawn import covariance_with_gaps, drawn_by_moments, hash_rows
 from daskgmm.em.finite import NonFinite, find_non_finite
 from daskgmm.em.missing import NO_GAPS, Gaps, check_some_complete
+from daskgmm.em.ordinary import Ordinary
 from daskgmm.em.rows import Rows
 from daskgmm.em.tail import PassWithTail, Tail
 from daskgmm.errors import ColumnError, DamagedDataError
@@ -164,6 +165,11 @@ class Scan:
             return self
         behind = values_behind if self.is_noisy else drawn_by_moments
         return replace(self, sample=behind(self.sample, self.moments))
+
+    @cached_property
+    def ordinary(self) -> Ordinary:
+        """Where most values of each feature are."""
+        return Ordinary.of(self.sample)
 
     @property
     def sample_is_plain(self) -> bool:

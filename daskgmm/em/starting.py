@@ -80,8 +80,8 @@ def starts_of(
         is_sure = found.agree and problem.n_init == 1
         if not scan.is_whole or is_sure or not _may_search(problem, scan):
             return found.best
-        ways = dict.fromkeys((*_ways(problem), _THIRD))
-        more = (maker.start(scan, way) for way in cycle(ways))
+        ways = cycle(_ways(problem, scan, maker, _THIRD))
+        more = (start_from(scan) for start_from in ways)
         sample = Climber(rows_of_sample(scan.sample, problem.n_threads), prior)
         search = ExtendedSearch(sample, more, problem.n_init, problem.may_move_components, rng)
         return [search.best(found.best[0])]
@@ -121,7 +121,7 @@ def competed(
     if problem.n_components == 1:  # which has one optimum
         most = 1
     competition = Competition(
-        [partial(maker.start, init_params=way) for way in _ways(problem)],
+        _ways(problem, scan, maker),
         n_components=problem.n_components,
         n_starts=1 if problem.given.has_places else most,
         n_kept=n_kept,
@@ -133,9 +133,21 @@ def competed(
     return competition.search(scan, known)
 
 
-def _ways(problem: Problem) -> list[str]:
-    """Initialisers that take turns."""
-    return list(dict.fromkeys((problem.init_params, _RIVAL)))
+def _ways(
+    problem: Problem, scan: Scan, maker: StartMaker, *more: str
+) -> list[Callable[[Scan], Mixture]]:
+    """Ways to make a start that take turns: some initialisers, on the rows as they are.
+
+    And on rows whose far values are cut, if there are any: in units of the variance of all rows, those
+    near each other are one group.
+    """
+    initialisers = dict.fromkeys((problem.init_params, _RIVAL, *more))
+    has_far = scan.ordinary.cut(scan.sample.x) is not scan.sample.x
+    return [
+        partial(maker.start, init_params=one, is_cut=is_cut)
+        for is_cut in (False, True)[: 1 + has_far]
+        for one in initialisers
+    ]
 
 
 def _in_order_of_values(scan: Scan) -> Scan:

@@ -24,21 +24,20 @@ from daskgmm.kernel import (
     HasCovariances,
     Mixture,
     Prior,
-    RelativeConjugate,
-    RelativeRidge,
     Ridge,
+    labels,
+    squared_distances,
 )
 
 __all__ = [
     "Blur",
     "ThinComponent",
+    "are_far",
     "blurred_by_ridge",
     "n_spurious",
     "said_of_thin",
     "thin_components",
 ]
-
-AnyPrior = Prior | RelativeRidge | RelativeConjugate
 
 _FEW, _OF_FEW = 3, 0.05
 """A component is thin, whatever its shape, below 3 times the rows that make a covariance regular
@@ -53,6 +52,8 @@ _AT_FLOOR = 10.0
 _IN_RIDGES, _ALL_RIDGE = 10.0, 0.999
 """Blurred: the least variance is at most 10 times what ``reg_covar`` adds; if that is 99.9% of it or
 more, there is no other: rows are alike, or nearly."""
+_FAR = 100.0
+"""Far from the others: how many times a variance of another component would be what it is."""
 _SMALLER = 1e-3
 """Of the least variance: a ridge that blurs nothing."""
 _MOST_WORK = 1e8
@@ -77,7 +78,7 @@ class ThinComponent:
     at_floor: bool
 
 
-def thin_components(mixture: Mixture, n_rows: float, prior: AnyPrior) -> tuple[ThinComponent, ...]:
+def thin_components(mixture: Mixture, n_rows: float, prior: Prior) -> tuple[ThinComponent, ...]:
     """The components of a fit that hold next to no rows.
 
     A small but ordinary-shaped group is not thin: the three farthest of the 82 galaxies are not.
@@ -88,7 +89,7 @@ def thin_components(mixture: Mixture, n_rows: float, prior: AnyPrior) -> tuple[T
         The fit.
     n_rows : float
         Number of rows, or the sum of their weights.
-    prior : Prior, RelativeRidge or RelativeConjugate
+    prior : Prior
         The regularisation of the fit.
     """
     held = n_rows * mixture.weights
@@ -100,7 +101,29 @@ def thin_components(mixture: Mixture, n_rows: float, prior: AnyPrior) -> tuple[T
     )
 
 
-def n_spurious(mixture: Mixture, held: Float64Array, prior: Prior) -> int:
+def are_far(mixture: Mixture, some: Sequence[int] | NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Of some components, whether their rows are so far from the others that one is needed there.
+
+    Their rows would raise a variance of another component a hundred times. That one would become the
+    component of these rows, its own rows would go to the next, and so on: one row a million standard
+    deviations away would take all components, one after the other.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    some : sequence of int
+        Components of few rows.
+    """
+    others = np.setdiff1d(np.arange(mixture.n_components), some)
+    if len(some) == 0 or len(others) == 0:
+        return np.zeros(len(some), bool)
+    rest, means = mixture.take(others).with_noise(None, 0.0), mixture.means[some]
+    nearest = rest.weights[labels(means, rest)]
+    times = mixture.weights[some] * squared_distances(means, rest) / nearest
+    return np.asarray(times > _FAR)
+
+
+def n_spurious(mixture: Mixture, held: Float64Array, prior: Prior, *, far_too: bool = True) -> int:
     """How many components are thin or, of however many rows, at the floor.
 
     Rows that are rounded, to a tenth say, have many that are alike in a column: a component of
@@ -112,9 +135,12 @@ def n_spurious(mixture: Mixture, held: Float64Array, prior: Prior) -> int:
     held : array of shape (K,)
         Distinct rows of each component: rows that are repeated are no better spread.
     prior : Prior
+    far_too : bool
+        Whether those of rows far from all other components count: see :func:`are_far`.
     """
     everyone = np.arange(mixture.n_components)
-    return int(np.sum(_are_thin(mixture, held, prior) | _are_at_floor(mixture, everyone, prior)))
+    some = _are_thin(mixture, held, prior) | _are_at_floor(mixture, everyone, prior)
+    return int(np.sum(some if far_too else ~are_far(mixture, np.flatnonzero(some))))
 
 
 def said_of_thin(thin: Sequence[ThinComponent], n_components: int) -> str:
@@ -163,19 +189,17 @@ class Blur:
             name, one = names[self.feature], f"component{'s' * many} {which}"
             return (
                 f"{one} {'have' if many else 'has'} no variance but what reg_covar adds, as where "
-                f"all rows have one value of {name}: leave {name} out if it has few distinct values, "
-                "or rows far from all others, with which reg_covar grows"
+                f"all rows have one value of {name}: leave {name} out if it has few distinct values"
             )
         return (
             f"reg_covar is {'up to ' * many}{min(self.share, 0.99):.0%} of the least variance of "
             f"component{'s' * many} {which}; set reg_covar={self.smaller:.1g} to see how narrow "
-            f"{'they are' if many else 'it is'}, or leave out rows far from all others, with which "
-            "it grows"
+            f"{'they are' if many else 'it is'}"
         )
 
 
 def blurred_by_ridge(
-    mixture: Mixture, thin: Sequence[ThinComponent], prior: AnyPrior, *, relative: float | None
+    mixture: Mixture, thin: Sequence[ThinComponent], prior: Prior, *, relative: float | None
 ) -> Blur | None:
     """Components that the ridge blurs, other than thin ones; None if there are none.
 
@@ -185,7 +209,7 @@ def blurred_by_ridge(
     ----------
     mixture : Mixture
     thin : sequence of ThinComponent
-    prior : Prior, RelativeRidge or RelativeConjugate
+    prior : Prior
     relative : float or None
         The option's value, if it is in units of the variances of all rows.
     """
@@ -209,7 +233,7 @@ def blurred_by_ridge(
     return Blur(tuple(blurred.tolist()), share, smaller, feature)
 
 
-def _are_thin(mixture: Mixture, held: Float64Array, prior: AnyPrior) -> NDArray[np.bool_]:
+def _are_thin(mixture: Mixture, held: Float64Array, prior: Prior) -> NDArray[np.bool_]:
     regular = mixture.components.fewest_rows(mixture.n_features)
     share = held.sum() / mixture.n_components
     thin: NDArray[np.bool_] = (held < _FEW * regular) & (held < _OF_FEW * share)
@@ -223,12 +247,12 @@ def _are_thin(mixture: Mixture, held: Float64Array, prior: AnyPrior) -> NDArray[
     return thin
 
 
-def _are_at_floor(mixture: Mixture, which: NDArray[np.intp], prior: AnyPrior) -> NDArray[np.bool_]:
+def _are_at_floor(mixture: Mixture, which: NDArray[np.intp], prior: Prior) -> NDArray[np.bool_]:
     """Of some components, whether their least variance is about what the prior adds."""
     return _in_ridges(mixture, which, prior) <= _AT_FLOOR
 
 
-def _in_ridges(mixture: Mixture, which: NDArray[np.intp], prior: AnyPrior) -> Float64Array:
+def _in_ridges(mixture: Mixture, which: NDArray[np.intp], prior: Prior) -> Float64Array:
     """Least variance of some components, in units of what the prior adds; infinite if nothing."""
     without = np.full(len(which), np.inf)
     if len(which) == 0 or not isinstance(mixture.components, HasCovariances):
@@ -248,14 +272,9 @@ def _dense(mixture: Mixture, k: int) -> Float64Array:
     return dense
 
 
-def _ridge_of(mixture: Mixture, prior: AnyPrior) -> Float64Array:
+def _ridge_of(mixture: Mixture, prior: Prior) -> Float64Array:
     components, d = mixture.components, mixture.n_features
     assert isinstance(components, Elliptical)
-    if isinstance(prior, Ridge):
-        return components.family().variances_of_ridge(prior.reg_covar, d)
-    if not isinstance(prior, RelativeRidge):
+    if not isinstance(prior, Ridge):
         return np.zeros(d)
-    # After an update only the mixture is known, which has the variances of the rows but for noise.
-    means, w = mixture.means, mixture.shares
-    variances = w @ components.gaussians.variances() + w @ np.square(means - w @ means)
-    return components.family().variances_of_ridge(prior.share * variances, d)
+    return components.family().variances_of_ridge(prior.reg_covar, d)

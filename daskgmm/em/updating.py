@@ -107,12 +107,15 @@ class Updated:
     course : Course
         Its statistics are those of all rows; log-likelihoods are per row of all.
     report : Update
+    prior : Prior
+        In the units of old and new rows.
     gaps : Gaps
         New rows in which values are missing.
     """
 
     course: Course
     report: Update
+    prior: Prior
     gaps: Gaps
 
 
@@ -266,7 +269,8 @@ def update(
         **_moved(mixture, course.kept),
         n_passes=race.n_passes + n_lost,
     )
-    return Updated(replace(course, statistics=everything), report, scan.gaps)
+    prior = _prior_on(problem, old, scan)
+    return Updated(replace(course, statistics=everything), report, prior, scan.gaps)
 
 
 def _race_of(rows: Rows, problem: Problem, old: OldRows, scan: Scan, tol: float) -> Race:
@@ -318,7 +322,9 @@ def _stepper_on(problem: Problem, old: OldRows, scan: Scan) -> AnyStepper:
 def _prior_on(problem: Problem, old: OldRows, scan: Scan) -> Prior:
     """The prior, in the units of old and new rows, with the parts that are fixed."""
     prior = problem.prior
-    if isinstance(prior, RelativeRidge | RelativeConjugate):
+    if isinstance(prior, RelativeRidge):
+        prior = prior.of(_moments_of(problem, old, scan), scan.ordinary.most_variances)
+    elif isinstance(prior, RelativeConjugate):
         prior = prior.of(_moments_of(problem, old, scan))
     return prior.fixing(problem.fixed.in_mixture(old.mixture)) if problem.fixed else prior
 

@@ -18,7 +18,7 @@ from daskgmm.fitting.outcome import (
     warn_of_scales,
     warn_of_thin,
 )
-from daskgmm.fitting.prior import in_units_of_data, prior_of
+from daskgmm.fitting.prior import prior_of
 from daskgmm.fitting.problem import kind_asked, problem_of
 from daskgmm.fitting.start import check_start
 from daskgmm.fitting.uncertainty import Uncertainty, at_once, check_replicable, uncertainty_of
@@ -36,7 +36,6 @@ __all__ = [
     "check_replicable",
     "check_start",
     "in_order",
-    "in_units_of_data",
     "kind_asked",
     "parts_of",
     "prior_of",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,7 @@ from daskgmm.em import (
 from daskgmm.errors import DaskGMMWarning
 from daskgmm.execution import StagingReport
 from daskgmm.fitting.options import FitOptions
-from daskgmm.fitting.prior import in_units_of_data
-from daskgmm.kernel import Affine, Moments, RelativeConjugate, RelativeRidge, Ridge, Statistics
+from daskgmm.kernel import Affine, Prior, Ridge, Statistics
 from daskgmm.record import facts_of_fit
 from daskgmm.tables import OpenedRows
 
@@ -55,6 +54,8 @@ class Outcome:
         In the data's own units, unless it is of projected features.
     affine : Affine or None
         The map that rows were put through.
+    prior : Prior
+        As it was of the mapped rows.
     n_passes : int
         Reads of all rows, the scan included.
     opened : OpenedRows
@@ -67,13 +68,11 @@ class Outcome:
     far : tuple of FarValues
     is_noisy : bool
         Whether the rows have measurement noise.
-    moments : Moments or None
-        Those of all rows as the mixture was fitted to them; None after an update, which does not
-        read the old ones.
     """
 
     course: Course
     affine: Affine | None
+    prior: Prior
     n_passes: int
     opened: OpenedRows
     seconds: float
@@ -82,7 +81,6 @@ class Outcome:
     contradicted: tuple[ContradictedLabels, ...] = ()
     far: tuple[FarValues, ...] = ()
     is_noisy: bool = False
-    moments: Moments | None = None
 
     @property
     def projection(self) -> Affine | None:
@@ -94,17 +92,13 @@ class Outcome:
         """The map from which the mixture was brought back to the data's own units."""
         return self.affine if self.projection is None else None
 
-    def prior_in_units_of_data(
-        self, prior: RelativeConjugate | RelativeRidge | Ridge
-    ) -> RelativeConjugate | RelativeRidge | Ridge:
-        """The prior of the fit for the mixture in the data's own units, as far as it is known.
-
-        What a relative ridge adds follows all rows, outliers among them, which a mixture with noise
-        or tails does not have for its own.
-        """
-        if isinstance(prior, RelativeRidge) and self.moments is not None:
-            prior = prior.of(self.moments)
-        return in_units_of_data(prior, self.mapped_back)
+    @property
+    def prior_in_units_of_data(self) -> Prior:
+        """The prior as it is of the mixture in the data's own units; conjugate ones are not mapped."""
+        affine, prior = self.mapped_back, self.prior
+        if affine is None or not isinstance(prior, Ridge):
+            return prior
+        return replace(prior, reg_covar=prior.reg_covar * np.square(affine.scale))
 
     @property
     def statistics(self) -> Statistics | None:
@@ -182,7 +176,7 @@ def warn_of_scales(far: str, blur: Blur | None, names: Sequence[str]) -> None:
     Parameters
     ----------
     far : str
-        What is said of far values, with which ``reg_covar`` grows; empty if nothing is.
+        What is said of far values; empty if nothing is.
     blur : Blur or None
     names : sequence of str
         Of the features that the mixture is of.

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from daskgmm.errors import ParameterError
 from daskgmm.fitting.options import FitOptions
 from daskgmm.kernel import Affine, RelativeConjugate, RelativeRidge, Ridge
 
-__all__ = ["check_ridge_is_known", "in_units_of_data", "prior_of"]
+__all__ = ["check_ridge_is_known", "prior_of"]
 
 
 def prior_of(options: FitOptions, row: float = 1.0) -> RelativeConjugate | RelativeRidge | Ridge:
@@ -33,7 +31,7 @@ def prior_of(options: FitOptions, row: float = 1.0) -> RelativeConjugate | Relat
         return RelativeRidge()
     # In units of standard deviations, which the scan finds.
     if options.standardize not in (False, "robust") and options.n_projected is None:
-        return RelativeRidge(float(options.reg_covar))
+        return RelativeRidge(float(options.reg_covar), is_bounded=False)
     return Ridge(float(options.reg_covar))
 
 
@@ -70,12 +68,3 @@ def check_ridge_is_known(options: FitOptions, projection: Affine | None) -> None
             "found again from the model; set_params(reg_covar='auto')",
             "reg_covar",
         )
-
-
-def in_units_of_data(
-    prior: RelativeConjugate | RelativeRidge | Ridge, affine: Affine | None
-) -> RelativeConjugate | RelativeRidge | Ridge:
-    """The prior of a fit to mapped rows for a mixture that was mapped back; None maps nothing."""
-    if affine is None or not isinstance(prior, Ridge):
-        return prior
-    return Ridge(prior.reg_covar * np.square(affine.scale))

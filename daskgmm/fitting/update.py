@@ -131,6 +131,7 @@ def updated(
     outcome = Outcome(
         replace(found.course, statistics=found.course.statistics.scaled(unit)),
         affine=kept.projection,
+        prior=found.prior,
         n_passes=found.report.n_passes,
         opened=opened,
         seconds=time.perf_counter() - began,

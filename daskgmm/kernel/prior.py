@@ -170,12 +170,17 @@ class RelativeRidge:
         Of the variance. What it adds is that of standardised features with ``reg_covar=1e-6``:
         a thousandth of a standard deviation, squared. Rounding to float32 adds as much only to
         features whose mean is more than ten thousand standard deviations.
+    is_bounded : bool
+        Whether variances are bounded by what most rows have, as against a few rows far away.
     """
 
     share: float = 1e-6
+    is_bounded: bool = True
 
-    def of(self, moments: Moments) -> Ridge:
-        """The ridge for rows of such moments."""
+    def of(self, moments: Moments, most: Float64Array) -> Ridge:
+        """The ridge for rows of such moments, whose variances are bounded by ``most``, (D,)."""
         variances = moments.variances
+        if self.is_bounded:
+            variances = np.minimum(variances, most)
         # One row has none: any number is as good.
         return Ridge(self.share * np.where(variances > 0, variances, 1.0))

@@ -18,7 +18,7 @@ import numpy as np
 from daskgmm.em.course import Course
 from daskgmm.em.starts.climbs import ALIKE, FIRST_EM_STEPS, Climber, displaced
 from daskgmm.em.starts.exchanges import units_of, with_exchanges, with_one_less, with_one_more
-from daskgmm.em.thin import n_spurious, thin_components
+from daskgmm.em.thin import are_far, n_spurious, thin_components
 from daskgmm.errors import SingularComponentError
 from daskgmm.kernel import Mixture, log_density, responsibilities, weighted_statistics
 
@@ -113,7 +113,7 @@ class ExtendedSearch:
     def _is_better(self, one: Course, other: Course) -> bool:
         """Whether a climb ends with fewer thin components, whatever its height, or higher.
 
-        It must not get higher by components that close in on rows that are alike in a column.
+        Those of rows far from the others do not count. It must not get higher by components that close in on rows that are alike in a column.
         """
         ours, theirs = (self._n_thin(course.kept) for course in (one, other))
         if ours != theirs:
@@ -122,12 +122,12 @@ class ExtendedSearch:
         return gains and self._n_spurious(one.kept) <= self._most_spurious
 
     def _n_thin(self, mixture: Mixture) -> int:
-        n_rows = self.sample.rows.total_weight
-        return len(thin_components(mixture, n_rows, self.sample.prior))
+        thin = thin_components(mixture, self.sample.rows.total_weight, self.sample.prior)
+        return int(np.sum(~are_far(mixture, [one.component for one in thin])))
 
     def _n_spurious(self, mixture: Mixture) -> int:
         held = responsibilities(self.sample.rows.block.x, mixture).sum(axis=0)
-        return n_spurious(mixture, held, self.sample.prior)
+        return n_spurious(mixture, held, self.sample.prior, far_too=False)
 
     def _climbed(self, start: Mixture, best: Course) -> Course | None:
         """By EM; to its end where that leads elsewhere, and may lead higher than the best."""
