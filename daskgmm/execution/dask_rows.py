@@ -162,34 +162,30 @@ class DaskRows:
     def fold(self, function: Callable[..., T], *args: Any) -> T:
         """Sum of ``function(block, *args)`` over all grains, by ``tree_sum``."""
         scheduler = self._scheduler()
-        token = uuid.uuid4().hex
-        work, work_key = self._work(function, args, scheduler.has_workers), f"work-{token}"
+        work = self._work(function, args, scheduler.has_workers)
         here = None if scheduler.has_workers else self._n_threads
-        run = self._partitions_per_task(here or scheduler.total_threads)
-        if self._source is None and scheduler.is_unwatched:
-            outside, runs = self._blocks.runs(run)
-            if not outside:
-                with single_thread():
-                    return scheduler.sum_of(
-                        [partial(fold_blocks, r, work, []) for r in runs],
-                        self._threads(here or scheduler.n_threads),
-                        work.stop,
-                    )
-        # Plain tuples: a Delayed object for each task would cost several times the task.
-        graph: dict[Any, Any]
-        terms: list[tuple[Any, ...]]
+        each = self._partitions_per_task(here or scheduler.total_threads)
+        outside: dict[Any, Any] = {}
+        terms: list[tuple[Any, ...]]  # functions, and what they are given after the work
         if self._source is None:
-            outside, runs = self._blocks.runs(run)
-            graph, terms = dict(outside), [(fold_blocks, r, work_key, r.needs) for r in runs]
+            outside, runs = self._blocks.runs(each)
+            terms = [(fold_blocks, run, run.needs) for run in runs]
         else:
-            graph, n = {}, len(self._partitions) - 1
-            terms = [(fold_run, work_key, i, min(i + run, n)) for i in range(0, n, run)]
-        graph[work_key] = work
-        level = [(f"{_PARTITION_KEY}{token}", i) for i in range(len(terms))]
-        graph.update(zip(level, terms, strict=True))
-        sums, last = summed(level, f"sum-{token}")
+            n = len(self._partitions) - 1
+            terms = [(fold_run, i, min(i + each, n)) for i in range(0, n, each)]
         with single_thread():
-            return scheduler.compute(Delayed(last, graph | sums), self._n_threads, work.stop)
+            if scheduler.is_unwatched and not outside:
+                calls = [partial(of_run, work, *rest) for of_run, *rest in terms]
+                pool = self._threads(here or scheduler.n_threads)
+                return scheduler.sum_of(calls, pool, work.stop)
+            token = uuid.uuid4().hex
+            work_key = f"work-{token}"
+            level = [(f"{_PARTITION_KEY}{token}", i) for i in range(len(terms))]
+            # Plain tuples: a Delayed object for each task would cost several times the task.
+            tasks = ((of_run, work_key, *rest) for of_run, *rest in terms)
+            sums, last = summed(level, f"sum-{token}")
+            graph = outside | {work_key: work} | dict(zip(level, tasks, strict=True)) | sums
+            return scheduler.compute(Delayed(last, graph), self._n_threads, work.stop)
 
     def _threads(self, n_threads: int) -> ThreadPoolExecutor:
         """Threads for the folds of these rows, kept from one to the next.

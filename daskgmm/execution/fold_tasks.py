@@ -142,7 +142,7 @@ def read_piece(work: FoldWork, start: int, stop: int) -> Joined:
     return found
 
 
-def fold_blocks(run: BlockRun, work: FoldWork, given: list[Any]) -> Any:
+def fold_blocks(work: FoldWork, run: BlockRun, given: list[Any]) -> Any:
     """Blocks of an array, computed here and summed as if each were a task."""
     work.begin()
     return run.fold(given, work.folded)
