@@ -21,6 +21,7 @@ from daskgmm.row_results import HowToWrite, SavedModel, write_results
 from daskgmm.rules import names_of
 from daskgmm.storage import ParquetSource
 from daskgmm.tables import (
+    Grid,
     Result,
     Returned,
     check_keep,
@@ -41,8 +42,9 @@ def write_imputed(
     """Write stored rows with numbers in place of missing values, in one pass.
 
     The output is a Zarr group, which appears when all rows are written, of one array ``x`` (row,
-    feature), and the names of the features where the model has them: rows that fits take; of cells
-    of a grid it is on their grid. For rows in Parquet it may be Parquet, with a column for each
+    feature), and the names of the features where the model has them: rows that fits take. Of cells
+    of a grid it holds their variables, with names, units and coordinates; features along a dimension
+    are one array ``x``, along a dimension ``feature``. For rows in Parquet it may be Parquet, with a column for each
     feature. Rows that have no value stay missing.
 
     Parameters
@@ -80,8 +82,9 @@ def write_imputed(
     check_keep(names_of(how.get("keep") or []), data, [output])
     check_rows_output(output, overwrite=bool(how.get("overwrite")), source=data)
     is_single = getattr(data, "dtype", None) == np.float32
+    names = saved.names or (data.feature_names if isinstance(data, Grid) else None)
     result = _rows_of(
-        saved.names or range(saved.n_features),
+        names or range(saved.n_features),
         np.dtype(np.float32 if is_single else np.float64),
         seed_of_draws(random_state) if draw else None,
     )
@@ -99,7 +102,7 @@ def write_imputed(
 def _rows_of(names: Sequence[str] | range, dtype: np.dtype[Any], seed: int | None) -> Result:
     """The rows themselves, as a result of each."""
     about = replace(of_features(_NAME, "row without missing values", names), dtype=dtype)
-    return Result(_NAME, partial(_array, about=about), partial(_found, seed=seed))
+    return Result(_NAME, partial(_array, about=about), partial(_found, seed=seed), are_rows=True)
 
 
 def _array(_: tuple[int, ...], about: Returned) -> tuple[Returned, ...]:

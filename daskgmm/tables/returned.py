@@ -107,11 +107,15 @@ class Result:
         Descriptions of the arrays, given the classes of a mixture.
     function : callable
         Gives the arrays of a block of rows under a mixture, in that order.
+    are_rows : bool
+        Whether they are the rows themselves, which are variables of their own where the cells of a
+        grid are.
     """
 
     name: str
     arrays: Callable[[Classes], tuple[Returned, ...]]
     function: Callable[[Block, Mixture], tuple[NDArray[Any], ...]]
+    are_rows: bool = False
 
     def of(
         self, block: Block, mixture: Mixture, out: NDArray[np.intp] | None = None

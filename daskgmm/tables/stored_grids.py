@@ -32,7 +32,7 @@ from daskgmm.storage import (
 )
 from daskgmm.tables.grids import Choice, chosen
 from daskgmm.tables.kind import Kind, OpenedRows, Request
-from daskgmm.tables.names import known_name
+from daskgmm.tables.names import Names, known_name
 from daskgmm.tables.plain import plain_column
 from daskgmm.tables.stored import open_stored
 from daskgmm.tables.xarrays import (
@@ -98,6 +98,11 @@ class Grid:
     def shape(self) -> tuple[int, ...]:
         """Sizes of all dimensions."""
         return tuple(self.data.sizes.values())
+
+    @property
+    def feature_names(self) -> Names | None:
+        """Names of the features, where they have any."""
+        return cells_of(self.data)[1]
 
     def rows(self, names: Sequence[str] | None = None) -> tuple[GridSource, Cells]:
         """The cells as rows, and the grid to put results of them back on.

@@ -19,8 +19,22 @@ from daskgmm.kernel import Block, Mixture
 from daskgmm.storage import Location, atomic_output, consolidate
 from daskgmm.tables.returned import Result
 from daskgmm.tables.writing import Asked, group_attributes
+from daskgmm.tables.xarrays import filled_variables
 
 __all__ = ["gaps_to_fill", "write_on_grid"]
+
+
+_MEANING = (
+    "units",
+    "calendar",
+    "dtype",
+    "scale_factor",
+    "add_offset",
+    "_FillValue",
+    "missing_value",
+)
+"""What of a coordinate's encoding says what its values mean; the rest is of the store it came from,
+whose chunks and codecs another version of Zarr may not have."""
 
 
 def _nth(block: Block, mixture: Mixture, *, result: Result, n: int) -> NDArray[Any]:
@@ -39,15 +53,27 @@ def _dataset(asked: Asked, mixture: Mixture, missing: Missing) -> Any:
     """The results as a lazy Dataset."""
     from xarray import Dataset  # here, since only its users have it
 
-    opened, arrays = asked.opened, {}
+    opened, arrays = asked.opened, dict[str, Any]()
     assert opened.laid_out is not None
     for result in asked.results:
         for n, array in enumerate(result.arrays(asked.classes)):
             function = partial(_nth, result=result, n=n)
             how: dict[str, Any] = {"dtype": array.dtype, "columns": (array.shape or (None,))[0]}
             found = opened.rows.map(of_present, function, mixture, array.fill, missing, **how)
-            arrays[array.name] = opened.laid_out(found, array)
-    return Dataset(arrays, attrs=group_attributes(asked))
+            cells = opened.laid_out(found, array)
+            arrays |= _as_variables(cells, asked) if result.are_rows else {array.name: cells}
+    found = Dataset(arrays, attrs=group_attributes(asked))
+    for coordinate in found.coords.values():
+        coordinate.encoding = {k: v for k, v in coordinate.encoding.items() if k in _MEANING}
+    return found
+
+
+def _as_variables(cells: Any, asked: Asked) -> dict[str, Any]:
+    """The variables of the grid that was read, with other values."""
+    found = {str(k): v for k, v in filled_variables(asked.source.data, cells).items()}
+    for variable in found.values():
+        variable.encoding = {"_FillValue": np.nan if variable.dtype.kind == "f" else None}
+    return found
 
 
 def write_on_grid(

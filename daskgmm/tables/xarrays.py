@@ -309,17 +309,22 @@ def filled(x: Any, cells: Any) -> Any:
     x = decoded(x)
     if not hasattr(x, "data_vars"):
         return x.copy(data=cells.data)
+    found = filled_variables(x, cells)
+    return x.assign({k: v for k, v in found.items() if v.dtype.kind == "f"})  # others have no gaps
+
+
+def filled_variables(x: Any, cells: Any) -> dict[Hashable, Any]:
+    """Each variable of :func:`filled` by its name, with its attributes, dimensions and dtype."""
+    x = decoded(x)
+    if not hasattr(x, "data_vars"):
+        return {x.name or cells.name: x.copy(data=cells.data)}
     dim, by_name = cells.dims[-1], {str(name): name for name in x.data_vars}
-    given = {name: x[by_name[name]] for name in map(str, cells[dim].to_numpy())}
-    return x.assign(
-        {
-            by_name[name]: old.copy(
-                data=cells.sel({dim: name}).transpose(*old.dims).data.astype(old.dtype)
-            )
-            for name, old in given.items()
-            if old.dtype.kind == "f"  # others have no gaps
-        }
-    )
+    found = {}
+    for name in map(str, cells[dim].to_numpy()):
+        old = x[by_name[name]]
+        values = cells.sel({dim: name}).transpose(*old.dims).data
+        found[by_name[name]] = old.copy(data=values.astype(old.dtype))
+    return found
 
 
 def _features(x: Any) -> tuple[list[Any], tuple[Hashable, ...], Names | None]:

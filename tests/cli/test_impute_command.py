@@ -85,6 +85,53 @@ def test_cells_of_a_grid_are_counted_as_rows_are(x, folder):
     assert json.loads(done.stdout)["n_filled"] == np.isnan(x).sum() - 3
 
 
+def test_a_grid_comes_back_with_its_variables_names_units_and_coordinates(x, folder):
+    values = {n: x[:, i].reshape(20, 30) for i, n in enumerate(NAMES)}
+    cells = xr.Dataset(
+        {n: (("lat", "lon"), v, {"units": f"{n}^2"}) for n, v in values.items()},
+        {"lat": np.linspace(-40.0, 40.0, 20), "lon": np.arange(30.0)},
+    )
+    cells["c"] = cells["c"].transpose("lon", "lat")
+    cells.chunk(lat=7).to_zarr("grid.zarr", zarr_format=2)
+    words = ("grid.zarr", "--variables", "a,b,c", "--model", "m.zarr", "--output", "filled.zarr")
+    done = run("impute", *words)
+    assert done.exit_code == 0, done.stderr
+    found = xr.open_zarr("filled.zarr")
+    expected = load_model("m.zarr").impute(cells.chunk(lat=7))
+    xr.testing.assert_allclose(found, expected)
+    assert all(found[n].dims == cells[n].dims for n in NAMES)
+    assert all(found[n].attrs == cells[n].attrs and found[n].dtype == x.dtype for n in NAMES)
+    # They are rows that a fit takes again.
+    words = ("--variables", "a,b,c", "--components", 1, "--output", "n.zarr", "--mask", "there")
+    there = found["a"].notnull()
+    found.load().assign(there=there).to_zarr("again.zarr", consolidated=False)
+    done = run("fit", "again.zarr", *words)
+    assert done.exit_code == 0, done.stderr
+
+
+def test_features_along_a_dimension_are_along_one(x, folder):
+    bands = xr.DataArray(
+        x.reshape(20, 30, 3),
+        {"y": np.arange(20.0), "band": NAMES},
+        ("y", "x", "band"),
+        "radiance",
+        {"units": "W m-2"},
+    )
+    bands.to_dataset().to_zarr("bands.zarr", zarr_format=2)
+    words = ("bands.zarr", "--variables", "radiance", "--feature-dim", "band")
+    done = run("fit", *words, "--missing", "em", "--components", 2, "--output", "bands_model.zarr")
+    assert done.exit_code == 0, done.stderr
+    done = run("impute", "bands.zarr", "--model", "bands_model.zarr", "--output", "filled.zarr")
+    assert done.exit_code == 0, done.stderr
+    found = xr.open_zarr("filled.zarr")["x"]
+    assert found.dims == ("y", "x", "feature")
+    assert found["feature"].to_numpy().tolist() == [f"radiance_{n}" for n in NAMES]
+    assert found["units"].to_numpy().tolist() == ["W m-2"] * 3
+    is_there = ~np.isnan(bands.to_numpy())
+    np.testing.assert_array_equal(found.to_numpy()[is_there], bands.to_numpy()[is_there])
+    assert np.isnan(found.to_numpy()).sum() == 3
+
+
 def test_rows_without_names_have_none(x, folder):
     GaussianMixture(1, missing="em", max_iter=1, tol=1.0).fit(x).save("plain.zarr")
     done = run("impute", "x.zarr", "--model", "plain.zarr", "--output", "filled.zarr")

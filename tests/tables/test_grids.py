@@ -460,3 +460,33 @@ def test_other_data_are_read_as_ever(ocean, stored, remembering, tmp_path):
     ocean[["temp", "ice"]].to_zarr(tmp_path / "part.zarr", consolidated=False)
     with pytest.raises(DataError, match=r"no 'salt' among the variables of .*part\.zarr"):
         model.predict(str(tmp_path / "part.zarr"))
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("text", [False, True], ids=["numbers and dates", "and text"])
+def test_results_have_coordinates_of_grids_in_either_format_of_zarr(text, zarr_format, tmp_path):
+    """Codecs that a coordinate was stored with are of that format, and are not taken along."""
+    rng = np.random.default_rng(0)
+    coords = {
+        "time": np.arange("2020-01", "2020-05", dtype="M8[M]").astype("M8[ns]"),
+        "lat": np.linspace(-50, 50, 6, dtype=np.float32),
+        "depth": ("lat", rng.normal(size=6), {"units": "m"}),
+    }
+    if text:
+        coords["station"] = ("lat", np.array([f"s{i}" for i in range(6)], dtype=object))
+    x = rng.normal(size=(2, 4, 6, 30))
+    grid = xr.Dataset(
+        {n: (("time", "lat", "lon"), v) for n, v in zip("ab", x, strict=True)}, coords
+    )
+    encoding = {"time": {"units": "days since 1970-01-01"}, "lat": {"chunks": (2,)}}
+    grid.to_zarr(
+        tmp_path / "grid.zarr", zarr_format=zarr_format, consolidated=False, encoding=encoding
+    )
+    model = GaussianMixture(2, **PLAIN).fit(grid)
+    model.save(tmp_path / "m.zarr")
+    places = [str(tmp_path / name) for name in ("grid.zarr", "m.zarr", "labels.zarr")]
+    job.predict(open_rows(places[0], variables=["a", "b"]), places[1], {"labels": places[2]})
+    found = xr.open_zarr(places[2], consolidated=False)
+    xr.testing.assert_equal(found.labels.astype(int), model.predict(grid).astype(int))
+    assert found.depth.attrs == {"units": "m"}
+    assert found.time.encoding["units"] == "days since 1970-01-01"
