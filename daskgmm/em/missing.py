@@ -152,14 +152,12 @@ def _weighed(block: Block, missing: Missing) -> Block:
     DataError
         If a row that counts has no weight: NaN, which others may have.
     """
-    marked = replace(block, has_gaps=missing == "em")
-    if (some := marked.gaps) is not None:
-        out = left_out(some, missing)
+    if (some := block.gaps) is not None:
+        out, weight = left_out(some, missing), block.weight
         if len(out) > 0:
             weight = block.weights.copy()
             weight[out] = 0.0
-            marked = replace(marked, weight=weight)
-        block = marked
+        block = block.marked(has_gaps=missing == "em", weight=weight)
     if block.weight is not None and np.isnan(block.weight).any():
         row = block.start + int(np.argmax(np.isnan(block.weight)))
         raise DataError(

@@ -1,7 +1,7 @@
 """NumPy and SciPy on one block in memory: no Dask, no input or output, no state."""
 
 from daskgmm.kernel.affine import Affine
-from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.block import Block, Float64Array, PickedBlock
 from daskgmm.kernel.components import (
     COMPONENTS,
     Components,
@@ -92,6 +92,7 @@ __all__ = [
     "Neighbourhoods",
     "Noise",
     "Pass",
+    "PickedBlock",
     "Precision",
     "Prior",
     "PriorTerms",

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from daskgmm.kernel.gap_rows import GapRows, gap_rows
 
-__all__ = ["Block", "Float64Array"]
+__all__ = ["Block", "Float64Array", "PickedBlock"]
 
 Float64Array = NDArray[np.float64]
+
+_MOST_KEPT = 1 / 16
+"""Bytes of what is found of gaps that are kept beside the rows, as a share of theirs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +67,15 @@ class Block:
         """D."""
         return int(self.x.shape[1])
 
+    @property
+    def picked(self) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+        """Rows among which those of the block are, and their indices; None where they are all."""
+        return self.x, None
+
     @cached_property
     def total_weight(self) -> float:
         """Sum of the weights; the number of rows where each counts once."""
-        return float(len(self.x)) if self.weight is None else float(self.weight.sum())
+        return float(len(self)) if self.weight is None else float(self.weight.sum())
 
     @cached_property
     def _is_present(self) -> bool:
@@ -77,6 +85,18 @@ class Block:
     def gaps(self) -> GapRows | None:
         """Rows of which a value is NaN; None if there are none."""
         return gap_rows(self.x)
+
+    def marked(self, *, has_gaps: bool, weight: Float64Array | None) -> Self:
+        """The same rows with other weights, of which NaN is an unknown value, or is not.
+
+        What is found of gaps is kept for both, if it takes few bytes beside the rows: those that stay in
+        memory are looked through once, and not in each pass.
+        """
+        found = replace(self, has_gaps=has_gaps, weight=weight)
+        found.__dict__["gaps"] = gaps = self.gaps
+        if gaps is not None and gaps.nbytes > _MOST_KEPT * self.x.nbytes:
+            self.__dict__.pop("gaps")
+        return found
 
     @property
     def weights(self) -> Float64Array:
@@ -167,3 +187,50 @@ class Block:
     def present(self) -> Self:
         """The rows of weight above 0; others count for nothing, whatever values they hold."""
         return self if self._is_present else self.take(np.flatnonzero(self.weights > 0))
+
+
+class PickedBlock(Block):
+    """Some rows of an array. Compiled loops pick them out of it; they are copied for others alone.
+
+    Parameters
+    ----------
+    among : ndarray of shape (n, D)
+    rows : ndarray of shape (m,), int64
+        Indices, ascending.
+    weight : ndarray of shape (m,), float64, optional
+    """
+
+    _among: NDArray[Any]
+    _rows: NDArray[np.int64]
+
+    def __init__(
+        self, among: NDArray[Any], rows: NDArray[np.int64], weight: Float64Array | None
+    ) -> None:
+        self.__dict__.update(weight=weight, _among=among, _rows=rows)
+
+    @classmethod
+    def present_in(cls, block: Block) -> Block:
+        """As :meth:`Block.present`, of rows of which nothing but their values and weights is known."""
+        is_more = block.has_gaps or block.known is not None or block.measurement_noise is not None
+        if is_more or block._is_present:
+            return block.present()
+        rows = np.flatnonzero(block.weights > 0)
+        return cls(block.x, rows, block.weights[rows])
+
+    @cached_property
+    def x(self) -> NDArray[Any]:
+        """The rows, (m, D)."""
+        return self._among.take(self._rows, axis=0)  # several times as fast as by an index
+
+    @property
+    def picked(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """See :class:`Block`."""
+        return self._among, self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return int(self._among.shape[1])

@@ -46,11 +46,14 @@ class WeightedRows(NamedTuple):
         Above 0; of shape (0,) where every row counts once.
     log_density : array of shape (n,), float64, C-contiguous
         Written over; of shape (0,) where it is not asked for.
+    picked : array of shape (m,), int64, or None
+        Indices of the rows that count, if not all do; then weight and log_density are of these.
     """
 
     x: Array
     weight: Array
     log_density: Array
+    picked: Array | None = None
 
 
 class Cells(NamedTuple):

@@ -36,6 +36,11 @@ class GapRows:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the indices and numbers."""
+        return self.rows.nbytes + self.n_missing.nbytes
+
     @cached_property
     def gaps(self) -> NDArray[np.bool_]:
         """Which of their features are missing, (m, D)."""

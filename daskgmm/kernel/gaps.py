@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.kernel import loops
-from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.block import Block, Float64Array, PickedBlock
 from daskgmm.kernel.components import CompletesRows, Gaussians
 from daskgmm.kernel.components.completed import Completed
 from daskgmm.kernel.components.gap_loops import GapLoop
@@ -168,12 +168,12 @@ def _of_some(
     observed: NDArray[np.intp] | None = None,
 ) -> Statistics:
     """Statistics of some rows, and of some features, none of which is missing."""
-    x = block.x.take(rows, axis=0)  # several times as fast as by an index
-    if observed is not None:
-        x = np.ascontiguousarray(x[:, observed])
     weight = None if block.weight is None else block.weight[rows]
+    some: Block = PickedBlock(block.x, rows, weight)
+    if observed is not None:
+        some = Block(np.ascontiguousarray(some.x[:, observed]), weight=weight)
     of_rows = None if log_density is None else np.empty(len(rows))
-    found = formulation.statistics(Block(x, weight=weight), of_rows)
+    found = formulation.statistics(some, of_rows)
     if log_density is not None:
         log_density[rows] = of_rows
     return found

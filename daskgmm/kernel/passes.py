@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from daskgmm.errors import DataError
-from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.block import Block, Float64Array, PickedBlock
 from daskgmm.kernel.deconvolution import deconvolved_statistics
 from daskgmm.kernel.formulations import formulation_of, linear_formulation_of
 from daskgmm.kernel.formulations.rounding import FLOAT32, FLOAT64
@@ -79,7 +79,8 @@ class Pass:
             ``error.component`` names the covariance that could not be factored.
         """
         block = self._seen(block)
-        return _as_read(block, self._of_present(block.present(), self._dtype_for(block.x.dtype)))
+        present = PickedBlock.present_in(block)
+        return _as_read(block, self._of_present(present, self._dtype_for(block.x.dtype)))
 
     def with_log_densities(self, block: Block) -> tuple[Statistics | LinearSums, Float64Array]:
         """As :meth:`of`, and the log density of each row of weight above 0.
@@ -91,7 +92,7 @@ class Pass:
             In nats, as precise as the arithmetic on single rows.
         """
         block = self._seen(block)
-        present, dtype = block.present(), self._dtype_for(block.x.dtype)
+        present, dtype = PickedBlock.present_in(block), self._dtype_for(block.x.dtype)
         log_density = np.empty(len(present))
         return _as_read(block, self._of_present(present, dtype, log_density)), log_density
 

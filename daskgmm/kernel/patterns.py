@@ -75,6 +75,21 @@ class _Patterns:
         return self._order[self._ends[p] - self.counts[p] : self._ends[p]]
 
 
+_SLOTS = 4096
+
+
+def _most_alike(gaps: NDArray[np.bool_]) -> int:
+    """A bound on how many rows (n, D) have one pattern: those whose patterns have the same hash.
+
+    To sort the patterns takes ten times as long, and mostly none of them is common.
+    """
+    d = gaps.shape[1]
+    most = min(_SLOTS, 2**24 // d)  # sums below 2**24 are exact in float32
+    factors = np.random.RandomState(0).randint(1, most, d).astype(np.float32)
+    hashes = (gaps.astype(np.float32) @ factors).astype(np.int64) % _SLOTS
+    return int(np.bincount(hashes).max(initial=0))
+
+
 def common_patterns(
     gaps: NDArray[np.bool_], fewest: NDArray[np.float64]
 ) -> tuple[list[tuple[NDArray[np.intp], NDArray[np.bool_]]], NDArray[np.intp]]:
@@ -94,6 +109,8 @@ def common_patterns(
     rest : ndarray of int
         Indices of the other rows.
     """
+    if _most_alike(gaps) < fewest.min():
+        return [], np.arange(len(gaps))
     patterns = _Patterns(gaps)
     is_common = patterns.counts >= fewest[patterns.gaps.sum(axis=1)]
     common = [(patterns.rows_of(p), patterns.gaps[p]) for p in np.flatnonzero(is_common)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,3 +30,21 @@ def test_weights_of_rows_that_repeat_are_summed():
     block = Block(x, weight=np.array([0.5, 2.0, 0.25, 4.0])).distinct()
     np.testing.assert_array_equal(block.x, [[1.0, 2.0], [0.0, 0.0]])
     np.testing.assert_array_equal(block.weights, [0.75, 6.0])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5])
+def test_gaps_that_are_few_are_found_once(share):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 5))
+    x[rng.random(400) < share, 2] = np.nan
+    block = Block(x)
+    weight = np.arange(400.0)
+    marked = block.marked(has_gaps=True, weight=weight)
+    assert (marked.has_gaps, marked.weight is weight) == (True, True)
+    again = block.marked(has_gaps=False, weight=None)
+    if share == 0.0:
+        assert marked.gaps is None
+    else:
+        np.testing.assert_array_equal(marked.gaps.rows, np.flatnonzero(np.isnan(x[:, 2])))
+        assert (again.gaps is marked.gaps) == (share < 0.1)  # many take too many bytes to keep
+        np.testing.assert_array_equal(again.gaps.rows, marked.gaps.rows)

@@ -17,6 +17,7 @@ from daskgmm.kernel import (
     COMPONENTS,
     Block,
     Pass,
+    PickedBlock,
     Statistics,
     e_step,
     gaussian_mixture,
@@ -368,3 +369,39 @@ def spread_and_exact(mixture):
     x[:500] = x[np.argsort(x[:500, 0])]
     x[700:710] *= 30
     return x, exact_statistics(x, mixture)
+
+
+@pytest.mark.parametrize(
+    ("formulation", "mixture", "dtype"),
+    applicable(sizes((1, 2), (3, 4), (64, 6), (3, 33)), (FLOAT32, FLOAT64)),
+)
+@pytest.mark.parametrize("stored", [np.float32, np.float64])
+@pytest.mark.parametrize("is_weighted", [False, True], ids=["rows", "weighted rows"])
+def test_rows_that_are_picked_give_the_bits_of_a_copy(
+    formulation, mixture, dtype, stored, is_weighted
+):
+    among = rows_from(mixture, 900).astype(stored)
+    rows = np.flatnonzero(np.random.default_rng(1).random(900) < 0.8)
+    among[np.setdiff1d(np.arange(900), rows)] = np.nan  # it would show in every sum
+    weight = np.linspace(0.1, 3.0, len(rows)) if is_weighted else None
+    one = formulation(mixture, dtype)
+    found, expected = np.empty(len(rows)), np.empty(len(rows))
+    of_picked = one.statistics(PickedBlock(among, rows, weight), found)
+    of_copy = one.statistics(Block(among[rows], weight=weight), expected)
+    np.testing.assert_array_equal(found, expected)
+    assert of_picked.log_likelihood == of_copy.log_likelihood
+    assert (of_picked.n_rows, of_picked.weight) == (of_copy.n_rows, of_copy.weight)
+    for name, sums in of_copy.sums.items():
+        np.testing.assert_array_equal(of_picked[name], sums)
+
+
+@pytest.mark.parametrize("family", COMPONENTS)
+def test_a_pass_does_without_rows_of_weight_zero(family):
+    mixture = made_mixture(family, 3, 4)
+    x = rows_from(mixture, 500)
+    weight = np.where(np.arange(500) % 7 == 0, 0.0, 1.0)
+    x[::7] = np.nan
+    found = Pass(mixture).of(Block(x, weight=weight))
+    expected = Pass(mixture).of(Block(x[weight > 0], weight=weight[weight > 0]))
+    assert found.log_likelihood == expected.log_likelihood
+    np.testing.assert_array_equal(found["first"], expected["first"])

@@ -24,7 +24,7 @@ from daskgmm.kernel import (
     loops,
     probabilities,
 )
-from daskgmm.kernel.patterns import groups
+from daskgmm.kernel.patterns import common_patterns, groups
 
 D, K = 4, 3
 FAMILIES = tuple(REDUCED)
@@ -226,3 +226,17 @@ def test_rows_of_nothing_stay_as_they_are():
     found = imputed(x, mixture_of("full"))
     assert np.isnan(found[0]).all()
     assert np.isfinite(found[1]).all()
+
+
+@pytest.mark.parametrize("d", [2, 8, 40, 3_000])
+def test_no_pattern_is_commoner_than_its_bound(d):
+    """By which most patterns are not sorted; it must never hide a common one."""
+    rng = np.random.default_rng(d)
+    gaps = rng.random((600, d)) < 2.0 / d
+    gaps[rng.random(600) < 0.3] = gaps[0]
+    counts = np.unique(gaps, axis=0, return_counts=True)[1]
+    fewest = np.full(d + 1, float(counts.max()))
+    common, rest = common_patterns(gaps, fewest)
+    assert max(len(rows) for rows, _ in common) == counts.max()
+    assert len(rest) == 600 - sum(len(rows) for rows, _ in common)
+    assert common_patterns(gaps, fewest + 600.0)[0] == []

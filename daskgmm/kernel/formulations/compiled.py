@@ -113,7 +113,7 @@ class CompiledNatural(Natural):
         form = self.form
         n_k = np.zeros(self.n_components)
         sums = np.zeros(self._coefficients.shape)
-        rows = loops.weighted_rows(block.x, block.weight, log_density)
+        rows = loops.rows_of(block, log_density)
         log_likelihood = loops.add_natural(rows, cells, self.arrays, n_k, sums)
         if log_density is not None:
             log_density += form.offset
@@ -205,7 +205,7 @@ class CompiledWhitened(Direct):
     ) -> Statistics:
         """See :meth:`CompiledNatural.statistics_by_cell`."""
         sums = WhitenedSums.zero(*self.mixture.means.shape)
-        rows = loops.weighted_rows(block.x, block.weight, log_density)
+        rows = loops.rows_of(block, log_density)
         log_likelihood = loops.add_whitened(rows, cells, self.arrays, sums)
         if log_density is not None:
             log_density += self._offset

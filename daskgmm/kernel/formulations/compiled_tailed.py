@@ -92,7 +92,7 @@ class CompiledTailedNatural(Tailed):
         mixture, k = self.mixture, self.n_components
         n_k, added = np.zeros(k), TailSums(np.zeros(k), np.zeros(k))
         sums = np.zeros(self._arrays.coefficients.shape)
-        rows = loops.weighted_rows(block.x, block.weight, log_density)
+        rows = loops.rows_of(block, log_density)
         cells = one_cell(len(block), k)
         log_likelihood = loops.add_natural(rows, cells, self._arrays, n_k, sums, added)
         n = self._form.quadratic.shape[1]
@@ -130,7 +130,7 @@ class CompiledTailedWhitened(Direct):
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
         mixture, (k, d) = self.mixture, self.mixture.means.shape
         sums, added = WhitenedSums.zero(k, d), TailSums(np.zeros(k), np.zeros(k))
-        rows: WeightedRows = loops.weighted_rows(block.x, block.weight, log_density)
+        rows: WeightedRows = loops.rows_of(block, log_density)
         cells = one_cell(len(block), k)
         log_likelihood = loops.add_whitened(rows, cells, self._arrays, sums, added)
         moments = self._of.statistics_of(block, 0.0, sums._replace(n_k=added.n_u))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ __all__ = [
     "find_nearest",
     "is_as_compiled",
     "rows_as_compiled",
+    "rows_of",
     "scan_moments",
     "struct",
     "struct_of_rows",
@@ -74,7 +75,10 @@ _NONE = np.empty(0)
 
 
 def weighted_rows(
-    x: Array, weight: Array | None = None, log_density: Array | None = None
+    x: Array,
+    weight: Array | None = None,
+    log_density: Array | None = None,
+    picked: Array | None = None,
 ) -> WeightedRows:
     """Rows and weights as the loops take them; see :func:`rows_as_compiled`.
 
@@ -85,9 +89,28 @@ def weighted_rows(
         Every row counts once without it.
     log_density : array of shape (n,), float64, C-contiguous, optional
         Where the loop writes the log density of each row.
+    picked : array of shape (m,), int64, optional
+        Indices of the rows that count: then weights and log densities are of these alone.
     """
     given = _NONE if weight is None else np.ascontiguousarray(weight, np.float64)
-    return WeightedRows(rows_as_compiled(x), given, _NONE if log_density is None else log_density)
+    found = _NONE if log_density is None else log_density
+    return WeightedRows(rows_as_compiled(x), given, found, picked)
+
+
+class _RowsOfBlock(Protocol):
+    """What the loops take of a block, which is above them."""
+
+    @property
+    def weight(self) -> Array | None: ...
+
+    @property
+    def picked(self) -> tuple[Array, Array | None]: ...
+
+
+def rows_of(block: _RowsOfBlock, log_density: Array | None = None) -> WeightedRows:
+    """The rows of a block as the loops take them: see :func:`weighted_rows`."""
+    x, picked = block.picked
+    return weighted_rows(x, block.weight, log_density, picked)
 
 
 def address(array: Array, dtype: np.dtype[Any], *shape: int) -> int:
@@ -108,9 +131,11 @@ def struct(values: Sequence[int]) -> Any:
 
 def struct_of_rows(rows: WeightedRows) -> Any:
     """Rows as the loops take them."""
-    x, (n, d) = rows.x, rows.x.shape
-    of_each = [address(of, FLOAT64, n) if len(of) else 0 for of in (rows.weight, rows.log_density)]
-    return struct([address(x, x.dtype, n, d), *of_each, n, d, x.dtype == FLOAT32])
+    x, (n, d), picked = rows.x, rows.x.shape, rows.picked
+    m = n if picked is None else len(picked)
+    of_each = [address(of, FLOAT64, m) if len(of) else 0 for of in (rows.weight, rows.log_density)]
+    of_each.append(0 if picked is None else address(picked, INT64, m))
+    return struct([address(x, x.dtype, n, d), *of_each, m, d, x.dtype == FLOAT32])
 
 
 def _cells(cells: Cells) -> Any:

@@ -59,13 +59,28 @@ struct Scaling {
     const double *centre, *inverse_scale;
 };
 
+// Where the i-th row begins: of all rows, or of those that are picked by their indices.
+template <class X>
+struct InOrder {
+    const X *x;
+    int64_t d;
+    inline __attribute__((always_inline)) const X *operator()(int64_t i) const { return x + i * d; }
+};
+template <class X>
+struct Picked {
+    const X *x;
+    const int64_t *rows;
+    int64_t d;
+    inline __attribute__((always_inline)) const X *operator()(int64_t i) const { return x + rows[i] * d; }
+};
+
 // Eight features of four rows, from feature `first` on, as `load_tile` has them.
 template <class X>
-INLINE void load_eight(const X *x, int64_t d, Scaling by, int64_t first, float *z, int64_t stride) {
+INLINE void load_eight(const X *const (&row)[4], Scaling by, int64_t first, float *z, int64_t stride) {
     const Oct64 centre = load_as<Oct64>(by.centre + first), scale = load_as<Oct64>(by.inverse_scale + first);
     Oct32 rows[4];
     UNROLL for (int r = 0; r < 4; r++) {
-        const Oct64 wide = __builtin_convertvector(load_as<Oct<X>>(x + r * d), Oct64);
+        const Oct64 wide = __builtin_convertvector(load_as<Oct<X>>(row[r] + first), Oct64);
         rows[r] = __builtin_convertvector((wide - centre) * scale, Oct32);
     }
     transpose(rows);
@@ -77,32 +92,32 @@ INLINE void load_eight(const X *x, int64_t d, Scaling by, int64_t first, float *
 // In float64 until it is stored: a centre far away must not cost a float32 tile its digits.
 // Rows of the next tile are asked for meanwhile: they come to the second cache while this tile is worked
 // on. Beyond the last tile nothing is read, and asking does no harm.
-template <class X, class T>
-INLINE void load_tile(const X *x, int64_t n_rows, int64_t d, Scaling by, T *z, int64_t stride) {
+template <class X, class T, template <class> class Places>
+INLINE void load_tile(Places<X> at, int64_t n_rows, int64_t d, Scaling by, T *z, int64_t stride) {
     const int64_t in_fours = n_rows - n_rows % 4, features = d - d % 4;
     for (int64_t i = 0; i < in_fours; i += 4) {
-        const X *row = x + i * d;
+        const X *const row[4] = {at(i), at(i + 1), at(i + 2), at(i + 3)};
         for (int64_t j = 0; j < 4 * d; j += 64 / (int64_t)sizeof(X))
-            __builtin_prefetch(row + n_rows * d + j, 0, 2);
+            __builtin_prefetch(row[0] + n_rows * d + j, 0, 2);
         int64_t j = 0;
         if constexpr (sizeof(T) == sizeof(float))
-            for (; j + 8 <= d; j += 8) load_eight(row + j, d, by, j, z + j * stride + i, stride);
+            for (; j + 8 <= d; j += 8) load_eight(row, by, j, z + j * stride + i, stride);
         for (; j < features; j += 4) {
             const Quad64 centre = load_quad(by.centre + j), scale = load_quad(by.inverse_scale + j);
             Quad<T> four[4];
             UNROLL for (int r = 0; r < 4; r++)
-                four[r] = rounded<T>((widen(load_quad(row + r * d + j)) - centre) * scale);
+                four[r] = rounded<T>((widen(load_quad(row[r] + j)) - centre) * scale);
             transpose(four);
             UNROLL for (int r = 0; r < 4; r++) store(z + (j + r) * stride + i, four[r]);
         }
         for (; j < d; j++) {
-            const Quad<X> four{row[j], row[d + j], row[2 * d + j], row[3 * d + j]};
+            const Quad<X> four{row[0][j], row[1][j], row[2][j], row[3][j]};
             store(z + j * stride + i, rounded<T>((widen(four) - by.centre[j]) * by.inverse_scale[j]));
         }
     }
     for (int64_t i = in_fours; i < n_rows; i++)
         for (int64_t j = 0; j < d; j++)
-            z[j * stride + i] = (T)(((double)x[i * d + j] - by.centre[j]) * by.inverse_scale[j]);
+            z[j * stride + i] = (T)(((double)at(i)[j] - by.centre[j]) * by.inverse_scale[j]);
 }
 
 }  // namespace
@@ -111,10 +126,13 @@ INLINE void load_tile(const X *x, int64_t n_rows, int64_t d, Scaling by, T *z, i
 // densities of the rows are not asked for, `noise` where there is none: one more log density, the
 // same for every row. The `n_second` terms of second order are the products, or their sum. `tails` is null for Gaussians; of t components it has TAIL numbers for each,
 // and log densities are `-delta / 2`, without heights.
+// `picked` is null where all rows of x count; else it has the indices of n of them, and weights and log
+// densities are of these alone.
 struct Rows {
     const void *x;
     const double *weight;
     double *log_density;
+    const int64_t *picked;
     int64_t n, d, is_float32;
 };
 struct Cells {
@@ -139,17 +157,25 @@ struct Sums {
 
 namespace {
 
+template <class X, class T>
+INLINE void load_rows_of(const Rows &rows, int64_t start, int64_t n_rows, Scaling by, T *z, int64_t stride) {
+    const X *x = (const X *)rows.x;
+    if (rows.picked == nullptr)
+        load_tile(InOrder<X>{x + start * rows.d, rows.d}, n_rows, rows.d, by, z, stride);
+    else
+        load_tile(Picked<X>{x, rows.picked + start, rows.d}, n_rows, rows.d, by, z, stride);
+}
+
 // Fill a tile with rows `start:stop`, if it can; returns how many there were.
 template <class T>
 INLINE int64_t load_rows(const Rows &rows, int64_t start, int64_t stop, Scaling by, T *z, int64_t lanes) {
-    const int64_t n_rows = at_most(lanes, stop - start), from = start * rows.d;
-    const int64_t stride = stride_for<T>(lanes);
+    const int64_t n_rows = at_most(lanes, stop - start);
     for (int64_t i = 0; rows.weight != nullptr && i < n_rows; i += 64 / (int64_t)sizeof(double))
         __builtin_prefetch(rows.weight + start + n_rows + i, 0, 2);
     if (rows.is_float32)
-        load_tile((const float *)rows.x + from, n_rows, rows.d, by, z, stride);
+        load_rows_of<float>(rows, start, n_rows, by, z, stride_for<T>(lanes));
     else
-        load_tile((const double *)rows.x + from, n_rows, rows.d, by, z, stride);
+        load_rows_of<double>(rows, start, n_rows, by, z, stride_for<T>(lanes));
     return n_rows;
 }
 

@@ -50,8 +50,8 @@ struct ByPattern {
     // As they are sorted, for tiles.
     Rows sorted() const {
         return Rows{rows_.x, rows_.weight == nullptr ? nullptr : weight.data,
-                    rows_.log_density == nullptr ? nullptr : log_density.data, rows_.n, rows_.d,
-                    rows_.is_float32};
+                    rows_.log_density == nullptr ? nullptr : log_density.data, nullptr, rows_.n,
+                    rows_.d, rows_.is_float32};
     }
 
     void write_log_densities() const {
