@@ -75,7 +75,8 @@ class _Progress:
     on_new_data : str
         What the round in hand does with new data; empty in the first.
     seen : list of RowsSeen
-        Rows that the model has seen, by rounds; empty where an older version began the job.
+        The rows that the model has seen, one entry for each round; empty if an older version began
+        the job.
     """
 
     job_file: str
@@ -383,7 +384,8 @@ class Batch:
                 makes_model(new)
             if self._progress.on_new_data == ADDS_ROWS:
                 seen = [*self._progress.seen, *seen]
-        self._progress = replace(self._progress, seen=seen)  # written with the note that it is done
+        # Written together with the mark that the step is done.
+        self._progress = replace(self._progress, seen=seen)
 
     def _fit_first(self, overwrite: bool) -> None:
         several, place = self._job.candidates, self._job.outputs["model"]

@@ -64,7 +64,7 @@ from daskgmm.fitting import (
     warn_of_scales,
     warn_of_thin,
 )
-from daskgmm.kernel import Affine, RelativeRidge, loops
+from daskgmm.kernel import Affine, loops
 from daskgmm.keywords import suggesting
 from daskgmm.settings import HALF_LIFE, N_REPLICATES, check_options, objective_of
 from daskgmm.tables import (
@@ -210,8 +210,8 @@ class GaussianMixture(FittedMixture, FitOptions):
         gains most by it is divided; where neither is possible, and after the third time, they
         are pruned. ``"prune"``: the mixture has as many components less. ``"error"``: an error
         names them. The log-likelihood can be lower after a collapse, and climbs from there.
-        Components of few rows stay, with a warning, where the fit has no pass left, or where others
-        take their place whatever is left out, as of an outlier that is far away.
+        Components of few rows stay, with a warning, where the fit has no pass left, or where their
+        rows are far from all other components.
     constant : {"error", "drop"}, default="error"
         What constant columns are. A Gaussian has no density along one, so that ``"error"`` names
         them before anything is fitted. ``"drop"``: they are left out of the fit, and of all that
@@ -846,11 +846,9 @@ class GaussianMixture(FittedMixture, FitOptions):
         if course.history and not accepted:  # it has what the fit had that it went on from
             facts = {k: v for k, v in facts.items() if k not in ("lower_bound_", "penalty_")}
         self.__dict__.update(facts)
-        prior, relative = outcome.prior_in_units_of_data, None
+        prior = outcome.prior_in_units_of_data
         self.thin_components_ = thin = thin_components(course.kept, outcome.n_counted, prior)
-        if self.standardize and self.n_projected is None:
-            relative = RelativeRidge.share if self.reg_covar == "auto" else float(self.reg_covar)
-        blur = blurred_by_ridge(course.kept, thin, prior, relative=relative)
+        blur = blurred_by_ridge(course.kept, thin, prior, outcome.units_of(self))
         self._blurred = "" if blur is None else blur.text(self._names_of_mixture)
         self.far_values_ = outcome.far
         warn_of_collapses(course)

@@ -42,10 +42,10 @@ def write_imputed(
     """Write stored rows with numbers in place of missing values, in one pass.
 
     The output is a Zarr group, which appears when all rows are written, of one array ``x`` (row,
-    feature), and the names of the features where the model has them: rows that fits take. Of cells
-    of a grid it holds their variables, with names, units and coordinates; features along a dimension
-    are one array ``x``, along a dimension ``feature``. For rows in Parquet it may be Parquet, with a column for each
-    feature. Rows that have no value stay missing.
+    feature), and the names of the features where the model has them: rows that fits take. For a grid the
+    group holds its variables, with names, units and coordinates. Features along a dimension become one
+    array ``x``, whose last dimension is ``feature``. For rows in Parquet the output may be Parquet, with
+    a column for each feature. Rows that have no value stay missing.
 
     Parameters
     ----------

@@ -40,6 +40,8 @@ _WHERE = tuple(o.name for o in OPTIONS if "update" in o.commands)
 
 
 _N_PIECES, _PIECE_ROWS = 8, 64
+"""Pieces of a round's rows that are noted, and rows of each: enough to know the rows again, and few to
+read."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import zarr
 from made_data import WORDS_OF_FAMILIES, made_mixture, rows_of
 
 from daskgmm import GaussianMixture, load_model, select
-from daskgmm.em import OldRows
+from daskgmm.em import OldRows, updating
 from daskgmm.errors import DataError, InvalidParameterError, ModelFormatError, ParameterError
 from daskgmm.kernel import Block, Coordinates, Pass, Ridge
 from daskgmm.storage import read_statistics
@@ -52,6 +52,24 @@ def from_there(model: GaussianMixture, x: np.ndarray, **how) -> GaussianMixture:
 def per_row(model: GaussianMixture) -> float:
     """What N rows can tell of a log-likelihood per row: p / (2 N)."""
     return model._n_parameters() / (2 * model.n_rows_)
+
+
+def test_new_rows_alone_do_not_say_where_most_rows_are(monkeypatch):
+    """The ridge is a share of the variance of all rows, however near each other the new ones are."""
+    found = []
+
+    def spied(*args):
+        found.append(on(*args))
+        return found[-1]
+
+    on = updating._prior_on
+    monkeypatch.setattr(updating, "_prior_on", spied)
+    x = 10.0 * rows()
+    for new in (x[:500], 1e-4 * x[:500]):
+        fitted(x).update(new)
+    alike, narrow = (one.reg_covar for one in found)
+    np.testing.assert_allclose(alike, 1e-6 * x.var(axis=0), rtol=0.1)
+    np.testing.assert_allclose(narrow, alike, rtol=0.2)
 
 
 # -- the law -------------------------------------------------------------------

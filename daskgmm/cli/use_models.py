@@ -161,8 +161,8 @@ def _outliers(source: Any, model: str, output: str, **options: Any) -> tuple[dic
 def _impute(source: Any, model: str, output: str, **options: Any) -> tuple[dict[str, Any], str]:
     """Write the rows of DATA with numbers in place of missing values.
 
-    They are the means of what is missing given what is there. The output is a Zarr group of rows; or
-    Parquet, if DATA is Parquet or of a format that is converted, such as CSV.
+    They are the means of what is missing given what is there. The output is a Zarr group of rows; of a
+    grid, a group of its variables; or Parquet, if DATA is Parquet or of a format that is converted, such as CSV.
 
     \b
     Example:

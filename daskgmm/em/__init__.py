@@ -90,7 +90,14 @@ from daskgmm.em.stopping import (
     stop_rule_named,
 )
 from daskgmm.em.subsample import Subsample
-from daskgmm.em.thin import Blur, ThinComponent, blurred_by_ridge, said_of_thin, thin_components
+from daskgmm.em.thin import (
+    Blur,
+    ThinComponent,
+    blurred_by_ridge,
+    deviations_of,
+    said_of_thin,
+    thin_components,
+)
 from daskgmm.em.updating import OldRows, Update, Updated, update
 from daskgmm.em.wide import WideComponent, said_of_wide, widest_component
 from daskgmm.history import (
@@ -180,6 +187,7 @@ __all__ = [
     "check_marks_outliers",
     "check_no_noise",
     "check_some_complete",
+    "deviations_of",
     "far_values",
     "feature_means",
     "feature_moments",

@@ -3,8 +3,8 @@
 A component has collapsed if its covariance is not positive definite, or if one of its variances is
 so small that the rounding of the values can make it up. At the end of a fit, a component has also
 collapsed if it holds too few rows for a regular covariance, or if it holds next to no rows and has
-a variance that is little more than what ``reg_covar`` adds. One of rows far from all other
-components stays: it is what keeps them from those rows.
+a variance that is little more than what ``reg_covar`` adds. A component whose rows are far from
+all others stays: without it, another component would be drawn to these rows.
 
 The rows of a collapsed component go to the other components. In its place, a group of rows of the
 sample that fit worst gets a component, or else the component whose division gains most is divided.
@@ -337,8 +337,8 @@ def ended(course: Course, problem: Problem, scan: Scan) -> Course:
 def few_of(mixture: Mixture, scan: Scan, prior: Prior) -> list[int]:
     """Components that hold too few rows for a covariance, or next to no rows and are at the floor.
 
-    There are none under a prior that adds rows of its own to each covariance. Those of rows that are
-    far from the others are not among them.
+    There are none under a prior that adds rows of its own to each covariance. Nor is one whose rows are
+    far from all other components: see :func:`~daskgmm.em.thin.are_far`.
     """
     if _gives_rows(prior):
         return []

@@ -32,7 +32,7 @@ class Fit:
         Moments of all rows as the fit saw them. If another fit sees equal moments, its rows are
         taken for the same.
     prior : Prior
-        As it was of these rows.
+        The regularisation of the fit, in the units of the rows as the fit saw them.
     affine : Affine or None
         The map that was applied to the rows before the fit; None if there was none.
     gaps : Gaps

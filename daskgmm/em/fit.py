@@ -158,8 +158,14 @@ def fit(
         far = far_values(scan)
     result = replace(result, collapses=(*fewer, *result.collapses))
     return Fit(
-        *(result, n_passes, scan.moments, problem.prior_on(scan)),
-        *(scan.affine, scan.gaps, contradicted, far),
+        result,
+        n_passes,
+        scan.moments,
+        prior=problem.prior_on(scan),
+        affine=scan.affine,
+        gaps=scan.gaps,
+        contradicted=contradicted,
+        far=far,
     )
 
 

@@ -318,7 +318,7 @@ class Problem:
         """The prior, in the units of the rows, with the parts that are fixed."""
         prior: Prior | RelativeRidge | RelativeConjugate = self.prior
         if isinstance(prior, RelativeRidge):
-            prior = prior.of(scan.moments, scan.ordinary.most_variances)
+            prior = prior.of(scan.moments, scan.shortest_half.largest_variances)
         elif isinstance(prior, RelativeConjugate):
             prior = prior.of(scan.moments)
         return prior.fixing(self.fixed_values) if self.fixed else prior

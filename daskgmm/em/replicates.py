@@ -47,7 +47,7 @@ from daskgmm.em.rows import Rows, rows_of_sample
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.starting import Tell
 from daskgmm.em.steppers import PlainEM, Surrogate
-from daskgmm.em.thin import n_spurious
+from daskgmm.em.thin import are_spurious
 from daskgmm.errors import SingularComponentError
 from daskgmm.history import ReplicatesUnderway
 from daskgmm.kernel import Block, Float64Array, Mixture
@@ -327,4 +327,4 @@ class _Making:
 
     def _n_spurious(self, mixture: Mixture) -> int:
         held = self.scan.weight * mixture.weights
-        return n_spurious(mixture, held, self._mender.prior)
+        return int(are_spurious(mixture, held, self._mender.prior).sum())

@@ -18,7 +18,7 @@ from numbers import Integral
 
 import numpy as np
 
-from daskgmm.em.ordinary import quantiles
+from daskgmm.em.quantiles import quantiles
 from daskgmm.em.scan import Scan
 from daskgmm.errors import ColumnError, DataError, ParameterError
 from daskgmm.kernel import Affine, Elliptical, Float64Array, components_named

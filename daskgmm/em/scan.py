@@ -14,8 +14,8 @@ from daskgmm.em.behind import moments_behind, values_behind
 from daskgmm.em.drawn import covariance_with_gaps, drawn_by_moments, hash_rows
 from daskgmm.em.finite import NonFinite, find_non_finite
 from daskgmm.em.missing import NO_GAPS, Gaps, check_some_complete
-from daskgmm.em.ordinary import Ordinary
 from daskgmm.em.rows import Rows
+from daskgmm.em.shortest_half import ShortestHalf
 from daskgmm.em.tail import PassWithTail, Tail
 from daskgmm.errors import ColumnError, DamagedDataError
 from daskgmm.history import ScanDone
@@ -167,9 +167,9 @@ class Scan:
         return replace(self, sample=behind(self.sample, self.moments))
 
     @cached_property
-    def ordinary(self) -> Ordinary:
+    def shortest_half(self) -> ShortestHalf:
         """Where most values of each feature are."""
-        return Ordinary.of(self.sample)
+        return ShortestHalf.of(self.sample)
 
     @property
     def sample_is_plain(self) -> bool:

@@ -136,16 +136,16 @@ def competed(
 def _ways(
     problem: Problem, scan: Scan, maker: StartMaker, *more: str
 ) -> list[Callable[[Scan], Mixture]]:
-    """Ways to make a start that take turns: some initialisers, on the rows as they are.
+    """Ways to make a start, which take turns: each initialiser on the rows as they are.
 
-    And on rows whose far values are cut, if there are any: in units of the variance of all rows, those
-    near each other are one group.
+    Where some values are far away, each also on rows whose far values are winsorized: in units of the
+    variance of all rows, the clusters would be one group beside the far rows.
     """
     initialisers = dict.fromkeys((problem.init_params, _RIVAL, *more))
-    has_far = scan.ordinary.cut(scan.sample.x) is not scan.sample.x
+    has_far = scan.shortest_half.winsorized(scan.sample.x) is not scan.sample.x
     return [
-        partial(maker.start, init_params=one, is_cut=is_cut)
-        for is_cut in (False, True)[: 1 + has_far]
+        partial(maker.start, init_params=one, is_winsorized=is_winsorized)
+        for is_winsorized in ((False, True) if has_far else (False,))
         for one in initialisers
     ]
 

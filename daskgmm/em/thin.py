@@ -33,8 +33,9 @@ __all__ = [
     "Blur",
     "ThinComponent",
     "are_far",
+    "are_spurious",
     "blurred_by_ridge",
-    "n_spurious",
+    "deviations_of",
     "said_of_thin",
     "thin_components",
 ]
@@ -53,7 +54,8 @@ _IN_RIDGES, _ALL_RIDGE = 10.0, 0.999
 """Blurred: the least variance is at most 10 times what ``reg_covar`` adds; if that is 99.9% of it or
 more, there is no other: rows are alike, or nearly."""
 _FAR = 100.0
-"""Far from the others: how many times a variance of another component would be what it is."""
+"""A component is far from the others if its rows would raise a variance of the nearest one by more than
+this many times."""
 _SMALLER = 1e-3
 """Of the least variance: a ridge that blurs nothing."""
 _MOST_WORK = 1e8
@@ -101,30 +103,31 @@ def thin_components(mixture: Mixture, n_rows: float, prior: Prior) -> tuple[Thin
     )
 
 
-def are_far(mixture: Mixture, some: Sequence[int] | NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Of some components, whether their rows are so far from the others that one is needed there.
+def are_far(mixture: Mixture, few: Sequence[int] | NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether components of few rows are so far from all others that these rows need one.
 
-    Their rows would raise a variance of another component a hundred times. That one would become the
-    component of these rows, its own rows would go to the next, and so on: one row a million standard
-    deviations away would take all components, one after the other.
+    Without component k, the nearest other one, j, would take its rows, which would raise a variance of
+    j by about ``w_k d^2 / w_j`` times, d being the Mahalanobis distance of k's mean. Where that is far
+    above 1, j would become the component of these rows, its own rows would go to the next one, and so
+    on: one row a million standard deviations away would take all components, one after the other.
 
     Parameters
     ----------
     mixture : Mixture
-    some : sequence of int
+    few : sequence of int
         Components of few rows.
     """
-    others = np.setdiff1d(np.arange(mixture.n_components), some)
-    if len(some) == 0 or len(others) == 0:
-        return np.zeros(len(some), bool)
-    rest, means = mixture.take(others).with_noise(None, 0.0), mixture.means[some]
+    others = np.setdiff1d(np.arange(mixture.n_components), few)
+    if len(few) == 0 or len(others) == 0:
+        return np.zeros(len(few), bool)
+    rest, means = mixture.take(others).with_noise(None, 0.0), mixture.means[few]
     nearest = rest.weights[labels(means, rest)]
-    times = mixture.weights[some] * squared_distances(means, rest) / nearest
-    return np.asarray(times > _FAR)
+    raised = mixture.weights[few] * squared_distances(means, rest) / nearest
+    return np.asarray(raised > _FAR)
 
 
-def n_spurious(mixture: Mixture, held: Float64Array, prior: Prior, *, far_too: bool = True) -> int:
-    """How many components are thin or, of however many rows, at the floor.
+def are_spurious(mixture: Mixture, held: Float64Array, prior: Prior) -> NDArray[np.bool_]:
+    """Which components are thin or, of however many rows, at the floor, (K,).
 
     Rows that are rounded, to a tenth say, have many that are alike in a column: a component of
     those alone is as likely as ``reg_covar`` is small, and says nothing of the data.
@@ -135,12 +138,9 @@ def n_spurious(mixture: Mixture, held: Float64Array, prior: Prior, *, far_too: b
     held : array of shape (K,)
         Distinct rows of each component: rows that are repeated are no better spread.
     prior : Prior
-    far_too : bool
-        Whether those of rows far from all other components count: see :func:`are_far`.
     """
     everyone = np.arange(mixture.n_components)
-    some = _are_thin(mixture, held, prior) | _are_at_floor(mixture, everyone, prior)
-    return int(np.sum(some if far_too else ~are_far(mixture, np.flatnonzero(some))))
+    return _are_thin(mixture, held, prior) | _are_at_floor(mixture, everyone, prior)
 
 
 def said_of_thin(thin: Sequence[ThinComponent], n_components: int) -> str:
@@ -199,7 +199,7 @@ class Blur:
 
 
 def blurred_by_ridge(
-    mixture: Mixture, thin: Sequence[ThinComponent], prior: Prior, *, relative: float | None
+    mixture: Mixture, thin: Sequence[ThinComponent], prior: Prior, units: Float64Array | None
 ) -> Blur | None:
     """Components that the ridge blurs, other than thin ones; None if there are none.
 
@@ -210,8 +210,8 @@ def blurred_by_ridge(
     mixture : Mixture
     thin : sequence of ThinComponent
     prior : Prior
-    relative : float or None
-        The option's value, if it is in units of the variances of all rows.
+    units : array of shape (D,), optional
+        Units of the features in which the option is, if not their own.
     """
     if mixture.n_components * mixture.n_features**3 > _MOST_WORK:
         return None
@@ -221,13 +221,11 @@ def blurred_by_ridge(
     if not is_blurred.any():
         return None
     blurred = others[is_blurred]
-    if relative is not None:
-        least = relative * in_ridges.min()
-    else:
-        least = min(np.linalg.eigvalsh(_dense(mixture, int(k)))[0] for k in blurred)
+    units = np.ones(mixture.n_features) if units is None else units
+    least = min(np.linalg.eigvalsh(_in_units(mixture, int(k), units))[0] for k in blurred)
     share = float(1.0 / max(1.0, in_ridges.min()))
     root = np.sqrt(_ridge_of(mixture, prior))
-    flattest = _dense(mixture, int(others[np.argmin(in_ridges)])) / root[:, None] / root
+    flattest = _in_units(mixture, int(others[np.argmin(in_ridges)]), root)
     feature = int(np.argmax(np.abs(np.linalg.eigh(flattest)[1][:, 0])))
     smaller = _SMALLER * max(float(least), 1e-300)
     return Blur(tuple(blurred.tolist()), share, smaller, feature)
@@ -261,7 +259,7 @@ def _in_ridges(mixture: Mixture, which: NDArray[np.intp], prior: Prior) -> Float
     if not (ridge > 0).all():
         return without
     root = np.sqrt(ridge)
-    in_ridges = (_dense(mixture, int(k)) / root[:, None] / root for k in which)
+    in_ridges = (_in_units(mixture, int(k), root) for k in which)
     return np.array([np.linalg.eigvalsh(one)[0] for one in in_ridges])
 
 
@@ -270,6 +268,19 @@ def _dense(mixture: Mixture, k: int) -> Float64Array:
     assert isinstance(one, HasCovariances)
     dense: Float64Array = one.dense()[0]
     return dense
+
+
+def _in_units(mixture: Mixture, k: int, units: Float64Array) -> Float64Array:
+    """Covariance of a component where features have units (D,)."""
+    return np.asarray(_dense(mixture, k) / units[:, None] / units)
+
+
+def deviations_of(mixture: Mixture) -> Float64Array:
+    """Standard deviation of each feature under a mixture without its noise, (D,)."""
+    means, w, components = mixture.means, mixture.shares, mixture.components
+    assert isinstance(components, HasCovariances)
+    variances = w @ components.variances() + w @ np.square(means - w @ means)
+    return np.asarray(np.sqrt(variances))
 
 
 def _ridge_of(mixture: Mixture, prior: Prior) -> Float64Array:

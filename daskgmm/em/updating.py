@@ -36,6 +36,7 @@ from daskgmm.em.problem import Problem
 from daskgmm.em.race import Race, Reading, Rules
 from daskgmm.em.rows import Rows, rows_of_sample, statistics_of
 from daskgmm.em.scan import EarlyStart, Scan, scan_in_pass
+from daskgmm.em.shortest_half import ShortestHalf
 from daskgmm.em.starting import Tell
 from daskgmm.em.steppers import AUTO, PLAIN, AnyStepper, Needs, stepper_class
 from daskgmm.errors import ParameterError, SingularComponentError
@@ -240,13 +241,13 @@ def update(
     mixture, statistics = last
     wanted = max(_FEWEST, _ROWS_PER_PARAMETER * mixture.n_parameters)
     old = OldRows.of(statistics.scaled(share), mixture, min(n_sampled, wanted), problem.n_threads)
-    tol = float(problem.tol)
     began = time.perf_counter()
     early = EarlyStart(mixture, statistics.weight, is_found_often=True)
     scan, found = scan_in_pass(rows, n_sampled, _SEED, early, problem.precision, is_fit=False)
     reading = Reading({0: found}, time.perf_counter() - began)
     tell(ScanDone(scan.n_rows, len(scan.sample), reading.seconds, is_pass=True))
-    race = _race_of(rows, problem, old, scan, tol)
+    prior = _prior_on(problem, old, scan)
+    race = _race_of(rows, problem, old, scan, prior)
     n_lost = 0
     try:
         after = _raced(race, old, reading, tell)
@@ -255,7 +256,7 @@ def update(
         if old.drawn is None:
             raise
         n_lost, old = race.n_passes - 1, replace(old, drawn=None)
-        race = _race_of(rows, problem, old, scan, tol)
+        race = _race_of(rows, problem, old, scan, prior)
         after = _raced(race, old, reading, tell)
     course = race.courses[0]
     assert course.statistics is not None
@@ -269,16 +270,14 @@ def update(
         **_moved(mixture, course.kept),
         n_passes=race.n_passes + n_lost,
     )
-    prior = _prior_on(problem, old, scan)
     return Updated(replace(course, statistics=everything), report, prior, scan.gaps)
 
 
-def _race_of(rows: Rows, problem: Problem, old: OldRows, scan: Scan, tol: float) -> Race:
+def _race_of(rows: Rows, problem: Problem, old: OldRows, scan: Scan, prior: Prior) -> Race:
     """A race of one, from the old mixture."""
-    stepper = _stepper_on(problem, old, scan)
-    prior, stop = _prior_on(problem, old, scan), problem.stop_rule
+    stepper, stop = _stepper_on(problem, old, scan, prior), problem.stop_rule
     rules = Rules(stepper, stop, problem.max_iter, precision=problem.precision, prior=prior)
-    return Race(rows, {0: Course.begun(old.mixture, stepper, tol)}, rules)
+    return Race(rows, {0: Course.begun(old.mixture, stepper, float(problem.tol))}, rules)
 
 
 def _raced(race: Race, old: OldRows, reading: Reading, tell: Tell) -> float:
@@ -302,19 +301,22 @@ def _raced(race: Race, old: OldRows, reading: Reading, tell: Tell) -> float:
             reading = race.read()
 
 
-def _stepper_on(problem: Problem, old: OldRows, scan: Scan) -> AnyStepper:
-    """The stepper, whose sample has rows that stand for the old ones beside some of the new."""
-    name, sample = problem.stepper, scan.sample
+def _sample_of_all(old: OldRows, scan: Scan) -> Block:
+    """Rows that stand for the old ones, if there are any, beside some of the new."""
+    sample = scan.sample
     if len(sample) > 0:
         weights = sample.weights * (scan.weight / sample.total_weight)
         sample = replace(sample, weight=weights)
-    if old.drawn is not None:
-        sample = Block.joined([old.drawn, sample])
-    elif (
-        name == AUTO and old.statistics.weight > 0
-    ):  # some of the new rows alone have another likelihood than all
+    return sample if old.drawn is None else Block.joined([old.drawn, sample])
+
+
+def _stepper_on(problem: Problem, old: OldRows, scan: Scan, prior: Prior) -> AnyStepper:
+    """The stepper, with a sample of old and new rows."""
+    name = problem.stepper
+    # Some of the new rows alone have another likelihood than all.
+    if name == AUTO and old.drawn is None and old.statistics.weight > 0:
         name = PLAIN
-    needs = Needs(_prior_on(problem, old, scan), sample, problem.n_threads)
+    needs = Needs(prior, _sample_of_all(old, scan), problem.n_threads)
     made: AnyStepper = stepper_class(name, old.mixture.kind).of(needs)
     return made
 
@@ -323,7 +325,10 @@ def _prior_on(problem: Problem, old: OldRows, scan: Scan) -> Prior:
     """The prior, in the units of old and new rows, with the parts that are fixed."""
     prior = problem.prior
     if isinstance(prior, RelativeRidge):
-        prior = prior.of(_moments_of(problem, old, scan), scan.ordinary.most_variances)
+        largest = np.full(old.mixture.n_features, np.inf)
+        if old.drawn is not None:  # new rows alone do not tell where most of all rows are
+            largest = ShortestHalf.of(_sample_of_all(old, scan)).largest_variances
+        prior = prior.of(_moments_of(problem, old, scan), largest)
     elif isinstance(prior, RelativeConjugate):
         prior = prior.of(_moments_of(problem, old, scan))
     return prior.fixing(problem.fixed.in_mixture(old.mixture)) if problem.fixed else prior

@@ -1,9 +1,11 @@
 """DaskRows: the rows of a Dask array, folded partition by partition.
 
-One fold is one graph: tasks that read, cut into grains and fold; above them the tree
-that :func:`daskgmm.em.rows.tree_sum` defines. What the function is given travels as
-one key of a name never used before. The scheduler is the one in force: a distributed
-client if there is one, else threads.
+One fold is a few tasks that read, cut into grains and fold, and the tree above them that
+:func:`daskgmm.em.rows.tree_sum` defines. The scheduler is the one in force: a distributed
+client if there is one, else threads. Threads of this process are handed the tasks
+themselves, unless a callback of Dask watches. For all others, one fold is one graph, and what
+the function is given travels as one key of a name never used before. The tree, and so the
+bits, are the same.
 
 A task folds a run of partitions, so that what is left of the cost of tasks is that of some
 dozens for each thread. Of a Dask array they are its blocks, small ones joined, and computed in
@@ -164,15 +166,15 @@ class DaskRows:
         scheduler = self._scheduler()
         work = self._work(function, args, scheduler.has_workers)
         here = None if scheduler.has_workers else self._n_threads
-        each = self._partitions_per_task(here or scheduler.total_threads)
+        n_per_task = self._partitions_per_task(here or scheduler.total_threads)
         outside: dict[Any, Any] = {}
-        terms: list[tuple[Any, ...]]  # functions, and what they are given after the work
+        terms: list[tuple[Any, ...]]  # of each task, its function and arguments after the work
         if self._source is None:
-            outside, runs = self._blocks.runs(each)
+            outside, runs = self._blocks.runs(n_per_task)
             terms = [(fold_blocks, run, run.needs) for run in runs]
         else:
             n = len(self._partitions) - 1
-            terms = [(fold_run, i, min(i + each, n)) for i in range(0, n, each)]
+            terms = [(fold_run, i, min(i + n_per_task, n)) for i in range(0, n, n_per_task)]
         with single_thread():
             if scheduler.is_unwatched and not outside:
                 calls = [partial(of_run, work, *rest) for of_run, *rest in terms]
@@ -190,7 +192,8 @@ class DaskRows:
     def _threads(self, n_threads: int) -> ThreadPoolExecutor:
         """Threads for the folds of these rows, kept from one to the next.
 
-        Other rows have others: a block may be computed by what folds rows of its own.
+        Each DaskRows has its own: a block may be computed by folding other rows, which would wait for
+        ever for threads that wait for it. A forked process has none of these threads.
         """
         made_for = (n_threads, os.getpid())
         if self._pool is None or self._pool[0] != made_for:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -144,9 +145,9 @@ class Scheduler:
         """
         pool = dask.config.get("pool", None) or pool
         with _memory_errors():
-            running = [pool.submit(term) for term in terms]
+            running = deque(pool.submit(term) for term in terms)
             try:
-                return tree_sum(one.result() for one in running)
+                return tree_sum(_results_of(running))
             except BaseException:
                 stop()
                 for one in running:
@@ -160,6 +161,13 @@ class Scheduler:
         if client is None:
             return [function(*args)]
         return on_cluster.in_every_worker(client, function, *args)
+
+
+def _results_of(running: deque[Future[T]]) -> Iterator[T]:
+    """Results in order; each is let go when it is taken, since a future keeps its result."""
+    while running:
+        yield running[0].result()
+        running.popleft()
 
 
 def _has_threads() -> bool:

@@ -19,6 +19,7 @@ from daskgmm.em import (
     FarValues,
     Gaps,
     ThinComponent,
+    deviations_of,
     said_of_collapses,
     said_of_contradicted,
     said_of_thin,
@@ -26,7 +27,7 @@ from daskgmm.em import (
 from daskgmm.errors import DaskGMMWarning
 from daskgmm.execution import StagingReport
 from daskgmm.fitting.options import FitOptions
-from daskgmm.kernel import Affine, Prior, Ridge, Statistics
+from daskgmm.kernel import Affine, Float64Array, Prior, Ridge, Statistics
 from daskgmm.record import facts_of_fit
 from daskgmm.tables import OpenedRows
 
@@ -55,7 +56,7 @@ class Outcome:
     affine : Affine or None
         The map that rows were put through.
     prior : Prior
-        As it was of the mapped rows.
+        The regularisation of the fit, in the units of the mapped rows.
     n_passes : int
         Reads of all rows, the scan included.
     opened : OpenedRows
@@ -94,11 +95,22 @@ class Outcome:
 
     @property
     def prior_in_units_of_data(self) -> Prior:
-        """The prior as it is of the mixture in the data's own units; conjugate ones are not mapped."""
+        """The prior of the fit, with a ridge brought to the data's own units.
+
+        A conjugate prior is returned as it is, in units of the mapped rows.
+        """
         affine, prior = self.mapped_back, self.prior
         if affine is None or not isinstance(prior, Ridge):
             return prior
         return replace(prior, reg_covar=prior.reg_covar * np.square(affine.scale))
+
+    def units_of(self, options: FitOptions) -> Float64Array | None:
+        """Units of the features (D,) in which ``reg_covar`` is; None for their own."""
+        if not options.standardize or options.n_projected is not None:
+            return None
+        if self.mapped_back is None:  # nothing else depends on units
+            return deviations_of(self.course.kept)
+        return self.mapped_back.scale
 
     @property
     def statistics(self) -> Statistics | None:

@@ -162,25 +162,27 @@ class Ridge:
 
 @dataclass(frozen=True)
 class RelativeRidge:
-    """A ridge in units of the variance of each feature over all rows: known once they are.
+    """A ridge that is a share of each feature's variance over all rows, known once they are.
+
+    The variance counts for no more than a bound, where a few rows lie far away.
 
     Parameters
     ----------
     share : float, default=1e-6
-        Of the variance. What it adds is that of standardised features with ``reg_covar=1e-6``:
-        a thousandth of a standard deviation, squared. Rounding to float32 adds as much only to
+        Of the variance. Where this is below its bound, the ridge is that of standardised features with
+        ``reg_covar=1e-6``: a thousandth of a standard deviation, squared. Rounding to float32 adds as much only to
         features whose mean is more than ten thousand standard deviations.
     is_bounded : bool
-        Whether variances are bounded by what most rows have, as against a few rows far away.
+        Whether there is a bound. A number that the user gives is a share of the whole variance.
     """
 
     share: float = 1e-6
     is_bounded: bool = True
 
-    def of(self, moments: Moments, most: Float64Array) -> Ridge:
-        """The ridge for rows of such moments, whose variances are bounded by ``most``, (D,)."""
+    def of(self, moments: Moments, largest: Float64Array) -> Ridge:
+        """The ridge for rows of such moments; ``largest`` (D,) is the bound of their variances."""
         variances = moments.variances
         if self.is_bounded:
-            variances = np.minimum(variances, most)
+            variances = np.minimum(variances, largest)
         # One row has none: any number is as good.
         return Ridge(self.share * np.where(variances > 0, variances, 1.0))

@@ -86,7 +86,7 @@ OPTIONS: tuple[Option, ...] = (
         "auto",
         NUMBER_OR_AUTO,
         "Added to each variance, squared units of the data. auto: a millionth of each column's "
-        "variance, of which rows far from most others have little.",
+        "variance, to which rows far from most others add little.",
         commands=_BOTH,
         section="model",
         is_saved=True,

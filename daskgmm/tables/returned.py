@@ -108,8 +108,8 @@ class Result:
     function : callable
         Gives the arrays of a block of rows under a mixture, in that order.
     are_rows : bool
-        Whether they are the rows themselves, which are variables of their own where the cells of a
-        grid are.
+        Whether the result is the rows themselves. On a grid they are written as its variables, not as
+        one array.
     """
 
     name: str

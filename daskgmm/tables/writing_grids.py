@@ -24,17 +24,12 @@ from daskgmm.tables.xarrays import filled_variables
 __all__ = ["gaps_to_fill", "write_on_grid"]
 
 
-_MEANING = (
-    "units",
-    "calendar",
-    "dtype",
-    "scale_factor",
-    "add_offset",
-    "_FillValue",
-    "missing_value",
+_CODING_OF_VALUES = (
+    *("units", "calendar", "dtype"),
+    *("scale_factor", "add_offset", "_FillValue", "missing_value"),
 )
-"""What of a coordinate's encoding says what its values mean; the rest is of the store it came from,
-whose chunks and codecs another version of Zarr may not have."""
+"""Keys of a coordinate's encoding that say what its stored values mean. Others, such as chunks and codecs,
+belong to the store that it was read from, and a store of another format of Zarr may refuse them."""
 
 
 def _nth(block: Block, mixture: Mixture, *, result: Result, n: int) -> NDArray[Any]:
@@ -64,7 +59,9 @@ def _dataset(asked: Asked, mixture: Mixture, missing: Missing) -> Any:
             arrays |= _as_variables(cells, asked) if result.are_rows else {array.name: cells}
     found = Dataset(arrays, attrs=group_attributes(asked))
     for coordinate in found.coords.values():
-        coordinate.encoding = {k: v for k, v in coordinate.encoding.items() if k in _MEANING}
+        coordinate.encoding = {
+            k: v for k, v in coordinate.encoding.items() if k in _CODING_OF_VALUES
+        }
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.em import Missing, RowsWithGaps, check_some_complete
-from daskgmm.errors import DataError
+from daskgmm.errors import DaskGMMWarning, DataError
 from daskgmm.execution import cells_of_rows, rows_of_cells
 from daskgmm.tables.dask_arrays import open_dask_array
 from daskgmm.tables.in_memory import open_in_memory
@@ -40,6 +41,7 @@ __all__ = [
     "complete_rows",
     "decoded",
     "filled",
+    "filled_variables",
     "is_xarray",
     "laid_on",
     "row_weights",
@@ -54,6 +56,8 @@ _SCALING = {"scale_factor", "add_offset"}
 _FLAGS = {"flag_values", "flag_meanings"}
 UNITS = "units"
 """CF's attribute, and the coordinate along features that have different ones."""
+_PLACES = frozenset(("lon", "longitude", "lat", "latitude", "x", "y"))
+"""Names, axes and CF's standard names of dimensions of places."""
 _CODES = "values that are to be decoded"
 """A name for a variable that no coordinate is likely to have."""
 
@@ -105,6 +109,8 @@ def _open(x: Any, request: Request) -> OpenedRows:
     x = decoded(selected(x, request.use.names))
     if not hasattr(x, "data_vars") and x.ndim < 2:  # refused in the words for arrays
         return open_in_memory(x.to_numpy(), request)
+    if request.use.counted and request.use.alone:
+        _warn_of_places(x)
     rows, cells, names = _rows_of(x)
     all_cells = math.prod(cells.shape)
     if request.weights is not None:
@@ -124,6 +130,31 @@ def _open(x: Any, request: Request) -> OpenedRows:
     n_cut = all_cells - len(rows) if isinstance(rows, np.ndarray) else 0
     opened = replace(opened, name=name, laid_out=cells.laid_out, n_cut=n_cut)
     return replace(opened, feature_names=names, feature_units=units_of(x))
+
+
+def _warn_of_places(x: Any) -> None:
+    """Warn where the features of a DataArray lie along a dimension of places.
+
+    Warns
+    -----
+    DaskGMMWarning
+    """
+    if hasattr(x, "data_vars"):
+        return
+    dim = x.dims[-1]
+    said = x[dim].attrs if dim in x.coords else {}
+    words = {
+        str(dim).lower(),
+        *(str(said.get(key, "")).lower() for key in ("axis", "standard_name")),
+    }
+    if words & _PLACES:
+        warnings.warn(
+            f"the {x.sizes[dim]} values along {dim!r}, the last dimension of the DataArray, are taken for "
+            "the features of a row; for rows of one feature in each cell give a Dataset, such as "
+            "x.to_dataset(name='x'), and for other features move their dimension to the end with transpose",
+            DaskGMMWarning,
+            stacklevel=2,
+        )
 
 
 def complete_rows(opened: OpenedRows, request: Request, dtype: np.dtype[Any]) -> OpenedRows:
@@ -306,15 +337,18 @@ def decoded(x: Any) -> Any:
 
 def filled(x: Any, cells: Any) -> Any:
     """The same data with other values: those of cells, whose last dimension is that of features."""
-    x = decoded(x)
-    if not hasattr(x, "data_vars"):
-        return x.copy(data=cells.data)
     found = filled_variables(x, cells)
-    return x.assign({k: v for k, v in found.items() if v.dtype.kind == "f"})  # others have no gaps
+    if not hasattr(x, "data_vars"):
+        return next(iter(found.values()))
+    # Integers have no gaps.
+    return decoded(x).assign({k: v for k, v in found.items() if v.dtype.kind == "f"})
 
 
 def filled_variables(x: Any, cells: Any) -> dict[Hashable, Any]:
-    """Each variable of :func:`filled` by its name, with its attributes, dimensions and dtype."""
+    """The variables of a Dataset with the values of cells, by name; a DataArray is one variable.
+
+    They keep their attributes, dimensions and dtypes.
+    """
     x = decoded(x)
     if not hasattr(x, "data_vars"):
         return {x.name or cells.name: x.copy(data=cells.data)}

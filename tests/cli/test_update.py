@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 import yaml
 import zarr
 from commands import forked, mixture_rows, tree, write_store
@@ -180,6 +181,20 @@ def test_an_update_refuses_data_that_have_grown(job, order):
     write_store(job / "both.zarr", np.concatenate([old, added][::order]))
     again = forked("run", "job.yaml", "--data", "both.zarr", "--on-new-data", "update", cwd=job)
     assert "holds 8,000 rows that the model has seen" in again.error
+
+
+def test_an_update_refuses_a_grid_that_has_grown_along_time(tmp_path):
+    x = mixture_rows(20_000, 2, 3)[:4800].reshape(12, 20, 20, 2)
+    made = {n: (("time", "lat", "lon"), x[..., i]) for i, n in enumerate("ab")}
+    grid = xr.Dataset(made, {"time": np.arange(12)})
+    words = JOB | {"data": "grid.zarr", "variables": ["a", "b"], "on_new_data": "update"}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(words))
+    grid.isel(time=slice(8)).chunk(time=4).to_zarr(tmp_path / "grid.zarr", consolidated=False)
+    assert forked("run", "job.yaml", cwd=tmp_path).status == 0
+    later = grid.isel(time=slice(8, None)).chunk(time=4)
+    later.to_zarr(tmp_path / "grid.zarr", append_dim="time", consolidated=False)
+    error = forked("run", "job.yaml", cwd=tmp_path).error
+    assert "holds 3,200 rows that the model has seen" in error
 
 
 def test_a_job_of_a_version_that_did_not_note_rows_goes_on(job):

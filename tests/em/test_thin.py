@@ -16,9 +16,9 @@ from sklearn.datasets import load_iris
 
 from daskgmm import GaussianMixture, job, load_model
 from daskgmm.em import said_of_thin, thin_components
-from daskgmm.em.thin import n_spurious
+from daskgmm.em.thin import are_spurious, deviations_of
 from daskgmm.errors import DaskGMMWarning
-from daskgmm.kernel import RelativeRidge, Ridge, gaussian_mixture, responsibilities
+from daskgmm.kernel import Ridge, gaussian_mixture, responsibilities
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -86,9 +86,14 @@ def test_few_rows_in_a_plane_are_thin_in_any_units():
     weights, means = np.array([0.9, 0.0997, 0.0003]), rng.normal(size=(3, 4)) * units
     thin = gaussian_mixture(weights, means, np.array([np.eye(4), np.eye(4), flat]) * scale, "full")
     well = gaussian_mixture(weights, means, np.array([np.eye(4)] * 3) * scale, "full")
-    assert [one.component for one in thin_components(thin, 1e5, RelativeRidge())] == [2]
-    assert thin_components(well, 1e5, RelativeRidge()) == ()
-    assert thin_components(thin, 1e6, RelativeRidge()) == ()  # of 300 rows it is a find
+    assert [one.component for one in thin_components(thin, 1e5, ridge_of(thin))] == [2]
+    assert thin_components(well, 1e5, ridge_of(well)) == ()
+    assert thin_components(thin, 1e6, ridge_of(thin)) == ()  # of 300 rows it is a find
+
+
+def ridge_of(mixture):
+    """What is added by default to the variances of rows that are like the mixture."""
+    return Ridge(1e-6 * np.square(deviations_of(mixture)))
 
 
 def test_a_floor_is_relative_to_the_columns(family):
@@ -96,9 +101,12 @@ def test_a_floor_is_relative_to_the_columns(family):
     light = gaussian_mixture(
         np.array([0.5, 0.499, 0.001]), mixture.means, mixture.covariances, family
     )
-    (thin,) = thin_components(light, 1_000.0, RelativeRidge())
+    (thin,) = thin_components(light, 1_000.0, ridge_of(light))
     assert (thin.component, thin.at_floor) == (2, False)
-    assert thin_components(light, 100_000.0, RelativeRidge()) == ()
+    assert thin_components(light, 100_000.0, ridge_of(light)) == ()
+    variances = light.components.gaussians.variances()[2]
+    (thin,) = thin_components(light, 1_000.0, Ridge(0.5 * variances))
+    assert (thin.component, thin.at_floor) == (2, True)
 
 
 def test_rows_alike_in_a_column_are_spurious_however_many():
@@ -111,9 +119,9 @@ def test_rows_alike_in_a_column_are_spurious_however_many():
     covariances = np.array([np.cov(x.T, aweights=r, bias=True) + 1e-6 * np.eye(4) for r in resp.T])
     mixture = gaussian_mixture(n_k / n_k.sum(), means, covariances, "full")
     held = responsibilities(x, mixture).sum(axis=0)
-    assert n_spurious(mixture, held, Ridge(1e-6)) == 1
-    assert n_spurious(mixture, 10 * held, Ridge(1e-6)) == 1
-    assert n_spurious(mixture, 10 * held, Ridge(1e-9)) == 0  # narrow, but of many rows
+    assert are_spurious(mixture, held, Ridge(1e-6)).sum() == 1
+    assert are_spurious(mixture, 10 * held, Ridge(1e-6)).sum() == 1
+    assert are_spurious(mixture, 10 * held, Ridge(1e-9)).sum() == 0  # narrow, but of many rows
 
 
 @pytest.mark.parametrize("share", [0.001, 0.3])

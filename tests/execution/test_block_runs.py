@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 import weakref
+from contextlib import nullcontext
 from typing import ClassVar
 
 import dask
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 from daskgmm import GaussianMixture
 from daskgmm.em import InMemoryRows
 from daskgmm.errors import DataError
-from daskgmm.execution import DaskRows, Weighting, row_blocks
+from daskgmm.execution import DaskRows, Weighting, dask_rows, row_blocks
 
 D = 2
 
@@ -216,7 +217,9 @@ def test_a_callback_changes_no_bit(sizes):
     array = da.from_array(rows_of(sum(sizes)), chunks=(tuple(sizes), D))
     rows = DaskRows(array, 16 * 16, 2)
     with dask.config.set(scheduler="threads"):
-        found = rows.fold(total)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dask.threaded.get", lambda *_, **__: pytest.fail("a graph was computed"))
+            found = rows.fold(total)
         with Tasks() as tasks:
             np.testing.assert_array_equal(rows.fold(total), found)
     assert len(tasks.counts) == 1
@@ -233,6 +236,37 @@ def test_a_block_may_be_what_other_rows_are_folded_to():
     with dask.config.set(scheduler="threads"):
         found = DaskRows(array, 16, 1).fold(total)
     np.testing.assert_allclose(found, 64 * rows_of(64).sum(axis=0)[0])
+
+
+class _Term:
+    """Counts the terms of a sum that are alive."""
+
+    n_alive = most_alive = 0
+    _lock = threading.Lock()
+
+    def __init__(self):
+        with self._lock:
+            _Term.n_alive += 1
+            _Term.most_alive = max(self.most_alive, self.n_alive)
+
+    def __add__(self, other):
+        return _Term()
+
+    def __del__(self):
+        with self._lock:
+            _Term.n_alive -= 1
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_terms_are_let_go_when_they_are_added(watched, monkeypatch):
+    """A future keeps its result: as many as there are tasks would be in memory."""
+    monkeypatch.setattr(dask_rows, "_TASKS_PER_THREAD", 10**6)
+    monkeypatch.setattr(dask_rows, "_SMALL_TASKS_PER_THREAD", 10**6)
+    rows = DaskRows(da.from_array(rows_of(2**14), chunks=(8, D)), 8, 1)
+    _Term.most_alive = 0
+    with dask.config.set(scheduler="threads"), Tasks() if watched else nullcontext():
+        rows.fold(lambda block: time.sleep(1e-4) or _Term())
+    assert _Term.most_alive < 200
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

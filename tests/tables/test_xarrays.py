@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from daskgmm import GaussianMixture
-from daskgmm.errors import DataError
+from daskgmm.errors import DaskGMMWarning, DataError
 
 PLAIN = {"random_state": 0, "progressive": False}
 """For what is asked of cells as rows, wherever fits of them begin."""
@@ -310,3 +310,21 @@ def test_cells_that_all_have_gaps_are_refused_in_the_same_words(chunks):
     data = xr.Dataset({"a": ("x", x), "b": ("x", np.full(20, np.nan))})
     with pytest.raises(DataError, match="each of the 20 rows has a gap"):
         GaussianMixture(1).fit(data if chunks is None else data.chunk(chunks))
+
+
+@pytest.mark.parametrize("told_by", ["name", "axis", "standard_name"])
+def test_features_along_a_dimension_of_places_are_warned_of(told_by):
+    """A field (time, lat, lon) of one variable is easily taken for rows of one feature."""
+    dim = "lon" if told_by == "name" else "i"
+    x = np.random.default_rng(0).normal(size=(5, 40, 3))
+    field = xr.DataArray(x, {dim: np.arange(3.0)}, ("time", "lat", dim), "t")
+    if told_by != "name":
+        field[dim].attrs[told_by] = {"axis": "X", "standard_name": "longitude"}[told_by]
+    with pytest.warns(
+        DaskGMMWarning, match=f"the 3 values along '{dim}'.*are taken for the features"
+    ):
+        model = GaussianMixture(1).fit(field)
+    model.predict(field)  # it is known by then
+    # Both ways out work.
+    assert GaussianMixture(1).fit(field.to_dataset(name="x")).n_features_in_ == 1
+    assert GaussianMixture(1).fit(field.transpose("lat", dim, "time")).n_features_in_ == 5

@@ -119,7 +119,7 @@ class StartMaker:
     given: GivenStart = NOTHING_GIVEN
     uniform: Uniform | None = None
 
-    def start(self, scan: Scan, init_params: str, *, is_cut: bool = False) -> Mixture:
+    def start(self, scan: Scan, init_params: str, *, is_winsorized: bool = False) -> Mixture:
         """Parameters to start EM from.
 
         Parameters
@@ -128,8 +128,9 @@ class StartMaker:
             The initialiser assigns the rows of its sample.
         init_params : str
             A key of :data:`INITIALISERS`.
-        is_cut : bool
-            Whether the initialiser sees values cut at the ends of a wide range around most of them.
+        is_winsorized : bool
+            Whether the initialiser sees values winsorized, and units of variances that are bounded: see
+            :mod:`daskgmm.em.shortest_half`.
 
         Raises
         ------
@@ -139,10 +140,12 @@ class StartMaker:
         ParameterError
             If ``init_params`` is unknown.
         """
-        start = self._start(scan, init_params, is_cut).with_noise(self.uniform, NOISE_OF_STARTS)
+        start = self._start(scan, init_params, is_winsorized).with_noise(
+            self.uniform, NOISE_OF_STARTS
+        )
         return self.prior.fixed.put_into(start)
 
-    def _start(self, scan: Scan, init_params: str, is_cut: bool) -> Mixture:
+    def _start(self, scan: Scan, init_params: str, is_winsorized: bool) -> Mixture:
         given = self.given
         if (whole := given.mixture(self.kind)) is not None:
             return whole
@@ -158,31 +161,33 @@ class StartMaker:
         # Distances should not depend on units, where the kind does not.
         equivariant = components_named(self.kind).is_scale_equivariant()
         x, variances = scan.sample.x, scan.moments.variances
-        if is_cut:
-            variances = np.minimum(variances, scan.ordinary.most_variances)
+        if is_winsorized:
+            variances = np.minimum(variances, scan.shortest_half.largest_variances)
         scale = np.sqrt(variances) if equivariant else np.ones(1)
         scale = np.where(scale > 0, scale, 1.0)
         shift = scan.moments.mean
         z = replace(scan.sample, x=(x - shift) / scale)
-        near = replace(z, x=(scan.ordinary.cut(x) - shift) / scale) if is_cut else z
+        shown = (
+            replace(z, x=(scan.shortest_half.winsorized(x) - shift) / scale) if is_winsorized else z
+        )
         means = np.full((self.n_components, z.n_features), np.nan)
         if given.means is not None:
             means = (given.means - shift) / scale
-        resp = self._assigned(z, near, _with_known(means, z), assign)
+        resp = self._assigned(z, shown, _with_known(means, z), assign)
         return given.put_into(_m_step_of_sample(scan, resp, self.kind, self.prior))
 
     def _assigned(
-        self, z: Block, near: Block, means: Float64Array, assign: Initialiser
+        self, z: Block, shown: Block, means: Float64Array, assign: Initialiser
     ) -> Float64Array:
         """Responsibilities (n, K) of rows near means (K, D), of which those to be found are NaN.
 
-        Initialisers see ``near``, the same rows, of which values that are far away may be cut.
+        Initialisers see ``shown``, the same rows, whose values may be winsorized.
         """
         is_placed = ~np.isnan(means).any(axis=1)
         if is_placed.all():
             resp = nearest(z.x, means)
         else:
-            resp = assign(near, self.n_components, self.rng)
+            resp = assign(shown, self.n_components, self.rng)
             if is_placed.any():
                 resp = _matched(resp, z, means)
         if z.known is not None:

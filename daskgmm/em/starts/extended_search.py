@@ -18,7 +18,7 @@ import numpy as np
 from daskgmm.em.course import Course
 from daskgmm.em.starts.climbs import ALIKE, FIRST_EM_STEPS, Climber, displaced
 from daskgmm.em.starts.exchanges import units_of, with_exchanges, with_one_less, with_one_more
-from daskgmm.em.thin import are_far, n_spurious, thin_components
+from daskgmm.em.thin import are_far, are_spurious, thin_components
 from daskgmm.errors import SingularComponentError
 from daskgmm.kernel import Mixture, log_density, responsibilities, weighted_statistics
 
@@ -113,7 +113,8 @@ class ExtendedSearch:
     def _is_better(self, one: Course, other: Course) -> bool:
         """Whether a climb ends with fewer thin components, whatever its height, or higher.
 
-        Those of rows far from the others do not count. It must not get higher by components that close in on rows that are alike in a column.
+        Thin components of rows far from all others do not count. It must not get higher by components
+        that close in on rows that are alike in a column.
         """
         ours, theirs = (self._n_thin(course.kept) for course in (one, other))
         if ours != theirs:
@@ -127,7 +128,8 @@ class ExtendedSearch:
 
     def _n_spurious(self, mixture: Mixture) -> int:
         held = responsibilities(self.sample.rows.block.x, mixture).sum(axis=0)
-        return n_spurious(mixture, held, self.sample.prior, far_too=False)
+        spurious = np.flatnonzero(are_spurious(mixture, held, self.sample.prior))
+        return int(np.sum(~are_far(mixture, spurious)))
 
     def _climbed(self, start: Mixture, best: Course) -> Course | None:
         """By EM; to its end where that leads elsewhere, and may lead higher than the best."""

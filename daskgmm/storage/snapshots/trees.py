@@ -79,7 +79,7 @@ def _options(kind: Any) -> tuple[Any, ...]:
 
 
 def _is_needed(field: Field[Any]) -> bool:
-    """Whether a field has no default, which stands for what an older version did not write."""
+    """Whether a field must be there. One with a default may be absent: an older version lacked it."""
     return field.default is MISSING and field.default_factory is MISSING
 
 
@@ -171,7 +171,11 @@ class _Reader:
         known = {field.name: _is_needed(field) for field in fields(kind)}
         needed = {name for name, is_needed in known.items() if is_needed}
         if not needed <= set(found) <= set(known):
-            raise TreeError(f"{where} has the fields {sorted(found)}, not {sorted(known)}")
+            optional = sorted(set(known) - needed)
+            may_have = f" and may have {optional}" if optional else ""
+            raise TreeError(
+                f"{where} has the fields {sorted(found)}; it needs {sorted(needed)}{may_have}"
+            )
         values = {name: self.read(hints[name], found[name], f"{where}.{name}") for name in found}
         try:
             return kind(**values)

@@ -1,4 +1,4 @@
-"""Ordinary values: ridge and starts of rows of which a few are very far from all others."""
+"""Shortest half: ridge and starts of rows of which a few are very far from all others."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from scipy.stats import norm
 from sklearn.metrics import adjusted_rand_score
 
 from daskgmm import GaussianMixture
-from daskgmm.em.ordinary import Ordinary, quantiles
+from daskgmm.em.quantiles import quantiles
 from daskgmm.em.rows import InMemoryRows
 from daskgmm.em.scan import scan_rows
+from daskgmm.em.shortest_half import ShortestHalf
 from daskgmm.errors import DaskGMMWarning
 from daskgmm.kernel import COMPONENTS, Block, RelativeRidge
 
@@ -40,25 +41,25 @@ def _fitted(x: np.ndarray, **options) -> GaussianMixture:
         return GaussianMixture(random_state=0, **options).fit(x)
 
 
-# -- what is ordinary ----------------------------------------------------------------
+# -- the shortest half ----------------------------------------------------------------
 
 
-def test_of_gaussian_rows_nothing_is_bounded_or_cut(clusters):
+def test_of_gaussian_rows_nothing_is_bounded_or_winsorized(clusters):
     x, _ = clusters
-    ordinary = Ordinary.of(Block(x))
-    assert (x.var(axis=0) < ordinary.most_variances).all()
-    assert ordinary.cut(x) is x
+    half = ShortestHalf.of(Block(x))
+    assert (x.var(axis=0) < half.largest_variances).all()
+    assert half.winsorized(x) is x
 
 
 def test_quantiles_of_a_gaussian_give_a_hundred_times_its_variance():
     x = norm.ppf((np.arange(200_001) + 0.5) / 200_001)[:, None] * 3.0
-    np.testing.assert_allclose(Ordinary.of(Block(x)).most_variances, [900.0], rtol=2e-3)
+    np.testing.assert_allclose(ShortestHalf.of(Block(x)).largest_variances, [900.0], rtol=2e-3)
 
 
 def test_a_weight_of_two_is_a_row_twice(clusters):
     x, label = clusters
-    twice = Ordinary.of(Block(np.repeat(x, 1 + label, axis=0)))
-    weighted = Ordinary.of(Block(x, weight=1.0 + label))
+    twice = ShortestHalf.of(Block(np.repeat(x, 1 + label, axis=0)))
+    weighted = ShortestHalf.of(Block(x, weight=1.0 + label))
     np.testing.assert_allclose(weighted.low, twice.low, rtol=1e-12)
     np.testing.assert_allclose(weighted.high, twice.high, rtol=1e-12)
 
@@ -66,11 +67,11 @@ def test_a_weight_of_two_is_a_row_twice(clusters):
 def test_of_features_without_a_value_or_of_one_value_nothing_is_told():
     x = np.column_stack([np.full(50, np.nan), np.zeros(50), np.arange(50.0)])
     x[0, 1] = 7.0
-    ordinary = Ordinary.of(Block(x, has_gaps=True))
+    half = ShortestHalf.of(Block(x, has_gaps=True))
     assert np.isnan(quantiles(Block(x), (0.5,))[0][0])
-    np.testing.assert_array_equal(np.isinf(ordinary.most_variances), [True, True, False])
+    np.testing.assert_array_equal(np.isinf(half.largest_variances), [True, True, False])
     x[:, 0] = 1e300
-    assert ordinary.cut(x)[0, :2].tolist() == [1e300, 7.0]
+    assert half.winsorized(x)[0, :2].tolist() == [1e300, 7.0]
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1.0, 1e12])
@@ -78,11 +79,13 @@ def test_far_rows_leave_the_ridge_to_the_others_in_any_units(clusters, unit):
     x, _ = clusters
     far = unit * _with_far_rows(x, 20, 1e6)
     scan = scan_rows(InMemoryRows(far), N, 0)
-    ridge = RelativeRidge().of(scan.moments, scan.ordinary.most_variances).reg_covar
+    ridge = RelativeRidge().of(scan.moments, scan.shortest_half.largest_variances).reg_covar
     assert (ridge <= 1e-6 * 100 * 1.1 * (unit * x).var(axis=0)).all()
     assert (ridge >= 1e-6 * (unit * x).var(axis=0)).all()
     # A number of standard deviations that was given means those of all rows.
-    given = RelativeRidge(1e-6, is_bounded=False).of(scan.moments, scan.ordinary.most_variances)
+    given = RelativeRidge(1e-6, is_bounded=False).of(
+        scan.moments, scan.shortest_half.largest_variances
+    )
     np.testing.assert_allclose(given.reg_covar, 1e-6 * far.var(axis=0))
 
 
