@@ -495,3 +495,17 @@ def test_rows_that_are_left_out_are_not_among_those_of_a_score(missing, is_weigh
     assert job.score(x, str(tmp_path / "m.zarr"), sample_weight=weights)["n_rows"] == 200 - left_out
     with pytest.raises(DaskGMMError, match="each of the 3 rows has a gap"):
         model.criteria(x[5:8], None if weights is None else weights[5:8])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_clusters_are_found_whose_rows_have_gaps_in_what_tells_them_apart(seed):
+    """Values that one Gaussian draws for what is missing lie between the clusters."""
+    rng = np.random.default_rng(seed)
+    means = np.array([[28, 34.5, 0.08], [8, 33, 1], [4, 34, 1.2], [19, 36, 0.14]])
+    widths = np.array([[1, 0.4, 0.03], [2.5, 0.5, 0.4], [2, 0.15, 0.5], [2.5, 0.3, 0.06]])
+    label = rng.choice(4, 6000, p=[0.2, 0.2, 0.2, 0.4])
+    x = means[label] + widths[label] * rng.normal(size=(6000, 3))
+    x[rng.random(6000) < 0.2, 2] = np.nan
+    how = {"missing": "em", "random_state": seed}
+    best = GaussianMixture(4, means_init=means, **how).fit(x).lower_bound_
+    assert GaussianMixture(4, **how).fit(x).lower_bound_ > best - 1e-3

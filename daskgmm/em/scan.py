@@ -167,6 +167,13 @@ class Scan:
         return replace(self, sample=behind(self.sample, self.moments))
 
     @cached_property
+    def without_gaps(self) -> Scan:
+        """The scan with those rows of the sample that have no gap, whatever noise their values have."""
+        is_complete = ~np.isnan(self.sample.x).any(axis=1)
+        rows = self.sample.take(is_complete)
+        return replace(self, sample=replace(rows, has_gaps=False, measurement_noise=None))
+
+    @cached_property
     def shortest_half(self) -> ShortestHalf:
         """Where most values of each feature are."""
         return ShortestHalf.of(self.sample)

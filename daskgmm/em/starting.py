@@ -17,7 +17,7 @@ from daskgmm.em.starts.assign import NOISE_OF_STARTS, StartMaker
 from daskgmm.em.starts.climbs import Climber
 from daskgmm.em.starts.competing import N_STARTS, Competition, Outcome
 from daskgmm.em.starts.extended_search import ExtendedSearch
-from daskgmm.errors import ParameterError
+from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.kernel import Mixture, moments_and_extremes
 from daskgmm.kernel.blas import single_thread
 from daskgmm.telling import Event
@@ -94,14 +94,31 @@ def _starts_by_values(
     tell: Tell,
     known: Sequence[Mixture],
 ) -> list[Mixture]:
-    """Starts from the sample's plain values; where they compete, they end on it as it is."""
+    """Starts from plain values of the sample; where they compete, the best on the sample as it is.
+
+    One Gaussian draws what is missing, or takes away noise, as if there were no clusters, and the best
+    start on such values can be a poor one. So rows without gaps compete too, with noise as it is.
+    """
     starts = starts_of(problem, scan.completed, rng, tell, known)
     is_as_made = problem.last is not None or problem.given.complete or problem.max_iter == 0
     if is_as_made or not problem.progressive:
         return starts
+    n_wanted, known_well = len(starts), scan.without_gaps
+    if known_well.sample.total_weight >= problem.count_parameters(scan.sample.n_features):
+        starts = [*starts, *starts_of(problem, known_well, rng, tell, known)]
     sample = Climber(rows_of_sample(scan.sample, problem.n_threads), problem.prior_on(scan))
     with single_thread():
-        return [sample.finished(start) for start in starts]
+        ends = [sample.finished(start) for start in starts]
+        if len(ends) > n_wanted:
+            ends.sort(key=partial(_height, sample), reverse=True)
+        return ends[:n_wanted]
+
+
+def _height(sample: Climber, mixture: Mixture) -> float:
+    try:
+        return sample.height(mixture)
+    except SingularComponentError:
+        return -np.inf
 
 
 def competed(
