@@ -28,7 +28,15 @@ from daskgmm.events import Message, teller
 from daskgmm.job_places import check_places
 from daskgmm.jobfile import Job
 from daskgmm.plain_json import plain_json
-from daskgmm.rounds import ADDS_ROWS, KEEPS_MODEL, ROUNDS, Round, RowsSeen, mark_of
+from daskgmm.rounds import (
+    ADDS_ROWS,
+    KEEPS_MODEL,
+    ROUNDS,
+    Round,
+    RowsSeen,
+    mark_of,
+    said_of_model,
+)
 from daskgmm.rules import names_of
 from daskgmm.selection import candidate_models
 from daskgmm.settings import KEEP, LABELS, MEASUREMENT_NOISE, RESULTS, WEIGHTS, Option
@@ -375,28 +383,30 @@ class Batch:
     def _fit(self, overwrite: bool) -> None:
         seen = [RowsSeen.of(self._rows)]
         makes_model = ROUNDS.get(self._progress.on_new_data)
+        made: dict[str, Any] = {}
         if makes_model is None:
-            self._fit_first(overwrite)
+            made = self._fit_first(overwrite)
         else:
             mark = mark_of(self._identity()["data"])
             new = Round(self._job, self._source, self._weights, mark)
             if not new.is_done:
-                makes_model(new)
+                made = makes_model(new)
+        for said in said_of_model(made):
+            teller()(Message(said))
             if self._progress.on_new_data == ADDS_ROWS:
                 seen = [*self._progress.seen, *seen]
         # Written together with the mark that the step is done.
         self._progress = replace(self._progress, seen=seen)
 
-    def _fit_first(self, overwrite: bool) -> None:
+    def _fit_first(self, overwrite: bool) -> dict[str, Any]:
         several, place = self._job.candidates, self._job.outputs["model"]
         how: dict[str, Any] = {"sample_weight": self._weights, "overwrite": overwrite}
         how |= {"labels": self._labels, "measurement_noise": self._noise}
         if several is None:
             model = GaussianMixture(**self._job.settings, resume=True)
-            job.fit(self._source, place, model, **how)
-            return
+            return job.fit(self._source, place, model, **how)
         teller()(Message("a selection keeps no checkpoints: interrupted, it begins anew"))
-        job.select_model(self._source, place, **several, **how)
+        return job.select_model(self._source, place, **several, **how)
 
     def _results(self) -> list[str]:
         """What the output of several results holds."""

@@ -213,6 +213,9 @@ def validate(
         if name not in schema:
             near = difflib.get_close_matches(str(name), schema, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(schema)}"
+            for other, inner in schema.items():
+                if not isinstance(inner, Rule) and name in inner:
+                    hint = f"it is a key of {other}: write it there, as {prefix}{other}.{name}"
             raise config.error(key, f"is unknown; {hint}")
         rule = schema[name]
         if not isinstance(rule, Rule):

@@ -852,7 +852,7 @@ class GaussianMixture(FittedMixture, FitOptions):
         self._blurred = "" if blur is None else blur.text(self._names_of_mixture)
         self.far_values_ = outcome.far
         warn_of_collapses(course)
-        warn_of_thin(thin, course.kept.n_components)
+        warn_of_thin(thin, course.kept.n_components, self.missing)
         # A reg_covar that was chosen is told where it is large, and what made it so.
         is_large = self.reg_covar == "auto" and blur is not None and blur.hides_scatter
         far = [one for one in outcome.far if is_large or one.is_no_measurement]
@@ -871,7 +871,7 @@ class GaussianMixture(FittedMixture, FitOptions):
             said_of_collapses(collapses, n_left),
             self._said_of_far(getattr(self, "far_values_", None) or ()),
             said_of_thin(thin, n_left),
-            said_of_wide(self._mixture, self._names_of_mixture),
+            said_of_wide(self._mixture, self._names_of_mixture, self.missing),
             self._blurred,
             said_of_contradicted(getattr(self, "contradicted_labels_", None) or ()),
         )
@@ -883,7 +883,9 @@ class GaussianMixture(FittedMixture, FitOptions):
     @property
     def _said_of_gaps(self) -> str:
         n_missing, n_left_out, n_rows = (getattr(self, name, None) or 0 for name in _COUNTED[:3])
-        if self.missing == "error":
+        if (
+            self.missing == "error" and not n_left_out
+        ):  # cells of a grid may be left out all the same
             return ""
         gaps = Gaps(n_missing, n_left_out)
         return said_of_gaps(gaps, n_rows + n_left_out, self.missing)

@@ -278,6 +278,12 @@ def read_job(path: str, given: Mapping[str, Given]) -> Job:
             f"is {values['on_new_data']}, which goes on from a model without {beside[0]}; leave it or "
             f"{beside[0]} out, or run with --fresh to fit anew",
         )
+    if values.get("on_new_data") == "update" and job.get("model.missing") == "em":
+        raise job.error(
+            "on_new_data",
+            "is update, which goes on from complete rows alone, and model.missing is em; set "
+            "model.missing: drop, or on_new_data: refit",
+        )
     if values.get("on_new_data") == "refit" and job.candidates is not None:
         raise job.error(
             "on_new_data",

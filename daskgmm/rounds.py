@@ -108,7 +108,7 @@ class Round:
         """
         return read_model(self._place)[1].get("known_as") == self._mark
 
-    def refit(self) -> None:
+    def refit(self) -> dict[str, Any]:
         """Fit anew, from the last model, with its components in their order."""
         last, given = load_model(self._place), self._asked.settings
         start: dict[str, Any] = {"weights_init": last.weights_, "means_init": last.means_}
@@ -120,11 +120,13 @@ class Round:
             del as_before["order"]
         model = GaussianMixture(**{**as_before, **given, **start}, resume=True)
         model._known_as = self._mark
-        job.fit(self._source, self._place, model, sample_weight=self._weights, overwrite=True)
+        return job.fit(
+            self._source, self._place, model, sample_weight=self._weights, overwrite=True
+        )
 
-    def update(self) -> None:
+    def update(self) -> dict[str, Any]:
         """Go on with the rows, all of which are new."""
-        job.update(
+        return job.update(
             self._source,
             self._place,
             known_as=self._mark,
@@ -134,8 +136,25 @@ class Round:
         )
 
 
-ROUNDS: dict[str, Callable[[Round], None]] = {"refit": Round.refit, ADDS_ROWS: Round.update}
-"""What makes the model of a round, by the words of ``on_new_data``."""
+ROUNDS: dict[str, Callable[[Round], dict[str, Any]]] = {
+    "refit": Round.refit,
+    ADDS_ROWS: Round.update,
+}
+"""What makes the model of a round, by the words of ``on_new_data``; as of :mod:`daskgmm.job`."""
+
+
+def said_of_model(made: Mapping[str, Any]) -> list[str]:
+    """For people, what to know of the model that a step made: what an update found, and notes."""
+    said = []
+    if update := made.get("update"):
+        said.append(
+            f"{update['n_rows']:,} new rows have a log-likelihood per row of "
+            f"{update['log_likelihood_before']:.9g} under the model before, and of "
+            f"{update['log_likelihood_after']:.9g} now"
+        )
+    if note := made.get("note"):
+        said.append(f"note: {note}")
+    return said
 
 
 def mark_of(data: Mapping[str, Any]) -> str:

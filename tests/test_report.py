@@ -21,7 +21,13 @@ from commands import chunk, forked, tree, write_store
 from made_data import made_mixture, rows_of
 
 from daskgmm import GaussianMixture, load_model, open_rows, select
-from daskgmm.errors import DamagedDataError, OutputExistsError, ParameterError
+from daskgmm.errors import (
+    DamagedDataError,
+    DaskGMMWarning,
+    OutputExistsError,
+    ParameterError,
+)
+from daskgmm.report.findings import doubts
 from daskgmm.report.page import write_report
 from daskgmm.report.sections import spread
 
@@ -184,6 +190,24 @@ def test_what_speaks_against_a_model_is_said(tmp_path):
         assert any(words in doubt for doubt in told["doubts"]), words
         assert words in text
     assert told["trust"].startswith(f"{len(told['doubts'])} things")
+
+
+def test_rows_that_are_not_like_those_of_the_fit_are_told(tmp_path):
+    x = np.random.default_rng(0).normal(size=(5_000, 2))
+    GaussianMixture(1).fit(x).save(tmp_path / "m.zarr")
+    np.save(tmp_path / "far.npy", x + 10.0)
+    told = write_report(*(str(tmp_path / name) for name in ("m.zarr", "far.html", "far.npy")))
+    (said,) = told["doubts"]
+    assert re.search(r"rows of this report have a log-likelihood of -10\d.* fit had -2\.8", said)
+
+
+def test_a_component_that_the_ridge_blurs_is_told_of_a_saved_model(tmp_path):
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=(3_600, 2)), 3e-4 * rng.normal(size=(2_400, 2))])
+    with pytest.warns(DaskGMMWarning, match="reg_covar is 8.% of the least variance"):
+        GaussianMixture(2, random_state=0).fit(x).save(tmp_path / "m.zarr")
+    loaded = load_model(tmp_path / "m.zarr")
+    assert any(said.startswith("Reg_covar is 8") for said in doubts(loaded, None))
 
 
 def test_components_that_overlap_are_named(tmp_path):

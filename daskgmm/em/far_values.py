@@ -7,6 +7,10 @@ Far values lie beyond a wide gap in the sorted distances from the median. Either
 the values, few distinct ones, and 10 times as far as all others; or they are at most a tenth, and 10,000
 times as far. With Cauchy's law, whose tails are the heaviest that people meet, the second comes once in
 10,000 features, and the first never, as its values do not repeat.
+
+Where all other values are larger than -9999 is far from 0, it is no farther from them than they are from
+each other. So -999, -9999 and the like, and the least integers of 16 and 32 bits, are named as well where
+they repeat and are the only values below 0.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ _REPEATED, _TIMES_REPEATED = 3, 10.0
 """Repeated values: least mean number of rows of each, and how many times as far they are."""
 _TIMES, _MOST = 1e4, 0.1
 """How many times as far, and largest share of rows, of values that need not repeat."""
+_LEAST_MARK, _INTEGERS = -999.0, (-(2.0**15), -(2.0**31))
+"""Values that stand for none where all others are 0 or more: nines from -999 on, and the least integers."""
 _MOST_GROUPS = 3
 """Groups of far values that are looked for, one beyond the other."""
 _MOST_NAMED = 3
@@ -46,7 +52,8 @@ class FarValues:
     n_rows : float
         Rows that have one of them.
     times : float
-        How many times as far from the median the nearest of them is as all others.
+        How many times as far from the median the nearest of them is as all others; 0 of one that is
+        known by its value.
     is_repeated : bool
         Whether they are few distinct values, as fill values are.
     is_exact : bool
@@ -63,7 +70,8 @@ class FarValues:
     @property
     def is_no_measurement(self) -> bool:
         """Whether they are fill values for all that can be told, of which a fit warns."""
-        return self.is_repeated and self.times >= _TIMES_NO_MEASUREMENT
+        is_far = self.times == 0.0 or self.times >= _TIMES_NO_MEASUREMENT
+        return self.is_repeated and is_far
 
     def text(self, name: str) -> str:
         """For people, where they are and how many."""
@@ -73,6 +81,8 @@ class FarValues:
             f"{name} {'is' if is_alike else 'has values such as'} {_written(self.value)} in "
             f"{about}{self.n_rows:,.0f} row{'s' * (self.n_rows != 1)}"
         )
+        if self.times == 0.0:
+            return f"{said}, and no other value is below 0"
         return f"{said}, {self.times:.2g} times as far from its median as all other values"
 
 
@@ -125,11 +135,24 @@ def _far_of_feature(values: Float64Array, ends: Float64Array, scan: Scan) -> lis
             one = FarValues(0, commonest, n_rows, times, is_repeated, scan.is_whole)
             found.append(one)
         values = values[:near]
+    mark, n_rows = float(ordered[0]), per_row * np.searchsorted(ordered, ordered[0], "right")
+    is_told = any(one.value == mark for one in found)
+    if not is_told and _is_mark(ordered):
+        found.append(FarValues(0, mark, float(n_rows), 0.0, True, scan.is_whole))
     farthest = float(ends[np.argmax(np.abs(ends - middle))])
     times = float(abs(farthest - middle) / (np.abs(ordered - middle).max() or np.inf))
     if not scan.is_whole and times >= _TIMES * per_row:  # of one row, which the sample lacks
         found.append(FarValues(0, farthest, 1.0, times, False, False))
     return found
+
+
+def _is_mark(ordered: Float64Array) -> bool:
+    """Whether the least of ascending values is a number that stands for none, and no other is below 0."""
+    n_alike = int(np.searchsorted(ordered, ordered[0], "right"))
+    others = ordered[n_alike:]
+    is_known = float(ordered[0]) in _INTEGERS or set(_written(-float(ordered[0]))) == {"9"}
+    is_alone = len(others) > 0 and others[0] >= 0.0 and len(np.unique(others)) >= _FEWEST_DISTINCT
+    return bool(ordered[0] <= _LEAST_MARK and n_alike >= _REPEATED and is_known and is_alone)
 
 
 def _nearer(distances: Float64Array) -> tuple[int, float]:

@@ -78,6 +78,8 @@ def said_of_gaps(gaps: Gaps, n_rows: int, missing: str) -> str:
     said = f"{gaps.n_rows:,} of {n_rows:,} rows have missing values, "
     if missing == "drop":
         return said + "and were left out (missing='drop')"
+    if missing == "error":
+        return said + "and were left out (missing='em' counts cells by the values that they have)"
     said += "and count by the values that they have (missing='em')"
     if gaps.n_left_out:
         said += f"; {gaps.n_left_out:,} of them have none, and were left out"

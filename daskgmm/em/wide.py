@@ -60,7 +60,7 @@ def widest_component(mixture: Mixture) -> WideComponent | None:
     return WideComponent(k, int(j), float(mixture.weights[k]), float(ratios[k, j]), len(wide) - 1)
 
 
-def said_of_wide(mixture: Mixture, names: Sequence[str]) -> str:
+def said_of_wide(mixture: Mixture, names: Sequence[str], missing: str = "error") -> str:
     """For people, in one line, with what to do; empty if no component may be of outliers.
 
     Parameters
@@ -68,6 +68,8 @@ def said_of_wide(mixture: Mixture, names: Sequence[str]) -> str:
     mixture : Mixture
     names : sequence of str
         Names of the features that the mixture is of.
+    missing : str
+        What NaN was in the fit: with ``"em"`` there can be no noise.
     """
     if (found := widest_component(mixture)) is None:
         return ""
@@ -79,6 +81,8 @@ def said_of_wide(mixture: Mixture, names: Sequence[str]) -> str:
     )
     if mixture.noise is not None:
         return said
+    if missing == "em":
+        return f"{said}; leave such rows out, since missing='em' has no noise for them"
     return f"{said}; noise=True (--noise true) takes them up, and leaves it to the other rows"
 
 

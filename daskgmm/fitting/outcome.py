@@ -166,17 +166,18 @@ def warn_of_collapses(course: Course) -> None:
         warnings.warn(said, DaskGMMWarning, stacklevel=_TO_CALLER)
 
 
-def warn_of_thin(thin: Sequence[ThinComponent], n_components: int) -> None:
-    """Warn of components that hold next to no rows.
+def warn_of_thin(thin: Sequence[ThinComponent], n_components: int, missing: str) -> None:
+    """Warn of components that hold next to no rows; ``missing`` says what NaN was in the fit.
 
     Warns
     -----
     DaskGMMWarning
     """
     if thin:
+        way_out = "leave outliers out" if missing == "em" else "set noise=True for outliers"
         warnings.warn(
             f"{said_of_thin(thin, n_components)}; such components come from chance or from outliers "
-            "rather than clusters; lower n_components, or set noise=True for outliers",
+            f"rather than clusters; lower n_components, or {way_out}",
             DaskGMMWarning,
             stacklevel=_TO_CALLER,
         )

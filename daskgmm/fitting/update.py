@@ -72,8 +72,8 @@ class Kept:
         if options.missing == "em":
             raise ParameterError(
                 "an update estimates the log-likelihood of the old rows from their statistics, "
-                "which it can for complete rows alone; set_params(missing='drop'), which leaves new "
-                "rows with gaps out, or fit all rows",
+                "which it can for complete rows alone; fit all rows anew, or in Python call "
+                "set_params(missing='drop') first, which leaves new rows with gaps out",
                 "missing",
             )
         if isinstance(mixture.components, Students):

@@ -312,9 +312,14 @@ def number(value: float) -> str:
 
 
 def labelled(ax: Axes, x: float, y: float, text: str) -> None:
-    """Write text that can be read on light and dark alike."""
-    ax.text(
-        *(x, y, text),
+    """Write text that can be read on light and dark alike, at a place within the axes or not at all.
+
+    Text that is only clipped is placed all the same, and far away Matplotlib cannot.
+    """
+    ax.annotate(
+        text,
+        (x, y),
+        annotation_clip=True,
         ha="center",
         va="center",
         fontsize="x-small",

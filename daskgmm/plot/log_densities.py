@@ -119,7 +119,7 @@ class LogDensityDisplay(Display):
             ends += [] if self.threshold is None else [self.threshold]
             pad = 0.03 * (max(ends) - min(ends))
             ax.set_xlim(min(ends) - pad, max(ends) + pad)
-        ax.set_yscale("log")
+            ax.set_yscale("log")
         ax.set_xlabel("log density (nats)", fontsize="small")
         ax.set_ylabel("rows", fontsize="small")
         ax.tick_params(labelsize="small")

@@ -24,10 +24,12 @@ from daskgmm.settings import OPTIONS
 from daskgmm.storage import ParquetSource
 from daskgmm.telling import passes
 
-__all__ = ["doubts", "facts", "found", "settings", "trust"]
+__all__ = ["doubts", "doubts_of_rows", "facts", "found", "settings", "trust"]
 
 _FEW_ROWS = 10
 """Rows for each free parameter below which it is said that there are few."""
+_UNLIKE = 1.0
+"""Nats per row below the fit's from which on rows are not like those of the fit."""
 _OVERLAPS = 0.25
 """Mean probability of another component above which two overlap."""
 
@@ -61,6 +63,17 @@ def doubts(model: GaussianMixture, sharpness: ResponsibilitiesDisplay | None) ->
     return said
 
 
+def doubts_of_rows(model: GaussianMixture, mean: float) -> list[str]:
+    """What speaks against holding a model against rows of such a log-likelihood per row."""
+    of_fit = getattr(model, "lower_bound_", None)
+    if of_fit is None or mean > of_fit + getattr(model, "penalty_", 0.0) - _UNLIKE:
+        return []
+    return [
+        f"The rows of this report have a log-likelihood of {mean:.6g} nats per row, where those of the "
+        f"fit had {of_fit + getattr(model, 'penalty_', 0.0):.6g}: the model is not one of such rows."
+    ]
+
+
 def _of_the_fit(model: GaussianMixture) -> list[str]:
     said = []
     if getattr(model, "converged_", None) is False:
@@ -74,13 +87,15 @@ def _of_the_fit(model: GaussianMixture) -> list[str]:
             f"{said_of_thin(thin, model._mixture.n_components)}: they come from chance or from "
             "outliers rather than from clusters."
         )
+    if blurred := model._blurred:
+        said.append(f"{blurred[0].upper()}{blurred[1:]}.")
     names = getattr(model, "feature_names_in_", None)
     if far := said_of_far_values(getattr(model, "far_values_", None) or (), names):
         said.append(f"{far[0].upper()}{far[1:]}." if names is None else f"{far}.")
     contradicted = getattr(model, "contradicted_labels_", None) or ()
     if contradicted:
         said.append(f"{said_of_contradicted(contradicted)}.")
-    if wide := said_of_wide(model._mixture, Subject.of(model).names):
+    if wide := said_of_wide(model._mixture, Subject.of(model).names, model.missing):
         said.append(f"{wide[0].upper()}{wide[1:]}.")
     n_rows, n_parameters = getattr(model, "n_rows_", None), model._n_parameters()
     if n_rows is not None and n_rows < _FEW_ROWS * n_parameters:

@@ -14,7 +14,7 @@ from daskgmm.estimator import load_model
 from daskgmm.execution import peak_memory_bytes
 from daskgmm.plot import matplotlib_module
 from daskgmm.redaction import redacted
-from daskgmm.report.findings import doubts, found, trust
+from daskgmm.report.findings import doubts, doubts_of_rows, found, trust
 from daskgmm.report.sections import CountedRows, sections_of
 from daskgmm.storage import check_text_output, write_text
 
@@ -90,6 +90,7 @@ def write_report(
     fitted = load_model(model).set_params(memory_limit=memory_limit)
     rows = None if data is None else CountedRows.counted(fitted, data, sample_weight)
     said = doubts(fitted, None if rows is None else rows.sharpness)
+    said += [] if rows is None else doubts_of_rows(fitted, rows.mean)
     if rows is not None and sample_weight is None and fitted._is_weighted:
         said.append(
             "The model was fitted to rows with weights, and here each row counts once: --weights "

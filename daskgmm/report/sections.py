@@ -120,13 +120,17 @@ class CountedRows:
         )
 
     @property
+    def mean(self) -> float:
+        """Log-likelihood of the rows, in nats per row."""
+        counted = self.densities.counted
+        return float(counted.answers[0]["sum"]) / counted.weight
+
+    @property
     def said(self) -> str:
         """How well the rows fit, in a sentence."""
-        counted = self.densities.counted
-        mean = float(counted.answers[0]["sum"]) / counted.weight
         return (
-            f"Held against {number(counted.n_rows)} rows, it gives them a log-likelihood of "
-            f"{mean:.6g} nats per row; {share(self.sharpness.sure)} of them are of their component with "
+            f"Held against {number(self.densities.counted.n_rows)} rows, it gives them a "
+            f"log-likelihood of {self.mean:.6g} nats per row; {share(self.sharpness.sure)} of them are of their component with "
             "a probability of 0.9 or more."
         )
 

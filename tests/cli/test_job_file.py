@@ -133,6 +133,10 @@ WRONG = {
         "data: d\nmodle: {components: 2}",
         "line 2: modle is unknown; did you mean model",
     ),
+    "a key of a section": (
+        "data: d\nmissing: em",
+        "line 2: missing is unknown; it is a key of model: write it there, as model.missing",
+    ),
     "unknown inner key": ("model:\n  component: 2", "line 2: model.component is unknown"),
     "wrong type": (
         "data: d\nmodel:\n  components: many",

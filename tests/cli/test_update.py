@@ -241,6 +241,27 @@ def test_forgetting_is_for_updates(job):
     assert weight == pytest.approx(2000 + 4000)
 
 
+def test_rows_with_gaps_are_not_added_to_statistics(job):
+    """It is known when the job is first run, and not in the night that brings new rows."""
+    words = ("--on-new-data", "update", "--model-missing", "em", "--fresh")
+    error = forked("run", "job.yaml", *words, cwd=job).error
+    assert "on_new_data is update, which goes on from complete rows alone" in error
+
+
+def test_a_job_says_what_a_fit_and_an_update_say(job):
+    x = night(job, 1)
+    x[:300, 1] = -9999.0
+    shutil.rmtree(job / "data.zarr")
+    write_store(job / "data.zarr", x)
+    words = ("--log", "night.log", "--on-new-data")
+    done = forked("run", "job.yaml", *words, "update", cwd=job)
+    assert "4,000 new rows have a log-likelihood per row of -" in done.stderr
+    done = forked("run", "job.yaml", *words, "refit", "--fresh", cwd=job)
+    assert "note: " in done.stderr
+    assert "is -9999 in 300 rows" in done.stderr
+    assert "is -9999 in 300 rows" in (job / "night.log").read_text()
+
+
 def test_a_selection_is_not_refitted(job):
     refused = forked(
         *("run", "job.yaml", "--on-new-data", "refit", "--model-components", "2:3"), cwd=job

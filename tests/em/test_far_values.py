@@ -147,3 +147,27 @@ def test_a_fit_of_fill_values_ends_and_warns(value):
     with pytest.warns(DaskGMMWarning, match="looks like a fill value"):
         gm = GaussianMixture(3, random_state=0).fit(x)
     assert np.isfinite(gm.lower_bound_)
+
+
+@pytest.mark.parametrize("value", [-999.0, -9999.0, -99999.0, -32768.0, -(2.0**31)])
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.6])
+def test_a_fill_value_is_named_among_values_that_are_larger_than_it_is_far(value, share):
+    x = 1e10 * (2.0 + 0.2 * normal(4_000))
+    x[np.random.default_rng(0).random(4_000) < share, 1] = value
+    (one,) = found_in(x)
+    assert (one.feature, one.value, one.is_no_measurement) == (1, value, True)
+    assert one.n_rows == (x[:, 1] == value).sum()
+    with pytest.warns(
+        DaskGMMWarning, match="and no other value is below 0: this looks like a fill"
+    ):
+        GaussianMixture(1).fit(x)
+
+
+@pytest.mark.parametrize("value", [-9998.0, -1.0, 0.0, 9999.0])
+def test_other_values_that_repeat_are_not_named(value):
+    x = 1e5 * (2.0 + 0.2 * normal(4_000))
+    x[:1000, 1] = value
+    assert found_in(x) == ()
+    x[:1000, 1] = -9999.0
+    x[2000:2010, 1] = -5.0  # there are others below 0
+    assert found_in(x) == ()

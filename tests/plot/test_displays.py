@@ -533,3 +533,16 @@ def test_matplotlib_is_imported_when_a_picture_is_drawn_and_else_asked_for_by_na
 def test_shares_and_probabilities_are_not_rounded_up_to_all(value, percent, text):
     """99.97% of the rows were said to be all."""
     assert (share(value), probability(value)) == (percent, text)
+
+
+def test_a_component_far_outside_of_the_picture_is_drawn(tmp_path):
+    """Its number would lie where Matplotlib can place no text."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 3))
+    x[:300] += 6.0
+    means = [[0.0] * 3, [6.0] * 3, [5e6] * 3]
+    model = GaussianMixture.from_parameters(
+        [0.49, 0.49, 0.02], means, [np.eye(3)] * 2 + [1e12 * np.eye(3)]
+    )
+    plot.pairs(model, x).figure_.savefig(tmp_path / "pairs.png")
+    assert (tmp_path / "pairs.png").stat().st_size > 1000
