@@ -391,10 +391,10 @@ class Batch:
             new = Round(self._job, self._source, self._weights, mark)
             if not new.is_done:
                 made = makes_model(new)
-        for said in said_of_model(made):
-            teller()(Message(said))
             if self._progress.on_new_data == ADDS_ROWS:
                 seen = [*self._progress.seen, *seen]
+        for said in said_of_model(made):
+            teller()(Message(said))
         # Written together with the mark that the step is done.
         self._progress = replace(self._progress, seen=seen)
 

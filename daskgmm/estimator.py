@@ -560,7 +560,8 @@ class GaussianMixture(FittedMixture, FitOptions):
         HALF_LIFE.check(half_life)
         check_options(self.get_params(deep=False))
         mixture, statistics, projection = self._mixture, self._statistics(), self._projection
-        kept = Kept.checked(self, mixture, statistics, projection, self._unit_of_weights)
+        unit, ridge = self._unit_of_weights, self._ridge
+        kept = Kept.checked(self, mixture, statistics, projection, unit, ridge)
         X, read_as, units = self._as_fitted(X), self._read_as, self._units
         tell, began = self._teller(), time.perf_counter()
         names = getattr(self, "feature_names_in_", None)
@@ -848,6 +849,7 @@ class GaussianMixture(FittedMixture, FitOptions):
         self.__dict__.update(facts)
         prior = outcome.prior_in_units_of_data
         self.thin_components_ = thin = thin_components(course.kept, outcome.n_counted, prior)
+        self._ridge = outcome.ridge if self.reg_covar == "auto" else None
         blur = blurred_by_ridge(course.kept, thin, prior, outcome.units_of(self))
         self._blurred = "" if blur is None else blur.text(self._names_of_mixture)
         self.far_values_ = outcome.far

@@ -115,6 +115,7 @@ def record_of(model: Any) -> dict[str, Any]:
         "thin_components": [asdict(found) for found in fact("thin_components_") or ()],
         "far_values": [asdict(found) for found in fact("far_values_") or ()],
         **({"blur": model._blurred} if model._blurred else {}),
+        **({} if model._ridge is None else {"ridge": list(model._ridge)}),
         "collapses": [asdict(found) for found in fact("collapses_") or ()],
         **_contradicted_in(model),
         **({"selection": model.selection_} if hasattr(model, "selection_") else {}),
@@ -320,6 +321,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
             ContradictedLabels(**found) for found in record.get("contradicted_labels") or []
         )
         unit = float(record.get("unit_of_weights") or 1.0)
+        ridge = None if record.get("ridge") is None else [float(v) for v in record["ridge"]]
         height, penalty = record.get("log_likelihood_per_row"), record.get("penalty_per_row")
         bound = height - penalty if height and penalty else height
         updates = tuple(_update_of(found) for found in record.get("updates") or [])
@@ -349,6 +351,7 @@ def facts_of_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         "thin_components_": thin,
         "far_values_": far,
         "_blurred": str(record.get("blur") or ""),
+        "_ridge": ridge,
         "collapses_": collapses,
         "contradicted_labels_": contradicted,
         "updates_": updates,

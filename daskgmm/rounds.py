@@ -39,48 +39,66 @@ _WHERE = tuple(o.name for o in OPTIONS if "update" in o.commands)
 """Settings of an update that no model has."""
 
 
-_N_PIECES, _PIECE_ROWS = 8, 64
-"""Pieces of a round's rows that are noted, and rows of each: enough to know the rows again, and few to
-read."""
+_PIECE_ROWS, _N_PIECES, _MOST_PIECES, _FEWEST_PIECES = 64, 8, 24, 3
+"""Rows of a piece; pieces that are noted, and that are looked at for them; and how many must differ for
+rows to be known by them."""
 
 
 @dataclass(frozen=True)
 class RowsSeen:
     """Rows that a model has seen, as far as is needed to know them again among others.
 
+    They are known by pieces at places that follow from their number, so that no period of the data is
+    theirs. A piece whose rows are alike, such as cells of land, tells nothing.
+
     Attributes
     ----------
     n_rows : int
-    pieces : list of str
-        Digests of pieces at equal distances, the first and the last rows among them.
+    starts : list of int
+        First row of each piece.
+    digests : list of str
+        Of each piece.
     """
 
     n_rows: int
-    pieces: list[str]
+    starts: list[int]
+    digests: list[str]
 
     @classmethod
     def of(cls, source: Source) -> Self:
         """All rows of a source, of which the pieces alone are read."""
         n = source.shape[0]
-        return cls(n, [_digest(source, 0, n, piece) for piece in range(_N_PIECES)])
+        starts, digests = list[int](), list[str]()
+        last = n - _PIECE_ROWS
+        places = (
+            np.random.RandomState(n % 2**32).randint(0, max(1, last + 1), _MOST_PIECES).tolist()
+        )
+        for start in [0, last, *places] if last > 0 else []:
+            if len(digests) < _N_PIECES and (digest := _digest(source, start)) is not None:
+                starts.append(start)
+                digests.append(digest)
+        return cls(n, starts, digests)
 
     def are_at_an_end_of(self, source: Source) -> bool:
         """Whether a source begins or ends with these rows, as far as the pieces tell."""
         first_of_last = source.shape[0] - self.n_rows
-        return first_of_last >= 0 and any(
+        if first_of_last < 0 or len(set(self.digests)) < _FEWEST_PIECES:
+            return False
+        return any(
             all(
-                _digest(source, first, self.n_rows, piece) == digest
-                for piece, digest in enumerate(self.pieces)
+                _digest(source, first + start) == digest
+                for start, digest in zip(self.starts, self.digests, strict=True)
             )
             for first in {0, first_of_last}
         )
 
 
-def _digest(source: Source, first: int, n_rows: int, piece: int) -> str:
-    """Digest of one of the pieces of ``n_rows`` rows of a source, from ``first`` on."""
-    start = first + piece * max(0, n_rows - _PIECE_ROWS) // (_N_PIECES - 1)
-    rows = source.read(start, min(start + _PIECE_ROWS, first + n_rows))
-    values = np.ascontiguousarray(rows, dtype="<f8")
+def _digest(source: Source, start: int) -> str | None:
+    """Digest of a piece of the rows of a source; None where they are alike, or have no value."""
+    values = np.ascontiguousarray(source.read(start, start + _PIECE_ROWS), dtype="<f8")
+    there = values[~np.isnan(values).any(axis=1)]
+    if len(there) == 0 or (there == there[0]).all():
+        return None
     return hashlib.sha256(values.tobytes()).hexdigest()[:32]
 
 

@@ -176,7 +176,7 @@ class Scan:
     @cached_property
     def shortest_half(self) -> ShortestHalf:
         """Where most values of each feature are."""
-        return ShortestHalf.of(self.sample)
+        return ShortestHalf.of(self.sample, self.minimum, self.maximum)
 
     @property
     def sample_is_plain(self) -> bool:

@@ -36,7 +36,6 @@ from daskgmm.em.problem import Problem
 from daskgmm.em.race import Race, Reading, Rules
 from daskgmm.em.rows import Rows, rows_of_sample, statistics_of
 from daskgmm.em.scan import EarlyStart, Scan, scan_in_pass
-from daskgmm.em.shortest_half import ShortestHalf
 from daskgmm.em.starting import Tell
 from daskgmm.em.steppers import AUTO, PLAIN, AnyStepper, Needs, stepper_class
 from daskgmm.errors import ParameterError, SingularComponentError
@@ -325,10 +324,9 @@ def _prior_on(problem: Problem, old: OldRows, scan: Scan) -> Prior:
     """The prior, in the units of old and new rows, with the parts that are fixed."""
     prior = problem.prior
     if isinstance(prior, RelativeRidge):
-        largest = np.full(old.mixture.n_features, np.inf)
-        if old.drawn is not None:  # new rows alone do not tell where most of all rows are
-            largest = ShortestHalf.of(_sample_of_all(old, scan)).largest_variances
-        prior = prior.of(_moments_of(problem, old, scan), largest)
+        # Where most of all rows are is not known.
+        unbounded = np.full(old.mixture.n_features, np.inf)
+        prior = prior.of(_moments_of(problem, old, scan), unbounded)
     elif isinstance(prior, RelativeConjugate):
         prior = prior.of(_moments_of(problem, old, scan))
     return prior.fixing(problem.fixed.in_mixture(old.mixture)) if problem.fixed else prior

@@ -145,8 +145,10 @@ class Scheduler:
         """
         pool = dask.config.get("pool", None) or pool
         with _memory_errors():
-            running = deque(pool.submit(term) for term in terms)
+            running = deque[Future[T]]()
             try:
+                for term in terms:
+                    running.append(pool.submit(term))
                 return tree_sum(_results_of(running))
             except BaseException:
                 stop()

@@ -89,6 +89,8 @@ class FittedState(DensityMixin, BaseEstimator):
     _units: Sequence[str] | None = None
     """Units of the features, empty where there are none."""
     _blurred = ""
+    _ridge: Sequence[float] | None = None
+    """What ``reg_covar="auto"`` added to the variance of each feature; None where nobody knows."""
     _past: tuple[float, ...] = ()
     """Log-likelihoods of the last two accepted passes, over fits that went on from each other."""
     _objective_of_past: Mapping[str, Any] | None = None

@@ -104,6 +104,15 @@ class Outcome:
             return prior
         return replace(prior, reg_covar=prior.reg_covar * np.square(affine.scale))
 
+    @property
+    def ridge(self) -> list[float] | None:
+        """What is added to the variance of each feature; None under a prior of another kind."""
+        prior = self.prior_in_units_of_data
+        if not isinstance(prior, Ridge):
+            return None
+        d = self.course.kept.n_features
+        return np.broadcast_to(prior.reg_covar, (d,)).astype(float).tolist()
+
     def units_of(self, options: FitOptions) -> Float64Array | None:
         """Units of the features (D,) in which ``reg_covar`` is; None for their own."""
         if not options.standardize or options.n_projected is not None:

@@ -16,7 +16,7 @@ from daskgmm.fitting.options import FitOptions
 from daskgmm.fitting.outcome import Outcome
 from daskgmm.fitting.prior import check_ridge_is_known, prior_of
 from daskgmm.fitting.problem import of_passes
-from daskgmm.kernel import Affine, Mixture, Statistics, Students
+from daskgmm.kernel import Affine, Mixture, RelativeRidge, Ridge, Statistics, Students
 from daskgmm.tables import OpenedRows, columns_named
 
 __all__ = ["Kept", "remembered", "updated"]
@@ -38,12 +38,15 @@ class Kept:
         The map onto the features that these are of; None where they are the data's.
     unit : float
         What weights were multiplied by in the fit.
+    ridge : sequence of float or None
+        What ``reg_covar="auto"`` added to the variance of each feature, which an update goes on to add.
     """
 
     mixture: Mixture
     statistics: Statistics
     projection: Affine | None
     unit: float
+    ridge: Sequence[float] | None = None
 
     @classmethod
     def checked(
@@ -53,6 +56,7 @@ class Kept:
         statistics: Statistics | None,
         projection: Affine | None,
         unit: float,
+        ridge: Sequence[float] | None,
     ) -> Self:
         """What is kept, if an update can go on from it.
 
@@ -83,7 +87,7 @@ class Kept:
                 "tails",
             )
         check_ridge_is_known(options, projection)
-        return cls(mixture, statistics, projection, unit)
+        return cls(mixture, statistics, projection, unit, ridge)
 
 
 def updated(
@@ -148,10 +152,14 @@ def _problem_of(options: FitOptions, kept: Kept, weight: float) -> Problem:
     if tol == "auto":
         n_fixed = fixed.count(mixture.kind, mixture.means.shape, mixture.noise is not None)
         tol = statistical_tol(max(1, mixture.n_parameters - n_fixed), weight)
+    prior = prior_of(options, row=1.0 / kept.unit)
+    is_auto = isinstance(prior, RelativeRidge) and options.reg_covar == "auto"
+    if is_auto and kept.ridge is not None and len(kept.ridge) == mixture.n_features:
+        prior = Ridge(np.asarray(kept.ridge, np.float64))
     return Problem(
         mixture.n_components,
         mixture.kind,
-        prior=prior_of(options, row=1.0 / kept.unit),
+        prior=prior,
         tol=tol,
         fixed=fixed,
         **of_passes(options),

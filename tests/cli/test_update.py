@@ -197,6 +197,36 @@ def test_an_update_refuses_a_grid_that_has_grown_along_time(tmp_path):
     assert "holds 3,200 rows that the model has seen" in error
 
 
+def test_new_rows_are_not_taken_for_old_ones_that_are_alike(tmp_path):
+    """Land, which has no value, lies at the same places of each week; small batches are alike by chance."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "job.yaml").write_text(
+        yaml.safe_dump(
+            JOB | {"data": "grid.zarr", "variables": ["a", "b"], "on_new_data": "update"}
+        )
+    )
+    for week in range(2):
+        x = rng.normal(size=(7, 40, 50, 2)) + 5.0 * (rng.random((7, 40, 50, 1)) < 0.4)
+        x[:, :3] = x[:, -2:] = np.nan
+        made = {n: (("time", "lat", "lon"), x[..., i]) for i, n in enumerate("ab")}
+        shutil.rmtree(tmp_path / "grid.zarr", ignore_errors=True)
+        grid = xr.Dataset(made, {"time": 7 * week + np.arange(7)})
+        grid.chunk(time=1).to_zarr(tmp_path / "grid.zarr", consolidated=False)
+        done = forked("run", "job.yaml", cwd=tmp_path)
+        assert done.status == 0, done.stderr
+    assert load_model(tmp_path / "model.zarr").n_rows_ == 2 * 7 * 35 * 50
+
+
+def test_rows_of_each_round_are_noted_once(job):
+    for n in (1, 2):
+        night(job, n)
+        run(job, "update")
+    noted = json.loads((job / "job.checkpoint" / "job.json").read_text())
+    seen = json.loads(noted["state"])["seen"]
+    assert [one["n_rows"] for one in seen] == [4000] * 3
+    assert all(len(set(one["digests"])) >= 3 for one in seen)
+
+
 def test_a_job_of_a_version_that_did_not_note_rows_goes_on(job):
     noted = job / "job.checkpoint" / "job.json"
     written = json.loads(noted.read_text())

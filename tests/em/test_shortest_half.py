@@ -41,37 +41,62 @@ def _fitted(x: np.ndarray, **options) -> GaussianMixture:
         return GaussianMixture(random_state=0, **options).fit(x)
 
 
+def half_of(block: Block) -> ShortestHalf:
+    return ShortestHalf.of(block, np.nanmin(block.x, axis=0), np.nanmax(block.x, axis=0))
+
+
 # -- the shortest half ----------------------------------------------------------------
 
 
 def test_of_gaussian_rows_nothing_is_bounded_or_winsorized(clusters):
     x, _ = clusters
-    half = ShortestHalf.of(Block(x))
-    assert (x.var(axis=0) < half.largest_variances).all()
+    half = half_of(Block(x))
+    assert np.isinf(half.largest_variances).all()
     assert half.winsorized(x) is x
 
 
-def test_quantiles_of_a_gaussian_give_a_hundred_times_its_variance():
+def test_beside_one_far_row_variances_are_bounded_by_a_hundred_times_that_of_the_others():
     x = norm.ppf((np.arange(200_001) + 0.5) / 200_001)[:, None] * 3.0
-    np.testing.assert_allclose(ShortestHalf.of(Block(x)).largest_variances, [900.0], rtol=2e-3)
+    x[0] = 1e9
+    half = half_of(Block(x))
+    np.testing.assert_allclose(half.largest_variances, [900.0], rtol=2e-3)
+    assert 60 < half.winsorized(x)[0, 0] < 100  # 28 standard deviations
+
+
+def test_a_far_row_that_the_sample_lacks_is_known_by_the_extremes(clusters):
+    x, _ = clusters
+    half = ShortestHalf.of(Block(x), x.min(axis=0), np.array([1e9, 20.0, 20.0]))
+    np.testing.assert_array_equal(np.isinf(half.largest_variances), [False, True, True])
 
 
 def test_a_weight_of_two_is_a_row_twice(clusters):
     x, label = clusters
-    twice = ShortestHalf.of(Block(np.repeat(x, 1 + label, axis=0)))
-    weighted = ShortestHalf.of(Block(x, weight=1.0 + label))
+    twice = half_of(Block(np.repeat(x, 1 + label, axis=0)))
+    weighted = half_of(Block(x, weight=1.0 + label))
     np.testing.assert_allclose(weighted.low, twice.low, rtol=1e-12)
     np.testing.assert_allclose(weighted.high, twice.high, rtol=1e-12)
 
 
 def test_of_features_without_a_value_or_of_one_value_nothing_is_told():
     x = np.column_stack([np.full(50, np.nan), np.zeros(50), np.arange(50.0)])
-    x[0, 1] = 7.0
-    half = ShortestHalf.of(Block(x, has_gaps=True))
+    x[0, 1], x[0, 2] = 7.0, 1e6
+    ends = np.array([0.0, 0.0, 0.0]), np.array([0.0, 7.0, 1e6])
+    half = ShortestHalf.of(Block(x, has_gaps=True), *ends)
     assert np.isnan(quantiles(Block(x), (0.5,))[0][0])
     np.testing.assert_array_equal(np.isinf(half.largest_variances), [True, True, False])
     x[:, 0] = 1e300
     assert half.winsorized(x)[0, :2].tolist() == [1e300, 7.0]
+
+
+@pytest.mark.parametrize("share", [0.6, 0.8])
+def test_values_that_rounding_tells_apart_keep_a_ridge(share):
+    """Of 0.1 + 0.2 and 0.3 most, the shortest half is as long as a rounding error."""
+    rng = np.random.default_rng(0)
+    alike = np.where(rng.random(5_000) < 0.5, 0.1 + 0.2, 0.3)
+    x = np.where(rng.random(5_000) < share, alike, 3.0 * rng.normal(size=5_000))[:, None]
+    model = _fitted(x, n_components=2)
+    # The same values in float32, which differ by 1e-8, are no outliers.
+    assert model.score(x.astype(np.float32)) > model.score(x) - 1.0
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1.0, 1e12])
