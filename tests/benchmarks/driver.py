@@ -16,6 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from dask.callbacks import Callback
 from dask.delayed import Delayed
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
@@ -150,7 +151,13 @@ def _measured(mixture: Mixture, n: int, rounds: int) -> dict[str, Any]:
 
 
 def task_of(rows: DaskRows, mixture: Mixture) -> Delayed:
-    """A pass as the scheduler gets it, which it does here once."""
-    with patch.object(Scheduler, "compute", autospec=True, side_effect=Scheduler.compute) as seen:
+    """A pass as a scheduler gets it, which it does here once.
+
+    Threads of this process get it where a callback watches; without, they are handed the tasks alone.
+    """
+    with (
+        Callback(),
+        patch.object(Scheduler, "compute", autospec=True, side_effect=Scheduler.compute) as seen,
+    ):
         rows.fold(nothing, mixture)
     return seen.call_args.args[1]
