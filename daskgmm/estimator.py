@@ -106,8 +106,9 @@ class GaussianMixture(FittedMixture, FitOptions):
     reg_covar : float or "auto", default="auto"
         Added to each variance, in squared units of the data. ``"auto"``: a millionth of each
         feature's variance over all rows (of their mean for spherical covariances), so that
-        nothing depends on units. This variance counts at most a hundred times what the shortest
-        half of the values has, so that a few rows far away do not blur the others.
+        nothing depends on units. Where a few values lie far from all others, this variance counts for
+        at most a hundred times that of the shortest half of the values, so that they do not blur
+        the others. An update goes on to add what the fit added.
     prior : "auto", mapping or None, default=None
         Conjugate prior of Fraley and Raftery (2007), with which the fit is the maximum a posteriori:
         the safe choice for many components, which it keeps from closing in on a few rows. A mapping
