@@ -24,7 +24,7 @@ from daskgmm.source import Source
 from daskgmm.storage import StoredSource, read_model
 from daskgmm.tables import Grid
 
-__all__ = ["ADDS_ROWS", "KEEPS_MODEL", "ROUNDS", "Round", "RowsSeen", "mark_of"]
+__all__ = ["ADDS_ROWS", "KEEPS_MODEL", "ROUNDS", "Round", "RowsSeen", "mark_of", "said_of_model"]
 
 KEEPS_MODEL = "predict"
 """The round that has no new model."""

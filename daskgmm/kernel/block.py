@@ -230,6 +230,14 @@ class PickedBlock(Block):
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __getitem__(self, span: slice) -> Block:  # type: ignore[override]
+        """Block of consecutive rows, which are copied."""
+        return self.take(np.arange(len(self))[span])
+
+    def take(self, which: NDArray[Any]) -> Block:  # type: ignore[override]
+        """See :meth:`Block.take`."""
+        return Block(self.x, weight=self.weight).take(which)
+
     @property
     def n_features(self) -> int:
         """D."""

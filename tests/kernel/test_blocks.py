@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskgmm.kernel import Block
+from daskgmm.kernel import Block, PickedBlock
 
 
 @given(
@@ -48,3 +48,13 @@ def test_gaps_that_are_few_are_found_once(share):
         np.testing.assert_array_equal(marked.gaps.rows, np.flatnonzero(np.isnan(x[:, 2])))
         assert (again.gaps is marked.gaps) == (share < 0.1)  # many take too many bytes to keep
         np.testing.assert_array_equal(again.gaps.rows, marked.gaps.rows)
+
+
+def test_rows_that_are_picked_are_cut_and_taken_as_copies_are():
+    x, weight = np.arange(40.0).reshape(20, 2), np.arange(1.0, 11.0)
+    picked = PickedBlock(x, np.arange(0, 20, 2), weight)
+    copied = Block(x[::2], weight=weight)
+    order = np.array([3, 1, 7])
+    for one, other in ((picked[2:5], copied[2:5]), (picked.take(order), copied.take(order))):
+        np.testing.assert_array_equal(one.x, other.x)
+        np.testing.assert_array_equal(one.weight, other.weight)

@@ -132,6 +132,19 @@ def test_statistics_are_additive(family, way):
     _assert_near(parts[0] + parts[1] + parts[2], truncated_e_step(Block(x), mixture, near))
 
 
+def test_rows_of_weight_zero_add_nothing(family, way):
+    mixture, x = _case(family)
+    near = Neighbourhoods.of(mixture, 4)
+    weight = np.where(np.arange(len(x)) % 5 == 0, 0.0, 1.0)
+    found = truncated_e_step(
+        Block(np.where(weight[:, None] > 0, x, np.nan), weight=weight), mixture, near
+    )
+    there = weight > 0
+    expected = truncated_e_step(Block(x[there], weight=weight[there]), mixture, near)
+    assert found.log_likelihood == expected.log_likelihood
+    np.testing.assert_array_equal(found["first"], expected["first"])
+
+
 def test_em_climbs_the_bound_while_neighbourhoods_stay(family):
     mixture, x = _case(family, separation=2.5, n=6_000)
     moved = gaussian_mixture(mixture.weights, mixture.means + 0.3, mixture.covariances, family)
