@@ -7,6 +7,7 @@ that it started.
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -63,10 +64,8 @@ def starting_table(rounds: int) -> Table:
 
 
 def _seconds_of(command: list[str], folder: str) -> float:
-    before = os.times()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = os.environ | {"TMPDIR": folder}
     subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
-    after = os.times()
-    return (
-        after.children_user + after.children_system - before.children_user - before.children_system
-    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 
 import numpy as np
 import pandas as pd
@@ -98,13 +97,23 @@ def test_a_column_to_keep_has_a_name_of_its_own(tmp_path):
     assert not (tmp_path / "x.parquet").exists()
 
 
-def test_the_choice_among_many_columns_takes_no_time_for_each_pair():
-    """16,000 columns took 9 s."""
-    names = [f"x{j}" for j in range(16_000)]
+def test_the_choice_among_many_columns_compares_no_pairs():
+    """16,000 columns took 9 s: each name was compared with all the others."""
+    compared = 0
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+    names = [Name(f"x{j}") for j in range(16_000)]
     columns = [Column(name, "double", is_number=True) for name in names]
-    begin = time.process_time()
     kept = kept_of(columns, names[:8000], "t.csv")
     found, left_out = chosen(columns, names[8000:], "t.csv", "--columns", kept)
     assert (kept, found, left_out) == ([*range(8000)], [*range(8000, 16_000)], ())
     assert chosen(columns, None, "t.csv", "--columns", kept)[0] == found
-    assert time.process_time() - begin < 1
+    assert compared < 16_000
