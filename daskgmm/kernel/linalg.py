@@ -14,9 +14,9 @@ _REMEDY = "lower n_components or raise reg_covar"
 
 
 def from_lower(matrices: Float64Array) -> Float64Array:
-    """Symmetric matrices (K, D, D) of which what is on and below the diagonal is given."""
-    lower = np.tril(matrices)
-    whole: Float64Array = lower + np.swapaxes(np.tril(lower, -1), 1, 2)
+    """Symmetric matrices (..., D, D) of which what is on and below the diagonal is given."""
+    whole: Float64Array = np.tril(matrices)
+    whole += np.swapaxes(np.tril(matrices, -1), -1, -2)
     return whole
 
 
@@ -39,30 +39,26 @@ def precision_factors(covariances: Float64Array, *, shared: bool = False) -> Flo
         for name, of_component in zip(names, variances, strict=True):
             positive_roots(of_component, name)
     scale = np.sqrt(variances)
-    correlations = covariances / scale[:, :, None] / scale[:, None, :]
-    try:
-        lower = np.linalg.cholesky(correlations)
-    except np.linalg.LinAlgError:
-        lower = np.stack([_cholesky_or_zero(correlation) for correlation in correlations])
+    # In C order: transposed, rows are columns, as LAPACK takes them, and it works in place.
+    factors: Float64Array = np.divide(covariances, scale[:, :, None], order="C")
+    factors /= scale[:, None, :]
+    for correlation in factors:
+        _, info = linalg.lapack.dpotrf(correlation.T, lower=1, overwrite_a=1)
+        if info > 0:  # it has no factor
+            correlation[...] = 0.0
     # Pivots of a correlation matrix are 1 - R^2: below D eps they are rounding.
     d = covariances.shape[1]
-    pivots = np.square(np.diagonal(lower, axis1=1, axis2=2)).min(axis=1)
+    pivots = np.square(np.diagonal(factors, axis1=1, axis2=2)).min(axis=1)
     for name, pivot in zip(names, pivots, strict=True):
-        if pivot <= d * np.finfo(np.float64).eps:
+        if not pivot > d * np.finfo(np.float64).eps:  # NaN is none
             raise SingularComponentError(
                 f"{_whose(name)} is singular: its features are linearly dependent; {_REMEDY}",
                 name,
             )
-    inverses: Float64Array = np.stack([linalg.lapack.dtrtri(one, lower=1)[0] for one in lower])
-    return np.ascontiguousarray(np.swapaxes(inverses / scale[:, None, :], 1, 2))
-
-
-def _cholesky_or_zero(correlation: Float64Array) -> Float64Array:
-    """Lower Cholesky factor of a matrix (D, D); zeros if it has none."""
-    try:
-        return np.asarray(np.linalg.cholesky(correlation), np.float64)
-    except np.linalg.LinAlgError:
-        return np.zeros_like(correlation)
+    for lower in factors:
+        linalg.lapack.dtrtri(lower.T, lower=1, overwrite_c=1)
+    factors /= scale[:, :, None]
+    return factors
 
 
 def positive_roots(variances: Float64Array, component: int = -1) -> Float64Array:

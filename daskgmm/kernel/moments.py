@@ -9,6 +9,7 @@ import numpy as np
 
 from daskgmm.kernel import loops
 from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.linalg import from_lower
 from daskgmm.kernel.sub_blocks import sub_blocks
 
 __all__ = ["FeatureMoments", "Moments", "moments_and_extremes", "moments_with_gaps"]
@@ -136,8 +137,8 @@ def _by_compiled_loop(block: Block) -> tuple[Moments, Float64Array, Float64Array
     root_weight = np.empty(0) if block.weight is None else np.sqrt(block.weight)
     found = loops.MomentArrays(np.empty(d), np.zeros((d, d)), np.empty(d), np.empty(d))
     loops.scan_moments(x, root_weight, x[0].astype(np.float64), found)
-    lower = np.tril(found.scatter)  # all that the loop fills
-    moments = Moments(block.total_weight, found.mean, lower + np.tril(lower, -1).T)
+    scatter = from_lower(found.scatter)  # all that the loop fills
+    moments = Moments(block.total_weight, found.mean, scatter)
     return moments, found.minimum, found.maximum
 
 

@@ -33,6 +33,7 @@ from daskgmm.kernel.fused_arrays import (
     WhitenedArrays,
     WhitenedSums,
 )
+from daskgmm.kernel.linalg import from_lower
 from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
@@ -214,14 +215,14 @@ class CompiledWhitened(Direct):
     def statistics_of(self, block: Block, log_likelihood: float, sums: WhitenedSums) -> Statistics:
         """Statistics of a block from what the loop added."""
         mixture = self.mixture
-        n_k, first, second = sums
-        lower = np.tril(second)
-        second = lower + np.swapaxes(np.tril(lower, -1), 1, 2)
+        n_k, first, lower = sums
+        second = from_lower(lower)
         if self._lost is not None:
             of_one, of_first, of_second = self._lost
             lost = of_one @ n_k + np.vdot(of_first, first) + np.vdot(of_second, second)
             log_likelihood += float(lost) + self._lost_noise * (block.total_weight - n_k.sum())
-        second = second * self._scale[:, None] * self._scale
+        second *= self._scale[:, None]
+        second *= self._scale
         about = Statistics(
             len(block),
             block.total_weight,
