@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from daskgmm.errors import ParameterError
+from daskgmm.lazily import Lazily
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Lazily("numpy")
 
 __all__ = ["plain_json"]
 
@@ -30,14 +34,14 @@ def plain_json(value: Any, where: str = "record") -> Any:
         return value if value is None or type(value) in (bool, int, str) else _base(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
-    if isinstance(value, np.generic | np.ndarray):
-        return plain_json(value.tolist(), where)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, Mapping):
         return {str(key): plain_json(item, f"{where}[{key!r}]") for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain_json(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, np.generic | np.ndarray):
+        return plain_json(value.tolist(), where)
     raise ParameterError(
         f"{where} is a {type(value).__name__}; attributes hold plain JSON: dicts, lists, strings, "
         "numbers, booleans and None"

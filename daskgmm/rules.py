@@ -16,11 +16,15 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daskgmm.errors import InvalidParameterError, ParameterError
+from daskgmm.lazily import Lazily
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Lazily("numpy")
 
 __all__ = [
     "ARRAY",

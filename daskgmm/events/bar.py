@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any, TextIO
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, TextIO
 
 from daskgmm.events.events import Underway
 from daskgmm.events.lines import ProgressLines
+from daskgmm.lazily import Lazily
 from daskgmm.telling import Event
+
+if TYPE_CHECKING:
+    import tqdm
+else:
+    tqdm = Lazily("tqdm")
 
 __all__ = ["ProgressBar"]
 
@@ -29,7 +33,7 @@ class ProgressBar(ProgressLines):
 
     def __init__(self, interval: int = 1, stream: TextIO | None = None) -> None:
         super().__init__(interval, stream)
-        self._bar: tqdm[Any] | None = None
+        self._bar: tqdm.tqdm[Any] | None = None
         self._pass_key = ""
         self._name = "reading"
 
@@ -44,7 +48,7 @@ class ProgressBar(ProgressLines):
             self._pass_key = event.pass_key
             if event.n_done == event.n_tasks:  # the pass ended before anything was heard of it
                 return
-            self._bar = tqdm(
+            self._bar = tqdm.tqdm(
                 desc=self._name,
                 total=event.n_tasks,
                 file=self._stream,
