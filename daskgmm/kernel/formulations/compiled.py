@@ -65,13 +65,7 @@ class CompiledNatural(Natural):
             form.constant,
             noise_of(mixture, form.offset, dtype),
         )
-        exact = form if dtype == FLOAT64 else NaturalForm.of(mixture, FLOAT64, scatter_known)
-        present = mixture.weights > 0
-        self._lost_constant = np.subtract(
-            exact.constant, form.constant, out=np.zeros(len(present)), where=present
-        )
-        self._lost = np.concatenate([exact.quadratic, exact.linear], axis=1) - self._coefficients
-        self._lost_noise = _lost_noise(mixture, self.arrays.noise, form.offset)
+        self._lost = self._lost_by_rounding(mixture, scatter_known) if dtype != FLOAT64 else None
         self._dtype = dtype
 
     @classmethod
@@ -118,11 +112,27 @@ class CompiledNatural(Natural):
         log_likelihood = loops.add_natural(rows, cells, self.arrays, n_k, sums)
         if log_density is not None:
             log_density += form.offset
-        # Correct the rounding of the coefficients to first order: its error is the same for
-        # every row and would not average out.
-        log_likelihood += self._lost_constant @ n_k + np.vdot(self._lost, sums)
-        log_likelihood += self._lost_noise * (block.total_weight - n_k.sum())
-        return float(log_likelihood) + block.total_weight * form.offset, n_k, sums
+        if self._lost is not None:
+            of_one, of_sums, of_noise = self._lost
+            lost = of_one @ n_k + np.vdot(of_sums, sums)
+            log_likelihood += float(lost) + of_noise * (block.total_weight - n_k.sum())
+        return log_likelihood + block.total_weight * form.offset, n_k, sums
+
+    def _lost_by_rounding(
+        self, mixture: Mixture, scatter_known: bool
+    ) -> tuple[Float64Array, Float64Array, float]:
+        """Coefficients (K,), (K, P + D) of n_k and sums, and of noise, in a correction.
+
+        It corrects the log-likelihood for the rounding of the coefficients to first order: its error
+        is the same for every row and would not average out.
+        """
+        form, exact = self.form, NaturalForm.of(mixture, FLOAT64, scatter_known)
+        present = mixture.weights > 0
+        of_one = np.subtract(
+            exact.constant, form.constant, out=np.zeros(len(present)), where=present
+        )
+        of_sums = np.concatenate([exact.quadratic, exact.linear], axis=1) - self._coefficients
+        return of_one, of_sums, _lost_noise(mixture, self.arrays.noise, form.offset)
 
     def log_densities(self, x: NDArray[Any]) -> Float64Array:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
