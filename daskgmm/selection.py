@@ -36,7 +36,7 @@ from daskgmm.kernel import COMPONENTS
 from daskgmm.keywords import suggesting
 from daskgmm.plot import SelectionDisplay
 from daskgmm.settings import LEVEL, N_REPLICATES, OPTIONS
-from daskgmm.tables import OpenedRows, Use, columns_named, data_frame_of, open_weights
+from daskgmm.tables import OpenedRows, Use, columns_named, data_frame_of
 
 __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
 
@@ -207,7 +207,8 @@ def select(
         Above 0, lines on standard error.
     sample_weight : array of shape (n_rows,), optional
         As for :meth:`GaussianMixture.fit`. Criteria take the sum of the weights for the number
-        of rows: see :meth:`GaussianMixture.bic`.
+        of rows. Weights whose sum is none, such as areas in square metres, are multiplied by what
+        makes it the effective number of rows, and ``note`` says so.
     level : float, default=0.05
         Largest p-value at which ``"bootstrap"`` rejects.
     n_replicates : int, default=100
@@ -256,8 +257,7 @@ def select(
     _check_beside(criterion, sample_weight, labels, measurement_noise)
     weights = None
     if sample_weight is not None:
-        X, weights = open_weights(sample_weight, X, None, models[-1].missing)
-        weights.warn_if_no_counts()
+        X, weights = models[-1]._open_counts(sample_weight, X)
     noise = models[-1]._open_noise(measurement_noise, X)
     sizes = [model._size for model in models]
     opened = models[-1]._open_to_fit(X, sizes, weights, Use(measurement_noise=noise))
@@ -302,6 +302,7 @@ def select(
     notes = (
         said_of_most_tried(entries, chosen, criterion),
         None if model.prior is not None else said_of_poor_fits(entries, chooser.scan),
+        None if weights is None else weights.said_of_scale(),
         _note_of_tests(chooser),
     )
     selection = Selection(entries, chosen, model, criterion, _joined(*notes), _of_tests(chooser))

@@ -344,6 +344,21 @@ def test_weights_in_square_metres_are_no_counts(x, counts):
         many.bic(x, 1000.0 * counts)
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e13])
+def test_the_unit_of_weights_that_are_no_counts_decides_no_selection(x, unit):
+    """Of areas in square metres the standard errors were 0, and BIC chose ever more components."""
+    weight = np.random.default_rng(1).uniform(0.1, 1.0, 600)
+    weight *= weight.sum() / np.square(weight).sum()  # to sum to what they tell as much as
+    left, right = (
+        select(x[:600], 3, sample_weight=w, random_state=0) for w in (unit * weight, weight)
+    )
+    names = ("bic", "icl", "held_out_log_likelihood_per_row", "held_out_standard_error")
+    for name in names:
+        assert getattr(left.best, name) == pytest.approx(getattr(right.best, name), rel=1e-6), name
+    assert "tell as much as" in left.note
+    assert "tell as much as" not in (right.note or "")
+
+
 def test_weights_are_opened_small(x, counts, tmp_path):
     np.save(tmp_path / "w.npy", counts.astype(float))
     weights = weights_of(tmp_path / "w.npy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -142,6 +143,15 @@ class Weights:
             self.n_effective,
             scale,
             self.fingerprint,
+        )
+
+    def said_of_scale(self) -> str | None:
+        """For people: what weights on the scale of counts were multiplied by, if by much."""
+        if math.isclose(self.scale, 1.0, rel_tol=1e-3):
+            return None
+        return (
+            f"the weights sum to {self.total:.4g} and tell as much as {self.n_effective:.4g} rows: all "
+            f"figures are of weights multiplied by {self.scale:.4g}"
         )
 
     def warn_if_no_counts(self) -> None:
