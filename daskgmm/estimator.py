@@ -574,7 +574,9 @@ class GaussianMixture(FittedMixture, FitOptions):
         outcome, report = updated(kept, opened, self, half_life, tell, began)
         updates = remembered(getattr(self, "updates_", None), report)
         before = {name: getattr(self, name, None) or 0 for name in _COUNTED}
+        far_before = getattr(self, "far_values_", None) or ()
         self._conclude(outcome)
+        self.far_values_ = tuple(dict.fromkeys((*far_before, *outcome.far)))
         self._set_names(names)
         self._read_as, self._units = read_as, units
         self._past, self.updates_ = (), updates

@@ -256,6 +256,22 @@ def test_rows_far_away_are_followed():
 # -- in and out ----------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:1 of 3 components holds 1 rows")
+def test_values_far_from_all_others_among_new_rows_are_said(tmp_path):
+    """One such row takes a component, which the update did not tell."""
+    old, new = rows(), rows(n=1000, seed=2)
+    old[7, 0], new[17] = -1e7, 1e6
+    model = fitted(old)
+    before = model.far_values_
+    assert [one.feature for one in before] == [0]
+    model.update(new)
+    assert model.far_values_[:1] == before
+    assert [(one.feature, one.value) for one in model.far_values_[1:]] == [(0, 1e6), (1, 1e6)]
+    assert "column 1 is 1000000 in 1 row" in model._note
+    model.save(tmp_path / "model.zarr")
+    assert load_model(tmp_path / "model.zarr").far_values_ == model.far_values_
+
+
 @pytest.mark.parametrize("family", WORDS_OF_FAMILIES)
 def test_a_saved_model_goes_on_as_the_one_that_was_saved(tmp_path, family):
     old, new = np.split(rows(family), 2)

@@ -31,6 +31,7 @@ from functools import cached_property
 import numpy as np
 
 from daskgmm.em.course import Course
+from daskgmm.em.far_values import FarValues, far_values
 from daskgmm.em.missing import Gaps
 from daskgmm.em.problem import Problem
 from daskgmm.em.race import Race, Reading, Rules
@@ -111,12 +112,15 @@ class Updated:
         In the units of old and new rows.
     gaps : Gaps
         New rows in which values are missing.
+    far : tuple of FarValues
+        Among the new rows.
     """
 
     course: Course
     report: Update
     prior: Prior
     gaps: Gaps
+    far: tuple[FarValues, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,7 +273,8 @@ def update(
         **_moved(mixture, course.kept),
         n_passes=race.n_passes + n_lost,
     )
-    return Updated(replace(course, statistics=everything), report, prior, scan.gaps)
+    course = replace(course, statistics=everything)
+    return Updated(course, report, prior, scan.gaps, far_values(scan))
 
 
 def _race_of(rows: Rows, problem: Problem, old: OldRows, scan: Scan, prior: Prior) -> Race:

@@ -141,6 +141,7 @@ def updated(
         seconds=time.perf_counter() - began,
         staged=staged,
         gaps=found.gaps,
+        far=found.far if kept.projection is None else (),  # those of mapped rows have other units
     )
     return outcome, replace(found.report, n_rows=outcome.n_rows)
 
