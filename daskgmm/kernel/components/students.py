@@ -24,7 +24,8 @@ from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy import optimize, special
+import scipy  # which imports its optimize, a tenth of a second, when that is first asked for
+from scipy import special
 
 from daskgmm.errors import ParameterError
 from daskgmm.kernel.block import Float64Array
@@ -349,7 +350,7 @@ def degrees_of(tail: float) -> float:
         return MOST_DEGREES
     if not tail > tail_of(LEAST_DEGREES):
         return LEAST_DEGREES
-    root: float = optimize.brentq(
+    root: float = scipy.optimize.brentq(
         lambda log_nu: tail_of(float(np.exp(log_nu))) - tail,
         np.log(LEAST_DEGREES),
         np.log(MOST_DEGREES),
