@@ -491,8 +491,7 @@ class GaussianMixture(FittedMixture, FitOptions):
             naming = columns_named(opened.feature_names)
             with naming, opened.staging() as staged, checkpoints.interruptible():
                 found = fit(rows, problem, rng, opened.n_sampled, tell, checkpoints)
-        self._is_weighted = weights is not None
-        self._unit_of_weights = 1.0 if weights is None else weights.scale
+        self._set_weighting(weights)
         outcome = Outcome(
             self._in_order(found.result, found.affine),
             affine=found.affine,
@@ -699,6 +698,11 @@ class GaussianMixture(FittedMixture, FitOptions):
             return x, None
         x, weights = open_weights(given, x, names, self.missing)
         return x, weights.as_counts()
+
+    def _set_weighting(self, weights: Weights | None) -> None:
+        """Remember how rows were counted, for what goes on from the fit."""
+        self._is_weighted = weights is not None
+        self._unit_of_weights = 1.0 if weights is None else weights.scale
 
     def _open_noise(self, given: Any, x: Any) -> MeasurementNoise | None:
         """Measurement noise of the rows to fit, if they have any and options allow it."""

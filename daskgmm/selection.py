@@ -294,7 +294,7 @@ def select(
         is_noisy=is_noisy,
         prior=best.start.problem.prior_on(chooser.scan),
     )
-    model._is_weighted = weights is not None
+    model._set_weighting(weights)
     model._conclude(outcome)
     by = 0.0 if affine is None else affine.log_jacobian
     entries = tuple(trial.entry.raised(chooser.scan.weight, by) for trial in trials)

@@ -182,6 +182,16 @@ def test_weights_of_new_rows_are_in_the_unit_of_the_old_ones(tmp_path):
     assert halves._statistics().weight == pytest.approx(len(old) + len(new) / 2)
 
 
+def test_new_rows_count_as_those_did_of_a_selection():
+    old, new = np.split(rows(n=1200), 2)
+    small = np.full(len(old), 1e-6)
+    found = select(old, K, sample_weight=small, random_state=0).model
+    expected = select(old, K, random_state=0).model
+    found.update(new, sample_weight=small)
+    assert found._statistics().weight == pytest.approx(len(old) + len(new))
+    assert found.means_ == pytest.approx(expected.update(new).means_, abs=1e-3)
+
+
 def test_cells_of_a_dataset_update_without_their_gaps():
     old, new = np.split(rows(), 2)
     new[7, 1] = np.nan
