@@ -25,7 +25,7 @@ from sklearn.mixture import GaussianMixture as InMemoryGaussianMixture
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from daskgmm import GaussianMixture
+from daskgmm import GaussianMixture, select
 from daskgmm.em.scaling import quantiles
 from daskgmm.errors import ColumnError, NonFiniteError
 from daskgmm.kernel import COMPONENTS, Affine, Block
@@ -62,6 +62,22 @@ def test_a_fit_is_that_of_rows_that_were_scaled_before(x, family, standardize, h
     assert ours.covariance_type == family
     assert ours._n_parameters() == theirs._n_parameters()
     assert ours.bic(x) == pytest.approx(theirs.bic(z) - 2 * len(x) * jacobian, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["array", "blocks"])
+@pytest.mark.parametrize("standardize", KINDS)
+def test_a_row_with_gaps_has_the_jacobian_of_the_features_that_it_has(x, standardize, kind):
+    """That of all features was added to each row, whatever was missing."""
+    gaps = np.where(np.random.default_rng(0).random(x.shape) < 0.3, np.nan, x)
+    weight = np.random.default_rng(1).integers(0, 3, len(x))
+    rows = gaps if kind == "array" else da.from_array(gaps, chunks=(len(gaps) // 3, -1))
+    how = {"standardize": standardize, "missing": "em", "random_state": 0}
+    model = GaussianMixture(2, covariance_type="spherical", **how).fit(rows, sample_weight=weight)
+    expected = model.score(gaps, sample_weight=weight)
+    assert model.lower_bound_ == pytest.approx(expected, abs=1e-6)
+    assert model.history_[-1].log_likelihood == pytest.approx(expected, abs=1e-6)
+    found = select(rows, 2, covariance_type="spherical", sample_weight=weight, **how)
+    assert found.best.bic == pytest.approx(found.model.bic(gaps, weight), rel=1e-6)
 
 
 @pytest.mark.parametrize("standardize", [False, *KINDS])

@@ -133,7 +133,7 @@ class Scaling:
     def _of_varying(self, scan: Scan) -> Affine:
         """The map for the rows of a scan none of whose features is constant."""
         shift, scale = SCALES[self.standardize](scan)
-        scaled = Affine(shift, scale)
+        scaled = Affine(shift, scale, shares=scan.shares)
         if self.n_projected is None:
             return scaled
         moments = scaled.moments(scan.moments)

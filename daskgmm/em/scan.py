@@ -94,6 +94,9 @@ class Scan:
         Whether moments are estimated: where rows with gaps count, the variances are of the values
         that are there, and the correlations those of one Gaussian that is fitted to the sample; where
         values have noise, they are of such a Gaussian.
+    shares : array of shape (D,) or None
+        Share of the rows, by weight, that have each feature, when the read has ended; None where no
+        row that counts has a gap.
     """
 
     n_rows: int
@@ -107,6 +110,7 @@ class Scan:
     gaps: Gaps = NO_GAPS
     partial: FeatureMoments | None = None
     is_estimated: bool = False
+    shares: Float64Array | None = None
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
@@ -147,12 +151,11 @@ class Scan:
         if self.partial is None:
             return self
         both = FeatureMoments.of(self.moments) + self.partial
+        ended = replace(self, partial=None, is_estimated=True, shares=both.weight / both.row_weight)
         if not (self.minimum < self.maximum).all():  # which is refused
-            moments = replace(self.moments, weight=both.row_weight)
-            return replace(self, moments=moments, partial=None, is_estimated=True)
+            return replace(ended, moments=replace(self.moments, weight=both.row_weight))
         covariance = covariance_with_gaps(self.sample, both.mean, both.variances)
-        moments = both.with_correlations(covariance)
-        return replace(self, moments=moments, partial=None, is_estimated=True)
+        return replace(ended, moments=both.with_correlations(covariance))
 
     @cached_property
     def completed(self) -> Scan:

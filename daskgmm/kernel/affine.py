@@ -36,6 +36,8 @@ class Affine:
         What single features are divided by, above 0; the matrix has it already.
     matrix : array of shape (D, d), optional
         ``axes / scale``, in which the axes are orthonormal columns.
+    shares : array of shape (D,), optional
+        Share of the rows, by weight, that have each feature, where some have gaps.
 
     Raises
     ------
@@ -46,6 +48,7 @@ class Affine:
     shift: Float64Array
     scale: Float64Array
     matrix: Float64Array | None = None
+    shares: Float64Array | None = None
 
     def __post_init__(self) -> None:
         for name in ("shift", "scale"):
@@ -65,7 +68,7 @@ class Affine:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Unpickled arrays are writeable, so the object is built anew.
-        return (type(self), (self.shift, self.scale, self.matrix))
+        return (type(self), (self.shift, self.scale, self.matrix, self.shares))
 
     @property
     def n_in(self) -> int:
@@ -108,8 +111,13 @@ class Affine:
 
     @property
     def log_jacobian(self) -> float:
-        """What is added to a log density of z for that of x; 0 where z is projected."""
-        return 0.0 if self.projects else -float(np.log(self.scale).sum())
+        """What is added to the mean log density of z for that of x; 0 where z is projected.
+
+        A row with gaps has a density of the features that it has.
+        """
+        if self.projects:
+            return 0.0
+        return -float(np.sum(np.log(self.scale) * (1.0 if self.shares is None else self.shares)))
 
     def of(self, x: NDArray[Any]) -> NDArray[Any]:
         """Rows (n, d) of rows (n, D), in their precision if they are floats, C-contiguous.
