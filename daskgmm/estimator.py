@@ -28,6 +28,7 @@ from daskgmm.em import (
     Tell,
     blurred_by_ridge,
     fit,
+    joined_far_values,
     said_of_collapses,
     said_of_contradicted,
     said_of_far_values,
@@ -216,7 +217,7 @@ class GaussianMixture(FittedMixture, FitOptions):
     constant : {"error", "drop"}, default="error"
         What constant columns are. A Gaussian has no density along one, so that ``"error"`` names
         them before anything is fitted. ``"drop"``: they are left out of the fit, and of all that
-        the model says of rows, whatever they hold there. As with ``n_projected``, densities and
+        the model says of rows, whatever finite numbers they hold there. As with ``n_projected``, densities and
         covariances are then those of the other columns; ``means_`` has all of them. It goes with
         ``n_projected``, and not with a ``standardize`` that maps rows.
     missing : {"error", "drop", "em"}, default="error"
@@ -575,7 +576,7 @@ class GaussianMixture(FittedMixture, FitOptions):
         before = {name: getattr(self, name, None) or 0 for name in _COUNTED}
         far_before = getattr(self, "far_values_", None) or ()
         self._conclude(outcome)
-        self.far_values_ = tuple(dict.fromkeys((*far_before, *outcome.far)))
+        self.far_values_ = joined_far_values(far_before, outcome.far)
         self._set_names(names)
         self._read_as, self._units = read_as, units
         self._past, self.updates_ = (), updates

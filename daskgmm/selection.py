@@ -371,8 +371,8 @@ def _chooser_on(
     n_taken = n_rows if n_rows <= n_sampled else min(n_sampled, n_rows // 2)
     # Candidates see the same rows, mapped if any of them asks for it.
     scaling = next((p.scaling for p in problems if p.scaling is not None), None)
-    drops = scaling is not None and scaling.drops
-    scan = scan_rows(rows, n_taken, seed, tell, may_be_constant=drops)
+    drops, may_drop = scaling is not None and scaling.drops, scaling is None or scaling.may_drop
+    scan = scan_rows(rows, n_taken, seed, tell, may_be_constant=drops, may_drop=may_drop)
     if scaling is not None:
         scan = scaling.applied(scan)
     if scan.affine is None:

@@ -74,7 +74,7 @@ def test_a_selection_and_an_update_drop_them_too():
 
 def test_ways_out_of_constant_columns():
     _, table = with_constant()
-    with pytest.raises(ValueError, match=r"drop it, or .* by constant='drop'"):
+    with pytest.raises(ValueError, match=r"out of the data, or .* by constant='drop'"):
         GaussianMixture(2).fit(table)
     with pytest.raises(ValueError, match="columns 0, 1 of the data are constant"):
         GaussianMixture(2, constant="drop").fit(np.ones((50, 2)))
@@ -132,3 +132,21 @@ def test_axes_of_several_features_are_axes(tmp_path):
     assert "components in 2 axes of 4 features" in model._repr_html_inner()
     with xr.open_zarr(path, consolidated=False) as saved:
         assert saved["axis"].values.tolist() == [0, 1]
+
+
+def test_one_row_alone_is_fitted_with_all_its_columns():
+    x, weight = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) == 4
+    model = GaussianMixture(1, constant="drop", random_state=0).fit(x, sample_weight=weight)
+    np.testing.assert_array_equal(model.means_, x[4:5])
+
+
+def test_ways_out_are_those_that_the_fit_has():
+    _, table = with_constant()
+    for how, beside in (
+        ({"standardize": "robust"}, {}),
+        ({}, {"measurement_noise": np.full(table.shape, 0.1)}),
+    ):
+        with pytest.raises(ValueError, match=r"leave such columns out of the data$"):
+            GaussianMixture(2, **how).fit(table, **beside)
+    with pytest.raises(ValueError, match=r"no column varies"):
+        GaussianMixture(2, constant="drop").fit(np.ones((50, 2)))

@@ -494,3 +494,16 @@ def test_a_command_takes_noise_beside_the_rows(tmp_path):
     assert "without their noise" in done.output
     with pytest.raises(DaskGMMError):
         fitted(data, str(tmp_path / "nothing.zarr"))
+
+
+@pytest.mark.filterwarnings("ignore:not converged")  # the variance behind the noise goes to 0
+@pytest.mark.parametrize("why", ["weights", "gaps"])
+def test_one_row_with_noise_is_its_own_mean(why):
+    x, weight = np.random.default_rng(0).normal(size=(10, 2)), None
+    if why == "weights":
+        weight = np.arange(10) == 3
+    else:
+        x[np.arange(10) != 3] = np.nan
+    model = GaussianMixture(1, missing="drop", random_state=0)
+    model.fit(x, sample_weight=weight, measurement_noise=np.full((10, 2), 0.5))
+    np.testing.assert_allclose(model.means_, x[3:4])

@@ -509,3 +509,15 @@ def test_clusters_are_found_whose_rows_have_gaps_in_what_tells_them_apart(seed):
     how = {"missing": "em", "random_state": seed}
     best = GaussianMixture(4, means_init=means, **how).fit(x).lower_bound_
     assert GaussianMixture(4, **how).fit(x).lower_bound_ > best - 1e-3
+
+
+@pytest.mark.parametrize("family", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("draw", [False, True])
+def test_rows_without_a_value_stay_missing_whatever_is_beside_them(family, draw):
+    """Of diagonal components, a block all of whose rows with gaps were such ones was a traceback."""
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    x[10] = np.nan
+    model = GaussianMixture(2, covariance_type=family, missing="em", random_state=0).fit(x)
+    for rows in (x, da.from_array(x, chunks=(5, 2)), np.full((3, 2), np.nan)):
+        found = np.asarray(model.impute(rows, draw=draw))
+        np.testing.assert_array_equal(found, np.asarray(rows))

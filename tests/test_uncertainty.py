@@ -250,3 +250,11 @@ def test_a_model_at_hand_needs_no_fit(one_normal):
     gm = GaussianMixture.from_parameters(made.weights, made.means, made.covariances)
     found = gm.uncertainty(x, n_replicates=3)
     assert found["means"].standard_error.shape == (1, 2)
+
+
+def test_replicates_for_which_no_row_is_drawn_are_left_out():
+    """Of three rows, one replicate in twenty has none: that was a traceback."""
+    x = np.random.default_rng(0).normal(size=(3, 1))
+    found = GaussianMixture(1, random_state=0).fit(x).uncertainty(x)
+    assert 0 < found["means"].standard_error[0, 0] < 2
+    assert found.n_lost > 0

@@ -266,6 +266,17 @@ def test_rows_far_away_are_followed():
 # -- in and out ----------------------------------------------------------------
 
 
+def test_fill_values_of_many_updates_are_told_as_one():
+    old, new = rows() + 20, rows(n=600, seed=2) + 20
+    old[:30, 0] = new[:30, 0] = -9999
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as of the fill values
+        model = fitted(old)
+        for n in (3, 4, 5):
+            model.update(new[30 - n :])
+    assert [(one.value, one.n_rows) for one in model.far_values_] == [(-9999, 30 + 3 + 4 + 5)]
+
+
 @pytest.mark.filterwarnings("ignore:1 of 3 components holds 1 rows")
 def test_values_far_from_all_others_among_new_rows_are_said(tmp_path):
     """One such row takes a component, which the update did not tell."""
@@ -275,8 +286,10 @@ def test_values_far_from_all_others_among_new_rows_are_said(tmp_path):
     before = model.far_values_
     assert [one.feature for one in before] == [0]
     model.update(new)
-    assert model.far_values_[:1] == before
-    assert [(one.feature, one.value) for one in model.far_values_[1:]] == [(0, 1e6), (1, 1e6)]
+    assert [(one.feature, one.value, one.n_rows) for one in model.far_values_] == [
+        (0, before[0].value, 2),
+        (1, 1e6, 1),
+    ]
     assert "column 1 is 1000000 in 1 row" in model._note
     model.save(tmp_path / "model.zarr")
     assert load_model(tmp_path / "model.zarr").far_values_ == model.far_values_

@@ -19,7 +19,7 @@ from daskgmm.em.evaluate import (
     top_components,
     with_rows_present,
 )
-from daskgmm.em.far_values import FarValues, far_values, said_of_far_values
+from daskgmm.em.far_values import FarValues, far_values, joined_far_values, said_of_far_values
 from daskgmm.em.finite import check_finite
 from daskgmm.em.fit import fit, told_in_units_of_data
 from daskgmm.em.held_out import HeldOut
@@ -193,6 +193,7 @@ __all__ = [
     "feature_moments",
     "fit",
     "imputed_rows",
+    "joined_far_values",
     "knowing",
     "label_rows",
     "labels_of_inliers",

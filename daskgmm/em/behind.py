@@ -45,6 +45,8 @@ def values_behind(sample: Block, moments: Moments) -> Block:
     """
     noise = sample.measurement_noise
     assert noise is not None
+    if not (moments.variances > 0).all():  # of one row alone: it is all that is known
+        return replace(sample, has_gaps=False, measurement_noise=None)
     covariance = moments.scatter / moments.weight
     one = gaussian_mixture(np.ones(1), moments.mean[None], covariance[None], "full")
     variances = moments.variances

@@ -23,7 +23,7 @@ import numpy as np
 from daskgmm.em.scan import Scan
 from daskgmm.kernel import Float64Array
 
-__all__ = ["FarValues", "far_values", "said_of_far_values"]
+__all__ = ["FarValues", "far_values", "joined_far_values", "said_of_far_values"]
 
 _FEWEST, _FEWEST_DISTINCT = 20, 4
 """Values of a feature, and distinct ones among those that are not far: of fewer, nothing is told."""
@@ -109,6 +109,21 @@ def far_values(scan: Scan) -> tuple[FarValues, ...]:
             feature = j if kept is None else int(kept[j])
             found.append(replace(one, feature=feature, value=value))
     return tuple(found)
+
+
+def joined_far_values(
+    before: Sequence[FarValues], newer: Sequence[FarValues]
+) -> tuple[FarValues, ...]:
+    """Far values of rows and of others that came later, those of a feature that are alike as one."""
+    found: dict[tuple[int, float | None], FarValues] = {}
+    for one in (*before, *newer):
+        alike = one.feature, one.value if one.is_repeated else None
+        if (other := found.get(alike)) is not None:
+            rows, times = one.n_rows + other.n_rows, min(one.times, other.times)
+            is_exact = one.is_exact and other.is_exact
+            one = replace(other, n_rows=rows, times=times, is_exact=is_exact)
+        found[alike] = one
+    return tuple(found.values())
 
 
 def _far_of_feature(values: Float64Array, ends: Float64Array, scan: Scan) -> list[FarValues]:

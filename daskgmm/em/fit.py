@@ -253,8 +253,10 @@ def _first_read(
                 "distinct rows than components; set reads=2",
                 "reads",
             )
-        drops = problem.scaling is not None and problem.scaling.drops
-        return scan_rows(rows, n_sampled, seed, tell, may_be_constant=drops), ()
+        scaling = problem.scaling
+        drops, may_drop = scaling is not None and scaling.drops, scaling is None or scaling.may_drop
+        how = {"may_be_constant": drops, "may_drop": may_drop}
+        return scan_rows(rows, n_sampled, seed, tell, **how), ()
     began = time.perf_counter()
     scan, statistics = scan_in_pass(rows, n_sampled, seed, early, problem.precision)
     reading = Reading({0: statistics}, time.perf_counter() - began)

@@ -295,6 +295,9 @@ class _Making:
         sample, rules = self.scan.sample, self.rules
         if view is not None:
             sample = view(sample).present()
+            if len(sample) == 0:  # of a few rows, none may be drawn
+                self.progress.done(1)
+                return None
         rows, tol = rows_of_sample(sample, self.problem.n_threads), float(self.problem.tol)
         assert rules.prior is not None
         by_em = replace(rules, stepper=PlainEM(rules.prior), max_iter=_EM_STEPS)

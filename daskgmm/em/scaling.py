@@ -86,6 +86,11 @@ class Scaling:
         """Whether rows are mapped in any case, so that no pass can be made before the scan."""
         return self.n_projected is not None or bool(self.standardize)
 
+    @property
+    def may_drop(self) -> bool:
+        """Whether constant features may be left out: not of rows that are standardised."""
+        return not self.standardize
+
     def is_needed(self, kind: str, stopping: str) -> bool:
         """Whether rows must be mapped: see the top of this file."""
         if self.drops or self.n_projected is not None or self.standardize == "robust":
@@ -118,7 +123,7 @@ class Scaling:
             If fewer axes than are asked for have any variance.
         """
         varies = scan.minimum < scan.maximum
-        if not self.drops or varies.all():
+        if not self.drops or varies.all() or not varies.any():  # one row alone varies nowhere
             return self._of_varying(scan) if self.needs_scan else None
         # What varies is left as it is, for the model to be in the data's own units.
         shift, scale = np.where(varies, 0.0, scan.minimum), np.ones(len(varies))

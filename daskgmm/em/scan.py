@@ -344,6 +344,7 @@ def scan_rows(
     tell: Callable[[ScanDone], None] = lambda event: None,
     *,
     may_be_constant: bool = False,
+    may_drop: bool = True,
 ) -> Scan:
     """Scan all rows in one pass.
 
@@ -356,6 +357,8 @@ def scan_rows(
         Seed of the hash that draws the sample.
     tell : callable
         Called with :class:`ScanDone` at the end.
+    may_drop : bool
+        Whether an error for constant features may advise to leave them out of the fit.
     may_be_constant : bool
         Whether features may be constant, but for one.
 
@@ -373,12 +376,19 @@ def scan_rows(
     began = time.perf_counter()
     with single_thread():
         scan = rows.fold(_scan_block, sample_threshold(rows.n_rows, n_sampled), seed).ended()
-    _check(scan, rows, may_be_constant=may_be_constant)
+    _check(scan, rows, may_be_constant=may_be_constant, may_drop=may_drop)
     tell(ScanDone(scan.n_rows, len(scan.sample), time.perf_counter() - began))
     return scan
 
 
-def _check(scan: Scan, rows: Rows, *, is_fit: bool = True, may_be_constant: bool = False) -> None:
+def _check(
+    scan: Scan,
+    rows: Rows,
+    *,
+    is_fit: bool = True,
+    may_be_constant: bool = False,
+    may_drop: bool = True,
+) -> None:
     """Raise an error for rows that cannot be fitted: see :func:`scan_rows`."""
     if scan.non_finite is not None:
         raise scan.non_finite.error(getattr(rows, "gaps", ""))
@@ -397,6 +407,12 @@ def _check(scan: Scan, rows: Rows, *, is_fit: bool = True, may_be_constant: bool
         return
     if is_fit and scan.weight > 1 and len(constant) > 0:
         first, *more = constant[:5]
+        n_counted = scan.n_rows - scan.gaps.n_left_out
+        way_out = "leave such columns out of the data"
+        if len(constant) == len(scan.minimum):
+            way_out = "no column varies, so that there is nothing to fit"
+        elif may_drop and scan.sample_is_plain:
+            way_out = f"{way_out}, or out of the fit by constant='drop' (--constant drop)"
         raise ColumnError(
             f"column{'s' * (len(constant) > 1)} ",
             first,
@@ -404,7 +420,6 @@ def _check(scan: Scan, rows: Rows, *, is_fit: bool = True, may_be_constant: bool
             ", ..." * (len(constant) > 5)
             + f" of the data {'are' if len(constant) > 1 else 'is'} constant (column ",
             first,
-            f" is {scan.minimum[first]:g} in each of {scan.n_rows} rows): a Gaussian has no "
-            "density along it; drop it, or leave such columns out of the fit by constant='drop' "
-            "(--constant drop)",
+            f" is {scan.minimum[first]:g} in each of {n_counted} rows): a Gaussian has no density "
+            f"along it; {way_out}",
         )

@@ -92,6 +92,8 @@ def completed_rows(
     assert isinstance(components, CompletesRows)
     log_weights = mixture.log_weights[:, None]
     k, d = mixture.means.shape
+    if len(some) == 0:
+        return
     for group, filler in components.fillers(some.gaps):
         n_missing = int(some.gaps[group[0]].sum())
         row_bytes = 8 * (k * (3 + n_missing) + 6 * d + 2 * n_missing**2)

@@ -72,7 +72,7 @@ CASES = {
     ),
     "a constant column": Case(
         lambda at: fit(np.column_stack([X, np.ones(len(X))])),
-        r"column (\d+) of the data is constant.*drop it",
+        r"column (\d+) of the data is constant.*leave such columns out of the data",
         lambda at, said: fit(np.delete(np.column_stack([X, np.ones(len(X))]), int(said[1]), 1)),
     ),
     "NaN": Case(
