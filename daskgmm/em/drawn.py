@@ -49,10 +49,11 @@ def hash_rows(start: int, n_rows: int, seed: int) -> NDArray[np.uint64]:
         z = np.arange(start, start + n_rows, dtype=np.uint64)
         z *= np.uint64(0x9E3779B97F4A7C15)
         z += np.uint64((seed * 0xD1342543DE82EF95 + 0x632BE59BD9B4E019) % 2**64)
+        shifted = np.empty_like(z)
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            z ^= z >> np.uint64(shift)
+            z ^= np.right_shift(z, np.uint64(shift), out=shifted)
             z *= np.uint64(factor)
-        z ^= z >> np.uint64(31)
+        z ^= np.right_shift(z, np.uint64(31), out=shifted)
     return z
 
 

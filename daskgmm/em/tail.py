@@ -26,17 +26,18 @@ def tail_bytes(n_features: int) -> int:
     return 8 * (n_features + 2) * tail_rows(n_features)
 
 
-def _smallest(values: Float64Array, rank: int) -> float:
-    """The value of this rank, which is 1 for the least of all."""
+def _lowest(values: Float64Array, rank: int) -> NDArray[np.intp]:
+    """Indices, ascending, of values up to that of this rank, which is 1 for the least of all."""
     # Every 16th value tells what few are likely to be below; to partition all of them would take
     # as long as the pass.
-    some, expected = values[::_STRIDE], rank / _STRIDE
+    which, some, expected = np.arange(len(values)), values[::_STRIDE], rank / _STRIDE
     more = int(expected + 4 * np.sqrt(expected)) + 1
     if more < len(some):
-        likely = values[values <= np.partition(some, more)[more]]
+        likely = np.flatnonzero(values <= np.partition(some, more)[more])
         if len(likely) >= rank:
-            values = likely
-    return float(np.partition(values, rank - 1)[rank - 1])
+            which, values = likely, values[likely]
+    lowest: NDArray[np.intp] = which[values <= np.partition(values, rank - 1)[rank - 1]]
+    return lowest
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +74,13 @@ class Tail:
         """The ``most`` worst-fitting rows of this tail."""
         if len(self.rows) <= self.most:
             return self
-        bound = _smallest(self.log_densities, self.most)
-        below = np.flatnonzero(self.log_densities < bound)
-        ties = np.flatnonzero(self.log_densities == bound)
-        ties = ties[np.argsort(self.indices[ties])][: self.most - len(below)]
-        return self._taken(np.append(below, ties))
+        kept = _lowest(self.log_densities, self.most)
+        if len(kept) > self.most:
+            found = self.log_densities[kept]
+            below, ties = kept[found < found.max()], kept[found == found.max()]
+            ties = ties[np.argsort(self.indices[ties])][: self.most - len(below)]
+            kept = np.append(below, ties)
+        return self._taken(kept)
 
     def in_order(self) -> Self:
         """The same rows by ascending density."""
@@ -99,17 +102,16 @@ class Tail:
             Of the rows of weight above 0, in nats.
         most : int
         """
-        indices = block.start + np.arange(len(block), dtype=np.int64)
+        kept = np.arange(len(log_densities))
+        if len(kept) > most:  # rows that tie with the last one stay: their indices decide
+            kept = _lowest(log_densities, most)
+        found, at = log_densities[kept], kept
         if len(log_densities) < len(block):
             assert block.weight is not None
-            is_present = block.weight > 0
-            block, indices = block.take(is_present), indices[is_present]
-        kept = np.arange(len(block))
-        if len(block) > most:  # rows that tie with the last one stay: their indices decide
-            kept = np.flatnonzero(log_densities <= _smallest(log_densities, most))
-        rows = block.take(kept)
+            at = np.flatnonzero(block.weight > 0)[kept]
+        rows = block.take(at)
         rows = Block(rows.x.astype(np.float64), weight=rows.weight)
-        return cls(rows, log_densities[kept], indices[kept], most).cut()
+        return cls(rows, found, block.start + at, most).cut()
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,10 +105,14 @@ class Block:
 
     def take(self, which: NDArray[Any]) -> Self:
         """Rows by index or mask; ``start`` is 0, since the rows are not consecutive any more."""
-        weight = None if self.weight is None else self.weight[which]
-        known = None if self.known is None else self.known[which]
-        noise = None if self.measurement_noise is None else self.measurement_noise[which]
-        return type(self)(self.x[which], 0, weight, self.has_gaps, known, noise)
+        rows = np.flatnonzero(which) if which.dtype == np.bool_ else which
+        weight = None if self.weight is None else self.weight[rows]
+        known = None if self.known is None else self.known[rows]
+        noise = (
+            None if self.measurement_noise is None else self.measurement_noise.take(rows, axis=0)
+        )
+        x = self.x.take(rows, axis=0)  # several times as fast as by an index or a mask
+        return type(self)(x, 0, weight, self.has_gaps, known, noise)
 
     def drawn(self, which: NDArray[np.bool_], share: float) -> Self:
         """The rows of a mask, a uniform ``share`` of all, and those whose component is known.
