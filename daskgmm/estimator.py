@@ -548,7 +548,8 @@ class GaussianMixture(FittedMixture, FitOptions):
         NotFittedError
             If there is no fit to go on from.
         ParameterError
-            If the model keeps no statistics of its rows, or ``half_life`` is not above 0.
+            If the model keeps no statistics of its rows, or ``half_life`` is not above 0; or if the
+            weights of the fit were no counts, such as areas, and the new rows have none.
         DataError, MemoryLimitError, SingularComponentError
             As :meth:`fit`, and if the rows have other features than the fit; the model is as it
             was then.
@@ -566,6 +567,13 @@ class GaussianMixture(FittedMixture, FitOptions):
         X, read_as, units = self._as_fitted(X), self._read_as, self._units
         tell, began = self._teller(), time.perf_counter()
         names = getattr(self, "feature_names_in_", None)
+        if sample_weight is None and unit != 1.0:
+            raise ParameterError(
+                f"the rows of the fit had weights in a unit of which {1.0 / unit:.3g} make a row, and "
+                "without weights each new row would count as one unit; give sample_weight (--weights) "
+                "in the same unit",
+                "sample_weight",
+            )
         # As they are: a fit of all would scale them as it scaled the old ones.
         X, weights = self._open_weights(sample_weight, X)
         use = Use(alone=False, names=None if names is None else tuple(names))

@@ -123,12 +123,13 @@ def _wanted(choice: Mapping[str, Any], saved: SavedModel) -> dict[str, Any] | No
             "outliers are chosen by a quantile or by a probability; give --quantile or "
             "--probability, not both"
         )
-    if "sample_weight" in wanted and "quantile" not in wanted:
+    if "probability" in wanted and "sample_weight" in wanted:
         raise ParameterError(
-            "weights count rows for a quantile; give one (--quantile 0.01), or leave them out",
+            "a probability needs no weights, which say how often rows count for a quantile: leave "
+            "sample_weight (--weights) out, or give --quantile in place of --probability",
             "sample_weight",
         )
-    return wanted or {"quantile": _QUANTILE}
+    return wanted if "probability" in wanted else {"quantile": _QUANTILE} | wanted
 
 
 def _save(threshold: Threshold, model: str) -> None:

@@ -5,8 +5,9 @@ mistyped cell can be 1e49. Fits are made all the same, in which such rows count 
 
 Far values lie beyond a wide gap in the sorted distances from the median. Either they are at most half of
 the values, few distinct ones, and 10 times as far as all others; or they are at most a tenth, and 10,000
-times as far. With Cauchy's law, whose tails are the heaviest that people meet, the second comes once in
-10,000 features, and the first never, as its values do not repeat.
+times as far; or they are at most a thousandth, and 100 times as far. With Cauchy's law, whose tails are the
+heaviest that people meet, the first comes never, as its values do not repeat, the second once in 10,000
+features and the third once in 100.
 
 Where all other values are larger than -9999 is far from 0, it is no farther from them than they are from
 each other. So -999, -9999 and the like, and the least integers of 16 and 32 bits, are named as well where
@@ -29,8 +30,8 @@ _FEWEST, _FEWEST_DISTINCT = 20, 4
 """Values of a feature, and distinct ones among those that are not far: of fewer, nothing is told."""
 _REPEATED, _TIMES_REPEATED = 3, 10.0
 """Repeated values: least mean number of rows of each, and how many times as far they are."""
-_TIMES, _MOST = 1e4, 0.1
-"""How many times as far, and largest share of rows, of values that need not repeat."""
+_TIMES, _FEW = 1e4, ((1e4, 0.1), (100.0, 1e-3))
+"""How many times as far, and largest share of rows, of values that need not repeat; one alone is few."""
 _LEAST_MARK, _INTEGERS = -999.0, (-(2.0**15), -(2.0**31))
 """Values that stand for none where all others are 0 or more: nines from -999 on, and the least integers."""
 _MOST_GROUPS = 3
@@ -145,7 +146,8 @@ def _far_of_feature(values: Float64Array, ends: Float64Array, scan: Scan) -> lis
         # Of rounded values of a cluster none has half of the rows.
         is_one = 2 * counts.max() >= n_far >= _REPEATED * len(distinct)
         is_repeated = bool(is_one) and commonest != 0.0
-        if is_repeated or (times >= _TIMES and n_far <= _MOST * n):
+        are_few = any(times >= least and n_far <= max(1.0, most * n) for least, most in _FEW)
+        if is_repeated or are_few:
             n_rows = n_far * per_row
             one = FarValues(0, commonest, n_rows, times, is_repeated, scan.is_whole)
             found.append(one)

@@ -92,6 +92,8 @@ def test_weights_count(folder, x):
     densities = load_model(folder / "model.zarr").score_samples(x[:5000])
     assert (densities < told["threshold"]).sum() == 500
     assert told["n_outliers"] == (xr.open_zarr(folder / "out.zarr").outlier == 1).sum()
+    told = forked(*OUTLIERS, "--overwrite", "--weights", "w.npy", "--json", cwd=folder).json
+    assert (densities < told["threshold"]).sum() == 50  # the hundredth that is the default
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_weights_count(folder, x):
     [
         (["--quantile", "2"], "must be a number above 0 and below 1"),
         (["--quantile", "0.1", "--probability", "0.1"], "give --quantile or --probability"),
-        (["--weights", "w.npy"], "weights count rows for a quantile; give one"),
+        (["--probability", "0.1", "--weights", "w.npy"], "a probability needs no weights"),
         (["--keep", "id"], "keep copies columns of Parquet rows"),
     ],
 )

@@ -139,6 +139,17 @@ def test_nothing_is_said_of_nothing():
     assert said_of_far_values((), None) == ""
 
 
+@pytest.mark.parametrize("n", [1, 6])
+def test_a_few_absurd_readings_are_named_though_others_are_wide_apart(n):
+    """Six of 100,000 gave a component of 55 the deviation 5900, and nothing was said."""
+    x = np.random.default_rng(0).normal(55, 4, size=(20_000, 1))
+    x[:n, 0] = [1e6, 2e5, -3e4, 1.2e4, 1.5e4, -9e3][:n]
+    (found,) = found_in(x)
+    assert (found.n_rows, found.is_repeated) == (n, False)
+    x[:500, 0] = np.random.default_rng(1).normal(1e4, 4, size=500)
+    assert found_in(x) == ()  # so many are a cluster
+
+
 @pytest.mark.parametrize("value", [1e20, 9.96921e36, -9999.0])
 def test_a_fit_of_fill_values_ends_and_warns(value):
     """Standardised beside 1e20, all other rows were one, and starts wanted three that differ."""
