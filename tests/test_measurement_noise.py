@@ -10,6 +10,7 @@ import dask.array as da
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import xarray as xr
 import zarr
@@ -507,3 +508,18 @@ def test_one_row_with_noise_is_its_own_mean(why):
     model = GaussianMixture(1, missing="drop", random_state=0)
     model.fit(x, sample_weight=weight, measurement_noise=np.full((10, 2), 0.5))
     np.testing.assert_allclose(model.means_, x[3:4])
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_noise_in_columns_of_the_same_names_is_brought_into_their_order(frame):
+    """A table of variances in another order of columns was taken by position, without a word."""
+    rng = np.random.default_rng(0)
+    x, noise = rng.normal(size=(300, 3)), rng.uniform(0.01, [0.1, 1.0, 3.0], size=(300, 3))
+    rows = frame(dict(zip("abc", x.T, strict=True)))
+    variances = frame(dict(zip("abc", noise.T, strict=True)))
+    left, right = (
+        GaussianMixture(1, random_state=0).fit(rows, measurement_noise=one)
+        for one in (variances, variances[["c", "a", "b"]])
+    )
+    assert left.lower_bound_ == right.lower_bound_
+    np.testing.assert_array_equal(left.means_, right.means_)

@@ -147,7 +147,8 @@ def open_measurement_noise(given: Any, x: Any) -> MeasurementNoise:
     Parameters
     ----------
     given : array-like, data frame, Dask array or DataFrame, zarr.Array, Source, path or URL
-        In squared units of the data, of a shape that :func:`noise_of` takes.
+        In squared units of the data, of a shape that :func:`noise_of` takes. Columns of the same
+        names as those of the rows, both being data frames, are brought into their order.
     x : rows
         What they are of.
 
@@ -163,7 +164,20 @@ def open_measurement_noise(given: Any, x: Any) -> MeasurementNoise:
             "as an array of rows"
         )
     check_aligned(given, x, "measurement_noise")
-    return noise_of(given)
+    return noise_of(_in_order_of(given, x))
+
+
+def _in_order_of(given: Any, x: Any) -> Any:
+    """A table in the order of the columns of another one, where it has columns of the same names."""
+    names, wanted = (_column_names(table) for table in (given, x))
+    is_other = names != wanted and len(set(names)) == len(names) and set(names) == set(wanted)
+    return given[wanted] if is_other else given
+
+
+def _column_names(table: Any) -> list[str]:
+    """Names of the columns of a data frame; none of anything else, or where one is no text."""
+    names = list(getattr(table, "columns", ()))
+    return names if all(isinstance(name, str) for name in names) else []
 
 
 def _kind_of(x: Any) -> Kind:
