@@ -36,7 +36,7 @@ from daskgmm.kernel import COMPONENTS
 from daskgmm.keywords import suggesting
 from daskgmm.plot import SelectionDisplay
 from daskgmm.settings import LEVEL, N_REPLICATES, OPTIONS
-from daskgmm.tables import OpenedRows, Use, columns_named, data_frame_of
+from daskgmm.tables import OpenedRows, Use, columns_named, data_frame_of, open_weights
 
 __all__ = ["CRITERIA", "Entry", "Selection", "candidate_models", "select"]
 
@@ -257,7 +257,8 @@ def select(
     _check_beside(criterion, sample_weight, labels, measurement_noise)
     weights = None
     if sample_weight is not None:
-        X, weights = models[-1]._open_counts(sample_weight, X)
+        X, weights = open_weights(sample_weight, X, None, models[-1].missing)
+        weights = weights if weights.are_counts else weights.as_counts()
     noise = models[-1]._open_noise(measurement_noise, X)
     sizes = [model._size for model in models]
     opened = models[-1]._open_to_fit(X, sizes, weights, Use(measurement_noise=noise))

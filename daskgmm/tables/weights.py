@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import warnings
 from collections.abc import Callable
@@ -145,9 +144,15 @@ class Weights:
             self.fingerprint,
         )
 
+    @property
+    def are_counts(self) -> bool:
+        """Whether their sum can be a number of rows."""
+        is_enough = self.total >= _TOO_SMALL * self.n_effective
+        return is_enough and self.total < _TOO_LARGE * self.n_rows
+
     def said_of_scale(self) -> str | None:
-        """For people: what weights on the scale of counts were multiplied by, if by much."""
-        if math.isclose(self.scale, 1.0, rel_tol=1e-3):
+        """For people: what weights on the scale of counts were multiplied by, if by anything."""
+        if self.scale == 1.0:
             return None
         return (
             f"the weights sum to {self.total:.4g} and tell as much as {self.n_effective:.4g} rows: all "
@@ -161,8 +166,7 @@ class Weights:
         -----
         DaskGMMWarning
         """
-        is_count = self.total < _TOO_LARGE * self.n_rows
-        if self.total < _TOO_SMALL * self.n_effective or not is_count:
+        if not self.are_counts:
             warnings.warn(
                 f"AIC, BIC and ICL take the sum of the weights, {self.total:.4g}, for the number "
                 f"of rows, but the weights tell as much as {self.n_effective:.4g} rows; multiply "

@@ -223,7 +223,8 @@ def test_more_starts_are_never_worse(x, unlike):
     rows = repeating(x) if unlike else PiecesOf(x)
     one, five = (_fit(rows, n_components=K + 2, n_init=n).course for n in (1, 5))
     p = (K + 2) * (1 + D + D * (D + 1) // 2) - 1
-    assert five.log_likelihood >= one.log_likelihood - statistical_tol(p, N)
+    # Two components too many have several optima that rows hardly tell apart.
+    assert five.log_likelihood >= one.log_likelihood - 2 * statistical_tol(p, N)
 
 
 def test_a_tolerance_that_holds_at_the_first_pass_ends_the_fit(x):
