@@ -76,6 +76,7 @@ from daskgmm.tables import (
     Use,
     Weights,
     columns_named,
+    is_scale_of_counts,
     open_input,
     open_labels,
     open_measurement_noise,
@@ -567,7 +568,7 @@ class GaussianMixture(FittedMixture, FitOptions):
         X, read_as, units = self._as_fitted(X), self._read_as, self._units
         tell, began = self._teller(), time.perf_counter()
         names = getattr(self, "feature_names_in_", None)
-        if sample_weight is None and unit != 1.0:
+        if sample_weight is None and not is_scale_of_counts(unit):
             raise ParameterError(
                 f"the rows of the fit had weights in a unit of which {1.0 / unit:.3g} make a row, and "
                 "without weights each new row would count as one unit; give sample_weight (--weights) "

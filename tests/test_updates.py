@@ -194,6 +194,16 @@ def test_new_rows_count_as_those_did_of_a_selection():
     assert found.means_ == pytest.approx(expected.update(new).means_, abs=1e-3)
 
 
+def test_weights_that_can_be_counts_do_not_oblige_new_rows_to_have_some():
+    """Such as shares of area, whose sum is less than the rows that they tell as much as."""
+    old, new = np.split(rows(n=1200), 2)
+    shares = np.cos(np.linspace(-1.5, 1.5, len(old)))
+    model = fitted(old).fit(old, sample_weight=shares)
+    assert model._unit_of_weights > 1.0
+    before = model._statistics().weight
+    assert model.update(new)._statistics().weight > before + len(new)
+
+
 def test_cells_of_a_dataset_update_without_their_gaps():
     old, new = np.split(rows(), 2)
     new[7, 1] = np.nan

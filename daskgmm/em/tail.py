@@ -30,14 +30,19 @@ def _lowest(values: Float64Array, rank: int) -> NDArray[np.intp]:
     """Indices, ascending, of values up to that of this rank, which is 1 for the least of all."""
     # Every 16th value tells what few are likely to be below; to partition all of them would take
     # as long as the pass.
-    which, some, expected = np.arange(len(values)), values[::_STRIDE], rank / _STRIDE
+    some, expected = values[::_STRIDE], rank / _STRIDE
     more = int(expected + 4 * np.sqrt(expected)) + 1
     if more < len(some):
         likely = np.flatnonzero(values <= np.partition(some, more)[more])
         if len(likely) >= rank:
-            which, values = likely, values[likely]
-    lowest: NDArray[np.intp] = which[values <= np.partition(values, rank - 1)[rank - 1]]
-    return lowest
+            lowest: NDArray[np.intp] = likely[_are_lowest(values[likely], rank)]
+            return lowest
+    return np.flatnonzero(_are_lowest(values, rank))
+
+
+def _are_lowest(values: Float64Array, rank: int) -> NDArray[np.bool_]:
+    are: NDArray[np.bool_] = values <= np.partition(values, rank - 1)[rank - 1]
+    return are
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +107,10 @@ class Tail:
             Of the rows of weight above 0, in nats.
         most : int
         """
-        kept = np.arange(len(log_densities))
-        if len(kept) > most:  # rows that tie with the last one stay: their indices decide
-            kept = _lowest(log_densities, most)
+        n = len(log_densities)  # rows that tie with the last one stay: their indices decide
+        kept = _lowest(log_densities, most) if n > most else np.arange(n)
         found, at = log_densities[kept], kept
-        if len(log_densities) < len(block):
+        if n < len(block):
             assert block.weight is not None
             at = np.flatnonzero(block.weight > 0)[kept]
         rows = block.take(at)

@@ -40,7 +40,7 @@ def precision_factors(covariances: Float64Array, *, shared: bool = False) -> Flo
             positive_roots(of_component, name)
     scale = np.sqrt(variances)
     # In C order: transposed, rows are columns, as LAPACK takes them, and it works in place.
-    factors: Float64Array = np.divide(covariances, scale[:, :, None], order="C")
+    factors: Float64Array = np.divide(covariances, scale[:, :, None], order="C", dtype=np.float64)
     factors /= scale[:, None, :]
     for correlation in factors:
         _, info = linalg.lapack.dpotrf(correlation.T, lower=1, overwrite_a=1)

@@ -21,7 +21,7 @@ from daskgmm.tables.returned import Result, Returned, of_features, outliers, res
 from daskgmm.tables.stage import Stage
 from daskgmm.tables.stored_grids import Grid, dims_of_cells
 from daskgmm.tables.weight_columns import without_weights
-from daskgmm.tables.weights import Weights, open_column, weights_beside
+from daskgmm.tables.weights import Weights, is_scale_of_counts, open_column, weights_beside
 from daskgmm.tables.writing import (
     Asked,
     Writer,
@@ -58,6 +58,7 @@ __all__ = [
     "dims_of_cells",
     "gaps_to_fill",
     "is_lazy",
+    "is_scale_of_counts",
     "known_name",
     "labels_named",
     "of_features",

@@ -34,6 +34,7 @@ from daskgmm.tables.plain import plain_column
 __all__ = [
     "Weights",
     "fingerprint_of",
+    "is_scale_of_counts",
     "open_column",
     "opened_column",
     "weights_beside",
@@ -49,6 +50,11 @@ _TOO_SMALL = 0.5
 """A sum of weights below this share of the effective number of rows cannot be a number of rows."""
 _TOO_LARGE = 1e6
 """Mean weight from which weights are taken for something else than counts of rows."""
+
+
+def is_scale_of_counts(scale: float) -> bool:
+    """Whether weights that :meth:`Weights.as_counts` multiplied by this can have been counts."""
+    return 1.0 <= scale <= 1.0 / _TOO_SMALL
 
 
 @dataclass(frozen=True)
