@@ -309,7 +309,8 @@ class GaussianMixture(FittedMixture, FitOptions):
     remaining_gain_ : float
         Estimate of what more iterations would gain per row, in nats.
     lower_bound_ : float
-        Log-likelihood per row, less ``penalty_``, at the last accepted pass of the best start.
+        Log-likelihood per row, less ``penalty_``, at the last accepted pass of the best start, which the
+        parameters are a step beyond.
     penalty_ : float
         What ``prior`` takes off it, in nats per row: how far its log density is below that of its
         mode; 0 without one.

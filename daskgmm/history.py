@@ -240,7 +240,8 @@ class Iteration(Event, name="pass_done"):
         Increase of the log-likelihood per row, less the penalty, over the last accepted iteration;
         infinite in the first.
     remaining_gain : float
-        Estimate of what further iterations would gain per row; infinite while unknown.
+        Estimate of what further iterations would gain per row; infinite while unknown. Where the step
+        after this pass needed no pass to confirm it, what it leaves.
     means_moved : float
         Squared distance that the means move in the M-step, summed over components.
     n_rows : int

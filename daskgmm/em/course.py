@@ -24,8 +24,9 @@ class Course:
     mixture : Mixture
         Parameters of the next pass.
     kept : Mixture
-        The result, if no more passes are made: the M-step of the last accepted pass, as in
-        scikit-learn, one step beyond ``log_likelihood``.
+        The result, if no more passes are made, one step beyond ``log_likelihood``: the M-step of the
+        last accepted pass, as in scikit-learn, or the stepper's own step where that needs no pass to
+        confirm it.
     state : dataclass
         State of the stepper; see :class:`~daskgmm.em.steppers.Stepper`.
     tol : float
@@ -45,7 +46,7 @@ class Course:
     rare : tuple of RareComponent
         Components that this candidate was given when it branched off.
     statistics : Statistics or None
-        Of the last accepted pass; ``kept`` is their M-step. None before the first, and after
+        Of the last accepted pass, which ``kept`` is a step beyond. None before the first, and after
         components collapsed.
     collapses : tuple of Collapse
         What became of components that collapsed. The log-likelihood may be lower afterwards, and

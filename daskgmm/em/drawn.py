@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 from daskgmm.kernel import (
@@ -15,6 +14,7 @@ from daskgmm.kernel import (
     Moments,
     e_step,
     gaussian_mixture,
+    hash_rows,
     imputed,
 )
 
@@ -36,25 +36,6 @@ _RIDGE = 1e-6
 covariance can be singular."""
 _POISSON: Float64Array = special.pdtr(np.arange(20), 1.0)
 """Entry k is the probability that a Poisson number of mean 1 is at most k; the last rounds to 1."""
-
-
-def hash_rows(start: int, n_rows: int, seed: int) -> NDArray[np.uint64]:
-    """Hash of each row index ``start .. start + n_rows``, uniform over 64 bits.
-
-    The finaliser of SplitMix64 (Steele, Lea and Flood 2014) applied to the index
-    and the seed. A row is in the sample if its hash is below a threshold: the sample
-    is uniform, the same for any chunking, and grows by raising the threshold.
-    """
-    with np.errstate(over="ignore"):
-        z = np.arange(start, start + n_rows, dtype=np.uint64)
-        z *= np.uint64(0x9E3779B97F4A7C15)
-        z += np.uint64((seed * 0xD1342543DE82EF95 + 0x632BE59BD9B4E019) % 2**64)
-        shifted = np.empty_like(z)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            z ^= np.right_shift(z, np.uint64(shift), out=shifted)
-            z *= np.uint64(factor)
-        z ^= np.right_shift(z, np.uint64(31), out=shifted)
-    return z
 
 
 def uniform_of_rows(start: int, n_rows: int, n_each: int, seed: int) -> Float64Array:

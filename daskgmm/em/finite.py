@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from daskgmm.errors import NonFiniteError
-from daskgmm.kernel import Block
+from daskgmm.kernel import Block, Float64Array
 
 __all__ = ["NonFinite", "check_finite", "find_non_finite"]
 
@@ -50,6 +50,15 @@ class NonFinite:
             + (f"{note}; " if note else "")
             + (_WAYS_WITH_NAN if np.isnan(self.value) else _WAY_ON),
         )
+
+
+def are_usable(mean: Float64Array, minimum: Float64Array, maximum: Float64Array) -> bool:
+    """Whether all values can be used of which these are the means and extremes, features by themselves.
+
+    NaN may be in no extreme, but is in the mean.
+    """
+    are_within = minimum.min() >= -_LARGEST and maximum.max() <= _LARGEST
+    return bool(are_within and np.isfinite(mean).all())
 
 
 def find_non_finite(block: Block) -> NonFinite | None:

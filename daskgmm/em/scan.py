@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 
 from daskgmm.em.behind import moments_behind, values_behind
-from daskgmm.em.drawn import covariance_with_gaps, drawn_by_moments, hash_rows
-from daskgmm.em.finite import NonFinite, find_non_finite
+from daskgmm.em.drawn import covariance_with_gaps, drawn_by_moments
+from daskgmm.em.finite import NonFinite, are_usable, find_non_finite
 from daskgmm.em.missing import NO_GAPS, Gaps, check_some_complete
 from daskgmm.em.rows import Rows
 from daskgmm.em.shortest_half import ShortestHalf
@@ -29,6 +29,7 @@ from daskgmm.kernel import (
     Pass,
     Precision,
     Statistics,
+    drawn_rows,
     moments_and_extremes,
     moments_with_gaps,
 )
@@ -216,7 +217,7 @@ def _scan_block(block: Block, threshold: int, seed: int) -> Scan:
     n, d = len(block), block.n_features
     sample = block
     if threshold < 2**64:
-        drawn = hash_rows(block.start, n, seed) < np.uint64(threshold)
+        drawn = drawn_rows(block.start, n, threshold, seed)
         sample = block.drawn(drawn, threshold / 2**64)
     none = Block(np.empty((0, d)), weight=None if sample.weight is None else np.empty(0))
     if block.known is not None:
@@ -224,19 +225,25 @@ def _scan_block(block: Block, threshold: int, seed: int) -> Scan:
     if block.measurement_noise is not None:
         none = replace(none, measurement_noise=block.measurement_noise[:0])
     nothing = Scan(n, Moments.zero(d), np.full(d, np.inf), np.full(d, -np.inf), none)
-    nothing = replace(nothing, gaps=Gaps.of(block))
-    if (bad := find_non_finite(block)) is not None:
-        return replace(nothing, non_finite=bad)
-    block, sample = block.present(), sample.present()
-    if len(block) == 0:
-        return nothing
-    sampled = replace(sample, x=sample.x.astype(np.float64), start=0)
-    scan = replace(nothing, sample=sampled)
+    scan, present = nothing, block.present()
     if not block.has_gaps:
-        return _with_moments(scan, block)
-    is_complete = ~np.isnan(block.x).any(axis=1)
-    partial, minimum, maximum = moments_with_gaps(block.take(~is_complete))
-    scan = _with_moments(scan, block.take(is_complete))
+        with np.errstate(all="ignore"):
+            scan = _with_moments(nothing, present)
+    # They show whether any value cannot be used, without one more look at all of them.
+    is_usable = not block.has_gaps and are_usable(scan.moments.mean, scan.minimum, scan.maximum)
+    if not is_usable and (bad := find_non_finite(block)) is not None:
+        return replace(nothing, non_finite=bad)
+    if block.has_gaps or block.weight is not None:  # else no value is missing
+        scan = replace(scan, gaps=Gaps.of(block))
+    if len(present) == 0:
+        return scan
+    sample = sample.present()
+    scan = replace(scan, sample=replace(sample, x=sample.x.astype(np.float64), start=0))
+    if not block.has_gaps:
+        return scan
+    is_complete = ~np.isnan(present.x).any(axis=1)
+    partial, minimum, maximum = moments_with_gaps(present.take(~is_complete))
+    scan = _with_moments(scan, present.take(is_complete))
     return replace(
         scan,
         minimum=np.minimum(scan.minimum, minimum),

@@ -9,7 +9,13 @@ import numpy as np
 
 from daskgmm.em.course import Course
 from daskgmm.em.steppers import AnyStepper, Step
-from daskgmm.em.stopping import MAX_ITER, StopRule, estimated_remaining_gain
+from daskgmm.em.stopping import (
+    MAX_ITER,
+    StopRule,
+    estimated_remaining_gain,
+    gain_worth_a_pass,
+    left_after_last_step,
+)
 from daskgmm.errors import SingularComponentError
 from daskgmm.history import Collapse, Iteration
 from daskgmm.kernel import Mixture, Moments, Precision, Prior, Statistics
@@ -99,10 +105,16 @@ def stepped(course: Course, statistics: Statistics, seconds: float, rules: Rules
         past = () if course.n_branched else rules.past
         own = [i.objective for i in course.history[course.n_branched :] if i.accepted]
         remaining = estimated_remaining_gain([*[*past, *own][-2:], objective])
+    gain = objective - seen[-1] if seen else np.inf
+    if step.is_ahead and not is_lost:
+        worth = gain_worth_a_pass(course.tol, course.mixture, statistics.weight)
+        left = left_after_last_step(gain, remaining, worth, statistics.n_rows)
+        if left is not None:
+            step, remaining = replace(step, kept=step.mixture), left
     iteration = Iteration(
         n_iter=n_iter,
         log_likelihood=log_likelihood,
-        gain=objective - seen[-1] if seen else np.inf,
+        gain=gain,
         remaining_gain=remaining,
         means_moved=float(np.square(step.kept.means - course.mixture.means).sum()),
         n_rows=statistics.n_rows,

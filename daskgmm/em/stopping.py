@@ -13,6 +13,7 @@ import numpy as np
 
 from daskgmm.errors import ParameterError
 from daskgmm.history import Iteration
+from daskgmm.kernel import Mixture
 
 __all__ = [
     "MAX_ITER",
@@ -21,6 +22,8 @@ __all__ = [
     "STOP_RULES",
     "StopRule",
     "estimated_remaining_gain",
+    "gain_worth_a_pass",
+    "left_after_last_step",
     "statistical_tol",
     "stop_rule_named",
 ]
@@ -71,6 +74,52 @@ def statistical_tol(n_parameters: int, weight: float) -> float:
         N, the sum of the weights of all rows.
     """
     return min(_LARGEST_TOL, _SHARE_OF_PRECISION * n_parameters / (2 * weight))
+
+
+def gain_worth_a_pass(tol: float, mixture: Mixture, weight: float) -> float:
+    """The smaller of a stop rule's tolerance and :func:`statistical_tol`, in nats per row.
+
+    The tolerance may be in other units: that of the rule on means has squared ones.
+    """
+    return min(tol, statistical_tol(mixture.n_parameters, weight))
+
+
+_MOST_GAINED, _MARGIN = 5.0, 10.0
+_DEAR = 10_000_000
+"""Rows from which on a pass takes so long that it is not made to confirm what is sure."""
+
+
+def left_after_last_step(
+    gain: float, remaining_gain: float, worth: float, n_rows: int
+) -> float | None:
+    """What a step from here leaves to gain per row, if it is so sure that no pass has to confirm it.
+
+    From one pass to the next, steps that know the curvature leave about the same share of what there
+    was to gain. So what is left is estimated as that share of ``remaining_gain``, and ten times as much,
+    because the last directions are the slowest.
+
+    Parameters
+    ----------
+    gain : float
+        What the step to this pass has gained.
+    remaining_gain : float
+        What the step from here is expected to gain.
+    worth : float
+        Gain that is worth a pass: what is left must be below, and the step's gain, which the
+        log-likelihood that is told will lack, below five times that: half of ``p / (2 N)``.
+    n_rows : int
+        Rows of a pass. Below ten million, all steps are confirmed.
+
+    Returns
+    -------
+    float or None
+        None if the step should be confirmed.
+    """
+    is_last = 0 < remaining_gain <= _MOST_GAINED * worth and 0 < gain < np.inf
+    if not is_last or n_rows < _DEAR:
+        return None
+    left = _MARGIN * remaining_gain * (remaining_gain / gain)
+    return left if left < worth else None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -12,7 +13,14 @@ from daskgmm.em.rows import grain_rows
 from daskgmm.em.tail import tail_bytes, tail_rows
 from daskgmm.errors import MemoryLimitError
 from daskgmm.execution.process_memory import default_limit, resident_bytes
-from daskgmm.kernel import Mixture, bytes_with_gaps, bytes_with_noise, count_sums, sub_block_bytes
+from daskgmm.kernel import (
+    Mixture,
+    bytes_with_gaps,
+    bytes_with_noise,
+    count_parameters,
+    count_sums,
+    sub_block_bytes,
+)
 from daskgmm.source import Source, cuts_of, has_whole_units
 
 __all__ = [
@@ -38,9 +46,13 @@ _READ_BYTES = 4 * 2**20
 _RESULT_BYTES = 4 * 2**20
 """Bytes of results that are written as one run of chunks."""
 _SAMPLE_BYTES = 128 * 2**20
+"""Bytes for the search of a start on a sample of the usual size, and as many for more rows of it."""
 _SAMPLE_ROWS = 100_000
-_ROWS_PER_SAMPLED = 1000
-"""Rows for each of the sample, where there are so many that this is more than the usual sample."""
+"""Rows of the usual sample, among which starts compete however many more there are."""
+_ROWS_PER_SAMPLED = 200
+"""Rows for each of a larger sample, at least: a step on the sample evaluates it up to 80 times."""
+_ROWS_FOR_ONE_STEP = 40
+"""The square of the sample's rows, for each parameter and row: see :func:`sample_rows`."""
 _STATISTICS_OF_PROCESS = 16
 """Copies of all statistics that a process holds: results of tasks, mixtures, formulations."""
 _SCANS_OF_PROCESS = 4
@@ -243,7 +255,7 @@ def plan_memory(data: StoredShape, work: Work, machine: Machine) -> MemoryPlan:
     grain = _grain(data, work)
     n_read = read_rows(grain, data.row_bytes)
     piece = n_read * data.row_bytes + data.unit_overhead
-    n_sampled = sample_rows(data.n_rows, work.n_components, data.n_features) if work.sampled else 0
+    n_sampled = sample_rows(data.n_rows, work, data.n_features) if work.sampled else 0
     fixed = machine.bytes_in_use() + _process_bytes(data, work, n_sampled)
     per_thread = _thread_bytes(data, work, grain)
 
@@ -285,7 +297,7 @@ def _process_bytes(data: StoredShape, work: Work, n_sampled: int) -> int:
     their formulations, and the results of tasks that wait to be added up.
     """
     d = data.n_features
-    needed = _RESERVE_BYTES + n_sampled * _sample_row(work.n_components, d)
+    needed = _RESERVE_BYTES + _sample_bytes(n_sampled, work.n_components, d)
     if work.has_gaps:  # the sample as it is, and completed
         needed += n_sampled * 2 * 8 * d
     if work.noise is not None:  # that of the sample, and of parts of it
@@ -353,18 +365,36 @@ def kept_bytes(n_rows: int, row_bytes: int, piece_rows: int) -> int:
     return n_rows * row_bytes + n_pieces * PIECE_OVERHEAD
 
 
-def sample_rows(n_rows: int, k: int, d: int) -> int:
+def sample_rows(n_rows: int, work: Work, d: int) -> int:
     """Rows of the scan's sample: as many as a good start is worth.
 
     They depend on the shape of the problem alone and never on the memory limit, because
-    the start, and so the result, depends on the sample. They grow with many rows: a step of the
-    surrogate on n rows leaves some p / n of what was to be gained, and for an end within
-    p / (2 N), where a pass is dear, a smaller share saves a pass.
+    the start, and so the result, depends on the sample. They grow with the root of many rows. From
+    the optimum of m rows, a step of the surrogate on n rows leaves some ``p^2 / (2 m n)`` nats
+    per row of what was to be gained; a fit ends where it expects a tenth of ``p / (2 N)``. The first
+    read ends the search there, and the second confirms it, if ``m n`` is at least ``10 p N``. An early
+    start has m = n / 2, and the estimate is good to a factor of 2: hence ``n^2 = 40 p N``.
     """
-    most = max(_SAMPLE_ROWS, n_rows // _ROWS_PER_SAMPLED)
-    return min(n_rows, most, max(_SAMPLE_BYTES // _sample_row(k, d), 10 * k))
+    k = work.n_components
+    p = max(count_parameters(m.kind, m.n_components, d) for m in work.mixtures)
+    more = min(n_rows // _ROWS_PER_SAMPLED, math.isqrt(_ROWS_FOR_ONE_STEP * p * n_rows))
+    room = _SAMPLE_BYTES // _start_row(k, d)
+    if room >= _SAMPLE_ROWS:
+        room = _SAMPLE_ROWS + _SAMPLE_BYTES // _sampled_row(d)
+    return min(n_rows, max(_SAMPLE_ROWS, more), max(room, 10 * k))
 
 
-def _sample_row(k: int, d: int) -> int:
+def _sample_bytes(n_sampled: int, k: int, d: int) -> int:
+    """Bytes of the sample, and of the search for a start on it."""
+    n_searched = min(n_sampled, max(_SAMPLE_ROWS, 10 * k))
+    return n_searched * _start_row(k, d) + (n_sampled - n_searched) * _sampled_row(d)
+
+
+def _start_row(k: int, d: int) -> int:
     """Bytes that a sampled row costs while a start is sought: copies and responsibilities."""
     return 8 * (4 * d + 3 * k)
+
+
+def _sampled_row(d: int) -> int:
+    """Bytes of a sampled row and its weight, twice: in the parts of the sample and in their sum."""
+    return 2 * 8 * (d + 1)

@@ -47,6 +47,7 @@ from daskgmm.kernel.e_step import (
 from daskgmm.kernel.fixed import NOTHING_FIXED, Fixed, FixedParts
 from daskgmm.kernel.gap_rows import GapRows, gap_rows
 from daskgmm.kernel.gaps import bytes_with_gaps, has_density_of_parts
+from daskgmm.kernel.hashing import drawn_rows, hash_rows
 from daskgmm.kernel.imputing import imputed
 from daskgmm.kernel.linear_sums import LinearSums
 from daskgmm.kernel.mixture import NOISE, Mixture, count_parameters, gaussian_mixture
@@ -115,6 +116,7 @@ __all__ = [
     "count_parameters",
     "count_sums",
     "density_sums",
+    "drawn_rows",
     "e_step",
     "expected_values",
     "family_of",
@@ -122,6 +124,7 @@ __all__ = [
     "gaussian_mixture",
     "gaussians_named",
     "has_density_of_parts",
+    "hash_rows",
     "imputed",
     "kind_of",
     "labels",

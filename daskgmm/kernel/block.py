@@ -114,8 +114,8 @@ class Block:
         x = self.x.take(rows, axis=0)  # several times as fast as by an index or a mask
         return type(self)(x, 0, weight, self.has_gaps, known, noise)
 
-    def drawn(self, which: NDArray[np.bool_], share: float) -> Self:
-        """The rows of a mask, a uniform ``share`` of all, and those whose component is known.
+    def drawn(self, which: NDArray[Any], share: float) -> Self:
+        """Rows by index or mask, a uniform ``share`` of all, and those whose component is known.
 
         The latter are few, and all there; each counts ``share`` times as much.
         """
@@ -123,7 +123,8 @@ class Block:
             return self.take(which)
         is_known = self.known >= 0
         weighed = replace(self, weight=np.where(is_known, share, 1.0) * self.weights)
-        return weighed.take(which | is_known)
+        is_known[which] = True
+        return weighed.take(is_known)
 
     def thinned(self, step: int) -> Self:
         """Every ``step``-th row, C-contiguous; see :meth:`drawn` for rows that are known."""

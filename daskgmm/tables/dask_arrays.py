@@ -67,7 +67,7 @@ def open_dask_array(x: da.Array, request: Request, names: Names | None = None) -
         rows = NoisyRows(rows, n_features, request.use.missing)
     if not request.use.counted:
         return OpenedRows(rows, name, n_sampled=0, feature_names=names)
-    n_sampled = sample_rows(n_rows, request.work.n_components, n_features)
+    n_sampled = sample_rows(n_rows, request.work, n_features)
     return OpenedRows(rows, name, n_sampled, passes, feature_names=names)
 
 

@@ -43,7 +43,7 @@ def open_in_memory(given: Any, request: Request) -> OpenedRows:
         noise.check_shape(x.shape, name)
         block = with_noise(block, noise.in_memory(), request.use.missing)
     rows = InMemoryRows.of(block, n_threads=in_force().local_threads)
-    n_sampled = sample_rows(rows.n_rows, request.work.n_components, rows.n_features)
+    n_sampled = sample_rows(rows.n_rows, request.work, rows.n_features)
     names = names_of(given.columns) if hasattr(given, "columns") else None
     return OpenedRows(rows, name, n_sampled, feature_names=names)
 

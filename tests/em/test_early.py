@@ -120,6 +120,20 @@ def test_one_read_is_saved_and_the_end_is_the_same(early, plain):
     )
 
 
+@pytest.mark.parametrize("tol", [1e-6, 5e-7, 1e-8])
+def test_a_last_step_that_is_sure_is_not_confirmed_where_passes_are_dear(x, tol, monkeypatch):
+    confirmed = _fit(PiecesOf(x), tol=tol)
+    monkeypatch.setattr("daskgmm.em.stopping._DEAR", 0)
+    found, rows = _fit(PiecesOf(x), tol=tol), InMemoryRows(x)
+    assert found.n_passes == confirmed.n_passes - 1
+    height, best = (
+        statistics_of(rows, one.course.kept).log_likelihood_per_row for one in (found, confirmed)
+    )
+    left = found.course.history[-1].remaining_gain
+    assert best - left < height < best + left < best + tol
+    assert height - 5 * tol < found.course.log_likelihood < height
+
+
 UNLIKE = {
     "in one component": lambda x: np.flatnonzero(x[:, 0] < np.quantile(x[:, 0], 0.3)),
     "in a corner that repeats": lambda x: np.arange(700),

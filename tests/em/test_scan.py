@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from daskgmm.em.drawn import hash_rows
 from daskgmm.em.rows import rows_of_sample, statistics_of
 from daskgmm.em.scan import sample_threshold
 from daskgmm.errors import DamagedDataError, DataError, NonFiniteError
-from daskgmm.kernel import Ridge
+from daskgmm.kernel import Ridge, drawn_rows, loops
+from daskgmm.kernel.loops import VARIANT
 
 
 def _rows(n=5000, seed=0):
@@ -27,6 +29,20 @@ def test_a_hash_is_of_the_row_alone(start, n, seed):
     hashes = hash_rows(start, n, seed)
     one_by_one = [hash_rows(start + i, 1, seed)[0] for i in range(n)]
     np.testing.assert_array_equal(hashes, np.array(one_by_one, np.uint64))
+
+
+@pytest.mark.parametrize("variant", [VARIANT, None], ids=["as here", "in NumPy"])
+@given(
+    start=st.integers(0, 2**62),
+    n=st.integers(0, 300),
+    seed=st.integers(0, 2**31),
+    threshold=st.integers(0, 2**64 - 1),
+)
+def test_rows_of_a_low_hash_are_drawn(variant, start, n, seed, threshold):
+    with patch.object(loops, "VARIANT", variant):
+        drawn = drawn_rows(start, n, threshold, seed)
+    low = hash_rows(start, n, seed) < np.uint64(threshold)
+    np.testing.assert_array_equal(drawn, np.flatnonzero(low))
 
 
 def test_hashes_are_distinct_and_depend_on_the_seed():

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskgmm.em import STOP_REASONS, STOP_RULES, Iteration, stop_rule_named
-from daskgmm.em.stopping import MAX_ITER, READS, estimated_remaining_gain
+from daskgmm.em.stopping import (
+    MAX_ITER,
+    READS,
+    estimated_remaining_gain,
+    left_after_last_step,
+)
 from daskgmm.errors import ParameterError
 
 
@@ -136,3 +141,34 @@ def test_rules_are_found_by_name_and_say_why():
 def test_unknown_rules_list_the_known(name):
     with pytest.raises(ParameterError, match="gap, increment, means"):
         stop_rule_named(name)
+
+
+MANY, WORTH = 10**9, 1e-8
+
+
+@given(rate=st.floats(1e-9, 0.5), times=st.floats(0.1, 20))
+def test_a_last_step_leaves_what_steps_leave_and_gains_little(rate, times):
+    remaining = times * WORTH
+    left = left_after_last_step(remaining / rate, remaining, WORTH, MANY)
+    is_sure = times <= 5 and 10 * rate * times < 1
+    assert (left is not None) == is_sure
+    if left is not None:
+        assert rate * remaining < left < WORTH
+
+
+@pytest.mark.parametrize(
+    ("gain", "remaining", "n_rows"),
+    [
+        (np.inf, WORTH, MANY),
+        (-1e-3, WORTH, MANY),
+        (0.0, WORTH, MANY),
+        (1e-3, np.inf, MANY),
+        (1e-3, 0.0, MANY),
+        (1e-3, np.nan, MANY),
+        (1e-3, WORTH, 9_999_999),
+    ],
+)
+def test_no_step_is_the_last_of_which_little_is_known_or_where_a_pass_is_short(
+    gain, remaining, n_rows
+):
+    assert left_after_last_step(gain, remaining, WORTH, n_rows) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,15 +164,20 @@ def test_the_sample_and_so_the_start_does_not_depend_on_the_limit(data, work, li
             sizes.add(plan_memory(data, work, Machine(1, limit)).n_sampled)
         except MemoryLimitError:
             continue
-    assert sizes <= {sample_rows(data.n_rows, work.n_components, data.n_features)}
+    assert sizes <= {sample_rows(data.n_rows, work, data.n_features)}
 
 
-def test_the_sample_grows_with_rows_and_stays_within_its_bytes():
-    assert sample_rows(10_000, 8, 4) == 10_000
-    assert sample_rows(10**7, 8, 4) == sample_rows(10**8, 8, 4) == 100_000
-    assert sample_rows(2 * 10**8, 8, 4) == 200_000
-    # 4 features and 3 responsibilities of 8 components, each twice or more, in 128 MiB.
-    assert sample_rows(10**11, 8, 4) == 2**27 // (8 * (4 * 4 + 3 * 8))
+def test_the_sample_grows_with_the_root_of_rows_and_stays_within_its_bytes():
+    work = Work((MixtureSize("full", 8),))  # 119 parameters of 4 features
+    assert sample_rows(10_000, work, 4) == 10_000
+    assert sample_rows(10**6, work, 4) == sample_rows(2 * 10**7, work, 4) == 100_000
+    assert sample_rows(10**8, work, 4) == 10**8 // 200
+    assert sample_rows(4 * 10**8, work, 4) == math.isqrt(40 * 119 * 4 * 10**8)
+    # 128 MiB for more rows of 4 features and a weight, each twice.
+    assert sample_rows(10**11, work, 4) == 100_000 + 2**27 // (2 * 8 * 5)
+    # 4 features and 3 responsibilities of 400 components, each twice or more, in 128 MiB.
+    many = Work((MixtureSize("full", 400),))
+    assert sample_rows(10**11, many, 4) == 2**27 // (8 * (4 * 4 + 3 * 400))
 
 
 @given(data=DATA, work=WORKS, threads=THREADS)

@@ -113,7 +113,7 @@ def test_rows_come_once_in_order_and_as_they_were(kind, make, x, tmp_path):
     assert next(k for k in KINDS if k.matches(data)) is kind
     assert is_lazy(data) == kind.is_lazy
     opened = open_input(data, WORK)
-    assert opened.n_sampled == sample_rows(N, K, D)
+    assert opened.n_sampled == sample_rows(N, WORK, D)
     assert (opened.fingerprint is not None) == kind.is_stored
     assert_once_in_order(opened.rows, x)
 

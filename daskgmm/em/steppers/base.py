@@ -49,6 +49,8 @@ class Step(Generic[State]):
     remaining_gain : float or None
         The stepper's estimate of the remaining gain per row, in nats: infinite where the
         stepper cannot tell; None leaves the estimate to the history.
+    is_ahead : bool
+        Whether ``mixture`` is where that gain leads to, so that it is better than ``kept``.
     """
 
     state: State
@@ -56,6 +58,7 @@ class Step(Generic[State]):
     kept: Mixture
     accepted: bool = True
     remaining_gain: float | None = None
+    is_ahead: bool = False
 
 
 class Stepper(Protocol[State]):

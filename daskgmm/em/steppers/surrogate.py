@@ -21,6 +21,7 @@ symmetric rank one update.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
@@ -31,7 +32,7 @@ from scipy.optimize import Bounds, OptimizeResult, minimize
 from daskgmm.em.rows import InMemoryRows, rows_of_sample, statistics_of
 from daskgmm.em.steppers.base import Needs, Step, has_fallen, has_tangent
 from daskgmm.em.steppers.rank_ones import RankOnes
-from daskgmm.em.stopping import estimated_remaining_gain, statistical_tol
+from daskgmm.em.stopping import estimated_remaining_gain, gain_worth_a_pass
 from daskgmm.errors import ParameterError, SingularComponentError
 from daskgmm.kernel import Block, Coordinates, Float64Array, Mixture, Prior, Statistics
 
@@ -51,13 +52,11 @@ _LEAST_GRADIENT = 1e-9
 _RADIUS = 0.3
 _FARTHEST = 1.0
 """Distance from the origin, in scaled coordinates, at which coordinates get a new origin."""
-_DAMPING = 0.02
-"""Initial error of the sample's curvature, as a share of a row's information (about 1)."""
+_DAMPING, _USUAL_ROWS = 0.02, 100_000
+"""Initial error of the curvature of so many rows, as a share of a row's information (about 1). That of more
+rows falls with their root, as sampling errors do."""
 _MOST_DAMPING = 1.0
 """Largest damping, which makes steps as short as those of EM."""
-_ROWS_PER_PARAMETER, _FEWEST = 100, 50_000
-_AS_PREDICTED = (0.5, 2.0)
-"""Range of found over predicted gain within which the sample is large enough."""
 _MOST_POINTS = 12
 """Most passes remembered: each costs an evaluation and the memory of a gradient."""
 _FAILURES = (np.linalg.LinAlgError, SingularComponentError, ParameterError)
@@ -89,8 +88,6 @@ class SurrogateState:
 
     Attributes
     ----------
-    thinning : int
-        Step between used rows of the sample; 0 until it is chosen.
     damping : float
         Curvature subtracted from the surrogate, per row and coordinate.
     radius : float
@@ -109,7 +106,6 @@ class SurrogateState:
         Proposal at which the next pass is made; None if that is ``updated``.
     """
 
-    thinning: int
     damping: float
     radius: float = _RADIUS
     trust: float = 1.0
@@ -128,11 +124,10 @@ class Surrogate:
     ----------
     prior : Prior
     sample : Block
-        A uniform sample of the rows. Every fourth or sixteenth row of it is used as long as
-        that predicts gains well.
+        A uniform sample of the rows.
     n_threads : int
     is_exact : bool
-        Whether the sample is all rows, so that it is neither thinned nor damped.
+        Whether the sample is all rows, so that its curvature is not damped.
     """
 
     prior: Prior
@@ -162,8 +157,9 @@ class Surrogate:
     def init(self, mixture: Mixture) -> SurrogateState:
         """State before the first pass."""
         if self.is_exact:
-            return SurrogateState(thinning=1, damping=0.0)
-        return SurrogateState(thinning=0, damping=_DAMPING)
+            return SurrogateState(damping=0.0)
+        n = max(len(self.sample), _USUAL_ROWS)
+        return SurrogateState(damping=_DAMPING * math.sqrt(_USUAL_ROWS / n))
 
     def step(
         self, state: SurrogateState, mixture: Mixture, statistics: Statistics, tol: float
@@ -197,7 +193,9 @@ class Surrogate:
         if proposal.gain <= 0:  # the proposal is this point: make a step of EM instead
             state = replace(state, proposal=None)
             return Step(state, updated, updated, not fell, remaining)
-        return Step(state, proposal.mixture, updated, not fell, remaining)
+        # Of one Gaussian, the M-step is the maximum.
+        is_ahead = not fell and mixture.n_components > 1
+        return Step(state, proposal.mixture, updated, not fell, remaining, is_ahead)
 
     def _learned(
         self,
@@ -229,12 +227,8 @@ class Surrogate:
         """State with the surrogate's maximiser as proposal; None if there is none."""
         assert state.origin is not None
         coordinates = self._about(state.origin)
-        p = state.origin.n_parameters
-        if state.thinning == 0:
-            state = replace(state, thinning=_thinning(len(self.sample), p))
-        rows = rows_of_sample(self.sample.thinned(state.thinning), self.n_threads)
-        # tol may be in other units than nats: the means' stop rule has squared units.
-        worth = _SHARE_OF_TOL * min(tol, statistical_tol(p, weight))
+        rows = rows_of_sample(self.sample, self.n_threads)
+        worth = _SHARE_OF_TOL * gain_worth_a_pass(tol, state.origin, weight)
         prior = self.prior if self.prior.has_density else None
         sample = _Sample(rows, coordinates, prior, weight)
         try:
@@ -249,14 +243,8 @@ class Surrogate:
         return Coordinates(origin, self.prior.fixed)
 
 
-def _thinning(n_sampled: int, n_parameters: int) -> int:
-    """Largest step between rows of the sample that leaves enough rows for the parameters."""
-    enough = max(_FEWEST, _ROWS_PER_PARAMETER * n_parameters)
-    return max((t for t in (1, 4, 16, 64) if n_sampled >= t * enough), default=1)
-
-
 def _trusted(state: SurrogateState, ratio: float, length: float, at_bound: bool) -> SurrogateState:
-    """Adapt trust, damping, box and sample to a step.
+    """Adapt trust, damping and box to a step.
 
     Parameters
     ----------
@@ -268,17 +256,13 @@ def _trusted(state: SurrogateState, ratio: float, length: float, at_bound: bool)
     at_bound : bool
         Whether the box limited the step.
     """
-    damping, radius, thinning = state.damping, state.radius, state.thinning
+    damping, radius = state.damping, state.radius
     if ratio < 0.25:
         radius, damping = 0.5 * length, min(4 * damping, _MOST_DAMPING)
     elif ratio > 0.5:
         damping /= 3
         radius *= 2 if at_bound else 1
-    low, high = _AS_PREDICTED
-    if not low <= ratio <= high:
-        thinning = max(1, thinning // 4)
-    trust = max(1.0, ratio)
-    return replace(state, trust=trust, damping=damping, radius=radius, thinning=thinning)
+    return replace(state, trust=max(1.0, ratio), damping=damping, radius=radius)
 
 
 def _remaining_gain(state: SurrogateState, proposal: Proposal) -> float:

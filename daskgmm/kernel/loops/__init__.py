@@ -35,6 +35,7 @@ __all__ = [
     "address",
     "call",
     "described",
+    "find_drawn",
     "find_log_densities",
     "find_nearest",
     "is_as_compiled",
@@ -327,6 +328,17 @@ def find_nearest(
         struct(points),
         of_nearest,
     )
+
+
+def find_drawn(first: int, step: int, n: int, threshold: int) -> Array:
+    """Indices i of n for which the finaliser of SplitMix64 takes ``first + i * step`` below a threshold.
+
+    All but n are of 64 bits without a sign, and sums and products are modulo ``2**64``.
+    """
+    rows, n_found = np.empty(n, np.int64), np.zeros(1, np.int64)
+    of_found = [address(rows, INT64, n), address(n_found, INT64, 1)]
+    call("find_drawn", struct([first, step, threshold, n, *of_found]))
+    return rows[: n_found[0]].copy()
 
 
 class MomentArrays(NamedTuple):

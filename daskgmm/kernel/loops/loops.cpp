@@ -955,11 +955,10 @@ int scan_moments(const Rows &rows, const double *pilot, const Moments &found) {
     for (int64_t start = 0; start < rows.n; start += lanes) {
         const int64_t n_rows =
             load_rows(rows, start, rows.n, Scaling{nothing.data, ones.data}, z.data, lanes);
-        double here = 0.0;
-        for (int64_t i = 0; i < n_rows; i++) {
-            root.data[i] = rows.weight == nullptr ? 1.0 : rows.weight[start + i];
-            here = __builtin_fma(root.data[i], root.data[i], here);
-        }
+        double here = rows.weight == nullptr ? (double)n_rows : 0.0;
+        for (int64_t i = 0; i < n_rows; i++) root.data[i] = rows.weight == nullptr ? 1.0 : rows.weight[start + i];
+        if (rows.weight != nullptr)
+            for (int64_t i = 0; i < n_rows; i++) here = __builtin_fma(root.data[i], root.data[i], here);
         for (int64_t i = n_rows; i < lanes; i++) root.data[i] = 0.0;
         const double share = here / (before + here);
         for (int64_t j = 0; j < d; j++) {
@@ -1005,6 +1004,28 @@ int scan_moments(const Rows &rows, const double *pilot, const Moments &found) {
     return 0;
 }
 
+// Rows i of n whose hash is below a threshold: the finaliser of SplitMix64 of `first + i * step`.
+struct Drawn {
+    uint64_t first, step, threshold;
+    int64_t n;
+    int64_t *rows, *n_found;
+};
+
+int find_drawn(const Drawn &of) {
+    int64_t n = 0;
+    uint64_t key = of.first;
+    for (int64_t i = 0; i < of.n; i++, key += of.step) {
+        uint64_t z = key;
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+        z ^= z >> 31;
+        of.rows[n] = i;  // the next one found is written over it, if this one is not
+        n += z < of.threshold;
+    }
+    *of.n_found = n;
+    return 0;
+}
+
 }  // namespace
 
 #include "gaps.h"
@@ -1041,6 +1062,7 @@ EXPORTED(find_nearest_float32)(const Rows *rows, const Points *points, int64_t *
 EXPORTED(scan_moments)(const Rows *rows, const double *pilot, const Moments *found) {
     return scan_moments(*rows, pilot, *found);
 }
+EXPORTED(find_drawn)(const Drawn *of) { return find_drawn(*of); }
 EXPORTED(find_gaps_float64)(const Rows *rows, const Gaps *found) {
     return find_gaps<double>(*rows, *found);
 }
