@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daskgmm.em.scan import Scan
 from daskgmm.kernel import Float64Array
@@ -37,6 +38,8 @@ _LEAST_MARK, _INTEGERS = -999.0, (-(2.0**15), -(2.0**31))
 _MOST_GROUPS = 3
 """Groups of far values that are looked for, one beyond the other."""
 _MOST_NAMED = 3
+_VALUES_AT_ONCE = 1 << 20
+"""Of several features, which are looked at together."""
 _TIMES_NO_MEASUREMENT = 1e3
 """How many times as far as all others repeated values are that nobody can have measured."""
 
@@ -100,7 +103,7 @@ def far_values(scan: Scan) -> tuple[FarValues, ...]:
     if affine is not None and affine.projects and kept is None:
         return ()
     found = []
-    for j in range(sample.n_features):
+    for j in _suspects(scan):
         column = sample.x[:, j]
         ends = np.array([scan.minimum[j], scan.maximum[j]])
         for one in _far_of_feature(column[~np.isnan(column)], ends, scan):
@@ -127,6 +130,38 @@ def joined_far_values(
     return tuple(found.values())
 
 
+def _suspects(scan: Scan) -> list[int]:
+    """Features that may have far values: the values of all others need not be sorted."""
+    x, found = scan.sample.x, list[int]()
+    step = max(1, _VALUES_AT_ONCE // max(1, len(x)))
+    for first in range(0, x.shape[1] if len(x) else 0, step):
+        some = slice(first, first + step)
+        ends = np.stack([scan.minimum[some], scan.maximum[some]])
+        found += (first + np.flatnonzero(_may_be_far(x[:, some], ends, scan))).tolist()
+    return found
+
+
+def _may_be_far(x: Float64Array, ends: Float64Array, scan: Scan) -> NDArray[np.bool_]:
+    """Whether some features, whose extremes over all rows are known, may have far values.
+
+    A gap of ten times, beyond half of the distances from the median, needs a distance of ten times
+    that half.
+    """
+    half = len(x) // 2
+    middle = np.partition(x, half, axis=0)[half]
+    distances = np.abs(x - middle)
+    farthest, of_all = distances.max(axis=0), np.abs(ends - middle).max(axis=0)
+    is_near = farthest < _TIMES_REPEATED * np.partition(distances, half, axis=0)[half]
+    is_near &= x.min(axis=0) > _LEAST_MARK
+    if not scan.is_whole:
+        is_near &= of_all < _TIMES * _rows_per_sampled(scan) * farthest
+    return ~is_near  # also where a value is NaN
+
+
+def _rows_per_sampled(scan: Scan) -> float:
+    return 1.0 if scan.is_whole else scan.weight / scan.sample.total_weight
+
+
 def _far_of_feature(values: Float64Array, ends: Float64Array, scan: Scan) -> list[FarValues]:
     """Far values among some of a feature, whose extremes over all rows are known."""
     n = len(values)
@@ -135,7 +170,7 @@ def _far_of_feature(values: Float64Array, ends: Float64Array, scan: Scan) -> lis
     ordered, found = np.sort(values), list[FarValues]()
     middle = ordered[n // 2]
     values = ordered[np.argsort(np.abs(ordered - middle), kind="stable")]
-    per_row = 1.0 if scan.is_whole else scan.weight / scan.sample.total_weight
+    per_row = _rows_per_sampled(scan)
     for _ in range(_MOST_GROUPS):
         near, times = _nearer(np.abs(values - middle))
         if times < _TIMES_REPEATED or len(np.unique(values[:near])) < _FEWEST_DISTINCT:

@@ -92,11 +92,13 @@ def stepped(course: Course, statistics: Statistics, seconds: float, rules: Rules
     objective = log_likelihood - penalty
     past = () if course.begins_at else rules.past
     since = course.history[course.begins_at :]
-    seen = [*past, *(i.objective for i in since if i.accepted)]
+    before = next(
+        (i.objective for i in reversed(since) if i.accepted), past[-1] if past else -np.inf
+    )
     is_branch = course.n_branched == len(course.history) > course.begins_at
-    if is_branch and seen and objective <= seen[-1]:
+    if is_branch and objective <= before:
         return None
-    if step.kept is course.mixture and seen and objective >= seen[-1]:
+    if step.kept is course.mixture and -np.inf < before <= objective:
         # What the stepper climbs may have the ridge in it. The mixture of this pass is kept all the
         # same: then its log-likelihood is the one to tell.
         step = replace(step, accepted=True)
@@ -105,7 +107,7 @@ def stepped(course: Course, statistics: Statistics, seconds: float, rules: Rules
         past = () if course.n_branched else rules.past
         own = [i.objective for i in course.history[course.n_branched :] if i.accepted]
         remaining = estimated_remaining_gain([*[*past, *own][-2:], objective])
-    gain = objective - seen[-1] if seen else np.inf
+    gain = objective - before
     if step.is_ahead and not is_lost:
         worth = gain_worth_a_pass(course.tol, course.mixture, statistics.weight)
         left = left_after_last_step(gain, remaining, worth, statistics.n_rows)

@@ -6,9 +6,13 @@ that heavy tails, counts and small tables are no reason to say anything.
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from daskgmm import GaussianMixture, load_model, select
 from daskgmm.em import InMemoryRows, far_values, said_of_far_values
@@ -182,3 +186,21 @@ def test_other_values_that_repeat_are_not_named(value):
     x[:1000, 1] = -9999.0
     x[2000:2010, 1] = -5.0  # there are others below 0
     assert found_in(x) == ()
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(1, 200),
+    far=st.sampled_from([0.0, 9.0, 30.0, 1e5, -999.0, -9999.0, -32768.0, np.nan]),
+    n_far=st.integers(0, 120),
+    n_sampled=st.sampled_from([40, 1000]),
+)
+def test_features_that_are_not_looked_at_closely_have_no_far_values(seed, n, far, n_far, n_sampled):
+    rng = np.random.default_rng(seed)
+    x = np.round(rng.standard_t(2, size=(n, 3)), rng.integers(0, 4))
+    x[:n_far, 1] = far
+    rows = InMemoryRows(x, has_gaps=np.isnan(far))
+    scan = scan_rows(rows, n_sampled, 0, may_be_constant=True)
+    found = far_values(scan)
+    with patch("daskgmm.em.far_values._suspects", lambda scan: range(3)):
+        assert far_values(scan) == found

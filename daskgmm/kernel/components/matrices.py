@@ -77,7 +77,9 @@ class MatrixGaussians(Gaussians):
         return np.broadcast_to(self.covariances, (self.n_components, *self.covariances.shape[-2:]))
 
     def _diagonals(self, matrices: Float64Array) -> Float64Array:
-        return np.broadcast_to(np.diagonal(matrices, axis1=-2, axis2=-1), self.means.shape)
+        diagonals: Float64Array = np.diagonal(matrices, axis1=-2, axis2=-1)
+        # To broadcast takes longer than the rest, where there is nothing to do.
+        return diagonals if matrices.ndim == 3 else np.broadcast_to(diagonals, self.means.shape)
 
     def _covariances_of(self, features: NDArray[np.intp]) -> Float64Array:
         return self.covariances[..., features[:, None], features]

@@ -58,7 +58,7 @@ class CompiledNatural(Natural):
         self._coefficients = np.concatenate([form.quadratic, form.linear], axis=1)
         self.arrays = NaturalArrays(
             form.centre,
-            np.broadcast_to(1.0 / form.scale, (d,)).copy(),
+            np.ones(d) / form.scale,
             first_of[:n],
             second_of[:n],
             self._coefficients,
