@@ -101,7 +101,8 @@ CONVERT_OPTIONS: tuple[Option, ...] = (
         "missing_text",
         None,
         _TEXTS,
-        "Values of CSV that are missing, beside empty ones, NA, NaN, null and the like.",
+        "Values of CSV that are missing, beside empty ones, NA, NaN, null and the like. A number stands "
+        "for all ways to write it: -9999 also for -9999.0.",
     ),
     Option(
         "ragged",

@@ -155,7 +155,8 @@ def _may_be_far(x: Float64Array, ends: Float64Array, scan: Scan) -> NDArray[np.b
     is_near &= x.min(axis=0) > _LEAST_MARK
     if not scan.is_whole:
         is_near &= of_all < _TIMES * _rows_per_sampled(scan) * farthest
-    return ~is_near  # also where a value is NaN
+    may_be_far: NDArray[np.bool_] = ~is_near  # also where a value is NaN
+    return may_be_far
 
 
 def _rows_per_sampled(scan: Scan) -> float:
@@ -245,5 +246,5 @@ def said_of_far_values(found: Sequence[FarValues], names: Sequence[str] | None) 
     return (
         f"{said}: this looks like a fill value; make it NaN (in Parquet null), or declare it (the "
         f"attribute missing_value of a Zarr array, --missing-text {_written(fill)} of daskgmm convert "
-        "for CSV, as the file has it), and set missing='em' or 'drop'"
+        "for CSV), and set missing='em' or 'drop'"
     )

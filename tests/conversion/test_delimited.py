@@ -215,6 +215,19 @@ def test_texts_that_mean_missing(tmp_path):
     np.testing.assert_array_equal(rows_of(tmp_path / "x.zarr"), [[1, np.nan], [3, 4]])
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_a_number_that_means_missing_is_one_however_it_is_written(tmp_path, dtype, decimal):
+    lines = ["a;b", "-9999.9;1", "-9999.90;2", "-9999.8;3", "-9999;-9999.9", "5.5;6"]
+    text = "\n".join(lines).replace(".", decimal)
+    path, how = written(tmp_path / "t.csv", text + "\n"), {"dtype": dtype, "missing": "keep"}
+    given = f"-9999{decimal}9"
+    convert(path, tmp_path / "x.zarr", missing_text=[given], separator=";", decimal=decimal, **how)
+    nan = np.nan
+    expected = np.array([[nan, 1], [nan, 2], [-9999.8, 3], [-9999, nan], [5.5, 6]], dtype)
+    np.testing.assert_array_equal(rows_of(tmp_path / "x.zarr"), expected)
+
+
 def test_rows_that_are_all_left_out_are_refused(tmp_path):
     path = written(tmp_path / "t.csv", "a,b\n1,\n2,\n")
     with pytest.raises(DataError, match=r"each of its 2 rows has a missing value.* 'b'"):

@@ -249,6 +249,7 @@ class DelimitedReader:
     def blocks(self) -> Iterator[Block]:
         """All rows."""
         self.n_ragged = 0
+        missing = np.array(self._dialect.missing_numbers, self.dtype)
         for part, path in enumerate(self._files):
             places = self._positions[part]
             n = len(self.columns)
@@ -260,7 +261,10 @@ class DelimitedReader:
                 reader = self._open(counted, part, numbers, kept)
                 try:
                     for batch in reader:
-                        yield block_of(batch, n, self.dtype, self.kept, part, start)
+                        block = block_of(batch, n, self.dtype, self.kept, part, start)
+                        if len(missing) > 0:
+                            block.values[np.isin(block.values, missing)] = np.nan
+                        yield block
                         start += batch.num_rows
                 finally:
                     reader.close()

@@ -12,6 +12,7 @@ import csv
 import gzip
 import io
 import lzma
+import math
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -100,6 +101,13 @@ class Dialect:
     decimal: str
     encoding: str
     missing: tuple[str, ...] = MISSING
+
+    @property
+    def missing_numbers(self) -> list[float]:
+        """Numbers among the texts of missing values: however they are written, they mean the same."""
+        numbers = (text for text in self.missing if self.is_number(text))
+        found = [float(text.strip(" \t").replace(self.decimal, ".")) for text in numbers]
+        return [number for number in found if math.isfinite(number)]
 
     def is_number(self, text: str, is_boolean: bool = False) -> bool:
         """Whether a value is a number; none is missing."""
