@@ -129,7 +129,7 @@ class GaussianMixture(FittedMixture, FitOptions):
         Most reads of all rows, for rows that are dear to read. With 1, starts compete on pieces
         of the rows, and one step is made with the gradient of all of them. The step after the
         last read is the result, and ``history_[-1].remaining_gain`` estimates what was left to
-        gain at the last read.
+        gain at the last read, or after that step if no read had to confirm it.
     n_init : int, default=1
         Starts to fit from, all on the same passes; the result of the highest
         log-likelihood is kept. With ``progressive`` up to ten, or ``n_init`` if that is more,

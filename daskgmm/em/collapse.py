@@ -100,7 +100,8 @@ class Mender:
         if problem.on_collapse == _ERROR or problem.are_numbered:
             return None
         reseeds = problem.on_collapse == _RESEED
-        return cls(scan.completed, problem.prior_on(scan), problem.n_threads, reseeds)
+        some = scan.for_starts.completed
+        return cls(some, problem.prior_on(scan), problem.n_threads, reseeds)
 
     def is_well(self, mixture: Mixture, k: int | None = None) -> bool:
         """Whether a mixture, or its component k, has a density and variances beyond rounding."""

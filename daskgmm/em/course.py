@@ -25,8 +25,8 @@ class Course:
         Parameters of the next pass.
     kept : Mixture
         The result, if no more passes are made, one step beyond ``log_likelihood``: the M-step of the
-        last accepted pass, as in scikit-learn, or the stepper's own step where that needs no pass to
-        confirm it.
+        last accepted pass, as in scikit-learn, or the stepper's own step where no pass has to confirm
+        that.
     state : dataclass
         State of the stepper; see :class:`~daskgmm.em.steppers.Stepper`.
     tol : float
@@ -43,11 +43,13 @@ class Course:
     n_branched : int
         Leading iterations of ``history`` that belong to the candidate from which this one
         branched off. This one is kept only if its first pass finds a higher objective.
+    goes_on : bool
+        Whether this one branched off where the step of that candidate had led.
     rare : tuple of RareComponent
         Components that this candidate was given when it branched off.
     statistics : Statistics or None
-        Of the last accepted pass, which ``kept`` is a step beyond. None before the first, and after
-        components collapsed.
+        Of the last accepted pass, or where the stepper has led since; ``kept`` is their M-step. None
+        before the first, and after components collapsed.
     collapses : tuple of Collapse
         What became of components that collapsed. The log-likelihood may be lower afterwards, and
         climbs from there.
@@ -62,6 +64,7 @@ class Course:
     is_active: bool = True
     neighbours_at: Mixture | None = None
     n_branched: int = 0
+    goes_on: bool = False
     rare: tuple[RareComponent, ...] = ()
     statistics: Statistics | None = None
     collapses: tuple[Collapse, ...] = ()
@@ -74,9 +77,10 @@ class Course:
     def branch(
         self, start: Mixture, stepper: AnyStepper, rare: tuple[RareComponent, ...] = ()
     ) -> Self:
-        """Course of another candidate that shares this history and goes on from ``start``."""
+        """Course of another candidate that shares this history and begins anew from ``start``."""
         begun = type(self).begun(start, stepper, self.tol)
-        return replace(begun, history=self.history, n_branched=len(self.history), rare=rare)
+        n, goes_on = len(self.history), start is self.mixture
+        return replace(begun, history=self.history, n_branched=n, goes_on=goes_on, rare=rare)
 
     def mended(self, mixture: Mixture, event: Collapse, stepper: AnyStepper) -> Self:
         """The course that goes on from a mixture in place of one that had collapsed."""

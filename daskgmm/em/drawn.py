@@ -22,7 +22,6 @@ __all__ = [
     "covariance_with_gaps",
     "drawn_by_moments",
     "fitted_gaussian",
-    "hash_rows",
     "poisson_of_rows",
     "uniform_of_rows",
 ]

@@ -78,6 +78,7 @@ class Fit:
             stop_reason=MAX_ITER,
             is_active=True,
             n_branched=0,
+            goes_on=False,
             rare=(),
             collapses=tuple(replace(one, n_iter=0) for one in self.course.collapses),
         )

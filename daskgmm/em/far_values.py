@@ -39,7 +39,7 @@ _MOST_GROUPS = 3
 """Groups of far values that are looked for, one beyond the other."""
 _MOST_NAMED = 3
 _VALUES_AT_ONCE = 1 << 20
-"""Of several features, which are looked at together."""
+"""Values that are looked at together: those of several features, where rows are few."""
 _TIMES_NO_MEASUREMENT = 1e3
 """How many times as far as all others repeated values are that nobody can have measured."""
 
@@ -131,7 +131,7 @@ def joined_far_values(
 
 
 def _suspects(scan: Scan) -> list[int]:
-    """Features that may have far values: the values of all others need not be sorted."""
+    """Features that may have far values; only theirs are sorted."""
     x, found = scan.sample.x, list[int]()
     step = max(1, _VALUES_AT_ONCE // max(1, len(x)))
     for first in range(0, x.shape[1] if len(x) else 0, step):

@@ -9,7 +9,7 @@ import numpy as np
 from daskgmm.errors import NonFiniteError
 from daskgmm.kernel import Block, Float64Array
 
-__all__ = ["NonFinite", "check_finite", "find_non_finite"]
+__all__ = ["NonFinite", "are_usable", "check_finite", "find_non_finite"]
 
 _LARGEST = 1e150
 """Largest absolute value that is accepted: float64 cannot sum the squares of larger ones."""
@@ -53,9 +53,9 @@ class NonFinite:
 
 
 def are_usable(mean: Float64Array, minimum: Float64Array, maximum: Float64Array) -> bool:
-    """Whether all values can be used of which these are the means and extremes, features by themselves.
+    """Whether values of these means and extremes, (D,), are all finite and within 1e150.
 
-    NaN may be in no extreme, but is in the mean.
+    Extremes may skip NaN; means do not.
     """
     are_within = minimum.min() >= -_LARGEST and maximum.max() <= _LARGEST
     return bool(are_within and np.isfinite(mean).all())

@@ -28,7 +28,7 @@ from daskgmm.em.starting import Tell, starts_of
 from daskgmm.em.starts.competing import hopeless
 from daskgmm.em.starts.rare import may_miss_components, with_rare_components
 from daskgmm.em.steppers import AnyStepper, ByKind
-from daskgmm.em.stopping import READS
+from daskgmm.em.stopping import READS, STOP_RULES
 from daskgmm.em.tail import Tail
 from daskgmm.errors import DataError, ParameterError, SingularComponentError
 from daskgmm.history import Iteration, Resumed, ScanDone
@@ -145,6 +145,7 @@ def fit(
         rules_of([problem], scan),
         max_iter=problem.most_passes_after(scan),
         mender=Mender.of(problem, scan),
+        ends_ahead=problem.stop_rule is STOP_RULES["gap"],
     )
     race = Race(rows, dict(enumerate(courses)), rules)
     _tell_collapses(race, courses, tell)

@@ -14,11 +14,10 @@ from typing import Self
 import numpy as np
 
 from daskgmm.em import weighted
-from daskgmm.em.drawn import hash_rows
 from daskgmm.em.rows import rows_of_sample
 from daskgmm.em.scan import Scan
 from daskgmm.em.starts.climbs import Climber
-from daskgmm.kernel import Float64Array, Mixture, log_density
+from daskgmm.kernel import Float64Array, Mixture, hash_rows, log_density
 
 __all__ = ["N_FOLDS", "HeldOut"]
 

@@ -32,13 +32,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from daskgmm.em.drawn import hash_rows
 from daskgmm.em.problem import Problem
 from daskgmm.em.rows import InMemoryRows, rows_of_sample, statistics_of
 from daskgmm.em.scan import Scan, scan_rows
 from daskgmm.em.starts import Climber, StartMaker, can_exchange, with_one_more
 from daskgmm.errors import SingularComponentError
-from daskgmm.kernel import Block, Mixture
+from daskgmm.kernel import Block, Mixture, hash_rows
 from daskgmm.kernel.blas import single_thread
 from daskgmm.telling import Event, Message
 

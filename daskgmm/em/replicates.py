@@ -38,7 +38,7 @@ import numpy as np
 
 from daskgmm.em.collapse import Mender
 from daskgmm.em.course import Course
-from daskgmm.em.drawn import hash_rows, poisson_of_rows
+from daskgmm.em.drawn import poisson_of_rows
 from daskgmm.em.fit import rules_of
 from daskgmm.em.missing import Gaps
 from daskgmm.em.problem import Problem
@@ -50,7 +50,7 @@ from daskgmm.em.steppers import PlainEM, Surrogate
 from daskgmm.em.thin import are_spurious
 from daskgmm.errors import SingularComponentError
 from daskgmm.history import ReplicatesUnderway
-from daskgmm.kernel import Block, Float64Array, Mixture
+from daskgmm.kernel import Block, Float64Array, Mixture, hash_rows
 from daskgmm.kernel.blas import single_thread
 
 __all__ = ["DrawnAnew", "ReplicatePlan", "Replicates", "replicated", "tol_of_replicates"]

@@ -45,6 +45,9 @@ __all__ = [
 ]
 
 
+_ROWS_FOR_STARTS = 100_000
+
+
 @dataclass(frozen=True, eq=False)
 class EarlyStart:
     """A start from runs of rows, of which the read that makes the scan is the first pass as well.
@@ -169,6 +172,12 @@ class Scan:
             return self
         behind = values_behind if self.is_noisy else drawn_by_moments
         return replace(self, sample=behind(self.sample, self.moments))
+
+    @cached_property
+    def for_starts(self) -> Scan:
+        """The scan with a sample of about 100,000 rows: enough to make starts of, and to tell them apart."""
+        step = round(len(self.sample) / _ROWS_FOR_STARTS)
+        return self if step <= 1 else replace(self, sample=self.sample.thinned(step))
 
     @cached_property
     def without_gaps(self) -> Scan:

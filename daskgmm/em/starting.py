@@ -75,7 +75,8 @@ def starts_of(
         return [maker.start(scan, problem.init_params)]
     with single_thread():  # sums of a BLAS on several threads depend on their number
         if not problem.progressive or problem.max_iter == 0:
-            return [maker.start(scan, problem.init_params) for _ in range(problem.n_init)]
+            some = scan.for_starts
+            return [maker.start(some, problem.init_params) for _ in range(problem.n_init)]
         found = competed(problem, scan, maker, tell, known)
         is_sure = found.agree and problem.n_init == 1
         if not scan.is_whole or is_sure or not _may_search(problem, scan):

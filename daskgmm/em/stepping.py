@@ -67,6 +67,10 @@ class Rules:
         What candidates are penalised by where they are compared.
     mender : Mends, optional
         Replaces components that collapse; without, a candidate leaves the race that has some.
+    ends_ahead : bool
+        Whether a course may end by a step that is so sure that no pass has to confirm it: see
+        :func:`~daskgmm.em.stopping.left_after_last_step`. Not where courses are compared, as its
+        log-likelihood lacks what that step gains.
     """
 
     stepper: AnyStepper
@@ -78,6 +82,7 @@ class Rules:
     past: tuple[float, ...] = ()
     prior: Prior | None = None
     mender: Mends | None = None
+    ends_ahead: bool = False
 
 
 def stepped(course: Course, statistics: Statistics, seconds: float, rules: Rules) -> Course | None:
@@ -108,11 +113,14 @@ def stepped(course: Course, statistics: Statistics, seconds: float, rules: Rules
         own = [i.objective for i in course.history[course.n_branched :] if i.accepted]
         remaining = estimated_remaining_gain([*[*past, *own][-2:], objective])
     gain = objective - before
-    if step.is_ahead and not is_lost:
+    may_end = rules.ends_ahead and not is_lost and (not is_branch or course.goes_on)
+    if may_end and step.ahead is not None:
         worth = gain_worth_a_pass(course.tol, course.mixture, statistics.weight)
         left = left_after_last_step(gain, remaining, worth, statistics.n_rows)
-        if left is not None:
-            step, remaining = replace(step, kept=step.mixture), left
+        ahead = None if left is None else step.ahead()
+        if left is not None and ahead is not None and not has_collapsed(rules, ahead.mixture):
+            step, remaining = replace(step, kept=ahead.mixture), left
+            statistics = ahead.statistics
     iteration = Iteration(
         n_iter=n_iter,
         log_likelihood=log_likelihood,

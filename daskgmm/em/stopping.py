@@ -86,7 +86,7 @@ def gain_worth_a_pass(tol: float, mixture: Mixture, weight: float) -> float:
 
 _MOST_GAINED, _MARGIN = 5.0, 10.0
 _DEAR = 10_000_000
-"""Rows from which on a pass takes so long that it is not made to confirm what is sure."""
+"""From so many rows on, a step that is sure to be the last is not confirmed by a pass."""
 
 
 def left_after_last_step(
@@ -94,9 +94,9 @@ def left_after_last_step(
 ) -> float | None:
     """What a step from here leaves to gain per row, if it is so sure that no pass has to confirm it.
 
-    From one pass to the next, steps that know the curvature leave about the same share of what there
-    was to gain. So what is left is estimated as that share of ``remaining_gain``, and ten times as much,
-    because the last directions are the slowest.
+    Steps that know the curvature leave about the same share of what there was to gain:
+    ``remaining_gain / gain`` at the last one. The estimate is ten times that share of
+    ``remaining_gain``, because the slowest directions are left.
 
     Parameters
     ----------
@@ -105,8 +105,9 @@ def left_after_last_step(
     remaining_gain : float
         What the step from here is expected to gain.
     worth : float
-        Gain that is worth a pass: what is left must be below, and the step's gain, which the
-        log-likelihood that is told will lack, below five times that: half of ``p / (2 N)``.
+        Gain that is worth a pass. What is left must be below this. What the step gains, which the
+        log-likelihood that is told lacks, must be below five times this: with ``tol="auto"``, half of
+        ``p / (2 N)``.
     n_rows : int
         Rows of a pass. Below ten million, all steps are confirmed.
 

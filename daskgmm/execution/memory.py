@@ -46,13 +46,16 @@ _READ_BYTES = 4 * 2**20
 _RESULT_BYTES = 4 * 2**20
 """Bytes of results that are written as one run of chunks."""
 _SAMPLE_BYTES = 128 * 2**20
-"""Bytes for the search of a start on a sample of the usual size, and as many for more rows of it."""
+"""Bytes of the search for a start, and again of the rows that a larger sample has beyond those."""
 _SAMPLE_ROWS = 100_000
 """Rows of the usual sample, among which starts compete however many more there are."""
 _ROWS_PER_SAMPLED = 200
-"""Rows for each of a larger sample, at least: a step on the sample evaluates it up to 80 times."""
+"""A larger sample has at most one row in so many: a step evaluates it up to 80 times, which then takes
+less than half a pass."""
+_OF_SELECTION = 1000
+"""The same where several mixtures are fitted to the sample."""
 _ROWS_FOR_ONE_STEP = 40
-"""The square of the sample's rows, for each parameter and row: see :func:`sample_rows`."""
+"""n^2 / (p N) of a sample of n rows: see :func:`sample_rows`."""
 _STATISTICS_OF_PROCESS = 16
 """Copies of all statistics that a process holds: results of tasks, mixtures, formulations."""
 _SCANS_OF_PROCESS = 4
@@ -297,7 +300,7 @@ def _process_bytes(data: StoredShape, work: Work, n_sampled: int) -> int:
     their formulations, and the results of tasks that wait to be added up.
     """
     d = data.n_features
-    needed = _RESERVE_BYTES + _sample_bytes(n_sampled, work.n_components, d)
+    needed = _RESERVE_BYTES + _sample_bytes(n_sampled, work, d)
     if work.has_gaps:  # the sample as it is, and completed
         needed += n_sampled * 2 * 8 * d
     if work.noise is not None:  # that of the sample, and of parts of it
@@ -369,24 +372,28 @@ def sample_rows(n_rows: int, work: Work, d: int) -> int:
     """Rows of the scan's sample: as many as a good start is worth.
 
     They depend on the shape of the problem alone and never on the memory limit, because
-    the start, and so the result, depends on the sample. They grow with the root of many rows. From
-    the optimum of m rows, a step of the surrogate on n rows leaves some ``p^2 / (2 m n)`` nats
-    per row of what was to be gained; a fit ends where it expects a tenth of ``p / (2 N)``. The first
-    read ends the search there, and the second confirms it, if ``m n`` is at least ``10 p N``. An early
-    start has m = n / 2, and the estimate is good to a factor of 2: hence ``n^2 = 40 p N``.
+    the start, and so the result, depends on the sample. Of more than 20 million rows it is one in 200,
+    but at most the root of ``40 p N``. From the optimum of m rows, a step of the surrogate on n rows leaves
+    some ``p^2 / (2 m n)`` nats per row to gain; a fit ends where it expects a tenth of ``p / (2 N)``. The
+    first read ends the search there, and the second confirms it, if ``m n`` is at least ``10 p N``. An
+    early start has m = n / 2, and the estimate is good to a factor of 2: hence ``n^2 = 40 p N``.
     """
     k = work.n_components
     p = max(count_parameters(m.kind, m.n_components, d) for m in work.mixtures)
-    more = min(n_rows // _ROWS_PER_SAMPLED, math.isqrt(_ROWS_FOR_ONE_STEP * p * n_rows))
+    is_one = len(work.mixtures) == 1
+    each = _ROWS_PER_SAMPLED if is_one else _OF_SELECTION
+    more = min(n_rows // each, math.isqrt(_ROWS_FOR_ONE_STEP * p * n_rows))
     room = _SAMPLE_BYTES // _start_row(k, d)
-    if room >= _SAMPLE_ROWS:
+    if is_one and room >= _SAMPLE_ROWS:
         room = _SAMPLE_ROWS + _SAMPLE_BYTES // _sampled_row(d)
     return min(n_rows, max(_SAMPLE_ROWS, more), max(room, 10 * k))
 
 
-def _sample_bytes(n_sampled: int, k: int, d: int) -> int:
+def _sample_bytes(n_sampled: int, work: Work, d: int) -> int:
     """Bytes of the sample, and of the search for a start on it."""
-    n_searched = min(n_sampled, max(_SAMPLE_ROWS, 10 * k))
+    k = work.n_components
+    is_one = len(work.mixtures) == 1
+    n_searched = min(n_sampled, max(_SAMPLE_ROWS, 10 * k)) if is_one else n_sampled
     return n_searched * _start_row(k, d) + (n_sampled - n_searched) * _sampled_row(d)
 
 
@@ -396,5 +403,5 @@ def _start_row(k: int, d: int) -> int:
 
 
 def _sampled_row(d: int) -> int:
-    """Bytes of a sampled row and its weight, twice: in the parts of the sample and in their sum."""
-    return 2 * 8 * (d + 1)
+    """Bytes of a sampled row and its weight, three times: two copies, as of its parts while they are joined."""
+    return 3 * 8 * (d + 1)

@@ -36,7 +36,7 @@ def hash_rows(start: int, n_rows: int, seed: int) -> NDArray[np.uint64]:
 
 
 def drawn_rows(start: int, n_rows: int, threshold: int, seed: int) -> NDArray[np.int64]:
-    """Which of ``n_rows`` rows have a hash below a threshold: indices from ``start`` on, ascending."""
+    """Indices, counted from ``start`` and ascending, of the rows whose hash is below a threshold."""
     if loops.VARIANT is None:
         return np.flatnonzero(hash_rows(start, n_rows, seed) < np.uint64(threshold))
     first = (start * _STEP + _key_of(seed)) % 2**64

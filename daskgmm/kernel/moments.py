@@ -119,7 +119,9 @@ def moments_with_gaps(block: Block) -> tuple[FeatureMoments, Float64Array, Float
 
 
 def moments_and_extremes(block: Block) -> tuple[Moments, Float64Array, Float64Array]:
-    """Moments and extremes of a block of at least one row, all finite and of weight above 0.
+    """Moments and extremes of a block of at least one row, all of weight above 0.
+
+    If a value is NaN or infinite, the mean or an extreme is not finite, and the scatter means nothing.
 
     Returns
     -------

@@ -86,8 +86,9 @@ def test_balls_of_any_size_are_found(n_features, seed):
         assert fitted(x, 4, seed, *kinds)[0] > -entropy - 0.05
 
 
-def test_of_a_large_sample_all_rows_are_for_the_best_start_alone():
-    x = np.random.default_rng(0).standard_normal((210_000, 1)) + np.arange(210_000)[:, None] % 2 * 5
+@pytest.mark.parametrize("n", [100_400, 149_000, 210_000])
+def test_only_the_best_start_is_fitted_to_all_of_a_large_sample(n):
+    x = np.random.default_rng(0).standard_normal((n, 1)) + np.arange(n)[:, None] % 2 * 5
     scan, events = scan_rows(InMemoryRows(x), len(x), 0), []
     maker = StartMaker(2, "full", Ridge(1e-6), np.random.RandomState(0))
     ways = [partial(maker.start, init_params=kind) for kind in BOTH]
@@ -95,5 +96,8 @@ def test_of_a_large_sample_all_rows_are_for_the_best_start_alone():
         ways, n_components=2, n_starts=N_STARTS, n_kept=1, prior=Ridge(1e-6), tell=events.append
     ).search(scan)
     *competed, (n_rows, n_starts) = [(event.n_rows, event.n_starts) for event in events]
-    assert (n_rows, n_starts) == (210_000, 1)
-    assert max(n_rows for n_rows, _ in competed) == 105_000
+    assert n_rows == n
+    assert max(n_rows for n_rows, _ in competed) <= 105_000
+    assert len(scan.for_starts.sample) <= 150_000
+    if n > 150_000:
+        assert (n_starts, len(events)) == (1, 4)

@@ -120,18 +120,40 @@ def test_one_read_is_saved_and_the_end_is_the_same(early, plain):
     )
 
 
-@pytest.mark.parametrize("tol", [1e-6, 5e-7, 1e-8])
-def test_a_last_step_that_is_sure_is_not_confirmed_where_passes_are_dear(x, tol, monkeypatch):
-    confirmed = _fit(PiecesOf(x), tol=tol)
-    monkeypatch.setattr("daskgmm.em.stopping._DEAR", 0)
-    found, rows = _fit(PiecesOf(x), tol=tol), InMemoryRows(x)
-    assert found.n_passes == confirmed.n_passes - 1
+def overlapping():
+    """Balls so near each other that an M-step gains little of what a step of the surrogate does."""
+    rng = np.random.default_rng(1)
+    centres = np.array([[0.0, 0.0], [1.6, 0.0], [0.0, 2.2]])
+    return centres[rng.integers(K, size=400_000)] + rng.normal(size=(400_000, D))
+
+
+@pytest.mark.parametrize("begins_early", [False, True])
+def test_a_last_step_that_is_sure_is_not_confirmed_where_passes_are_dear(
+    x, begins_early, monkeypatch
+):
+    x, n_sampled = (x, N_SAMPLED) if begins_early else (overlapping(), 100_000)
+    tol, rows, fits = 1e-6, (PiecesOf if begins_early else InMemoryRows)(x), []
+    for dear in (len(x) + 1, len(x)):
+        monkeypatch.setattr("daskgmm.em.stopping._DEAR", dear)
+        problem, rng = Problem(K, "full", RelativeRidge(), tol=tol), np.random.RandomState(0)
+        fits.append(fit(rows, problem, rng, n_sampled, lambda event: None))
+    confirmed, found = (one.course for one in fits)
+    n_passes = len(found.history)
+    assert n_passes == len(confirmed.history) - 1
     height, best = (
-        statistics_of(rows, one.course.kept).log_likelihood_per_row for one in (found, confirmed)
+        statistics_of(rows, one.kept).log_likelihood_per_row for one in (found, confirmed)
     )
-    left = found.course.history[-1].remaining_gain
+    left, expected = (one.history[n_passes - 1].remaining_gain for one in (found, confirmed))
     assert best - left < height < best + left < best + tol
-    assert height - 5 * tol < found.course.log_likelihood < height
+    gained = height - found.log_likelihood
+    assert 0.8 * expected < gained < min(1.2 * expected, 5 * tol)
+    # What an update goes on from: statistics as of all rows there, whose M-step is kept.
+    again = fits[1].prior.m_step(found.statistics)
+    assert_same_bits(found.kept, again)
+    of_all = statistics_of(rows, found.kept).recentre(found.statistics.centres)
+    np.testing.assert_allclose(found.statistics.n_k, of_all.n_k, rtol=1e-4)
+    spread = np.sqrt(np.einsum("kii->ki", of_all["second"]) * of_all.n_k[:, None])
+    assert (np.abs(found.statistics["first"] - of_all["first"]) < 1e-3 * spread).all()
 
 
 UNLIKE = {

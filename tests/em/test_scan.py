@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from made_data import BAD_SCALES, made_mixture, rows_of
 
 from daskgmm.em import STOP_RULES, InMemoryRows, PlainEM, Rules, run, scan_rows
-from daskgmm.em.drawn import hash_rows
 from daskgmm.em.rows import rows_of_sample, statistics_of
 from daskgmm.em.scan import sample_threshold
 from daskgmm.errors import DamagedDataError, DataError, NonFiniteError
-from daskgmm.kernel import Ridge, drawn_rows, loops
+from daskgmm.kernel import Ridge, drawn_rows, hash_rows, loops
 from daskgmm.kernel.loops import VARIANT
 
 

@@ -303,3 +303,11 @@ def test_the_log_likelihood_that_is_told_is_that_of_a_mixture_that_is_kept():
     told = fitted.log_likelihood
     assert told == pytest.approx(e_step(rows.block, fitted.kept).log_likelihood_per_row, rel=1e-13)
     assert len(fitted.history) == 2
+
+
+def test_damping_falls_with_the_root_of_the_rows_of_a_large_sample():
+    mixture, damped = made_mixture("full", 2, 1), []
+    for n in (1_000, 100_000, 400_000):
+        sample = Block(np.zeros((n, 1)))
+        damped.append(Surrogate.of(Needs(Ridge(1e-6), sample)).init(mixture).damping)
+    assert damped[0] == damped[1] == 2 * damped[2] > 0

@@ -78,7 +78,8 @@ def test_a_plan_keeps_its_limit_or_is_refused_with_figures(data, work, limit, th
     assert _is_power_of_two(plan.partition_rows // plan.grain)
     assert plan.grain % data.unit_rows == 0
     assert _is_power_of_two(plan.grain // data.unit_rows)
-    assert 0 <= plan.n_sampled <= min(data.n_rows, max(100_000, 10 * work.n_components))
+    most = max(100_000, 10 * work.n_components, data.n_rows // 200)
+    assert 0 <= plan.n_sampled <= min(data.n_rows, most)
     assert (plan.n_sampled > 0) == work.sampled
     # The plan counts what every thread holds: the piece at hand and the next one.
     piece = read_rows(plan.grain, data.row_bytes) * data.row_bytes
@@ -172,12 +173,16 @@ def test_the_sample_grows_with_the_root_of_rows_and_stays_within_its_bytes():
     assert sample_rows(10_000, work, 4) == 10_000
     assert sample_rows(10**6, work, 4) == sample_rows(2 * 10**7, work, 4) == 100_000
     assert sample_rows(10**8, work, 4) == 10**8 // 200
-    assert sample_rows(4 * 10**8, work, 4) == math.isqrt(40 * 119 * 4 * 10**8)
-    # 128 MiB for more rows of 4 features and a weight, each twice.
-    assert sample_rows(10**11, work, 4) == 100_000 + 2**27 // (2 * 8 * 5)
+    assert sample_rows(2 * 10**8, work, 4) == math.isqrt(40 * 119 * 2 * 10**8)
+    # 128 MiB for more rows of 4 features and a weight, each three times.
+    assert sample_rows(10**11, work, 4) == 100_000 + 2**27 // (3 * 8 * 5)
     # 4 features and 3 responsibilities of 400 components, each twice or more, in 128 MiB.
     many = Work((MixtureSize("full", 400),))
     assert sample_rows(10**11, many, 4) == 2**27 // (8 * (4 * 4 + 3 * 400))
+    # Every candidate of a selection is fitted to the sample.
+    several = Work((MixtureSize("full", 7), MixtureSize("full", 8)))
+    assert sample_rows(2 * 10**8, several, 4) == 200_000
+    assert sample_rows(10**11, several, 4) == 2**27 // (8 * (4 * 4 + 3 * 8))
 
 
 @given(data=DATA, work=WORKS, threads=THREADS)

@@ -39,9 +39,6 @@ __all__ = ["N_STARTS", "Competition", "Outcome", "hopeless"]
 N_STARTS = 10
 """Most starts that compete on the smallest sample, unless more are asked for."""
 _THINNINGS = (16, 4, 1)
-_COMPETED = 100_000
-"""Rows of the largest sample on which several starts compete; of a larger one, only the last round has
-more."""
 _ROWS_PER_COMPONENT, _ROWS_PER_FEATURE = 50, 12
 """Rows of a component, at least, for covariances that are good enough to tell starts apart."""
 _FEW_ROWS = 500
@@ -207,9 +204,10 @@ class Competition:
 
     def _scans(self, scan: Scan) -> list[Scan]:
         """Scans with ever larger parts of the sample; the last has the whole sample."""
-        coarse = max(1, len(scan.sample) // _COMPETED)
-        steps = dict.fromkeys((*(coarse * t for t in _THINNINGS), 1))
-        scans = [replace(scan, sample=scan.sample.thinned(step)) for step in steps]
+        some = scan.for_starts.sample
+        scans = [replace(scan, sample=some.thinned(t)) for t in _THINNINGS]
+        if len(some) < len(scan.sample):  # all of it is for the best of them
+            scans.append(scan)
         k, d = self.n_components, scan.sample.n_features
         enough = k * max(_ROWS_PER_COMPONENT, _ROWS_PER_FEATURE * d)
         return [s for s in scans[:-1] if _is_enough(s.sample, enough, k)] + scans[-1:]

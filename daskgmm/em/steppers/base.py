@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
 from daskgmm.kernel import Block, HasTangent, Mixture, Prior, Statistics, components_named
 
-__all__ = ["AnyStepper", "Needs", "Offered", "Step", "Stepper", "has_fallen", "has_tangent"]
+__all__ = [
+    "Ahead",
+    "AnyStepper",
+    "Needs",
+    "Offered",
+    "Step",
+    "Stepper",
+    "has_fallen",
+    "has_tangent",
+]
 
 State = TypeVar("State")
 
@@ -32,6 +42,20 @@ class Needs:
     n_threads: int = 1
 
 
+class Ahead(NamedTuple):
+    """Where a step leads before a pass has seen it.
+
+    Attributes
+    ----------
+    mixture : Mixture
+    statistics : Statistics
+        Of all rows, as far as a sample tells; the mixture is their M-step.
+    """
+
+    mixture: Mixture
+    statistics: Statistics
+
+
 @dataclass(frozen=True, eq=False)
 class Step(Generic[State]):
     """Decision of a stepper after a pass.
@@ -49,8 +73,8 @@ class Step(Generic[State]):
     remaining_gain : float or None
         The stepper's estimate of the remaining gain per row, in nats: infinite where the
         stepper cannot tell; None leaves the estimate to the history.
-    is_ahead : bool
-        Whether ``mixture`` is where that gain leads to, so that it is better than ``kept``.
+    ahead : callable or None
+        Gives what is kept where no pass is to confirm that gain; None where ``kept`` is as good.
     """
 
     state: State
@@ -58,7 +82,7 @@ class Step(Generic[State]):
     kept: Mixture
     accepted: bool = True
     remaining_gain: float | None = None
-    is_ahead: bool = False
+    ahead: Callable[[], Ahead] | None = None
 
 
 class Stepper(Protocol[State]):
@@ -106,7 +130,8 @@ class Offered(Stepper[State], Protocol[State]):
     bounds of a truncated E-step, whose neighbourhoods change."""
     leads_ahead: ClassVar[bool]
     """Whether the mixture that it leads to is better than the M-step, as far as can be told before
-    a pass: such a stepper ends in one or two passes from a good start, and its last step needs none."""
+    a pass: such a stepper ends in one or two passes from a good start, and a fit that is cut off ends with
+    its step rather than the M-step."""
 
     @classmethod
     def of(cls, needs: Needs) -> Self:

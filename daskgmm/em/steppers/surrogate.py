@@ -24,13 +24,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Self
 
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, minimize
 
 from daskgmm.em.rows import InMemoryRows, rows_of_sample, statistics_of
-from daskgmm.em.steppers.base import Needs, Step, has_fallen, has_tangent
+from daskgmm.em.steppers.base import Ahead, Needs, Step, has_fallen, has_tangent
 from daskgmm.em.steppers.rank_ones import RankOnes
 from daskgmm.em.stopping import estimated_remaining_gain, gain_worth_a_pass
 from daskgmm.errors import ParameterError, SingularComponentError
@@ -53,8 +54,8 @@ _RADIUS = 0.3
 _FARTHEST = 1.0
 """Distance from the origin, in scaled coordinates, at which coordinates get a new origin."""
 _DAMPING, _USUAL_ROWS = 0.02, 100_000
-"""Initial error of the curvature of so many rows, as a share of a row's information (about 1). That of more
-rows falls with their root, as sampling errors do."""
+"""Initial error of the curvature of a sample of so many rows or fewer, as a share of a row's information
+(about 1); that of more rows falls with their root, as sampling errors do."""
 _MOST_DAMPING = 1.0
 """Largest damping, which makes steps as short as those of EM."""
 _MOST_POINTS = 12
@@ -193,9 +194,19 @@ class Surrogate:
         if proposal.gain <= 0:  # the proposal is this point: make a step of EM instead
             state = replace(state, proposal=None)
             return Step(state, updated, updated, not fell, remaining)
-        # Of one Gaussian, the M-step is the maximum.
-        is_ahead = not fell and mixture.n_components > 1
-        return Step(state, proposal.mixture, updated, not fell, remaining, is_ahead)
+        if fell or mixture.n_components == 1:  # of one Gaussian, the M-step is the maximum
+            return Step(state, proposal.mixture, updated, not fell, remaining)
+        ahead = partial(self._ahead, mixture, statistics, proposal.mixture)
+        return Step(state, proposal.mixture, updated, True, remaining, ahead)
+
+    def _ahead(self, mixture: Mixture, statistics: Statistics, proposed: Mixture) -> Ahead:
+        """The M-step of statistics under a proposal: the sample tells what they differ by."""
+        rows, centres = rows_of_sample(self.sample, self.n_threads), proposed.means
+        before, after = (statistics_of(rows, one) for one in (mixture, proposed))
+        change = after + before.recentre(centres).scaled(-1.0)
+        found = statistics.recentre(centres) + change.scaled(statistics.weight / before.weight)
+        found = replace(found, n_rows=statistics.n_rows, weight=statistics.weight)
+        return Ahead(self.prior.m_step(found), found)
 
     def _learned(
         self,

@@ -78,7 +78,7 @@ class MatrixGaussians(Gaussians):
 
     def _diagonals(self, matrices: Float64Array) -> Float64Array:
         diagonals: Float64Array = np.diagonal(matrices, axis1=-2, axis2=-1)
-        # To broadcast takes longer than the rest, where there is nothing to do.
+        # Broadcasting matrices that are one for each component would take longer than all else here.
         return diagonals if matrices.ndim == 3 else np.broadcast_to(diagonals, self.means.shape)
 
     def _covariances_of(self, features: NDArray[np.intp]) -> Float64Array:

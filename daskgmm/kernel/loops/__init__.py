@@ -126,7 +126,7 @@ def address(array: Array, dtype: np.dtype[Any], *shape: int) -> int:
 
 
 def struct(values: Sequence[int]) -> Any:
-    """A C struct of pointers and int64, which are as wide."""
+    """A C struct of pointers and of integers of 64 bits, whose sign the loop decides."""
     return ctypes.byref((ctypes.c_int64 * len(values))(*values))
 
 
