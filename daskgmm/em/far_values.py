@@ -74,7 +74,7 @@ class FarValues:
     @property
     def is_no_measurement(self) -> bool:
         """Whether they are fill values for all that can be told, of which a fit warns."""
-        is_far = self.times == 0.0 or self.times >= _TIMES_NO_MEASUREMENT
+        is_far = self.times >= _TIMES_NO_MEASUREMENT or _stands_for_none(self.value)
         return self.is_repeated and is_far
 
     def text(self, name: str) -> str:
@@ -203,9 +203,14 @@ def _is_mark(ordered: Float64Array) -> bool:
     """Whether the least of ascending values is a number that stands for none, and no other is below 0."""
     n_alike = int(np.searchsorted(ordered, ordered[0], "right"))
     others = ordered[n_alike:]
-    is_known = float(ordered[0]) in _INTEGERS or set(_written(-float(ordered[0]))) == {"9"}
+    is_known = ordered[0] < 0 and _stands_for_none(float(ordered[0]))
     is_alone = len(others) > 0 and others[0] >= 0.0 and len(np.unique(others)) >= _FEWEST_DISTINCT
     return bool(ordered[0] <= _LEAST_MARK and n_alike >= _REPEATED and is_known and is_alone)
+
+
+def _stands_for_none(value: float) -> bool:
+    """Whether people write the number where there is no value: 999, -9999 and so on, or a least integer."""
+    return value in _INTEGERS or (abs(value) >= 999 and set(_written(abs(value))) == {"9"})
 
 
 def _nearer(distances: Float64Array) -> tuple[int, float]:

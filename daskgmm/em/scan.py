@@ -45,7 +45,8 @@ __all__ = [
 ]
 
 
-_ROWS_FOR_STARTS = 100_000
+_MOST_FOR_STARTS = 110_000
+"""Rows; a usual sample is of about 100,000, since a hash draws it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,8 +176,8 @@ class Scan:
 
     @cached_property
     def for_starts(self) -> Scan:
-        """The scan with a sample of about 100,000 rows: enough to make starts of, and to tell them apart."""
-        step = round(len(self.sample) / _ROWS_FOR_STARTS)
+        """The scan with no more of its sample than it takes to make starts and to tell them apart."""
+        step = -(-len(self.sample) // _MOST_FOR_STARTS)
         return self if step <= 1 else replace(self, sample=self.sample.thinned(step))
 
     @cached_property

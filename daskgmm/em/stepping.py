@@ -113,8 +113,9 @@ def stepped(course: Course, statistics: Statistics, seconds: float, rules: Rules
         own = [i.objective for i in course.history[course.n_branched :] if i.accepted]
         remaining = estimated_remaining_gain([*[*past, *own][-2:], objective])
     gain = objective - before
-    may_end = rules.ends_ahead and not is_lost and (not is_branch or course.goes_on)
-    if may_end and step.ahead is not None:
+    # The gain is that of a step, where the pass before was of the course itself or of where it goes on.
+    is_of_step = len(since) > 0 and (not is_branch or course.goes_on)
+    if step.ahead is not None and rules.ends_ahead and is_of_step and not is_lost:
         worth = gain_worth_a_pass(course.tol, course.mixture, statistics.weight)
         left = left_after_last_step(gain, remaining, worth, statistics.n_rows)
         ahead = None if left is None else step.ahead()

@@ -98,6 +98,6 @@ def test_only_the_best_start_is_fitted_to_all_of_a_large_sample(n):
     *competed, (n_rows, n_starts) = [(event.n_rows, event.n_starts) for event in events]
     assert n_rows == n
     assert max(n_rows for n_rows, _ in competed) <= 105_000
-    assert len(scan.for_starts.sample) <= 150_000
-    if n > 150_000:
+    assert 50_000 < len(scan.for_starts.sample) <= 110_000
+    if n > 110_000:
         assert (n_starts, len(events)) == (1, 4)

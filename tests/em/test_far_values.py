@@ -208,3 +208,13 @@ def test_features_that_are_not_looked_at_closely_have_no_far_values(
     found = far_values(scan)
     with patch("daskgmm.em.far_values._suspects", lambda scan: range(3)):
         assert far_values(scan) == found
+
+
+@pytest.mark.parametrize(("value", "warns"), [(-9999.0, True), (9999.0, True), (-8000.5, False)])
+def test_a_fit_warns_of_what_stands_for_none_however_near_it_is(value, warns, recwarn):
+    x = 1010.0 + 25.0 * normal(20_000)
+    x[np.random.default_rng(0).random(len(x)) < 0.02, 1] = value
+    gm = GaussianMixture(2, random_state=0).fit(x)
+    assert [(one.feature, one.value) for one in gm.far_values_] == [(1, value)]
+    said = [str(one.message) for one in recwarn if issubclass(one.category, DaskGMMWarning)]
+    assert any("looks like a fill value" in one for one in said) == warns

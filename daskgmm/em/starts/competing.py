@@ -38,7 +38,7 @@ __all__ = ["N_STARTS", "Competition", "Outcome", "hopeless"]
 
 N_STARTS = 10
 """Most starts that compete on the smallest sample, unless more are asked for."""
-_THINNINGS = (16, 4, 1)
+_THINNINGS = (16, 4)
 _ROWS_PER_COMPONENT, _ROWS_PER_FEATURE = 50, 12
 """Rows of a component, at least, for covariances that are good enough to tell starts apart."""
 _FEW_ROWS = 500
@@ -204,13 +204,13 @@ class Competition:
 
     def _scans(self, scan: Scan) -> list[Scan]:
         """Scans with ever larger parts of the sample; the last has the whole sample."""
-        some = scan.for_starts.sample
-        scans = [replace(scan, sample=some.thinned(t)) for t in _THINNINGS]
-        if len(some) < len(scan.sample):  # all of it is for the best of them
-            scans.append(scan)
+        most = scan.for_starts
+        scans = [replace(scan, sample=most.sample.thinned(t)) for t in _THINNINGS]
         k, d = self.n_components, scan.sample.n_features
         enough = k * max(_ROWS_PER_COMPONENT, _ROWS_PER_FEATURE * d)
-        return [s for s in scans[:-1] if _is_enough(s.sample, enough, k)] + scans[-1:]
+        # All of a larger sample is for the best start alone.
+        last = [most] if most is scan else [most, scan]
+        return [s for s in scans if _is_enough(s.sample, enough, k)] + last
 
     def _starts(self, scan: Scan) -> tuple[_Entrant, Iterator[_Entrant]]:
         """The first start, and an iterator that makes each other start when it is asked for."""
