@@ -16,7 +16,7 @@ import numpy as np
 from daskgmm.em.missing import RowsWithGaps
 from daskgmm.em.problem import GAPS, Problem
 from daskgmm.em.rows import Rows, rows_of_sample
-from daskgmm.em.scan import EarlyStart, Scan, scan_of_pieces
+from daskgmm.em.scan import MOST_FOR_STARTS, EarlyStart, Scan, scan_of_pieces
 from daskgmm.em.starting import Tell, competed, starts_of
 from daskgmm.em.starts.assign import StartMaker
 from daskgmm.em.starts.climbs import ALIKE, Climber, densities_of, displaced
@@ -32,8 +32,8 @@ _ROWS_PER_PARAMETER = 30
 """Least number of rows for each free parameter. From the optimum of fewer rows, one step does not lead
 near enough to the optimum of all rows."""
 _MOST_OF_SAMPLE = 0.5
-"""Most rows, as a share of the scan's sample: with more, this search would cost as much as the one
-on the sample."""
+"""Most rows, as a share of the scan's sample, among which starts compete: with more, this search would cost
+as much as the one on the sample. Of a larger sample all others are for the best start alone."""
 _NEAR = 0.25
 """Largest distance between where the step has led and the sample's optimum near it, at which the step
 is trusted. It is the largest change of a logarithm of a weight, or of a mean or deviation in standard
@@ -70,7 +70,7 @@ def early_start(
     if not problem.may_start_early:
         return None
     p = problem.count_parameters(rows.n_features)
-    most = int(_MOST_OF_SAMPLE * n_sampled)
+    most = max(int(_MOST_OF_SAMPLE * n_sampled), n_sampled - MOST_FOR_STARTS)
     n_wanted = min(math.ceil(_SHARE * rows.n_rows), most)
     n_wanted = max(n_wanted, _ROWS_PER_PARAMETER * p)
     if n_wanted > most or n_sampled >= rows.n_rows:

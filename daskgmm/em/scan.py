@@ -36,6 +36,7 @@ from daskgmm.kernel import (
 from daskgmm.kernel.blas import single_thread
 
 __all__ = [
+    "MOST_FOR_STARTS",
     "EarlyStart",
     "Scan",
     "sample_threshold",
@@ -45,7 +46,7 @@ __all__ = [
 ]
 
 
-_MOST_FOR_STARTS = 110_000
+MOST_FOR_STARTS = 110_000
 """Rows; a usual sample is of about 100,000, since a hash draws it."""
 
 
@@ -177,7 +178,7 @@ class Scan:
     @cached_property
     def for_starts(self) -> Scan:
         """The scan with no more of its sample than it takes to make starts and to tell them apart."""
-        step = -(-len(self.sample) // _MOST_FOR_STARTS)
+        step = -(-len(self.sample) // MOST_FOR_STARTS)
         return self if step <= 1 else replace(self, sample=self.sample.thinned(step))
 
     @cached_property

@@ -53,7 +53,7 @@ _ROWS_PER_SAMPLED = 200
 """A larger sample has at most one row in so many: a step evaluates it up to 80 times, which then takes
 less than half a pass."""
 _OF_SELECTION = 1000
-"""The same where several mixtures are fitted to the sample."""
+"""The same where different mixtures are fitted to the sample, as in a selection."""
 _ROWS_FOR_ONE_STEP = 40
 """n^2 / (p N) of a sample of n rows: see :func:`sample_rows`."""
 _STATISTICS_OF_PROCESS = 16
@@ -171,6 +171,11 @@ class Work:
     def n_components(self) -> int:
         """Components of the largest mixture."""
         return max(mixture.n_components for mixture in self.mixtures)
+
+    @property
+    def are_alike(self) -> bool:
+        """Whether all mixtures are of one kind and size, as the starts of a fit are."""
+        return len(set(self.mixtures)) == 1
 
     def statistics_bytes(self, n_features: int) -> int:
         """Bytes of the sufficient statistics of all mixtures, or of what is added up instead."""
@@ -380,11 +385,10 @@ def sample_rows(n_rows: int, work: Work, d: int) -> int:
     """
     k = work.n_components
     p = max(count_parameters(m.kind, m.n_components, d) for m in work.mixtures)
-    is_one = len(work.mixtures) == 1
-    each = _ROWS_PER_SAMPLED if is_one else _OF_SELECTION
+    each = _ROWS_PER_SAMPLED if work.are_alike else _OF_SELECTION
     more = min(n_rows // each, math.isqrt(_ROWS_FOR_ONE_STEP * p * n_rows))
     room = _SAMPLE_BYTES // _start_row(k, d)
-    if is_one and room >= _SAMPLE_ROWS:
+    if work.are_alike and room >= _SAMPLE_ROWS:
         room = _SAMPLE_ROWS + _SAMPLE_BYTES // _sampled_row(d)
     return min(n_rows, max(_SAMPLE_ROWS, more), max(room, 10 * k))
 
@@ -392,8 +396,7 @@ def sample_rows(n_rows: int, work: Work, d: int) -> int:
 def _sample_bytes(n_sampled: int, work: Work, d: int) -> int:
     """Bytes of the sample, and of the search for a start on it."""
     k = work.n_components
-    is_one = len(work.mixtures) == 1
-    n_searched = min(n_sampled, max(_SAMPLE_ROWS, 10 * k)) if is_one else n_sampled
+    n_searched = min(n_sampled, max(_SAMPLE_ROWS, 10 * k)) if work.are_alike else n_sampled
     return n_searched * _start_row(k, d) + (n_sampled - n_searched) * _sampled_row(d)
 
 

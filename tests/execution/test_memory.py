@@ -169,7 +169,7 @@ def test_the_sample_and_so_the_start_does_not_depend_on_the_limit(data, work, li
 
 
 def test_the_sample_grows_with_the_root_of_rows_and_stays_within_its_bytes():
-    work = Work((MixtureSize("full", 8),))  # 119 parameters of 4 features
+    work = Work(2 * (MixtureSize("full", 8),))  # 119 parameters of 4 features
     assert sample_rows(10_000, work, 4) == 10_000
     assert sample_rows(10**6, work, 4) == sample_rows(2 * 10**7, work, 4) == 100_000
     assert sample_rows(10**8, work, 4) == 10**8 // 200

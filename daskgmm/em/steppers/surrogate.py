@@ -43,7 +43,8 @@ _EVALUATIONS = 80
 """Most evaluations of the surrogate between two passes; on a tenth of the rows they cost eight
 passes of arithmetic."""
 _SHARE_OF_GAIN = 1e-3
-"""Share of the gain so far that the last iterations on the sample must each add, on average."""
+"""Share of the gain so far that the last iterations on a sample of the usual size or less must each add, on
+average. What the sample does not know falls with its rows, and so does what iterations may leave."""
 _SHARE_OF_TOL = 0.01
 """Share of the tolerance that an iteration on the sample must add."""
 _LEAST_CURVATURE = 1e-3
@@ -365,7 +366,7 @@ class _Surrogate:
             jac=True,
             method="L-BFGS-B",
             bounds=Bounds(centre - box, centre + box),  # pairs would be looped over in Python
-            callback=_until_slow(worth),
+            callback=_until_slow(worth, self._sample.rows.n_rows),
             options={"maxfun": _EVALUATIONS, "ftol": 0.0, "gtol": max(_LEAST_GRADIENT, at_rest)},
         )
         proposed = self._coordinates.mixture(solved.x)
@@ -377,14 +378,14 @@ class _Surrogate:
         return Proposal(solved.x, proposed, gain, at_bound)
 
 
-def _until_slow(worth: float) -> Callable[[OptimizeResult], None]:
-    """Callback that ends a minimisation once its last iterations gain too little."""
-    gains = [0.0]
+def _until_slow(worth: float, n_rows: int) -> Callable[[OptimizeResult], None]:
+    """Callback that ends a minimisation on so many rows once its last iterations gain too little."""
+    gains, share = [0.0], _SHARE_OF_GAIN * min(1.0, _USUAL_ROWS / n_rows)
 
     def stop(intermediate_result: OptimizeResult) -> None:
         gains.append(-float(intermediate_result.fun))
         last = gains[-1] - gains[max(0, len(gains) - 1 - _ITERATIONS)]
-        least = max(_SHARE_OF_GAIN * gains[-1], worth if len(gains) > _ITERATIONS else 0.0)
+        least = max(share * gains[-1], worth if len(gains) > _ITERATIONS else 0.0)
         if last < _ITERATIONS * least:
             raise StopIteration
 
