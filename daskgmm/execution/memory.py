@@ -381,7 +381,7 @@ def sample_rows(n_rows: int, work: Work, d: int) -> int:
     but at most the root of ``40 p N``. From the optimum of m rows, a step of the surrogate on n rows leaves
     some ``p^2 / (2 m n)`` nats per row to gain; a fit ends where it expects a tenth of ``p / (2 N)``. The
     first read ends the search there, and the second confirms it, if ``m n`` is at least ``10 p N``. An
-    early start has m = n / 2, and the estimate is good to a factor of 2: hence ``n^2 = 40 p N``.
+    early start has m of n / 2 or more, and the estimate is good to a factor of 2: hence ``n^2 = 40 p N``.
     """
     k = work.n_components
     p = max(count_parameters(m.kind, m.n_components, d) for m in work.mixtures)

@@ -228,6 +228,12 @@ def test_a_number_that_means_missing_is_one_however_it_is_written(tmp_path, dtyp
     np.testing.assert_array_equal(rows_of(tmp_path / "x.zarr"), expected)
 
 
+def test_a_number_that_means_missing_is_no_truth(tmp_path):
+    path = written(tmp_path / "t.csv", "a,b\n1.0,true\n3,false\n")
+    convert(path, tmp_path / "x.zarr", missing_text=["1"], missing="keep")
+    np.testing.assert_array_equal(rows_of(tmp_path / "x.zarr"), [[np.nan, 1], [3, 0]])
+
+
 def test_rows_that_are_all_left_out_are_refused(tmp_path):
     path = written(tmp_path / "t.csv", "a,b\n1,\n2,\n")
     with pytest.raises(DataError, match=r"each of its 2 rows has a missing value.* 'b'"):

@@ -250,6 +250,7 @@ class DelimitedReader:
         """All rows."""
         self.n_ragged = 0
         missing = np.array(self._dialect.missing_numbers, self.dtype)
+        are_numbers = np.array([column.type != "bool" for column in self.columns])
         for part, path in enumerate(self._files):
             places = self._positions[part]
             n = len(self.columns)
@@ -263,7 +264,7 @@ class DelimitedReader:
                     for batch in reader:
                         block = block_of(batch, n, self.dtype, self.kept, part, start)
                         if len(missing) > 0:
-                            block.values[np.isin(block.values, missing)] = np.nan
+                            block.values[np.isin(block.values, missing) & are_numbers] = np.nan
                         yield block
                         start += batch.num_rows
                 finally:
