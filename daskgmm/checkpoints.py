@@ -301,7 +301,7 @@ class Job:
     is_warm : bool
         Whether it starts from the last fit of the same estimator.
     settings : mapping
-        Parameters of the estimator.
+        Parameters of the estimator, where there is a folder.
     fingerprints : tuple of callable or None
         Each returns a hash of the rows, weights, labels or noise. None stands for what has no hash,
         such as rows in memory.

@@ -777,7 +777,7 @@ class GaussianMixture(FittedMixture, FitOptions):
             resume=self.resume,
             every=self.checkpoint_every,
             is_warm=bool(self.warm_start),
-            settings=self.get_params(),
+            settings={} if self.checkpoint is None else self.get_params(),
             fingerprints=tuple(known),
             n_rows=opened.rows.n_rows,
             shape=(kind_asked(self), self.n_components, opened.rows.n_features),

@@ -205,7 +205,9 @@ class Race:
         self.courses = dict(sorted(self.courses.items()))
         if singular is not None and not self.courses:
             raise singular
-        self.newest = max(newer, key=lambda c: c.best).history[-1] if newer else None
+        # One candidate is not asked for its best: it would look through all of its history.
+        best = newer[0] if len(newer) == 1 else max(newer, key=lambda c: c.best, default=None)
+        self.newest = None if best is None else best.history[-1]
 
     def drop(self, numbers: Collection[int]) -> None:
         """Make no more passes for some candidates; their courses stay in the race."""

@@ -196,7 +196,7 @@ def _rng_of(problem: Problem, scan: Scan, rng: np.random.RandomState) -> np.rand
     """
     if not scan.is_whole:
         return rng
-    same = np.random.RandomState()
+    same = np.random.RandomState(0)  # without a seed, it would ask the system for one
     same.set_state(rng.get_state())
     if not _may_search(problem, scan):
         return same

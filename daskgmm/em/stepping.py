@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -110,8 +111,9 @@ def stepped(course: Course, statistics: Statistics, seconds: float, rules: Rules
     remaining = step.remaining_gain
     if remaining is None:
         past = () if course.n_branched else rules.past
-        own = [i.objective for i in course.history[course.n_branched :] if i.accepted]
-        remaining = estimated_remaining_gain([*[*past, *own][-2:], objective])
+        own = reversed(course.history[course.n_branched :])
+        last = list(islice((i.objective for i in own if i.accepted), 2))
+        remaining = estimated_remaining_gain([*[*past, *reversed(last)][-2:], objective])
     gain = objective - before
     # The gain is that of a step, where the pass before was of the course itself or of where it goes on.
     is_of_step = len(since) > 0 and (not is_branch or course.goes_on)

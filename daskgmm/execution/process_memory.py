@@ -51,13 +51,14 @@ def give_back_memory() -> None:
 
 def default_limit() -> int:
     """Half of the memory that is free now, within the container's limit if there is one."""
-    free = min(psutil.virtual_memory().available, _most_memory() - resident_bytes())
-    return resident_bytes() + int(_SHARE_OF_FREE * free)
+    memory, resident = psutil.virtual_memory(), resident_bytes()
+    free = min(memory.available, _most_memory(memory.total) - resident)
+    return resident + int(_SHARE_OF_FREE * free)
 
 
-def _most_memory() -> int:
+def _most_memory(of_machine: int) -> int:
     """Bytes that the machine has, its container may have, and the limits of processes allow."""
-    found = [int(psutil.virtual_memory().total), resource.getrlimit(resource.RLIMIT_RSS)[1]]
+    found = [of_machine, resource.getrlimit(resource.RLIMIT_RSS)[1]]
     for file in _LIMITS_OF_CONTAINER:
         with suppress(OSError, ValueError):  # not there, or "max"
             found.append(int(file.read_text()))

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from daskgmm.kernel import loops
 from daskgmm.kernel.block import Block, Float64Array
-from daskgmm.kernel.components import SharesWhitening
+from daskgmm.kernel.components import Components, SharesWhitening
 from daskgmm.kernel.formulations.compiled import CompiledNatural, CompiledWhitened
 from daskgmm.kernel.formulations.compiled_tailed import (
     CompiledTailedNatural,
@@ -49,8 +50,10 @@ class Formulation(Protocol):
     def __init__(self, mixture: Mixture, dtype: np.dtype[Any]) -> None: ...
 
     @classmethod
-    def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
-        """Estimated nanoseconds for a row, of one thread. Only ratios matter.
+    def cost(cls, law: type[Components], k: int, d: int, dtype: np.dtype[Any]) -> float:
+        """Estimated nanoseconds for a row of D features under K components of a kind.
+
+        It is of one thread, and only ratios matter.
 
         Infinite where this kind of components, or a build without loops, rules it out.
         """
@@ -179,9 +182,30 @@ def _cheapest(
     Of wide mixtures, to find whether one applies takes longer than a pass over few rows. So the
     cheap ones are asked first, and the others not at all.
     """
-    costs = {(c, d): c.cost(mixture, d, **how) for c in candidates for d in _allowed(c, dtype)}
-    possible = sorted((pair for pair in costs if np.isfinite(costs[pair])), key=costs.__getitem__)
-    return next(((c, d) for c, d in possible if c.applies(mixture, d, **how)), None)
+    law, (k, d) = type(mixture.components), mixture.means.shape
+    possible = _possible(tuple(candidates), law, k, d, dtype, loops.VARIANT, **how)
+    return next(((c, wide) for c, wide in possible if c.applies(mixture, wide, **how)), None)
+
+
+@lru_cache(maxsize=32)  # asked for with every mixture, and the same for all of a fit
+def _possible(
+    candidates: tuple[type[F], ...],
+    law: type[Components],
+    k: int,
+    d: int,
+    dtype: np.dtype[Any],
+    variant: str | None,
+    **how: Any,
+) -> list[tuple[type[F], np.dtype[Any]]]:
+    """Candidates of finite cost, the cheapest first, each with a dtype.
+
+    Costs depend on the ``variant`` of the compiled loops as well, and are asked for anew when a
+    test has changed it.
+    """
+    costs = {
+        (c, wide): c.cost(law, k, d, wide, **how) for c in candidates for wide in _allowed(c, dtype)
+    }
+    return sorted((pair for pair in costs if np.isfinite(costs[pair])), key=costs.__getitem__)
 
 
 def _allowed(candidate: type[Formulation], dtype: np.dtype[Any]) -> list[np.dtype[Any]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from daskgmm.kernel import loops
 from daskgmm.kernel.block import Block, Float64Array
-from daskgmm.kernel.components import HasNaturalForm, WhitensEach
+from daskgmm.kernel.components import Components, HasNaturalForm, WhitensEach
 from daskgmm.kernel.formulations.direct import Direct
 from daskgmm.kernel.formulations.natural import (
     Natural,
@@ -69,15 +69,21 @@ class CompiledNatural(Natural):
         self._dtype = dtype
 
     @classmethod
-    def cost(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> float:
+    def cost(
+        cls,
+        law: type[Components],
+        k: int,
+        d: int,
+        dtype: np.dtype[Any],
+        scatter_known: bool = False,
+    ) -> float:
         """Fitted to measurements; infinite without loops, and where Natural's is.
 
         A product costs more to make where a tile of them exceeds the second cache.
         """
-        if loops.VARIANT is None or not isinstance(mixture.components, HasNaturalForm):
+        if loops.VARIANT is None or not issubclass(law, HasNaturalForm):
             return np.inf
-        k, d = mixture.n_components, mixture.n_features
-        made, used = (0, 0) if scatter_known else n_products_and_terms(mixture)
+        made, used = (0, 0) if scatter_known else n_products_and_terms(law, d)
         made_ns = 0.2 if used + d <= _PRODUCTS_IN_CACHE else 0.6
         cost = _ROW_NS * d + _COMPONENT_NS * k + made_ns * (made + d) + 0.08 * k * (used + d)
         return cost * dtype.itemsize / 8
@@ -191,11 +197,10 @@ class CompiledWhitened(Direct):
         self._lost_noise = _lost_noise(mixture, self.arrays.noise, self._offset)
 
     @classmethod
-    def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
+    def cost(cls, law: type[Components], k: int, d: int, dtype: np.dtype[Any]) -> float:
         """Fitted to measurements; infinite without loops, or a matrix for each component."""
-        if loops.VARIANT is None or not isinstance(mixture.components, WhitensEach):
+        if loops.VARIANT is None or not issubclass(law, WhitensEach):
             return np.inf
-        k, d = mixture.n_components, mixture.n_features
         cost = _ROW_NS * d + k * (_COMPONENT_NS + 0.5 * d + 0.04 * d * (d + 4))
         return cost * dtype.itemsize / 8
 
@@ -263,7 +268,7 @@ class CompiledWhitened(Direct):
         return of_heights - 0.5 * squares, -crosses, -0.5 * matrices
 
 
-@lru_cache(maxsize=2)  # used for the cost, then for making the formulation
+@lru_cache(maxsize=2)  # used to see whether it applies, then to make the formulation
 def _white_coordinates(mixture: Mixture) -> tuple[NDArray[Any], ...]:
     """Centre and scale of z (D,); F (K, D, D), lower triangular, and f (K, D)."""
     centre, scale = coordinates(mixture)

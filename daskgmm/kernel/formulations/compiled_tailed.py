@@ -9,7 +9,7 @@ import numpy as np
 
 from daskgmm.kernel import loops
 from daskgmm.kernel.block import Block, Float64Array
-from daskgmm.kernel.components import Students
+from daskgmm.kernel.components import Components, Students
 from daskgmm.kernel.formulations.compiled import (
     CompiledNatural,
     CompiledWhitened,
@@ -83,9 +83,9 @@ class CompiledTailedNatural(Tailed):
         )
 
     @classmethod
-    def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
+    def cost(cls, law: type[Components], k: int, d: int, dtype: np.dtype[Any]) -> float:
         """Cost of Gaussians and of tails; infinite without loops, or for other components."""
-        return cost_with_tails(CompiledNatural.cost, mixture, _TAIL_NS)
+        return cost_with_tails(CompiledNatural.cost, law, k, d, _TAIL_NS)
 
     def statistics(self, block: Block, log_density: Float64Array | None = None) -> Statistics:
         """See :class:`daskgmm.kernel.formulations.Formulation`."""
@@ -117,9 +117,9 @@ class CompiledTailedWhitened(Direct):
         )
 
     @classmethod
-    def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
+    def cost(cls, law: type[Components], k: int, d: int, dtype: np.dtype[Any]) -> float:
         """See :meth:`CompiledTailedNatural.cost`."""
-        return cost_with_tails(CompiledWhitened.cost, mixture, _TAIL_NS)
+        return cost_with_tails(CompiledWhitened.cost, law, k, d, _TAIL_NS)
 
     @classmethod
     def applies(cls, mixture: Mixture, dtype: np.dtype[Any]) -> bool:

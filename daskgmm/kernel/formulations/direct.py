@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from daskgmm.kernel.block import Block, Float64Array
+from daskgmm.kernel.components import Components
 from daskgmm.kernel.formulations.sub_blocked import Evaluation, SubBlocked
 from daskgmm.kernel.mixture import Mixture
 from daskgmm.kernel.statistics import Statistics
@@ -30,10 +31,9 @@ class Direct(SubBlocked):
         self.n_components = mixture.n_components
 
     @classmethod
-    def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
+    def cost(cls, law: type[Components], k: int, d: int, dtype: np.dtype[Any]) -> float:
         """Fitted to measurements: sweeps over the features, and the matrix product of full ones."""
-        k, d = mixture.n_components, mixture.n_features
-        n_second = mixture.components.count_parameters(1, d) - d
+        n_second = law.count_parameters(1, d) - d
         return 2.0 * d + k * (8.0 + 3.0 * d + 0.15 * n_second)
 
     @classmethod

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.kernel.block import Block, Float64Array
-from daskgmm.kernel.components import HasCovariances, HasNaturalForm, components_named
+from daskgmm.kernel.components import Components, HasCovariances, HasNaturalForm, components_named
 from daskgmm.kernel.components.base import Run
 from daskgmm.kernel.formulations.rounding import keeps_digits
 from daskgmm.kernel.formulations.sub_blocked import Evaluation, SubBlocked
@@ -89,7 +89,7 @@ class NaturalForm:
         return cls(
             centre,
             scale,
-            () if scatter_known else product_runs(mixture),
+            () if scatter_known else components.product_runs(mixture.n_features),
             (quadratic[:, :0] if scatter_known else quadratic).astype(dtype),
             linear.astype(dtype),
             (mixture.log_heights - offset - half_square).astype(dtype),
@@ -139,12 +139,18 @@ class Natural(SubBlocked):
         self.n_components = mixture.n_components
 
     @classmethod
-    def cost(cls, mixture: Mixture, dtype: np.dtype[Any], scatter_known: bool = False) -> float:
+    def cost(
+        cls,
+        law: type[Components],
+        k: int,
+        d: int,
+        dtype: np.dtype[Any],
+        scatter_known: bool = False,
+    ) -> float:
         """Fitted to measurements: a product is formed once and used twice for each component."""
-        if not isinstance(mixture.components, HasNaturalForm):
+        if not issubclass(law, HasNaturalForm):
             return np.inf
-        k, d = mixture.n_components, mixture.n_features
-        made, used = (0, 0) if scatter_known else n_products_and_terms(mixture)
+        made, used = (0, 0) if scatter_known else n_products_and_terms(law, d)
         return 2.0 * d + 2.5 * k + 1.1 * (made + d) + 0.1 * k * (used + d)
 
     @classmethod
@@ -226,22 +232,15 @@ class _Products(Evaluation):
         return self._form.linear_sums(block, log_likelihood, self._n_k, self._first)
 
 
-def product_runs(mixture: Mixture) -> tuple[Run, ...]:
-    """Runs of the products that the second moments of a mixture's components need."""
-    assert isinstance(mixture.components, HasNaturalForm)
-    return mixture.components.product_runs(mixture.n_features)
-
-
 def n_products(runs: tuple[Run, ...]) -> int:
     """The number of products in the runs."""
     return sum(second.stop - second.start for _, second in runs)
 
 
-def n_products_and_terms(mixture: Mixture) -> tuple[int, int]:
+def n_products_and_terms(law: type[HasNaturalForm], d: int) -> tuple[int, int]:
     """The number of products, and P, that of second-order terms: as many, or their sum."""
-    assert isinstance(mixture.components, HasNaturalForm)
-    made = n_products(product_runs(mixture))
-    return made, 1 if mixture.components.needs_sum_only else made
+    made = n_products(law.product_runs(d))
+    return made, 1 if law.needs_sum_only else made
 
 
 def _tiles(
@@ -261,7 +260,7 @@ def _tiles(
     return tuple(zip(places, groups, strict=True))
 
 
-@lru_cache(maxsize=2)  # used for the cost, then for making the formulation
+@lru_cache(maxsize=2)  # used to see whether it applies, then to make the formulation
 def _terms(mixture: Mixture) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Means in z (K, D); coefficients of z (K, D) and of its products (K, P)."""
     assert isinstance(mixture.components, HasNaturalForm)
@@ -275,7 +274,8 @@ def _size(mixture: Mixture, scatter_known: bool) -> float:
     with np.errstate(over="ignore"):  # infinite is too large for any dtype
         squares = np.square(linear).sum(axis=1)
         if not scatter_known:
-            made, used = n_products_and_terms(mixture)
+            assert isinstance(mixture.components, HasNaturalForm)
+            made, used = n_products_and_terms(type(mixture.components), mixture.n_features)
             squares += 4.0 * made / used * np.square(quadratic).sum(axis=1)
     return float(np.sqrt(squares.max()))
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from daskgmm.kernel.block import Block, Float64Array
-from daskgmm.kernel.components import SharesWhitening
+from daskgmm.kernel.components import Components, SharesWhitening
 from daskgmm.kernel.formulations.rounding import FLOAT64, keeps_digits
 from daskgmm.kernel.formulations.sub_blocked import Evaluation, SubBlocked
 from daskgmm.kernel.mixture import Mixture
@@ -33,11 +33,10 @@ class Shared(SubBlocked):
         self.n_components = mixture.n_components
 
     @classmethod
-    def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
+    def cost(cls, law: type[Components], k: int, d: int, dtype: np.dtype[Any]) -> float:
         """Fitted to measurements; infinite where covariances are not shared."""
-        if not isinstance(mixture.components, SharesWhitening):
+        if not issubclass(law, SharesWhitening):
             return np.inf
-        k, d = mixture.n_components, mixture.n_features
         return 0.12 * d * d + d * (4.0 + 0.1 * k)
 
     @classmethod

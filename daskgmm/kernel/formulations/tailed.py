@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from daskgmm.kernel.block import Block, Float64Array
-from daskgmm.kernel.components import Students
+from daskgmm.kernel.components import Components, Students
 from daskgmm.kernel.formulations.natural import Natural
 from daskgmm.kernel.formulations.rounding import FLOAT64
 from daskgmm.kernel.formulations.sub_blocked import Evaluation, SubBlocked
@@ -38,9 +38,9 @@ class Tailed(SubBlocked):
         self._gaussians = Natural(gaussian_of(mixture), FLOAT64)
 
     @classmethod
-    def cost(cls, mixture: Mixture, dtype: np.dtype[Any]) -> float:
+    def cost(cls, law: type[Components], k: int, d: int, dtype: np.dtype[Any]) -> float:
         """Cost of the natural form and of the tails; infinite for other components."""
-        return cost_with_tails(Natural.cost, mixture, _TAIL_NS)
+        return cost_with_tails(Natural.cost, law, k, d, _TAIL_NS)
 
     @classmethod
     def applies(cls, mixture: Mixture, dtype: np.dtype[Any]) -> bool:
@@ -53,7 +53,11 @@ class Tailed(SubBlocked):
 
 
 def cost_with_tails(
-    cost: Callable[[Mixture, np.dtype[Any]], float], mixture: Mixture, tail_ns: float
+    cost: Callable[[type[Components], int, int, np.dtype[Any]], float],
+    law: type[Components],
+    k: int,
+    d: int,
+    tail_ns: float,
 ) -> float:
     """Cost of a formulation with the tails of t components; infinite for other components.
 
@@ -61,16 +65,19 @@ def cost_with_tails(
     ----------
     cost : callable
         Cost of the formulation for the Gaussians under the components.
-    mixture : Mixture
+    law : type
+        The kind of components.
+    k, d : int
+        Numbers of components and of features.
     tail_ns : float
         Nanoseconds that the tail of one component takes a row.
     """
-    if not isinstance(mixture.components, Students):
+    if not issubclass(law, Students):
         return np.inf
-    return cost(gaussian_of(mixture), FLOAT64) + tail_ns * mixture.n_components
+    return cost(law.family(), k, d, FLOAT64) + tail_ns * k
 
 
-@lru_cache(maxsize=4)  # it is asked for by the cost, and then to make the formulation
+@lru_cache(maxsize=4)  # asked for to see whether it applies, then to make the formulation
 def gaussian_of(mixture: Mixture) -> Mixture:
     """The mixture of the Gaussians under t components, of weights that are nowhere 0."""
     components = mixture.components
