@@ -560,6 +560,8 @@ class GaussianMixture(FittedMixture, FitOptions):
         -----
         ConvergenceWarning
             If the stop rule did not hold within ``max_iter``.
+        DaskGMMWarning
+            If the rows of the fit had weights, and these have none.
         """
         HALF_LIFE.check(half_life)
         check_options(self.get_params(deep=False))
@@ -688,7 +690,7 @@ class GaussianMixture(FittedMixture, FitOptions):
             )
         check_replicable(self, projection, self._fitted_as)
         X, names = self._as_fitted(X), getattr(self, "feature_names_in_", None)
-        self._tell_if_forgotten(sample_weight)
+        self._warn_if_forgotten(sample_weight)
         X, weights = self._open_counts(sample_weight, X, names)
         use = Use(alone=False, names=None if names is None else tuple(names))
         sizes = [MixtureSize.of(mixture)] * at_once(mixture, n_replicates)

@@ -6,6 +6,7 @@ Labels, probabilities, densities and draws.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
@@ -30,8 +31,7 @@ from daskgmm.em import (
     of_present,
     probabilities,
 )
-from daskgmm.errors import ParameterError
-from daskgmm.events import tell_message_once
+from daskgmm.errors import DaskGMMWarning, ParameterError
 from daskgmm.execution import MixtureSize, Work
 from daskgmm.fitted.state import FittedState
 from daskgmm.kernel import Block
@@ -146,14 +146,14 @@ class OfRows(FittedState):
             return x
         return open_as_fitted(x, self._read_as)
 
-    def _tell_if_forgotten(self, given: Any) -> None:
-        """Say that rows count once each, where those of the fit had weights and these have none."""
+    def _warn_if_forgotten(self, given: Any) -> None:
+        """Warn that rows count once each, where those of the fit had weights and these have none."""
         if given is None and self._is_weighted:
-            tell_message_once(_COUNT_ONCE)
+            warnings.warn(_COUNT_ONCE, DaskGMMWarning, stacklevel=4)
 
     def _open_weights(self, given: Any, x: Any) -> tuple[Any, Weights | None]:
         """The rows without the column that their weights are, if they are one; and the weights."""
-        self._tell_if_forgotten(given)
+        self._warn_if_forgotten(given)
         if given is None or isinstance(given, Weights):
             return x, given
         return open_weights(given, x, getattr(self, "feature_names_in_", None), self.missing)

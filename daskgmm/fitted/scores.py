@@ -7,7 +7,7 @@ from typing import Any
 
 from daskgmm.em import Score, score_rows
 from daskgmm.fitted.of_rows import OfRows
-from daskgmm.tables import columns_named
+from daskgmm.tables import Weights, columns_named
 
 __all__ = ["Scores"]
 
@@ -34,8 +34,14 @@ class Scores(OfRows):
         Returns
         -------
         float
+
+        Warns
+        -----
+        DaskGMMWarning
+            If the rows of the fit had weights, and these have none.
         """
-        return self._score(X, sample_weight, measurement_noise).log_likelihood_per_row
+        X, weights = self._open_weights(sample_weight, self._as_fitted(X))
+        return self._score(X, weights, measurement_noise).log_likelihood_per_row
 
     def aic(self, X: Any, sample_weight: Any = None, measurement_noise: Any = None) -> float:
         """Akaike's information criterion of the rows; lower is better; passes as :meth:`score`.
@@ -89,15 +95,12 @@ class Scores(OfRows):
         -------
         Score
         """
-        X = self._as_fitted(X)
-        X, weights = self._open_weights(sample_weight, X)
+        X, weights = self._open_weights(sample_weight, self._as_fitted(X))
         if weights is not None:
             weights.warn_if_no_counts()
         return self._score(X, weights, measurement_noise)
 
-    def _score(self, x: Any, sample_weight: Any, measurement_noise: Any = None) -> Score:
-        x = self._as_fitted(x)
-        x, weights = self._open_weights(sample_weight, x)
+    def _score(self, x: Any, weights: Weights | None, measurement_noise: Any) -> Score:
         opened = self._open(x, weights, measurement_noise=measurement_noise)
         with columns_named(opened.feature_names):
             found = score_rows(opened.mapped(self._projection).rows, self._mixture)
