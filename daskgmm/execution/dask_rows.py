@@ -9,7 +9,7 @@ bits, are the same.
 
 A task folds a run of partitions, so that what is left of the cost of tasks is that of some
 dozens for each thread. Of a Dask array they are its blocks, small ones joined, and computed in
-the task; of a source, pieces are read one ahead, and no partition is ever in memory whole.
+the task; of a source, some pieces are read ahead, and no partition is ever in memory whole.
 """
 
 from __future__ import annotations

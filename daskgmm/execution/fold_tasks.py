@@ -174,10 +174,11 @@ def fold_run(work: FoldWork, first: int, after: int) -> Any:
 def _read_ahead(work: FoldWork, pieces: list[tuple[int, int]]) -> Generator[Block, None, None]:
     """Rows of the pieces; while one is worked on, the next ``reads_at_once`` are read.
 
-    A read waits for the disk, for zarr's event loop and its threads more than it works:
-    a thread that did both would leave its core idle a third of the time. An object store
-    answers after tens of milliseconds: there one is not enough. Small pieces are handed over
-    several at once, since that takes longer than reading one of them.
+    A read waits for the disk, for zarr's event loop and its threads more than it works: a thread
+    that did both would leave its core idle a third of the time, and with one read on its way it is
+    idle a tenth of the time. An object store answers after tens of milliseconds: there two are not
+    enough. Small pieces are handed over several at once, since that takes longer than reading one of
+    them.
     """
     if len(pieces) == 1:
         yield work.read(*pieces[0])

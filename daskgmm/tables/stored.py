@@ -34,12 +34,17 @@ from daskgmm.storage import ParquetSource, StoredSource, open_source
 from daskgmm.tables.kind import Kind, OpenedRows, Request
 from daskgmm.tables.names import check_names
 from daskgmm.tables.sizes import check_sizes
+from daskgmm.tables.stage import Stage
 from daskgmm.tables.weights import Weights
 
 __all__ = ["STORED", "open_stored"]
 
-_READS_AT_ONCE = 4
-"""Reads of a thread from an object store: they hide 50 ms behind the work on 4 MiB."""
+_READS_OF_OBJECTS = 4
+"""Reads that a thread has on their way from an object store: they hide 50 ms behind the work on 4 MiB."""
+_READS_OF_FILES = 2
+"""Those from files: a thread with one waits for it a tenth of the time."""
+_DEAR_READ = 64 * 2**20
+"""Bytes in flight of a read from files, above which a second one costs more memory than it is worth."""
 
 
 def _is_source(x: Any) -> bool:
@@ -182,14 +187,23 @@ def _plan(read: Source, request: Request, source: StoredSource) -> MemoryPlan:
         request.work,
         # The memory that is free here tells nothing of workers that have no limit.
         keep_rows=stage.is_auto and (bool(limits) or not scheduler.has_workers),
-        # What is read from the beginning of a unit on is read in order.
-        reads_at_once=_READS_AT_ONCE if source.is_remote and cuts_of(source) is None else 1,
+        reads_at_once=reads_of_thread(source, stage),
     )
     shape, d = StoredShape.of(StagedSource(read, Staging(), stage.dtype)), source.shape[1]
     if shape.n_features > d:  # each value is read with its noise
         shape = replace(shape, n_features=d, itemsize=shape.row_bytes // d)
         work = replace(work, noise="full" if read.shape[1] > 2 * d else "diag")
     return plan_memory(shape, work, machine)
+
+
+def reads_of_thread(source: StoredSource, stage: Stage) -> int:
+    """Reads that a thread should have on their way."""
+    if cuts_of(source) is not None:  # what is read from the beginning of a unit on is read in order
+        return 1
+    if source.is_remote:
+        return _READS_OF_OBJECTS
+    # Rows that are kept save whole reads, and have the memory before a second read.
+    return 1 if stage.is_auto or source.unit_overhead > _DEAR_READ else _READS_OF_FILES
 
 
 STORED = Kind("stored rows", _matches, _open, is_stored=True)
