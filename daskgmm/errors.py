@@ -7,7 +7,10 @@ all survive pickling, because they travel from workers to the driver.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Sequence
+from types import FrameType
 from typing import Self
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "StorageError",
     "UnreachableError",
     "WorkersDiedError",
+    "warn",
 ]
 
 
@@ -183,6 +187,18 @@ class SingularComponentError(DaskGMMError, ValueError):
 
 class DaskGMMWarning(UserWarning):
     """Base of every warning of daskgmm."""
+
+
+def warn(message: str, category: type[Warning] = DaskGMMWarning) -> None:
+    """Warn, with the line outside of the package that led here as the place.
+
+    A fixed level of the stack would be wrong for some callers: methods call each other.
+    """
+    frame: FrameType | None = sys._getframe()
+    level = 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("daskgmm."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 class ConversionWarning(DaskGMMWarning):

@@ -588,6 +588,7 @@ class GaussianMixture(FittedMixture, FitOptions):
         before = {name: getattr(self, name, None) or 0 for name in _COUNTED}
         far_before = getattr(self, "far_values_", None) or ()
         self._conclude(outcome)
+        self._is_weighted |= weights is not None
         self.far_values_ = joined_far_values(far_before, outcome.far)
         self._set_names(names)
         self._read_as, self._units = read_as, units
@@ -664,6 +665,11 @@ class GaussianMixture(FittedMixture, FitOptions):
             As :meth:`fit`, and if the rows have other features than the fit.
         SingularComponentError
             If next to no replicate has rows for all components.
+
+        Warns
+        -----
+        DaskGMMWarning
+            If the rows of the fit had weights, and these have none.
 
         References
         ----------

@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-import warnings
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from daskgmm.cli.options import Command
-from daskgmm.errors import DaskGMMWarning, JobError
+from daskgmm.errors import JobError, warn
 from daskgmm.jobfile import KEYS, Given
 from daskgmm.log_format import LOG_FORMAT_VARIABLE
 from daskgmm.rules import FLAG
@@ -93,4 +92,4 @@ def _check_variables() -> None:
         problem = f"the environment has {name}, which is of no key"
         if near:
             raise JobError(f"{problem}; did you mean {_PREFIX}{near[0]}?")
-        warnings.warn(f"{problem} and is left alone", DaskGMMWarning, stacklevel=2)
+        warn(f"{problem} and is left alone")

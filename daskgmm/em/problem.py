@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +23,7 @@ from daskgmm.em.steppers import (
     stepper_class,
 )
 from daskgmm.em.stopping import StopRule, statistical_tol, stop_rule_named
-from daskgmm.errors import DaskGMMWarning, ParameterError
+from daskgmm.errors import ParameterError, warn
 from daskgmm.kernel import (
     Affine,
     Fixed,
@@ -186,13 +185,11 @@ class Problem:
         n, k, d = scan.n_rows, self.n_components, scan.sample.n_features
         p = self.count_parameters(d)
         if 2 * p > n * d and d > 2:  # nobody takes one or two features for rows
-            warnings.warn(
+            warn(
                 f"{n:,} rows of {d:,} features are few for {self.name} components, which have "
                 f"{p:,} parameters; if rows and columns are the wrong way round, transpose the "
                 "data, or else choose fewer components"
-                + (", or covariance_type='diag'" if p > count_parameters("diag", k, d) else ""),
-                DaskGMMWarning,
-                stacklevel=5,
+                + (", or covariance_type='diag'" if p > count_parameters("diag", k, d) else "")
             )
         if p <= scan.weight:
             return self
@@ -369,12 +366,10 @@ class Problem:
             kept = None if scan.affine is None else scan.affine.selected
             columns = blurred if kept is None else kept[blurred]
             which = ", ".join(str(column) for column in columns[:5]) + ", ..." * (len(columns) > 5)
-            warnings.warn(
+            warn(
                 f"reg_covar={given:g} is more than {_BLURS:.0%} of the variance of "
                 f"column{'s' * (len(blurred) > 1)} {which} (of column {columns[0]}: "
                 f"{variances[blurred[0]]:.3g}): clusters in them are blurred; set "
                 'reg_covar="auto", which is relative to each column\'s variance, or rescale the '
-                "data",
-                DaskGMMWarning,
-                stacklevel=5,
+                "data"
             )

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from daskgmm.errors import DaskGMMWarning, ParameterError, StorageError
+from daskgmm.errors import ParameterError, StorageError, warn
 from daskgmm.history import FitBegan, Iteration, Resumed, ScanDone
 from daskgmm.plain_json import plain_json
 from daskgmm.redaction import redacted
@@ -136,11 +135,7 @@ class MetricsFile:
             os.write(self._file, (json.dumps(plain_json(line)) + "\n").encode())
         except OSError as error:
             self._close_file()
-            warnings.warn(
-                f"metrics: {self._path} takes no more lines ({error.strerror}); the fit goes on",
-                DaskGMMWarning,
-                stacklevel=2,
-            )
+            warn(f"metrics: {self._path} takes no more lines ({error.strerror}); the fit goes on")
 
     def _close_file(self) -> None:
         if self._file is not None:

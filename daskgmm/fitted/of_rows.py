@@ -6,7 +6,6 @@ Labels, probabilities, densities and draws.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
@@ -31,7 +30,7 @@ from daskgmm.em import (
     of_present,
     probabilities,
 )
-from daskgmm.errors import DaskGMMWarning, ParameterError
+from daskgmm.errors import ParameterError, warn
 from daskgmm.execution import MixtureSize, Work
 from daskgmm.fitted.state import FittedState
 from daskgmm.kernel import Block
@@ -149,7 +148,7 @@ class OfRows(FittedState):
     def _warn_if_forgotten(self, given: Any) -> None:
         """Warn that rows count once each, where those of the fit had weights and these have none."""
         if given is None and self._is_weighted:
-            warnings.warn(_COUNT_ONCE, DaskGMMWarning, stacklevel=4)
+            warn(_COUNT_ONCE)
 
     def _open_weights(self, given: Any, x: Any) -> tuple[Any, Weights | None]:
         """The rows without the column that their weights are, if they are one; and the weights."""

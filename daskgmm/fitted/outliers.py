@@ -66,6 +66,11 @@ class Outliers(OfRows):
             has t components.
         DataError, MemoryLimitError
             If the rows cannot be used.
+
+        Warns
+        -----
+        DaskGMMWarning
+            If the rows of the fit had weights, and these have none.
         """
         for option, value in zip(OUTLIER_OPTIONS, (quantile, probability), strict=True):
             option.check(value)

@@ -56,6 +56,11 @@ class Scores(OfRows):
         Returns
         -------
         float
+
+        Warns
+        -----
+        DaskGMMWarning
+            As :meth:`bic`.
         """
         return self.criteria(X, sample_weight, measurement_noise).aic
 
@@ -79,7 +84,8 @@ class Scores(OfRows):
         Warns
         -----
         DaskGMMWarning
-            If the sum of the weights is far below that number.
+            If the sum of the weights is far below that number; or if the rows of the fit had weights, and
+            these have none.
         """
         return self.criteria(X, sample_weight, measurement_noise).bic
 
@@ -94,6 +100,11 @@ class Scores(OfRows):
         Returns
         -------
         Score
+
+        Warns
+        -----
+        DaskGMMWarning
+            As :meth:`bic`.
         """
         X, weights = self._open_weights(sample_weight, self._as_fitted(X))
         if weights is not None:

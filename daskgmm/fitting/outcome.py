@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +23,7 @@ from daskgmm.em import (
     said_of_contradicted,
     said_of_thin,
 )
-from daskgmm.errors import DaskGMMWarning
+from daskgmm.errors import warn
 from daskgmm.execution import StagingReport
 from daskgmm.fitting.options import FitOptions
 from daskgmm.kernel import Affine, Float64Array, Prior, Ridge, Statistics
@@ -39,10 +38,6 @@ __all__ = [
     "warn_of_scales",
     "warn_of_thin",
 ]
-
-_TO_CALLER = 5
-"""Stack level of the caller of ``fit``, for warnings raised here: above it are the wrapper that checks
-keywords, the method that fits, and the one that concludes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +167,7 @@ def warn_of_collapses(course: Course) -> None:
     """
     if course.n_pruned > 0:
         said = said_of_collapses(course.collapses, course.kept.n_components)
-        warnings.warn(said, DaskGMMWarning, stacklevel=_TO_CALLER)
+        warn(said)
 
 
 def warn_of_thin(thin: Sequence[ThinComponent], n_components: int, missing: str) -> None:
@@ -184,11 +179,9 @@ def warn_of_thin(thin: Sequence[ThinComponent], n_components: int, missing: str)
     """
     if thin:
         way_out = "leave outliers out" if missing == "em" else "set noise=True for outliers"
-        warnings.warn(
+        warn(
             f"{said_of_thin(thin, n_components)}; such components come from chance or from outliers "
-            f"rather than clusters; lower n_components, or {way_out}",
-            DaskGMMWarning,
-            stacklevel=_TO_CALLER,
+            f"rather than clusters; lower n_components, or {way_out}"
         )
 
 
@@ -209,7 +202,7 @@ def warn_of_scales(far: str, blur: Blur | None, names: Sequence[str]) -> None:
     """
     said = [text for text in (far, "" if blur is None else blur.text(names)) if text]
     if said:
-        warnings.warn("; ".join(said), DaskGMMWarning, stacklevel=_TO_CALLER)
+        warn("; ".join(said))
 
 
 def warn_of_contradicted(contradicted: Sequence[ContradictedLabels]) -> None:
@@ -220,11 +213,9 @@ def warn_of_contradicted(contradicted: Sequence[ContradictedLabels]) -> None:
     DaskGMMWarning
     """
     if contradicted:
-        warnings.warn(
+        warn(
             f"{said_of_contradicted(contradicted)}: the fit has ended at a poor optimum, or labels "
-            "are wrong; set noise=True if there are outliers, or raise n_components or n_init",
-            DaskGMMWarning,
-            stacklevel=_TO_CALLER,
+            "are wrong; set noise=True if there are outliers, or raise n_components or n_init"
         )
 
 
@@ -236,19 +227,17 @@ def warn_of_end(course: Course, options: FitOptions) -> None:
     ConvergenceWarning
     """
     if course.stop_reason == READS:
-        warnings.warn(
+        warn(
             f"not converged: reads={options.reads} allows no more reads; {_left_after(course)}; "
             f"raise reads to reach tol={course.tol:.2g}",
             ConvergenceWarning,
-            stacklevel=_TO_CALLER,
         )
     elif not course.converged and options.max_iter > 0:
-        warnings.warn(
+        warn(
             f"not converged: {options.max_iter} iterations did not bring the "
             f"{options.stopping!r} rule to tol={course.tol:g} (estimated remaining gain per row "
             f"{course.history[-1].remaining_gain:.3g}); raise max_iter or tol",
             ConvergenceWarning,
-            stacklevel=_TO_CALLER,
         )
 
 

@@ -111,6 +111,11 @@ def count_rows(
     ------
     DataError, MemoryLimitError
         If the rows cannot be used.
+
+    Warns
+    -----
+    DaskGMMWarning
+        If the rows of the fit had weights, and these have none.
     """
     X = model._as_fitted(X)
     X, weights = model._open_weights(sample_weight, X)

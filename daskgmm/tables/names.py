@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from daskgmm.errors import ColumnError, DaskGMMWarning, DataError, FeaturesError
+from daskgmm.errors import ColumnError, DataError, FeaturesError, warn
 
 __all__ = [
     "check_features",
@@ -131,13 +130,11 @@ def check_features(
     """
     (n_fitted, names), (n_given, others) = fitted, given
     if names is None and others is not None:
-        warnings.warn(
-            f"X has feature names, but {who} was fitted without feature names", stacklevel=4
-        )
+        warn(f"X has feature names, but {who} was fitted without feature names", UserWarning)
     elif names is not None and others is None:
-        warnings.warn(
+        warn(
             f"X does not have valid feature names, but {who} was fitted with feature names",
-            stacklevel=4,
+            UserWarning,
         )
     check_names(names, others)
     if n_given != n_fitted:
@@ -190,11 +187,9 @@ def check_units(
         if ours.strip() and theirs.strip() and ours.strip() != theirs.strip()
     ]
     if differ:
-        warnings.warn(
+        warn(
             f"{data} has other units than the rows of the fit: {_shown(differ)}; if these are not two "
-            "names of the same unit, convert the values first: they are taken as they are",
-            DaskGMMWarning,
-            stacklevel=4,
+            "names of the same unit, convert the values first: they are taken as they are"
         )
 
 

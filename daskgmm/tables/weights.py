@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from daskgmm.em import InMemoryRows, Rows
 from daskgmm.em.rows import grain_rows
-from daskgmm.errors import DaskGMMWarning, DataError
+from daskgmm.errors import DataError, warn
 from daskgmm.execution import (
     DaskRows,
     Weighting,
@@ -173,12 +172,10 @@ class Weights:
         DaskGMMWarning
         """
         if not self.are_counts:
-            warnings.warn(
+            warn(
                 f"AIC, BIC and ICL take the sum of the weights, {self.total:.4g}, for the number "
                 f"of rows, but the weights tell as much as {self.n_effective:.4g} rows; multiply "
-                f"them by {self.n_effective / self.total:.4g} to compare models",
-                DaskGMMWarning,
-                stacklevel=4,
+                f"them by {self.n_effective / self.total:.4g} to compare models"
             )
 
     def in_memory(self) -> Float64Array:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import sys
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskgmm.em import Missing, RowsWithGaps, check_some_complete
-from daskgmm.errors import DaskGMMWarning, DataError
+from daskgmm.errors import DataError, warn
 from daskgmm.execution import cells_of_rows, rows_of_cells
 from daskgmm.tables.dask_arrays import open_dask_array
 from daskgmm.tables.in_memory import open_in_memory
@@ -148,12 +147,10 @@ def _warn_of_places(x: Any) -> None:
         *(str(said.get(key, "")).lower() for key in ("axis", "standard_name")),
     }
     if words & _PLACES:
-        warnings.warn(
+        warn(
             f"the {x.sizes[dim]} values along {dim!r}, the last dimension of the DataArray, are taken for "
             "the features of a row; for rows of one feature in each cell give a Dataset, such as "
-            "x.to_dataset(name='x'), and for other features move their dimension to the end with transpose",
-            DaskGMMWarning,
-            stacklevel=2,
+            "x.to_dataset(name='x'), and for other features move their dimension to the end with transpose"
         )
 
 

@@ -20,7 +20,7 @@ from sklearn.metrics import pairwise_distances_argmin
 
 from daskgmm.em.scan import Scan
 from daskgmm.em.starts.given import NOTHING_GIVEN, GivenStart
-from daskgmm.errors import DaskGMMWarning, DataError, ParameterError
+from daskgmm.errors import DataError, ParameterError, warn
 from daskgmm.kernel import (
     Block,
     Conjugate,
@@ -281,5 +281,5 @@ def _are_distinct(scan: Scan, n_components: int, prior: Prior) -> bool:
     keeps_variance = isinstance(prior, Conjugate) and prior.keeps_variance
     if not keeps_variance and (np.ndim(floor) > 0 or not np.all(np.asarray(floor) > 0)):
         raise DataError(f"{said}, or give reg_covar a number above 0, or set prior='auto'")
-    warnings.warn(f"{said}: components share them", DaskGMMWarning, stacklevel=2)
+    warn(f"{said}: components share them")
     return False

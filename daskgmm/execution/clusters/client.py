@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 from distributed import Client, Security
 from distributed.comm import connect as open_comm
 
-from daskgmm.errors import ClusterError, DaskGMMError, DaskGMMWarning
+from daskgmm.errors import ClusterError, DaskGMMError, warn
 from daskgmm.execution.clusters.config import ENCRYPTED
 from daskgmm.execution.clusters.security import is_loopback, warn_plain
 from daskgmm.redaction import one_line
@@ -122,12 +121,10 @@ def allow_many_deaths(client: Client, where: str) -> None:
         # A function in a function travels as its code: the scheduler may have no daskgmm.
         before = client.run_on_scheduler(raise_limit, ALLOWED_FAILURES)
     except Exception as error:  # a scheduler's refusals are of many kinds
-        warnings.warn(
+        warn(
             f"{where}: how many workers a task may see die could not be raised to "
             f"{ALLOWED_FAILURES} ({one_line(error)}); unless the scheduler was started with "
-            f"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES={ALLOWED_FAILURES} it is 3",
-            DaskGMMWarning,
-            stacklevel=2,
+            f"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES={ALLOWED_FAILURES} it is 3"
         )
     else:
         if before < ALLOWED_FAILURES:

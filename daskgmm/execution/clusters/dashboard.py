@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daskgmm.errors import DaskGMMWarning, MissingDependencyError, ParameterError, StorageError
+from daskgmm.errors import (
+    MissingDependencyError,
+    ParameterError,
+    StorageError,
+    warn,
+)
 from daskgmm.lazily import Lazily
 
 if TYPE_CHECKING:
@@ -93,11 +97,7 @@ def report_written(client: Client | None, path: str | None) -> Iterator[None]:
             partial.replace(path)
         except Exception as error:  # of the scheduler, of bokeh, of the disk
             partial.unlink(missing_ok=True)
-            warnings.warn(
-                f"the performance report {path} could not be written ({type(error).__name__})",
-                DaskGMMWarning,
-                stacklevel=2,
-            )
+            warn(f"the performance report {path} could not be written ({type(error).__name__})")
 
 
 def _check_bokeh(client: Client, what: str) -> None:

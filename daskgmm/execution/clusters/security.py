@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 from distributed import Security
 
 from daskgmm.configuration import Configuration, Schema
-from daskgmm.errors import DaskGMMWarning, MissingDependencyError
+from daskgmm.errors import MissingDependencyError, warn
 from daskgmm.execution.clusters.config import FILE
 from daskgmm.redaction import one_line
 
@@ -85,11 +84,9 @@ def check_certificates(config: Configuration) -> None:
 
 def warn_plain(where: str) -> None:
     """Warn of ports that let anyone run code."""
-    warnings.warn(
+    warn(
         f"{where}: plain tcp beyond this machine: whoever reaches the scheduler's port can run "
-        f"code there; use TLS or close the network",
-        DaskGMMWarning,
-        stacklevel=2,
+        f"code there; use TLS or close the network"
     )
 
 
@@ -98,11 +95,9 @@ def warn_clear(config: Configuration) -> None:
     for name, value in config.section("options").items():
         url = urlsplit(value) if isinstance(value, str) else None
         if url is not None and url.scheme == "http" and not is_loopback(str(url.hostname)):
-            warnings.warn(
+            warn(
                 f"{config.path}: options.{name} begins with http://: who listens on the way to "
-                f"{url.hostname} learns the token by which you show who you are; use https://",
-                DaskGMMWarning,
-                stacklevel=2,
+                f"{url.hostname} learns the token by which you show who you are; use https://"
             )
 
 
@@ -120,12 +115,10 @@ def warn_open_dashboard(config: Configuration, protection: Protection) -> None:
         # Without a host it listens where the scheduler does.
         if is_loopback(host) or (not host and protection is Protection.LOOPBACK):
             continue
-        warnings.warn(
+        warn(
             f"{config.path}: options.{prefix}dashboard_address {value} is open to other machines, "
             f"and Dask's dashboard has no password: whoever reaches it sees what runs; use "
-            f"127.0.0.1:0 and an SSH tunnel, or close the network",
-            DaskGMMWarning,
-            stacklevel=2,
+            f"127.0.0.1:0 and an SSH tunnel, or close the network"
         )
 
 

@@ -10,7 +10,6 @@ import contextvars
 import threading
 import time
 import uuid
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from typing import Any
 from distributed import Client
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from daskgmm.errors import DaskGMMWarning
+from daskgmm.errors import warn
 from daskgmm.events import Underway, teller
 from daskgmm.execution.clusters.task_counts import TaskCounts
 from daskgmm.execution.dask_rows import is_partition
@@ -110,11 +109,9 @@ class ClusterTasks:
             client.register_plugin(_Counter(self._name, client.id), name=self._name)
         except Exception as error:  # a scheduler's refusals are of many kinds
             self._is_counted = False
-            warnings.warn(
+            warn(
                 f"the scheduler cannot count tasks ({type(error).__name__}), so progress within a "
-                "pass, retries and lost workers stay unknown; install daskgmm where it runs",
-                DaskGMMWarning,
-                stacklevel=2,
+                "pass, retries and lost workers stay unknown; install daskgmm where it runs"
             )
 
     def counts(self) -> TaskCounts | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Self
 
-from daskgmm.errors import DaskGMMWarning
+from daskgmm.errors import warn
 
 __all__ = ["StagingReport"]
 
@@ -49,8 +48,4 @@ class StagingReport:
         if self.problem:
             said.append(f"writing stopped ({self.problem}), and later passes read from the data")
         if said:
-            warnings.warn(
-                f"staging: {'; '.join(said)}; the result is not affected, check the disk",
-                DaskGMMWarning,
-                stacklevel=5,
-            )
+            warn(f"staging: {'; '.join(said)}; the result is not affected, check the disk")

@@ -196,7 +196,7 @@ def _possible(
     dtype: np.dtype[Any],
     variant: str | None,
     **how: Any,
-) -> list[tuple[type[F], np.dtype[Any]]]:
+) -> tuple[tuple[type[F], np.dtype[Any]], ...]:
     """Candidates of finite cost, the cheapest first, each with a dtype.
 
     Costs depend on the ``variant`` of the compiled loops as well, and are asked for anew when a
@@ -205,7 +205,8 @@ def _possible(
     costs = {
         (c, wide): c.cost(law, k, d, wide, **how) for c in candidates for wide in _allowed(c, dtype)
     }
-    return sorted((pair for pair in costs if np.isfinite(costs[pair])), key=costs.__getitem__)
+    finite = (pair for pair in costs if np.isfinite(costs[pair]))
+    return tuple(sorted(finite, key=costs.__getitem__))
 
 
 def _allowed(candidate: type[Formulation], dtype: np.dtype[Any]) -> list[np.dtype[Any]]:

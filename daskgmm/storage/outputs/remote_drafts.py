@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from daskgmm.errors import DaskGMMWarning, NotFoundError, StorageError
+from daskgmm.errors import NotFoundError, StorageError, warn
 from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.storage.outputs.drafts import Draft
 from daskgmm.storage.places.locations import PARTIAL_NOTE, Location
@@ -126,11 +125,7 @@ class RemoteDraft(Draft):
         try:
             self._remove(path)
         except OSError as error:
-            warnings.warn(
-                f"{name} is left over and could not be removed ({one_line(error)}); remove it",
-                DaskGMMWarning,
-                stacklevel=2,
-            )
+            warn(f"{name} is left over and could not be removed ({one_line(error)}); remove it")
 
     def _remove_old(self) -> None:
         self._empty(self._target)

@@ -11,11 +11,10 @@ import errno
 import os
 import random
 import time
-import warnings
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from daskgmm.errors import DaskGMMWarning, ParameterError, UnreachableError
+from daskgmm.errors import ParameterError, UnreachableError, warn
 from daskgmm.redaction import cause_to_show, one_line
 from daskgmm.settings import TIMEOUT_VARIABLE
 
@@ -145,7 +144,7 @@ def tell_once(place: str, message: str) -> None:
     if place in _told:
         return
     _told.add(place)
-    warnings.warn(message, DaskGMMWarning, stacklevel=2)
+    warn(message)
 
 
 def tell_again(place: str) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from daskgmm.errors import DamagedDataError, IntegrityWarning
+from daskgmm.errors import DamagedDataError, IntegrityWarning, warn
 from daskgmm.source import Source
 from daskgmm.storage.rows.checked_store import FILL_REMEDY, RESTORE_REMEDY, MissingChunks
 
@@ -147,10 +146,9 @@ def preflight(source: StoredSource) -> Preflight:
     """
     found = source.survey()
     if not found.has_checksum:
-        warnings.warn(
+        warn(
             f"{found.name} has no checksum, so a flipped bit in it cannot be seen; write it with "
             f"{_CHECKSUMS.get(found.format, 'the crc32c codec')} to have every read verified",
             IntegrityWarning,
-            stacklevel=2,
         )
     return found

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from daskgmm.errors import ConversionWarning, DataError
+from daskgmm.errors import ConversionWarning, DataError, warn
 
 __all__ = ["CELLS", "COLUMN", "ROWS", "Layout", "rows_dtype", "rows_shape"]
 
@@ -56,11 +55,10 @@ def rows_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """
     _check_dtype(name, dtype, "rows")
     if dtype.kind in "biu":
-        warnings.warn(
+        warn(
             f"{name} has dtype {dtype}: blocks of it are converted to float64 as they are read; "
             "store it as float32 or float64 to save that in every pass",
             ConversionWarning,
-            stacklevel=2,
         )
     return dtype.newbyteorder("=")
 

@@ -11,19 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from daskgmm.errors import (
-    CheckpointError,
-    DaskGMMError,
-    DaskGMMWarning,
-    NotFoundError,
-)
+from daskgmm.errors import CheckpointError, DaskGMMError, NotFoundError, warn
 from daskgmm.kernel import Affine, Mixture
 from daskgmm.redaction import on_one_line
 from daskgmm.storage.outputs.float_groups import FloatGroup, write_group
@@ -132,7 +126,7 @@ class CheckpointFolder:
             except CheckpointError as error:
                 if i + 1 == len(self._groups.passes):
                     raise
-                warnings.warn(f"{error}; using the one before it", DaskGMMWarning, stacklevel=2)
+                warn(f"{error}; using the one before it")
         return None
 
     def keep_scan(self, value: Any) -> None:
