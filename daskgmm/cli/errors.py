@@ -27,7 +27,7 @@ from daskgmm.errors import (
 from daskgmm.events import Failed, JsonLines, Log, log_opened
 from daskgmm.lazily import Lazily
 from daskgmm.log_format import asks_for_json
-from daskgmm.redaction import on_one_line, redacted
+from daskgmm.redaction import on_one_line, one_line, redacted
 
 if TYPE_CHECKING:
     from daskgmm import storage
@@ -95,6 +95,11 @@ def _as_click_errors(way_on: str | None, interrupted: _Interrupted) -> Iterator[
     except (KeyboardInterrupt, Exception) as error:
         if isinstance(error, KeyboardInterrupt) or interrupted.is_set:
             raise _interruption(way_on) from None
+        if isinstance(error, MemoryError) and not isinstance(error, DaskGMMError):
+            raise click.ClickException(
+                f"the system gave no more memory ({one_line(error)}); lower --memory-limit or the "
+                "number of threads, or end what else takes it"
+            ) from None
         if isinstance(error, ParameterError):
             raise _ParameterException(on_one_line(error)) from None
         if not isinstance(error, DaskGMMError):

@@ -1,6 +1,7 @@
-"""Reads of the data that fail now and then, in whatever process the variable reaches.
+"""Reads of the data that fail now and then, in the processes that the variable reaches.
 
-Dask's workers load this module as a preload, and so do it, too.
+Dask's workers load this module as a preload, and so do it, too; or alone, where a read of the driver
+should not fail, as nobody makes it again.
 """
 
 from __future__ import annotations
@@ -25,16 +26,21 @@ _ERRORS = (
 )
 
 
-def environment(tally: Path, share: float, at_most: int) -> dict[str, str]:
+def environment(
+    tally: Path, share: float, at_most: int, *, on_workers: bool = False
+) -> dict[str, str]:
     """Variables under which a share of reads fails, until there is a byte for each in a file."""
-    return {_VARIABLE: f"{share} {at_most} {tally}"}
+    return {_VARIABLE: f"{share} {at_most} {int(on_workers)} {tally}"}
 
 
-def install() -> None:
+def install(*, is_worker: bool = False) -> None:
     """Make reads fail here and on workers that are started from here, if the variable says so."""
     if _VARIABLE not in os.environ:
         return
-    share, at_most, tally = os.environ[_VARIABLE].split(maxsplit=2)
+    share, at_most, on_workers, tally = os.environ[_VARIABLE].split(maxsplit=3)
+    dask.config.set({"distributed.worker.preload": [__name__]})
+    if int(on_workers) and not is_worker:
+        return
     read, chance = LocalStore.get, random.Random(os.getpid())
 
     async def get(self: LocalStore, key: str, *args: Any, **options: Any) -> Any:
@@ -44,7 +50,6 @@ def install() -> None:
         return await read(self, key, *args, **options)
 
     LocalStore.get = get  # type: ignore[method-assign]
-    dask.config.set({"distributed.worker.preload": [__name__]})
 
 
 def _count(tally: str, at_most: int) -> bool:
@@ -59,4 +64,4 @@ def _count(tally: str, at_most: int) -> bool:
 
 def dask_setup(worker: object) -> None:
     """Called by a worker that begins."""
-    install()
+    install(is_worker=True)

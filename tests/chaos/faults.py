@@ -100,11 +100,14 @@ def _store_away(briefly: bool) -> Callable[[Attempt, Any, Chance], int]:
 
 
 @contextmanager
-def _failing_reads(job: Job, chance: Chance, share: float, at_most: int) -> Iterator[Launch]:
+def _failing_reads(
+    job: Job, chance: Chance, share: float, at_most: int, *, on_workers: bool = False
+) -> Iterator[Launch]:
     """Some reads fail."""
     tally = job.beside("failed")
     tally.write_bytes(b"")
-    yield Launch(environment=failing_reads.environment(tally, share, at_most))
+    variables = failing_reads.environment(tally, share, at_most, on_workers=on_workers)
+    yield Launch(environment=variables)
 
 
 def _count_failed(attempt: Attempt, site: Site, chance: Chance) -> int:
@@ -202,7 +205,7 @@ FAULTS: dict[str, Fault] = {
         frozenset({0}),  # it is tried again, three times at most
         site="workers",
         attempts=1,
-        around=lambda job, chance: _failing_reads(job, chance, 0.02, at_most=3),
+        around=lambda job, chance: _failing_reads(job, chance, 0.02, at_most=3, on_workers=True),
     ),
     "scheduler killed": Fault(
         _kill_scheduler, frozenset({0, 1, 75}), site="scheduler", attempts=2, may_leave=True

@@ -24,6 +24,7 @@ from click.testing import CliRunner
 from commands import DASKGMM, forked, started
 
 from daskgmm.cli import main
+from daskgmm.cli.errors import reported
 
 LOCAL = Path(__file__).parents[2] / "cluster_configs" / "local.yaml"
 FIT = ("fit", "data.zarr", "--components", 3, "--max-iter", 3, "--tol", 0, "--overwrite")
@@ -130,6 +131,17 @@ def test_an_error_that_nobody_foresaw_is_a_json_line_without_secrets():
     assert error["message"] == "RuntimeError: s3://***@bucket/x broke"
     assert "test_logs.py" in error["traceback"]
     assert "secret" not in done.stderr
+
+
+def test_an_allocation_that_fails_outside_of_passes_is_one_line_as_well():
+    with (
+        pytest.raises(click.ClickException) as raised,
+        reported("text", log_file=None, way_on=None),
+    ):
+        raise MemoryError("no room for 8 GiB")
+    assert raised.value.exit_code == 1
+    told = "gave no more memory (MemoryError: no room for 8 GiB); lower --memory-limit"
+    assert told in raised.value.message
 
 
 def test_an_interruption_that_can_be_resumed_is_a_json_line_with_75(folder):
