@@ -193,6 +193,12 @@ def warn(message: str, category: type[Warning] = DaskGMMWarning) -> None:
     """Warn, with the line outside of the package that led here as the place.
 
     A fixed level of the stack would be wrong for some callers: methods call each other.
+
+    Parameters
+    ----------
+    message : str
+    category : type
+        Class of the warning.
     """
     frame: FrameType | None = sys._getframe()
     level = 1
